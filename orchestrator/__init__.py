@@ -1,0 +1,1 @@
+"""What to compute, where and when: recipes, the plan, the schedule, the store, backends and the command line."""

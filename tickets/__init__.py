@@ -1,0 +1,35 @@
+"""Signed masks: what a ticket is, how it is stored, and how it starts a new network.
+
+>>> ticket = tickets.load("ticket.parquet")
+>>> masks = ticket.apply(model, seed=1)    # |fresh| * sign, pruned weights at zero
+"""
+
+from tickets.errors import TicketError
+from tickets.initialisation import reinitialise_
+from tickets.parquet import load, save
+from tickets.roles import Role, UnknownLayerError, classifier_name, parameter_roles, prunable_names
+from tickets.ticket import Provenance, SignedTensor, Ticket, from_model
+from tickets.transfer import DENSE, MASK, RETRAIN, SIGNED, TRANSFERS, Transfer, transfer_
+
+__all__ = [
+    "DENSE",
+    "MASK",
+    "RETRAIN",
+    "SIGNED",
+    "TRANSFERS",
+    "Provenance",
+    "Role",
+    "SignedTensor",
+    "Ticket",
+    "TicketError",
+    "Transfer",
+    "UnknownLayerError",
+    "classifier_name",
+    "from_model",
+    "load",
+    "parameter_roles",
+    "prunable_names",
+    "reinitialise_",
+    "save",
+    "transfer_",
+]

@@ -1,0 +1,32 @@
+"""A model's initialisation as a function of a seed."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+def reinitialise_(model: nn.Module, seed: int) -> None:
+    """Draw all parameters and statistics anew from a seed, in place; the global generator is left as it was.
+
+    A model's own ``reset_parameters`` is used where it has one, so that a network with a particular
+    initialisation keeps it; otherwise every layer's.
+
+    Raises:
+        ValueError: a layer has parameters and no way to draw them.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        own = getattr(model, "reset_parameters", None)
+        if callable(own):
+            own()
+            return
+        for name, module in model.named_modules():
+            reset = getattr(module, "reset_parameters", None)
+            if callable(reset):
+                reset()
+            elif next(module.parameters(recurse=False), None) is not None:
+                raise ValueError(
+                    f"{name}: a {type(module).__name__} has parameters but no reset_parameters(), so it cannot be "
+                    f"drawn anew; give it that method, or initialise the model yourself and leave seed out"
+                )

@@ -1,0 +1,107 @@
+"""Tickets as Parquet files: one row per parameter, readable by any Parquet engine.
+
+Columns: ``name``, ``shape`` (list of int64), ``role``, ``sign`` (list of int8 in {-1, 0, +1}, row-major) and
+``surviving_zeros`` (list of int64: flat positions that the mask keeps although their sign is 0; nearly always
+empty). Hence the mask is ``sign != 0`` or'ed with ``surviving_zeros``. The provenance is in the file's key-value
+metadata, under ``winning_sign``.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from tickets.errors import TicketError
+from tickets.roles import Role
+from tickets.ticket import SCHEMA_VERSION, Provenance, SignedTensor, Ticket
+
+METADATA_KEY = b"winning_sign"
+SCHEMA = pa.schema(
+    [
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("shape", pa.list_(pa.int64()), nullable=False),
+        pa.field("role", pa.string(), nullable=False),
+        pa.field("sign", pa.list_(pa.field("element", pa.int8(), nullable=False)), nullable=False),
+        pa.field("surviving_zeros", pa.list_(pa.int64()), nullable=False),
+    ]
+)
+
+
+def save(ticket: Ticket, path: Path | str) -> None:
+    """Write a ticket. Three values take two bits each by the dictionary encoding, and zstd the rest of the slack."""
+    columns: dict[str, list[object]] = {field.name: [] for field in SCHEMA}
+    for name, tensor in ticket.tensors.items():
+        sign = tensor.sign.contiguous().flatten()
+        zeros = (tensor.mask.flatten() & (sign == 0)).nonzero().squeeze(1)
+        columns["name"].append(name)
+        columns["shape"].append(list(tensor.sign.shape))
+        columns["role"].append(tensor.role.value)
+        columns["sign"].append(sign.numpy())
+        columns["surviving_zeros"].append(zeros.numpy())
+    header = json.dumps({"schema_version": SCHEMA_VERSION, **asdict(ticket.provenance)}, sort_keys=True)
+    table = pa.table(columns, schema=SCHEMA.with_metadata({METADATA_KEY: header.encode()}))
+    pq.write_table(
+        table, path, use_dictionary=True, compression="zstd", compression_level=7, data_page_size=8 << 20
+    )
+
+
+def load(path: Path | str) -> Ticket:
+    """Read a ticket.
+
+    Raises:
+        TicketError: the file is missing, truncated, of another schema, or holds a value outside {-1, 0, +1}; the
+            message names the file and, where there is one, the tensor.
+    """
+    path = Path(path)
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise TicketError(f"{path} is no readable ticket: {error}") from error
+    header = _header(path, table)
+    missing = [field.name for field in SCHEMA if field.name not in table.column_names]
+    if missing:
+        raise TicketError(f"{path} is no ticket: it lacks the columns {', '.join(missing)}")
+
+    tensors: dict[str, SignedTensor] = {}
+    columns = (table.column(field.name).combine_chunks() for field in SCHEMA)
+    for name, shape, role, sign, zeros in zip(*columns, strict=True):
+        label = name.as_py()
+        try:
+            tensors[label] = _tensor(sign.values, shape.as_py(), role.as_py(), zeros.as_py())
+        except (ValueError, TypeError, IndexError, pa.ArrowException) as error:
+            raise TicketError(f"{path}: {label}: {error}") from error
+    return Ticket(tensors, header)
+
+
+def _tensor(values: pa.Array, shape: list[int], role: str, zeros: list[int]) -> SignedTensor:
+    flat = np.array(values.to_numpy(zero_copy_only=False))
+    if flat.dtype != np.int8:
+        raise TicketError(f"signs are int8 without missing values, got {flat.dtype}")
+    if flat.size != int(np.prod(shape, dtype=np.int64)):
+        raise TicketError(f"{flat.size} signs do not fill the shape {tuple(shape)}")
+    if flat.size and (flat.min() < -1 or flat.max() > 1):
+        raise TicketError("a sign is -1, 0 or +1")
+    sign = torch.from_numpy(flat)
+    mask = sign != 0
+    mask[torch.tensor(zeros, dtype=torch.int64)] = True
+    return SignedTensor(Role(role), sign.view(shape), mask.view(shape))
+
+
+def _header(path: Path, table: pa.Table) -> Provenance:
+    raw = (table.schema.metadata or {}).get(METADATA_KEY)
+    if raw is None:
+        raise TicketError(f"{path} is a Parquet file but no ticket: it has no winning_sign metadata")
+    header = json.loads(raw)
+    version = header.pop("schema_version", None)
+    if version != SCHEMA_VERSION:
+        raise TicketError(f"{path} has ticket schema {version}; this version reads {SCHEMA_VERSION}")
+    try:
+        return Provenance(**header)
+    except TypeError as error:
+        raise TicketError(f"{path}: its provenance is incomplete: {error}") from error

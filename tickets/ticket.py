@@ -1,0 +1,153 @@
+"""A ticket: the signed mask of a sparse network, with its provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+import torch
+from torch import Tensor, nn
+
+from tickets.errors import TicketError
+from tickets.initialisation import reinitialise_
+from tickets.roles import Role, parameter_roles
+from tickets.transfer import SIGNED, Transfer, transfer_
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a ticket comes from.
+
+    Attributes:
+        density: surviving fraction of the prunable weights, in [0, 1].
+        round: the pruning round; 0 is dense pretraining.
+        stage_key: key of the stage that made it.
+    """
+
+    dataset: str
+    architecture: str
+    method: str
+    round: int
+    density: float
+    preset: str
+    stage_key: str
+
+
+@dataclass(frozen=True, eq=False)
+class SignedTensor:
+    """Signs of one parameter.
+
+    Attributes:
+        sign: int8 in {-1, 0, +1}, of the parameter's shape.
+        mask: bool, of the same shape: which weights survive. It is kept apart from the sign, because a
+            surviving weight may be exactly 0 (the released code inferred it from ``sign != 0`` and pruned it).
+    """
+
+    role: Role
+    sign: Tensor
+    mask: Tensor
+
+    def __post_init__(self) -> None:
+        if self.sign.dtype != torch.int8 or self.mask.dtype != torch.bool:
+            raise TicketError(f"a sign is int8 and a mask bool, got {self.sign.dtype} and {self.mask.dtype}")
+        if self.sign.shape != self.mask.shape:
+            raise TicketError(f"sign {tuple(self.sign.shape)} and mask {tuple(self.mask.shape)} differ in shape")
+        if self.sign.numel() and int(self.sign.abs().max()) > 1:
+            raise TicketError("a sign is -1, 0 or +1")
+        if bool((self.sign != 0).logical_and(~self.mask).any()):
+            raise TicketError("a pruned weight has a sign")
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, SignedTensor)
+            and self.role == other.role
+            and torch.equal(self.sign, other.sign)
+            and torch.equal(self.mask, other.mask)
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # tensors are compared by value
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """A signed mask by parameter name, with its provenance (see ``tickets.save`` and ``tickets.load``)."""
+
+    tensors: Mapping[str, SignedTensor]
+    provenance: Provenance
+
+    @property
+    def masks(self) -> dict[str, Tensor]:
+        """Boolean mask of every prunable weight."""
+        return {name: t.mask for name, t in self.tensors.items() if t.role is Role.PRUNABLE}
+
+    @property
+    def density(self) -> float:
+        """Surviving fraction of the prunable weights."""
+        masks = self.masks.values()
+        return sum(int(m.sum()) for m in masks) / sum(m.numel() for m in masks)
+
+    def apply(
+        self,
+        model: nn.Module,
+        *,
+        seed: int | None = None,
+        transfer: Transfer = SIGNED,
+        trained: Mapping[str, Tensor] | None = None,
+    ) -> dict[str, Tensor]:
+        """Start a model from this ticket, in place; by default |fresh| * sign with everything else fresh.
+
+        Args:
+            seed: re-initialise the model from this seed first; None takes its parameters as they are.
+            transfer: the source of each part.
+            trained: state dict of the ticket's round, for a transfer that keeps trained values.
+
+        Returns:
+            Boolean masks by parameter name. Pruned weights are zero now; keep them so while training.
+
+        Raises:
+            TicketError: the ticket does not fit the model; the model is then unchanged.
+        """
+        self.check_fits(model)
+        if seed is not None:
+            reinitialise_(model, seed)
+        generator = torch.Generator().manual_seed(seed or 0)
+        return transfer_(model, transfer, self, trained, generator)
+
+    def check_fits(self, model: nn.Module) -> None:
+        """Raise TicketError, naming the first tensor that differs, unless the model has these parameters."""
+        shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
+        for name, tensor in self.tensors.items():
+            if name not in shapes:
+                raise TicketError(f"{name}: the model has no such parameter{_nearest(name, shapes)}")
+            if shapes[name] != tuple(tensor.sign.shape):
+                raise TicketError(
+                    f"{name}: the ticket has shape {tuple(tensor.sign.shape)}, the model {shapes[name]}"
+                )
+        for name in shapes:
+            if name not in self.tensors:
+                raise TicketError(f"{name}: the ticket has no such tensor{_nearest(name, self.tensors)}")
+
+
+def from_model(
+    model: nn.Module, masks: Mapping[str, Tensor], num_classes: int, provenance: Provenance
+) -> Ticket:
+    """The ticket of a trained network under its masks.
+
+    Args:
+        masks: boolean mask of every prunable weight, by parameter name; a parameter without one is dense.
+    """
+    roles = parameter_roles(model, num_classes)
+    tensors = {}
+    for name, parameter in model.named_parameters():
+        sign = parameter.detach().sign().to(torch.int8).cpu()
+        mask = masks[name].bool().cpu() if name in masks else torch.ones_like(sign, dtype=torch.bool)
+        tensors[name] = SignedTensor(roles[name], sign * mask, mask)
+    return Ticket(tensors, provenance)
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    near = get_close_matches(name, list(names), n=3)
+    return f"; nearest: {', '.join(near)}" if near else ""

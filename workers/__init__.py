@@ -1,0 +1,1 @@
+"""Everything that computes: data, networks, pruning, training and probing. A stage runs here as a plain function."""

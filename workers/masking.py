@@ -1,0 +1,33 @@
+"""Pruned weights stay at exactly zero: their gradient is masked before a step and their value after it.
+
+That equals ``weight * mask`` in every forward pass bit for bit, without its cost: no copy of the weights in the
+graph. Masking the gradient as well keeps momentum and Adam's moments of pruned weights at zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+
+class Masking:
+    """The masks of a model's prunable weights; without masks every method does nothing."""
+
+    def __init__(self, model: nn.Module, masks: Mapping[str, Tensor]) -> None:
+        parameters = dict(model.named_parameters())
+        self._weights = [parameters[name] for name in masks]
+        self._masks = [mask.to(parameters[name]) for name, mask in masks.items()]
+
+    @torch.no_grad()
+    def mask_gradients_(self) -> None:
+        """Zero the gradients of pruned weights."""
+        if self._masks:
+            torch._foreach_mul_([weight.grad for weight in self._weights], self._masks)
+
+    @torch.no_grad()
+    def mask_weights_(self) -> None:
+        """Zero the pruned weights."""
+        if self._masks:
+            torch._foreach_mul_(self._weights, self._masks)

@@ -1,0 +1,48 @@
+"""Architectures by name. A user's own is one decorated function in a plugin file (README, "Your own")."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from workers.stages import Model
+
+Builder = Callable[..., nn.Module]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A registered architecture: ``build(in_channels=, num_classes=, **options)``."""
+
+    name: str
+    build: Builder
+    version: int
+
+
+ARCHITECTURES: dict[str, Architecture] = {}
+
+
+def architecture(name: str, *, version: int = 1) -> Callable[[Builder], Builder]:
+    """Register a function of (in_channels, num_classes, **options) that returns a freshly initialised network.
+
+    Args:
+        version: raise it when the network changes, so that earlier results are not taken for the new one's.
+    """
+
+    def register(build: Builder) -> Builder:
+        ARCHITECTURES[name] = Architecture(name, build, version)
+        return build
+
+    return register
+
+
+def build_model(model: Model, *, in_channels: int, num_classes: int, init_seed: int) -> nn.Module:
+    """The network with its initialisation drawn from the seed; the global generator is left as it was."""
+    options: dict[str, Any] = dict(model.options)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(init_seed)
+        return ARCHITECTURES[model.name].build(in_channels=in_channels, num_classes=num_classes, **options)

@@ -1,0 +1,85 @@
+"""ResNet-20 and ResNet-32 for 32-pixel images (He et al. 2016, section 4.2), and their one-dimensional sibling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from workers.models.registry import architecture
+
+
+class BasicBlock(nn.Module):
+    """Two convolutions and a shortcut, which is a 1x1 convolution with batch norm where the shape changes."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: tuple[int, int], stride: tuple[int, int]) -> None:
+        super().__init__()
+        padding = (kernel[0] // 2, kernel[1] // 2)
+        self.conv1 = nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, kernel, 1, padding, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.shortcut: nn.Module = nn.Identity()
+        if inputs != outputs or stride != (1, 1):
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = F.relu(self.bn1(self.conv1(x)))
+        return F.relu(self.bn2(self.conv2(out)) + self.shortcut(x))
+
+
+class SmallResNet(nn.Module):
+    """A stem, then stages of basic blocks, each after the first halving the resolution; global average; linear.
+
+    Input (batch, channels, height, width). A signal is an image of height 1, with ``kernel`` (1, 3).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        widths: Sequence[int],
+        blocks: int,
+        kernel: tuple[int, int] = (3, 3),
+    ) -> None:
+        super().__init__()
+        halve = (2 if kernel[0] > 1 else 1, 2)
+        self.conv = nn.Conv2d(in_channels, widths[0], kernel, 1, (kernel[0] // 2, kernel[1] // 2), bias=False)
+        self.bn = nn.BatchNorm2d(widths[0])
+        layers: list[nn.Module] = []
+        inputs = widths[0]
+        for stage, width in enumerate(widths):
+            for block in range(blocks):
+                stride = halve if stage > 0 and block == 0 else (1, 1)
+                layers.append(BasicBlock(inputs, width, kernel, stride))
+                inputs = width
+        self.blocks = nn.Sequential(*layers)
+        self.fc = nn.Linear(inputs, num_classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(module.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.blocks(F.relu(self.bn(self.conv(x))))
+        return self.fc(out.mean((2, 3)))
+
+
+@architecture("resnet1d")
+def resnet1d(in_channels: int, num_classes: int, width: int = 8, blocks: int = 1) -> nn.Module:
+    """A residual network for signals: three stages of ``blocks`` basic blocks with kernels of 1x3."""
+    return SmallResNet(in_channels, num_classes, (width, 2 * width, 4 * width), blocks, (1, 3))
+
+
+@architecture("resnet20")
+def resnet20(in_channels: int, num_classes: int, width: int = 16) -> nn.Module:
+    """ResNet-20: three stages of three blocks, widths 16, 32, 64."""
+    return SmallResNet(in_channels, num_classes, (width, 2 * width, 4 * width), 3)
+
+
+@architecture("resnet32")
+def resnet32(in_channels: int, num_classes: int, width: int = 16) -> nn.Module:
+    """ResNet-32: three stages of five blocks, widths 16, 32, 64."""
+    return SmallResNet(in_channels, num_classes, (width, 2 * width, 4 * width), 5)

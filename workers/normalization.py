@@ -1,0 +1,52 @@
+"""AWS's one idea: in training, every forward pass sees psi interpolated towards its initialisation.
+
+    scale = alpha * 1 + (1 - alpha) * gamma,      shift = (1 - alpha) * beta
+
+The interpolation is inside the graph, so the gradient of gamma and beta carries the factor (1 - alpha), and the
+parameters themselves are never overwritten: doing that collapses psi to its initialisation. Paper, section 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from tickets.roles import NORMALIZATION_LAYERS
+
+
+def psi_names(model: nn.Module) -> dict[str, float]:
+    """Names of all scales and shifts of normalization layers, with their initial value: 1 or 0."""
+    names: dict[str, float] = {}
+    for layer, module in model.named_modules():
+        if isinstance(module, NORMALIZATION_LAYERS):
+            for leaf, _ in module.named_parameters(recurse=False):
+                names[f"{layer}.{leaf}" if layer else leaf] = 1.0 if leaf == "weight" else 0.0
+    return names
+
+
+def interpolated(psi: Mapping[str, Tensor], initial: Mapping[str, Tensor], alpha: Tensor) -> dict[str, Tensor]:
+    """alpha * initial + (1 - alpha) * psi for each tensor, differentiable in psi.
+
+    Args:
+        alpha: 0-d tensor in [0, 1] on psi's device; one for all layers of a batch. (A Python float would force a
+            new compilation or capture each step.)
+    """
+    return {name: torch.lerp(tensor, initial[name], alpha) for name, tensor in psi.items()}
+
+
+class PsiInterpolation:
+    """Calls a model with interpolated psi; the model itself is not patched and keeps its parameters."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        parameters = dict(model.named_parameters())
+        values = psi_names(model)
+        self._psi = {name: parameters[name] for name in values}
+        self._initial = {name: torch.full_like(parameters[name], value) for name, value in values.items()}
+
+    def __call__(self, images: Tensor, alpha: Tensor) -> Tensor:
+        """Logits of a batch under one alpha for all normalization layers."""
+        return functional_call(self._model, interpolated(self._psi, self._initial, alpha), (images,))

@@ -1,0 +1,45 @@
+"""Global magnitude pruning of the surviving prunable weights. method.md, "Pruning stages"."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+
+def survivors_after(survivors: int, prune_fraction: float) -> int:
+    """How many of the survivors stay: int((1 - prune_fraction) * n), never one more or less for rounding errors."""
+    # 1 - 0.9 is 0.0999…98: without rounding int() would drop one weight of ten
+    return int(round((1 - prune_fraction) * survivors, 6))
+
+
+@torch.no_grad()
+def prune(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor], prune_fraction: float) -> dict[str, Tensor]:
+    """New masks that keep the largest magnitudes of all layers' survivors together.
+
+    No floor and no normalisation per layer. Exactly ``survivors_after`` weights stay: among equal magnitudes the
+    ones that come first, in the order of ``weights`` and row-major within a tensor.
+
+    Args:
+        weights: prunable weights by name.
+        masks: boolean masks by the same names; a pruned weight never comes back.
+    """
+    magnitudes = torch.cat([weights[name].abs().flatten() for name in weights])
+    alive = torch.cat([masks[name].flatten() for name in weights])
+    keep = survivors_after(int(alive.sum()), prune_fraction)
+    ranked = torch.where(alive, magnitudes, -1.0)
+    if keep == 0:
+        kept = torch.zeros_like(alive)
+    else:
+        threshold = ranked.kthvalue(ranked.numel() - keep + 1).values
+        kept = ranked > threshold
+        ties = (ranked == threshold).nonzero().squeeze(1)
+        kept[ties[: keep - int(kept.sum())]] = True
+    pieces = kept.split([weights[name].numel() for name in weights])
+    return {name: piece.view_as(weights[name]) for name, piece in zip(weights, pieces, strict=True)}
+
+
+def density(masks: Mapping[str, Tensor]) -> float:
+    """Surviving fraction of the prunable weights."""
+    return sum(int(mask.sum()) for mask in masks.values()) / sum(mask.numel() for mask in masks.values())

@@ -1,0 +1,156 @@
+"""What a stage computes, as values: one frozen dataclass per kind.
+
+Every field here changes the numbers, and so belongs to the stage's key. What does not (devices, paths, logging) is
+in ``workers.execution``. A field may be added later with a default without changing any existing key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from tickets import Transfer
+
+Method = Literal["aws", "lrr"]
+Preset = Literal["sound", "reference"]
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set and the part of it that is trained on.
+
+    Attributes:
+        fingerprint: identifies the files' content; two copies of the same data have the same.
+        validation_fraction: share of the training images that is held out for every choice; 0 holds out none.
+    """
+
+    name: str
+    fingerprint: str
+    validation_fraction: float
+
+
+@dataclass(frozen=True)
+class Model:
+    """An architecture by its registered name, with its constructor's options."""
+
+    name: str
+    options: Mapping[str, int | float | bool | str] = field(default_factory=dict)
+    version: int = 1
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What every stage of one experiment shares.
+
+    Attributes:
+        watch_test_set: evaluate the test set after each epoch, as the released code does. ``sound`` reads it once.
+    """
+
+    preset: Preset
+    data: Data
+    model: Model
+    watch_test_set: bool = False
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """SGD with momentum, or Adam with L2 in the gradient (not AdamW); weight decay covers all parameters."""
+
+    learning_rate: float
+    name: Literal["sgd", "adam"] = "sgd"
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Learning rate by epoch: constant, times ``factor`` at each milestone, or a cosine to ``factor`` times it."""
+
+    name: Literal["constant", "steps", "cosine"] = "constant"
+    milestones: tuple[int, ...] = ()
+    factor: float = 0.1
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training: a new optimizer, stepped over ``epochs`` passes; the tail batch of an epoch is kept."""
+
+    epochs: int
+    batch_size: int
+    optimizer: Optimizer
+    schedule: Schedule = Schedule()
+    augmentation: Literal["none", "crop_flip"] = "none"
+
+
+@dataclass(frozen=True)
+class Pretrain:
+    """Round 0: dense training of a fresh network. Under AWS psi is interpolated here already."""
+
+    kind: ClassVar[str] = "pretrain"
+    version: ClassVar[int] = 1
+    setting: Setting
+    training: Training
+    method: Method
+    init_seed: int
+    sgd_seed: int
+
+
+@dataclass(frozen=True)
+class Round:
+    """Prune, then train. Input: ``previous``, the round before.
+
+    Attributes:
+        round: 1 is the first pruning round.
+        prune_fraction: share of the surviving prunable weights that goes, globally by magnitude.
+    """
+
+    kind: ClassVar[str] = "round"
+    version: ClassVar[int] = 1
+    setting: Setting
+    training: Training
+    method: Method
+    round: int
+    prune_fraction: float
+    sgd_seed: int
+
+
+@dataclass(frozen=True)
+class Train:
+    """The final training of some start. Input: ``ticket``, the round it comes from, unless the start is dense."""
+
+    kind: ClassVar[str] = "train"
+    version: ClassVar[int] = 1
+    setting: Setting
+    training: Training
+    transfer: Transfer
+    init_seed: int
+    sgd_seed: int
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Error along the straight path between two solutions. Inputs: ``a`` (at lambda 1) and ``b`` (at lambda 0).
+
+    Attributes:
+        points: values of lambda, evenly spaced over [0, 1] with both ends.
+        bn_images: augmented training images for the re-estimation of batch-norm statistics; None takes all.
+        bn_momentum: None resets the statistics and averages cumulatively; 0.1 is the released code's.
+        draw_seed: draws those images; the same for all points, so that noise is paired.
+    """
+
+    kind: ClassVar[str] = "probe"
+    version: ClassVar[int] = 1
+    setting: Setting
+    points: int
+    batch_size: int
+    bn_images: int | None
+    bn_momentum: float | None
+    augmentation: Literal["none", "crop_flip"] = "none"
+    draw_seed: int = 0
+
+
+Stage = Pretrain | Round | Train | Probe
+STAGE_KINDS: Mapping[str, type[Pretrain] | type[Round] | type[Train] | type[Probe]] = {
+    stage.kind: stage for stage in (Pretrain, Round, Train, Probe)
+}
