@@ -46,9 +46,7 @@ def save(ticket: Ticket, path: Path | str) -> None:
         columns["surviving_zeros"].append(zeros.numpy())
     header = json.dumps({"schema_version": SCHEMA_VERSION, **asdict(ticket.provenance)}, sort_keys=True)
     table = pa.table(columns, schema=SCHEMA.with_metadata({METADATA_KEY: header.encode()}))
-    pq.write_table(
-        table, path, use_dictionary=True, compression="zstd", compression_level=7, data_page_size=8 << 20
-    )
+    pq.write_table(table, path, use_dictionary=True, compression="zstd", compression_level=7, data_page_size=8 << 20)
 
 
 def load(path: Path | str) -> Ticket:

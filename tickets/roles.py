@@ -44,13 +44,7 @@ def classifier_name(model: nn.Module, num_classes: int) -> str:
     """
     found = None
     for name, module in model.named_modules():
-        if isinstance(module, nn.Linear):
-            width = module.out_features
-        elif isinstance(module, MASKED_LAYERS):
-            width = module.out_channels
-        else:
-            continue
-        if width == num_classes:
+        if isinstance(module, MASKED_LAYERS) and module.weight.shape[0] == num_classes:
             found = name
     if found is None:
         raise UnknownLayerError(

@@ -123,17 +123,13 @@ class Ticket:
             if name not in shapes:
                 raise TicketError(f"{name}: the model has no such parameter{_nearest(name, shapes)}")
             if shapes[name] != tuple(tensor.sign.shape):
-                raise TicketError(
-                    f"{name}: the ticket has shape {tuple(tensor.sign.shape)}, the model {shapes[name]}"
-                )
+                raise TicketError(f"{name}: the ticket has shape {tuple(tensor.sign.shape)}, the model {shapes[name]}")
         for name in shapes:
             if name not in self.tensors:
                 raise TicketError(f"{name}: the ticket has no such tensor{_nearest(name, self.tensors)}")
 
 
-def from_model(
-    model: nn.Module, masks: Mapping[str, Tensor], num_classes: int, provenance: Provenance
-) -> Ticket:
+def from_model(model: nn.Module, masks: Mapping[str, Tensor], num_classes: int, provenance: Provenance) -> Ticket:
     """The ticket of a trained network under its masks.
 
     Args:

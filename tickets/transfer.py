@@ -28,7 +28,8 @@ class Transfer:
     """The source of each part of a start.
 
     Attributes:
-        mask: none (a dense start, whose every part is fresh), the ticket's, or the ticket's (with its signs) shuffled within each layer.
+        mask: none (a dense start, whose every part is fresh), the ticket's, or the ticket's shuffled, with its
+            signs, within each layer.
         signs: of the prunable weights: fresh, the ticket's, or random.
         magnitudes: of the prunable weights: fresh or trained.
         psi, classifier, biases: a fresh draw, its magnitude with the trained sign, or the trained values.
@@ -71,9 +72,7 @@ TRANSFERS: Mapping[str, Transfer] = {
     "signed": SIGNED,
     "mask": MASK,
     "signed_psi_kept": Transfer(signs="ticket", classifier="signed", biases="signed", psi="trained"),
-    "signed_psi_signs": Transfer(
-        signs="ticket", classifier="signed", biases="signed", psi="signed", psi_shift=0.1
-    ),
+    "signed_psi_signs": Transfer(signs="ticket", classifier="signed", biases="signed", psi="signed", psi_shift=0.1),
     "random_signs": Transfer(signs="random", classifier="signed", biases="signed"),
     "shuffled": Transfer(mask="shuffled", signs="ticket", classifier="signed", biases="signed"),
     "flipped_quarter": Transfer(signs="ticket", classifier="signed", biases="signed", flip_fraction=0.25),

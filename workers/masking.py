@@ -24,10 +24,12 @@ class Masking:
     def mask_gradients_(self) -> None:
         """Zero the gradients of pruned weights."""
         if self._masks:
-            torch._foreach_mul_([weight.grad for weight in self._weights], self._masks)
+            pairs = zip(self._weights, self._masks, strict=True)
+            graded = [(weight.grad, mask) for weight, mask in pairs if weight.grad is not None]
+            torch._foreach_mul_(tuple(grad for grad, _ in graded), tuple(mask for _, mask in graded))
 
     @torch.no_grad()
     def mask_weights_(self) -> None:
         """Zero the pruned weights."""
         if self._masks:
-            torch._foreach_mul_(self._weights, self._masks)
+            torch._foreach_mul_(tuple(self._weights), tuple(self._masks))

@@ -103,7 +103,7 @@ def _write(folder: Path, arrays: Arrays) -> None:
     for array in ARRAYS:
         content = np.ascontiguousarray(getattr(arrays, array))
         np.save(folder / f"{array}.npy", content)
-        digest.update(content)
+        digest.update(content.data)
     # by sums of a histogram per channel: exact, and no float copy of the images
     mean, std = [], []
     for channel in range(arrays.train_images.shape[1]):

@@ -24,9 +24,7 @@ def find_cifar100(data_root: Path | None, downloads: Path) -> Source:
     return _find("cifar100", CIFAR100, 100, data_root, downloads)
 
 
-def _find(
-    name: str, files: type[CIFAR10], num_classes: int, data_root: Path | None, downloads: Path
-) -> Source:
+def _find(name: str, files: type[CIFAR10], num_classes: int, data_root: Path | None, downloads: Path) -> Source:
     if data_root is not None:
         found = find_image_parquet(data_root / name, num_classes)
         if found is not None:

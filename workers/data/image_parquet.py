@@ -50,9 +50,7 @@ def _decode(paths: Sequence[Path], num_classes: int) -> tuple[NDArray[np.uint8],
         for row, value in enumerate(table.column(image_column)):
             image = _picture(path, row, value.as_py()["bytes"])
             if images and image.shape != images[0].shape:
-                raise DataError(
-                    f"{path}, row {row}: the image is {image.shape}, the ones before it {images[0].shape}"
-                )
+                raise DataError(f"{path}, row {row}: the image is {image.shape}, the ones before it {images[0].shape}")
             images.append(image)
         labels.append(table.column(label_column).to_numpy().astype(np.int64))
     joined = np.concatenate(labels)

@@ -1,0 +1,9 @@
+"""From a store's Parquet files to tidy pandas frames, plotly figures and one HTML page.
+
+>>> frames = analysis.load("runs/mnist1d")
+>>> frames.stages[["name", "density", "test_accuracy_percent"]]
+"""
+
+from analysis.load import Frames, load
+
+__all__ = ["Frames", "load"]

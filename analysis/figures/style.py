@@ -1,0 +1,129 @@
+"""One look for all figures: colour tells the method's family, and dash and marker the transfer without colour.
+
+The colours are Okabe and Ito's, which stay apart for colour-blind readers: cold ones for AWS and warm ones for LRR.
+Ink and grid are the page's (``templates/report.css``), so that one figure serves light and dark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from html import escape
+from math import log10
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from analysis.words import density, rank, sample
+from analysis.words import method as method_words
+from analysis.words import transfer as transfer_words
+
+BLUE, SKY, GREEN = "#0072B2", "#56B4E9", "#009E73"
+VERMILION, ORANGE, PURPLE = "#D55E00", "#E69F00", "#CC79A7"
+GREY = "#808080"  # for the palette's black, which cannot be seen on a dark page
+
+METHOD_COLOURS = {"aws": BLUE, "lrr": VERMILION}
+_COLOURS = {
+    ("aws", "signed"): BLUE,
+    ("aws", "retrain"): SKY,
+    ("aws", "mask"): GREEN,
+    ("lrr", "signed"): VERMILION,
+    ("lrr", "retrain"): ORANGE,
+    ("lrr", "mask"): PURPLE,
+}
+_DASHES_AND_MARKERS = {
+    "signed": ("solid", "circle"),
+    "retrain": ("dash", "square"),
+    "mask": ("dot", "diamond"),
+    "signed_psi_kept": ("longdash", "triangle-up"),
+    "signed_psi_signs": ("dashdot", "triangle-down"),
+    "random_signs": ("longdashdot", "x"),
+    "shuffled": ("2px,6px", "cross"),
+    "flipped_quarter": ("12px,6px", "star"),
+}
+_OTHER = ("solid", "hexagon")
+
+
+def colour(method: str, transfer: str) -> str:
+    """A line's colour; a control has its method's."""
+    return _COLOURS.get((method, transfer), METHOD_COLOURS.get(method, GREY))
+
+
+def translucent(hex_colour: str, alpha: float = 0.18) -> str:
+    """A colour for bands."""
+    red, green, blue = (int(hex_colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{alpha})"
+
+
+def text(words: str) -> str:
+    """Text for plotly, which reads a subset of HTML: a label is shown, never interpreted."""
+    return escape(words, quote=False)
+
+
+def lines(summary: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Method, transfer and rows of each line of a panel, in the order in which they are drawn and named."""
+    groups = [(str(rows["method"].iloc[0]), rows) for _, rows in summary.groupby(["method", "transfer"])]
+    named = [(method, str(rows["transfer"].iloc[0]), rows) for method, rows in groups]
+    yield from sorted(named, key=lambda each: (rank(each[0]), rank(each[1])))
+
+
+def hover(rows: pd.DataFrame, noun: str) -> list[str]:
+    """What each point of a line is over."""
+    columns = zip(rows["density"], rows["trainings"], rows["chains"], strict=True)
+    return [f"density {density(d)}<br>{sample(n, chains, noun)}" for d, n, chains in columns]
+
+
+def line(method: str, transfer: str) -> dict[str, object]:
+    """The looks and the name of one method's and transfer's line, as arguments of ``go.Scatter``."""
+    dash, symbol = _DASHES_AND_MARKERS.get(transfer, _OTHER)
+    shade = colour(method, transfer)
+    name = text(f"{method_words(method)} {transfer_words(transfer)}")
+    return {
+        "name": name,
+        "legendgroup": name,
+        "mode": "lines+markers",
+        "line": {"color": shade, "dash": dash, "width": 2},
+        "marker": {"color": shade, "symbol": symbol, "size": 7},
+    }
+
+
+def band(x: Sequence[float], low: Sequence[float], high: Sequence[float], shade: str, group: str) -> go.Scatter:
+    """A band between two curves, drawn as one closed outline; it shows and hides with its legend group."""
+    return go.Scatter(
+        x=[*x, *reversed(x)],
+        y=[*high, *reversed(low)],
+        fill="toself",
+        fillcolor=translucent(shade),
+        line={"width": 0},
+        hoverinfo="skip",
+        legendgroup=group,
+        showlegend=False,
+    )
+
+
+def dress(figure: go.Figure, *, height: int) -> go.Figure:
+    """Give a figure the shared layout; its width is the page's."""
+    figure.update_layout(
+        template="none",
+        height=height,
+        margin={"l": 52, "r": 12, "t": 34, "b": 120},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"family": "system-ui, sans-serif", "size": 13},
+        legend={"orientation": "h", "x": 0, "y": 0, "yref": "container", "yanchor": "bottom"},
+        hoverlabel={"align": "left"},
+    )
+    figure.update_annotations(font_size=13)
+    figure.update_xaxes(zeroline=False, showline=True, ticks="outside")
+    figure.update_yaxes(zeroline=False, automargin=True)
+    return figure
+
+
+def density_axis(figure: go.Figure, densities: Sequence[float]) -> None:
+    """Logarithmic density, sparser to the right, with room beside the outermost points."""
+    ticks = [1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001]
+    figure.update_xaxes(
+        type="log",
+        range=[log10(max(densities) * 1.12), log10(min(densities) / 1.12)],
+        tickvals=ticks,
+        ticktext=[f"{tick:g}" for tick in ticks],
+    )

@@ -1,0 +1,204 @@
+"""A store as tidy pandas frames: labels as columns, one row per thing, units in the column names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as ds
+from pyarrow.fs import LocalFileSystem
+
+from analysis.recipes import superseded
+from analysis.ticket_counts import COUNT_COLUMNS, ticket_counts
+from orchestrator.record import Labels, Record
+from orchestrator.store import Store, StoreError
+
+LABELS = tuple(Labels.model_fields)
+_TYPES = {
+    **dict.fromkeys(("key", "kind", "name", "dataset", "architecture", "preset"), "str"),
+    **dict.fromkeys(("method", "transfer", "probe"), "str"),
+    **dict.fromkeys(("chain", "round", "seed"), "Int64"),
+    **dict.fromkeys(("twin", "superseded", "failed"), "bool"),
+    "same_mask": "boolean",
+    "finished": "datetime64[us, UTC]",
+}
+_RESULTS = (
+    "density",
+    "validation_accuracy_percent",
+    "test_accuracy_percent",
+    "test_loss_nats",
+    "barrier_points",
+    "barrier_standard_error_points",
+    "loss_barrier_nats",
+    "same_mask",
+)
+_PROVENANCE = ("git_commit", "git_dirty_blake2b", "device", "host", "python")
+_NUMBERS = {name: "float64" for name in ("seconds", *_RESULTS) if name not in _TYPES}
+_IDENTITY = ("key", "kind", "name", *LABELS)
+_STAGE_COLUMNS = (*_IDENTITY, *_RESULTS, "seconds", "finished", *_PROVENANCE, "superseded", "folder")
+
+_METRICS = pa.schema(
+    {
+        "epoch": pa.int64(),
+        "split": pa.string(),
+        "loss_nats": pa.float64(),
+        "accuracy_percent": pa.float64(),
+        "images": pa.int64(),
+        "learning_rate": pa.float64(),
+    }
+)
+_POINTS = pa.schema(
+    {
+        "lambda": pa.float64(),
+        "error_percent": pa.float64(),
+        "error_standard_error_points": pa.float64(),
+        "loss_nats": pa.float64(),
+        "loss_standard_error_nats": pa.float64(),
+    }
+)
+_BARRIER = pa.schema(
+    {
+        "barrier_points": pa.float64(),
+        "barrier_standard_error_points": pa.float64(),
+        "barrier_lambda": pa.float64(),
+        "loss_barrier_nats": pa.float64(),
+        "loss_barrier_standard_error_nats": pa.float64(),
+        "same_mask": pa.bool_(),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Frames:
+    """A store's content. Every frame but ``failures`` and ``packages`` has the labels as columns.
+
+    Attributes:
+        stages: one row per committed stage, with its results; ``superseded``: see ``analysis.recipes``.
+        metrics: one row per stage, epoch and split.
+        probes: one row per probe and lambda; the barrier's columns repeat on each of its rows.
+        tickets: one row per ticket and tensor: counts of weights, survivors and signs.
+        packages: one row per stage and package: the version that it ran with.
+        missing: one row per planned stage without a record; ``failed`` if its last attempt failed.
+        failures: one row per stage that is not done and whose last attempt failed, oldest first.
+        planned: how many stages the store's plans hold, each counted once.
+    """
+
+    stages: pd.DataFrame
+    metrics: pd.DataFrame
+    probes: pd.DataFrame
+    tickets: pd.DataFrame
+    packages: pd.DataFrame
+    missing: pd.DataFrame
+    failures: pd.DataFrame
+    planned: int
+
+
+def load(store: Path | str, *, tickets: bool = True) -> Frames:
+    """Read a store.
+
+    Args:
+        tickets: False leaves the ``tickets`` frame empty; counting the signs of large networks takes seconds.
+
+    Raises:
+        StoreError: the folder does not exist, or one of its files is damaged.
+    """
+    reader = Store(store)
+    if not reader.root.is_dir():
+        raise StoreError(f"{store}: there is no such folder; give the folder of a sweep's store")
+    records = reader.records()
+    stages = _stages(reader, records)
+    points = _artifact(reader, records.values(), "probe.parquet", _POINTS)
+    barriers = _artifact(reader, records.values(), "barrier.parquet", _BARRIER)
+    signs = {r.key: reader.out(r.key) / "ticket.parquet" for r in records.values() if "ticket.parquet" in r.files}
+    failures = _frame(
+        (failure.model_dump() for failure in reader.failures()),
+        ("key", "name", "attempt", "error_type", "message", "log", "cause", "finished_unix_s"),
+    )
+    failures["finished"] = _time(failures.pop("finished_unix_s"))
+    planned = {stage.key: stage for plan in reader.plans() for stage in plan.stages}
+    missing = _frame(
+        (
+            {**stage.model_dump(exclude={"labels"}), **stage.labels.model_dump(), "failed": key in set(failures["key"])}
+            for key, stage in planned.items()
+            if key not in records
+        ),
+        (*_IDENTITY, "failed"),
+    )
+    return Frames(
+        stages=stages,
+        metrics=_labelled(_artifact(reader, records.values(), "metrics.parquet", _METRICS), stages),
+        probes=_labelled(points.merge(barriers, on="key", how="left"), stages, "density"),
+        tickets=_labelled(ticket_counts(signs if tickets else {}), stages)[[*_IDENTITY, *COUNT_COLUMNS]],
+        packages=_packages(records.values()),
+        missing=missing,
+        failures=failures,
+        planned=len(planned),
+    )
+
+
+def _stages(store: Store, records: Mapping[str, Record]) -> pd.DataFrame:
+    old = superseded(records)
+    rows = [
+        {
+            **record.results,
+            **record.model_dump(include={"key", "kind", "name", "seconds"}),
+            **record.labels.model_dump(),
+            **{name: record.provenance.get(name) for name in _PROVENANCE},
+            "density": _density(record, records),
+            "finished": record.finished_unix_s,
+            "superseded": record.key in old,
+            "folder": store.out(record.key).parent.relative_to(store.root).as_posix(),
+        }
+        for record in records.values()
+    ]
+    extra = sorted({name for row in rows for name in row} - set(_STAGE_COLUMNS))
+    return _frame(rows, (*_STAGE_COLUMNS, *extra)).sort_values("finished", ignore_index=True)
+
+
+def _density(record: Record, records: Mapping[str, Record]) -> float | None:
+    """A stage's density, or else that of what it read: a probe has the density of its two ends."""
+    if "density" in record.results:
+        return float(record.results["density"])
+    upstream = (records[key] for key in record.inputs.values() if key in records)
+    return next((density for up in upstream if (density := _density(up, records)) is not None), None)
+
+
+def _artifact(store: Store, records: Iterable[Record], file: str, schema: pa.Schema) -> pd.DataFrame:
+    """The rows of one kind of file over all stages, with their stage's key; all files are read in one scan."""
+    keys = {(store.out(record.key) / file).as_posix(): record.key for record in records if file in record.files}
+    if not keys:
+        return schema.empty_table().to_pandas().assign(key=pd.Series(dtype="str"))
+    files = ds.dataset(list(keys), schema=schema, format="parquet", filesystem=LocalFileSystem())
+    try:
+        frame = files.to_table(columns=[*schema.names, "__filename"]).to_pandas()
+    except (pa.ArrowException, OSError) as error:
+        raise StoreError(f"{store.root}: a {file} cannot be read: {error}") from error
+    return frame.assign(key=frame.pop("__filename").map(keys))
+
+
+def _labelled(rows: pd.DataFrame, stages: pd.DataFrame, *more: str) -> pd.DataFrame:
+    return stages[[*_IDENTITY, *more, "superseded"]].merge(rows, on="key", how="inner")
+
+
+def _packages(records: Iterable[Record]) -> pd.DataFrame:
+    rows = (
+        {"key": record.key, "package": package, "version": str(version)}
+        for record in records
+        for package, version in record.provenance.get("packages", {}).items()
+    )
+    return _frame(rows, ("key", "package", "version"))
+
+
+def _frame(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> pd.DataFrame:
+    frame = pd.DataFrame(list(rows)).reindex(columns=list(columns))
+    if "finished" in frame:
+        frame["finished"] = _time(frame["finished"])
+    return frame.astype({name: kind for name, kind in {**_TYPES, **_NUMBERS}.items() if name in frame})
+
+
+def _time(unix_s: pd.Series) -> pd.Series:
+    return pd.to_datetime(unix_s.astype("float64"), unit="s", utc=True).dt.as_unit("us")

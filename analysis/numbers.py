@@ -1,0 +1,35 @@
+"""All numbers of a section as one table: what the figures draw, to be read and copied."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from analysis.sections import Section
+from analysis.statistics import spread
+
+MEASURES = {"accuracy": "test_accuracy_percent", "barrier": "barrier_points", "stability": "barrier_points"}
+
+
+def numbers(section: Section) -> pd.DataFrame:
+    """One row per round, method and transfer, sparsest first and dense on top.
+
+    Returns:
+        ``round``, ``method``, ``transfer``, ``density``, and for each of accuracy (percent), barrier and stability
+        (points): ``{measure}_mean``, ``{measure}_sd``, ``{measure}_trainings``, ``{measure}_chains``.
+    """
+    by = ["round", "method", "transfer"]
+    rows = {
+        "accuracy": section.trainings,
+        "barrier": section.barriers("lmc"),
+        "stability": section.barriers("stability"),
+    }
+    table = pd.DataFrame({"round": pd.Series(dtype="Int64"), "method": "", "transfer": "", "density": 0.0})
+    for measure, value in MEASURES.items():
+        cells = spread(rows[measure], by, value).rename(
+            columns={name: f"{measure}_{name}" for name in ("mean", "sd", "trainings", "chains")}
+        )
+        table = table.merge(cells, on=by, how="outer", suffixes=("", "_more"))
+        table["density"] = table["density"].fillna(table.pop("density_more"))
+    dense_on_top = table["round"].isna()
+    order = table.assign(dense=dense_on_top).sort_values(["dense", "round"], ascending=False, kind="stable")
+    return order.drop(columns="dense").reset_index(drop=True)

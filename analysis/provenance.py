@@ -1,0 +1,27 @@
+"""What made the results: presets, commits, devices and package versions, with how many stages each."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from analysis.load import Frames
+from analysis.words import count
+
+
+def provenance(frames: Frames) -> dict[str, list[str]]:
+    """Lines by heading; a value that was not recorded is said to be so."""
+    stages = frames.stages
+    dirty = (" with uncommitted changes " + stages["git_dirty_blake2b"].astype("str")).fillna("")
+    packages = frames.packages.groupby("package")["version"].unique()
+    return {
+        "Preset": _counted(stages["preset"]),
+        "Git commit": _counted(stages["git_commit"].fillna("not recorded") + dirty),
+        "Device": _counted(stages["device"].fillna("not recorded")),
+        "Host": _counted(stages["host"].fillna("not recorded")),
+        "Python": _counted(stages["python"].fillna("not recorded")),
+        "Packages": [f"{package} {' and '.join(sorted(versions))}" for package, versions in packages.items()],
+    }
+
+
+def _counted(values: pd.Series) -> list[str]:
+    return [f"{value} ({count(int(n), 'stage')})" for value, n in values.value_counts().items()]

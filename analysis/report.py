@@ -1,0 +1,207 @@
+"""The report: one HTML file that works offline, written anew while a sweep runs.
+
+>>> analysis.report.write_report(Path("runs/mnist1d"))    # or: python -m analysis.report runs/mnist1d
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import jinja2
+import pandas as pd
+import plotly.graph_objects as go
+import typer
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from analysis import headlines, words
+from analysis.figures import accuracy_by_density, barrier_by_density, barrier_curves
+from analysis.load import Frames, load
+from analysis.numbers import MEASURES, numbers
+from analysis.provenance import provenance
+from analysis.sections import Section, sections
+from orchestrator.store import StoreError
+
+SENTENCES_OPEN = 3  # of each sort; the rest is folded away
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure on the page.
+
+    Attributes:
+        json: the figure for plotly.js; plotly writes <, > and / as escapes, so that it cannot end its script element.
+    """
+
+    title: str
+    caption: str
+    json: Markup
+
+
+def write_report(store: Path, out: Path | None = None) -> Path:
+    """Write the report of a store, in one step, so that a reader never sees half a page.
+
+    Args:
+        out: the file; by default ``report.html`` in the store.
+
+    Returns:
+        The file.
+
+    Raises:
+        StoreError: the store does not exist, has no stages, or is damaged.
+        OSError: the file cannot be written.
+    """
+    frames = load(store, tickets=False)
+    if frames.stages.empty and frames.planned == 0:
+        raise StoreError(f"{store}: this folder has no stages; give the folder of a sweep's store")
+    out = (out or store / "report.html").absolute()
+    _replace(out, render(frames, Path(store).absolute(), out.parent))
+    return out
+
+
+def render(frames: Frames, store: Path, folder: Path) -> str:
+    """The page.
+
+    Args:
+        store: the store's root, for its name.
+        folder: where the page will lie; its links to stages are relative to it.
+    """
+    parts = sections(frames)
+    return _TEMPLATES.get_template("report.html").render(
+        store_name=store.name,
+        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        sections=parts,
+        sentences={part.title: _sentences(part) for part in parts},
+        drawings={part.title: _drawings(part) for part in parts},
+        numbers={part.title: _rows(part) for part in parts},
+        progress=_progress(frames),
+        provenance=provenance(frames),
+        missing=frames.missing[~frames.missing["failed"]].to_dict("records"),
+        failures=frames.failures.to_dict("records"),
+        stages=_stage_rows(frames.stages, store, folder),
+        superseded=list(frames.stages.loc[frames.stages["superseded"], "name"]),
+        sentences_open=SENTENCES_OPEN,
+        words=words,
+        plotly=Markup(get_plotlyjs()),
+    )
+
+
+def _sentences(section: Section) -> list[list[str]]:
+    return [headlines.dense(section), headlines.signs_carry(section), headlines.barrier_by_method(section)]
+
+
+def _drawings(section: Section) -> list[Drawing]:
+    drawn = [
+        (
+            accuracy_by_density(section.trainings),
+            "Accuracy against density",
+            "Test accuracy after the final training: mean over trainings, with one standard deviation. "
+            "The grey line is the dense network.",
+        ),
+        (
+            barrier_by_density(section.stages),
+            "Barriers against density",
+            "How far the error rises above its ends' mean on the straight path between two solutions: mean over "
+            "probes, with one standard deviation. To the solution: from the retrained ticket to the transferred "
+            "network. Between two SGD seeds: lower is more stable.",
+        ),
+        (
+            barrier_curves(section.probes, "lmc"),
+            "The path to the solution",
+            "Test error from the retrain solution (λ = 0) to the transfer's solution (λ = 1): mean over probes, with "
+            "a band of one standard deviation.",
+        ),
+        (
+            barrier_curves(section.probes, "stability"),
+            "The path between two SGD seeds",
+            "Test error between two final trainings of one start that differ in their SGD seed only.",
+        ),
+    ]
+    return [Drawing(title, caption, _json(figure)) for figure, title, caption in drawn if figure.data]
+
+
+def _json(figure: go.Figure) -> Markup:
+    return Markup(figure.to_json())
+
+
+def _rows(section: Section) -> list[dict[str, str]]:
+    """The table of numbers, as text."""
+    return [
+        {
+            "density": words.density(row["density"]),
+            "method": words.method(row["method"]) if isinstance(row["method"], str) else "",
+            "transfer": words.transfer(row["transfer"]),
+            **{measure: _cell(row, measure) for measure in MEASURES},
+        }
+        for row in numbers(section).to_dict("records")
+    ]
+
+
+def _cell(row: dict[Any, Any], measure: str) -> str:
+    if pd.isna(row[f"{measure}_mean"]):
+        return ""
+    n, chains = int(row[f"{measure}_trainings"]), int(row[f"{measure}_chains"])
+    over = f"{n} in {words.count(chains, 'chain')}" if chains else str(n)
+    return f"{words.mean_sd(row[f'{measure}_mean'], row[f'{measure}_sd'])} ({over})"
+
+
+def _progress(frames: Frames) -> dict[str, int]:
+    failed = int(frames.missing["failed"].sum())
+    return {
+        "planned": frames.planned,
+        "done": frames.planned - len(frames.missing),
+        "failed": failed,
+        "missing": len(frames.missing) - failed,
+    }
+
+
+def _stage_rows(stages: pd.DataFrame, store: Path, folder: Path) -> list[dict[str, Any]]:
+    """Every stage with a link to its record, relative to the page."""
+    rows = stages[["name", "kind", "seconds", "device", "git_commit"]].astype(object).fillna("")
+    links = [quote(os.path.relpath(store / path / "record.json", folder)) for path in stages["folder"]]
+    return [dict(row) for _, row in rows.assign(link=links).sort_values("name").iterrows()]
+
+
+def _replace(path: Path, page: str) -> None:
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=".report.", delete=False) as file:
+        file.write(page)
+    made = Path(file.name)
+    try:
+        made.chmod(0o644)
+        made.replace(path)
+    finally:
+        made.unlink(missing_ok=True)
+
+
+def _command(
+    store: Annotated[Path, typer.Argument(help="The folder of a sweep's store.")],
+    out: Annotated[Path | None, typer.Option(help="The HTML file; by default report.html in the store.")] = None,
+) -> None:
+    """Write the report of a store as one HTML file that works offline."""
+    try:
+        typer.echo(write_report(store, out))
+    except (StoreError, OSError) as error:
+        typer.echo(f"winning-sign-report: {error}", err=True)
+        raise typer.Exit(2) from error
+
+
+def main() -> None:
+    """The command line's entry point."""
+    typer.run(_command)
+
+
+if __name__ == "__main__":
+    main()

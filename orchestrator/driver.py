@@ -1,0 +1,184 @@
+"""The driver: takes stages from the ready queue to the backend and their results to the store.
+
+ready --submit--> running --done--> committed
+                    |-- lost --> ready again, or failed when its budget is spent
+                    |-- raised --> failed; its descendants are blocked, the others go on
+                    '-- stop asked --> checkpointed; the next sweep resumes it
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from orchestrator.backends.base import Backend, Lost
+from orchestrator.failures import Cause, decide
+from orchestrator.plan import Node, Plan
+from orchestrator.progress import Progress, Stopwatch
+from orchestrator.provenance import code_provenance
+from orchestrator.queue import ReadyQueue, State
+from orchestrator.record import Failure, Record
+from orchestrator.store import Store
+from workers.attempt import Attempt, Outcome
+from workers.execution import Execution
+from workers.job import Job
+
+POLL_S = 0.5
+
+
+@dataclass
+class StopRequest:
+    """Whether the user asked to stop; the file tells workers on any machine that sees the store."""
+
+    file: Path
+    asked: bool = False
+
+    def ask(self) -> None:
+        """Stop submitting, and have running stages checkpoint."""
+        self.asked = True
+        self.file.touch()
+
+    def clear(self) -> None:
+        """Forget an earlier sweep's request."""
+        self.file.unlink(missing_ok=True)
+
+
+@dataclass
+class Summary:
+    """How a sweep ended.
+
+    Attributes:
+        failures: in the order in which they happened; the first is the one to look at.
+    """
+
+    states: Counter[State]
+    seconds: float
+    interrupted: bool
+    failures: list[Failure] = field(default_factory=list)
+
+
+def run_plan(
+    plan: Plan,
+    queue: ReadyQueue,
+    store: Store,
+    backend: Backend,
+    execution: Execution,
+    progress: Progress,
+    stop: StopRequest,
+    refresh_report: Callable[[], None],
+    report_interval_s: float,
+) -> Summary:
+    """Run everything in the queue that can be run.
+
+    Args:
+        refresh_report: called every ``report_interval_s`` while the sweep runs.
+    """
+    return _Driver(plan, queue, store, backend, execution, progress, stop).run(
+        refresh_report, Stopwatch(report_interval_s)
+    )
+
+
+class _Driver:
+    def __init__(
+        self,
+        plan: Plan,
+        queue: ReadyQueue,
+        store: Store,
+        backend: Backend,
+        execution: Execution,
+        progress: Progress,
+        stop: StopRequest,
+    ) -> None:
+        self._plan, self._queue, self._store, self._backend = plan, queue, store, backend
+        self._execution, self._progress, self._stop = execution, progress, stop
+        self._lost: Counter[str] = Counter()
+        self._failures: list[Failure] = []
+        self._in_flight = 0
+
+    def run(self, refresh_report: Callable[[], None], report_due: Stopwatch) -> Summary:
+        began = time.monotonic()
+        while self._in_flight or (self._queue.active and not self._stop.asked):
+            while not self._stop.asked and self._in_flight < self._backend.slots:
+                key = self._queue.pop()
+                if key is None:
+                    break
+                self._submit(self._plan.nodes[key])
+            for attempt, outcome in self._backend.wait(POLL_S):
+                self._in_flight -= 1
+                self._settle(self._plan.nodes[attempt.job.key], Path(attempt.folder), outcome)
+            if report_due.due():
+                refresh_report()
+        return Summary(Counter(self._queue.state.values()), time.monotonic() - began, self._stop.asked, self._failures)
+
+    def _submit(self, node: Node) -> None:
+        inputs = {slot: str(self._store.out(key).relative_to(self._store.root)) for slot, key in node.inputs.items()}
+        job = Job(node.key, node.name, node.stage, inputs)
+        folder = self._store.new_attempt(node.stage.kind, node.name, node.key, job.to_json())
+        self._backend.submit(Attempt(job, str(self._store.root), str(folder), str(self._stop.file), self._execution))
+        self._in_flight += 1
+        self._progress.started(node, folder)
+        self._event("started", node, attempt=int(folder.name))
+
+    def _settle(self, node: Node, folder: Path, outcome: Outcome | Lost) -> None:
+        if isinstance(outcome, Lost):
+            self._fail(node, folder, Cause.CRASH, "WorkerLost", outcome.message)
+        elif outcome.status == "interrupted":
+            self._queue.requeue(node.key)
+            self._progress.interrupted(node)
+            self._event("interrupted", node, attempt=int(folder.name))
+        elif outcome.status == "failed":
+            self._fail(node, folder, Cause.APPLICATION, outcome.error_type, outcome.message)
+        else:
+            self._commit(node, folder, outcome)
+
+    def _commit(self, node: Node, folder: Path, outcome: Outcome) -> None:
+        record = Record(
+            key=node.key,
+            kind=node.stage.kind,
+            name=node.name,
+            labels=node.labels,
+            science=asdict(node.stage),
+            inputs=dict(node.inputs),
+            attempt=int(folder.name),
+            files={},
+            results=outcome.results,
+            seconds=outcome.seconds,
+            finished_unix_s=time.time(),
+            provenance={**code_provenance(), **outcome.machine},
+        )
+        self._store.commit(folder, record)
+        self._queue.done(node.key)
+        self._progress.ended(node, outcome.seconds, outcome.results)
+        self._event("done", node, attempt=int(folder.name), seconds=outcome.seconds)
+
+    def _fail(self, node: Node, folder: Path, cause: Cause, error_type: str, message: str) -> None:
+        log = str((folder / "log.txt").relative_to(self._store.root))
+        failure = Failure(
+            key=node.key,
+            name=node.name,
+            attempt=int(folder.name),
+            error_type=error_type,
+            message=message,
+            log=log,
+            finished_unix_s=time.time(),
+            cause=cause,
+        )
+        self._store.fail(folder, failure)
+        decision = decide(cause, self._lost[node.key])
+        self._event("failed", node, attempt=failure.attempt, error=f"{error_type}: {message}", retry=decision.retry)
+        self._progress.failed(node, f"{error_type}: {message}  ({decision.reason})")
+        if decision.retry:
+            self._lost[node.key] += 1
+            self._queue.requeue(node.key)
+            return
+        self._failures.append(failure)
+        for key in self._queue.failed(node.key):
+            self._event("blocked", self._plan.nodes[key], by=node.name)
+
+    def _event(self, event: str, node: Node, **details: object) -> None:
+        self._store.append_event(
+            {"time_unix_s": time.time(), "event": event, "key": node.key, "name": node.name, **details}
+        )

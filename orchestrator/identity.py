@@ -1,0 +1,67 @@
+"""A stage's key: what it computes, by content.
+
+The pre-image is canonical JSON of the kind, the kind's version, the science fields and the keys of the inputs. An
+upstream stage enters by its key, once: nesting it would grow exponentially with the rounds. A field at its default is
+left out, so a new knob leaves every existing key as it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
+from typing import Any
+
+from workers.stages import Stage
+
+
+def stage_key(stage: Stage, inputs: Mapping[str, str]) -> str:
+    """32 hexadecimal digits that identify a stage.
+
+    Args:
+        inputs: keys of the upstream stages by input name.
+    """
+    content = {
+        "kind": stage.kind,
+        "stage_version": stage.version,
+        "science": canonical(stage),
+        "inputs": canonical(inputs),
+    }
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def canonical(value: object) -> Any:
+    """A value as JSON with one form only: mappings by sorted key, sequences as lists, floats by repr.
+
+    Raises:
+        TypeError: the value is of a type that has no agreed form; nothing is ever hashed by its ``str()``.
+        ValueError: a float is NaN or infinite.
+    """
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{value} has no place in a key")
+        return repr(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return {
+            field.name: canonical(getattr(value, field.name))
+            for field in fields(value)
+            if getattr(value, field.name) != _default(field)
+        }
+    if isinstance(value, Mapping):
+        if not all(isinstance(name, str) for name in value):
+            raise TypeError("a mapping in a key has string keys")
+        return {name: canonical(value[name]) for name in sorted(value)}
+    if isinstance(value, list | tuple):
+        return [canonical(item) for item in value]
+    raise TypeError(f"a {type(value).__name__} cannot be part of a key")
+
+
+def _default(field: Field[Any]) -> object:
+    if field.default_factory is not MISSING:
+        return field.default_factory()
+    return field.default

@@ -1,0 +1,169 @@
+"""What a person sees of a running sweep: a live panel, or plain lines where the output is no terminal."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter, deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.plan import Node, Plan, describe
+from orchestrator.queue import ReadyQueue, State
+from orchestrator.rank import cost_epochs
+
+LATEST = 4
+COLUMNS = (State.DONE, State.RUNNING, State.CACHED, State.FAILED, State.BLOCKED)
+
+
+class Progress:
+    """The state of a sweep as text.
+
+    Args:
+        slots: how many stages run at a time, for the ETA.
+    """
+
+    def __init__(self, console: Console, plan: Plan, queue: ReadyQueue, rank: Mapping[str, float]) -> None:
+        self._console, self._plan, self._queue, self._rank = console, plan, queue, rank
+        self._slots = 1
+        self._latest: deque[str] = deque(maxlen=LATEST)
+        self._running: dict[str, Path] = {}
+        self._spent: dict[tuple[str, str], list[float]] = {}
+        self._notice = ""
+        self._live: Live | None = None
+
+    def __enter__(self) -> Progress:
+        if self._console.is_terminal:
+            self._live = Live(console=self._console, get_renderable=self._panel, refresh_per_second=2)
+            self._live.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self._live is not None:
+            self._live.__exit__(*error)
+            self._live = None
+
+    def use_slots(self, slots: int) -> None:
+        """How many stages run at a time; the estimate of what is left needs it."""
+        self._slots = slots
+
+    def started(self, node: Node, attempt: Path) -> None:
+        """A stage was submitted."""
+        self._running[node.key] = attempt
+
+    def ended(self, node: Node, seconds: float, results: Mapping[str, Any]) -> None:
+        """A stage was committed."""
+        self._running.pop(node.key, None)
+        pair = (node.labels.dataset, node.labels.architecture)
+        self._spent.setdefault(pair, []).append(seconds / cost_epochs(node.stage))
+        self._say(f"done     {node.name}  {headline(results)}({seconds:.1f} s)")
+
+    def failed(self, node: Node, reason: str) -> None:
+        """An attempt ended badly."""
+        self._running.pop(node.key, None)
+        self._say(f"failed   {node.name}  {reason}")
+
+    def interrupted(self, node: Node) -> None:
+        """A stage stopped after checkpointing."""
+        self._running.pop(node.key, None)
+        self._say(f"stopped  {node.name}  (checkpointed)")
+
+    def notice(self, text: str) -> None:
+        """Something that concerns the whole sweep."""
+        self._notice = text
+        if self._live is None:
+            self._console.print(text, highlight=False, markup=False)
+
+    def eta_s(self) -> float | None:
+        """Seconds to the end: the larger of the critical path and of all work over the slots; None at the start."""
+        rates = {pair: sum(values) / len(values) for pair, values in self._spent.items()}
+        if not rates:
+            return None
+        typical = sum(rates.values()) / len(rates)
+        open_states = (State.WAITING, State.READY, State.RUNNING)
+        left = [node for node in self._plan if self._queue.state[node.key] in open_states]
+        rate = {node.key: rates.get((node.labels.dataset, node.labels.architecture), typical) for node in left}
+        work = sum(cost_epochs(node.stage) * rate[node.key] for node in left) / self._slots
+        return max([work, *(self._rank[node.key] * rate[node.key] for node in left)])
+
+    def _say(self, line: str) -> None:
+        self._latest.append(line)
+        if self._live is None:
+            states = Counter(self._queue.state.values())
+            finished = states[State.DONE] + states[State.CACHED]
+            eta = self.eta_s()
+            left = f", about {duration(eta)} left" if eta else ""
+            counted = f"[{finished}/{len(self._plan)}{left}]"
+            self._console.print(f"{counted} {line}", highlight=False, markup=False, soft_wrap=True)
+
+    def _panel(self) -> RenderableType:
+        table = Table(box=None, pad_edge=False)
+        table.add_column("stage")
+        for state in COLUMNS:
+            table.add_column(state.value, justify="right")
+        table.add_column("of", justify="right")
+        counts: dict[str, Counter[State]] = {}
+        for node in self._plan:
+            counts.setdefault(describe(node), Counter())[self._queue.state[node.key]] += 1
+        for kind, states in counts.items():
+            table.add_row(kind, *(_number(states[state]) for state in COLUMNS), str(sum(states.values())))
+        eta = self.eta_s()
+        head = Text(f"about {duration(eta)} left" if eta else "measuring…", style="bold")
+        running = [Text(f"  running  {self._describe_running(key, path)}") for key, path in [*self._running.items()]]
+        latest = [Text(f"  {line}") for line in [*self._latest]]
+        notice = [Text(self._notice, style="yellow")] if self._notice else []
+        return Group(table, head, *running, *latest, *notice)
+
+    def _describe_running(self, key: str, attempt: Path) -> str:
+        name = self._plan.nodes[key].name
+        try:
+            progress = json.loads((attempt / "progress.json").read_text())
+        except (OSError, json.JSONDecodeError):
+            return name
+        return f"{name}  epoch {progress['epoch']}/{progress['epochs']}  {progress['accuracy_percent']:.1f} %"
+
+
+class Stopwatch:
+    """Says when an interval has passed, at first after one interval."""
+
+    def __init__(self, interval_s: float) -> None:
+        self._interval_s = interval_s
+        self._last = time.monotonic()
+
+    def due(self) -> bool:
+        """Whether the interval has passed since this last said so."""
+        if time.monotonic() - self._last < self._interval_s:
+            return False
+        self._last = time.monotonic()
+        return True
+
+
+def headline(results: Mapping[str, Any]) -> str:
+    """The one number of a stage that a person looks for."""
+    for name, text in (
+        ("test_accuracy_percent", "test {:.2f} %  "),
+        ("barrier_points", "barrier {:.2f} points  "),
+        ("validation_accuracy_percent", "validation {:.2f} %  "),
+    ):
+        if results.get(name) is not None:
+            return text.format(results[name])
+    return ""
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _number(count: int) -> str:
+    return str(count) if count else "·"

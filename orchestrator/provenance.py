@@ -1,0 +1,45 @@
+"""What made a result, beyond its key: the code's commit, the packages, the command line."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import subprocess
+import sys
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("winning-sign", "torch", "torchvision", "ray", "numpy", "pyarrow", "mnist1d")
+
+
+@cache
+def code_provenance() -> dict[str, Any]:
+    """Git commit, a digest of uncommitted changes (None when there are none or no git), packages, Python, argv."""
+    commit = _git("rev-parse", "HEAD")
+    changes = _git("diff", "HEAD") if commit else None
+    return {
+        "git_commit": commit.decode().strip() if commit else None,
+        "git_dirty_blake2b": hashlib.blake2b(changes, digest_size=8).hexdigest() if changes else None,
+        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "python": platform.python_version(),
+        "argv": sys.argv,
+    }
+
+
+def _git(*arguments: str) -> bytes | None:
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, check=True, timeout=20
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

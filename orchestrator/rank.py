@@ -1,0 +1,28 @@
+"""How urgent a stage is: the length of the longest path from it to the plan's end. Pure."""
+
+from __future__ import annotations
+
+from orchestrator.plan import Plan
+from workers.stages import Probe, Stage
+
+EPOCHS_OF_A_PROBE_POINT = 0.1
+
+
+def cost_epochs(stage: Stage) -> float:
+    """A stage's work in epochs of its own data set and architecture, as an estimate before anything is measured."""
+    if isinstance(stage, Probe):
+        return stage.points * EPOCHS_OF_A_PROBE_POINT
+    return float(stage.training.epochs)
+
+
+def upward_rank(plan: Plan) -> dict[str, float]:
+    """Cost of a stage plus that of the most expensive chain of stages behind it, in epochs, by key.
+
+    Started in falling rank, the rounds in series come before the leaf transfers and probes.
+    """
+    dependents = plan.dependents()
+    rank: dict[str, float] = {}
+    for key in reversed(plan.nodes):
+        behind = max((rank[dependent] for dependent in dependents[key]), default=0.0)
+        rank[key] = cost_epochs(plan.nodes[key].stage) + behind
+    return rank

@@ -1,0 +1,210 @@
+"""Hyper-parameters for a data set and architecture: built-in YAML, a preset, the user's changes, validated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from tickets import TRANSFERS
+from workers.stages import Method, Optimizer, Preset, Schedule
+
+FAMILY = {"cifar10": "cifar", "cifar100": "cifar"}
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be used; the message names the field."""
+
+
+class Recipe(BaseModel):
+    """Everything about an experiment that changes its numbers, for one data set and architecture.
+
+    Attributes:
+        model: options of the architecture, such as ``{width: 16}``.
+        transfers: starts to train from each ticket beside its retrain (``tickets.TRANSFERS``).
+        twins: those of them that are trained a second time with another SGD seed, for stability.
+        transfer_rounds: rounds whose tickets are retrained and transferred: a list, "all", or "probed" for no others
+            than the probed ones.
+        probe_rounds: rounds whose tickets are probed as well: a list, or "all".
+        chains: independent pruning chains per method; seeds: transfer seeds, and dense trainings.
+        bn_images: images for batch-norm re-estimation in probes; null takes all.
+        bn_momentum: null averages cumulatively after a reset.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str
+    arch: str
+    preset: Preset = "sound"
+    model: dict[str, int | float | bool | str] = Field(default_factory=dict)
+    optimizer: Optimizer
+    batch_size: int = Field(ge=2)
+    augmentation: Literal["none", "crop_flip"]
+    pretrain_epochs: int = Field(ge=1)
+    rounds: int = Field(ge=1)
+    round_epochs: int = Field(ge=1)
+    round_schedule: Schedule = Schedule()
+    prune_fraction: float = Field(default=0.2, gt=0, lt=1)
+    final_epochs: int = Field(ge=1)
+    final_schedule: Schedule
+    methods: tuple[Method, ...] = ("aws", "lrr")
+    transfers: tuple[str, ...] = ("signed", "mask")
+    twins: tuple[str, ...] = ("signed",)
+    transfer_rounds: tuple[int, ...]
+    probe_rounds: tuple[int, ...]
+    chains: int = Field(default=1, ge=1)
+    seeds: int = Field(default=3, ge=1)
+    validation_fraction: float = Field(ge=0, lt=1)
+    watch_test_set: bool
+    probe_points: int = Field(default=11, ge=3)
+    bn_images: int | None = Field(default=None, ge=2)
+    bn_momentum: float | None = Field(default=None, gt=0, le=1)
+
+    @field_validator("optimizer")
+    @classmethod
+    def _positive_rate(cls, value: Optimizer) -> Optimizer:
+        if value.learning_rate <= 0:
+            raise ValueError("learning_rate is a positive number")
+        return value
+
+    @field_validator("transfers", "twins")
+    @classmethod
+    def _known_transfers(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in TRANSFERS:
+                raise ValueError(unknown("transfer", name, TRANSFERS))
+            if name in ("dense", "retrain"):
+                raise ValueError(f"{name} is trained in every sweep and is no transfer to ask for")
+        return _once(value)
+
+    @field_validator("methods")
+    @classmethod
+    def _distinct(cls, value: tuple[Method, ...]) -> tuple[Method, ...]:
+        return _once(value)
+
+    @model_validator(mode="after")
+    def _rounds_exist(self) -> Recipe:
+        for name in ("transfer_rounds", "probe_rounds"):
+            beyond = [r for r in getattr(self, name) if not 0 <= r <= self.rounds]
+            if beyond:
+                raise ValueError(f"{name} holds {beyond[0]}, and the rounds are 0 to {self.rounds}")
+        return self
+
+
+def resolve(dataset: str, arch: str | None, preset: str, changes: Sequence[Mapping[str, Any]] = ()) -> Recipe:
+    """The recipe for a data set and architecture.
+
+    Built-in layers first (the data set's file, its section for the architecture, the preset), then the user's
+    changes in their order. Rounds that the built-in layers name and the user's ``rounds`` does not reach are left
+    out; with none left, the last round is taken.
+
+    Raises:
+        RecipeError: a field is unknown or its value does not fit; one sentence.
+    """
+    builtin = _read_builtin(FAMILY.get(dataset, dataset))
+    arch = arch or builtin["arch"]
+    presets = _read_builtin("presets")
+    if preset not in presets:
+        raise RecipeError(unknown("preset", preset, presets))
+    values = merge(builtin["recipe"], builtin.get("archs", {}).get(arch, {}), presets[preset])
+    user = merge(*changes)
+    values = merge(values, user, {"dataset": dataset, "arch": arch, "preset": preset})
+    rounds = values["rounds"]
+    if isinstance(rounds, int):
+        for name in ("probe_rounds", "transfer_rounds"):
+            if values[name] == "all":
+                values[name] = list(range(1, rounds + 1))
+            elif values[name] == "probed":
+                values[name] = values["probe_rounds"]
+            elif name not in user:
+                values[name] = [r for r in values[name] if r <= rounds] or [rounds]
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise RecipeError(_sentence(dataset, error)) from error
+
+
+def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Later layers over earlier ones; mappings are merged, everything else is replaced."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for name, value in layer.items():
+            old = merged.get(name)
+            both = isinstance(old, Mapping) and isinstance(value, Mapping)
+            merged[name] = merge(old, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def parse_setting(text: str) -> dict[str, Any]:
+    """``optimizer.learning_rate=0.05`` as a layer; the value is YAML.
+
+    Raises:
+        RecipeError: it is not of the form KEY=VALUE.
+    """
+    name, separator, value = text.partition("=")
+    if not separator or not name.strip():
+        raise RecipeError(f"--set {text}: expected KEY=VALUE, such as optimizer.learning_rate=0.05")
+    try:
+        layer: Any = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"--set {text}: the value is not YAML") from error
+    for part in reversed(name.strip().split(".")):
+        layer = {part: layer}
+    return layer
+
+
+def read_recipe_file(path: Path) -> dict[str, Any]:
+    """A user's recipe file as a layer: a YAML mapping of recipe fields.
+
+    Raises:
+        RecipeError: it cannot be read, or is no mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RecipeError(f"--recipe {path}: {str(error).splitlines()[0]}") from error
+    if not isinstance(content, dict):
+        raise RecipeError(f"--recipe {path}: expected a mapping of recipe fields, such as rounds: 10")
+    return content
+
+
+def unknown(what: str, name: str, known: Mapping[str, Any] | Sequence[str]) -> str:
+    """A sentence that names the nearest known names."""
+    near = get_close_matches(name, list(known), n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(sorted(known))}"
+    return f"unknown {what} {name!r}; {hint}"
+
+
+def _read_builtin(name: str) -> dict[str, Any]:
+    folder = files("orchestrator.recipes")
+    path = folder / f"{name}.yaml"
+    return yaml.safe_load((path if path.is_file() else folder / "cifar.yaml").read_text())
+
+
+def _once(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not values:
+        raise ValueError("name at least one")
+    return tuple(dict.fromkeys(values))
+
+
+def _sentence(dataset: str, error: ValidationError) -> str:
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        return f"recipe for {dataset}: {unknown('field', field, _field_names())}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"recipe for {dataset}: {field + ': ' if field else ''}{message}"
+
+
+def _field_names() -> list[str]:
+    nested = [
+        f"{name}.{part}"
+        for name, kind in (("optimizer", Optimizer), ("final_schedule", Schedule), ("round_schedule", Schedule))
+        for part in kind.__dataclass_fields__
+    ]
+    return [*Recipe.model_fields, *nested]

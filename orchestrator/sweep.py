@@ -1,0 +1,391 @@
+"""``python -m orchestrator.sweep``: from names of data sets to a store of results and one HTML report."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, Literal
+
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from orchestrator.backends.base import Backend, BackendError
+from orchestrator.backends.inline import InlineBackend
+from orchestrator.driver import StopRequest, Summary, run_plan
+from orchestrator.plan import Experiment, Plan, describe, expand
+from orchestrator.progress import Progress, duration
+from orchestrator.queue import FINISHED, ReadyQueue, State
+from orchestrator.rank import cost_epochs, upward_rank
+from orchestrator.recipes import Recipe, RecipeError, parse_setting, read_recipe_file, resolve, unknown
+from orchestrator.record import StoredPlan
+from orchestrator.store import Store, StoreError
+from tickets import UnknownLayerError, parameter_roles
+from workers.data import DATA_SETS, DataError, default_cache, fingerprint, open_data
+from workers.execution import Execution
+from workers.models import ARCHITECTURES
+from workers.plugins import PluginError, load_plugins
+
+REPORT_INTERVAL_S = 60.0
+LOG_LINES = 12
+EXAMPLES = """
+Examples:
+
+  python -m orchestrator.sweep --datasets mnist1d --seeds 3
+
+  python -m orchestrator.sweep --datasets cifar10 --archs resnet20 --data-root ~/data --plan
+
+  python -m orchestrator.sweep --datasets cifar100 --seeds 3 --methods aws --set optimizer.learning_rate=0.05
+
+  python -m orchestrator.sweep --datasets cifar100,cifar10 --address 10.0.0.1:6379 --store /mnt/shared/sweeps
+"""
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+
+
+@app.command(epilog=EXAMPLES.replace("\n\n", "\n\n\n"))
+def sweep(
+    datasets: Annotated[str, typer.Option(metavar="NAMES", help="Data sets, separated by commas.", show_default=False)],
+    seeds: Annotated[int | None, typer.Option(help="Transfer seeds, and dense trainings: 1 to N.")] = None,
+    archs: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Architectures.  [default: the data set's own]")
+    ] = None,
+    methods: Annotated[str | None, typer.Option(metavar="NAMES", help="Pruning methods.  [default: aws,lrr]")] = None,
+    rounds: Annotated[int | None, typer.Option(help="Pruning rounds; each keeps 80 % of the weights.")] = None,
+    transfers: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Starts from each ticket.  [default: signed,mask]")
+    ] = None,
+    probe_rounds: Annotated[
+        str | None, typer.Option(metavar="ROUNDS", help='Rounds to probe, such as 8,12 or "all".')
+    ] = None,
+    chains: Annotated[
+        int | None,
+        typer.Option(help="Independent pruning chains per method: only these say something of another ticket."),
+    ] = None,
+    preset: Annotated[str, typer.Option(help="sound, or reference: the released code's protocol.")] = "sound",
+    store: Annotated[Path, typer.Option(help="Folder for all results; a repeated command goes on there.")] = Path(
+        "sweeps"
+    ),
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a field of the recipe; repeatable.")
+    ] = None,
+    recipe: Annotated[Path | None, typer.Option(help="YAML file with recipe fields.")] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Print what would be run, and touch nothing.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="With --plan: as JSON.")] = False,
+    backend: Annotated[
+        str, typer.Option(help="ray, or inline: one after another in this process, without Ray.")
+    ] = "ray",
+    address: Annotated[
+        str | None, typer.Option(help="A Ray cluster to join.  [default: a private Ray on this machine]")
+    ] = None,
+    max_concurrent: Annotated[int | None, typer.Option(min=1, help="At most so many stages at a time.")] = None,
+    data_root: Annotated[Path | None, typer.Option(help="Folder with your data sets.")] = None,
+    data_cache: Annotated[
+        Path | None, typer.Option(help="Folder for decoded data sets.  [default: ~/.cache/winning-sign]")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE|MODULE", help="Python with your data sets and architectures; repeatable."),
+    ] = None,
+    checkpoint_interval: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0, help="Time between checkpoints inside a training.")
+    ] = 60.0,
+) -> None:
+    """Run everything that a comparison of pruning methods needs, and write one HTML barrier report.
+
+    Dense pretraining, pruning rounds, retrains, transfers to random initialisations and connectivity probes are
+    stages of one graph. What is in the store is never computed again: repeat the command to go on after an
+    interruption, or with more seeds, rounds or chains to extend it. Ctrl-C stops cleanly; twice stops at once.
+    """
+    console = Console(soft_wrap=False)
+    try:
+        if preset not in ("sound", "reference"):
+            raise RecipeError(unknown("preset", preset, ("sound", "reference")))
+        if backend not in ("ray", "inline"):
+            raise RecipeError(unknown("backend", backend, ("ray", "inline")))
+        if backend == "inline" and address:
+            raise RecipeError("--address names a Ray cluster, and --backend inline runs without Ray; give one of them")
+        if json_ and not plan:
+            raise RecipeError("--json prints a plan; give --plan with it")
+        execution = Execution(
+            device=_checked_device(device),
+            data_root=str(_checked_folder(data_root)) if data_root else None,
+            data_cache=str((data_cache or default_cache()).absolute()),
+            checkpoint_interval_s=checkpoint_interval,
+            plugins=tuple(_absolute(name) for name in plugin or ()),
+        )
+        load_plugins(execution.plugins)
+        flags = {
+            "seeds": seeds,
+            "rounds": rounds,
+            "chains": chains,
+            "methods": _split(methods),
+            "transfers": _split(transfers),
+            "probe_rounds": _rounds(probe_rounds),
+        }
+        changes = [
+            *([read_recipe_file(recipe)] if recipe else []),
+            *(parse_setting(text) for text in set_ or ()),
+            {name: value for name, value in flags.items() if value is not None},
+        ]
+        recipes = _recipes(_split(datasets) or [], _split(archs), preset, changes)
+        expanded = expand(_experiment(found, execution) for found in recipes)
+        opened = Store(store)
+        cached = [node.key for node in expanded if opened.record(node.key) is not None]
+        if plan:
+            _print_plan(console, expanded, set(cached), as_json=json_)
+            return
+        with opened.open_for_writing():
+            for found in recipes:
+                _prepare_data(console, found, execution)
+            code = _run(console, expanded, cached, opened, execution, backend, address, max_concurrent)
+    except (RecipeError, DataError, StoreError, BackendError, PluginError) as error:
+        Console(stderr=True, soft_wrap=True).print(f"[red]Error:[/red] {_escaped(error)}", highlight=False)
+        raise typer.Exit(2) from None
+    raise typer.Exit(code)
+
+
+def _run(
+    console: Console,
+    plan: Plan,
+    cached: list[str],
+    store: Store,
+    execution: Execution,
+    backend: str,
+    address: str | None,
+    max_concurrent: int | None,
+) -> int:
+    """Run what is not cached; the exit code."""
+    report = _Report(store.root)
+    store.write_plan(StoredPlan(argv=sys.argv, started_unix_s=time.time(), stages=[node.planned() for node in plan]))
+    if len(cached) == len(plan):
+        console.print(f"Nothing to compute: all {len(plan)} stages are in {store.root}.", highlight=False)
+        report.write()
+        console.print(f"Report: {report.path}", highlight=False, soft_wrap=True)
+        return 0
+    rank = upward_rank(plan)
+    queue = ReadyQueue(plan, rank, cached)
+    console.print(
+        f"{len(plan)} stages, {len(cached)} of them in {store.root} already; report: {report.path}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    workers = _start_backend(backend, address, max_concurrent, execution.device)
+    stop = StopRequest(store.root / "stop")
+    stop.clear()
+    progress = Progress(console, plan, queue, rank)
+    progress.use_slots(workers.slots)
+    previous = _on_signals(stop, progress, console)
+    try:
+        with progress:
+            summary = run_plan(
+                plan, queue, store, workers, execution, progress, stop, report.refresh, REPORT_INTERVAL_S
+            )
+    finally:
+        workers.close()
+        stop.clear()
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    report.write()
+    return _close(console, plan, queue, store, summary, report.path)
+
+
+def _start_backend(name: str, address: str | None, max_concurrent: int | None, device: str) -> Backend:
+    if name == "inline":
+        return InlineBackend()
+    try:
+        from orchestrator.backends.ray_tasks import RayBackend  # here: the inline backend must do without Ray
+    except ImportError as error:
+        raise BackendError(f"--backend ray: {error}; install ray[tune,train], or give --backend inline") from error
+    return RayBackend(address, max_concurrent, device)
+
+
+def _on_signals(stop: StopRequest, progress: Progress, console: Console) -> Mapping[int, Any]:
+    """Once: stop cleanly. Twice: exit now; what was running resumes from its last checkpoint."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if stop.asked:
+            progress.__exit__(None, None, None)
+            console.show_cursor()
+            os._exit(128 + number)
+        stop.ask()
+        progress.notice("Stopping: running stages checkpoint, nothing new starts. Once more to exit at once.")
+
+    return {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+
+
+def _recipes(datasets: list[str], archs: list[str] | None, preset: str, changes: list[dict[str, Any]]) -> list[Recipe]:
+    for name in datasets:
+        if name not in DATA_SETS:
+            raise RecipeError(unknown("data set", name, DATA_SETS))
+    for name in archs or []:
+        if name not in ARCHITECTURES:
+            raise RecipeError(unknown("architecture", name, ARCHITECTURES))
+    if not datasets:
+        raise RecipeError(f"--datasets names none; known: {', '.join(sorted(DATA_SETS))}")
+    pairs = [(dataset, arch) for dataset in datasets for arch in archs or [None]]  # type: ignore[list-item]
+    return [resolve(dataset, arch, preset, changes) for dataset, arch in dict.fromkeys(pairs)]
+
+
+def _experiment(recipe: Recipe, execution: Execution) -> Experiment:
+    """A recipe with its data found and its network known to be one that the method has rules for."""
+    if recipe.arch not in ARCHITECTURES:
+        raise RecipeError(unknown("architecture", recipe.arch, ARCHITECTURES))
+    root = Path(execution.data_root) if execution.data_root else None
+    found = fingerprint(recipe.dataset, root, Path(execution.data_cache))
+    data_set, architecture = DATA_SETS[recipe.dataset], ARCHITECTURES[recipe.arch]
+    try:
+        with torch.device("meta"):
+            model = architecture.build(in_channels=data_set.channels, num_classes=data_set.num_classes, **recipe.model)
+        parameter_roles(model, data_set.num_classes)
+    except (TypeError, ValueError, RuntimeError, UnknownLayerError) as error:
+        raise RecipeError(f"architecture {recipe.arch} with {dict(recipe.model)}: {error}") from error
+    return Experiment(recipe, found, architecture.version)
+
+
+def _prepare_data(console: Console, recipe: Recipe, execution: Execution) -> None:
+    """Decode a data set now, so that what is wrong with it is said before anything runs."""
+    root = Path(execution.data_root) if execution.data_root else None
+    cache = Path(execution.data_cache)
+    found = fingerprint(recipe.dataset, root, cache)
+    if not (cache / f"{recipe.dataset}-{found}").exists():
+        console.print(f"Preparing {recipe.dataset} once, in {cache} …", highlight=False, soft_wrap=True)
+    open_data(recipe.dataset, found, root, cache)
+
+
+class _Report:
+    """Writes the report in a process of its own: the driver goes on, and a fault there cannot end a sweep."""
+
+    def __init__(self, root: Path) -> None:
+        self.path = root / "report.html"
+        self._command = [sys.executable, "-m", "analysis.report", str(root)]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def refresh(self) -> None:
+        """Start writing, unless that is still going on."""
+        if self._process is None or self._process.poll() is not None:
+            self._process = subprocess.Popen(
+                self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            )
+
+    def write(self) -> None:
+        """Write, and say so if it fails."""
+        if self._process is not None:
+            self._process.wait()
+        done = subprocess.run(self._command, capture_output=True, text=True)
+        if done.returncode:
+            Console(stderr=True).print(f"The report could not be written:\n{done.stderr}", markup=False)
+
+
+def _print_plan(console: Console, plan: Plan, cached: set[str], *, as_json: bool) -> None:
+    counts, done = plan.counts(), Counter(describe(node) for node in plan if node.key in cached)
+    if as_json:
+        stages = [
+            {
+                **node.planned().model_dump(mode="json"),
+                "inputs": dict(node.inputs),
+                "cached": node.key in cached,
+                "cost_epochs": cost_epochs(node.stage),
+            }
+            for node in plan
+        ]
+        kinds = {kind: {"stages": counts[kind], "cached": done[kind]} for kind in counts}
+        typer.echo(json.dumps({"kinds": kinds, "stages": stages}, indent=1))
+        return
+    table = Table("stage", box=None, pad_edge=False)
+    for column in ("stages", "cached", "to run", "epochs to run"):
+        table.add_column(column, justify="right")
+    for kind, count in counts.items():
+        left = [node for node in plan if describe(node) == kind and node.key not in cached]
+        epochs = sum(cost_epochs(node.stage) for node in left)
+        table.add_row(kind, str(count), str(done[kind]), str(len(left)), f"{epochs:,.0f}")
+    left = [node for node in plan if node.key not in cached]
+    total = sum(cost_epochs(node.stage) for node in left)
+    table.add_row("all", str(len(plan)), str(len(cached)), str(len(left)), f"{total:,.0f}", style="bold")
+    console.print(table)
+
+
+def _close(console: Console, plan: Plan, queue: ReadyQueue, store: Store, summary: Summary, report: Path) -> int:
+    """The closing table: first failure first; the exit code."""
+    states = summary.states
+    finished = sum(states[state] for state in FINISHED)
+    parts = [f"{states[state]} {state.value}" for state in State if states[state]]
+    console.print(
+        f"{finished} of {len(plan)} stages finished in {duration(summary.seconds)} ({', '.join(parts)}).",
+        highlight=False,
+    )
+    if summary.failures:
+        table = Table("failed stage", "error", "log", title="First failure first", title_justify="left", box=None)
+        for failure in summary.failures:
+            text = f"{failure.error_type}: {failure.message}"
+            table.add_row(_escaped(failure.name), _escaped(text), _escaped(store.root / failure.log))
+        console.print(table)
+        log = store.root / summary.failures[0].log
+        if log.exists():
+            console.print(f"Last lines of {log}:", highlight=False, soft_wrap=True)
+            lines = log.read_text(errors="replace").splitlines()[-LOG_LINES:]
+            console.print("\n".join(lines), markup=False, highlight=False)
+    console.print(f"Report: {report}", highlight=False, soft_wrap=True)
+    if summary.interrupted and finished < len(plan):
+        console.print("Interrupted; the same command goes on from here.")
+        return 130
+    return 1 if summary.failures else 0
+
+
+def _split(text: str | None) -> list[str] | None:
+    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _rounds(text: str | None) -> list[int] | Literal["all"] | None:
+    if text is None or text == "all":
+        return text  # type: ignore[return-value]
+    try:
+        return [int(part) for part in _split(text) or []]
+    except ValueError:
+        raise RecipeError(f'--probe-rounds {text}: expected rounds such as 8,12, or "all"') from None
+
+
+def _checked_folder(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise DataError(
+            f"--data-root {folder} is no folder; expected one with {{name}}/train*.parquet and {{name}}/test*.parquet, "
+            f"or torchvision's cifar-10-batches-py/ or cifar-100-python/"
+        )
+    return folder.absolute()
+
+
+def _checked_device(device: str) -> str:
+    try:
+        known = device == "auto" or torch.device(device).type in ("cpu", "cuda")
+    except RuntimeError:
+        known = False
+    if not known:
+        raise BackendError(f"--device {device}: expected cpu, cuda, cuda:N, or auto")
+    return device
+
+
+def _absolute(plugin: str) -> str:
+    return str(Path(plugin).absolute()) if plugin.endswith(".py") else plugin
+
+
+def _escaped(text: object) -> str:
+    return str(text).replace("[", r"\[")
+
+
+def main() -> None:
+    """Console entry point."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""A stage's files: what is written into ``out/`` and read from an input's ``out/``."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+INIT = "init.safetensors"
+WEIGHTS = "weights.safetensors"
+TICKET = "ticket.parquet"
+METRICS = "metrics.parquet"
+TIMING = "timing.parquet"
+PROBE = "probe.parquet"
+BARRIER = "barrier.parquet"
+
+METRICS_SCHEMA = pa.schema(
+    {
+        "epoch": pa.int64(),
+        "split": pa.string(),
+        "loss_nats": pa.float64(),
+        "accuracy_percent": pa.float64(),
+        "images": pa.int64(),
+        "learning_rate": pa.float64(),
+    }
+)
+TIMING_SCHEMA = pa.schema({"epoch": pa.int64(), "seconds": pa.float64(), "images_per_second": pa.float64()})
+PROBE_SCHEMA = pa.schema(
+    {
+        "lambda": pa.float64(),
+        "error_percent": pa.float64(),
+        "error_standard_error_points": pa.float64(),
+        "loss_nats": pa.float64(),
+        "loss_standard_error_nats": pa.float64(),
+    }
+)
+BARRIER_SCHEMA = pa.schema(
+    {
+        "barrier_points": pa.float64(),
+        "barrier_standard_error_points": pa.float64(),
+        "barrier_lambda": pa.float64(),
+        "loss_barrier_nats": pa.float64(),
+        "loss_barrier_standard_error_nats": pa.float64(),
+        "same_mask": pa.bool_(),
+    }
+)
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> None:
+    """Write rows as Parquet."""
+    pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), path, compression="zstd")
+
+
+def save_weights(path: Path, state: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None = None) -> None:
+    """Write a state dict; the file's metadata tells the masks that it was trained under."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    save_file(tensors, path, {"masks_blake2b": masks_digest(masks or {})})
+
+
+def load_weights(path: Path) -> tuple[dict[str, Tensor], str]:
+    """A state dict, on the CPU, and the digest of the masks it was trained under."""
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no iterator)
+        return tensors, file.metadata()["masks_blake2b"]
+
+
+def masks_digest(masks: Mapping[str, Tensor]) -> str:
+    """Digest of a set of masks; equal if and only if the masks are."""
+    return _digest({name: mask.bool() for name, mask in masks.items()})
+
+
+def state_digest(state: Mapping[str, Tensor]) -> str:
+    """Digest of a state dict's bytes."""
+    return _digest(state)
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name}:{tuple(tensor.shape)}:".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,259 @@
+"""One stage as a plain function of (stage, input artifacts, output folder, execution)."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import tickets
+from workers import artifacts
+from workers.data import open_data
+from workers.data.batches import Splits, split_data
+from workers.evaluation import evaluate, reestimate_statistics
+from workers.execution import Control, Execution
+from workers.models import build_model
+from workers.plugins import load_plugins
+from workers.probing import barrier, path_outcomes, standard_error
+from workers.pruning import density, prune
+from workers.seeds import generator
+from workers.stages import Pretrain, Probe, Round, Setting, Stage, Train, Training
+from workers.training import TrainingLog, metrics_row, train
+
+AWS_EVALUATION_IMAGES = 5120
+
+
+def run_stage(
+    stage: Stage,
+    inputs: Mapping[str, Path],
+    out: Path,
+    execution: Execution,
+    control: Control | None = None,
+    *,
+    key: str = "",
+) -> dict[str, Any]:
+    """Compute a stage and write its artifacts.
+
+    Args:
+        inputs: ``out/`` folder of each upstream stage, by input name.
+        out: an empty or missing folder.
+        key: the stage's key, for the ticket's provenance.
+
+    Returns:
+        What the stage found, for its record.
+
+    Raises:
+        DataError, TicketError, DivergedError, ValueError: the stage cannot be computed.
+        Interrupted: it was asked to stop, and checkpointed.
+    """
+    load_plugins(execution.plugins)
+    control = control or Control(checkpoint_interval_s=execution.checkpoint_interval_s)
+    out.mkdir(parents=True, exist_ok=True)
+    device = execution.torch_device
+    torch.set_num_threads(1)  # the fastest where every core has a stage, and a sum's order never depends on the host
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        worker = _Worker(stage.setting, execution, out, control, key)
+        match stage:
+            case Pretrain():
+                return worker.pretrain(stage)
+            case Round():
+                return worker.round(stage, inputs["previous"])
+            case Train():
+                return worker.train(stage, inputs.get("ticket"))
+            case Probe():
+                return worker.probe(stage, inputs["a"], inputs["b"])
+
+
+class _Worker:
+    """The data and network of a stage, and the four kinds of work on them."""
+
+    def __init__(self, setting: Setting, execution: Execution, out: Path, control: Control, key: str) -> None:
+        root = Path(execution.data_root) if execution.data_root else None
+        self._setting, self._out, self._control, self._key = setting, out, control, key
+        self._device = execution.torch_device
+        self._data = open_data(setting.data.name, setting.data.fingerprint, root, Path(execution.data_cache))
+        self._splits: Splits = split_data(self._data, setting.data, self._device)
+
+    def pretrain(self, stage: Pretrain) -> dict[str, Any]:
+        model = self._fresh_model(stage.init_seed)
+        artifacts.save_weights(self._out / artifacts.INIT, model.state_dict())
+        names = tickets.prunable_names(model, self._data.num_classes)
+        parameters = dict(model.named_parameters())
+        masks = {name: torch.ones_like(parameters[name], dtype=torch.bool) for name in names}
+        init_digest = artifacts.state_digest(model.state_dict())
+        return {"init_blake2b": init_digest, **self._chain_step(model, stage, masks, round_=0)}
+
+    def round(self, stage: Round, previous: Path) -> dict[str, Any]:
+        ticket = tickets.load(previous / artifacts.TICKET)
+        model = self._fresh_model(0)
+        ticket.check_fits(model)
+        model.load_state_dict(artifacts.load_weights(previous / artifacts.WEIGHTS)[0])
+        parameters = dict(model.named_parameters())
+        old = {name: mask.to(self._device) for name, mask in ticket.masks.items()}
+        masks = prune({name: parameters[name].detach() for name in old}, old, stage.prune_fraction)
+        return self._chain_step(model, stage, masks, round_=stage.round)
+
+    def train(self, stage: Train, source: Path | None) -> dict[str, Any]:
+        model = self._fresh_model(stage.init_seed)
+        init_digest = artifacts.state_digest(model.state_dict())
+        ticket, trained = None, None
+        if source is not None:
+            ticket = tickets.load(source / artifacts.TICKET)
+            trained = artifacts.load_weights(source / artifacts.WEIGHTS)[0]
+        stream = generator(stage.init_seed, "transfer")
+        masks = tickets.transfer_(model, stage.transfer, ticket, trained, stream)
+        log = self._train(model, stage.training, masks, stage.sgd_seed, interpolate_psi=False)
+        if not self._setting.watch_test_set:
+            outcomes = evaluate(model, self._splits, self._splits.test)
+            last = log.metrics[-1]
+            log.metrics.append(
+                metrics_row(
+                    last["epoch"],
+                    "test",
+                    outcomes.mean_loss_nats,
+                    100 - outcomes.error_percent,
+                    len(self._splits.test),
+                    last["learning_rate"],
+                )
+            )
+        self._write_log(log)
+        artifacts.save_weights(self._out / artifacts.WEIGHTS, model.state_dict(), masks)
+        test = log.metrics[-1]
+        return {
+            "init_blake2b": init_digest,
+            "density": density(masks) if masks else 1.0,
+            "test_accuracy_percent": test["accuracy_percent"],
+            "test_loss_nats": test["loss_nats"],
+        }
+
+    def probe(self, stage: Probe, a: Path, b: Path) -> dict[str, Any]:
+        began = time.perf_counter()
+        (state_a, mask_a), (state_b, mask_b) = (artifacts.load_weights(folder / artifacts.WEIGHTS) for folder in (a, b))
+        model = self._fresh_model(0)
+        lambdas, outcomes = path_outcomes(
+            model,
+            {name: tensor.to(self._device) for name, tensor in state_a.items()},
+            {name: tensor.to(self._device) for name, tensor in state_b.items()},
+            stage,
+            self._splits,
+        )
+        curve = [
+            {
+                "lambda": weight,
+                "error_percent": point.error_percent,
+                "error_standard_error_points": 100 * standard_error(point.error),
+                "loss_nats": point.mean_loss_nats,
+                "loss_standard_error_nats": standard_error(point.loss_nats),
+            }
+            for weight, point in zip(lambdas, outcomes, strict=True)
+        ]
+        error = barrier(lambdas, [point.error for point in outcomes])
+        loss = barrier(lambdas, [point.loss_nats for point in outcomes])
+        row = {
+            "barrier_points": 100 * error.height,
+            "barrier_standard_error_points": 100 * error.standard_error,
+            "barrier_lambda": error.at,
+            "loss_barrier_nats": loss.height,
+            "loss_barrier_standard_error_nats": loss.standard_error,
+            "same_mask": mask_a == mask_b,
+        }
+        artifacts.write_rows(self._out / artifacts.PROBE, curve, artifacts.PROBE_SCHEMA)
+        artifacts.write_rows(self._out / artifacts.BARRIER, [row], artifacts.BARRIER_SCHEMA)
+        seconds = time.perf_counter() - began
+        used = min(stage.bn_images or len(self._splits.train), len(self._splits.train))
+        images = stage.points * (used + len(self._splits.test))
+        timing = {"epoch": 1, "seconds": seconds, "images_per_second": images / seconds}
+        artifacts.write_rows(self._out / artifacts.TIMING, [timing], artifacts.TIMING_SCHEMA)
+        return row
+
+    def _chain_step(
+        self, model: nn.Module, stage: Pretrain | Round, masks: Mapping[str, Tensor], round_: int
+    ) -> dict[str, Any]:
+        log = self._train(model, stage.training, masks, stage.sgd_seed, interpolate_psi=stage.method == "aws")
+        if stage.method == "aws" and len(self._splits.validation):
+            log.metrics.append(self._unbiased_validation(model, stage.training, log.metrics[-1]))
+        self._write_log(log)
+        artifacts.save_weights(self._out / artifacts.WEIGHTS, model.state_dict(), masks)
+        ticket = tickets.from_model(
+            model,
+            masks,
+            self._data.num_classes,
+            tickets.Provenance(
+                dataset=self._setting.data.name,
+                architecture=self._setting.model.name,
+                method=stage.method,
+                round=round_,
+                density=density(masks),
+                preset=self._setting.preset,
+                stage_key=self._key,
+            ),
+        )
+        tickets.save(ticket, self._out / artifacts.TICKET)
+        last = log.metrics[-1]
+        accuracy = last["accuracy_percent"] if last["split"].startswith("validation") else None
+        return {"density": ticket.density, "validation_accuracy_percent": accuracy}
+
+    def _unbiased_validation(self, model: nn.Module, training: Training, last: Mapping[str, Any]) -> dict[str, Any]:
+        """Validation under alpha = 0 with statistics to match: the running ones mix all alphas of AWS's training."""
+        probe = copy.deepcopy(model)
+        reestimate_statistics(
+            probe,
+            self._splits,
+            images=AWS_EVALUATION_IMAGES,
+            batch_size=training.batch_size,
+            momentum=None,
+            augmentation=training.augmentation,
+            draw_seed=0,
+        )
+        outcomes = evaluate(probe, self._splits, self._splits.validation)
+        return metrics_row(
+            last["epoch"],
+            "validation_reestimated",
+            outcomes.mean_loss_nats,
+            100 - outcomes.error_percent,
+            len(self._splits.validation),
+            last["learning_rate"],
+        )
+
+    def _train(
+        self,
+        model: nn.Module,
+        training: Training,
+        masks: Mapping[str, Tensor],
+        sgd_seed: int,
+        *,
+        interpolate_psi: bool,
+    ) -> TrainingLog:
+        watched = {}
+        if len(self._splits.validation):
+            watched["validation"] = self._splits.validation
+        if self._setting.watch_test_set:
+            watched["test"] = self._splits.test
+        return train(
+            model,
+            training,
+            self._splits,
+            masks=masks,
+            interpolate_psi=interpolate_psi,
+            sgd_seed=sgd_seed,
+            watched=watched,
+            control=self._control,
+        )
+
+    def _write_log(self, log: TrainingLog) -> None:
+        artifacts.write_rows(self._out / artifacts.METRICS, log.metrics, artifacts.METRICS_SCHEMA)
+        artifacts.write_rows(self._out / artifacts.TIMING, log.timing, artifacts.TIMING_SCHEMA)
+
+    def _fresh_model(self, init_seed: int) -> nn.Module:
+        model = build_model(
+            self._setting.model,
+            in_channels=self._data.channels,
+            num_classes=self._data.num_classes,
+            init_seed=init_seed,
+        )
+        return model.to(self._device).to(memory_format=torch.channels_last)

@@ -1,0 +1,66 @@
+"""How a stage is run. Nothing here changes a number, and so nothing here is part of a key."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+class Interrupted(Exception):  # noqa: N818  (not an error: the stage was asked to stop, and checkpointed)
+    """The stage was asked to stop; it resumes from its checkpoint."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Places and habits.
+
+    Attributes:
+        device: "cpu", "cuda", "cuda:1", or "auto" for a GPU where there is one.
+        data_root: the user's data; None where the data sets need none.
+        data_cache: decoded data sets, one copy per host.
+        checkpoint_interval_s: a training checkpoints when this time has passed since the last one.
+        plugins: files or modules with the user's data sets and architectures, imported first.
+    """
+
+    device: str
+    data_root: str | None
+    data_cache: str
+    checkpoint_interval_s: float = 60.0
+    plugins: tuple[str, ...] = ()
+
+    @property
+    def torch_device(self) -> torch.device:
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(self.device)
+
+
+@dataclass
+class Control:
+    """What a running training asks and tells: whether to stop, when to checkpoint, how far it is.
+
+    Attributes:
+        checkpoints: folder for this attempt's checkpoints; None keeps none.
+        earlier: checkpoint folders of earlier attempts to resume from.
+        should_stop: asked before every step, so it must be cheap.
+        report: told {"epoch": ..., "epochs": ..., "accuracy_percent": ...} after every epoch.
+    """
+
+    checkpoints: Path | None = None
+    earlier: tuple[Path, ...] = ()
+    should_stop: Callable[[], bool] = lambda: False
+    report: Callable[[dict[str, Any]], None] = lambda progress: None
+    checkpoint_interval_s: float = 60.0
+    _last: float = field(default_factory=time.monotonic)
+
+    def checkpoint_due(self) -> bool:
+        """Whether the interval has passed since this last said so."""
+        if self.checkpoints is None or time.monotonic() - self._last < self.checkpoint_interval_s:
+            return False
+        self._last = time.monotonic()
+        return True

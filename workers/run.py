@@ -1,0 +1,98 @@
+"""Run one stage alone: ``python -m workers.run STAGE.json --out DIR``. No Ray is needed."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from tickets import TicketError
+from workers.data import DataError, default_cache
+from workers.execute import run_stage
+from workers.execution import Control, Execution, Interrupted
+from workers.job import JobError, read_job
+from workers.plugins import PluginError
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(epilog="Example: python -m workers.run sweeps/stages/train/…/stage.json --out /tmp/again --device cuda")
+def run(
+    stage: Annotated[Path, typer.Argument(help="A stage.json of a store.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder for the artifacts; created.", show_default=False)],
+    store: Annotated[
+        Path | None, typer.Option(help="Root of the store with its inputs; by default the one that holds STAGE.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N, or auto.")] = "auto",
+    data_root: Annotated[Path | None, typer.Option(help="Folder with your data sets.")] = None,
+    data_cache: Annotated[
+        Path | None, typer.Option(help="Folder for decoded data sets.  [default: ~/.cache/winning-sign]")
+    ] = None,
+    plugin: Annotated[
+        list[str] | None, typer.Option(help="File or module with your data sets and architectures.")
+    ] = None,
+) -> None:
+    """Compute one stage, with progress, and write its artifacts to a folder.
+
+    The same stage gives the same bits as in its sweep. Ctrl-C checkpoints beside the artifacts; the same command
+    resumes.
+    """
+    console = Console(stderr=True, soft_wrap=True)
+    stopped = False
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        nonlocal stopped
+        stopped = True
+
+    try:
+        job = read_job(stage)
+        root = store or _store_of(stage, bool(job.inputs))
+        execution = Execution(
+            device, str(data_root) if data_root else None, str(data_cache or default_cache()), 60.0, tuple(plugin or ())
+        )
+        control = Control(
+            checkpoints=out / "checkpoint",
+            should_stop=lambda: stopped,
+            report=lambda p: console.print(
+                f"epoch {p['epoch']}/{p['epochs']}  {p['accuracy_percent']:.2f} %", highlight=False
+            ),
+        )
+        signal.signal(signal.SIGINT, stop)
+        inputs = {name: root / path for name, path in job.inputs.items()}
+        for name, folder in inputs.items():
+            if not folder.is_dir():
+                raise JobError(f"input {name!r} of {job.name} is not in {folder}; give --store, or run that stage")
+        console.print(f"{job.name} ({job.stage.kind}) on {execution.torch_device}", highlight=False)
+        results = run_stage(job.stage, inputs, out, execution, control, key=job.key)
+    except Interrupted:
+        console.print("Interrupted: checkpointed; the same command resumes.")
+        raise typer.Exit(130) from None
+    except (JobError, DataError, TicketError, PluginError) as error:
+        console.print(f"[red]Error:[/red] {error}", highlight=False)
+        raise typer.Exit(2) from None
+    for name, value in results.items():
+        console.print(f"{name}: {value}", highlight=False)
+    console.print(f"written to {out}")
+
+
+def _store_of(stage: Path, needed: bool) -> Path:
+    """{root}/stages/{kind}/{folder}/stage.json -> {root}."""
+    parents = stage.absolute().parents
+    if len(parents) > 3 and parents[2].name == "stages":
+        return parents[3]
+    if needed:
+        raise JobError(f"{stage} does not lie in a store, so its inputs cannot be found; give --store")
+    return stage.parent
+
+
+def main() -> None:
+    """Console entry point."""
+    app()
+
+
+if __name__ == "__main__":
+    main()
