@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from math import isnan
+from typing import Any
 
 import pandas as pd
 
 from analysis.sections import Section
-from analysis.statistics import Difference, paired_difference, spread
+from analysis.statistics import Difference, difference, pairs, spread
 from analysis.words import count, density, mean_sd, method, rank, sample, signed
 
 ACCURACY = "test_accuracy_percent"
@@ -17,79 +18,85 @@ BARRIER = "barrier_points"
 def dense(section: Section) -> list[str]:
     """The dense accuracy that everything is measured against; empty until it is known."""
     rows = section.trainings
-    rows = rows[rows["transfer"] == "dense"]
-    rows = rows[rows[ACCURACY].notna()]
-    return [] if rows.empty else [f"Dense training reaches {_reached(rows, ACCURACY)}."]
+    found = _cells(rows[rows["transfer"] == "dense"], ["transfer"], ACCURACY)
+    return [f"Dense training reaches {_accuracy(row)}." for row in found.values()]
 
 
 def signs_carry(section: Section) -> list[str]:
     """For each density and method, sparsest first: signed against mask transfer of the same tickets and seeds."""
-    sentences = []
-    for rows in _cells(section.trainings, ["round", "method"], ACCURACY):
-        signed_rows, mask_rows = (rows[rows["transfer"] == name] for name in ("signed", "mask"))
-        if signed_rows.empty or mask_rows.empty:
-            continue
-        difference = paired_difference(signed_rows, mask_rows, ACCURACY)
-        start = f"{method(rows['method'].iloc[0])} at density {density(rows['density'].mean())}"
-        sentences.append(
-            f"{start}: signed transfer reaches {_reached(signed_rows, ACCURACY)}, "
-            f"mask transfer {_reached(mask_rows, ACCURACY)}: {_signs_verdict(difference)}"
-        )
-    return sentences
+    rows = section.trainings
+    signed_rows, mask_rows = (rows[rows["transfer"] == name] for name in ("signed", "mask"))
+    by = ["round", "method"]
+    signed_cells, mask_cells = (_cells(each, by, ACCURACY) for each in (signed_rows, mask_rows))
+    differences = _differences(signed_rows, mask_rows, ACCURACY, by)
+    return [
+        f"{method(cell[1])} at density {density(signed_cells[cell]['density'])}: signed transfer reaches "
+        f"{_accuracy(signed_cells[cell])}, mask transfer {_accuracy(mask_cells[cell])}: "
+        f"{_signs_verdict(differences.get(cell))}"
+        for cell in sorted(signed_cells.keys() & mask_cells.keys(), key=lambda cell: (-cell[0], rank(cell[1])))
+    ]
 
 
 def barrier_by_method(section: Section) -> list[str]:
     """For each probed density, sparsest first: the signed transfer's barrier to the solution, AWS against LRR."""
-    probes = section.barriers("lmc")
-    sentences = []
-    for rows in _cells(probes[probes["transfer"] == "signed"], ["round"], BARRIER):
-        aws, lrr = (rows[rows["method"] == name] for name in ("aws", "lrr"))
-        if aws.empty or lrr.empty:
-            continue
-        sentences.append(
-            f"At density {density(rows['density'].mean())} the barrier of a signed transfer to the solution is "
-            f"{_reached(aws, BARRIER)} for AWS and {_reached(lrr, BARRIER)} for LRR: "
-            f"{_barrier_verdict(paired_difference(aws, lrr, BARRIER))}"
-        )
-    return sentences
+    rows = section.barriers("lmc")
+    aws, lrr = (rows[(rows["transfer"] == "signed") & (rows["method"] == name)] for name in ("aws", "lrr"))
+    aws_cells, lrr_cells = (_cells(each, ["round"], BARRIER) for each in (aws, lrr))
+    differences = _differences(aws, lrr, BARRIER, ["round"])
+    return [
+        f"At density {density(aws_cells[cell]['density'])} the barrier of a signed transfer to the solution is "
+        f"{_points(aws_cells[cell])} for AWS and {_points(lrr_cells[cell])} for LRR: "
+        f"{_barrier_verdict(differences.get(cell))}"
+        for cell in sorted(aws_cells.keys() & lrr_cells.keys(), reverse=True)
+    ]
 
 
-def _cells(rows: pd.DataFrame, by: list[str], value: str) -> list[pd.DataFrame]:
-    """Groups with a value and a round, sparsest first and methods in their fixed order."""
-    groups = [group for _, group in rows[rows[value].notna()].groupby(by)]
-    return sorted(groups, key=lambda group: (-group["round"].iloc[0], rank(str(group["method"].iloc[0]))))
+Cell = tuple[Any, ...]
 
 
-def _reached(rows: pd.DataFrame, value: str) -> str:
-    [row] = spread(rows, ["kind"], value).to_dict("records")
-    unit, noun = ("%", "training") if value == ACCURACY else ("points", "probe")
-    return f"{mean_sd(row['mean'], row['sd'])} {unit} ({sample(row['trainings'], row['chains'], noun)})"
+def _cells(rows: pd.DataFrame, by: list[str], value: str) -> dict[Cell, dict[str, Any]]:
+    """The spread of each group, by the group's labels."""
+    summary = spread(rows[rows[by].notna().all(axis=1)], by, value).to_dict("records")
+    named = [{str(column): entry for column, entry in row.items()} for row in summary]
+    return {tuple(row[name] for name in by): row for row in named}
 
 
-def _signs_verdict(difference: Difference | None) -> str:
-    if difference is None:
+def _differences(a: pd.DataFrame, b: pd.DataFrame, value: str, by: list[str]) -> dict[Cell, Difference]:
+    groups = pairs(a, b, value, by).groupby(by)
+    return {tuple(rows.iloc[0][by]): difference(rows) for _, rows in groups}
+
+
+def _accuracy(row: dict[str, Any]) -> str:
+    return f"{mean_sd(row['mean'], row['sd'])} % ({sample(row['trainings'], row['chains'])})"
+
+
+def _points(row: dict[str, Any]) -> str:
+    return f"{mean_sd(row['mean'], row['sd'])} points ({sample(row['trainings'], row['chains'], 'probe')})"
+
+
+def _signs_verdict(found: Difference | None) -> str:
+    if found is None:
         return "no pair of the same chain and seed to compare yet."
-    if not difference.shown:
-        return f"that signs carry accuracy is not shown: {_interval(difference)}"
-    verb = "carry" if difference.mean > 0 else "cost"
-    return f"signs {verb} {_interval(difference)}"
+    if not found.shown:
+        return f"that signs carry accuracy is not shown: {_interval(found)}"
+    return f"signs {'carry' if found.mean > 0 else 'cost'} {_interval(found)}"
 
 
-def _barrier_verdict(difference: Difference | None) -> str:
-    if difference is None:
+def _barrier_verdict(found: Difference | None) -> str:
+    if found is None:
         return "no pair of the same chain and seed to compare yet."
-    if not difference.shown:
-        return f"a difference is not shown: AWS − LRR {_interval(difference)}"
-    return f"{'lower' if difference.mean < 0 else 'higher'} for AWS: AWS − LRR {_interval(difference)}"
+    if not found.shown:
+        return f"not distinguishable, a difference is not shown: AWS minus LRR {_interval(found)}"
+    return f"{'lower' if found.mean < 0 else 'higher'} for AWS: AWS minus LRR {_interval(found)}"
 
 
-def _interval(difference: Difference) -> str:
+def _interval(found: Difference) -> str:
     """The difference, its interval, and what the interval is over."""
-    points = f"{signed(difference.mean)} points"
-    if isnan(difference.low):
+    points = f"{signed(found.mean)} points"
+    if isnan(found.low):
         return f"{points} from one pair, which gives no interval."
-    bounds = f"95 % interval {signed(difference.low)} to {signed(difference.high)}"
-    pairs = count(difference.pairs, "pair")
-    if difference.chains > 1:
-        return f"{points} ({bounds} over {count(difference.chains, 'chain')}, {pairs})."
-    return f"{points} ({bounds} over {pairs} of one chain, which cannot tell about other tickets)."
+    bounds = f"95 % interval {signed(found.low)} to {signed(found.high)}"
+    over = count(found.pairs, "pair")
+    if found.chains > 1:
+        return f"{points} ({bounds} over {count(found.chains, 'chain')}, {over})."
+    return f"{points} ({bounds} over {over} of one chain, which cannot tell about other tickets)."

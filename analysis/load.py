@@ -18,9 +18,10 @@ from orchestrator.record import Labels, Record
 from orchestrator.store import Store, StoreError
 
 LABELS = tuple(Labels.model_fields)
+_PROVENANCE = ("git_commit", "git_dirty_blake2b", "device", "host", "python")
 _TYPES = {
     **dict.fromkeys(("key", "kind", "name", "dataset", "architecture", "preset"), "str"),
-    **dict.fromkeys(("method", "transfer", "probe"), "str"),
+    **dict.fromkeys(("method", "transfer", "probe", "folder", *_PROVENANCE), "str"),
     **dict.fromkeys(("chain", "round", "seed"), "Int64"),
     **dict.fromkeys(("twin", "superseded", "failed"), "bool"),
     "same_mask": "boolean",
@@ -36,7 +37,6 @@ _RESULTS = (
     "loss_barrier_nats",
     "same_mask",
 )
-_PROVENANCE = ("git_commit", "git_dirty_blake2b", "device", "host", "python")
 _NUMBERS = {name: "float64" for name in ("seconds", *_RESULTS) if name not in _TYPES}
 _IDENTITY = ("key", "kind", "name", *LABELS)
 _STAGE_COLUMNS = (*_IDENTITY, *_RESULTS, "seconds", "finished", *_PROVENANCE, "superseded", "folder")

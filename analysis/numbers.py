@@ -6,6 +6,7 @@ import pandas as pd
 
 from analysis.sections import Section
 from analysis.statistics import spread
+from analysis.words import rank
 
 MEASURES = {"accuracy": "test_accuracy_percent", "barrier": "barrier_points", "stability": "barrier_points"}
 
@@ -30,6 +31,5 @@ def numbers(section: Section) -> pd.DataFrame:
         )
         table = table.merge(cells, on=by, how="outer", suffixes=("", "_more"))
         table["density"] = table["density"].fillna(table.pop("density_more"))
-    dense_on_top = table["round"].isna()
-    order = table.assign(dense=dense_on_top).sort_values(["dense", "round"], ascending=False, kind="stable")
-    return order.drop(columns="dense").reset_index(drop=True)
+    table = table.sort_values(["method", "transfer"], key=lambda names: names.fillna("").map(rank), kind="stable")
+    return table.sort_values("round", ascending=False, na_position="first", kind="stable", ignore_index=True)

@@ -11,7 +11,7 @@ from analysis.words import count
 def provenance(frames: Frames) -> dict[str, list[str]]:
     """Lines by heading; a value that was not recorded is said to be so."""
     stages = frames.stages
-    dirty = (" with uncommitted changes " + stages["git_dirty_blake2b"].astype("str")).fillna("")
+    dirty = (" with uncommitted changes " + stages["git_dirty_blake2b"]).fillna("")
     packages = frames.packages.groupby("package")["version"].unique()
     return {
         "Preset": _counted(stages["preset"]),

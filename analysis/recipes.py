@@ -1,7 +1,8 @@
-"""Which results were made with other hyper-parameters than the newest of the same name.
+"""Which results a newer one of the same name has superseded.
 
-Labels do not hold hyper-parameters, so a store in which a sweep was repeated with, say, twice the epochs has two
-answers to one question. A figure must never average them: the newest recipe counts, and the rest is superseded.
+Labels hold neither hyper-parameters nor the numbers behind the seeds, so a store in which a sweep was repeated with,
+say, twice the epochs has two answers to one question. A figure must never average them: the newest recipe counts, and
+of one recipe the newest result of each name; what was made from a superseded stage is superseded too.
 """
 
 from __future__ import annotations
@@ -17,15 +18,21 @@ _IDENTITY = frozenset({"init_seed", "sgd_seed", "draw_seed", "round", "method", 
 
 
 def superseded(records: Mapping[str, Record]) -> set[str]:
-    """Keys of the stages whose recipe, or an input's, is not the newest of its kind."""
-    newest = {_slot(r): _recipe(r) for r in sorted(records.values(), key=lambda r: r.finished_unix_s)}
+    """Keys of the stages that must be left out of figures."""
+    by_age = sorted(records.values(), key=lambda record: record.finished_unix_s)
+    newest_recipe = {_slot(record): _recipe(record) for record in by_age}
+    newest_key = {(record.kind, record.labels): record.key for record in by_age}
 
     @cache
     def is_old(key: str) -> bool:
         if key not in records:
             return False
         record = records[key]
-        return _recipe(record) != newest[_slot(record)] or any(is_old(up) for up in record.inputs.values())
+        return (
+            _recipe(record) != newest_recipe[_slot(record)]
+            or record.key != newest_key[record.kind, record.labels]
+            or any(is_old(upstream) for upstream in record.inputs.values())
+        )
 
     return {key for key in records if is_old(key)}
 

@@ -28,7 +28,8 @@ from analysis.provenance import provenance
 from analysis.sections import Section, sections
 from orchestrator.store import StoreError
 
-SENTENCES_OPEN = 3  # of each sort; the rest is folded away
+SENTENCES_OPEN = 4  # of each sort; the rest is folded away
+app = typer.Typer(add_completion=False)
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
@@ -108,8 +109,8 @@ def _drawings(section: Section) -> list[Drawing]:
         (
             accuracy_by_density(section.trainings),
             "Accuracy against density",
-            "Test accuracy after the final training: mean over trainings, with one standard deviation. "
-            "The grey line is the dense network.",
+            "Test accuracy after the final training against the surviving share of the prunable weights: mean over "
+            "trainings, with one standard deviation. The grey line is the dense network.",
         ),
         (
             barrier_by_density(section.stages),
@@ -186,7 +187,8 @@ def _replace(path: Path, page: str) -> None:
         made.unlink(missing_ok=True)
 
 
-def _command(
+@app.command()
+def report(
     store: Annotated[Path, typer.Argument(help="The folder of a sweep's store.")],
     out: Annotated[Path | None, typer.Option(help="The HTML file; by default report.html in the store.")] = None,
 ) -> None:
@@ -200,7 +202,7 @@ def _command(
 
 def main() -> None:
     """The command line's entry point."""
-    typer.run(_command)
+    app()
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ class Section:
 
 
 def sections(frames: Frames) -> list[Section]:
-    """The sections of a store, by name."""
+    """The sections of a store by name; the default preset first."""
     by = ["dataset", "architecture", "preset"]
     stages = frames.stages[~frames.stages["superseded"]]
     probes = frames.probes[~frames.probes["superseded"]]
@@ -47,4 +47,4 @@ def sections(frames: Frames) -> list[Section]:
     for (dataset, architecture, preset), rows in stages.groupby(by):
         own = probes["key"].isin(rows["key"])
         found.append(Section(str(dataset), str(architecture), str(preset), rows, probes[own]))
-    return found
+    return sorted(found, key=lambda part: (part.dataset, part.architecture, part.preset != "sound"))

@@ -70,17 +70,20 @@ class Difference:
         return self.low > 0 or self.high < 0
 
 
-def paired_difference(a: pd.DataFrame, b: pd.DataFrame, value: str) -> Difference | None:
-    """a - b over the trainings that share chain and seed; None if no two do.
+def pairs(a: pd.DataFrame, b: pd.DataFrame, value: str, by: Sequence[str]) -> pd.DataFrame:
+    """a - b over the trainings that share chain, seed and ``by``: columns ``by``, chain, seed, ``difference``.
 
     Args:
-        a, b: one row per training, with ``chain`` and ``seed``, each pair of them at most once.
+        a, b: one row per training; each combination of chain, seed and ``by`` at most once.
     """
-    on = ["chain", "seed"]
-    pairs = a[[*on, value]].dropna().merge(b[[*on, value]].dropna(), on=on, suffixes=("_a", "_b"))
-    if pairs.empty:
-        return None
-    each = pairs[f"{value}_a"] - pairs[f"{value}_b"]
+    on = [*by, "chain", "seed"]
+    both = a[[*on, value]].dropna().merge(b[[*on, value]].dropna(), on=on, suffixes=("_a", "_b"), validate="1:1")
+    return both[on].assign(difference=both[f"{value}_a"] - both[f"{value}_b"])
+
+
+def difference(pairs: pd.DataFrame) -> Difference:
+    """The mean difference over ``pairs`` (at least one row) and its interval."""
+    each = pairs["difference"]
     by_chain = each.groupby(pairs["chain"]).mean()
     replicates = by_chain if len(by_chain) > 1 else each
     mean, n = float(replicates.mean()), len(replicates)

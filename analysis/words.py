@@ -46,7 +46,7 @@ def signed(value: float) -> str:
 
 def mean_sd(mean: float, sd: float) -> str:
     """Mean ± standard deviation; the mean alone where there is one training."""
-    return number(mean) if isnan(sd) else f"{number(mean)} ± {number(sd)}"
+    return number(mean) if isnan(sd) else f"{number(mean)}\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{number(sd)}"
 
 
 def count(n: int, noun: str, plural: str | None = None) -> str:

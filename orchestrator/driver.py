@@ -19,7 +19,7 @@ from orchestrator.failures import Cause, decide
 from orchestrator.plan import Node, Plan
 from orchestrator.progress import Progress, Stopwatch
 from orchestrator.provenance import code_provenance
-from orchestrator.queue import ReadyQueue, State
+from orchestrator.queue import FINISHED, ReadyQueue, State
 from orchestrator.record import Failure, Record
 from orchestrator.store import Store
 from workers.attempt import Attempt, Outcome
@@ -58,6 +58,18 @@ class Summary:
     seconds: float
     interrupted: bool
     failures: list[Failure] = field(default_factory=list)
+
+    @property
+    def finished(self) -> int:
+        """How many stages are in the store now."""
+        return sum(self.states[state] for state in FINISHED)
+
+    @property
+    def exit_code(self) -> int:
+        """0 when all is done, 130 after an interruption, 1 when something failed."""
+        if self.finished == self.states.total():
+            return 0
+        return 130 if self.interrupted else 1
 
 
 def run_plan(

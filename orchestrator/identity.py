@@ -45,7 +45,7 @@ def canonical(value: object) -> Any:
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError(f"{value} has no place in a key")
-        return repr(value)
+        return float(value)  # a plain one, which JSON writes by its repr: the string "0.1" is something else
     if is_dataclass(value) and not isinstance(value, type):
         return {
             field.name: canonical(getattr(value, field.name))

@@ -21,6 +21,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -94,13 +95,13 @@ class Store:
         return sorted(plans, key=lambda plan: plan.started_unix_s)
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """The event log's lines; a torn last line is left out."""
+        """The event log's lines; one that a killed driver tore is left out."""
         path = self.root / "events.jsonl"
         if not path.exists():
             return
         with path.open("rb") as file:
             for line in file:
-                if line.endswith(b"\n"):
+                with suppress(json.JSONDecodeError):
                     yield json.loads(line)
 
     # --- writing -------------------------------------------------------------------------------------------------

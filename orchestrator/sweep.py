@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
@@ -17,26 +14,26 @@ from typing import Annotated, Any, Literal
 import torch
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
 from orchestrator.backends.base import Backend, BackendError
 from orchestrator.backends.inline import InlineBackend
-from orchestrator.driver import StopRequest, Summary, run_plan
-from orchestrator.plan import Experiment, Plan, describe, expand
-from orchestrator.progress import Progress, duration
-from orchestrator.queue import FINISHED, ReadyQueue, State
-from orchestrator.rank import cost_epochs, upward_rank
-from orchestrator.recipes import Recipe, RecipeError, parse_setting, read_recipe_file, resolve, unknown
+from orchestrator.driver import StopRequest, run_plan
+from orchestrator.experiments import find_experiments, prepare_data
+from orchestrator.live_report import LiveReport
+from orchestrator.plan import Plan, expand
+from orchestrator.progress import Progress
+from orchestrator.queue import ReadyQueue
+from orchestrator.rank import upward_rank
+from orchestrator.recipes import RecipeError, parse_setting, read_recipe_file, unknown
 from orchestrator.record import StoredPlan
 from orchestrator.store import Store, StoreError
-from tickets import UnknownLayerError, parameter_roles
-from workers.data import DATA_SETS, DataError, default_cache, fingerprint, open_data
+from orchestrator.terminal import plan_as_json, print_plan, print_summary
+from workers.data import DataError, default_cache
 from workers.execution import Execution
-from workers.models import ARCHITECTURES
 from workers.plugins import PluginError, load_plugins
 
 REPORT_INTERVAL_S = 60.0
-LOG_LINES = 12
 EXAMPLES = """
 Examples:
 
@@ -138,19 +135,21 @@ def sweep(
             *(parse_setting(text) for text in set_ or ()),
             {name: value for name, value in flags.items() if value is not None},
         ]
-        recipes = _recipes(_split(datasets) or [], _split(archs), preset, changes)
-        expanded = expand(_experiment(found, execution) for found in recipes)
+        experiments = find_experiments(_split(datasets) or [], _split(archs), preset, changes, execution)
+        expanded = expand(experiments)
         opened = Store(store)
         cached = [node.key for node in expanded if opened.record(node.key) is not None]
         if plan:
-            _print_plan(console, expanded, set(cached), as_json=json_)
+            if json_:
+                print(plan_as_json(expanded, set(cached)))
+            else:
+                print_plan(console, expanded, set(cached))
             return
         with opened.open_for_writing():
-            for found in recipes:
-                _prepare_data(console, found, execution)
+            prepare_data(experiments, execution, lambda text: console.print(text, highlight=False, soft_wrap=True))
             code = _run(console, expanded, cached, opened, execution, backend, address, max_concurrent)
     except (RecipeError, DataError, StoreError, BackendError, PluginError) as error:
-        Console(stderr=True, soft_wrap=True).print(f"[red]Error:[/red] {_escaped(error)}", highlight=False)
+        Console(stderr=True, soft_wrap=True).print(f"[red]Error:[/red] {escape(str(error))}", highlight=False)
         raise typer.Exit(2) from None
     raise typer.Exit(code)
 
@@ -166,7 +165,7 @@ def _run(
     max_concurrent: int | None,
 ) -> int:
     """Run what is not cached; the exit code."""
-    report = _Report(store.root)
+    report = LiveReport(store.root)
     store.write_plan(StoredPlan(argv=sys.argv, started_unix_s=time.time(), stages=[node.planned() for node in plan]))
     if len(cached) == len(plan):
         console.print(f"Nothing to compute: all {len(plan)} stages are in {store.root}.", highlight=False)
@@ -197,7 +196,11 @@ def _run(
         for number, handler in previous.items():
             signal.signal(number, handler)
     report.write()
-    return _close(console, plan, queue, store, summary, report.path)
+    print_summary(console, store, summary)
+    console.print(f"Report: {report.path}", highlight=False, soft_wrap=True)
+    if summary.exit_code == 130:
+        console.print("Interrupted; the same command goes on from here.")
+    return summary.exit_code
 
 
 def _start_backend(name: str, address: str | None, max_concurrent: int | None, device: str) -> Backend:
@@ -222,124 +225,6 @@ def _on_signals(stop: StopRequest, progress: Progress, console: Console) -> Mapp
         progress.notice("Stopping: running stages checkpoint, nothing new starts. Once more to exit at once.")
 
     return {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-
-
-def _recipes(datasets: list[str], archs: list[str] | None, preset: str, changes: list[dict[str, Any]]) -> list[Recipe]:
-    for name in datasets:
-        if name not in DATA_SETS:
-            raise RecipeError(unknown("data set", name, DATA_SETS))
-    for name in archs or []:
-        if name not in ARCHITECTURES:
-            raise RecipeError(unknown("architecture", name, ARCHITECTURES))
-    if not datasets:
-        raise RecipeError(f"--datasets names none; known: {', '.join(sorted(DATA_SETS))}")
-    pairs = [(dataset, arch) for dataset in datasets for arch in archs or [None]]  # type: ignore[list-item]
-    return [resolve(dataset, arch, preset, changes) for dataset, arch in dict.fromkeys(pairs)]
-
-
-def _experiment(recipe: Recipe, execution: Execution) -> Experiment:
-    """A recipe with its data found and its network known to be one that the method has rules for."""
-    if recipe.arch not in ARCHITECTURES:
-        raise RecipeError(unknown("architecture", recipe.arch, ARCHITECTURES))
-    root = Path(execution.data_root) if execution.data_root else None
-    found = fingerprint(recipe.dataset, root, Path(execution.data_cache))
-    data_set, architecture = DATA_SETS[recipe.dataset], ARCHITECTURES[recipe.arch]
-    try:
-        with torch.device("meta"):
-            model = architecture.build(in_channels=data_set.channels, num_classes=data_set.num_classes, **recipe.model)
-        parameter_roles(model, data_set.num_classes)
-    except (TypeError, ValueError, RuntimeError, UnknownLayerError) as error:
-        raise RecipeError(f"architecture {recipe.arch} with {dict(recipe.model)}: {error}") from error
-    return Experiment(recipe, found, architecture.version)
-
-
-def _prepare_data(console: Console, recipe: Recipe, execution: Execution) -> None:
-    """Decode a data set now, so that what is wrong with it is said before anything runs."""
-    root = Path(execution.data_root) if execution.data_root else None
-    cache = Path(execution.data_cache)
-    found = fingerprint(recipe.dataset, root, cache)
-    if not (cache / f"{recipe.dataset}-{found}").exists():
-        console.print(f"Preparing {recipe.dataset} once, in {cache} …", highlight=False, soft_wrap=True)
-    open_data(recipe.dataset, found, root, cache)
-
-
-class _Report:
-    """Writes the report in a process of its own: the driver goes on, and a fault there cannot end a sweep."""
-
-    def __init__(self, root: Path) -> None:
-        self.path = root / "report.html"
-        self._command = [sys.executable, "-m", "analysis.report", str(root)]
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def refresh(self) -> None:
-        """Start writing, unless that is still going on."""
-        if self._process is None or self._process.poll() is not None:
-            self._process = subprocess.Popen(
-                self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-            )
-
-    def write(self) -> None:
-        """Write, and say so if it fails."""
-        if self._process is not None:
-            self._process.wait()
-        done = subprocess.run(self._command, capture_output=True, text=True)
-        if done.returncode:
-            Console(stderr=True).print(f"The report could not be written:\n{done.stderr}", markup=False)
-
-
-def _print_plan(console: Console, plan: Plan, cached: set[str], *, as_json: bool) -> None:
-    counts, done = plan.counts(), Counter(describe(node) for node in plan if node.key in cached)
-    if as_json:
-        stages = [
-            {
-                **node.planned().model_dump(mode="json"),
-                "inputs": dict(node.inputs),
-                "cached": node.key in cached,
-                "cost_epochs": cost_epochs(node.stage),
-            }
-            for node in plan
-        ]
-        kinds = {kind: {"stages": counts[kind], "cached": done[kind]} for kind in counts}
-        typer.echo(json.dumps({"kinds": kinds, "stages": stages}, indent=1))
-        return
-    table = Table("stage", box=None, pad_edge=False)
-    for column in ("stages", "cached", "to run", "epochs to run"):
-        table.add_column(column, justify="right")
-    for kind, count in counts.items():
-        left = [node for node in plan if describe(node) == kind and node.key not in cached]
-        epochs = sum(cost_epochs(node.stage) for node in left)
-        table.add_row(kind, str(count), str(done[kind]), str(len(left)), f"{epochs:,.0f}")
-    left = [node for node in plan if node.key not in cached]
-    total = sum(cost_epochs(node.stage) for node in left)
-    table.add_row("all", str(len(plan)), str(len(cached)), str(len(left)), f"{total:,.0f}", style="bold")
-    console.print(table)
-
-
-def _close(console: Console, plan: Plan, queue: ReadyQueue, store: Store, summary: Summary, report: Path) -> int:
-    """The closing table: first failure first; the exit code."""
-    states = summary.states
-    finished = sum(states[state] for state in FINISHED)
-    parts = [f"{states[state]} {state.value}" for state in State if states[state]]
-    console.print(
-        f"{finished} of {len(plan)} stages finished in {duration(summary.seconds)} ({', '.join(parts)}).",
-        highlight=False,
-    )
-    if summary.failures:
-        table = Table("failed stage", "error", "log", title="First failure first", title_justify="left", box=None)
-        for failure in summary.failures:
-            text = f"{failure.error_type}: {failure.message}"
-            table.add_row(_escaped(failure.name), _escaped(text), _escaped(store.root / failure.log))
-        console.print(table)
-        log = store.root / summary.failures[0].log
-        if log.exists():
-            console.print(f"Last lines of {log}:", highlight=False, soft_wrap=True)
-            lines = log.read_text(errors="replace").splitlines()[-LOG_LINES:]
-            console.print("\n".join(lines), markup=False, highlight=False)
-    console.print(f"Report: {report}", highlight=False, soft_wrap=True)
-    if summary.interrupted and finished < len(plan):
-        console.print("Interrupted; the same command goes on from here.")
-        return 130
-    return 1 if summary.failures else 0
 
 
 def _split(text: str | None) -> list[str] | None:
@@ -376,10 +261,6 @@ def _checked_device(device: str) -> str:
 
 def _absolute(plugin: str) -> str:
     return str(Path(plugin).absolute()) if plugin.endswith(".py") else plugin
-
-
-def _escaped(text: object) -> str:
-    return str(text).replace("[", r"\[")
 
 
 def main() -> None:

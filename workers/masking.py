@@ -15,10 +15,11 @@ from torch import Tensor, nn
 class Masking:
     """The masks of a model's prunable weights; without masks every method does nothing."""
 
+    @torch.no_grad()
     def __init__(self, model: nn.Module, masks: Mapping[str, Tensor]) -> None:
         parameters = dict(model.named_parameters())
         self._weights = [parameters[name] for name in masks]
-        self._masks = [mask.to(parameters[name]) for name, mask in masks.items()]
+        self._masks = [torch.empty_like(parameters[name]).copy_(mask) for name, mask in masks.items()]
 
     @torch.no_grad()
     def mask_gradients_(self) -> None:

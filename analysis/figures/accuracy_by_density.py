@@ -38,7 +38,6 @@ def accuracy_by_density(trainings: pd.DataFrame) -> go.Figure:
         )
     style.dress(figure, height=440)
     style.density_axis(figure, densities)
-    figure.update_xaxes(title_text="density (surviving share of the prunable weights)")
     figure.update_yaxes(title_text="test accuracy (%)")
     return figure
 

@@ -28,8 +28,7 @@ def barrier_by_density(stages: pd.DataFrame) -> go.Figure:
     panels = [probe for probe in PANELS if probe in set(barriers["probe"])]
     figure = make_subplots(
         rows=len(panels),
-        shared_xaxes=True,
-        vertical_spacing=0.12,
+        vertical_spacing=0.5 / (len(panels) + 1),
         subplot_titles=[PANELS[probe] for probe in panels],
     )
     named: set[str] = set()
@@ -52,6 +51,5 @@ def barrier_by_density(stages: pd.DataFrame) -> go.Figure:
             named.add(str(look["name"]))
     style.dress(figure, height=150 + 260 * len(panels))
     style.density_axis(figure, list(barriers["density"]))
-    figure.update_xaxes(title_text="density (surviving share of the prunable weights)", row=len(panels))
     figure.update_yaxes(title_text="points", rangemode="tozero")
     return figure

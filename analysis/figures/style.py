@@ -91,6 +91,7 @@ def band(x: Sequence[float], low: Sequence[float], high: Sequence[float], shade:
     return go.Scatter(
         x=[*x, *reversed(x)],
         y=[*high, *reversed(low)],
+        mode="lines",
         fill="toself",
         fillcolor=translucent(shade),
         line={"width": 0},
@@ -102,28 +103,31 @@ def band(x: Sequence[float], low: Sequence[float], high: Sequence[float], shade:
 
 def dress(figure: go.Figure, *, height: int) -> go.Figure:
     """Give a figure the shared layout; its width is the page's."""
+    top, bottom = 34, 90
+    below_axis_title = -62 / (height - top - bottom)
     figure.update_layout(
         template="none",
         height=height,
-        margin={"l": 52, "r": 12, "t": 34, "b": 120},
+        margin={"l": 52, "r": 12, "t": top, "b": bottom},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"family": "system-ui, sans-serif", "size": 13},
-        legend={"orientation": "h", "x": 0, "y": 0, "yref": "container", "yanchor": "bottom"},
+        legend={"orientation": "h", "x": 0, "y": below_axis_title, "yanchor": "top"},  # a phone's rows go downwards
         hoverlabel={"align": "left"},
     )
     figure.update_annotations(font_size=13)
-    figure.update_xaxes(zeroline=False, showline=True, ticks="outside")
-    figure.update_yaxes(zeroline=False, automargin=True)
+    figure.update_xaxes(zeroline=False, showline=True, ticks="outside", title={"font_size": 13, "standoff": 8})
+    figure.update_yaxes(zeroline=False, automargin=True, title={"font_size": 13, "standoff": 8})
     return figure
 
 
 def density_axis(figure: go.Figure, densities: Sequence[float]) -> None:
-    """Logarithmic density, sparser to the right, with room beside the outermost points."""
+    """Logarithmic density on every x axis, sparser to the right, with room beside the outermost points."""
     ticks = [1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001]
     figure.update_xaxes(
         type="log",
         range=[log10(max(densities) * 1.12), log10(min(densities) / 1.12)],
         tickvals=ticks,
         ticktext=[f"{tick:g}" for tick in ticks],
+        title_text="density",
     )

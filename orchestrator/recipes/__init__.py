@@ -36,7 +36,7 @@ class Recipe(BaseModel):
         bn_momentum: null averages cumulatively after a reset.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     dataset: str
     arch: str
@@ -89,7 +89,7 @@ class Recipe(BaseModel):
 
     @model_validator(mode="after")
     def _rounds_exist(self) -> Recipe:
-        for name in ("transfer_rounds", "probe_rounds"):
+        for name in ("probe_rounds", "transfer_rounds"):
             beyond = [r for r in getattr(self, name) if not 0 <= r <= self.rounds]
             if beyond:
                 raise ValueError(f"{name} holds {beyond[0]}, and the rounds are 0 to {self.rounds}")

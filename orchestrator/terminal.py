@@ -1,0 +1,72 @@
+"""What a sweep prints before it starts and after it ends."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Container
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from orchestrator.driver import Summary
+from orchestrator.plan import Plan, describe
+from orchestrator.progress import duration
+from orchestrator.queue import State
+from orchestrator.rank import cost_epochs
+from orchestrator.store import Store
+
+LOG_LINES = 12
+
+
+def plan_as_json(plan: Plan, cached: Container[str]) -> str:
+    """The whole plan for machines: counts by kind, and every stage with its inputs and whether it is cached."""
+    counts, done = plan.counts(), Counter(describe(node) for node in plan if node.key in cached)
+    stages = [
+        {
+            **node.planned().model_dump(mode="json"),
+            "inputs": dict(node.inputs),
+            "cached": node.key in cached,
+            "cost_epochs": cost_epochs(node.stage),
+        }
+        for node in plan
+    ]
+    kinds = {kind: {"stages": counts[kind], "cached": done[kind]} for kind in counts}
+    return json.dumps({"kinds": kinds, "stages": stages}, indent=1)
+
+
+def print_plan(console: Console, plan: Plan, cached: Container[str]) -> None:
+    """The plan by kind of stage, with what is cached and the epochs that are left to train."""
+    counts, done = plan.counts(), Counter(describe(node) for node in plan if node.key in cached)
+    table = Table("stage", box=None, pad_edge=False)
+    for column in ("stages", "cached", "to run", "epochs to run"):
+        table.add_column(column, justify="right")
+    left = [node for node in plan if node.key not in cached]
+    epochs = {kind: sum(cost_epochs(node.stage) for node in left if describe(node) == kind) for kind in counts}
+    for kind, count in counts.items():
+        table.add_row(kind, str(count), str(done[kind]), str(count - done[kind]), f"{epochs[kind]:,.0f}")
+    total = f"{sum(epochs.values()):,.0f}"
+    table.add_row("all", str(len(plan)), str(done.total()), str(len(left)), total, style="bold")
+    console.print(table)
+
+
+def print_summary(console: Console, store: Store, summary: Summary) -> None:
+    """How many stages ended how, and the failures: the first one first, with the end of its log."""
+    states = summary.states
+    parts = [f"{states[state]} {state.value}" for state in State if states[state]]
+    console.print(
+        f"{summary.finished} of {states.total()} stages finished in {duration(summary.seconds)} ({', '.join(parts)}).",
+        highlight=False,
+    )
+    if summary.failures:
+        table = Table("failed stage", "error", "log", title="First failure first", title_justify="left", box=None)
+        for failure in summary.failures:
+            text = f"{failure.error_type}: {failure.message}"
+            table.add_row(escape(failure.name), escape(text), escape(str(store.root / failure.log)))
+        console.print(table)
+        log = store.root / summary.failures[0].log
+        if log.exists():
+            console.print(f"Last lines of {log}:", highlight=False, soft_wrap=True)
+            lines = log.read_text(errors="replace").splitlines()[-LOG_LINES:]
+            console.print("\n".join(lines), markup=False, highlight=False)

@@ -1,0 +1,175 @@
+"""The page: whole, offline, small, escaped, and honest about what is not there."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner
+
+from analysis.report import app, write_report
+from orchestrator.store import StoreError
+
+if TYPE_CHECKING:
+    from conftest import SyntheticStore
+
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
+
+
+class Page(HTMLParser):
+    """A page as a browser's parser sees it: its elements, its text outside scripts, and its scripts."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[tuple[dict[str, str | None], str]] = []
+        self.text = ""
+        self._script: dict[str, str | None] | None = None
+        self.feed(path.read_text())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self._script = dict(attrs) if tag == "script" else None
+        if tag == "script":
+            self.scripts.append((dict(attrs), ""))
+
+    def handle_endtag(self, tag: str) -> None:
+        self._script = None
+
+    def handle_data(self, data: str) -> None:
+        if self._script is None:
+            self.text += data
+        else:
+            attributes, before = self.scripts[-1]
+            self.scripts[-1] = (attributes, before + data)
+
+    @property
+    def drawings(self) -> list[dict[str, object]]:
+        """The figures' JSON."""
+        return [json.loads(text) for attributes, text in self.scripts if attributes.get("class") == "drawing"]
+
+
+def test_the_page_is_small_and_loads_nothing(sweep: SyntheticStore) -> None:
+    path = write_report(sweep.root)
+    assert path == sweep.root / "report.html"
+    assert path.stat().st_size < 6_000_000
+    page = Page(path)
+    assert {tag for tag, _ in page.elements}.isdisjoint({"link", "iframe", "img", "object", "embed"})
+    loads = [value for _, attributes in page.elements for name, value in attributes.items() if name == "src"]
+    assert loads == []
+    policies = [a["content"] for t, a in page.elements if t == "meta" and "http-equiv" in a]
+    assert policies
+    assert str(policies[0]).startswith("default-src 'none'")
+    own = [text for _, text in page.scripts if len(text) < 2_000_000]
+    assert not any("http://" in text or "https://" in text for text in own)
+    assert not list(sweep.root.glob(".report.*"))
+
+
+def test_every_figure_is_on_the_page(sweep: SyntheticStore) -> None:
+    page = Page(write_report(sweep.root))
+    assert len(page.drawings) == 4
+    assert sum(attributes.get("class") == "plot" for _, attributes in page.elements) == 4
+    assert "signs carry +10.00 points" in page.text
+    assert "is not shown" in page.text
+    assert "abc123" in page.text
+    assert "torch 2.11" in page.text
+
+
+def test_hostile_names_are_shown_and_never_run(store: SyntheticStore) -> None:
+    harmless = write_report(_with_name(store, "harmless"), store.root / "harmless.html")
+    scripts = len(Page(harmless).scripts)
+    root = _with_name(type(store)(store.root / "other"), HOSTILE)
+    page = Page(write_report(root))
+    assert len(page.scripts) == scripts
+    assert not any(tag == "img" for tag, _ in page.elements)
+    assert HOSTILE in page.text
+    names = {str(trace.get("name")) for figure in page.drawings for trace in figure["data"]}  # type: ignore[attr-defined]
+    assert any("&lt;script&gt;" in name for name in names)  # plotly reads tags in names, so they are escaped twice
+    assert not any("<" in name for name in names)
+
+
+def test_missing_and_failed_are_listed(sweep: SyntheticStore) -> None:
+    sweep.plan(("digits/late", "a" * 32), ("digits/bad", "b" * 32))
+    sweep.failure("digits/bad", "b" * 32, "loss is not finite at epoch 3")
+    text = " ".join(Page(write_report(sweep.root)).text.split())
+    assert re.search(r"failed ?1 missing ?1", text)
+    assert "1 planned stage has no result" in text
+    assert "digits/late" in text
+    assert "DivergedError: loss is not finite at epoch 3" in text
+    assert "log: attempts/1/log.txt" in text
+
+
+def test_presets_have_sections_of_their_own(sweep: SyntheticStore) -> None:
+    sweep.train("dense", 11.0, seed=1, preset="reference")
+    page = Page(write_report(sweep.root))
+    assert "digits · tiny · sound" in page.text
+    assert "Dense training reaches 11.00 % (n = 1 training)." in page.text
+    assert len(page.drawings) == 5
+
+
+def test_a_sweep_that_has_only_begun_has_a_page(store: SyntheticStore) -> None:
+    store.plan(("digits/first", "a" * 32))
+    assert "No stage is done yet." in Page(write_report(store.root)).text
+
+
+def test_superseded_results_are_said_to_be_left_out(store: SyntheticStore) -> None:
+    for epochs in (1, 2):
+        labels = {"transfer": "dense", "seed": epochs}
+        results = {"density": 1.0, "test_accuracy_percent": 50.0 + epochs}
+        store.stage("train", labels, results, science={"epochs": epochs})
+    text = " ".join(Page(write_report(store.root)).text.split())
+    assert "Dense training reaches 52.00 % (n = 1 training)." in text
+    assert "1 older result is left out" in text
+
+
+def test_links_lead_to_records_from_wherever_the_page_lies(store: SyntheticStore, tmp_path: Path) -> None:
+    store.train("dense", 70.0, seed=1)
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    page = Page(write_report(store.root, folder / "page.html"))
+    links = [str(attributes["href"]) for tag, attributes in page.elements if tag == "a"]
+    assert links
+    assert all((folder / link).is_file() for link in links)
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_store_without_stages_is_refused_in_one_sentence(tmp_path: Path, exists: bool) -> None:
+    root = tmp_path / "nothing"
+    if exists:
+        root.mkdir()
+    with pytest.raises(StoreError, match="nothing"):
+        write_report(root)
+    result = CliRunner().invoke(app, [str(root)])
+    assert result.exit_code == 2
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert "nothing" in result.stderr
+    assert list(tmp_path.glob("**/*.html")) == []
+
+
+def test_the_command_prints_the_page(store: SyntheticStore, tmp_path: Path) -> None:
+    store.train("dense", 70.0, seed=1)
+    out = tmp_path / "page.html"
+    result = CliRunner().invoke(app, [str(store.root), "--out", str(out)])
+    assert (result.exit_code, result.stdout.strip()) == (0, str(out))
+
+
+def test_an_unwritable_page_is_refused_in_one_sentence(store: SyntheticStore, tmp_path: Path) -> None:
+    store.train("dense", 70.0, seed=1)
+    result = CliRunner().invoke(app, [str(store.root), "--out", str(tmp_path / "no" / "page.html")])
+    assert result.exit_code == 2
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def _with_name(store: SyntheticStore, name: str) -> Path:
+    """A store in which names, labels, messages and provenance are one and the same text."""
+    labels = {"dataset": name, "architecture": name, "transfer": name, "method": name, "chain": 1, "round": 1}
+    results = {"density": 0.8, "test_accuracy_percent": 50.0}
+    provenance = {"git_commit": name, "device": name, "packages": {name: name}}
+    store.stage("train", {**labels, "seed": 1}, results, name=f"{name}done", provenance=provenance)
+    store.plan((name, "a" * 32))
+    store.failure("bad", "b" * 32, name)
+    return store.root

@@ -1,0 +1,64 @@
+"""Shared by all rooms' tests: a small data set, and a data cache that no test outside this run sees."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from workers.data import Arrays, Source, data_set
+from workers.execution import Execution
+from workers.stages import Data, Model, Optimizer, Setting, Training
+
+# no deadline: a shared machine is slow at times; derandomized: a run tells of the code, not of luck
+settings.register_profile("project", deadline=None, derandomize=True)
+settings.load_profile("project")
+
+REAL_CIFAR10 = Path(__file__).parents[2] / "shared" / "data" / "cifar10"
+
+
+@data_set("tiny", channels=1, num_classes=3)
+def find_tiny(data_root: Path | None, downloads: Path) -> Source:
+    """230 training and 60 test images of 8x8 pixels: three noisy patterns."""
+
+    def decode() -> Arrays:
+        stream = np.random.default_rng(0)
+        patterns = stream.integers(0, 256, (3, 1, 8, 8))
+        labels = stream.integers(0, 3, 290)
+        images = (patterns[labels] * 0.5 + stream.integers(0, 128, (290, 1, 8, 8))).astype(np.uint8)
+        return Arrays(images[:230], labels[:230], images[230:], labels[230:])
+
+    return Source("made by the tests", "tiny-1", decode)
+
+
+@pytest.fixture(scope="session")
+def data_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("data-cache")
+
+
+@pytest.fixture
+def execution(data_cache: Path) -> Execution:
+    return Execution("cpu", None, str(data_cache))
+
+
+@pytest.fixture
+def setting() -> Setting:
+    return Setting("sound", Data("tiny", "tiny-1", 0.1), Model("resnet1d", {"width": 4}))
+
+
+@pytest.fixture
+def training() -> Training:
+    return Training(2, 32, Optimizer(0.05))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    torch.set_num_threads(1)
+    yield

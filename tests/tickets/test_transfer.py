@@ -1,0 +1,136 @@
+"""Every transfer field by field; each test fails when one rule of method.md's "Transfers" is broken."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import tickets
+from tickets import DENSE, MASK, RETRAIN, SIGNED, TRANSFERS, Provenance, Ticket, TicketError, Transfer, transfer_
+
+PROVENANCE = Provenance("tiny", "net", "aws", 3, 0.5, "sound", "k")
+PRUNABLE, BIAS, SCALE, SHIFT, CLASSIFIER = "0.weight", "0.bias", "1.weight", "1.bias", "4.weight"
+
+
+def network(seed: int) -> nn.Sequential:
+    """Convolution with bias, batch norm, and a classifier, with no parameter at a round value."""
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
+    )
+
+
+def trained(seed: int = 9) -> tuple[nn.Sequential, dict[str, Tensor], Ticket]:
+    """A network as it is after a round: psi and statistics moved, pruned weights at zero."""
+    model = network(seed)
+    mask = torch.rand(model[0].weight.shape) < 0.5
+    with torch.no_grad():
+        model[1].weight.normal_()
+        model[1].bias.normal_()
+        model[1].running_mean.normal_()
+        model[1].running_var.uniform_(0.5, 2)
+        model[0].weight *= mask
+    return model, dict(model.state_dict()), tickets.from_model(model, {PRUNABLE: mask}, 3, PROVENANCE)
+
+
+def start(transfer: Transfer, seed: int = 1) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor], Ticket]:
+    """(fresh, started, trained) state dicts, and the ticket."""
+    _, state, ticket = trained()
+    model = network(seed)
+    fresh = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    masks = transfer_(model, transfer, ticket, state, torch.Generator().manual_seed(0))
+    assert set(masks) == (set() if transfer == DENSE else {PRUNABLE})
+    return fresh, dict(model.state_dict()), state, ticket
+
+
+def test_signed_transfer_takes_signs_only() -> None:
+    fresh, got, state, ticket = start(SIGNED)
+    sign = ticket.tensors[PRUNABLE].sign
+    assert torch.equal(got[PRUNABLE], fresh[PRUNABLE].abs() * sign)
+    assert torch.equal(got[BIAS], fresh[BIAS].abs() * state[BIAS].sign())
+    for name in (CLASSIFIER, "4.bias"):
+        assert torch.equal(got[name], fresh[name].abs() * state[name].sign())
+        assert got[name].count_nonzero() == got[name].numel()  # the classifier is dense
+    for name in (SCALE, SHIFT, "1.running_mean", "1.running_var"):
+        assert torch.equal(got[name], fresh[name])
+
+
+def test_magnitudes_are_not_rescaled_for_density() -> None:
+    fresh, got, _, ticket = start(SIGNED)
+    alive = ticket.masks[PRUNABLE]
+    assert torch.equal(got[PRUNABLE].abs()[alive], fresh[PRUNABLE].abs()[alive])
+
+
+def test_mask_transfer_takes_the_mask_only() -> None:
+    fresh, got, _, ticket = start(MASK)
+    assert torch.equal(got[PRUNABLE], fresh[PRUNABLE] * ticket.masks[PRUNABLE])
+    assert all(torch.equal(got[name], fresh[name]) for name in got if name != PRUNABLE)
+
+
+def test_retrain_takes_everything() -> None:
+    _, got, state, _ = start(RETRAIN)
+    assert all(torch.equal(got[name], state[name]) for name in got)
+
+
+def test_dense_takes_nothing() -> None:
+    fresh, got, _, _ = start(DENSE)
+    assert all(torch.equal(got[name], fresh[name]) for name in got)
+
+
+def test_psi_kept_and_psi_signs() -> None:
+    _, got, state, _ = start(TRANSFERS["signed_psi_kept"])
+    assert torch.equal(got[SCALE], state[SCALE])
+    assert torch.equal(got[SHIFT], state[SHIFT])
+    _, got, state, _ = start(TRANSFERS["signed_psi_signs"])  # figure 5: scale 1 and shift 0.1, with trained signs
+    assert torch.equal(got[SCALE], state[SCALE].sign())
+    assert torch.allclose(got[SHIFT], 0.1 * state[SHIFT].sign())
+
+
+def test_random_signs_keep_mask_and_magnitudes() -> None:
+    fresh, got, _, ticket = start(TRANSFERS["random_signs"])
+    assert torch.equal(got[PRUNABLE].abs(), fresh[PRUNABLE].abs() * ticket.masks[PRUNABLE])
+    assert not torch.equal(got[PRUNABLE].sign().to(torch.int8), ticket.tensors[PRUNABLE].sign)
+
+
+def test_shuffled_keeps_counts_per_layer() -> None:
+    _, got, _, ticket = start(TRANSFERS["shuffled"])
+    sign = got[PRUNABLE].sign().to(torch.int8)
+    assert not torch.equal(sign, ticket.tensors[PRUNABLE].sign)
+    assert sorted(sign.flatten().tolist()) == sorted(ticket.tensors[PRUNABLE].sign.flatten().tolist())
+
+
+def test_flipped_quarter_flips_that_share() -> None:
+    _, got, _, ticket = start(TRANSFERS["flipped_quarter"])
+    differ = (got[PRUNABLE].sign().to(torch.int8) != ticket.tensors[PRUNABLE].sign).sum()
+    assert int(differ) == round(0.25 * int(ticket.masks[PRUNABLE].sum()))
+
+
+def test_trained_magnitudes_may_carry_fresh_signs() -> None:
+    fresh, got, state, ticket = start(replace(MASK, magnitudes="trained"))
+    assert torch.equal(got[PRUNABLE], state[PRUNABLE].abs() * fresh[PRUNABLE].sign() * ticket.masks[PRUNABLE])
+
+
+def test_apply_draws_the_seed_anew_and_repeats_itself() -> None:
+    _, _, ticket = trained()
+    one, two, other = network(1), network(2), network(1)
+    ticket.apply(one, seed=5)
+    ticket.apply(two, seed=5)
+    ticket.apply(other, seed=6)
+    assert all(torch.equal(one.state_dict()[name], two.state_dict()[name]) for name in one.state_dict())
+    assert not torch.equal(one[0].weight, other[0].weight)
+
+
+def test_apply_leaves_the_global_generator_alone() -> None:
+    _, _, ticket = trained()
+    model = network(1)
+    before = torch.random.get_rng_state()
+    ticket.apply(model, seed=5)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_a_transfer_without_its_sources_says_what_is_missing() -> None:
+    with pytest.raises(TicketError, match="none was given"):
+        transfer_(network(1), SIGNED, None, None, torch.Generator())
+    with pytest.raises(TicketError, match=r"0\.weight: this transfer keeps trained values"):
+        transfer_(network(1), RETRAIN, trained()[2], None, torch.Generator())

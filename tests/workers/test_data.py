@@ -1,0 +1,162 @@
+import io
+import pickle
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import functional as TF
+
+from tests.conftest import REAL_CIFAR10
+from workers.data import DataError, fingerprint, open_data
+from workers.data.batches import Draws, augmented, split_data
+from workers.data.cifar import CIFAR10, CIFAR100
+from workers.stages import Data
+
+
+def png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="png")
+    return buffer.getvalue()
+
+
+def write_images(
+    path: Path, count: int, *, image: str = "image", label: str = "label", classes: int = 10
+) -> np.ndarray:
+    """Parquet in the image layout of Hugging Face data sets; the pixels that went in."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(count).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
+    rows = [{"bytes": png(picture), "path": None} for picture in pixels]
+    pq.write_table(pa.table({image: rows, label: np.arange(count) % classes}), path)
+    return pixels
+
+
+def test_mnist1d_is_the_benchmark_of_that_name(data_cache: Path) -> None:
+    data = open_data("mnist1d", fingerprint("mnist1d", None, data_cache), None, data_cache)
+    assert data.train_images.shape == (4000, 1, 1, 40)
+    assert data.test_images.shape == (1000, 1, 1, 40)
+    assert data.train_images.dtype == torch.uint8
+    assert sorted(set(data.train_labels.tolist())) == list(range(10))
+    assert float(data.train_images.float().mean()) == pytest.approx(float(data.mean), abs=1e-3)
+    assert float(data.train_images.float().std()) == pytest.approx(float(data.std), abs=1e-2)
+
+
+@pytest.mark.parametrize(("image", "label"), [("image", "label"), ("img", "fine_label")])
+def test_parquet_images_are_read_to_the_pixel(tmp_path: Path, image: str, label: str) -> None:
+    root = tmp_path / "data"
+    train = write_images(root / "cifar100/data/train-00000-of-00001.parquet", 12, image=image, label=label)
+    write_images(root / "cifar100/data/test-00000-of-00001.parquet", 4, image=image, label=label)
+    found = fingerprint("cifar100", root, tmp_path)
+    data = open_data("cifar100", found, root, tmp_path / "cache")
+    assert np.array_equal(data.train_images.numpy(), train.transpose(0, 3, 1, 2))
+    assert data.train_labels.tolist() == [i % 10 for i in range(12)]
+
+
+def test_the_fingerprint_tells_content_apart_and_not_place(tmp_path: Path) -> None:
+    for root, count in (("a", 12), ("b", 12), ("c", 13)):
+        write_images(tmp_path / root / "cifar10/train.parquet", count)
+        write_images(tmp_path / root / "cifar10/test.parquet", 4)
+    a, b, c = (fingerprint("cifar10", tmp_path / root, tmp_path) for root in "abc")
+    assert a == b != c
+
+
+def test_a_damaged_image_names_its_file_and_row(tmp_path: Path) -> None:
+    path = tmp_path / "cifar10/train.parquet"
+    write_images(tmp_path / "cifar10/test.parquet", 2)
+    good = png(np.zeros((32, 32, 3), dtype=np.uint8))
+    rows = [{"bytes": good, "path": None}, {"bytes": good[:60], "path": None}]
+    pq.write_table(pa.table({"image": rows, "label": [0, 1]}), path)
+    with pytest.raises(DataError, match=r"train\.parquet, row 1: not a readable image"):
+        open_data("cifar10", fingerprint("cifar10", tmp_path, tmp_path), tmp_path, tmp_path / "cache")
+    assert not list((tmp_path / "cache").glob("cifar10-*/"))  # nothing half written
+
+
+def test_labels_out_of_range_are_refused(tmp_path: Path) -> None:
+    write_images(tmp_path / "cifar10/train.parquet", 12, classes=11)
+    write_images(tmp_path / "cifar10/test.parquet", 2)
+    with pytest.raises(DataError, match="labels go from 0 to 10"):
+        open_data("cifar10", fingerprint("cifar10", tmp_path, tmp_path), tmp_path, tmp_path / "cache")
+
+
+def test_data_that_changed_since_the_plan_is_refused(tmp_path: Path) -> None:
+    write_images(tmp_path / "cifar10/train.parquet", 12)
+    write_images(tmp_path / "cifar10/test.parquet", 2)
+    with pytest.raises(DataError, match="not the data this stage was planned for"):
+        open_data("cifar10", "parquet-of-another-day", tmp_path, tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "label"), [("cifar10", CIFAR10, "labels"), ("cifar100", CIFAR100, "fine_labels")]
+)
+def test_torchvisions_files_are_read_where_they_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, files: type[CIFAR10], label: str
+) -> None:
+    folder = tmp_path / files.base_folder
+    folder.mkdir()
+    stream = np.random.default_rng(0)
+    names = [entry[0] for entry in (*files.train_list, *files.test_list)]
+    pixels = {entry: stream.integers(0, 256, (4, 3072), dtype=np.uint8) for entry in names}
+    for entry, flat in pixels.items():
+        (folder / entry).write_bytes(pickle.dumps({"data": flat, label: [0, 1, 2, 3]}))
+    (folder / files.meta["filename"]).write_bytes(pickle.dumps({files.meta["key"]: ["x"] * 10}))
+    monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda path, md5=None: Path(path).exists())
+    data = open_data(name, fingerprint(name, tmp_path, tmp_path), tmp_path, tmp_path / "cache")
+    assert len(data.train_images) == 4 * len(files.train_list)
+    first = pixels[files.train_list[0][0]][0].reshape(3, 32, 32)
+    assert np.array_equal(data.train_images[0].numpy(), first)
+
+
+def _open(cache: Path) -> int:
+    import tests.conftest  # noqa: F401  (registers the data set in this process)
+
+    return len(open_data("tiny", "tiny-1", None, cache).train_labels)
+
+
+def test_processes_that_race_for_a_data_set_all_get_it(tmp_path: Path) -> None:
+    with get_context("fork").Pool(4) as pool:
+        assert pool.map(_open, [tmp_path] * 4) == [230] * 4
+
+
+def test_crop_and_flip_equal_torchvisions_for_the_same_draws() -> None:
+    stream = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (20, 3, 32, 32), generator=stream, dtype=torch.uint8)
+    draws = Draws(
+        torch.randperm(20, generator=stream),
+        torch.randint(0, 9, (20,), generator=stream),
+        torch.randint(0, 9, (20,), generator=stream),
+        torch.rand(20, generator=stream) < 0.5,
+    )
+    got = augmented(images, draws, "crop_flip")
+    for row in range(20):
+        expected = TF.crop(TF.pad(images[draws.order[row]], [4]), int(draws.top[row]), int(draws.left[row]), 32, 32)
+        if draws.flip[row]:
+            expected = TF.hflip(expected)
+        assert torch.equal(got[row], expected)
+    assert torch.equal(augmented(images, draws, "none"), images[draws.order])
+
+
+def test_the_validation_split_is_disjoint_and_the_same_every_time(data_cache: Path) -> None:
+    data = open_data("tiny", "tiny-1", None, data_cache)
+    one, two = (split_data(data, Data("tiny", "tiny-1", 0.1), torch.device("cpu")) for _ in range(2))
+    assert (len(one.train), len(one.validation), len(one.test)) == (207, 23, 60)
+    assert torch.equal(one.validation.images, two.validation.images)
+    held = {picture.numpy().tobytes() for picture in one.validation.images}
+    assert not held & {picture.numpy().tobytes() for picture in one.train.images}
+    none = split_data(data, Data("tiny", "tiny-1", 0.0), torch.device("cpu"))
+    assert (len(none.train), len(none.validation)) == (230, 0)
+
+
+@pytest.mark.parametrize(("name", "layout"), [("imagenet", "train/<wnid>"), ("tiny-imagenet", "val_annotations.txt")])
+def test_known_names_without_their_data_say_the_layout(tmp_path: Path, name: str, layout: str) -> None:
+    for root in (None, tmp_path):
+        with pytest.raises(DataError, match=layout):
+            fingerprint(name, root, tmp_path)
+
+
+@pytest.mark.skipif(not REAL_CIFAR10.is_dir(), reason="the real CIFAR-10 is not beside this checkout")
+def test_the_real_cifar10_is_found(tmp_path: Path) -> None:
+    assert fingerprint("cifar10", REAL_CIFAR10.parent, tmp_path).startswith("parquet-")
