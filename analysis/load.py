@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 from pyarrow.fs import LocalFileSystem
 
-from analysis.recipes import superseded
+from analysis.recipes import superseded, wanted
 from analysis.ticket_counts import COUNT_COLUMNS, ticket_counts
 from orchestrator.record import Labels, Record
 from orchestrator.store import Store, StoreError
@@ -84,7 +84,7 @@ class Frames:
         packages: one row per stage and package: the version that it ran with.
         missing: one row per planned stage without a record; ``failed`` if its last attempt failed.
         failures: one row per stage that is not done and whose last attempt failed, oldest first.
-        planned: how many stages the store's plans hold, each counted once.
+        planned: how many stages the last sweep over each data set, architecture and preset wants.
     """
 
     stages: pd.DataFrame
@@ -109,8 +109,8 @@ def load(store: Path | str, *, tickets: bool = True) -> Frames:
     reader = Store(store)
     if not reader.root.is_dir():
         raise StoreError(f"{store}: there is no such folder; give the folder of a sweep's store")
-    records = reader.records()
-    stages = _stages(reader, records)
+    records, planned = reader.records(), wanted(reader.plans())
+    stages = _stages(reader, records, superseded(records, planned))
     points = _artifact(reader, records.values(), "probe.parquet", _POINTS)
     barriers = _artifact(reader, records.values(), "barrier.parquet", _BARRIER)
     signs = {r.key: reader.out(r.key) / "ticket.parquet" for r in records.values() if "ticket.parquet" in r.files}
@@ -119,7 +119,6 @@ def load(store: Path | str, *, tickets: bool = True) -> Frames:
         ("key", "name", "attempt", "error_type", "message", "log", "cause", "finished_unix_s"),
     )
     failures["finished"] = _time(failures.pop("finished_unix_s"))
-    planned = {stage.key: stage for plan in reader.plans() for stage in plan.stages}
     missing = _frame(
         (
             {**stage.model_dump(exclude={"labels"}), **stage.labels.model_dump(), "failed": key in set(failures["key"])}
@@ -140,8 +139,7 @@ def load(store: Path | str, *, tickets: bool = True) -> Frames:
     )
 
 
-def _stages(store: Store, records: Mapping[str, Record]) -> pd.DataFrame:
-    old = superseded(records)
+def _stages(store: Store, records: Mapping[str, Record], old: Container[str]) -> pd.DataFrame:
     rows = [
         {
             **record.results,

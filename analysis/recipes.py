@@ -1,25 +1,42 @@
-"""Which results a newer one of the same name has superseded.
+"""Which stages a store's sweeps want now, and which results newer ones of the same name have superseded.
 
 Labels hold neither hyper-parameters nor the numbers behind the seeds, so a store in which a sweep was repeated with,
-say, twice the epochs has two answers to one question. A figure must never average them: the newest recipe counts, and
-of one recipe the newest result of each name; what was made from a superseded stage is superseded too.
+say, twice the epochs has two answers to one question. A figure must never average them: the recipe of the last sweep
+counts, else the newest, and of one recipe the newest result of each name; what was made from a superseded stage is
+superseded too.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from functools import cache
 
-from orchestrator.record import Record
+from orchestrator.record import PlannedStage, Record, StoredPlan
 
 # What tells the repetitions and arms of one experiment apart; the rest of a stage's fields is its recipe.
 _IDENTITY = frozenset({"init_seed", "sgd_seed", "draw_seed", "round", "method", "transfer"})
 
 
-def superseded(records: Mapping[str, Record]) -> set[str]:
+def wanted(plans: Iterable[StoredPlan]) -> dict[str, PlannedStage]:
+    """Stages by key of the last sweep over each data set, architecture and preset; older plans are abandoned.
+
+    Args:
+        plans: oldest first.
+    """
+    by_setting: dict[tuple[str, ...], dict[str, PlannedStage]] = {}
+    for plan in plans:
+        stages: dict[tuple[str, ...], dict[str, PlannedStage]] = {}
+        for stage in plan.stages:
+            setting = (stage.labels.dataset, stage.labels.architecture, stage.labels.preset)
+            stages.setdefault(setting, {})[stage.key] = stage
+        by_setting.update(stages)
+    return {key: stage for stages in by_setting.values() for key, stage in stages.items()}
+
+
+def superseded(records: Mapping[str, Record], wanted: Container[str]) -> set[str]:
     """Keys of the stages that must be left out of figures."""
-    by_age = sorted(records.values(), key=lambda record: record.finished_unix_s)
+    by_age = sorted(records.values(), key=lambda record: (record.key in wanted, record.finished_unix_s))
     newest_recipe = {_slot(record): _recipe(record) for record in by_age}
     newest_key = {(record.kind, record.labels): record.key for record in by_age}
 

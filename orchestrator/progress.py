@@ -34,7 +34,7 @@ class Progress:
         self._slots = 1
         self._latest: deque[str] = deque(maxlen=LATEST)
         self._running: dict[str, Path] = {}
-        self._spent: dict[tuple[str, str], list[float]] = {}
+        self._spent: dict[tuple[str, ...], list[float]] = {}
         self._notice = ""
         self._live: Live | None = None
 
@@ -60,8 +60,7 @@ class Progress:
     def ended(self, node: Node, seconds: float, results: Mapping[str, Any]) -> None:
         """A stage was committed."""
         self._running.pop(node.key, None)
-        pair = (node.labels.dataset, node.labels.architecture)
-        self._spent.setdefault(pair, []).append(seconds / cost_epochs(node.stage))
+        self._spent.setdefault(_sort(node), []).append(seconds / cost_epochs(node.stage))
         self._say(f"done     {node.name}  {headline(results)}({seconds:.1f} s)")
 
     def failed(self, node: Node, reason: str) -> None:
@@ -82,13 +81,13 @@ class Progress:
 
     def eta_s(self) -> float | None:
         """Seconds to the end: the larger of the critical path and of all work over the slots; None at the start."""
-        rates = {pair: sum(values) / len(values) for pair, values in self._spent.items()}
+        rates = {sort: sum(values) / len(values) for sort, values in self._spent.items()}
         if not rates:
             return None
-        typical = sum(rates.values()) / len(rates)
+        typical = sum(rates.values()) / len(rates)  # for a sort of stage of which none has ended yet
         open_states = (State.WAITING, State.READY, State.RUNNING)
         left = [node for node in self._plan if self._queue.state[node.key] in open_states]
-        rate = {node.key: rates.get((node.labels.dataset, node.labels.architecture), typical) for node in left}
+        rate = {node.key: rates.get(_sort(node), typical) for node in left}
         work = sum(cost_epochs(node.stage) * rate[node.key] for node in left) / self._slots
         return max([work, *(self._rank[node.key] * rate[node.key] for node in left)])
 
@@ -163,6 +162,11 @@ def duration(seconds: float) -> str:
     if seconds < 90 * 60:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def _sort(node: Node) -> tuple[str, ...]:
+    """What makes two stages take about the same time per epoch."""
+    return (node.labels.dataset, node.labels.architecture, node.stage.kind)
 
 
 def _number(count: int) -> str:

@@ -41,7 +41,7 @@ class Store:
     """A store on a local or mounted file system. Reading creates nothing."""
 
     def __init__(self, root: Path | str) -> None:
-        if re.match(r"^[a-z][a-z0-9+]+://", str(root)):
+        if re.match(r"[a-z][a-z0-9+]+:/", str(root)):  # one slash: what a Path makes of two
             raise StoreError(f"{root}: this version keeps stores on a mounted file system; give a folder")
         self.root = Path(root).absolute()
         self._folders: dict[str, Path] = {}
@@ -128,12 +128,11 @@ class Store:
         return lock
 
     def write_plan(self, plan: StoredPlan) -> None:
-        """Keep a plan; the same stages are kept once."""
+        """Keep a plan; the same stages are kept once, with the time and command of their last sweep."""
         digest = hashlib.blake2b("".join(stage.key for stage in plan.stages).encode(), digest_size=8)
         path = self.root / "plans" / f"{digest.hexdigest()}.json"
-        if not path.exists():
-            path.parent.mkdir(exist_ok=True)
-            write_atomically(path, plan.model_dump_json().encode())
+        path.parent.mkdir(exist_ok=True)
+        write_atomically(path, plan.model_dump_json().encode())
 
     def append_event(self, event: dict[str, Any]) -> None:
         """Append one line to the event log; after a torn line, on a line of its own."""

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, Literal
@@ -29,8 +29,10 @@ from orchestrator.recipes import RecipeError, parse_setting, read_recipe_file, u
 from orchestrator.record import StoredPlan
 from orchestrator.store import Store, StoreError
 from orchestrator.terminal import plan_as_json, print_plan, print_summary
-from workers.data import DataError, default_cache
+from tickets import TRANSFERS
+from workers.data import DATA_SETS, DataError, default_cache
 from workers.execution import Execution
+from workers.models import ARCHITECTURES
 from workers.plugins import PluginError, load_plugins
 
 REPORT_INTERVAL_S = 60.0
@@ -46,20 +48,34 @@ Examples:
   python -m orchestrator.sweep --datasets cifar100,cifar10 --address 10.0.0.1:6379 --store /mnt/shared/sweeps
 """
 
+
+def _listed(known: Iterable[str]) -> str:
+    return ", ".join(sorted(known))
+
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
 
-@app.command(epilog=EXAMPLES.replace("\n\n", "\n\n\n"))
+@app.command(epilog=EXAMPLES)
 def sweep(
-    datasets: Annotated[str, typer.Option(metavar="NAMES", help="Data sets, separated by commas.", show_default=False)],
-    seeds: Annotated[int | None, typer.Option(help="Transfer seeds, and dense trainings: 1 to N.")] = None,
+    datasets: Annotated[
+        str,
+        typer.Option(
+            metavar="NAMES", help=f"Data sets, separated by commas: {_listed(DATA_SETS)}.", show_default=False
+        ),
+    ],
+    seeds: Annotated[int | None, typer.Option(help="Transfer seeds, and dense trainings: 1 to N. Default: 3.")] = None,
     archs: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="Architectures.  [default: the data set's own]")
+        str | None,
+        typer.Option(metavar="NAMES", help=f"Architectures: {_listed(ARCHITECTURES)}. Default: the data set's own."),
     ] = None,
-    methods: Annotated[str | None, typer.Option(metavar="NAMES", help="Pruning methods.  [default: aws,lrr]")] = None,
-    rounds: Annotated[int | None, typer.Option(help="Pruning rounds; each keeps 80 % of the weights.")] = None,
+    methods: Annotated[str | None, typer.Option(metavar="NAMES", help="Pruning methods. Default: aws,lrr.")] = None,
+    rounds: Annotated[
+        int | None, typer.Option(help="Pruning rounds; each keeps 80 % of the weights. Default: the recipe's.")
+    ] = None,
     transfers: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="Starts from each ticket.  [default: signed,mask]")
+        str | None,
+        typer.Option(metavar="NAMES", help=f"Starts from each ticket: {_listed(TRANSFERS.keys() - {"dense", "retrain"})}. Default: signed,mask."),
     ] = None,
     probe_rounds: Annotated[
         str | None, typer.Option(metavar="ROUNDS", help='Rounds to probe, such as 8,12 or "all".')
@@ -82,12 +98,12 @@ def sweep(
         str, typer.Option(help="ray, or inline: one after another in this process, without Ray.")
     ] = "ray",
     address: Annotated[
-        str | None, typer.Option(help="A Ray cluster to join.  [default: a private Ray on this machine]")
+        str | None, typer.Option(help="A Ray cluster to join. Default: a private Ray on this machine.")
     ] = None,
     max_concurrent: Annotated[int | None, typer.Option(min=1, help="At most so many stages at a time.")] = None,
     data_root: Annotated[Path | None, typer.Option(help="Folder with your data sets.")] = None,
     data_cache: Annotated[
-        Path | None, typer.Option(help="Folder for decoded data sets.  [default: ~/.cache/winning-sign]")
+        Path | None, typer.Option(help="Folder for decoded data sets. Default: ~/.cache/winning-sign.")
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
     plugin: Annotated[

@@ -61,4 +61,4 @@ def training() -> Training:
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
-    yield
+    return

@@ -30,7 +30,7 @@ def run(
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N, or auto.")] = "auto",
     data_root: Annotated[Path | None, typer.Option(help="Folder with your data sets.")] = None,
     data_cache: Annotated[
-        Path | None, typer.Option(help="Folder for decoded data sets.  [default: ~/.cache/winning-sign]")
+        Path | None, typer.Option(help="Folder for decoded data sets. Default: ~/.cache/winning-sign.")
     ] = None,
     plugin: Annotated[
         list[str] | None, typer.Option(help="File or module with your data sets and architectures.")

@@ -99,9 +99,9 @@ class Recipe(BaseModel):
 def resolve(dataset: str, arch: str | None, preset: str, changes: Sequence[Mapping[str, Any]] = ()) -> Recipe:
     """The recipe for a data set and architecture.
 
-    Built-in layers first (the data set's file, its section for the architecture, the preset), then the user's
-    changes in their order. Rounds that the built-in layers name and the user's ``rounds`` does not reach are left
-    out; with none left, the last round is taken.
+    Built-in layers first (the data set's file, its section for the architecture, the preset, the data set's changes
+    to that), then the user's changes in their order. Rounds that the built-in layers name and the user's ``rounds``
+    does not reach are left out; with none left, the last round is taken.
 
     Raises:
         RecipeError: a field is unknown or its value does not fit; one sentence.
@@ -111,7 +111,8 @@ def resolve(dataset: str, arch: str | None, preset: str, changes: Sequence[Mappi
     presets = _read_builtin("presets")
     if preset not in presets:
         raise RecipeError(unknown("preset", preset, presets))
-    values = merge(builtin["recipe"], builtin.get("archs", {}).get(arch, {}), presets[preset])
+    own = builtin.get("presets", {}).get(preset, {})
+    values = merge(builtin["recipe"], builtin.get("archs", {}).get(arch, {}), presets[preset], own)
     user = merge(*changes)
     values = merge(values, user, {"dataset": dataset, "arch": arch, "preset": preset})
     rounds = values["rounds"]

@@ -1,0 +1,1 @@
+"""Speed and size, one command each; RESULTS.md keeps what was seen."""

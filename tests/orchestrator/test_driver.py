@@ -1,0 +1,318 @@
+"""The driver with a scripted backend: what ends up in the store, what is tried again, and what goes on."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from small_recipes import plan_of, recipe
+
+from orchestrator.backends.base import Lost
+from orchestrator.driver import StopRequest, Summary, run_plan
+from orchestrator.plan import Plan
+from orchestrator.progress import Progress
+from orchestrator.queue import ReadyQueue, State
+from orchestrator.rank import upward_rank
+from orchestrator.store import Store
+from orchestrator.terminal import print_summary
+from workers.attempt import Attempt, Outcome
+from workers.execution import Execution
+from workers.job import read_job
+
+DONE = Outcome("done", 0.25, {"density": 1.0}, {"device": "cpu (scripted)", "host": "here"})
+ERROR = Outcome("failed", 0.1, error_type="ValueError", message="a shape does not fit")
+INTERRUPTED = Outcome("interrupted", 0.1)
+LOST = Lost("WorkerCrashedError: killed")
+
+
+class ScriptedBackend:
+    """Ends every attempt as its script says: by the end of the stage's name, one ending per attempt, then done."""
+
+    def __init__(self, script: dict[str, list[Outcome | Lost]], slots: int = 1) -> None:
+        self.slots = slots
+        self.attempts: list[Attempt] = []
+        self.most_at_once = 0
+        self.on_submit: Callable[[Attempt], None] = lambda attempt: None
+        self._script = {ending: list(outcomes) for ending, outcomes in script.items()}
+        self._running: list[Attempt] = []
+
+    @property
+    def submitted(self) -> list[str]:
+        return [attempt.job.name for attempt in self.attempts]
+
+    def submit(self, attempt: Attempt) -> None:
+        for path in attempt.job.inputs.values():
+            assert (Path(attempt.root) / path / "weights.safetensors").exists(), "submitted before its input was there"
+        self.attempts.append(attempt)
+        self._running.append(attempt)
+        self.most_at_once = max(self.most_at_once, len(self._running))
+        self.on_submit(attempt)
+
+    def wait(self, timeout_s: float) -> list[tuple[Attempt, Outcome | Lost]]:
+        if not self._running:
+            return []
+        attempt = self._running.pop(0)
+        outcome = self._outcome(attempt.job.name)
+        (Path(attempt.folder) / "log.txt").write_text(f"log of {attempt.job.name}\n")
+        (Path(attempt.folder) / "out").mkdir()
+        (Path(attempt.folder) / "out" / "weights.safetensors").write_text(attempt.job.name)
+        return [(attempt, outcome)]
+
+    def close(self, *, now: bool = False) -> None:
+        self._running.clear()
+
+    def _outcome(self, name: str) -> Outcome | Lost:
+        for ending, outcomes in self._script.items():
+            if name.endswith(ending) and outcomes:
+                return outcomes.pop(0)
+        return DONE
+
+
+class Sweep:
+    """A plan, a store and a queue for one run of the driver."""
+
+    def __init__(self, root: Path, plan: Plan) -> None:
+        self.plan, self.store = plan, Store(root)
+        self.root = root
+        rank = upward_rank(plan)
+        self.queue = ReadyQueue(plan, rank, [key for key in plan.nodes if self.store.record(key)])
+        self.printed = io.StringIO()
+        self.console = Console(file=self.printed, width=200)
+        self.progress = Progress(self.console, plan, self.queue, rank)
+        self.stop = StopRequest(root / "stop")
+        self.refreshed = 0
+
+    def run(self, backend: ScriptedBackend, report_interval_s: float = 1e9) -> Summary:
+        def refresh() -> None:
+            self.refreshed += 1
+
+        with self.store.open_for_writing():
+            return run_plan(
+                self.plan,
+                self.queue,
+                self.store,
+                backend,
+                Execution("cpu", None, "nowhere"),
+                self.progress,
+                self.stop,
+                refresh,
+                report_interval_s,
+            )
+
+    def key(self, ending: str) -> str:
+        (found,) = (key for key, node in self.plan.nodes.items() if node.name.endswith(ending))
+        return found
+
+    def state(self, ending: str) -> State:
+        return self.queue.state[self.key(ending)]
+
+    def events(self, kind: str) -> list[str]:
+        return [event["name"] for event in self.store.events() if event["event"] == kind]
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Sweep:
+    """AWS only: two rounds, one seed, the second round probed."""
+    return Sweep(tmp_path / "store", plan_of(recipe(methods=("aws",))))
+
+
+def test_everything_is_run_once_and_ends_in_the_store(sweep: Sweep) -> None:
+    backend = ScriptedBackend({})
+    summary = sweep.run(backend)
+    assert summary.exit_code == 0
+    assert summary.states == Counter({State.DONE: len(sweep.plan)})
+    assert sorted(backend.submitted) == sorted(node.name for node in sweep.plan)
+    assert Store(sweep.root).records().keys() == sweep.plan.nodes.keys()
+    assert sweep.events("started") == sweep.events("done") == backend.submitted
+
+
+def test_what_is_in_the_store_is_not_run_again(sweep: Sweep) -> None:
+    sweep.run(ScriptedBackend({}))
+    again, backend = Sweep(sweep.root, sweep.plan), ScriptedBackend({})
+    summary = again.run(backend)
+    assert backend.submitted == []
+    assert (summary.exit_code, summary.states) == (0, Counter({State.CACHED: len(sweep.plan)}))
+
+
+def test_a_record_says_what_was_computed_from_what_and_by_what(sweep: Sweep) -> None:
+    sweep.run(ScriptedBackend({}))
+    node = sweep.plan.nodes[sweep.key("round02/signed/lmc/seed1")]
+    found = Store(sweep.root).record(node.key)
+    assert found is not None
+    assert (found.kind, found.name, found.labels, found.attempt) == ("probe", node.name, node.labels, 1)
+    assert found.inputs == {"a": sweep.key("round02/signed/seed1"), "b": sweep.key("round02/retrain/seed1")}
+    assert found.science["points"] == 11
+    assert found.science["setting"]["data"]["fingerprint"] == "fingerprint-1"
+    assert (found.results, found.seconds) == (DONE.results, DONE.seconds)
+    assert found.provenance["device"] == "cpu (scripted)"
+    assert {"git_commit", "git_dirty_blake2b", "packages", "python", "argv", "host"} <= found.provenance.keys()
+    assert found.provenance["packages"]["torch"]
+    assert found.files.keys() == {"weights.safetensors"}
+
+
+def test_a_stages_file_is_a_job_that_can_be_run_alone(sweep: Sweep) -> None:
+    sweep.run(ScriptedBackend({}))
+    for path in sweep.root.glob("stages/*/*/stage.json"):
+        job = read_job(path)
+        node = sweep.plan.nodes[job.key]
+        assert (job.stage, job.name) == (node.stage, node.name)
+        assert all((sweep.root / folder).is_dir() for folder in job.inputs.values())
+
+
+def test_no_more_than_the_backends_slots_are_in_flight(tmp_path: Path) -> None:
+    backend = ScriptedBackend({}, slots=3)
+    assert Sweep(tmp_path / "store", plan_of(recipe(seeds=2))).run(backend).exit_code == 0
+    assert backend.most_at_once == 3
+
+
+def test_a_failure_blocks_its_descendants_and_the_rest_goes_on(sweep: Sweep) -> None:
+    backend = ScriptedBackend({"round02": [ERROR]})
+    summary = sweep.run(backend)
+    behind = {key for key, node in sweep.plan.nodes.items() if "/round02/" in node.name}
+    states = sweep.queue.state
+    assert {key for key, state in states.items() if state is State.BLOCKED} == behind
+    assert {key for key, state in states.items() if state is State.FAILED} == {sweep.key("round02")}
+    assert {key for key, state in states.items() if state is State.DONE} == Store(sweep.root).records().keys()
+    assert len(behind) > 3
+    assert summary.exit_code == 1
+    assert set(sweep.events("blocked")) == {sweep.plan.nodes[key].name for key in behind}
+
+
+def test_a_failed_sweep_repeated_runs_what_is_missing(sweep: Sweep) -> None:
+    first = ScriptedBackend({"round02": [ERROR]})
+    sweep.run(first)
+    again, second = Sweep(sweep.root, sweep.plan), ScriptedBackend({})
+    assert again.run(second).exit_code == 0
+    assert sorted([*first.submitted, *second.submitted]) == sorted(
+        [*(node.name for node in sweep.plan), "tiny/resnet1d/aws/chain1/round02"]
+    )
+    assert Store(sweep.root).failures() == []
+
+
+def test_an_application_error_is_not_tried_again(sweep: Sweep) -> None:
+    backend = ScriptedBackend({"dense/seed1": [ERROR]})
+    summary = sweep.run(backend)
+    assert backend.submitted.count("tiny/resnet1d/dense/seed1") == 1
+    (failure,) = summary.failures
+    assert (failure.error_type, failure.message, failure.attempt) == ("ValueError", "a shape does not fit", 1)
+    assert (sweep.root / failure.log).read_text() == "log of tiny/resnet1d/dense/seed1\n"
+    assert failure in Store(sweep.root).failures()
+
+
+def test_a_lost_worker_is_tried_again_in_a_new_attempt(sweep: Sweep) -> None:
+    backend = ScriptedBackend({"round01": [LOST, LOST, LOST]})
+    summary = sweep.run(backend)
+    assert summary.exit_code == 0
+    assert summary.failures == []
+    folders = [attempt.folder for attempt in backend.attempts if attempt.job.name.endswith("round01")]
+    assert [Path(folder).name for folder in folders] == ["1", "2", "3", "4"]
+    found = Store(sweep.root).record(sweep.key("round01"))
+    assert found is not None
+    assert found.attempt == 4
+    first = json.loads((Path(folders[0]) / "failure.json").read_text())
+    assert (first["cause"], first["error_type"]) == ("crash", "WorkerLost")
+
+
+def test_a_stage_whose_worker_is_lost_each_time_fails_in_the_end(sweep: Sweep) -> None:
+    backend = ScriptedBackend({"round01": [LOST] * 10})
+    summary = sweep.run(backend)
+    assert backend.submitted.count("tiny/resnet1d/aws/chain1/round01") == 4
+    assert sweep.state("round01") is State.FAILED
+    assert sweep.state("round02") is State.BLOCKED
+    assert sweep.state("dense/seed1") is State.DONE
+    assert summary.exit_code == 1
+    assert [failure.message for failure in summary.failures] == [LOST.message]
+
+
+def test_each_stage_has_a_budget_of_its_own(sweep: Sweep) -> None:
+    script = {"round00": [LOST] * 3, "round01": [LOST] * 3, "round02": [LOST] * 3}
+    assert sweep.run(ScriptedBackend(dict(script))).exit_code == 0
+
+
+def test_after_a_stop_nothing_new_is_submitted_and_what_ran_is_waiting(sweep: Sweep) -> None:
+    backend = ScriptedBackend({"round01": [INTERRUPTED]})
+    backend.on_submit = lambda attempt: sweep.stop.ask() if attempt.job.name.endswith("round01") else None
+    summary = sweep.run(backend)
+    assert backend.submitted[-1].endswith("round01")
+    assert (summary.exit_code, summary.interrupted, summary.failures) == (130, True, [])
+    assert sweep.state("round01") is State.READY
+    assert sweep.state("round02") is State.WAITING
+    assert sweep.events("interrupted") == ["tiny/resnet1d/aws/chain1/round01"]
+    assert Store(sweep.root).failures() == []
+
+
+def test_a_stop_reaches_the_workers_as_a_file(sweep: Sweep) -> None:
+    backend = ScriptedBackend({})
+    seen: list[bool] = []
+
+    def submit(attempt: Attempt) -> None:
+        seen.append(Path(attempt.stop_file).exists())
+        sweep.stop.ask()
+        seen.append(Path(attempt.stop_file).exists())
+
+    backend.on_submit = submit
+    sweep.run(backend)
+    assert seen == [False, True]
+    sweep.stop.clear()
+    assert not Path(backend.attempts[0].stop_file).exists()
+
+
+def test_a_stage_that_finishes_while_stopping_is_kept(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path / "store", plan_of(recipe()))
+    backend = ScriptedBackend({}, slots=2)
+    backend.on_submit = lambda attempt: sweep.stop.ask() if len(backend.attempts) == 2 else None
+    summary = sweep.run(backend)
+    assert len(Store(sweep.root).records()) == len(backend.attempts) == 2
+    assert summary.exit_code == 130
+
+
+def test_a_stop_that_comes_with_the_last_stage_is_no_interruption(sweep: Sweep) -> None:
+    backend = ScriptedBackend({})
+    backend.on_submit = lambda attempt: sweep.stop.ask() if len(backend.attempts) == len(sweep.plan) else None
+    assert sweep.run(backend).exit_code == 0
+
+
+def test_an_interrupted_sweep_goes_on_with_a_new_attempt(sweep: Sweep) -> None:
+    backend = ScriptedBackend({"round01": [INTERRUPTED]})
+    backend.on_submit = lambda attempt: sweep.stop.ask() if attempt.job.name.endswith("round01") else None
+    sweep.run(backend)
+    again, second = Sweep(sweep.root, sweep.plan), ScriptedBackend({})
+    assert again.run(second).exit_code == 0
+    resumed = [attempt for attempt in second.attempts if attempt.job.name.endswith("round01")]
+    assert [Path(attempt.folder).name for attempt in resumed] == ["2"]
+
+
+def test_the_first_failure_comes_first_with_its_log(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path / "store", plan_of(recipe(seeds=2)))
+    late = Outcome("failed", 0.1, error_type="KeyError", message="'late'")
+    summary = sweep.run(ScriptedBackend({"aws/chain1/round01": [ERROR], "dense/seed2": [late]}))
+    assert [failure.error_type for failure in summary.failures] == ["ValueError", "KeyError"]
+    print_summary(sweep.console, sweep.store, summary)
+    text = sweep.printed.getvalue()
+    table = text[text.index("First failure first") :]
+    assert table.index("a shape does not fit") < table.index("'late'")
+    assert "log of tiny/resnet1d/aws/chain1/round01" in table
+    assert "log of tiny/resnet1d/dense/seed2" not in table
+    assert f"{summary.states[State.BLOCKED]} blocked" in text
+
+
+def test_each_end_is_a_line_with_what_a_person_looks_for(sweep: Sweep) -> None:
+    sweep.run(ScriptedBackend({"dense/seed1": [ERROR], "round02/mask/seed1": [LOST]}))
+    lines = sweep.printed.getvalue().splitlines()
+    (failed,) = (line for line in lines if "dense/seed1" in line)
+    assert "failed" in failed
+    assert "ValueError: a shape does not fit" in failed
+    lost, done = (line for line in lines if "round02/mask/seed1" in line)
+    assert "attempt 2 of 4" in lost
+    assert "done" in done
+    assert lines[-1].startswith(f"[{len(sweep.plan) - 1}/{len(sweep.plan)}")
+
+
+def test_the_report_is_refreshed_while_the_sweep_runs(sweep: Sweep) -> None:
+    sweep.run(ScriptedBackend({}), report_interval_s=0.0)
+    assert sweep.refreshed >= len(sweep.plan)

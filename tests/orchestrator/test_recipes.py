@@ -1,0 +1,241 @@
+"""Recipes: built-in layers under the user's changes, and one sentence for whatever does not fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.recipes import Recipe, RecipeError, merge, parse_setting, read_recipe_file, resolve
+from workers.data import DATA_SETS
+from workers.models import ARCHITECTURES
+from workers.stages import Optimizer
+
+PRESETS = ["sound", "reference"]
+BUILT_IN = ["cifar10", "cifar100", "imagenet", "mnist1d", "tiny-imagenet"]
+
+
+def settings(*texts: str, dataset: str = "mnist1d", preset: str = "sound") -> Recipe:
+    return resolve(dataset, None, preset, [parse_setting(text) for text in texts])
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("dataset", BUILT_IN)
+def test_every_built_in_recipe_resolves(dataset: str, preset: str) -> None:
+    assert dataset in DATA_SETS
+    found = resolve(dataset, None, preset)
+    assert (found.dataset, found.preset) == (dataset, preset)
+    assert found.arch in ARCHITECTURES
+
+
+def test_the_cifar_recipe_is_the_papers() -> None:
+    found = resolve("cifar100", None, "reference")
+    assert found.arch == "resnet50"
+    assert found.optimizer == Optimizer(0.1, "sgd", momentum=0.9, weight_decay=5e-4)
+    assert (found.batch_size, found.pretrain_epochs, found.round_epochs, found.final_epochs) == (128, 10, 10, 100)
+    assert (found.rounds, found.prune_fraction, found.round_schedule.name) == (15, 0.2, "constant")
+    assert (found.final_schedule.milestones, found.final_schedule.factor) == ((50, 75), 0.1)
+    assert found.transfer_rounds == tuple(range(1, 16))
+    assert found.augmentation == "crop_flip"
+
+
+def test_a_preset_says_how_honest_the_protocol_is() -> None:
+    sound, reference = resolve("cifar10", None, "sound"), resolve("cifar10", None, "reference")
+    assert sound.validation_fraction > 0
+    assert not sound.watch_test_set
+    assert sound.bn_momentum is None
+    assert reference.validation_fraction == 0
+    assert reference.watch_test_set
+    assert (reference.bn_momentum, reference.bn_images) == (0.1, None)
+
+
+def test_the_users_changes_come_last_and_the_last_of_them_wins() -> None:
+    assert settings("validation_fraction=0.25").validation_fraction == 0.25  # over the preset
+    assert settings("seeds=4", "seeds=5").seeds == 5
+    assert resolve("mnist1d", "resnet20", "sound", [{"arch": "resnet50"}]).arch == "resnet20"  # the flag names it
+
+
+def test_a_change_of_one_field_of_the_optimizer_leaves_the_others() -> None:
+    before, after = settings().optimizer, settings("optimizer.learning_rate=0.01").optimizer
+    assert after.learning_rate == 0.01
+    assert (after.name, after.momentum, after.weight_decay) == (before.name, before.momentum, before.weight_decay)
+
+
+def test_merge_replaces_lists_and_joins_mappings() -> None:
+    merged = merge({"a": [1, 2], "b": {"x": 1, "y": 2}}, {"a": [3], "b": {"y": 4}}, {})
+    assert merged == {"a": [3], "b": {"x": 1, "y": 4}}
+
+
+def test_model_options_keep_their_types() -> None:
+    found = settings("model.width=8", "model.gate=true", "model.rate=0.5", "model.mode=wide").model
+    assert {name: (type(value), value) for name, value in found.items()} == {
+        "width": (int, 8),
+        "gate": (bool, True),
+        "rate": (float, 0.5),
+        "mode": (str, "wide"),
+    }
+
+
+def test_a_learning_rate_may_be_written_with_an_exponent() -> None:
+    assert settings("optimizer.learning_rate=1e-3").optimizer.learning_rate == 0.001  # YAML 1.1 calls this a text
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 12, 20])
+def test_built_in_rounds_beyond_the_users_are_left_out(rounds: int) -> None:
+    found = resolve("mnist1d", None, "sound", [{"rounds": rounds}])
+    assert found.probe_rounds == tuple(r for r in (10, 15) if r <= rounds) or found.probe_rounds == (rounds,)
+    assert found.transfer_rounds == found.probe_rounds
+    assert found.probe_rounds
+
+
+def test_rounds_named_by_the_user_are_not_left_out_silently() -> None:
+    with pytest.raises(RecipeError, match="probe_rounds holds 9, and the rounds are 0 to 4"):
+        resolve("cifar10", None, "sound", [{"rounds": 4, "probe_rounds": [3, 9]}])
+    with pytest.raises(RecipeError, match="transfer_rounds holds -1"):
+        resolve("cifar10", None, "sound", [{"rounds": 4, "transfer_rounds": [-1]}])
+
+
+def test_all_rounds_are_all_but_the_dense_one() -> None:
+    found = settings("rounds=4", "probe_rounds=all", "transfer_rounds=all")
+    assert found.probe_rounds == found.transfer_rounds == (1, 2, 3, 4)
+
+
+def test_transfers_of_the_probed_rounds_follow_them() -> None:
+    assert settings("rounds=6", "probe_rounds=[2, 5]", "transfer_rounds=probed").transfer_rounds == (2, 5)
+    assert settings("rounds=3", "probe_rounds=all").transfer_rounds == (1, 2, 3)  # mnist1d's own is "probed"
+
+
+def test_one_round_and_the_dense_ticket_can_be_asked_for() -> None:
+    assert settings("rounds=1").probe_rounds == (1,)
+    assert settings("rounds=1", "transfer_rounds=[0]").transfer_rounds == (0,)
+
+
+def test_a_name_given_twice_counts_once() -> None:
+    found = settings("methods=[lrr, aws, lrr]", "transfers=[mask, mask]")
+    assert found.methods == ("lrr", "aws")
+    assert found.transfers == ("mask",)
+
+
+@pytest.mark.parametrize(
+    ("text", "layer"),
+    [
+        ("seeds=3", {"seeds": 3}),
+        ("optimizer.learning_rate=0.05", {"optimizer": {"learning_rate": 0.05}}),
+        ("transfers=[signed, mask]", {"transfers": ["signed", "mask"]}),
+        ("bn_momentum=null", {"bn_momentum": None}),
+        (" seeds = 3", {"seeds": 3}),
+        ("model.mode=a=b", {"model": {"mode": "a=b"}}),
+    ],
+)
+def test_a_setting_is_a_path_and_a_yaml_value(text: str, layer: dict[str, Any]) -> None:
+    assert parse_setting(text) == layer
+
+
+@pytest.mark.parametrize("text", ["seeds", "=3", "", "seeds=[1", "model=!!python/object:os.system {}"])
+def test_what_is_no_setting_is_refused_with_its_text(text: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        parse_setting(text)
+    assert f"--set {text}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "nearest"),
+    [
+        ("seed=3", "seeds"),
+        ("prune_fractions=0.3", "prune_fraction"),
+        ("optimizer.learning_rat=0.3", "optimizer.learning_rate"),
+        ("learning_rate=0.3", "optimizer.learning_rate"),
+        ("final_schedule.milestone=[1]", "final_schedule.milestones"),
+    ],
+)
+def test_an_unknown_field_names_the_nearest(text: str, nearest: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        settings(text)
+    message = str(caught.value)
+    assert repr(text.partition("=")[0]) in message
+    assert "did you mean" in message
+    assert nearest in message.partition("did you mean")[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("rounds=0", "rounds"),
+        ("rounds=2.5", "rounds"),
+        ("rounds=many", "rounds"),
+        ("rounds=null", "rounds"),
+        ("seeds=0", "seeds"),
+        ("chains=0", "chains"),
+        ("batch_size=1", "batch_size"),
+        ("probe_points=2", "probe_points"),
+        ("prune_fraction=0", "prune_fraction"),
+        ("prune_fraction=1", "prune_fraction"),
+        ("prune_fraction=.nan", "prune_fraction"),
+        ("validation_fraction=1", "validation_fraction"),
+        ("optimizer=3", "optimizer"),
+        ("optimizer.name=lion", "optimizer.name"),
+        ("optimizer.learning_rate=0", "learning_rate"),
+        ("optimizer.learning_rate=-0.1", "learning_rate"),
+        ("optimizer.learning_rate=.nan", "optimizer.learning_rate"),
+        ("optimizer.weight_decay=.inf", "optimizer.weight_decay"),
+        ("final_schedule.factor=.nan", "final_schedule.factor"),
+        ("final_schedule.name=staircase", "final_schedule.name"),
+        ("model.rate=.nan", "model.rate"),
+        ("model=[8]", "model"),
+        ("augmentation=mixup", "augmentation"),
+        ("methods=[aws, magnitude]", "methods"),
+        ("methods=[]", "methods"),
+        ("transfers=[]", "transfers"),
+        ("transfers=[signd]", "did you mean signed"),
+        ("transfers=[dense]", "dense is trained in every sweep"),
+        ("twins=[retrain]", "retrain is trained in every sweep"),
+        ("transfer_rounds=some", "transfer_rounds"),
+        ("probe_rounds=[99]", "probe_rounds holds 99"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_one_sentence_that_names_the_field(text: str, named: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        settings(text)
+    message = str(caught.value)
+    assert message.startswith("recipe for mnist1d: ")
+    assert named in message
+    assert "\n" not in message
+
+
+def test_an_unknown_preset_names_the_nearest() -> None:
+    with pytest.raises(RecipeError, match="unknown preset 'sounds'; did you mean sound"):
+        resolve("mnist1d", None, "sounds")
+
+
+def test_a_name_like_no_other_lists_what_there_is() -> None:
+    with pytest.raises(RecipeError, match="known: .*mask.*signed"):
+        settings("transfers=[zzzzzz]")
+
+
+def test_a_recipe_file_is_a_layer(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("rounds: 3\noptimizer: {learning_rate: 0.02}\n")
+    found = resolve("mnist1d", None, "sound", [read_recipe_file(path), parse_setting("rounds=2")])
+    assert (found.rounds, found.optimizer.learning_rate) == (2, 0.02)
+
+
+@pytest.mark.parametrize("content", ["- rounds", "rounds: [", "3", "", "\x00", b"\xff\xfe\xff"])
+def test_a_file_that_is_no_recipe_is_refused_with_its_path(tmp_path: Path, content: str | bytes) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(RecipeError) as caught:
+        read_recipe_file(path)
+    assert str(caught.value).startswith(f"--recipe {path}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_recipe_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="No such file"):
+        read_recipe_file(tmp_path / "nowhere.yaml")
+
+
+def test_resolving_leaves_the_users_changes_as_they_were() -> None:
+    change: dict[str, Any] = {"optimizer": {"learning_rate": 0.3}, "probe_rounds": "all"}
+    resolve("mnist1d", None, "sound", [change])
+    assert change == {"optimizer": {"learning_rate": 0.3}, "probe_rounds": "all"}

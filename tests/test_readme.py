@@ -1,0 +1,48 @@
+"""README's own example is run from its text."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+def section(title: str) -> str:
+    return README.split(f"## {title}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.S)
+
+
+def test_the_example_of_ones_own_data_set_and_architecture_runs(tmp_path: Path, data_cache: Path) -> None:
+    own = section("Your own data set and architecture")
+    (tmp_path / "stripes.py").write_text(blocks(own, "python")[0])
+    command = shlex.split(blocks(own, "bash")[0].replace("\\\n", " "))
+    assert command[:3] == ["python", "-m", "orchestrator.sweep"]
+    done = subprocess.run(
+        [sys.executable, *command[1:], "--backend", "inline", "--data-cache", str(data_cache)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "sweeps" / "report.html").exists()
+    records = [json.loads(path.read_text()) for path in tmp_path.glob("sweeps/stages/train/*/record.json")]
+    accuracy = {record["labels"]["transfer"]: record["results"]["test_accuracy_percent"] for record in records}
+    assert accuracy["retrain"] > 80
+
+
+def test_every_option_in_the_docs_exists() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "orchestrator.sweep", "--help"],
+        capture_output=True,
+        text=True,
+        env={"COLUMNS": "200", "PATH": ""},
+    ).stdout
+    known = set(re.findall(r"--[a-z][a-z-]*", shown)) | {"--out", "--store"}
+    used = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", README))
+    assert used - known == set()

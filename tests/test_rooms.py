@@ -1,0 +1,51 @@
+"""The house: which room may import which (README, "How the code is laid out")."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MAY_IMPORT = {
+    "tickets": {"tickets"},
+    "workers": {"workers", "tickets"},
+    "orchestrator": {"orchestrator", "workers", "tickets"},
+    "analysis": {"analysis", "orchestrator.store", "orchestrator.record"},
+}
+PROJECT = set(MAY_IMPORT)
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_arrows_point_down(room: str) -> None:
+    for path in (ROOT / room).rglob("*.py"):
+        for name in imports(path):
+            if name.split(".")[0] in PROJECT:
+                allowed = any(name == may or name.startswith(f"{may}.") for may in MAY_IMPORT[room])
+                assert allowed, f"{path.relative_to(ROOT)} imports {name}"
+
+
+def test_ray_is_imported_by_its_backend_only() -> None:
+    users = {
+        path.relative_to(ROOT).as_posix()
+        for room in MAY_IMPORT
+        for path in (ROOT / room).rglob("*.py")
+        if any(name.split(".")[0] == "ray" for name in imports(path))
+    }
+    assert users == {"orchestrator/backends/ray_tasks.py"}
+
+
+def test_nothing_is_ever_unpickled() -> None:
+    for room in MAY_IMPORT:
+        for path in (ROOT / room).rglob("*.py"):
+            assert not imports(path) & {"pickle", "cloudpickle", "joblib"}, path
+            assert "torch.load" not in path.read_text(), path
