@@ -15,6 +15,27 @@ ACCURACY = "test_accuracy_percent"
 BARRIER = "barrier_points"
 
 
+def lead(section: Section) -> list[str]:
+    """The two questions of the method in one sentence each, counting every comparison that is made below."""
+    trainings = section.trainings
+    signed_rows, mask_rows = (trainings[trainings["transfer"] == name] for name in ("signed", "mask"))
+    signs = _differences(signed_rows, mask_rows, ACCURACY, ["round", "method"]).values()
+    aws, lrr = _signed_barriers(section)
+    barriers = _differences(aws, lrr, BARRIER, ["round"]).values()
+    found = []
+    if signs:
+        better = [each for each in signs if each.shown and each.mean > 0]
+        gain = f", worth {_range([each.mean for each in better])} points of accuracy" if better else ""
+        found.append(f"Signs carry what masks do not: shown in {_of(len(better), len(signs))}{gain}.")
+    if barriers:
+        lower, higher = (sum(each.shown and each.mean * side > 0 for each in barriers) for side in (-1, 1))
+        found.append(
+            f"AWS's signed masks meet a lower barrier to the solution than LRR's: "
+            f"shown in {_of(lower, len(barriers))}, the reverse in {higher}."
+        )
+    return found
+
+
 def dense(section: Section) -> list[str]:
     """The dense accuracy that everything is measured against; empty until it is known."""
     rows = section.trainings
@@ -39,8 +60,7 @@ def signs_carry(section: Section) -> list[str]:
 
 def barrier_by_method(section: Section) -> list[str]:
     """For each probed density, sparsest first: the signed transfer's barrier to the solution, AWS against LRR."""
-    rows = section.barriers("lmc")
-    aws, lrr = (rows[(rows["transfer"] == "signed") & (rows["method"] == name)] for name in ("aws", "lrr"))
+    aws, lrr = _signed_barriers(section)
     aws_cells, lrr_cells = (_cells(each, ["round"], BARRIER) for each in (aws, lrr))
     differences = _differences(aws, lrr, BARRIER, ["round"])
     return [
@@ -49,6 +69,22 @@ def barrier_by_method(section: Section) -> list[str]:
         f"{_barrier_verdict(differences.get(cell))}"
         for cell in sorted(aws_cells.keys() & lrr_cells.keys(), reverse=True)
     ]
+
+
+def _signed_barriers(section: Section) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The signed transfers' barriers to the solution under AWS and under LRR."""
+    rows = section.barriers("lmc")
+    rows = rows[rows["transfer"] == "signed"]
+    return rows[rows["method"] == "aws"], rows[rows["method"] == "lrr"]
+
+
+def _of(shown: int, comparisons: int) -> str:
+    return f"{shown} of {count(comparisons, 'comparison')}"
+
+
+def _range(values: list[float]) -> str:
+    low, high = f"{min(values):.1f}", f"{max(values):.1f}"
+    return low if low == high else f"{low} to {high}"
 
 
 Cell = tuple[Any, ...]

@@ -94,6 +94,7 @@ def render(frames: Frames, store: Path, folder: Path) -> str:
         failures=frames.failures.to_dict("records"),
         stages=_stage_rows(frames.stages, store, folder),
         superseded=list(frames.stages.loc[frames.stages["superseded"], "name"]),
+        leads={section.title: headlines.lead(section) for section in parts},
         sentences_open=SENTENCES_OPEN,
         words=words,
         plotly=Markup(get_plotlyjs()),

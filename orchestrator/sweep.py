@@ -47,6 +47,7 @@ Examples:
 
   python -m orchestrator.sweep --datasets cifar100,cifar10 --address 10.0.0.1:6379 --store /mnt/shared/sweeps
 """
+ASKABLE = TRANSFERS.keys() - {"dense", "retrain"}  # those two are part of every sweep
 
 
 def _listed(known: Iterable[str]) -> str:
@@ -75,7 +76,7 @@ def sweep(
     ] = None,
     transfers: Annotated[
         str | None,
-        typer.Option(metavar="NAMES", help=f"Starts from each ticket: {_listed(TRANSFERS.keys() - {"dense", "retrain"})}. Default: signed,mask."),
+        typer.Option(metavar="NAMES", help=f"Starts from each ticket: {_listed(ASKABLE)}. Default: signed,mask."),
     ] = None,
     probe_rounds: Annotated[
         str | None, typer.Option(metavar="ROUNDS", help='Rounds to probe, such as 8,12 or "all".')

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from analysis import load
-from analysis.headlines import barrier_by_method, dense, signs_carry
+from analysis.headlines import barrier_by_method, dense, lead, signs_carry
 from analysis.numbers import numbers
 from analysis.sections import Section, sections
 
@@ -28,6 +28,21 @@ def test_signs_carry_where_the_interval_leaves_out_zero(sweep: SyntheticStore) -
     assert "signs carry +10.00 points (95 % interval +7.52 to +12.48 over 3 pairs of one chain" in aws
     assert "which cannot tell about other tickets" in aws
     assert "not shown: +0.00 points (95 % interval −2.48 to +2.48" in lrr
+
+
+def test_the_lead_counts_every_comparison(sweep: SyntheticStore) -> None:
+    signs, barriers = (sentence.replace(SPACE, " ") for sentence in lead(only(sweep)))
+    shown = [sentence for sentence in signs_carry(only(sweep)) if "signs carry +" in sentence]
+    assert f"shown in {len(shown)} of {len(signs_carry(only(sweep)))} comparisons" in signs
+    lower = [sentence for sentence in barrier_by_method(only(sweep)) if "lower for AWS" in sentence]
+    higher = [sentence for sentence in barrier_by_method(only(sweep)) if "higher for AWS" in sentence]
+    assert f"shown in {len(lower)} of {len(barrier_by_method(only(sweep)))} comparison" in barriers
+    assert f"the reverse in {len(higher)}" in barriers
+
+
+def test_the_lead_says_nothing_where_nothing_is_compared(store: SyntheticStore) -> None:
+    store.train("dense", 70.0, seed=1)
+    assert lead(only(store)) == []
 
 
 def test_barrier_is_lower_only_where_shown(sweep: SyntheticStore) -> None:

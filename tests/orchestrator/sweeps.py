@@ -1,0 +1,164 @@
+"""Sweeps in processes of their own: how they are started, held still, ended, and how two stores are compared."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from orchestrator.record import Record
+from orchestrator.store import Store
+
+PLUGIN = '''
+"""A data set of 200 images, and networks that stop in their third training batch while a file says so."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+from workers.data import Arrays, Source, data_set
+from workers.models import ARCHITECTURES, architecture
+
+HOLD = Path(__file__).with_name("hold")
+
+
+@data_set("patterns", channels=1, num_classes=3)
+def find(data_root, downloads):
+    def decode():
+        stream = np.random.default_rng(0)
+        patterns = stream.integers(0, 256, (3, 1, 8, 8))
+        labels = stream.integers(0, 3, 260)
+        images = (patterns[labels] * 0.5 + stream.integers(0, 128, (260, 1, 8, 8))).astype(np.uint8)
+        return Arrays(images[:200], labels[:200], images[200:], labels[200:])
+
+    return Source("made by a test", "patterns-1", decode)
+
+
+def hold(module, inputs):
+    module.passes = getattr(module, "passes", 0) + 1
+    if module.training and module.passes == 3 and HOLD.exists():
+        store, records = HOLD.read_text().split("\\n")
+        if len(list(Path(store).glob("stages/*/*/record.json"))) >= int(records):
+            HOLD.with_name("held").touch()
+            while HOLD.exists():
+                time.sleep(0.02)
+
+
+def held(name):
+    build = ARCHITECTURES[name].build
+
+    @architecture(name)
+    def wrapped(in_channels, num_classes, **options):
+        model = build(in_channels, num_classes, **options)
+        model.register_forward_pre_hook(hold)
+        return model
+
+
+held("resnet1d")
+held("resnet20")
+'''
+
+
+@dataclass
+class Hold:
+    """Stops the first stage that trains after the store holds some records, until it is let go."""
+
+    plugin: Path
+
+    @classmethod
+    def at(cls, folder: Path, store: Path, records: int) -> Hold:
+        """A plugin in a folder of its own, with the hold in place."""
+        folder.mkdir()
+        (folder / "plugin.py").write_text(PLUGIN)
+        (folder / "hold").write_text(f"{store}\n{records}")
+        return cls(folder / "plugin.py")
+
+    def is_held(self) -> bool:
+        """Whether a stage has come to the place and waits there."""
+        return self.plugin.with_name("held").exists()
+
+    def let_go(self) -> None:
+        """Let it go on, and stop no other."""
+        self.plugin.with_name("hold").unlink()
+
+
+def start(*arguments: object, program: Sequence[str] = ("-m", "orchestrator.sweep")) -> subprocess.Popen[str]:
+    """A sweep, leader of a process group, so that a Ctrl-C can be sent as a terminal does: to all of the group."""
+    return subprocess.Popen(
+        [sys.executable, *program, *map(str, arguments)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "300", "NO_COLOR": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """(exit code, what it printed)."""
+    output, _ = process.communicate(timeout=240)
+    return process.returncode, output
+
+
+def run(*arguments: object, program: Sequence[str] = ("-m", "orchestrator.sweep")) -> tuple[int, str]:
+    """(exit code, what it printed) of a sweep that is left alone."""
+    return finish(start(*arguments, program=program))
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Until it holds; an error when the process has ended without it."""
+    while not condition():
+        if process.poll() is not None and not condition():
+            raise AssertionError(f"the sweep ended early:\n{process.communicate()[0]}")
+        time.sleep(0.05)
+
+
+def control_c(process: subprocess.Popen[str]) -> None:
+    """What a terminal does."""
+    os.killpg(process.pid, signal.SIGINT)
+
+
+def kill_all(process: subprocess.Popen[str]) -> None:
+    """End a sweep and whatever it started in its process group, if it is still there."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def by_name(store: Path) -> dict[str, Record]:
+    """Records by the stage's name."""
+    return {record.name: record for record in Store(store).records().values()}
+
+
+def record_times(store: Path) -> dict[str, int]:
+    """When each record was written, in ns, by its folder."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in store.glob("stages/*/*/record.json")}
+
+
+def tables(store: Path, key: str) -> dict[str, pa.Table]:
+    """A stage's Parquet tables by file, but for the timing, which differs between equal runs."""
+    return {path.name: pq.read_table(path) for path in Store(store).out(key).glob("*.parquet") if path.stem != "timing"}
+
+
+def assert_same_results(one: Path, two: Path) -> None:
+    """Every stage of the second store is in the first with the same key, tables, weights and findings, to the bit."""
+    first, second = Store(one).records(), Store(two).records()
+    assert second
+    assert second.keys() <= first.keys()
+    for key, record in second.items():
+        assert record.results == first[key].results, record.name
+        assert record.files.keys() == first[key].files.keys()
+        assert tables(one, key) == tables(two, key), record.name
+        for name in ("weights.safetensors", "init.safetensors"):
+            if name in record.files:
+                paths = [Store(store).out(key) / name for store in (one, two)]
+                assert paths[0].read_bytes() == paths[1].read_bytes(), f"{record.name}: {name}"
