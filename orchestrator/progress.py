@@ -29,9 +29,9 @@ class Progress:
         slots: how many stages run at a time, for the ETA.
     """
 
-    def __init__(self, console: Console, plan: Plan, queue: ReadyQueue, rank: Mapping[str, float]) -> None:
+    def __init__(self, console: Console, plan: Plan, queue: ReadyQueue, rank: Mapping[str, float], slots: int) -> None:
         self._console, self._plan, self._queue, self._rank = console, plan, queue, rank
-        self._slots = 1
+        self._slots = slots
         self._latest: deque[str] = deque(maxlen=LATEST)
         self._running: dict[str, Path] = {}
         self._spent: dict[tuple[str, ...], list[float]] = {}
@@ -48,10 +48,6 @@ class Progress:
         if self._live is not None:
             self._live.__exit__(*error)
             self._live = None
-
-    def use_slots(self, slots: int) -> None:
-        """How many stages run at a time; the estimate of what is left needs it."""
-        self._slots = slots
 
     def started(self, node: Node, attempt: Path) -> None:
         """A stage was submitted."""

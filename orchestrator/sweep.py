@@ -183,8 +183,9 @@ def _run(
 ) -> int:
     """Run what is not cached; the exit code."""
     report = LiveReport(store.root)
-    store.write_plan(StoredPlan(argv=sys.argv, started_unix_s=time.time(), stages=[node.planned() for node in plan]))
+    planned = StoredPlan(argv=sys.argv, started_unix_s=time.time(), stages=[node.planned() for node in plan])
     if len(cached) == len(plan):
+        store.write_plan(planned)
         console.print(f"Nothing to compute: all {len(plan)} stages are in {store.root}.", highlight=False)
         report.write()
         console.print(f"Report: {report.path}", highlight=False, soft_wrap=True)
@@ -197,10 +198,11 @@ def _run(
         soft_wrap=True,
     )
     workers = _start_backend(backend, address, max_concurrent, execution.device)
+    store.write_plan(planned)
+    report.refresh()
     stop = StopRequest(store.root / "stop")
     stop.clear()
-    progress = Progress(console, plan, queue, rank)
-    progress.use_slots(workers.slots)
+    progress = Progress(console, plan, queue, rank, workers.slots)
     previous = _on_signals(stop, progress, console)
     try:
         with progress:

@@ -51,6 +51,7 @@ def hold(module, inputs):
             HOLD.with_name("held").touch()
             while HOLD.exists():
                 time.sleep(0.02)
+            time.sleep(0.3)  # a worker looks for a stop request five times a second, and only a few batches are left
 
 
 def held(name):

@@ -83,7 +83,7 @@ class Sweep:
         self.queue = ReadyQueue(plan, rank, [key for key in plan.nodes if self.store.record(key)])
         self.printed = io.StringIO()
         self.console = Console(file=self.printed, width=200)
-        self.progress = Progress(self.console, plan, self.queue, rank)
+        self.progress = Progress(self.console, plan, self.queue, rank, 2)
         self.stop = StopRequest(root / "stop")
         self.refreshed = 0
 
