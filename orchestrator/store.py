@@ -55,11 +55,11 @@ class Store:
         Raises:
             StoreError: a record is damaged.
         """
-        for path in sorted(self.root.glob("stages/*/*/record.json")):
-            short = path.parent.name[-KEY_DIGITS:]
-            self._folders[short] = path.parent
-            if short not in self._records:
-                self._records[short] = _read_record(path)
+        for folder in sorted(self.root.glob("stages/*/*")):
+            short = folder.name[-KEY_DIGITS:]
+            self._folders[short] = folder
+            if short not in self._records and (folder / "record.json").exists():
+                self._records[short] = _read_record(folder / "record.json")
         return {record.key: record for record in self._records.values()}
 
     def record(self, key: str) -> Record | None:
@@ -74,9 +74,10 @@ class Store:
 
     def out(self, key: str) -> Path:
         """Folder of a committed stage's artifacts."""
-        if self.record(key) is None:
+        folder = self._find(key)
+        if folder is None or self.record(key) is None:
             raise StoreError(f"stage {key} is not in {self.root}")
-        return self._folders[key[:KEY_DIGITS]] / "out"
+        return folder / "out"
 
     def failures(self) -> list[Failure]:
         """The last failure of every stage that is not done and whose last attempt failed, oldest first."""
@@ -145,10 +146,12 @@ class Store:
 
     def new_attempt(self, kind: str, name: str, key: str, job: dict[str, Any]) -> Path:
         """A new attempt's folder, ``attempts/{n}``, of a stage whose definition is written beside it."""
-        folder = self._find(key) or self.root / "stages" / kind / f"{slug(name)}-{key[:KEY_DIGITS]}"
+        folder = self._find(key)
+        if folder is None:
+            folder = self.root / "stages" / kind / f"{slug(name)}-{key[:KEY_DIGITS]}"
+            self._folders[key[:KEY_DIGITS]] = folder
         attempts = folder / "attempts"
         attempts.mkdir(parents=True, exist_ok=True)
-        self._folders[key[:KEY_DIGITS]] = folder
         if not (folder / "stage.json").exists():
             write_atomically(folder / "stage.json", json.dumps(job, indent=1).encode())
         number = len(list(attempts.iterdir())) + 1
@@ -184,6 +187,7 @@ class Store:
         return record
 
     def _find(self, key: str) -> Path | None:
+        """A stage's folder; one that is not known yet is looked for, since another process may have made it."""
         short = key[:KEY_DIGITS]
         if short not in self._folders:
             found = next(self.root.glob(f"stages/*/*-{short}"), None)

@@ -132,7 +132,7 @@ def sweep(
         if json_ and not plan:
             raise RecipeError("--json prints a plan; give --plan with it")
         execution = Execution(
-            device=_checked_device(device),
+            device=_checked_device(device, backend),
             data_root=str(_checked_folder(data_root)) if data_root else None,
             data_cache=str((data_cache or default_cache()).absolute()),
             checkpoint_interval_s=checkpoint_interval,
@@ -155,7 +155,8 @@ def sweep(
         experiments = find_experiments(_split(datasets) or [], _split(archs), preset, changes, execution)
         expanded = expand(experiments)
         opened = Store(store)
-        cached = [node.key for node in expanded if opened.record(node.key) is not None]
+        records = opened.records()
+        cached = [node.key for node in expanded if node.key in records]
         if plan:
             if json_:
                 print(plan_as_json(expanded, set(cached)))
@@ -268,13 +269,15 @@ def _checked_folder(folder: Path) -> Path:
     return folder.absolute()
 
 
-def _checked_device(device: str) -> str:
+def _checked_device(device: str, backend: str) -> str:
     try:
         known = device == "auto" or torch.device(device).type in ("cpu", "cuda")
     except RuntimeError:
         known = False
     if not known:
         raise BackendError(f"--device {device}: expected cpu, cuda, cuda:N, or auto")
+    if backend == "inline" and device.startswith("cuda") and not torch.cuda.is_available():
+        raise BackendError(f"--device {device}: there is no GPU here; leave --device out to use the CPU")
     return device
 
 

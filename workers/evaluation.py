@@ -38,7 +38,7 @@ def evaluate(model: nn.Module, splits: Splits, split: Split) -> Outcomes:
     model.eval()
     losses, errors = [], []
     for start in range(0, len(split), EVALUATION_BATCH):
-        images = splits.normalized(split.images[start : start + EVALUATION_BATCH])
+        images = splits.normalized(split[start : start + EVALUATION_BATCH])
         labels = split.labels[start : start + EVALUATION_BATCH]
         logits = model(images)
         losses.append(F.cross_entropy(logits, labels, reduction="none"))
@@ -76,11 +76,11 @@ def reestimate_statistics(
     training = model.training
     model.train()
     total = len(splits.train)
-    draws = draw_epoch(total, draw_seed, 0, splits.train.images.device)[: images or total]
+    draws = draw_epoch(total, draw_seed, 0, splits.train.device)[: images or total]
     with _without_dropout(model):
         for batch in draws.batches(batch_size):
             if len(batch.order) > 1:  # a batch of one has no variance
-                model(splits.normalized(augmented(splits.train.images, batch, augmentation)))
+                model(splits.normalized(augmented(splits.train, batch, augmentation)))
     model.train(training)
     for norm, value in zip(norms, own, strict=True):
         norm.momentum = value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -55,6 +56,9 @@ def run_stage(
     control = control or Control(checkpoint_interval_s=execution.checkpoint_interval_s)
     out.mkdir(parents=True, exist_ok=True)
     device = execution.torch_device
+    if device.type == "cuda":  # same key, same bits; read when cuBLAS starts
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
     torch.set_num_threads(1)  # the fastest where every core has a stage, and a sum's order never depends on the host
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         worker = _Worker(stage.setting, execution, out, control, key)

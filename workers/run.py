@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from pathlib import Path
 from types import FrameType
@@ -68,6 +69,7 @@ def run(
                 raise JobError(f"input {name!r} of {job.name} is not in {folder}; give --store, or run that stage")
         console.print(f"{job.name} ({job.stage.kind}) on {execution.torch_device}", highlight=False)
         results = run_stage(job.stage, inputs, out, execution, control, key=job.key)
+        shutil.rmtree(out / "checkpoint", ignore_errors=True)
     except Interrupted:
         console.print("Interrupted: checkpointed; the same command resumes.")
         raise typer.Exit(130) from None

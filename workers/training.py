@@ -86,7 +86,7 @@ def train(
         DivergedError: the loss is no longer finite.
         Interrupted: the control asked to stop; a checkpoint was written, from which the same call goes on.
     """
-    device = splits.train.images.device
+    device = splits.train.device
     optimizer = make_optimizer(model, training.optimizer)
     masking = Masking(model, masks)
     masking.mask_weights_()
@@ -125,7 +125,7 @@ def train(
             if control.checkpoint_due():
                 checkpoint(Position(epoch, index))
             batch = batches[index]
-            images = splits.normalized(augmented(splits.train.images, batch, training.augmentation))
+            images = splits.normalized(augmented(splits.train, batch, training.augmentation))
             labels = splits.train.labels[batch.order]
             logits = model(images) if interpolation is None else interpolation(images, alphas[index])
             loss = F.cross_entropy(logits, labels)

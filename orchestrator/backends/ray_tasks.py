@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 
 import ray
 from ray.exceptions import RayError
@@ -34,8 +35,10 @@ class RayBackend:
 
     def __init__(self, address: str | None, max_concurrent: int | None, device: str) -> None:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-        # a private Ray listens on loopback only; a cluster has its token (docs/clusters of Ray) unless told otherwise
-        os.environ.setdefault("RAY_AUTH_MODE", "disabled" if address is None else "token")
+        if address is None:
+            # Ray listens on every interface and runs what it is sent: a private one answers to this token only.
+            # RAY_AUTH_MODE stays unset: ray.init then asks for a token here, and elsewhere does as the cluster does
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         os.environ.setdefault("RAY_DEDUP_LOGS", "1")
         try:
             if address is None:
@@ -44,7 +47,6 @@ class RayBackend:
                     num_cpus=max_concurrent or os.cpu_count(),
                     include_dashboard=False,
                     object_store_memory=OBJECT_STORE_BYTES,
-                    _node_ip_address="127.0.0.1",
                     logging_level=logging.ERROR,
                     log_to_driver=False,
                 )

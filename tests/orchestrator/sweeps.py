@@ -96,7 +96,7 @@ def start(*arguments: object, program: Sequence[str] = ("-m", "orchestrator.swee
     """A sweep, leader of a process group, so that a Ctrl-C can be sent as a terminal does: to all of the group."""
     return subprocess.Popen(
         [sys.executable, *program, *map(str, arguments)],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "300", "NO_COLOR": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "500", "NO_COLOR": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -143,9 +143,9 @@ def test_the_validation_split_is_disjoint_and_the_same_every_time(data_cache: Pa
     data = open_data("tiny", "tiny-1", None, data_cache)
     one, two = (split_data(data, Data("tiny", "tiny-1", 0.1), torch.device("cpu")) for _ in range(2))
     assert (len(one.train), len(one.validation), len(one.test)) == (207, 23, 60)
-    assert torch.equal(one.validation.images, two.validation.images)
-    held = {picture.numpy().tobytes() for picture in one.validation.images}
-    assert not held & {picture.numpy().tobytes() for picture in one.train.images}
+    assert torch.equal(one.validation[:], two.validation[:])
+    held = {picture.numpy().tobytes() for picture in one.validation[:]}
+    assert not held & {picture.numpy().tobytes() for picture in one.train[:]}
     none = split_data(data, Data("tiny", "tiny-1", 0.0), torch.device("cpu"))
     assert (len(none.train), len(none.validation)) == (230, 0)
 

@@ -82,7 +82,7 @@ def test_statistics_are_reset_and_averaged_over_all_batches(splits: Splits) -> N
     reestimate_statistics(model, splits, momentum=None, **options)  # type: ignore[arg-type]
     draws = draw_epoch(len(splits.train), 4, 0, torch.device("cpu"))[:96]
     means = [
-        model[0](splits.normalized(augmented(splits.train.images, batch, "none"))).mean((0, 2, 3))
+        model[0](splits.normalized(augmented(splits.train, batch, "none"))).mean((0, 2, 3))
         for batch in draws.batches(32)
     ]
     torch.testing.assert_close(model[1].running_mean, torch.stack(means).mean(0))
@@ -94,7 +94,7 @@ def test_reference_momentum_is_one_moving_average_pass(splits: Splits) -> None:
     start = model[1].running_mean.fill_(5.0).clone()
     reestimate_statistics(model, splits, images=32, batch_size=32, momentum=0.1, augmentation="none", draw_seed=0)
     draws = draw_epoch(len(splits.train), 0, 0, torch.device("cpu"))[:32]
-    batch_mean = model[0](splits.normalized(splits.train.images[draws.order])).mean((0, 2, 3))
+    batch_mean = model[0](splits.normalized(splits.train[draws.order])).mean((0, 2, 3))
     torch.testing.assert_close(model[1].running_mean, 0.9 * start + 0.1 * batch_mean)
 
 

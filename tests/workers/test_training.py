@@ -71,7 +71,7 @@ def reference(
             if aws:
                 for name, value in initial.items():
                     used[name] = alpha * value + (1 - alpha) * parameters[name]
-            images = splits.normalized(splits.train.images[batch.order])
+            images = splits.normalized(splits.train[batch.order])
             loss = F.cross_entropy(torch.func.functional_call(model, used, (images,)), splits.train.labels[batch.order])
             optimizer.zero_grad()
             loss.backward()

@@ -19,13 +19,28 @@ EVALUATION_BATCH = 1000
 
 @dataclass(frozen=True)
 class Split:
-    """Images and labels of one split on the training device: uint8 (images, channels, height, width), int64."""
+    """Some of a data set's images, by index: the array itself is shared with the other splits and never copied.
 
-    images: Tensor
+    Attributes:
+        source: uint8 (all images, channels, height, width) on the training device.
+        rows, labels: int64 (images,): where each image lies in the source, and its class.
+    """
+
+    source: Tensor
+    rows: Tensor
     labels: Tensor
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __getitem__(self, chosen: Tensor | slice) -> Tensor:
+        """The chosen images, uint8."""
+        return self.source[self.rows[chosen]]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the images are."""
+        return self.source.device
 
 
 @dataclass(frozen=True)
@@ -55,15 +70,15 @@ def split_data(data: MappedData, spec: Data, device: torch.device) -> Splits:
     held = round(spec.validation_fraction * total)
     validation, train = order[:held].sort().values, order[held:].sort().values
 
-    def part(images: Tensor, labels: Tensor, chosen: Tensor | None) -> Split:
-        if chosen is not None:
-            images, labels = images[chosen], labels[chosen]
-        return Split(images.to(device), labels.to(device))
-
+    images = data.train_images.to(device)
     return Splits(
-        train=part(data.train_images, data.train_labels, train if held else None),
-        validation=part(data.train_images, data.train_labels, validation),
-        test=part(data.test_images, data.test_labels, None),
+        train=Split(images, train.to(device), data.train_labels[train].to(device)),
+        validation=Split(images, validation.to(device), data.train_labels[validation].to(device)),
+        test=Split(
+            data.test_images.to(device),
+            torch.arange(len(data.test_labels), device=device),
+            data.test_labels.to(device),
+        ),
         mean=data.mean.view(1, -1, 1, 1).to(device),
         inverse_std=(1 / data.std).view(1, -1, 1, 1).to(device),
     )
@@ -96,7 +111,7 @@ def draw_epoch(images: int, sgd_seed: int, epoch: int, device: torch.device) -> 
     return Draws(order.to(device), top.to(device), left.to(device), flip.to(device))
 
 
-def augmented(images: Tensor, draws: Draws, augmentation: str) -> Tensor:
+def augmented(images: Tensor | Split, draws: Draws, augmentation: str) -> Tensor:
     """The drawn images, uint8.
 
     ``crop_flip`` is torchvision's RandomCrop(size, padding=4) and RandomHorizontalFlip: zeros are padded before

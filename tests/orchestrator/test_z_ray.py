@@ -1,0 +1,178 @@
+"""The same sweep through Ray and inline, on real images; a worker that is killed; a Ctrl-C. Slow, so it runs last."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from sweeps import (
+    Hold,
+    assert_same_results,
+    by_name,
+    control_c,
+    finish,
+    kill_all,
+    record_times,
+    run,
+    start,
+    wait_for,
+)
+
+from orchestrator.store import Store
+
+REAL_CIFAR10 = Path(__file__).parents[3] / "shared" / "data" / "cifar10"
+SMALL = """
+model: {width: 4}
+pretrain_epochs: 1
+round_epochs: 1
+final_epochs: 1
+final_schedule: {name: constant}
+rounds: 1
+probe_points: 3
+"""
+# A cluster that sweeps join; it prints its address, and ends when its input does.
+CLUSTER = """
+import ray, sys
+found = ray.init(address="local", num_cpus=2, include_dashboard=False, object_store_memory=200_000_000,
+                 _node_ip_address="127.0.0.1", logging_level="ERROR", log_to_driver=False)
+print(found.address_info["gcs_address"], flush=True)
+sys.stdin.read()
+ray.shutdown()
+"""
+
+pytestmark = pytest.mark.skipif(not REAL_CIFAR10.is_dir(), reason=f"real CIFAR-10 images are not in {REAL_CIFAR10}")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """300 training and 100 test images of CIFAR-10, in the layout of Hugging Face."""
+    made = tmp_path_factory.mktemp("ray")
+    (made / "data" / "cifar10").mkdir(parents=True)
+    for split, rows in (("train", 300), ("test", 100)):
+        head = next(pq.ParquetFile(REAL_CIFAR10 / f"{split}.parquet").iter_batches(rows))
+        with pq.ParquetWriter(made / "data" / "cifar10" / f"{split}.parquet", head.schema) as writer:
+            writer.write_batch(head)
+    (made / "small.yaml").write_text(SMALL)
+    return made
+
+
+def options(folder: Path, store: Path, *more: object) -> list[object]:
+    places = ["--store", store, "--data-root", folder / "data", "--data-cache", folder / "cache"]
+    what = ["--datasets", "cifar10", "--archs", "resnet20", "--recipe", folder / "small.yaml", "--seeds", 1]
+    return [*what, *places, "--device", "cpu", *more]
+
+
+@pytest.fixture(scope="module")
+def inline(folder: Path) -> Path:
+    """The store of an inline sweep that nothing disturbed."""
+    code, output = run(*options(folder, folder / "inline", "--backend", "inline"))
+    assert code == 0, output
+    return folder / "inline"
+
+
+@pytest.fixture(scope="module")
+def cluster(folder: Path) -> Iterator[str]:
+    """The address of a cluster of two CPUs on this machine."""
+    program = subprocess.Popen(
+        [sys.executable, "-c", CLUSTER],
+        env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "OMP_NUM_THREADS": "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert program.stdout is not None
+        address = program.stdout.readline().strip()
+        assert address.startswith("127.0.0.1:"), address
+        yield address
+    finally:
+        program.communicate()
+
+
+@pytest.fixture
+def joining(monkeypatch: pytest.MonkeyPatch, cluster: str) -> list[object]:
+    """Options that join the cluster, with only one method."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    return ["--backend", "ray", "--address", cluster, "--max-concurrent", 2, "--methods", "aws"]
+
+
+def test_ray_and_inline_give_the_same_keys_and_the_same_bits(folder: Path, inline: Path) -> None:
+    code, output = run(*options(folder, folder / "ray", "--backend", "ray", "--max-concurrent", 2))
+    assert code == 0, output
+    assert Store(folder / "ray").records().keys() == Store(inline).records().keys()
+    assert len(by_name(inline)) == 19
+    assert_same_results(inline, folder / "ray")
+    assert (folder / "ray" / "report.html").exists()
+    seen = [event["event"] for event in Store(folder / "ray").events()]
+    assert any(pair == ("started", "started") for pair in zip(seen, seen[1:], strict=False))  # two at a time
+
+
+def worker_pid(store: Path, name: str) -> int:
+    """The process of a stage's only attempt, as its log names it."""
+    (log,) = (path for path in store.glob("stages/*/*/attempts/1/log.txt") if f" {name} (" in path.read_text())
+    found = re.search(r"pid (\d+)", log.read_text())
+    assert found is not None
+    return int(found[1])
+
+
+def running(store: Path) -> str:
+    """The stage that a hold stopped: started and neither done nor waiting."""
+    events = list(Store(store).events())
+    ended = {event["key"] for event in events if event["event"] == "done"}
+    (name,) = {event["name"] for event in events if event["event"] == "started" and event["key"] not in ended}
+    return name
+
+
+def test_a_killed_worker_is_survived(folder: Path, inline: Path, joining: list[object], tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    hold = Hold.at(tmp_path / "held", store, records=2)
+    # one at a time: the stage that waits is the only one that runs
+    process = start(*options(folder, store, *joining, "--max-concurrent", 1, "--plugin", hold.plugin))
+    try:
+        wait_for(hold.is_held, process)
+        name = running(store)
+        hold.let_go()
+        os.kill(worker_pid(store, name), signal.SIGKILL)
+        code, output = finish(process)
+    finally:
+        kill_all(process)
+    assert code == 0, output
+    record = by_name(store)[name]
+    assert record.attempt == 2
+    first = Store(store).out(record.key).parent / "attempts" / "1" / "failure.json"
+    assert '"cause":"crash"' in first.read_text()
+    assert [other.attempt for other in by_name(store).values()].count(1) == len(by_name(store)) - 1
+    assert_same_results(inline, store)
+
+
+def test_control_c_checkpoints_on_ray_too(folder: Path, inline: Path, joining: list[object], tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    hold = Hold.at(tmp_path / "held", store, records=2)
+    arguments = options(folder, store, *joining, "--plugin", hold.plugin)
+    process = start(*arguments)
+    try:
+        wait_for(hold.is_held, process)
+        control_c(process)
+        wait_for((store / "stop").exists, process)
+        hold.let_go()
+        code, output = finish(process)
+    finally:
+        kill_all(process)
+    assert code == 130, output
+    assert "Traceback" not in output
+    before = record_times(store)
+    assert 2 <= len(before) < 10
+    assert list(store.rglob("checkpoint/*.safetensors"))
+
+    code, output = run(*arguments)
+    assert code == 0, output
+    assert before.items() <= record_times(store).items()
+    assert len(record_times(store)) == 10
+    assert_same_results(inline, store)
