@@ -36,8 +36,7 @@ class RayBackend:
     def __init__(self, address: str | None, max_concurrent: int | None, device: str) -> None:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         if address is None:
-            # Ray listens on every interface and runs what it is sent: a private one answers to this token only.
-            # RAY_AUTH_MODE stays unset: ray.init then asks for a token here, and elsewhere does as the cluster does
+            # Ray listens on every interface and runs what it is sent: a private one answers to this token only
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         os.environ.setdefault("RAY_DEDUP_LOGS", "1")
         try:
@@ -53,7 +52,8 @@ class RayBackend:
             else:
                 ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
         except (RayError, ConnectionError, ValueError, RuntimeError) as error:
-            raise BackendError(f"Ray at {address or 'this machine'}: {error}") from error
+            hint = "; a cluster with a token needs RAY_AUTH_MODE=token and RAY_AUTH_TOKEN" if address else ""
+            raise BackendError(f"Ray at {address or 'this machine'}: {error}{hint}") from error
         resources = ray.cluster_resources()
         cpus, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
         if device.startswith("cuda") and not gpus:

@@ -17,18 +17,12 @@ import pyarrow.parquet as pq
 from orchestrator.record import Record
 from orchestrator.store import Store
 
-PLUGIN = '''
-"""A data set of 200 images, and networks that stop in their third training batch while a file says so."""
-
-import time
-from pathlib import Path
+PATTERNS = '''
+"""A data set of 200 training and 60 test images."""
 
 import numpy as np
 
 from workers.data import Arrays, Source, data_set
-from workers.models import ARCHITECTURES, architecture
-
-HOLD = Path(__file__).with_name("hold")
 
 
 @data_set("patterns", channels=1, num_classes=3)
@@ -41,6 +35,17 @@ def find(data_root, downloads):
         return Arrays(images[:200], labels[:200], images[200:], labels[200:])
 
     return Source("made by a test", "patterns-1", decode)
+'''
+
+HOLDING = '''
+"""The built-in networks, which wait in their third training batch while a file beside this one says so."""
+
+import time
+from pathlib import Path
+
+from workers.models import ARCHITECTURES, architecture
+
+HOLD = Path(__file__).with_name("hold")
 
 
 def hold(module, inputs):
@@ -79,9 +84,9 @@ class Hold:
     def at(cls, folder: Path, store: Path, records: int) -> Hold:
         """A plugin in a folder of its own, with the hold in place."""
         folder.mkdir()
-        (folder / "plugin.py").write_text(PLUGIN)
+        (folder / "holding.py").write_text(HOLDING)
         (folder / "hold").write_text(f"{store}\n{records}")
-        return cls(folder / "plugin.py")
+        return cls(folder / "holding.py")
 
     def is_held(self) -> bool:
         """Whether a stage has come to the place and waits there."""

@@ -209,7 +209,7 @@ def test_an_unknown_preset_names_the_nearest() -> None:
 
 
 def test_a_name_like_no_other_lists_what_there_is() -> None:
-    with pytest.raises(RecipeError, match="known: .*mask.*signed"):
+    with pytest.raises(RecipeError, match=r"known: .*mask.*signed"):
         settings("transfers=[zzzzzz]")
 
 

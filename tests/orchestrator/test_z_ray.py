@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -36,15 +37,25 @@ final_epochs: 1
 final_schedule: {name: constant}
 rounds: 1
 probe_points: 3
+methods: [aws]
+transfers: [signed]
+seeds: 1
+chains: 1
 """
-# A cluster that sweeps join; it prints its address, and ends when its input does.
+STAGES = 8  # dense, pretrain, round, retrain, transfer, twin, LMC probe, stability probe
+# The private Ray of a sweep, as a cluster that others join; it prints address and token, and ends when its input does.
 CLUSTER = """
-import ray, sys
-found = ray.init(address="local", num_cpus=2, include_dashboard=False, object_store_memory=200_000_000,
-                 _node_ip_address="127.0.0.1", logging_level="ERROR", log_to_driver=False)
-print(found.address_info["gcs_address"], flush=True)
+import os, ray, sys
+from orchestrator.backends.ray_tasks import RayBackend
+backend = RayBackend(None, 2, "cpu")
+print(ray.get_runtime_context().gcs_address, os.environ["RAY_AUTH_TOKEN"], flush=True)
 sys.stdin.read()
-ray.shutdown()
+backend.close()
+"""
+ASK = """
+import sys
+from ray._raylet import GcsClient
+print("answered", GcsClient(address=sys.argv[1]).internal_kv_keys(b"", None, 20))
 """
 
 pytestmark = pytest.mark.skipif(not REAL_CIFAR10.is_dir(), reason=f"real CIFAR-10 images are not in {REAL_CIFAR10}")
@@ -65,7 +76,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def options(folder: Path, store: Path, *more: object) -> list[object]:
     places = ["--store", store, "--data-root", folder / "data", "--data-cache", folder / "cache"]
-    what = ["--datasets", "cifar10", "--archs", "resnet20", "--recipe", folder / "small.yaml", "--seeds", 1]
+    what = ["--datasets", "cifar10", "--archs", "resnet20", "--recipe", folder / "small.yaml"]
     return [*what, *places, "--device", "cpu", *more]
 
 
@@ -78,40 +89,57 @@ def inline(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def cluster(folder: Path) -> Iterator[str]:
-    """The address of a cluster of two CPUs on this machine."""
+def cluster() -> Iterator[tuple[str, str]]:
+    """Address and token of a cluster of two CPUs on this machine."""
     program = subprocess.Popen(
         [sys.executable, "-c", CLUSTER],
-        env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "OMP_NUM_THREADS": "1"},
+        env=strangers_environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
     try:
         assert program.stdout is not None
-        address = program.stdout.readline().strip()
-        assert address.startswith("127.0.0.1:"), address
-        yield address
+        address, token = program.stdout.readline().split()
+        yield address, token
     finally:
         program.communicate()
 
 
+def strangers_environment(**more: str) -> dict[str, str]:
+    """The environment of a process that knows nothing of a sweep's Ray."""
+    return {**{name: value for name, value in os.environ.items() if not name.startswith("RAY_")}, **more}
+
+
 @pytest.fixture
-def joining(monkeypatch: pytest.MonkeyPatch, cluster: str) -> list[object]:
-    """Options that join the cluster, with only one method."""
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    return ["--backend", "ray", "--address", cluster, "--max-concurrent", 2, "--methods", "aws"]
+def joining(monkeypatch: pytest.MonkeyPatch, cluster: tuple[str, str]) -> list[object]:
+    """Options that join the cluster."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", cluster[1])
+    return ["--backend", "ray", "--address", cluster[0], "--max-concurrent", 2]
+
+
+@pytest.mark.parametrize("token", ["0" * 64, None], ids=["wrong token", "no token"])
+def test_a_private_ray_answers_to_its_own_token_only(cluster: tuple[str, str], token: str | None) -> None:
+    def ask(**environment: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", ASK, cluster[0]]
+        return subprocess.run(command, env=strangers_environment(**environment), capture_output=True, text=True)
+
+    assert ask(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=cluster[1]).stdout.startswith("answered")
+    refused = ask(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=token) if token else ask(RAY_AUTH_MODE="disabled")
+    assert refused.stdout == ""
+    assert "AuthenticationError" in refused.stderr
 
 
 def test_ray_and_inline_give_the_same_keys_and_the_same_bits(folder: Path, inline: Path) -> None:
     code, output = run(*options(folder, folder / "ray", "--backend", "ray", "--max-concurrent", 2))
     assert code == 0, output
     assert Store(folder / "ray").records().keys() == Store(inline).records().keys()
-    assert len(by_name(inline)) == 19
+    assert len(by_name(inline)) == STAGES
     assert_same_results(inline, folder / "ray")
     assert (folder / "ray" / "report.html").exists()
     seen = [event["event"] for event in Store(folder / "ray").events()]
-    assert any(pair == ("started", "started") for pair in zip(seen, seen[1:], strict=False))  # two at a time
+    assert any(pair == ("started", "started") for pair in pairwise(seen))  # two at a time
 
 
 def worker_pid(store: Path, name: str) -> int:
@@ -168,11 +196,11 @@ def test_control_c_checkpoints_on_ray_too(folder: Path, inline: Path, joining: l
     assert code == 130, output
     assert "Traceback" not in output
     before = record_times(store)
-    assert 2 <= len(before) < 10
+    assert 2 <= len(before) < STAGES
     assert list(store.rglob("checkpoint/*.safetensors"))
 
     code, output = run(*arguments)
     assert code == 0, output
     assert before.items() <= record_times(store).items()
-    assert len(record_times(store)) == 10
+    assert len(record_times(store)) == STAGES
     assert_same_results(inline, store)

@@ -78,6 +78,7 @@ def norm_network() -> nn.Sequential:
 def test_statistics_are_reset_and_averaged_over_all_batches(splits: Splits) -> None:
     model = norm_network()
     model[1].running_mean.fill_(1e6)
+    model[1].num_batches_tracked.fill_(50)  # as after a training; an average that goes on would hardly move
     options = {"images": 96, "batch_size": 32, "augmentation": "none", "draw_seed": 4}
     reestimate_statistics(model, splits, momentum=None, **options)  # type: ignore[arg-type]
     draws = draw_epoch(len(splits.train), 4, 0, torch.device("cpu"))[:96]

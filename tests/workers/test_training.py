@@ -221,16 +221,26 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(splits: Splits, 
     assert all(torch.equal(t, undisturbed.state_dict()[name]) for name, t in again.state_dict().items())
 
 
-def test_dropout_is_part_of_what_resumes(splits: Splits, tmp_path: Path) -> None:
-    def model() -> nn.Module:
-        torch.manual_seed(1)
-        return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.Dropout(0.5), nn.Linear(16, 3))
+def dropout_network() -> nn.Module:
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.Dropout(0.5), nn.Linear(16, 3))
 
-    undisturbed, again = model(), model()
+
+def test_dropout_depends_on_the_sgd_seed_and_not_on_the_global_generator(splits: Splits) -> None:
+    one, two = dropout_network(), dropout_network()
+    run(one, Training(2, 32, SGD), splits)
+    torch.manual_seed(2)
+    run(two, Training(2, 32, SGD), splits)
+    assert all(torch.equal(t, two.state_dict()[name]) for name, t in one.state_dict().items())
+
+
+def test_dropout_is_part_of_what_resumes(splits: Splits, tmp_path: Path) -> None:
+    undisturbed, again = dropout_network(), dropout_network()
     training = Training(2, 32, SGD)
     run(undisturbed, training, splits)
     with pytest.raises(Interrupted):
-        run(model(), training, splits, control=Control(checkpoints=tmp_path, should_stop=interrupted_after(4)))
+        stopping = Control(checkpoints=tmp_path, should_stop=interrupted_after(4))
+        run(dropout_network(), training, splits, control=stopping)
     torch.rand(10)
     run(again, training, splits, control=Control(earlier=(tmp_path,)))
     assert all(torch.equal(t, undisturbed.state_dict()[name]) for name, t in again.state_dict().items())
