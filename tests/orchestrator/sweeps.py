@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from typer.testing import CliRunner
 
 from orchestrator.record import Record
 from orchestrator.store import Store
+from orchestrator.sweep import app
 
 PATTERNS = '''
 """A data set of 200 training and 60 test images."""
@@ -118,6 +120,13 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
 def run(*arguments: object, program: Sequence[str] = ("-m", "orchestrator.sweep")) -> tuple[int, str]:
     """(exit code, what it printed) of a sweep that is left alone."""
     return finish(start(*arguments, program=program))
+
+
+def in_process(*arguments: object) -> tuple[int, str]:
+    """(exit code, what was printed) of the command in this process, which saves the start of another."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "500"})
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.output
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:

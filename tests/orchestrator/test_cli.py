@@ -16,6 +16,7 @@ from sweeps import (
     by_name,
     control_c,
     finish,
+    in_process,
     kill_all,
     record_times,
     run,
@@ -23,10 +24,8 @@ from sweeps import (
     tables,
     wait_for,
 )
-from typer.testing import CliRunner
 
 from orchestrator.store import Store
-from orchestrator.sweep import app
 
 SMALL = """
 model: {width: 4}
@@ -58,13 +57,6 @@ def options(folder: Path, store: Path, *more: object) -> list[object]:
     where = ["--store", store, "--data-cache", folder / "cache", "--plugin", folder / "patterns.py"]
     what = ["--datasets", "patterns", "--archs", "resnet1d", "--recipe", folder / "small.yaml", "--seeds", 1]
     return [*what, *where, "--backend", "inline", "--device", "cpu", *more]
-
-
-def in_process(*arguments: object) -> tuple[int, str]:
-    """(exit code, what was printed) of the command in this process, which saves the start of another."""
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "500"})
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result.exit_code, result.output
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from sweeps import (
     by_name,
     control_c,
     finish,
+    in_process,
     kill_all,
     record_times,
     run,
@@ -31,6 +32,7 @@ from orchestrator.store import Store
 REAL_CIFAR10 = Path(__file__).parents[3] / "shared" / "data" / "cifar10"
 SMALL = """
 model: {width: 4}
+batch_size: 32
 pretrain_epochs: 1
 round_epochs: 1
 final_epochs: 1
@@ -83,7 +85,7 @@ def options(folder: Path, store: Path, *more: object) -> list[object]:
 @pytest.fixture(scope="module")
 def inline(folder: Path) -> Path:
     """The store of an inline sweep that nothing disturbed."""
-    code, output = run(*options(folder, folder / "inline", "--backend", "inline"))
+    code, output = in_process(*options(folder, folder / "inline", "--backend", "inline"))
     assert code == 0, output
     return folder / "inline"
 
@@ -131,14 +133,17 @@ def test_a_private_ray_answers_to_its_own_token_only(cluster: tuple[str, str], t
     assert "AuthenticationError" in refused.stderr
 
 
-def test_ray_and_inline_give_the_same_keys_and_the_same_bits(folder: Path, inline: Path) -> None:
-    code, output = run(*options(folder, folder / "ray", "--backend", "ray", "--max-concurrent", 2))
+def test_ray_and_inline_give_the_same_keys_and_the_same_bits(
+    folder: Path, inline: Path, joining: list[object], tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    code, output = run(*options(folder, store, *joining))
     assert code == 0, output
-    assert Store(folder / "ray").records().keys() == Store(inline).records().keys()
+    assert Store(store).records().keys() == Store(inline).records().keys()
     assert len(by_name(inline)) == STAGES
-    assert_same_results(inline, folder / "ray")
-    assert (folder / "ray" / "report.html").exists()
-    seen = [event["event"] for event in Store(folder / "ray").events()]
+    assert_same_results(inline, store)
+    assert (store / "report.html").exists()
+    seen = [event["event"] for event in Store(store).events()]
     assert any(pair == ("started", "started") for pair in pairwise(seen))  # two at a time
 
 
@@ -162,12 +167,14 @@ def test_a_killed_worker_is_survived(folder: Path, inline: Path, joining: list[o
     store = tmp_path / "store"
     hold = Hold.at(tmp_path / "held", store, records=2)
     # one at a time: the stage that waits is the only one that runs
-    process = start(*options(folder, store, *joining, "--max-concurrent", 1, "--plugin", hold.plugin))
+    alone = ["--max-concurrent", 1, "--checkpoint-interval", 0, "--plugin", hold.plugin]
+    process = start(*options(folder, store, *joining, *alone))
     try:
         wait_for(hold.is_held, process)
         name = running(store)
-        hold.let_go()
+        assert list(store.rglob("checkpoint/*.safetensors"))
         os.kill(worker_pid(store, name), signal.SIGKILL)
+        hold.let_go()
         code, output = finish(process)
     finally:
         kill_all(process)
@@ -180,11 +187,11 @@ def test_a_killed_worker_is_survived(folder: Path, inline: Path, joining: list[o
     assert_same_results(inline, store)
 
 
-def test_control_c_checkpoints_on_ray_too(folder: Path, inline: Path, joining: list[object], tmp_path: Path) -> None:
+def test_control_c_checkpoints_on_ray_too(folder: Path, inline: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     hold = Hold.at(tmp_path / "held", store, records=2)
-    arguments = options(folder, store, *joining, "--plugin", hold.plugin)
-    process = start(*arguments)
+    private = ["--backend", "ray", "--max-concurrent", 2, "--plugin", hold.plugin]
+    process = start(*options(folder, store, *private))  # a terminal sends the Ctrl-C to Ray's processes as well
     try:
         wait_for(hold.is_held, process)
         control_c(process)
@@ -199,7 +206,7 @@ def test_control_c_checkpoints_on_ray_too(folder: Path, inline: Path, joining: l
     assert 2 <= len(before) < STAGES
     assert list(store.rglob("checkpoint/*.safetensors"))
 
-    code, output = run(*arguments)
+    code, output = in_process(*options(folder, store, "--backend", "inline"))  # which is as good as another Ray
     assert code == 0, output
     assert before.items() <= record_times(store).items()
     assert len(record_times(store)) == STAGES

@@ -238,8 +238,8 @@ def test_dropout_is_part_of_what_resumes(splits: Splits, tmp_path: Path) -> None
     undisturbed, again = dropout_network(), dropout_network()
     training = Training(2, 32, SGD)
     run(undisturbed, training, splits)
+    stopping = Control(checkpoints=tmp_path, should_stop=interrupted_after(4))
     with pytest.raises(Interrupted):
-        stopping = Control(checkpoints=tmp_path, should_stop=interrupted_after(4))
         run(dropout_network(), training, splits, control=stopping)
     torch.rand(10)
     run(again, training, splits, control=Control(earlier=(tmp_path,)))
