@@ -51,6 +51,7 @@ _METRICS = pa.schema(
         "learning_rate": pa.float64(),
     }
 )
+_TIMING = pa.schema({"epoch": pa.int64(), "seconds": pa.float64(), "images_per_second": pa.float64()})
 _POINTS = pa.schema(
     {
         "lambda": pa.float64(),
@@ -78,7 +79,7 @@ class Frames:
 
     Attributes:
         stages: one row per committed stage, with its results; ``superseded``: see ``analysis.recipes``.
-        metrics: one row per stage, epoch and split.
+        metrics: one row per stage, epoch and split; the epoch's seconds and images per second repeat on its rows.
         probes: one row per probe and lambda; the barrier's columns repeat on each of its rows.
         tickets: one row per ticket and tensor: counts of weights, survivors and signs.
         packages: one row per stage and package: the version that it ran with.
@@ -111,6 +112,8 @@ def load(store: Path | str, *, tickets: bool = True) -> Frames:
         raise StoreError(f"{store}: there is no such folder; give the folder of a sweep's store")
     records, planned = reader.records(), wanted(reader.plans())
     stages = _stages(reader, records, superseded(records, planned))
+    metrics = _artifact(reader, records.values(), "metrics.parquet", _METRICS)
+    timing = _artifact(reader, records.values(), "timing.parquet", _TIMING)
     points = _artifact(reader, records.values(), "probe.parquet", _POINTS)
     barriers = _artifact(reader, records.values(), "barrier.parquet", _BARRIER)
     signs = {r.key: reader.out(r.key) / "ticket.parquet" for r in records.values() if "ticket.parquet" in r.files}
@@ -129,7 +132,7 @@ def load(store: Path | str, *, tickets: bool = True) -> Frames:
     )
     return Frames(
         stages=stages,
-        metrics=_labelled(_artifact(reader, records.values(), "metrics.parquet", _METRICS), stages),
+        metrics=_labelled(metrics.merge(timing, on=["key", "epoch"], how="left"), stages),
         probes=_labelled(points.merge(barriers, on="key", how="left"), stages, "density"),
         tickets=_labelled(ticket_counts(signs if tickets else {}), stages)[[*_IDENTITY, *COUNT_COLUMNS]],
         packages=_packages(records.values()),

@@ -97,9 +97,9 @@ class SyntheticStore:
         """A final training."""
         density = 0.8 ** labels.get("round", 0)
         results = {"density": density, "test_accuracy_percent": accuracy, "test_loss_nats": 1.0}
-        return self.stage(
-            "train", {"transfer": transfer, **labels}, results, files={"metrics.parquet": self.metrics(accuracy)}
-        )
+        timing = pa.table({"epoch": [1, 2], "seconds": [1.0, 0.5], "images_per_second": [100.0, 200.0]})
+        files = {"metrics.parquet": self.metrics(accuracy), "timing.parquet": timing}
+        return self.stage("train", {"transfer": transfer, **labels}, results, files=files)
 
     def probe(self, probe: str, transfer: str, errors: tuple[float, ...], **labels: Any) -> str:
         """A probe at lambda 0, 1/2 and 1."""

@@ -42,6 +42,7 @@ def test_metrics_have_a_row_per_epoch_and_split(store: SyntheticStore) -> None:
     assert len(frame) == 6
     tests = frame[frame["split"] == "test"].set_index("seed")["accuracy_percent"]
     assert tests.to_dict() == {1: 70.0, 2: 80.0}
+    assert frame["images_per_second"].tolist() == [100.0, 200.0, 200.0] * 2
 
 
 def test_probes_have_a_row_per_lambda_with_the_barrier(store: SyntheticStore) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.record import Failure, Labels, PlannedStage, Record, StoredPlan
+from orchestrator import store as store_module
+from orchestrator.record import Failure, File, Labels, PlannedStage, Record, StoredPlan
 from orchestrator.store import Store, StoreError, slug, write_atomically
 
 KEY, OTHER = "0123456789abcdef" * 2, "fedcba9876543210" * 2
@@ -99,6 +100,24 @@ def test_a_stage_is_committed_once(tmp_path: Path) -> None:
     found = Store(tmp_path).record(KEY)
     assert found is not None
     assert found.attempt == 2
+
+
+def test_of_two_commits_at_once_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow, fast = attempt(Store(tmp_path), content=b"slow"), attempt(Store(tmp_path), content=b"fast")
+    hash_file = store_module._file
+
+    def overtaken(path: Path) -> File:
+        monkeypatch.setattr(store_module, "_file", hash_file)
+        Store(tmp_path).commit(fast, record(attempt=2))
+        return hash_file(path)
+
+    monkeypatch.setattr(store_module, "_file", overtaken)  # between the first one's check and its record
+    with pytest.raises((FileExistsError, StoreError)):
+        Store(tmp_path).commit(slow, record(attempt=1))
+    found = Store(tmp_path).record(KEY)
+    assert found is not None
+    assert found.attempt == 2
+    assert (Store(tmp_path).out(KEY) / "weights.safetensors").read_bytes() == b"fast"
 
 
 def test_a_store_that_is_read_sees_what_another_process_commits_later(tmp_path: Path) -> None:
