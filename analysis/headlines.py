@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import isnan
 from typing import Any
 
@@ -16,22 +17,28 @@ BARRIER = "barrier_points"
 
 
 def lead(section: Section) -> list[str]:
-    """The two questions of the method in one sentence each, counting every comparison that is made below."""
+    """The questions of the method in one sentence each, counting every comparison that is made below."""
     trainings = section.trainings
     signed_rows, mask_rows = (trainings[trainings["transfer"] == name] for name in ("signed", "mask"))
     signs = _differences(signed_rows, mask_rows, ACCURACY, ["round", "method"]).values()
-    aws, lrr = _signed_barriers(section)
-    barriers = _differences(aws, lrr, BARRIER, ["round"]).values()
+    barriers = _differences(*_signed_barriers(section), BARRIER, ["round"]).values()
+    accuracies = _differences(*_signed_accuracies(section), ACCURACY, ["round"]).values()
     found = []
     if signs:
         better = [each for each in signs if each.shown and each.mean > 0]
         gain = f", worth {_range([each.mean for each in better])} points of accuracy" if better else ""
         found.append(f"Signs carry what masks do not: shown in {_of(len(better), len(signs))}{gain}.")
     if barriers:
-        lower, higher = (sum(each.shown and each.mean * side > 0 for each in barriers) for side in (-1, 1))
+        lower, higher = _both_ways(barriers)
         found.append(
             f"AWS's signed masks meet a lower barrier to the solution than LRR's: "
             f"shown in {_of(lower, len(barriers))}, the reverse in {higher}."
+        )
+    if accuracies:
+        lower, higher = _both_ways(accuracies)
+        found.append(
+            f"AWS's signed masks reach a higher accuracy than LRR's: "
+            f"shown in {_of(higher, len(accuracies))}, the reverse in {lower}."
         )
     return found
 
@@ -66,9 +73,34 @@ def barrier_by_method(section: Section) -> list[str]:
     return [
         f"At density {density(aws_cells[cell]['density'])} the barrier of a signed transfer to the solution is "
         f"{_points(aws_cells[cell])} for AWS and {_points(lrr_cells[cell])} for LRR: "
-        f"{_barrier_verdict(differences.get(cell))}"
+        f"{_method_verdict(differences.get(cell))}"
         for cell in sorted(aws_cells.keys() & lrr_cells.keys(), reverse=True)
     ]
+
+
+def accuracy_by_method(section: Section) -> list[str]:
+    """For each density, sparsest first: the signed transfer's accuracy, AWS against LRR."""
+    aws, lrr = _signed_accuracies(section)
+    aws_cells, lrr_cells = (_cells(each, ["round"], ACCURACY) for each in (aws, lrr))
+    differences = _differences(aws, lrr, ACCURACY, ["round"])
+    return [
+        f"At density {density(aws_cells[cell]['density'])} the signed transfer reaches "
+        f"{_accuracy(aws_cells[cell])} for AWS and {_accuracy(lrr_cells[cell])} for LRR: {_method_verdict(differences.get(cell))}"
+        for cell in sorted(aws_cells.keys() & lrr_cells.keys(), reverse=True)
+    ]
+
+
+def _signed_accuracies(section: Section) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The signed transfers' trainings under AWS and under LRR."""
+    rows = section.trainings
+    rows = rows[rows["transfer"] == "signed"]
+    return rows[rows["method"] == "aws"], rows[rows["method"] == "lrr"]
+
+
+def _both_ways(differences: Iterable[Difference]) -> tuple[int, int]:
+    """How many differences are shown to be below zero, and how many above."""
+    shown = [each.mean for each in differences if each.shown]
+    return sum(mean < 0 for mean in shown), sum(mean > 0 for mean in shown)
 
 
 def _signed_barriers(section: Section) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -118,7 +150,7 @@ def _signs_verdict(found: Difference | None) -> str:
     return f"signs {'carry' if found.mean > 0 else 'cost'} {_interval(found)}"
 
 
-def _barrier_verdict(found: Difference | None) -> str:
+def _method_verdict(found: Difference | None) -> str:
     if found is None:
         return "no pair of the same chain and seed to compare yet."
     if not found.shown:

@@ -102,7 +102,12 @@ def render(frames: Frames, store: Path, folder: Path) -> str:
 
 
 def _sentences(section: Section) -> list[list[str]]:
-    return [headlines.dense(section), headlines.signs_carry(section), headlines.barrier_by_method(section)]
+    return [
+        headlines.dense(section),
+        headlines.signs_carry(section),
+        headlines.barrier_by_method(section),
+        headlines.accuracy_by_method(section),
+    ]
 
 
 def _drawings(section: Section) -> list[Drawing]:

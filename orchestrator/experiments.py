@@ -50,6 +50,9 @@ def _experiment(recipe: Recipe, execution: Execution) -> Experiment:
         with torch.device("meta"):
             model = architecture.build(in_channels=data_set.channels, num_classes=data_set.num_classes, **recipe.model)
         parameter_roles(model, data_set.num_classes)
+        empty = [name for name, parameter in model.named_parameters() if not parameter.numel()]
+        if empty:
+            raise ValueError(f"{empty[0]} has no element")
     except (TypeError, ValueError, RuntimeError, UnknownLayerError) as error:
         raise RecipeError(f"architecture {recipe.arch} with {dict(recipe.model)}: {error}") from error
     return Experiment(recipe, found, architecture.version)

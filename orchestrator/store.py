@@ -128,6 +128,11 @@ class Store:
             raise StoreError(f"{self.root}: the store cannot be written ({error}); give another --store") from error
         return lock
 
+    def discard_if_unused(self) -> None:
+        """Remove the folder again if nothing but this driver's lock was ever written into it."""
+        if [path.name for path in self.root.iterdir()] == ["driver.lock"]:
+            shutil.rmtree(self.root)
+
     def write_plan(self, plan: StoredPlan) -> None:
         """Keep a plan; the same stages are kept once, with the time and command of their last sweep."""
         digest = hashlib.blake2b("".join(stage.key for stage in plan.stages).encode(), digest_size=8)

@@ -164,8 +164,12 @@ def sweep(
                 print_plan(console, expanded, set(cached))
             return
         with opened.open_for_writing():
-            prepare_data(experiments, execution, lambda text: console.print(text, highlight=False, soft_wrap=True))
-            code = _run(console, expanded, cached, opened, execution, backend, address, max_concurrent)
+            try:
+                prepare_data(experiments, execution, lambda text: console.print(text, highlight=False, soft_wrap=True))
+                code = _run(console, expanded, cached, opened, execution, backend, address, max_concurrent)
+            except (DataError, BackendError):
+                opened.discard_if_unused()
+                raise
     except (RecipeError, DataError, StoreError, BackendError, PluginError) as error:
         Console(stderr=True, soft_wrap=True).print(f"[red]Error:[/red] {escape(str(error))}", highlight=False)
         raise typer.Exit(2) from None

@@ -60,7 +60,11 @@ class RayBackend:
             ray.shutdown()
             raise BackendError(f"--device {device}: Ray has no GPU here; leave --device out to use CPUs")
         self._gpus = 1 if gpus and device != "cpu" else 0
-        self.slots = min(gpus if self._gpus else cpus, max_concurrent or cpus)
+        room = min(gpus, cpus) if self._gpus else cpus  # every stage takes a CPU, one on a GPU as well
+        if room < 1:
+            ray.shutdown()
+            raise BackendError(f"Ray at {address or 'this machine'} has no CPU free for a stage; add a node with one")
+        self.slots = min(room, max_concurrent or room)
         self._running: dict[ray.ObjectRef, Attempt] = {}
 
     def submit(self, attempt: Attempt) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from analysis import load
-from analysis.headlines import barrier_by_method, dense, lead, signs_carry
+from analysis.headlines import accuracy_by_method, barrier_by_method, dense, lead, signs_carry
 from analysis.numbers import numbers
 from analysis.sections import Section, sections
 
@@ -31,13 +31,27 @@ def test_signs_carry_where_the_interval_leaves_out_zero(sweep: SyntheticStore) -
 
 
 def test_the_lead_counts_every_comparison(sweep: SyntheticStore) -> None:
-    signs, barriers = (sentence.replace(SPACE, " ") for sentence in lead(only(sweep)))
+    signs, barriers, accuracies = (sentence.replace(SPACE, " ") for sentence in lead(only(sweep)))
     shown = [sentence for sentence in signs_carry(only(sweep)) if "signs carry +" in sentence]
     assert f"shown in {len(shown)} of {len(signs_carry(only(sweep)))} comparisons" in signs
     lower = [sentence for sentence in barrier_by_method(only(sweep)) if "lower for AWS" in sentence]
     higher = [sentence for sentence in barrier_by_method(only(sweep)) if "higher for AWS" in sentence]
     assert f"shown in {len(lower)} of {len(barrier_by_method(only(sweep)))} comparison" in barriers
     assert f"the reverse in {len(higher)}" in barriers
+    lower = [sentence for sentence in accuracy_by_method(only(sweep)) if "lower for AWS" in sentence]
+    assert f"of {len(accuracy_by_method(only(sweep)))} comparison" in accuracies
+    assert f"the reverse in {len(lower)}" in accuracies
+
+
+def test_an_accuracy_that_is_lower_for_aws_is_said_to_be(store: SyntheticStore) -> None:
+    for chain in (1, 2, 3):
+        store.train("signed", 80.0 + chain / 10, method="aws", chain=chain, round=15, seed=1)
+        store.train("signed", 84.0, method="lrr", chain=chain, round=15, seed=1)
+    [sentence] = accuracy_by_method(only(store))
+    assert "lower for AWS: AWS minus LRR −3.80 points" in sentence.replace(SPACE, " ")
+    assert lead(only(store)) == [
+        "AWS's signed masks reach a higher accuracy than LRR's: shown in 0 of 1 comparison, the reverse in 1."
+    ]
 
 
 def test_the_lead_says_nothing_where_nothing_is_compared(store: SyntheticStore) -> None:
