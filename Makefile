@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python -m
 PIP := $(RUN) pip install --quiet --disable-pip-version-check --root-user-action=ignore
 
-.PHONY: demo test clean
+.PHONY: demo test picture clean
 
 demo: $(VENV)/.installed
 	$(RUN) orchestrator.sweep --datasets mnist1d --seeds 3
@@ -28,6 +28,12 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python
 	$(PIP) --editable '.[test]'
 	@touch $@ $(VENV)/.installed
+
+# README's picture, from the demo's own store; needs Chromium
+picture: demo
+	chromium --headless --no-sandbox --disable-gpu --disable-background-networking --hide-scrollbars \
+	  --user-data-dir="$$(mktemp -d)" --virtual-time-budget=8000 --window-size=1280,1900 \
+	  --screenshot=docs/report.png "file://$(CURDIR)/sweeps/report.html"
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -27,19 +27,16 @@ def lead(section: Section) -> list[str]:
     if signs:
         better = [each for each in signs if each.shown and each.mean > 0]
         gain = f", worth {_range([each.mean for each in better])} points of accuracy" if better else ""
-        found.append(f"Signs carry what masks do not: shown in {_of(len(better), len(signs))}{gain}.")
+        worse, _ = _both_ways(signs)
+        found.append(_claim("Signs carry what masks do not", len(better), worse, len(signs), gain))
     if barriers:
         lower, higher = _both_ways(barriers)
         found.append(
-            f"AWS's signed masks meet a lower barrier to the solution than LRR's: "
-            f"shown in {_of(lower, len(barriers))}, the reverse in {higher}."
+            _claim("AWS's signed masks meet a lower barrier to the solution than LRR's", lower, higher, len(barriers))
         )
     if accuracies:
         lower, higher = _both_ways(accuracies)
-        found.append(
-            f"AWS's signed masks reach a higher accuracy than LRR's: "
-            f"shown in {_of(higher, len(accuracies))}, the reverse in {lower}."
-        )
+        found.append(_claim("AWS's signed masks reach a higher accuracy than LRR's", higher, lower, len(accuracies)))
     return found
 
 
@@ -85,7 +82,8 @@ def accuracy_by_method(section: Section) -> list[str]:
     differences = _differences(aws, lrr, ACCURACY, ["round"])
     return [
         f"At density {density(aws_cells[cell]['density'])} the signed transfer reaches "
-        f"{_accuracy(aws_cells[cell])} for AWS and {_accuracy(lrr_cells[cell])} for LRR: {_method_verdict(differences.get(cell))}"
+        f"{_accuracy(aws_cells[cell])} for AWS and {_accuracy(lrr_cells[cell])} for LRR: "
+        f"{_method_verdict(differences.get(cell))}"
         for cell in sorted(aws_cells.keys() & lrr_cells.keys(), reverse=True)
     ]
 
@@ -110,8 +108,13 @@ def _signed_barriers(section: Section) -> tuple[pd.DataFrame, pd.DataFrame]:
     return rows[rows["method"] == "aws"], rows[rows["method"] == "lrr"]
 
 
-def _of(shown: int, comparisons: int) -> str:
-    return f"{shown} of {count(comparisons, 'comparison')}"
+def _claim(text: str, shown: int, reverse: int, comparisons: int, detail: str = "") -> str:
+    """A claim with how often it is shown; one that is shown neither way is said to be open."""
+    made = count(comparisons, "comparison")
+    if not shown and not reverse:
+        return f"Not shown either way: {text[0].lower() if text.startswith('Signs') else text[0]}{text[1:]} ({made})."
+    against = f", the reverse in {reverse}" if reverse else ""
+    return f"{text}: shown in {shown} of {made}{detail}{against}."
 
 
 def _range(values: list[float]) -> str:

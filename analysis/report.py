@@ -28,7 +28,6 @@ from analysis.provenance import provenance
 from analysis.sections import Section, sections
 from orchestrator.store import StoreError
 
-SENTENCES_OPEN = 4  # of each sort; the rest is folded away
 app = typer.Typer(add_completion=False)
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
@@ -94,19 +93,17 @@ def render(frames: Frames, store: Path, folder: Path) -> str:
         failures=frames.failures.to_dict("records"),
         stages=_stage_rows(frames.stages, store, folder),
         superseded=list(frames.stages.loc[frames.stages["superseded"], "name"]),
-        leads={section.title: headlines.lead(section) for section in parts},
-        sentences_open=SENTENCES_OPEN,
+        leads={part.title: [*headlines.lead(part), *headlines.dense(part)] for part in parts},
         words=words,
         plotly=Markup(get_plotlyjs()),
     )
 
 
-def _sentences(section: Section) -> list[list[str]]:
+def _sentences(section: Section) -> list[str]:
     return [
-        headlines.dense(section),
-        headlines.signs_carry(section),
-        headlines.barrier_by_method(section),
-        headlines.accuracy_by_method(section),
+        *headlines.signs_carry(section),
+        *headlines.barrier_by_method(section),
+        *headlines.accuracy_by_method(section),
     ]
 
 

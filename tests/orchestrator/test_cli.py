@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from sweeps import (
+from sweep_processes import (
     PATTERNS,
     Hold,
     assert_same_results,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from sweeps import (
+from sweep_processes import (
     Hold,
     assert_same_results,
     by_name,
