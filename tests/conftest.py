@@ -21,7 +21,12 @@ from workers.stages import Data, Model, Optimizer, Setting, Training
 settings.register_profile("project", deadline=None, derandomize=True)
 settings.load_profile("project")
 
-REAL_CIFAR10 = Path(__file__).parents[2] / "shared" / "data" / "cifar10"
+
+SLOW_LAST = ("test_cli.py", "test_readme.py", "test_ray.py")  # these start processes; what is fast fails first
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: SLOW_LAST.index(item.path.name) if item.path.name in SLOW_LAST else -1)
 
 
 @data_set("tiny", channels=1, num_classes=3)

@@ -1,4 +1,3 @@
-import io
 import pickle
 from multiprocessing import get_context
 from pathlib import Path
@@ -8,31 +7,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from PIL import Image
 from torchvision.transforms import functional as TF
 
-from tests.conftest import REAL_CIFAR10
+from tests.images import REAL_CIFAR10, png, write_images
 from workers.data import DataError, fingerprint, open_data
 from workers.data.batches import Draws, augmented, split_data
 from workers.data.cifar import CIFAR10, CIFAR100
 from workers.stages import Data
-
-
-def png(pixels: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="png")
-    return buffer.getvalue()
-
-
-def write_images(
-    path: Path, count: int, *, image: str = "image", label: str = "label", classes: int = 10
-) -> np.ndarray:
-    """Parquet in the image layout of Hugging Face data sets; the pixels that went in."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(count).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
-    rows = [{"bytes": png(picture), "path": None} for picture in pixels]
-    pq.write_table(pa.table({image: rows, label: np.arange(count) % classes}), path)
-    return pixels
 
 
 def test_mnist1d_is_the_benchmark_of_that_name(data_cache: Path) -> None:
