@@ -54,10 +54,10 @@ def superseded(records: Mapping[str, Record], wanted: Container[str]) -> set[str
     return {key for key in records if is_old(key)}
 
 
-def _slot(record: Record) -> tuple[str | None, ...]:
+def _slot(record: Record) -> tuple[str, ...]:
+    """What is compared with each other, and so must share a recipe: methods, transfers and kinds of probe alike."""
     labels = record.labels
-    setting = (labels.dataset, labels.architecture, labels.preset)
-    return (*setting, record.kind, labels.method, labels.transfer, labels.probe)
+    return (labels.dataset, labels.architecture, labels.preset, record.kind)
 
 
 def _recipe(record: Record) -> str:

@@ -17,7 +17,9 @@ PACKAGES = ("winning-sign", "torch", "torchvision", "ray", "numpy", "pyarrow", "
 @cache
 def code_provenance() -> dict[str, Any]:
     """Git commit, a digest of uncommitted changes (None when there are none or no git), packages, Python, argv."""
-    commit = _git("rev-parse", "HEAD")
+    # an installed copy may lie inside somebody else's repository, whose commit says nothing of this code
+    tracked = _git("ls-files", "--error-unmatch", Path(__file__).name)
+    commit = _git("rev-parse", "HEAD") if tracked else None
     changes = _git("diff", "HEAD") if commit else None
     return {
         "git_commit": commit.decode().strip() if commit else None,

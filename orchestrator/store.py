@@ -14,6 +14,7 @@ only, so one that outlives its driver can never touch a committed artifact.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -31,6 +32,7 @@ from pydantic import ValidationError
 from orchestrator.record import Failure, File, Record, StoredPlan
 
 KEY_DIGITS = 16
+NO_HARD_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK)
 
 
 class StoreError(ValueError):
@@ -78,6 +80,15 @@ class Store:
         if folder is None or self.record(key) is None:
             raise StoreError(f"stage {key} is not in {self.root}")
         return folder / "out"
+
+    def check_intact(self, key: str) -> None:
+        """Raise StoreError unless every artifact of a committed stage is there with the size its record says."""
+        record, out = self.record(key), self.out(key)
+        assert record is not None
+        for name, file in record.files.items():
+            path = out / name
+            if not path.exists() or path.stat().st_size != file.size_bytes:
+                raise StoreError(f"{path} is missing or cut short; remove {out.parent} and the stage runs anew")
 
     def failures(self) -> list[Failure]:
         """The last failure of every stage that is not done and whose last attempt failed, oldest first."""
@@ -159,7 +170,7 @@ class Store:
         attempts.mkdir(parents=True, exist_ok=True)
         if not (folder / "stage.json").exists():
             write_atomically(folder / "stage.json", json.dumps(job, indent=1).encode())
-        number = len(list(attempts.iterdir())) + 1
+        number = 1 + max((int(path.name) for path in attempts.iterdir()), default=0)
         path = attempts / str(number)
         path.mkdir()
         return path
@@ -184,6 +195,8 @@ class Store:
         shutil.rmtree(out, ignore_errors=True)  # from a driver that died between the move and the record
         (attempt / "out").rename(out)
         files = {path.name: _file(path) for path in sorted(out.iterdir())}
+        for changed in (out, folder):
+            _sync_folder(changed)
         record = record.model_copy(update={"files": files})
         write_atomically(folder / "record.json", record.model_dump_json(indent=1).encode(), exclusive=True)
         for leftover in folder.glob("attempts/*/checkpoint"):
@@ -212,11 +225,24 @@ def write_atomically(path: Path, content: bytes, *, exclusive: bool = False) -> 
     made.chmod(0o644)
     try:
         if exclusive:
-            os.link(made, path)  # fails if it exists, and never shows a part of the content
+            _link_or_create(made, path, content)
         else:
             made.replace(path)
     finally:
         made.unlink(missing_ok=True)
+
+
+def _link_or_create(made: Path, path: Path, content: bytes) -> None:
+    """Give a written file its name unless that is taken; a file system without hard links creates it in place."""
+    try:
+        os.link(made, path)  # never shows a part of the content
+    except OSError as error:
+        if error.errno not in NO_HARD_LINKS:
+            raise
+        with path.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def slug(name: str) -> str:
@@ -237,7 +263,16 @@ def _read_record(path: Path) -> Record:
         ) from error
 
 
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def _file(path: Path) -> File:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
+        os.fsync(file.fileno())  # the record that follows must not outlive it in a power cut
     return File(size_bytes=path.stat().st_size, blake2b=digest.hexdigest())

@@ -157,6 +157,8 @@ def sweep(
         opened = Store(store)
         records = opened.records()
         cached = [node.key for node in expanded if node.key in records]
+        for key in cached:
+            opened.check_intact(key)
         if plan:
             if json_:
                 print(plan_as_json(expanded, set(cached)))
@@ -230,6 +232,8 @@ def _run(
 def _start_backend(name: str, address: str | None, max_concurrent: int | None, device: str) -> Backend:
     if name == "inline":
         return InlineBackend()
+    if address is None:
+        os.environ["RAY_AUTH_MODE"] = "token"  # Ray reads it when it is imported
     try:
         from orchestrator.backends.ray_tasks import RayBackend  # here: the inline backend must do without Ray
     except ImportError as error:
@@ -280,6 +284,8 @@ def _checked_device(device: str, backend: str) -> str:
         known = False
     if not known:
         raise BackendError(f"--device {device}: expected cpu, cuda, cuda:N, or auto")
+    if backend == "ray" and ":" in device:
+        raise BackendError(f"--device {device}: Ray gives every stage a GPU of its own; give --device cuda")
     if backend == "inline" and device.startswith("cuda") and not torch.cuda.is_available():
         raise BackendError(f"--device {device}: there is no GPU here; leave --device out to use the CPU")
     return device

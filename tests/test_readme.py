@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
 
 
 def section(title: str) -> str:
@@ -46,3 +49,12 @@ def test_every_option_in_the_docs_exists() -> None:
     known = set(re.findall(r"--[a-z][a-z-]*", shown)) | {"--out", "--store"}
     used = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", README))
     assert used - known == set()
+
+
+@pytest.mark.parametrize(
+    "document", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")], ids=str
+)
+def test_every_relative_link_leads_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
+        if "://" not in target:
+            assert (document.parent / target).exists(), target

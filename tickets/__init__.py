@@ -5,7 +5,7 @@
 """
 
 from tickets.errors import TicketError
-from tickets.initialisation import reinitialise_
+from tickets.initialisation import reinitialise_, reset_layers
 from tickets.parquet import load, save
 from tickets.roles import Role, UnknownLayerError, classifier_name, parameter_roles, prunable_names
 from tickets.ticket import Provenance, SignedTensor, Ticket, from_model
@@ -30,6 +30,7 @@ __all__ = [
     "parameter_roles",
     "prunable_names",
     "reinitialise_",
+    "reset_layers",
     "save",
     "transfer_",
 ]

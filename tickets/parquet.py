@@ -70,6 +70,8 @@ def load(path: Path | str) -> Ticket:
     columns = (table.column(field.name).combine_chunks() for field in SCHEMA)
     for name, shape, role, sign, zeros in zip(*columns, strict=True):
         label = name.as_py()
+        if label in tensors:
+            raise TicketError(f"{path}: {label} occurs twice")
         try:
             tensors[label] = _tensor(sign.values, shape.as_py(), role.as_py(), zeros.as_py())
         except (ValueError, TypeError, IndexError, pa.ArrowException) as error:
@@ -87,7 +89,10 @@ def _tensor(values: pa.Array, shape: list[int], role: str, zeros: list[int]) -> 
         raise TicketError("a sign is -1, 0 or +1")
     sign = torch.from_numpy(flat)
     mask = sign != 0
-    mask[torch.tensor(zeros, dtype=torch.int64)] = True
+    positions = torch.tensor(zeros, dtype=torch.int64)
+    if positions.numel() and (positions.min() < 0 or bool(sign[positions].any())):
+        raise TicketError("surviving_zeros names a position that does not exist or whose sign is not 0")
+    mask[positions] = True
     return SignedTensor(Role(role), sign.view(shape), mask.view(shape))
 
 
@@ -95,7 +100,10 @@ def _header(path: Path, table: pa.Table) -> Provenance:
     raw = (table.schema.metadata or {}).get(METADATA_KEY)
     if raw is None:
         raise TicketError(f"{path} is a Parquet file but no ticket: it has no winning_sign metadata")
-    header = json.loads(raw)
+    try:
+        header = dict(json.loads(raw))
+    except (ValueError, TypeError) as error:
+        raise TicketError(f"{path}: its metadata is no JSON object: {error}") from error
     version = header.pop("schema_version", None)
     if version != SCHEMA_VERSION:
         raise TicketError(f"{path} has ticket schema {version}; this version reads {SCHEMA_VERSION}")

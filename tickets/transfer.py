@@ -48,10 +48,17 @@ class Transfer:
     psi_shift: float = 0.0
     flip_fraction: float = 0.0
 
+    def __post_init__(self) -> None:
+        fresh = all(part == "fresh" for part in (self.signs, self.magnitudes, self.psi, self.classifier, self.biases))
+        if self.mask == "none" and not (fresh and self.statistics == "fresh" and not self.flip_fraction):
+            raise ValueError("a transfer without a mask is a dense start, whose every part is fresh")
+        if not 0 <= self.flip_fraction <= 1:
+            raise ValueError(f"flip_fraction is a share between 0 and 1, not {self.flip_fraction}")
+
     @property
     def needs_ticket(self) -> bool:
         """Whether a ticket or its round's weights are read at all."""
-        return self != DENSE
+        return self.mask != "none"
 
 
 DENSE = Transfer(mask="none")

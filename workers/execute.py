@@ -90,7 +90,8 @@ class _Worker:
         parameters = dict(model.named_parameters())
         masks = {name: torch.ones_like(parameters[name], dtype=torch.bool) for name in names}
         init_digest = artifacts.state_digest(model.state_dict())
-        return {"init_blake2b": init_digest, **self._chain_step(model, stage, masks, round_=0)}
+        start = {"init_blake2b": init_digest, "data_blake2b": self._data.content_blake2b}
+        return {**start, **self._chain_step(model, stage, masks, round_=0)}
 
     def round(self, stage: Round, previous: Path) -> dict[str, Any]:
         ticket = tickets.load(previous / artifacts.TICKET)
@@ -130,6 +131,7 @@ class _Worker:
         test = log.metrics[-1]
         return {
             "init_blake2b": init_digest,
+            "data_blake2b": self._data.content_blake2b,
             "density": density(masks) if masks else 1.0,
             "test_accuracy_percent": test["accuracy_percent"],
             "test_loss_nats": test["loss_nats"],
@@ -145,6 +147,7 @@ class _Worker:
             {name: tensor.to(self._device) for name, tensor in state_b.items()},
             stage,
             self._splits,
+            self._control.should_stop,
         )
         curve = [
             {

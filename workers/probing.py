@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from workers.data.batches import Splits
 from workers.evaluation import Outcomes, evaluate, reestimate_statistics
+from workers.execution import Interrupted
 from workers.stages import Probe
 
 
@@ -43,12 +44,23 @@ def interpolate(a: Mapping[str, Tensor], b: Mapping[str, Tensor], weight: float)
 
 
 def path_outcomes(
-    model: nn.Module, a: Mapping[str, Tensor], b: Mapping[str, Tensor], probe: Probe, splits: Splits
+    model: nn.Module,
+    a: Mapping[str, Tensor],
+    b: Mapping[str, Tensor],
+    probe: Probe,
+    splits: Splits,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> tuple[list[float], list[Outcomes]]:
-    """Every lambda, from 0 (b) to 1 (a), with its outcomes on the test set after re-estimating batch norm."""
+    """Every lambda, from 0 (b) to 1 (a), with its outcomes on the test set after re-estimating batch norm.
+
+    Raises:
+        Interrupted: it was asked to stop; a probe is short and starts anew.
+    """
     lambdas = [index / (probe.points - 1) for index in range(probe.points)]
     outcomes = []
     for weight in lambdas:
+        if should_stop():
+            raise Interrupted
         model.load_state_dict(interpolate(a, b, weight))
         reestimate_statistics(
             model,

@@ -56,7 +56,7 @@ def run(
             device, str(data_root) if data_root else None, str(data_cache or default_cache()), 60.0, tuple(plugin or ())
         )
         control = Control(
-            checkpoints=out / "checkpoint",
+            checkpoints=out / "checkpoint" / job.key,  # another stage's would fit, and be wrong
             should_stop=lambda: stopped,
             report=lambda p: console.print(
                 f"epoch {p['epoch']}/{p['epochs']}  {p['accuracy_percent']:.2f} %", highlight=False

@@ -43,7 +43,7 @@ class RayBackend:
             if address is None:
                 ray.init(
                     address="local",
-                    num_cpus=max_concurrent or os.cpu_count(),
+                    num_cpus=max_concurrent,  # None: as many as this machine or container has
                     include_dashboard=False,
                     object_store_memory=OBJECT_STORE_BYTES,
                     logging_level=logging.ERROR,

@@ -113,6 +113,17 @@ def test_a_new_recipe_supersedes_the_old_and_all_that_came_of_it(store: Syntheti
     assert stages["superseded"].tolist() == [True, True, False, False]
 
 
+@pytest.mark.parametrize(("only", "others"), [({"method": "aws"}, "lrr"), ({"transfer": "signed"}, "mask")])
+def test_methods_and_transfers_are_compared_under_one_recipe_only(
+    store: SyntheticStore, only: dict[str, str], others: str
+) -> None:
+    (name,) = only
+    base = {"method": "aws", "transfer": "signed", "chain": 1, "round": 1, "seed": 1}
+    for value, epochs in ((only[name], 10), (others, 10), (only[name], 30)):  # the second sweep covers one of them
+        store.stage("train", {**base, name: value}, {"test_accuracy_percent": 50.0}, science={"epochs": epochs})
+    assert load(store.root).stages["superseded"].tolist() == [True, True, False]
+
+
 def test_seeds_are_no_recipe_but_one_label_counts_once(store: SyntheticStore) -> None:
     for seed, init_seed in ((1, 11), (2, 12), (2, 13)):
         store.stage("train", {"transfer": "dense", "seed": seed}, {}, science={"epochs": 3, "init_seed": init_seed})

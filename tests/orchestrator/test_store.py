@@ -152,6 +152,38 @@ def test_a_failed_write_leaves_neither_file_nor_part(tmp_path: Path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_system_without_hard_links_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsupported(*arguments: object) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", unsupported)
+    path = tmp_path / "record.json"
+    write_atomically(path, b"content", exclusive=True)
+    assert path.read_bytes() == b"content"
+    with pytest.raises(FileExistsError):
+        write_atomically(path, b"other", exclusive=True)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["record.json"]
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut short"])
+def test_a_record_whose_artifacts_are_damaged_is_not_taken_for_done(tmp_path: Path, damage: str) -> None:
+    store = Store(tmp_path)
+    store.commit(attempt(store), record())
+    store.check_intact(KEY)
+    weights = store.out(KEY) / "weights.safetensors"
+    weights.unlink() if damage == "missing" else weights.write_bytes(b"we")
+    with pytest.raises(StoreError, match=r"weights\.safetensors is missing or cut short; remove"):
+        store.check_intact(KEY)
+
+
+def test_attempts_go_on_counting_when_one_was_removed(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for _ in range(2):
+        store.new_attempt("train", NAME, KEY, {})
+    shutil.rmtree(next(tmp_path.rglob("attempts/1")))
+    assert store.new_attempt("train", NAME, KEY, {}).name == "3"
+
+
 def test_a_reader_sees_all_of_a_file_or_the_one_before(tmp_path: Path) -> None:
     path, large = tmp_path / "plan.json", 1 << 20
     write_atomically(path, b"0" * large)

@@ -129,6 +129,11 @@ def test_apply_leaves_the_global_generator_alone() -> None:
     assert torch.equal(before, torch.random.get_rng_state())
 
 
+def test_a_transfer_without_a_mask_is_dense() -> None:
+    with pytest.raises(ValueError, match="dense start"):
+        Transfer(mask="none", signs="ticket")
+
+
 def test_a_transfer_without_its_sources_says_what_is_missing() -> None:
     with pytest.raises(TicketError, match="none was given"):
         transfer_(network(1), SIGNED, None, None, torch.Generator())

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tickets import prunable_names
+from tickets import prunable_names, reinitialise_
 from workers.models import build_model
 from workers.stages import Model
 
@@ -35,6 +35,21 @@ def test_resnet50_keeps_the_resolution_in_its_stem() -> None:
     assert "conv1.weight" in prunable_names(model, 100)
     assert "layer1.0.downsample.0.weight" in prunable_names(model, 100)
     assert "fc.weight" not in prunable_names(model, 100)
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_a_ticket_starts_a_network_from_the_same_initialisation_as_a_sweep(name: str) -> None:
+    built, again = build(name, 5), build(name, 6)
+    reinitialise_(again, 5)
+    assert all(torch.equal(tensor, again.state_dict()[key]) for key, tensor in built.state_dict().items())
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_weights_are_drawn_by_hes_rule(name: str) -> None:
+    for key, weight in build(name).named_parameters():
+        if weight.dim() == 4 and weight.numel() > 1000:
+            fan = weight[0].numel() if name != "resnet50" else weight.shape[0] * weight[0, 0].numel()
+            assert float(weight.detach().std()) == pytest.approx((2 / fan) ** 0.5, rel=0.15), key
 
 
 def test_an_initialisation_is_a_function_of_its_seed_alone() -> None:

@@ -27,6 +27,7 @@ class MappedData:
     Attributes:
         train_images, test_images: uint8, (images, channels, height, width).
         mean, std: of the training pixels by channel, in units of 0..255.
+        content_blake2b: digest of all decoded arrays.
     """
 
     channels: int
@@ -37,6 +38,7 @@ class MappedData:
     test_labels: Tensor
     mean: Tensor
     std: Tensor
+    content_blake2b: str
 
 
 def default_cache() -> Path:
@@ -70,6 +72,7 @@ def open_data(name: str, expected: str, data_root: Path | None, cache: Path) -> 
         num_classes=DATA_SETS[name].num_classes,
         mean=torch.tensor(meta["mean"], dtype=torch.float32),
         std=torch.tensor(meta["std"], dtype=torch.float32),
+        content_blake2b=meta["content_blake2b"],
         **arrays,
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from tickets import reinitialise_
 from workers.stages import Model
 
 Builder = Callable[..., nn.Module]
@@ -41,8 +42,14 @@ def architecture(name: str, *, version: int = 1) -> Callable[[Builder], Builder]
 
 
 def build_model(model: Model, *, in_channels: int, num_classes: int, init_seed: int) -> nn.Module:
-    """The network with its initialisation drawn from the seed; the global generator is left as it was."""
+    """The network with its initialisation drawn from the seed; the global generator is left as it was.
+
+    One with a ``reset_parameters`` of its own starts as ``Ticket.apply(model, seed=init_seed)`` starts it.
+    """
     options: dict[str, Any] = dict(model.options)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(init_seed)
-        return ARCHITECTURES[model.name].build(in_channels=in_channels, num_classes=num_classes, **options)
+        built = ARCHITECTURES[model.name].build(in_channels=in_channels, num_classes=num_classes, **options)
+    if callable(getattr(built, "reset_parameters", None)):
+        reinitialise_(built, init_seed)
+    return built

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tickets import reset_layers
 from workers.models.registry import architecture
 
 
@@ -56,6 +57,10 @@ class SmallResNet(nn.Module):
                 inputs = width
         self.blocks = nn.Sequential(*layers)
         self.fc = nn.Linear(inputs, num_classes)
+
+    def reset_parameters(self) -> None:
+        """Every layer's own initialisation, then He's for the weights."""
+        reset_layers(self)
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(module.weight)
