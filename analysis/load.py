@@ -16,6 +16,7 @@ from analysis.recipes import superseded, wanted
 from analysis.ticket_counts import COUNT_COLUMNS, ticket_counts
 from orchestrator.record import Labels, Record
 from orchestrator.store import Store, StoreError
+from workers import schemas
 
 LABELS = tuple(Labels.model_fields)
 _PROVENANCE = ("git_commit", "git_dirty_blake2b", "device", "host", "python")
@@ -40,37 +41,6 @@ _RESULTS = (
 _NUMBERS = {name: "float64" for name in ("seconds", *_RESULTS) if name not in _TYPES}
 _IDENTITY = ("key", "kind", "name", *LABELS)
 _STAGE_COLUMNS = (*_IDENTITY, *_RESULTS, "seconds", "finished", *_PROVENANCE, "superseded", "folder")
-
-_METRICS = pa.schema(
-    {
-        "epoch": pa.int64(),
-        "split": pa.string(),
-        "loss_nats": pa.float64(),
-        "accuracy_percent": pa.float64(),
-        "images": pa.int64(),
-        "learning_rate": pa.float64(),
-    }
-)
-_TIMING = pa.schema({"epoch": pa.int64(), "seconds": pa.float64(), "images_per_second": pa.float64()})
-_POINTS = pa.schema(
-    {
-        "lambda": pa.float64(),
-        "error_percent": pa.float64(),
-        "error_standard_error_points": pa.float64(),
-        "loss_nats": pa.float64(),
-        "loss_standard_error_nats": pa.float64(),
-    }
-)
-_BARRIER = pa.schema(
-    {
-        "barrier_points": pa.float64(),
-        "barrier_standard_error_points": pa.float64(),
-        "barrier_lambda": pa.float64(),
-        "loss_barrier_nats": pa.float64(),
-        "loss_barrier_standard_error_nats": pa.float64(),
-        "same_mask": pa.bool_(),
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -112,11 +82,11 @@ def load(store: Path | str, *, tickets: bool = True) -> Frames:
         raise StoreError(f"{store}: there is no such folder; give the folder of a sweep's store")
     records, planned = reader.records(), wanted(reader.plans())
     stages = _stages(reader, records, superseded(records, planned))
-    metrics = _artifact(reader, records.values(), "metrics.parquet", _METRICS)
-    timing = _artifact(reader, records.values(), "timing.parquet", _TIMING)
-    points = _artifact(reader, records.values(), "probe.parquet", _POINTS)
-    barriers = _artifact(reader, records.values(), "barrier.parquet", _BARRIER)
-    signs = {r.key: reader.out(r.key) / "ticket.parquet" for r in records.values() if "ticket.parquet" in r.files}
+    metrics = _artifact(reader, records.values(), schemas.METRICS, schemas.METRICS_SCHEMA)
+    timing = _artifact(reader, records.values(), schemas.TIMING, schemas.TIMING_SCHEMA)
+    points = _artifact(reader, records.values(), schemas.PROBE, schemas.PROBE_SCHEMA)
+    barriers = _artifact(reader, records.values(), schemas.BARRIER, schemas.BARRIER_SCHEMA)
+    signs = {r.key: reader.out(r.key) / schemas.TICKET for r in records.values() if schemas.TICKET in r.files}
     failures = _frame(
         (failure.model_dump() for failure in reader.failures()),
         ("key", "name", "attempt", "error_type", "message", "log", "cause", "finished_unix_s"),

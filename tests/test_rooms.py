@@ -10,7 +10,7 @@ MAY_IMPORT = {
     "tickets": {"tickets"},
     "workers": {"workers", "tickets"},
     "orchestrator": {"orchestrator", "workers", "tickets"},
-    "analysis": {"analysis", "orchestrator.store", "orchestrator.record"},
+    "analysis": {"analysis", "orchestrator.store", "orchestrator.record", "workers.schemas"},
 }
 PROJECT = set(MAY_IMPORT)
 
@@ -21,7 +21,7 @@ def imports(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
     return found
 
 

@@ -13,45 +13,6 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-INIT = "init.safetensors"
-WEIGHTS = "weights.safetensors"
-TICKET = "ticket.parquet"
-METRICS = "metrics.parquet"
-TIMING = "timing.parquet"
-PROBE = "probe.parquet"
-BARRIER = "barrier.parquet"
-
-METRICS_SCHEMA = pa.schema(
-    {
-        "epoch": pa.int64(),
-        "split": pa.string(),
-        "loss_nats": pa.float64(),
-        "accuracy_percent": pa.float64(),
-        "images": pa.int64(),
-        "learning_rate": pa.float64(),
-    }
-)
-TIMING_SCHEMA = pa.schema({"epoch": pa.int64(), "seconds": pa.float64(), "images_per_second": pa.float64()})
-PROBE_SCHEMA = pa.schema(
-    {
-        "lambda": pa.float64(),
-        "error_percent": pa.float64(),
-        "error_standard_error_points": pa.float64(),
-        "loss_nats": pa.float64(),
-        "loss_standard_error_nats": pa.float64(),
-    }
-)
-BARRIER_SCHEMA = pa.schema(
-    {
-        "barrier_points": pa.float64(),
-        "barrier_standard_error_points": pa.float64(),
-        "barrier_lambda": pa.float64(),
-        "loss_barrier_nats": pa.float64(),
-        "loss_barrier_standard_error_nats": pa.float64(),
-        "same_mask": pa.bool_(),
-    }
-)
-
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> None:
     """Write rows as Parquet."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import tickets
-from workers import artifacts
+from workers import artifacts, schemas
 from workers.data import open_data
 from workers.data.batches import Splits, split_data
 from workers.evaluation import evaluate, reestimate_statistics
@@ -85,7 +85,7 @@ class _Worker:
 
     def pretrain(self, stage: Pretrain) -> dict[str, Any]:
         model = self._fresh_model(stage.init_seed)
-        artifacts.save_weights(self._out / artifacts.INIT, model.state_dict())
+        artifacts.save_weights(self._out / schemas.INIT, model.state_dict())
         names = tickets.prunable_names(model, self._data.num_classes)
         parameters = dict(model.named_parameters())
         masks = {name: torch.ones_like(parameters[name], dtype=torch.bool) for name in names}
@@ -94,10 +94,10 @@ class _Worker:
         return {**start, **self._chain_step(model, stage, masks, round_=0)}
 
     def round(self, stage: Round, previous: Path) -> dict[str, Any]:
-        ticket = tickets.load(previous / artifacts.TICKET)
+        ticket = tickets.load(previous / schemas.TICKET)
         model = self._fresh_model(0)
         ticket.check_fits(model)
-        model.load_state_dict(artifacts.load_weights(previous / artifacts.WEIGHTS)[0])
+        model.load_state_dict(artifacts.load_weights(previous / schemas.WEIGHTS)[0])
         parameters = dict(model.named_parameters())
         old = {name: mask.to(self._device) for name, mask in ticket.masks.items()}
         masks = prune({name: parameters[name].detach() for name in old}, old, stage.prune_fraction)
@@ -108,8 +108,8 @@ class _Worker:
         init_digest = artifacts.state_digest(model.state_dict())
         ticket, trained = None, None
         if source is not None:
-            ticket = tickets.load(source / artifacts.TICKET)
-            trained = artifacts.load_weights(source / artifacts.WEIGHTS)[0]
+            ticket = tickets.load(source / schemas.TICKET)
+            trained = artifacts.load_weights(source / schemas.WEIGHTS)[0]
         stream = generator(stage.init_seed, "transfer")
         masks = tickets.transfer_(model, stage.transfer, ticket, trained, stream)
         log = self._train(model, stage.training, masks, stage.sgd_seed, interpolate_psi=False)
@@ -127,7 +127,7 @@ class _Worker:
                 )
             )
         self._write_log(log)
-        artifacts.save_weights(self._out / artifacts.WEIGHTS, model.state_dict(), masks)
+        artifacts.save_weights(self._out / schemas.WEIGHTS, model.state_dict(), masks)
         test = log.metrics[-1]
         return {
             "init_blake2b": init_digest,
@@ -139,7 +139,7 @@ class _Worker:
 
     def probe(self, stage: Probe, a: Path, b: Path) -> dict[str, Any]:
         began = time.perf_counter()
-        (state_a, mask_a), (state_b, mask_b) = (artifacts.load_weights(folder / artifacts.WEIGHTS) for folder in (a, b))
+        (state_a, mask_a), (state_b, mask_b) = (artifacts.load_weights(folder / schemas.WEIGHTS) for folder in (a, b))
         model = self._fresh_model(0)
         lambdas, outcomes = path_outcomes(
             model,
@@ -169,13 +169,13 @@ class _Worker:
             "loss_barrier_standard_error_nats": loss.standard_error,
             "same_mask": mask_a == mask_b,
         }
-        artifacts.write_rows(self._out / artifacts.PROBE, curve, artifacts.PROBE_SCHEMA)
-        artifacts.write_rows(self._out / artifacts.BARRIER, [row], artifacts.BARRIER_SCHEMA)
+        artifacts.write_rows(self._out / schemas.PROBE, curve, schemas.PROBE_SCHEMA)
+        artifacts.write_rows(self._out / schemas.BARRIER, [row], schemas.BARRIER_SCHEMA)
         seconds = time.perf_counter() - began
         used = min(stage.bn_images or len(self._splits.train), len(self._splits.train))
         images = stage.points * (used + len(self._splits.test))
         timing = {"epoch": 1, "seconds": seconds, "images_per_second": images / seconds}
-        artifacts.write_rows(self._out / artifacts.TIMING, [timing], artifacts.TIMING_SCHEMA)
+        artifacts.write_rows(self._out / schemas.TIMING, [timing], schemas.TIMING_SCHEMA)
         return row
 
     def _chain_step(
@@ -185,7 +185,7 @@ class _Worker:
         if stage.method == "aws" and len(self._splits.validation):
             log.metrics.append(self._unbiased_validation(model, stage.training, log.metrics[-1]))
         self._write_log(log)
-        artifacts.save_weights(self._out / artifacts.WEIGHTS, model.state_dict(), masks)
+        artifacts.save_weights(self._out / schemas.WEIGHTS, model.state_dict(), masks)
         ticket = tickets.from_model(
             model,
             masks,
@@ -200,7 +200,7 @@ class _Worker:
                 stage_key=self._key,
             ),
         )
-        tickets.save(ticket, self._out / artifacts.TICKET)
+        tickets.save(ticket, self._out / schemas.TICKET)
         last = log.metrics[-1]
         accuracy = last["accuracy_percent"] if last["split"].startswith("validation") else None
         return {"density": ticket.density, "validation_accuracy_percent": accuracy}
@@ -253,8 +253,8 @@ class _Worker:
         )
 
     def _write_log(self, log: TrainingLog) -> None:
-        artifacts.write_rows(self._out / artifacts.METRICS, log.metrics, artifacts.METRICS_SCHEMA)
-        artifacts.write_rows(self._out / artifacts.TIMING, log.timing, artifacts.TIMING_SCHEMA)
+        artifacts.write_rows(self._out / schemas.METRICS, log.metrics, schemas.METRICS_SCHEMA)
+        artifacts.write_rows(self._out / schemas.TIMING, log.timing, schemas.TIMING_SCHEMA)
 
     def _fresh_model(self, init_seed: int) -> nn.Module:
         model = build_model(

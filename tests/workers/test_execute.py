@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import tickets
-from workers import artifacts
+from workers import artifacts, schemas
 from workers.execute import run_stage
 from workers.execution import Execution
 from workers.stages import Pretrain, Probe, Round, Setting, Train, Training
@@ -27,19 +27,19 @@ def chain(tmp_path: Path, setting: Setting, training: Training, execution: Execu
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return artifacts.load_weights(folder / artifacts.WEIGHTS)[0]
+    return artifacts.load_weights(folder / schemas.WEIGHTS)[0]
 
 
 def splits_in(folder: Path) -> list[str]:
-    return pq.read_table(folder / artifacts.METRICS).column("split").to_pylist()
+    return pq.read_table(folder / schemas.METRICS).column("split").to_pylist()
 
 
 def test_density_falls_by_a_fifth_and_the_classifier_is_never_pruned(chain: Path) -> None:
-    first = tickets.load(chain / "round0" / artifacts.TICKET)
+    first = tickets.load(chain / "round0" / schemas.TICKET)
     alive = total = sum(mask.numel() for mask in first.masks.values())
     assert first.density == 1
     for number in (1, 2):
-        ticket, state = tickets.load(chain / f"round{number}" / artifacts.TICKET), weights(chain / f"round{number}")
+        ticket, state = tickets.load(chain / f"round{number}" / schemas.TICKET), weights(chain / f"round{number}")
         alive = int(0.8 * alive)
         assert sum(int(mask.sum()) for mask in ticket.masks.values()) == alive
         assert ticket.provenance.density == alive / total
@@ -59,7 +59,7 @@ def test_a_round_starts_from_the_weights_and_statistics_of_the_one_before(
     stage = Round(setting, frozen, "lrr", 1, 0.2, 5)
     run_stage(stage, {"previous": chain / "round0"}, chain / "frozen", execution)
     before, after = weights(chain / "round0"), weights(chain / "frozen")
-    mask = tickets.load(chain / "frozen" / artifacts.TICKET).masks
+    mask = tickets.load(chain / "frozen" / schemas.TICKET).masks
     for name, tensor in after.items():
         if "running" not in name and "batches" not in name:
             expected = before[name] * mask[name] if name in mask else before[name]
@@ -70,7 +70,7 @@ def test_a_round_starts_from_the_weights_and_statistics_of_the_one_before(
 
 def test_magnitudes_of_the_round_before_decide_what_goes(chain: Path) -> None:
     before = weights(chain / "round0")
-    mask = tickets.load(chain / "round1" / artifacts.TICKET).masks
+    mask = tickets.load(chain / "round1" / schemas.TICKET).masks
     kept = torch.cat([before[name][m].abs() for name, m in mask.items()])
     gone = torch.cat([before[name][~m].abs() for name, m in mask.items()])
     assert kept.min() >= gone.max()
@@ -105,7 +105,7 @@ def test_psi_moves_under_aws_and_does_not_collapse(chain: Path) -> None:
 def test_a_transfer_keeps_its_mask_through_training(
     chain: Path, setting: Setting, training: Training, execution: Execution
 ) -> None:
-    ticket = tickets.load(chain / "round2" / artifacts.TICKET)
+    ticket = tickets.load(chain / "round2" / schemas.TICKET)
     for name in ("signed", "mask", "retrain"):
         results = run_stage(
             Train(setting, training, tickets.TRANSFERS[name], 4, 5),
@@ -134,7 +134,7 @@ def test_chain_stages_never_read_the_test_set_in_sound(chain: Path) -> None:
 
 
 def test_the_initialisation_is_kept(chain: Path, setting: Setting, training: Training, execution: Execution) -> None:
-    state, _ = artifacts.load_weights(chain / "round0" / artifacts.INIT)
+    state, _ = artifacts.load_weights(chain / "round0" / schemas.INIT)
     from workers.models import build_model
 
     fresh = build_model(setting.model, in_channels=1, num_classes=3, init_seed=1).state_dict()
@@ -152,9 +152,9 @@ def test_a_probe_of_one_ticket_knows_that_the_masks_agree(
         inputs = {"a": chain / name, "b": chain / "retrain"}
         results = run_stage(probe, inputs, chain / f"probe-{name}", execution)
         assert results["same_mask"] is same
-    curve = pq.read_table(chain / "probe-signed" / artifacts.PROBE).to_pydict()
+    curve = pq.read_table(chain / "probe-signed" / schemas.PROBE).to_pydict()
     error = curve["error_percent"]
-    row = pq.read_table(chain / "probe-signed" / artifacts.BARRIER).to_pylist()[0]
+    row = pq.read_table(chain / "probe-signed" / schemas.BARRIER).to_pylist()[0]
     assert row["barrier_points"] == pytest.approx(max(error) - (error[0] + error[-1]) / 2)
     assert curve["lambda"] == [0, 0.25, 0.5, 0.75, 1]
 
@@ -162,7 +162,7 @@ def test_a_probe_of_one_ticket_knows_that_the_masks_agree(
 def test_same_stage_same_bits(chain: Path, setting: Setting, training: Training, execution: Execution) -> None:
     stage = Round(setting, training, "aws", 2, 0.2, 12)
     run_stage(stage, {"previous": chain / "round1"}, chain / "again", execution, key="key2")
-    for name in (artifacts.WEIGHTS, artifacts.TICKET, artifacts.METRICS):
+    for name in (schemas.WEIGHTS, schemas.TICKET, schemas.METRICS):
         assert (chain / "again" / name).read_bytes() == (chain / "round2" / name).read_bytes(), name
 
 

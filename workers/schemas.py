@@ -1,0 +1,44 @@
+"""Names and columns of a stage's files; imported by whoever reads them, and so free of torch."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+INIT = "init.safetensors"
+WEIGHTS = "weights.safetensors"
+TICKET = "ticket.parquet"
+METRICS = "metrics.parquet"
+TIMING = "timing.parquet"
+PROBE = "probe.parquet"
+BARRIER = "barrier.parquet"
+
+METRICS_SCHEMA = pa.schema(
+    {
+        "epoch": pa.int64(),
+        "split": pa.string(),
+        "loss_nats": pa.float64(),
+        "accuracy_percent": pa.float64(),
+        "images": pa.int64(),
+        "learning_rate": pa.float64(),
+    }
+)
+TIMING_SCHEMA = pa.schema({"epoch": pa.int64(), "seconds": pa.float64(), "images_per_second": pa.float64()})
+PROBE_SCHEMA = pa.schema(
+    {
+        "lambda": pa.float64(),
+        "error_percent": pa.float64(),
+        "error_standard_error_points": pa.float64(),
+        "loss_nats": pa.float64(),
+        "loss_standard_error_nats": pa.float64(),
+    }
+)
+BARRIER_SCHEMA = pa.schema(
+    {
+        "barrier_points": pa.float64(),
+        "barrier_standard_error_points": pa.float64(),
+        "barrier_lambda": pa.float64(),
+        "loss_barrier_nats": pa.float64(),
+        "loss_barrier_standard_error_nats": pa.float64(),
+        "same_mask": pa.bool_(),
+    }
+)
