@@ -47,5 +47,5 @@ def test_ray_is_imported_by_its_backend_only() -> None:
 def test_nothing_is_ever_unpickled() -> None:
     for room in MAY_IMPORT:
         for path in (ROOT / room).rglob("*.py"):
-            assert not imports(path) & {"pickle", "cloudpickle", "joblib"}, path
+            assert not {name.split(".")[0] for name in imports(path)} & {"pickle", "cloudpickle", "joblib"}, path
             assert "torch.load" not in path.read_text(), path
