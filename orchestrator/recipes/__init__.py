@@ -114,6 +114,9 @@ def resolve(dataset: str, arch: str | None, preset: str, changes: Sequence[Mappi
     own = builtin.get("presets", {}).get(preset, {})
     values = merge(builtin["recipe"], builtin.get("archs", {}).get(arch, {}), presets[preset], own)
     user = merge(*changes)
+    for name, option in (("dataset", "--datasets"), ("arch", "--archs"), ("preset", "--preset")):
+        if name in user:
+            raise RecipeError(f"{name} is no field to change in a recipe; give {option}")
     values = merge(values, user, {"dataset": dataset, "arch": arch, "preset": preset})
     rounds = values["rounds"]
     if isinstance(rounds, int):

@@ -53,7 +53,6 @@ def test_a_preset_says_how_honest_the_protocol_is() -> None:
 def test_the_users_changes_come_last_and_the_last_of_them_wins() -> None:
     assert settings("validation_fraction=0.25").validation_fraction == 0.25  # over the preset
     assert settings("seeds=4", "seeds=5").seeds == 5
-    assert resolve("mnist1d", "resnet20", "sound", [{"arch": "resnet50"}]).arch == "resnet20"  # the flag names it
 
 
 def test_a_change_of_one_field_of_the_optimizer_leaves_the_others() -> None:
@@ -239,3 +238,9 @@ def test_resolving_leaves_the_users_changes_as_they_were() -> None:
     change: dict[str, Any] = {"optimizer": {"learning_rate": 0.3}, "probe_rounds": "all"}
     resolve("mnist1d", None, "sound", [change])
     assert change == {"optimizer": {"learning_rate": 0.3}, "probe_rounds": "all"}
+
+
+@pytest.mark.parametrize(("field", "option"), [("dataset", "--datasets"), ("arch", "--archs"), ("preset", "--preset")])
+def test_what_an_option_says_is_not_overridden_silently(field: str, option: str) -> None:
+    with pytest.raises(RecipeError, match=option):
+        resolve("mnist1d", None, "sound", [{field: "other"}])
