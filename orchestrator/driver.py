@@ -72,28 +72,9 @@ class Summary:
         return 130 if self.interrupted else 1
 
 
-def run_plan(
-    plan: Plan,
-    queue: ReadyQueue,
-    store: Store,
-    backend: Backend,
-    execution: Execution,
-    progress: Progress,
-    stop: StopRequest,
-    refresh_report: Callable[[], None],
-    report_interval_s: float,
-) -> Summary:
-    """Run everything in the queue that can be run.
+class Driver:
+    """Runs everything in a queue that can be run, once."""
 
-    Args:
-        refresh_report: called every ``report_interval_s`` while the sweep runs.
-    """
-    return _Driver(plan, queue, store, backend, execution, progress, stop).run(
-        refresh_report, Stopwatch(report_interval_s)
-    )
-
-
-class _Driver:
     def __init__(
         self,
         plan: Plan,
@@ -110,8 +91,9 @@ class _Driver:
         self._failures: list[Failure] = []
         self._in_flight = 0
 
-    def run(self, refresh_report: Callable[[], None], report_due: Stopwatch) -> Summary:
-        began = time.monotonic()
+    def run(self, refresh_report: Callable[[], None], report_interval_s: float) -> Summary:
+        """Run to the end, or until a stop is asked for; ``refresh_report`` is called every ``report_interval_s``."""
+        began, report_due = time.monotonic(), Stopwatch(report_interval_s)
         while self._in_flight or (self._queue.active and not self._stop.asked):
             while not self._stop.asked and self._in_flight < self._backend.slots:
                 key = self._queue.pop()

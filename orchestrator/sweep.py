@@ -9,16 +9,16 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-import torch
 import typer
 from rich.console import Console
 from rich.markup import escape
 
+from orchestrator.arguments import absolute_plugin, check_device, check_folder, parse_rounds, split_names
 from orchestrator.backends.base import Backend, BackendError
 from orchestrator.backends.inline import InlineBackend
-from orchestrator.driver import StopRequest, run_plan
+from orchestrator.driver import Driver, StopRequest
 from orchestrator.experiments import find_experiments, prepare_data
 from orchestrator.live_report import LiveReport
 from orchestrator.plan import Plan, expand
@@ -132,27 +132,27 @@ def sweep(
         if json_ and not plan:
             raise RecipeError("--json prints a plan; give --plan with it")
         execution = Execution(
-            device=_checked_device(device, backend),
-            data_root=str(_checked_folder(data_root)) if data_root else None,
+            device=check_device(device, backend),
+            data_root=str(check_folder(data_root)) if data_root else None,
             data_cache=str((data_cache or default_cache()).absolute()),
             checkpoint_interval_s=checkpoint_interval,
-            plugins=tuple(_absolute(name) for name in plugin or ()),
+            plugins=tuple(absolute_plugin(name) for name in plugin or ()),
         )
         load_plugins(execution.plugins)
         flags = {
             "seeds": seeds,
             "rounds": rounds,
             "chains": chains,
-            "methods": _split(methods),
-            "transfers": _split(transfers),
-            "probe_rounds": _rounds(probe_rounds),
+            "methods": split_names(methods),
+            "transfers": split_names(transfers),
+            "probe_rounds": parse_rounds(probe_rounds),
         }
         changes = [
             *([read_recipe_file(recipe)] if recipe else []),
             *(parse_setting(text) for text in set_ or ()),
             {name: value for name, value in flags.items() if value is not None},
         ]
-        experiments = find_experiments(_split(datasets) or [], _split(archs), preset, changes, execution)
+        experiments = find_experiments(split_names(datasets) or [], split_names(archs), preset, changes, execution)
         expanded = expand(experiments)
         opened = Store(store)
         records = opened.records()
@@ -213,9 +213,8 @@ def _run(
     previous = _on_signals(stop, progress, console)
     try:
         with progress:
-            summary = run_plan(
-                plan, queue, store, workers, execution, progress, stop, report.refresh, REPORT_INTERVAL_S
-            )
+            driver = Driver(plan, queue, store, workers, execution, progress, stop)
+            summary = driver.run(report.refresh, REPORT_INTERVAL_S)
     finally:
         workers.close()
         stop.clear()
@@ -253,46 +252,6 @@ def _on_signals(stop: StopRequest, progress: Progress, console: Console) -> Mapp
         progress.notice("Stopping: running stages checkpoint, nothing new starts. Once more to exit at once.")
 
     return {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-
-
-def _split(text: str | None) -> list[str] | None:
-    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _rounds(text: str | None) -> list[int] | Literal["all"] | None:
-    if text is None or text == "all":
-        return text  # type: ignore[return-value]
-    try:
-        return [int(part) for part in _split(text) or []]
-    except ValueError:
-        raise RecipeError(f'--probe-rounds {text}: expected rounds such as 8,12, or "all"') from None
-
-
-def _checked_folder(folder: Path) -> Path:
-    if not folder.is_dir():
-        raise DataError(
-            f"--data-root {folder} is no folder; expected one with {{name}}/train*.parquet and {{name}}/test*.parquet, "
-            f"or torchvision's cifar-10-batches-py/ or cifar-100-python/"
-        )
-    return folder.absolute()
-
-
-def _checked_device(device: str, backend: str) -> str:
-    try:
-        known = device == "auto" or torch.device(device).type in ("cpu", "cuda")
-    except RuntimeError:
-        known = False
-    if not known:
-        raise BackendError(f"--device {device}: expected cpu, cuda, cuda:N, or auto")
-    if backend == "ray" and ":" in device:
-        raise BackendError(f"--device {device}: Ray gives every stage a GPU of its own; give --device cuda")
-    if backend == "inline" and device.startswith("cuda") and not torch.cuda.is_available():
-        raise BackendError(f"--device {device}: there is no GPU here; leave --device out to use the CPU")
-    return device
-
-
-def _absolute(plugin: str) -> str:
-    return str(Path(plugin).absolute()) if plugin.endswith(".py") else plugin
 
 
 def main() -> None:

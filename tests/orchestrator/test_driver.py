@@ -13,7 +13,7 @@ from rich.console import Console
 from small_recipes import plan_of, recipe
 
 from orchestrator.backends.base import Lost
-from orchestrator.driver import StopRequest, Summary, run_plan
+from orchestrator.driver import Driver, StopRequest, Summary
 from orchestrator.plan import Plan
 from orchestrator.progress import Progress
 from orchestrator.queue import ReadyQueue, State
@@ -92,17 +92,9 @@ class Sweep:
             self.refreshed += 1
 
         with self.store.open_for_writing():
-            return run_plan(
-                self.plan,
-                self.queue,
-                self.store,
-                backend,
-                Execution("cpu", None, "nowhere"),
-                self.progress,
-                self.stop,
-                refresh,
-                report_interval_s,
-            )
+            execution = Execution("cpu", None, "nowhere")
+            driver = Driver(self.plan, self.queue, self.store, backend, execution, self.progress, self.stop)
+            return driver.run(refresh, report_interval_s)
 
     def key(self, ending: str) -> str:
         (found,) = (key for key, node in self.plan.nodes.items() if node.name.endswith(ending))

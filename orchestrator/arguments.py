@@ -1,0 +1,57 @@
+"""The command line's words as values, or one sentence that says what is wrong with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from orchestrator.backends.base import BackendError
+from orchestrator.recipes import RecipeError
+from workers.data import DataError
+
+
+def split_names(text: str | None) -> list[str] | None:
+    """Names separated by commas; None stays None."""
+    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
+
+
+def parse_rounds(text: str | None) -> list[int] | Literal["all"] | None:
+    """Rounds separated by commas, or "all"; RecipeError for anything else."""
+    if text is None or text == "all":
+        return text  # type: ignore[return-value]
+    try:
+        return [int(part) for part in split_names(text) or []]
+    except ValueError:
+        raise RecipeError(f'--probe-rounds {text}: expected rounds such as 8,12, or "all"') from None
+
+
+def check_folder(folder: Path) -> Path:
+    """The folder, absolute; DataError with the layout expected unless it exists."""
+    if not folder.is_dir():
+        raise DataError(
+            f"--data-root {folder} is no folder; expected one with {{name}}/train*.parquet and {{name}}/test*.parquet, "
+            f"or torchvision's cifar-10-batches-py/ or cifar-100-python/"
+        )
+    return folder.absolute()
+
+
+def check_device(device: str, backend: str) -> str:
+    """The device's name; BackendError unless the backend can use it."""
+    try:
+        known = device == "auto" or torch.device(device).type in ("cpu", "cuda")
+    except RuntimeError:
+        known = False
+    if not known:
+        raise BackendError(f"--device {device}: expected cpu, cuda, cuda:N, or auto")
+    if backend == "ray" and ":" in device:
+        raise BackendError(f"--device {device}: Ray gives every stage a GPU of its own; give --device cuda")
+    if backend == "inline" and device.startswith("cuda") and not torch.cuda.is_available():
+        raise BackendError(f"--device {device}: there is no GPU here; leave --device out to use the CPU")
+    return device
+
+
+def absolute_plugin(plugin: str) -> str:
+    """A plugin's file as an absolute path, so that every worker finds it; a module's name as it is."""
+    return str(Path(plugin).absolute()) if plugin.endswith(".py") else plugin
