@@ -32,7 +32,8 @@ def check_folder(folder: Path) -> Path:
     if not folder.is_dir():
         raise DataError(
             f"--data-root {folder} is no folder; expected one with {{name}}/train*.parquet and {{name}}/test*.parquet, "
-            f"or torchvision's cifar-10-batches-py/ or cifar-100-python/"
+            f"torchvision's cifar-10-batches-py/ or cifar-100-python/, tiny-imagenet-200/, imagenet/ with train/ and "
+            f"val/, or for imagefolder:NAME the folder NAME/ with train/<class>/ and val/<class>/"
         )
     return folder.absolute()
 

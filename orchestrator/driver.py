@@ -8,14 +8,16 @@ ready --submit--> running --done--> committed
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from orchestrator.backends.base import Backend, Lost
 from orchestrator.failures import Cause, decide
+from orchestrator.packing import Packing
 from orchestrator.plan import Node, Plan
 from orchestrator.progress import Progress, Stopwatch
 from orchestrator.provenance import code_provenance
@@ -25,8 +27,10 @@ from orchestrator.store import Store
 from workers.attempt import Attempt, Outcome
 from workers.execution import Execution
 from workers.job import Job
+from workers.stages import Probe
 
 POLL_S = 0.5
+MOST_PROBES = 8  # in one group: each holds its networks at all points of the path
 
 
 @dataclass
@@ -84,7 +88,9 @@ class Driver:
         execution: Execution,
         progress: Progress,
         stop: StopRequest,
+        packing: Packing,
     ) -> None:
+        self._packing = packing
         self._plan, self._queue, self._store, self._backend = plan, queue, store, backend
         self._execution, self._progress, self._stop = execution, progress, stop
         self._lost: Counter[str] = Counter()
@@ -95,26 +101,47 @@ class Driver:
         """Run to the end, or until a stop is asked for; ``refresh_report`` is called every ``report_interval_s``."""
         began, report_due = time.monotonic(), Stopwatch(report_interval_s)
         while self._in_flight or (self._queue.active and not self._stop.asked):
-            while not self._stop.asked and self._in_flight < self._backend.slots:
+            while not self._stop.asked and self._in_flight < self._room:
                 key = self._queue.pop()
                 if key is None:
                     break
-                self._submit(self._plan.nodes[key])
-            for attempt, outcome in self._backend.wait(POLL_S):
+                self._submit([self._plan.nodes[one] for one in [key, *self._companions(key)]])
+            for group, outcomes in self._backend.wait(POLL_S):
                 self._in_flight -= 1
-                self._settle(self._plan.nodes[attempt.job.key], Path(attempt.folder), outcome)
+                for attempt, outcome in zip(group, outcomes, strict=True):
+                    self._settle(self._plan.nodes[attempt.job.key], Path(attempt.folder), outcome)
             if report_due.due():
                 refresh_report()
         return Summary(Counter(self._queue.state.values()), time.monotonic() - began, self._stop.asked, self._failures)
 
-    def _submit(self, node: Node) -> None:
-        inputs = {slot: str(self._store.out(key).relative_to(self._store.root)) for slot, key in node.inputs.items()}
-        job = Job(node.key, node.name, node.stage, inputs)
-        folder = self._store.new_attempt(node.stage.kind, node.name, node.key, job.to_json())
-        self._backend.submit(Attempt(job, str(self._store.root), str(folder), str(self._stop.file), self._execution))
+    @property
+    def _room(self) -> int:
+        """Groups that may be in flight at a time."""
+        return self._backend.devices * self._packing.level
+
+    def _companions(self, key: str) -> list[str]:
+        """Ready probes that read the same data as this one, started with it: this one's share of them."""
+        if not isinstance(self._plan.nodes[key].stage, Probe):
+            return []
+        alike = self._queue.ready_like(key)
+        share = math.ceil((1 + len(alike)) / (self._room - self._in_flight))
+        companions = alike[: min(share, MOST_PROBES) - 1]
+        self._queue.start(companions)
+        return companions
+
+    def _submit(self, nodes: Sequence[Node]) -> None:
+        attempts = []
+        for node in nodes:
+            folders = {slot: self._store.out(key) for slot, key in node.inputs.items()}
+            inputs = {slot: str(folder.relative_to(self._store.root)) for slot, folder in folders.items()}
+            job = Job(node.key, node.name, node.stage, inputs)
+            folder = self._store.new_attempt(node.stage.kind, node.name, node.key, job.to_json())
+            stop_file = str(self._stop.file)
+            attempts.append(Attempt(job, str(self._store.root), str(folder), stop_file, self._execution))
+            self._progress.started(node, folder)
+            self._event("started", node, attempt=int(folder.name))
+        self._backend.submit(attempts)
         self._in_flight += 1
-        self._progress.started(node, folder)
-        self._event("started", node, attempt=int(folder.name))
 
     def _settle(self, node: Node, folder: Path, outcome: Outcome | Lost) -> None:
         if isinstance(outcome, Lost):
@@ -144,6 +171,7 @@ class Driver:
             provenance={**code_provenance(), **outcome.machine},
         )
         self._store.commit(folder, record)
+        self._packing.observe(record)
         self._queue.done(node.key)
         self._progress.ended(node, outcome.seconds, outcome.results)
         self._event("done", node, attempt=int(folder.name), seconds=outcome.seconds)

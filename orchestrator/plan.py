@@ -11,7 +11,7 @@ from orchestrator.recipes import Recipe
 from orchestrator.record import Labels, PlannedStage
 from tickets import TRANSFERS
 from workers.seeds import derive
-from workers.stages import Data, Method, Model, Pretrain, Probe, Round, Setting, Stage, Train, Training
+from workers.stages import Data, Method, Model, Pretrain, Probe, Round, Schedule, Setting, Stage, Train, Training
 
 
 @dataclass(frozen=True)
@@ -99,15 +99,14 @@ class _Expansion:
         self._plan, self._recipe = plan, recipe
         self._setting = Setting(
             recipe.preset,
-            Data(recipe.dataset, experiment.data_fingerprint, recipe.validation_fraction),
+            Data(recipe.dataset, experiment.data_fingerprint, recipe.validation_fraction, recipe.image_size),
             Model(recipe.arch, recipe.model, experiment.model_version),
             recipe.watch_test_set,
+            recipe.precision,
         )
         self._labels = Labels(dataset=recipe.dataset, architecture=recipe.arch, preset=recipe.preset)
         self._prefix = f"{recipe.dataset}/{recipe.arch}"
-        self._final = Training(
-            recipe.final_epochs, recipe.batch_size, recipe.optimizer, recipe.final_schedule, recipe.augmentation
-        )
+        self._final = self._training(recipe.final_epochs, recipe.final_schedule)
 
     def add_all(self) -> None:
         for seed in self._seeds():
@@ -188,5 +187,9 @@ class _Expansion:
         self._plan.add(name, stage, labels, a=a, b=b)
 
     def _pruning_training(self, epochs: int) -> Training:
+        return self._training(epochs, self._recipe.round_schedule)
+
+    def _training(self, epochs: int, schedule: Schedule) -> Training:
         recipe = self._recipe
-        return Training(epochs, recipe.batch_size, recipe.optimizer, recipe.round_schedule, recipe.augmentation)
+        compiled = recipe.compile_from_epochs is not None and epochs >= recipe.compile_from_epochs
+        return Training(epochs, recipe.batch_size, recipe.optimizer, schedule, recipe.augmentation, compiled)

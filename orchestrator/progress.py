@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,14 @@ class Progress:
     """The state of a sweep as text.
 
     Args:
-        slots: how many stages run at a time, for the ETA.
+        room: tells how many stages run at a time now, for the ETA.
     """
 
-    def __init__(self, console: Console, plan: Plan, queue: ReadyQueue, rank: Mapping[str, float], slots: int) -> None:
+    def __init__(
+        self, console: Console, plan: Plan, queue: ReadyQueue, rank: Mapping[str, float], room: Callable[[], int]
+    ) -> None:
         self._console, self._plan, self._queue, self._rank = console, plan, queue, rank
-        self._slots = slots
+        self._room = room
         self._latest: deque[str] = deque(maxlen=LATEST)
         self._running: dict[str, Path] = {}
         self._spent: dict[tuple[str, ...], list[float]] = {}
@@ -76,7 +78,7 @@ class Progress:
             self._console.print(text, highlight=False, markup=False)
 
     def eta_s(self) -> float | None:
-        """Seconds to the end: the larger of the critical path and of all work over the slots; None at the start."""
+        """Seconds to the end: the larger of the critical path and of all work over the room; None at the start."""
         rates = {sort: sum(values) / len(values) for sort, values in self._spent.items()}
         if not rates:
             return None
@@ -84,7 +86,7 @@ class Progress:
         open_states = (State.WAITING, State.READY, State.RUNNING)
         left = [node for node in self._plan if self._queue.state[node.key] in open_states]
         rate = {node.key: rates.get(_sort(node), typical) for node in left}
-        work = sum(cost_epochs(node.stage) * rate[node.key] for node in left) / self._slots
+        work = sum(cost_epochs(node.stage) * rate[node.key] for node in left) / self._room()
         return max([work, *(self._rank[node.key] * rate[node.key] for node in left)])
 
     def _say(self, line: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 
 from orchestrator.plan import Plan
@@ -53,6 +53,18 @@ class ReadyQueue:
         key = heapq.heappop(self._heap)[2]
         self.state[key] = State.RUNNING
         return key
+
+    def ready_like(self, key: str) -> list[str]:
+        """Ready stages that differ from this one in their inputs alone, the most urgent first."""
+        stage = self._plan.nodes[key].stage
+        return [other for _, _, other in sorted(self._heap) if self._plan.nodes[other].stage == stage]
+
+    def start(self, keys: Collection[str]) -> None:
+        """Start some ready stages out of turn."""
+        self._heap = [entry for entry in self._heap if entry[2] not in keys]
+        heapq.heapify(self._heap)
+        for key in keys:
+            self.state[key] = State.RUNNING
 
     def done(self, key: str) -> None:
         """A running stage was committed."""

@@ -19,9 +19,11 @@ from orchestrator.arguments import absolute_plugin, check_device, check_folder, 
 from orchestrator.backends.base import Backend, BackendError
 from orchestrator.backends.inline import InlineBackend
 from orchestrator.driver import Driver, StopRequest
-from orchestrator.experiments import find_experiments, prepare_data
+from orchestrator.experiments import find_experiments
 from orchestrator.live_report import LiveReport
+from orchestrator.packing import Packing
 from orchestrator.plan import Plan, expand
+from orchestrator.preparation import prepare_data
 from orchestrator.progress import Progress
 from orchestrator.queue import ReadyQueue
 from orchestrator.rank import upward_rank
@@ -30,7 +32,7 @@ from orchestrator.record import StoredPlan
 from orchestrator.store import Store, StoreError
 from orchestrator.terminal import plan_as_json, print_plan, print_summary
 from tickets import TRANSFERS
-from workers.data import DATA_SETS, DataError, default_cache
+from workers.data import DataError, data_set_names, default_cache
 from workers.execution import Execution
 from workers.models import ARCHITECTURES
 from workers.plugins import PluginError, load_plugins
@@ -62,10 +64,12 @@ def sweep(
     datasets: Annotated[
         str,
         typer.Option(
-            metavar="NAMES", help=f"Data sets, separated by commas: {_listed(DATA_SETS)}.", show_default=False
+            metavar="NAMES", help=f"Data sets, separated by commas: {_listed(data_set_names())}.", show_default=False
         ),
     ],
-    seeds: Annotated[int | None, typer.Option(help="Transfer seeds, and dense trainings: 1 to N. Default: 3.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="Transfer seeds, and dense trainings: 1 to N. Default: the preset's.")
+    ] = None,
     archs: Annotated[
         str | None,
         typer.Option(metavar="NAMES", help=f"Architectures: {_listed(ARCHITECTURES)}. Default: the data set's own."),
@@ -111,6 +115,17 @@ def sweep(
         list[str] | None,
         typer.Option(metavar="FILE|MODULE", help="Python with your data sets and architectures; repeatable."),
     ] = None,
+    pack: Annotated[
+        int | None, typer.Option(min=1, help="Stages that share a GPU. Default: as many as pay, found by measuring.")
+    ] = None,
+    loader_workers: Annotated[
+        int | None,
+        typer.Option(min=0, help="Processes that decode streamed images with PIL. Default: the GPU, or one process."),
+    ] = None,
+    deterministic: Annotated[
+        bool, typer.Option(help="On a GPU: same key, same bits; without it cuDNN tries for the fastest kernels.")
+    ] = True,
+    cuda_graphs: Annotated[bool, typer.Option(help="On a GPU: replay training steps as CUDA graphs.")] = True,
     checkpoint_interval: Annotated[
         float, typer.Option(metavar="SECONDS", min=0, help="Time between checkpoints inside a training.")
     ] = 60.0,
@@ -137,6 +152,9 @@ def sweep(
             data_cache=str((data_cache or default_cache()).absolute()),
             checkpoint_interval_s=checkpoint_interval,
             plugins=tuple(absolute_plugin(name) for name in plugin or ()),
+            loader_workers=loader_workers,
+            cuda_graphs=cuda_graphs,
+            deterministic=deterministic,
         )
         load_plugins(execution.plugins)
         flags = {
@@ -167,8 +185,8 @@ def sweep(
             return
         with opened.open_for_writing():
             try:
-                prepare_data(experiments, execution, lambda text: console.print(text, highlight=False, soft_wrap=True))
-                code = _run(console, expanded, cached, opened, execution, backend, address, max_concurrent)
+                prepare_data(experiments, execution, console)
+                code = _run(console, expanded, cached, opened, execution, backend, address, max_concurrent, pack)
             except (DataError, BackendError):
                 opened.discard_if_unused()
                 raise
@@ -187,6 +205,7 @@ def _run(
     backend: str,
     address: str | None,
     max_concurrent: int | None,
+    pack: int | None,
 ) -> int:
     """Run what is not cached; the exit code."""
     report = LiveReport(store.root)
@@ -204,16 +223,22 @@ def _run(
         highlight=False,
         soft_wrap=True,
     )
-    workers = _start_backend(backend, address, max_concurrent, execution.device)
+    workers = _start_backend(backend, address, max_concurrent, execution)
+    if pack and workers.device_bytes is None:
+        workers.close()
+        raise BackendError(f"--pack {pack}: stages share GPUs, and they would run on CPUs here; leave --pack out")
+    packing = Packing(workers.device_bytes, pack)
+    for record in store.records().values():
+        packing.observe(record)
     store.write_plan(planned)
     report.refresh()
     stop = StopRequest(store.root / "stop")
     stop.clear()
-    progress = Progress(console, plan, queue, rank, workers.slots)
+    progress = Progress(console, plan, queue, rank, lambda: workers.devices * packing.level)
     previous = _on_signals(stop, progress, console)
     try:
         with progress:
-            driver = Driver(plan, queue, store, workers, execution, progress, stop)
+            driver = Driver(plan, queue, store, workers, execution, progress, stop, packing)
             summary = driver.run(report.refresh, REPORT_INTERVAL_S)
     finally:
         workers.close()
@@ -228,16 +253,16 @@ def _run(
     return summary.exit_code
 
 
-def _start_backend(name: str, address: str | None, max_concurrent: int | None, device: str) -> Backend:
+def _start_backend(name: str, address: str | None, max_concurrent: int | None, execution: Execution) -> Backend:
     if name == "inline":
-        return InlineBackend()
+        return InlineBackend(execution.torch_device)
     if address is None:
         os.environ["RAY_AUTH_MODE"] = "token"  # Ray reads it when it is imported
     try:
         from orchestrator.backends.ray_tasks import RayBackend  # here: the inline backend must do without Ray
     except ImportError as error:
         raise BackendError(f"--backend ray: {error}; install ray[tune,train], or give --backend inline") from error
-    return RayBackend(address, max_concurrent, device)
+    return RayBackend(address, max_concurrent, execution.device)
 
 
 def _on_signals(stop: StopRequest, progress: Progress, console: Console) -> Mapping[int, Any]:

@@ -7,18 +7,22 @@ import logging
 import os
 import platform
 import socket
+import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from workers.execute import run_stage
+from workers.execute import run_probes, run_stage
 from workers.execution import Control, Execution, Interrupted
 from workers.job import Job
+from workers.memory import PeakMemory
+from workers.stages import Probe
 
 STOP_CHECK_INTERVAL_S = 0.2
 log = logging.getLogger("winning_sign")
@@ -32,6 +36,7 @@ class Attempt:
         root: the store's root, to which the job's inputs are relative.
         folder: this attempt's own folder: log.txt, progress.json, checkpoint/ and out/.
         stop_file: when it exists, the stage checkpoints and stops.
+        beside: how many stages ran in the same process when this one was started.
     """
 
     job: Job
@@ -39,6 +44,7 @@ class Attempt:
     folder: str
     stop_file: str
     execution: Execution
+    beside: int = 0
 
 
 @dataclass(frozen=True)
@@ -53,42 +59,76 @@ class Outcome:
     message: str = ""
 
 
-def run_attempt(attempt: Attempt) -> Outcome:
-    """Run a job in its attempt's folder; a failure is an outcome, with its traceback in the log."""
+def run_attempts(attempts: Sequence[Attempt]) -> list[Outcome]:
+    """Run a job in its attempt's folder, or several probes that read the same data at once.
+
+    A failure is an outcome, with its traceback in the log. When probes fail together, each is tried alone, so that only
+    the guilty one fails.
+    """
     began = time.monotonic()
-    folder = Path(attempt.folder)
+    with ExitStack() as logs:
+        for attempt in attempts:
+            logs.enter_context(_logged(Path(attempt.folder)))
+            name, key = attempt.job.name, attempt.job.key
+            log.info("%s (%s) on %s, pid %d", name, key, socket.gethostname(), os.getpid())
+        try:
+            execution = attempts[0].execution
+            memory = PeakMemory(execution.torch_device) if attempts[0].beside == 0 else None
+            results = _run(attempts)
+            log.info("done: %s", results)
+            found = machine(execution) | {
+                "peak_memory_bytes": memory.read() if memory else None,
+                "stages_beside": attempts[0].beside,
+            }
+            seconds = (time.monotonic() - began) / len(attempts)
+            return [Outcome("done", seconds, result, found) for result in results]
+        except Interrupted:
+            log.info("interrupted; it resumes from its checkpoint")
+            return [Outcome("interrupted", time.monotonic() - began) for _ in attempts]
+        except Exception as error:
+            log.error("failed\n%s", traceback.format_exc())
+            if len(attempts) == 1:
+                message = str(error) or repr(error)
+                return [Outcome("failed", time.monotonic() - began, error_type=type(error).__name__, message=message)]
+    return [outcome for attempt in attempts for outcome in run_attempts([attempt])]
+
+
+def machine(execution: Execution) -> dict[str, Any]:
+    """The provenance that only the worker knows."""
+    device = execution.torch_device
+    cuda = device.type == "cuda"
+    return {
+        "device": torch.cuda.get_device_name(device) if cuda else f"cpu ({platform.machine()})",
+        "host": socket.gethostname(),
+        "torch": torch.__version__,
+        "deterministic": execution.deterministic or not cuda,
+    }
+
+
+def _run(attempts: Sequence[Attempt]) -> list[dict[str, Any]]:
+    first = attempts[0]
+    inputs = [{name: Path(attempt.root) / path for name, path in attempt.job.inputs.items()} for attempt in attempts]
+    outs = [Path(attempt.folder) / "out" for attempt in attempts]
+    control = _control(first, Path(first.folder))
+    if isinstance(first.job.stage, Probe):
+        return run_probes(first.job.stage, inputs, outs, first.execution, control)
+    return [run_stage(first.job.stage, inputs[0], outs[0], first.execution, control, key=first.job.key)]
+
+
+@contextmanager
+def _logged(folder: Path) -> Iterator[None]:
+    """This thread's messages also go to the attempt's log; other threads' are of other attempts."""
     handler = logging.FileHandler(folder / "log.txt")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    thread = threading.get_ident()
+    handler.addFilter(lambda record: record.thread == thread)
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     try:
-        log.info("%s (%s) on %s, pid %d", attempt.job.name, attempt.job.key, socket.gethostname(), os.getpid())
-        results = run_stage(
-            attempt.job.stage,
-            {name: Path(attempt.root) / path for name, path in attempt.job.inputs.items()},
-            folder / "out",
-            attempt.execution,
-            _control(attempt, folder),
-            key=attempt.job.key,
-        )
-        log.info("done: %s", results)
-        return Outcome("done", time.monotonic() - began, results, machine(attempt.execution.torch_device))
-    except Interrupted:
-        log.info("interrupted; it resumes from its checkpoint")
-        return Outcome("interrupted", time.monotonic() - began)
-    except Exception as error:
-        log.error("failed\n%s", traceback.format_exc())
-        message = str(error) or repr(error)
-        return Outcome("failed", time.monotonic() - began, error_type=type(error).__name__, message=message)
+        yield
     finally:
         log.removeHandler(handler)
         handler.close()
-
-
-def machine(device: torch.device) -> dict[str, Any]:
-    """The provenance that only the worker knows."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})"
-    return {"device": name, "host": socket.gethostname(), "torch": torch.__version__}
 
 
 def _control(attempt: Attempt, folder: Path) -> Control:

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 KEPT = 2
 
@@ -57,41 +56,3 @@ def newest_checkpoint(folders: Sequence[Path]) -> Snapshot | None:
             continue
         return Snapshot(Position(**header["position"]), tensors, header["log"])
     return None
-
-
-def pack_state(model: nn.Module, optimizer: torch.optim.Optimizer, sums: Tensor) -> dict[str, Tensor]:
-    """Everything a step reads or changes, as flat tensors."""
-    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        for name, value in state.items():
-            if value is not None:
-                tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value)
-    tensors["sums"] = sums
-    tensors["generator"] = torch.random.get_rng_state()
-    if sums.is_cuda:
-        tensors["cuda_generator"] = torch.cuda.get_rng_state(sums.device)
-    return tensors
-
-
-def unpack_state(
-    tensors: Mapping[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer, sums: Tensor
-) -> None:
-    """Put a packed state back, in place."""
-    model.load_state_dict(
-        {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
-    )
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        if name.startswith("optimizer."):
-            _, index, key = name.split(".", 2)
-            like = parameters[int(index)]
-            if tensor.shape == like.shape:
-                # fused optimizers walk parameter and moment by address, so both need one memory layout
-                tensor = torch.empty_like(like).copy_(tensor)
-            state.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-    sums.copy_(tensors["sums"])
-    torch.random.set_rng_state(tensors["generator"])
-    if "cuda_generator" in tensors and sums.is_cuda:
-        torch.cuda.set_rng_state(tensors["cuda_generator"], sums.device)

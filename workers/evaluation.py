@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.dropout import _DropoutNd
+from torchvision.ops import StochasticDepth
 
-from workers.data.batches import EVALUATION_BATCH, Split, Splits, augmented, draw_epoch
+from workers.data.augmentation import draw_epoch
+from workers.data.batches import Split
+from workers.data.splits import Splits
+from workers.precision import autocast
+from workers.stages import Augmentation, Precision
 
+EVALUATION_PIXELS = 1_024_000
+DROPOUT = (_DropoutNd, StochasticDepth)
 BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
@@ -32,64 +40,108 @@ class Outcomes:
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, splits: Splits, split: Split) -> Outcomes:
-    """Outcomes of every image, in evaluation mode and with the model's own psi (alpha = 0)."""
-    training = model.training
-    model.eval()
-    losses, errors = [], []
-    for start in range(0, len(split), EVALUATION_BATCH):
-        images = splits.normalized(split[start : start + EVALUATION_BATCH])
-        labels = split.labels[start : start + EVALUATION_BATCH]
-        logits = model(images)
-        losses.append(F.cross_entropy(logits, labels, reduction="none"))
-        errors.append(logits.argmax(1) != labels)
-    model.train(training)
-    return Outcomes(torch.cat(losses).double().cpu(), torch.cat(errors).double().cpu())
-
-
-@torch.no_grad()
-def reestimate_statistics(
-    model: nn.Module,
+def evaluate(
+    models: Sequence[nn.Module],
     splits: Splits,
-    *,
-    images: int | None,
-    batch_size: int,
-    momentum: float | None,
-    augmentation: str,
-    draw_seed: int,
-) -> None:
-    """Replace the running statistics of batch norm, in place, by those of augmented training images.
+    split: Split,
+    precision: Precision = "float32",
+    before_batch: Callable[[], None] = lambda: None,
+) -> list[Outcomes]:
+    """Outcomes of every image under each model, in evaluation mode and with the model's own psi (alpha = 0).
 
-    Args:
+    Each batch is loaded once and serves every model.
+    """
+    modes = [model.training for model in models]
+    losses: list[list[Tensor]] = [[] for _ in models]
+    errors: list[list[Tensor]] = [[] for _ in models]
+    for model in models:
+        model.eval()
+    for batch in split.in_order(_evaluation_batch(split)):
+        before_batch()
+        images = splits.normalized(batch.images)
+        for slot, model in enumerate(models):
+            with autocast(splits.device, precision):
+                logits = model(images)
+                losses[slot].append(F.cross_entropy(logits, batch.labels, reduction="none"))
+            errors[slot].append(logits.argmax(1) != batch.labels)
+    for model, mode in zip(models, modes, strict=True):
+        model.train(mode)
+    return [
+        Outcomes(torch.cat(loss).double().cpu(), torch.cat(error).double().cpu())
+        for loss, error in zip(losses, errors, strict=True)
+    ]
+
+
+def _evaluation_batch(split: Split) -> int:
+    """Images in a batch: as many as keep its size in pixels, within limits."""
+    return min(1000, max(EVALUATION_PIXELS // (split.height * split.width), 50))
+
+
+@dataclass(frozen=True)
+class Reestimation:
+    """How batch-norm statistics are estimated anew from augmented training images.
+
+    Attributes:
         images: how many; None takes the whole training split. The same seed draws the same images.
         momentum: None resets and averages cumulatively; a number is one pass of that moving average, which
             remembers about the last 2 / momentum batches only (the released code: 0.1).
     """
-    norms = [module for module in model.modules() if isinstance(module, BATCH_NORM)]
-    if not norms:
+
+    images: int | None
+    batch_size: int
+    momentum: float | None
+    augmentation: Augmentation
+    draw_seed: int
+
+
+@torch.no_grad()
+def reestimate_statistics(
+    models: Sequence[nn.Module],
+    splits: Splits,
+    how: Reestimation,
+    precision: Precision = "float32",
+    before_batch: Callable[[], None] = lambda: None,
+) -> None:
+    """Replace the running statistics of batch norm, in place, in every model.
+
+    Each batch is loaded once and serves every model, so that all see the same images. A model without batch norm is
+    left as it is.
+    """
+    models = [model for model in models if any(isinstance(module, BATCH_NORM) for module in model.modules())]
+    if not models:
         return
+    norms = [module for model in models for module in model.modules() if isinstance(module, BATCH_NORM)]
     own = [norm.momentum for norm in norms]
-    for norm in norms:
-        if momentum is None:
+    if how.momentum is None:
+        for norm in norms:
             norm.reset_running_stats()
-        norm.momentum = momentum
-    training = model.training
-    model.train()
+    modes = [model.training for model in models]
+    for model in models:
+        model.train()
     total = len(splits.train)
-    draws = draw_epoch(total, draw_seed, 0, splits.train.device)[: images or total]
-    with _without_dropout(model):
-        for batch in draws.batches(batch_size):
-            if len(batch.order) > 1:  # a batch of one has no variance
-                model(splits.normalized(augmented(splits.train, batch, augmentation)))
-    model.train(training)
+    draws = draw_epoch(total, how.draw_seed, 0, how.augmentation)[: how.images or total]
+    with _without_dropout(models):
+        for number, batch in enumerate(splits.train.drawn(draws, how.batch_size, how.augmentation), 1):
+            before_batch()
+            if len(batch.labels) < 2:  # a batch of one has no variance
+                continue
+            for norm in norms:
+                # 1 / n is the cumulative average; momentum=None is the same and reads a counter off the device
+                norm.momentum = how.momentum or 1 / number
+            images = splits.normalized(batch.images)
+            for model in models:
+                with autocast(splits.device, precision):
+                    model(images)
+    for model, mode in zip(models, modes, strict=True):
+        model.train(mode)
     for norm, value in zip(norms, own, strict=True):
         norm.momentum = value
 
 
 @contextmanager
-def _without_dropout(model: nn.Module) -> Iterator[None]:
-    """Dropout would add noise to the statistics and draw from the global generator."""
-    dropouts = [m for m in model.modules() if isinstance(m, nn.Dropout | nn.Dropout1d | nn.Dropout2d)]
+def _without_dropout(models: Sequence[nn.Module]) -> Iterator[None]:
+    """Dropout and drop-connect would add noise to the statistics and draw from the global generator."""
+    dropouts = [module for model in models for module in model.modules() if isinstance(module, DROPOUT)]
     modes = [module.training for module in dropouts]
     for module in dropouts:
         module.eval()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from torch import Tensor, nn
 
 import tickets
 from workers import artifacts, schemas
+from workers.capture import own_stream
 from workers.data import open_data
-from workers.data.batches import Splits, split_data
-from workers.evaluation import evaluate, reestimate_statistics
+from workers.data.splits import split_data
+from workers.evaluation import Outcomes, Reestimation, evaluate, reestimate_statistics
 from workers.execution import Control, Execution
 from workers.models import build_model
 from workers.plugins import load_plugins
@@ -52,48 +54,76 @@ def run_stage(
         DataError, TicketError, DivergedError, ValueError: the stage cannot be computed.
         Interrupted: it was asked to stop, and checkpointed.
     """
-    load_plugins(execution.plugins)
-    control = control or Control(checkpoint_interval_s=execution.checkpoint_interval_s)
+    if isinstance(stage, Probe):
+        return run_probes(stage, [inputs], [out], execution, control)[0]
     out.mkdir(parents=True, exist_ok=True)
-    device = execution.torch_device
-    if device.type == "cuda":  # same key, same bits; read when cuBLAS starts
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.set_num_threads(1)  # the fastest where every core has a stage, and a sum's order never depends on the host
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        worker = _Worker(stage.setting, execution, out, control, key)
+    with _worker(stage.setting, execution, control) as worker:
         match stage:
             case Pretrain():
-                return worker.pretrain(stage)
+                return worker.pretrain(stage, out, key)
             case Round():
-                return worker.round(stage, inputs["previous"])
+                return worker.round(stage, inputs["previous"], out, key)
             case Train():
-                return worker.train(stage, inputs.get("ticket"))
-            case Probe():
-                return worker.probe(stage, inputs["a"], inputs["b"])
+                return worker.train(stage, inputs.get("ticket"), out)
+
+
+def run_probes(
+    stage: Probe,
+    inputs: Sequence[Mapping[str, Path]],
+    outs: Sequence[Path],
+    execution: Execution,
+    control: Control | None = None,
+) -> list[dict[str, Any]]:
+    """Compute probes of several pairs at once: each batch of data is loaded once and serves them all.
+
+    Args:
+        inputs: per pair, the ``out/`` folders of its two solutions, ``a`` and ``b``.
+        outs: per pair, its own folder for the artifacts.
+
+    Raises:
+        Interrupted: it was asked to stop; probes start anew.
+    """
+    for out in outs:
+        out.mkdir(parents=True, exist_ok=True)
+    with _worker(stage.setting, execution, control) as worker:
+        return worker.probe(stage, inputs, outs)
+
+
+@contextmanager
+def _worker(setting: Setting, execution: Execution, control: Control | None) -> Iterator[_Worker]:
+    load_plugins(execution.plugins)
+    control = control or Control(checkpoint_interval_s=execution.checkpoint_interval_s)
+    device = execution.torch_device
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
+        torch.use_deterministic_algorithms(execution.deterministic, warn_only=True)
+        torch.backends.cudnn.benchmark = not execution.deterministic
+    torch.set_num_threads(1)  # the fastest where every core has a stage, and a sum's order never depends on the host
+    with own_stream(device):
+        yield _Worker(setting, execution, control)
 
 
 class _Worker:
     """The data and network of a stage, and the four kinds of work on them."""
 
-    def __init__(self, setting: Setting, execution: Execution, out: Path, control: Control, key: str) -> None:
+    def __init__(self, setting: Setting, execution: Execution, control: Control) -> None:
         root = Path(execution.data_root) if execution.data_root else None
-        self._setting, self._out, self._control, self._key = setting, out, control, key
-        self._device = execution.torch_device
+        self._setting, self._control = setting, control
+        self._execution, self._device = execution, execution.torch_device
         self._data = open_data(setting.data.name, setting.data.fingerprint, root, Path(execution.data_cache))
-        self._splits: Splits = split_data(self._data, setting.data, self._device)
+        self._splits = split_data(self._data, setting.data, self._device, execution.loader_workers)
 
-    def pretrain(self, stage: Pretrain) -> dict[str, Any]:
+    def pretrain(self, stage: Pretrain, out: Path, key: str) -> dict[str, Any]:
         model = self._fresh_model(stage.init_seed)
-        artifacts.save_weights(self._out / schemas.INIT, model.state_dict())
+        artifacts.save_weights(out / schemas.INIT, model.state_dict())
         names = tickets.prunable_names(model, self._data.num_classes)
         parameters = dict(model.named_parameters())
         masks = {name: torch.ones_like(parameters[name], dtype=torch.bool) for name in names}
         init_digest = artifacts.state_digest(model.state_dict())
         start = {"init_blake2b": init_digest, "data_blake2b": self._data.content_blake2b}
-        return {**start, **self._chain_step(model, stage, masks, round_=0)}
+        return {**start, **self._chain_step(model, stage, masks, 0, out, key)}
 
-    def round(self, stage: Round, previous: Path) -> dict[str, Any]:
+    def round(self, stage: Round, previous: Path, out: Path, key: str) -> dict[str, Any]:
         ticket = tickets.load(previous / schemas.TICKET)
         model = self._fresh_model(0)
         ticket.check_fits(model)
@@ -101,9 +131,9 @@ class _Worker:
         parameters = dict(model.named_parameters())
         old = {name: mask.to(self._device) for name, mask in ticket.masks.items()}
         masks = prune({name: parameters[name].detach() for name in old}, old, stage.prune_fraction)
-        return self._chain_step(model, stage, masks, round_=stage.round)
+        return self._chain_step(model, stage, masks, stage.round, out, key)
 
-    def train(self, stage: Train, source: Path | None) -> dict[str, Any]:
+    def train(self, stage: Train, source: Path | None, out: Path) -> dict[str, Any]:
         model = self._fresh_model(stage.init_seed)
         init_digest = artifacts.state_digest(model.state_dict())
         ticket, trained = None, None
@@ -114,7 +144,7 @@ class _Worker:
         masks = tickets.transfer_(model, stage.transfer, ticket, trained, stream)
         log = self._train(model, stage.training, masks, stage.sgd_seed, interpolate_psi=False)
         if not self._setting.watch_test_set:
-            outcomes = evaluate(model, self._splits, self._splits.test)
+            (outcomes,) = evaluate([model], self._splits, self._splits.test, self._setting.precision)
             last = log.metrics[-1]
             log.metrics.append(
                 metrics_row(
@@ -126,8 +156,8 @@ class _Worker:
                     last["learning_rate"],
                 )
             )
-        self._write_log(log)
-        artifacts.save_weights(self._out / schemas.WEIGHTS, model.state_dict(), masks)
+        _write_log(log, out)
+        artifacts.save_weights(out / schemas.WEIGHTS, model.state_dict(), masks)
         test = log.metrics[-1]
         return {
             "init_blake2b": init_digest,
@@ -137,55 +167,43 @@ class _Worker:
             "test_loss_nats": test["loss_nats"],
         }
 
-    def probe(self, stage: Probe, a: Path, b: Path) -> dict[str, Any]:
+    def probe(self, stage: Probe, inputs: Sequence[Mapping[str, Path]], outs: Sequence[Path]) -> list[dict[str, Any]]:
         began = time.perf_counter()
-        (state_a, mask_a), (state_b, mask_b) = (artifacts.load_weights(folder / schemas.WEIGHTS) for folder in (a, b))
-        model = self._fresh_model(0)
+        loaded = [[artifacts.load_weights(ends[end] / schemas.WEIGHTS) for end in ("a", "b")] for ends in inputs]
         lambdas, outcomes = path_outcomes(
-            model,
-            {name: tensor.to(self._device) for name, tensor in state_a.items()},
-            {name: tensor.to(self._device) for name, tensor in state_b.items()},
+            self._fresh_model(0),
+            [(a, b) for (a, _), (b, _) in loaded],
             stage,
             self._splits,
-            self._control.should_stop,
+            self._control.stop_if_asked,
         )
-        curve = [
-            {
-                "lambda": weight,
-                "error_percent": point.error_percent,
-                "error_standard_error_points": 100 * standard_error(point.error),
-                "loss_nats": point.mean_loss_nats,
-                "loss_standard_error_nats": standard_error(point.loss_nats),
-            }
-            for weight, point in zip(lambdas, outcomes, strict=True)
-        ]
-        error = barrier(lambdas, [point.error for point in outcomes])
-        loss = barrier(lambdas, [point.loss_nats for point in outcomes])
-        row = {
-            "barrier_points": 100 * error.height,
-            "barrier_standard_error_points": 100 * error.standard_error,
-            "barrier_lambda": error.at,
-            "loss_barrier_nats": loss.height,
-            "loss_barrier_standard_error_nats": loss.standard_error,
-            "same_mask": mask_a == mask_b,
-        }
-        artifacts.write_rows(self._out / schemas.PROBE, curve, schemas.PROBE_SCHEMA)
-        artifacts.write_rows(self._out / schemas.BARRIER, [row], schemas.BARRIER_SCHEMA)
-        seconds = time.perf_counter() - began
+        rows = []
+        for ((_, mask_a), (_, mask_b)), points, out in zip(loaded, outcomes, outs, strict=True):
+            rows.append({**_barriers(lambdas, points), "same_mask": mask_a == mask_b})
+            artifacts.write_rows(out / schemas.PROBE, _curve(lambdas, points), schemas.PROBE_SCHEMA)
+            artifacts.write_rows(out / schemas.BARRIER, rows[-1:], schemas.BARRIER_SCHEMA)
+        seconds = (time.perf_counter() - began) / len(outs)
         used = min(stage.bn_images or len(self._splits.train), len(self._splits.train))
         images = stage.points * (used + len(self._splits.test))
         timing = {"epoch": 1, "seconds": seconds, "images_per_second": images / seconds}
-        artifacts.write_rows(self._out / schemas.TIMING, [timing], schemas.TIMING_SCHEMA)
-        return row
+        for out in outs:
+            artifacts.write_rows(out / schemas.TIMING, [timing], schemas.TIMING_SCHEMA)
+        return rows
 
     def _chain_step(
-        self, model: nn.Module, stage: Pretrain | Round, masks: Mapping[str, Tensor], round_: int
+        self,
+        model: nn.Module,
+        stage: Pretrain | Round,
+        masks: Mapping[str, Tensor],
+        round_: int,
+        out: Path,
+        key: str,
     ) -> dict[str, Any]:
         log = self._train(model, stage.training, masks, stage.sgd_seed, interpolate_psi=stage.method == "aws")
         if stage.method == "aws" and len(self._splits.validation):
             log.metrics.append(self._unbiased_validation(model, stage.training, log.metrics[-1]))
-        self._write_log(log)
-        artifacts.save_weights(self._out / schemas.WEIGHTS, model.state_dict(), masks)
+        _write_log(log, out)
+        artifacts.save_weights(out / schemas.WEIGHTS, model.state_dict(), masks)
         ticket = tickets.from_model(
             model,
             masks,
@@ -197,27 +215,20 @@ class _Worker:
                 round=round_,
                 density=density(masks),
                 preset=self._setting.preset,
-                stage_key=self._key,
+                stage_key=key,
             ),
         )
-        tickets.save(ticket, self._out / schemas.TICKET)
+        tickets.save(ticket, out / schemas.TICKET)
         last = log.metrics[-1]
         accuracy = last["accuracy_percent"] if last["split"].startswith("validation") else None
         return {"density": ticket.density, "validation_accuracy_percent": accuracy}
 
     def _unbiased_validation(self, model: nn.Module, training: Training, last: Mapping[str, Any]) -> dict[str, Any]:
         """Validation under alpha = 0 with statistics to match: the running ones mix all alphas of AWS's training."""
-        probe = copy.deepcopy(model)
-        reestimate_statistics(
-            probe,
-            self._splits,
-            images=AWS_EVALUATION_IMAGES,
-            batch_size=training.batch_size,
-            momentum=None,
-            augmentation=training.augmentation,
-            draw_seed=0,
-        )
-        outcomes = evaluate(probe, self._splits, self._splits.validation)
+        probe, precision = copy.deepcopy(model), self._setting.precision
+        how = Reestimation(AWS_EVALUATION_IMAGES, training.batch_size, None, training.augmentation, draw_seed=0)
+        reestimate_statistics([probe], self._splits, how, precision)
+        (outcomes,) = evaluate([probe], self._splits, self._splits.validation, precision)
         return metrics_row(
             last["epoch"],
             "validation_reestimated",
@@ -245,16 +256,15 @@ class _Worker:
             model,
             training,
             self._splits,
+            precision=self._setting.precision,
             masks=masks,
             interpolate_psi=interpolate_psi,
             sgd_seed=sgd_seed,
             watched=watched,
             control=self._control,
+            cuda_graphs=self._execution.cuda_graphs,
+            deterministic=self._execution.deterministic,
         )
-
-    def _write_log(self, log: TrainingLog) -> None:
-        artifacts.write_rows(self._out / schemas.METRICS, log.metrics, schemas.METRICS_SCHEMA)
-        artifacts.write_rows(self._out / schemas.TIMING, log.timing, schemas.TIMING_SCHEMA)
 
     def _fresh_model(self, init_seed: int) -> nn.Module:
         model = build_model(
@@ -264,3 +274,33 @@ class _Worker:
             init_seed=init_seed,
         )
         return model.to(self._device).to(memory_format=torch.channels_last)
+
+
+def _write_log(log: TrainingLog, out: Path) -> None:
+    artifacts.write_rows(out / schemas.METRICS, log.metrics, schemas.METRICS_SCHEMA)
+    artifacts.write_rows(out / schemas.TIMING, log.timing, schemas.TIMING_SCHEMA)
+
+
+def _curve(lambdas: Sequence[float], outcomes: Sequence[Outcomes]) -> list[dict[str, Any]]:
+    return [
+        {
+            "lambda": weight,
+            "error_percent": point.error_percent,
+            "error_standard_error_points": 100 * standard_error(point.error),
+            "loss_nats": point.mean_loss_nats,
+            "loss_standard_error_nats": standard_error(point.loss_nats),
+        }
+        for weight, point in zip(lambdas, outcomes, strict=True)
+    ]
+
+
+def _barriers(lambdas: Sequence[float], outcomes: Sequence[Outcomes]) -> dict[str, Any]:
+    error = barrier(lambdas, [point.error for point in outcomes])
+    loss = barrier(lambdas, [point.loss_nats for point in outcomes])
+    return {
+        "barrier_points": 100 * error.height,
+        "barrier_standard_error_points": 100 * error.standard_error,
+        "barrier_lambda": error.at,
+        "loss_barrier_nats": loss.height,
+        "loss_barrier_standard_error_nats": loss.standard_error,
+    }

@@ -25,6 +25,10 @@ class Execution:
         data_cache: decoded data sets, one copy per host.
         checkpoint_interval_s: a training checkpoints when this time has passed since the last one.
         plugins: files or modules with the user's data sets and architectures, imported first.
+        loader_workers: processes that decode streamed images with PIL; None decodes on the GPU, or in one process.
+        cuda_graphs: on a GPU, replay training steps as CUDA graphs.
+        deterministic: on a GPU, use deterministic kernels only: same key, same bits. Otherwise cuDNN may pick the
+            fastest ones by trying, and equal runs differ by rounding; the record says which it was.
     """
 
     device: str
@@ -32,6 +36,9 @@ class Execution:
     data_cache: str
     checkpoint_interval_s: float = 60.0
     plugins: tuple[str, ...] = ()
+    loader_workers: int | None = None
+    cuda_graphs: bool = True
+    deterministic: bool = True
 
     @property
     def torch_device(self) -> torch.device:
@@ -57,6 +64,11 @@ class Control:
     report: Callable[[dict[str, Any]], None] = lambda progress: None
     checkpoint_interval_s: float = 60.0
     _last: float = field(default_factory=time.monotonic)
+
+    def stop_if_asked(self) -> None:
+        """Raise Interrupted once a stop was asked for."""
+        if self.should_stop():
+            raise Interrupted
 
     def checkpoint_due(self) -> bool:
         """Whether the interval has passed since this last said so."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,10 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from workers.data.batches import Splits
-from workers.evaluation import Outcomes, evaluate, reestimate_statistics
-from workers.execution import Interrupted
+from workers.data.splits import Splits
+from workers.evaluation import Outcomes, Reestimation, evaluate, reestimate_statistics
 from workers.stages import Probe
+
+NETWORKS_BYTES = 4 << 30
 
 
 @dataclass(frozen=True)
@@ -45,34 +47,33 @@ def interpolate(a: Mapping[str, Tensor], b: Mapping[str, Tensor], weight: float)
 
 def path_outcomes(
     model: nn.Module,
-    a: Mapping[str, Tensor],
-    b: Mapping[str, Tensor],
+    pairs: Sequence[tuple[Mapping[str, Tensor], Mapping[str, Tensor]]],
     probe: Probe,
     splits: Splits,
-    should_stop: Callable[[], bool] = lambda: False,
-) -> tuple[list[float], list[Outcomes]]:
-    """Every lambda, from 0 (b) to 1 (a), with its outcomes on the test set after re-estimating batch norm.
+    before_batch: Callable[[], None] = lambda: None,
+) -> tuple[list[float], list[list[Outcomes]]]:
+    """Every lambda, from 0 (b) to 1 (a), and for each pair (a, b) the outcomes there on the test set.
 
-    Raises:
-        Interrupted: it was asked to stop; a probe is short and starts anew.
+    Batch norm is re-estimated at every point. Each loaded batch serves all points of all pairs, as far as their
+    networks fit into ``NETWORKS_BYTES`` together.
+
+    Args:
+        before_batch: called before every batch; what it raises ends the probe.
     """
     lambdas = [index / (probe.points - 1) for index in range(probe.points)]
-    outcomes = []
-    for weight in lambdas:
-        if should_stop():
-            raise Interrupted
-        model.load_state_dict(interpolate(a, b, weight))
-        reestimate_statistics(
-            model,
-            splits,
-            images=probe.bn_images,
-            batch_size=probe.batch_size,
-            momentum=probe.bn_momentum,
-            augmentation=probe.augmentation,
-            draw_seed=probe.draw_seed,
-        )
-        outcomes.append(evaluate(model, splits, splits.test))
-    return lambdas, outcomes
+    how = Reestimation(probe.bn_images, probe.batch_size, probe.bn_momentum, probe.augmentation, probe.draw_seed)
+    precision = probe.setting.precision
+    points = [(pair, weight) for pair in pairs for weight in lambdas]
+    outcomes: list[Outcomes] = []
+    at_once = max(1, NETWORKS_BYTES // sum(tensor.nbytes for tensor in model.state_dict().values()))
+    for start in range(0, len(points), at_once):
+        some = points[start : start + at_once]
+        networks = [copy.deepcopy(model) for _ in some]
+        for network, ((a, b), weight) in zip(networks, some, strict=True):
+            network.load_state_dict(interpolate(a, b, weight))
+        reestimate_statistics(networks, splits, how, precision, before_batch)
+        outcomes += evaluate(networks, splits, splits.test, precision, before_batch)
+    return lambdas, [outcomes[start : start + probe.points] for start in range(0, len(outcomes), probe.points)]
 
 
 def barrier(lambdas: Sequence[float], values: Sequence[Tensor]) -> Barrier:

@@ -14,6 +14,10 @@ from tickets import Transfer
 
 Method = Literal["aws", "lrr"]
 Preset = Literal["sound", "reference"]
+Augmentation = Literal["none", "crop_flip", "half_resized_crop_flip", "resized_crop_flip"]
+Precision = Literal["float32", "bfloat16"]
+
+IMAGE_SIZE = 224
 
 
 @dataclass(frozen=True)
@@ -23,11 +27,13 @@ class Data:
     Attributes:
         fingerprint: identifies the files' content; two copies of the same data have the same.
         validation_fraction: share of the training images that is held out for every choice; 0 holds out none.
+        image_size: side in pixels of what the network sees of images of many sizes; the others have their own.
     """
 
     name: str
     fingerprint: str
     validation_fraction: float
+    image_size: int = IMAGE_SIZE
 
 
 @dataclass(frozen=True)
@@ -45,12 +51,14 @@ class Setting:
 
     Attributes:
         watch_test_set: evaluate the test set after each epoch, as the released code does. ``sound`` reads it once.
+        precision: of convolutions and matrix products; parameters, statistics and updates are float32 either way.
     """
 
     preset: Preset
     data: Data
     model: Model
     watch_test_set: bool = False
+    precision: Precision = "float32"
 
 
 @dataclass(frozen=True)
@@ -74,13 +82,18 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Training:
-    """One training: a new optimizer, stepped over ``epochs`` passes; the tail batch of an epoch is kept."""
+    """One training: a new optimizer, stepped over ``epochs`` passes; the tail batch of an epoch is kept.
+
+    Attributes:
+        compiled: whether the forward pass goes through torch.compile, whose fused operations round differently.
+    """
 
     epochs: int
     batch_size: int
     optimizer: Optimizer
     schedule: Schedule = Schedule()
-    augmentation: Literal["none", "crop_flip"] = "none"
+    augmentation: Augmentation = "none"
+    compiled: bool = False
 
 
 @dataclass(frozen=True)
@@ -146,7 +159,7 @@ class Probe:
     batch_size: int
     bn_images: int | None
     bn_momentum: float | None
-    augmentation: Literal["none", "crop_flip"] = "none"
+    augmentation: Augmentation = "none"
     draw_seed: int = 0
 
 

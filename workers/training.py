@@ -10,16 +10,21 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from workers.checkpoint import Position, Snapshot, newest_checkpoint, pack_state, save_checkpoint, unpack_state
-from workers.data.batches import Split, Splits, augmented, draw_epoch
+from workers.capture import CapturedStep, StepFunction
+from workers.checkpoint import Position, Snapshot, newest_checkpoint, save_checkpoint
+from workers.data.augmentation import draw_epoch
+from workers.data.batches import Split
+from workers.data.splits import Splits
 from workers.evaluation import evaluate
 from workers.execution import Control, Interrupted
 from workers.masking import Masking
 from workers.normalization import PsiInterpolation
+from workers.randomness import own_generators_if_drawn
 from workers.seeds import derive, generator
-from workers.stages import Optimizer, Training
+from workers.stages import Precision, Training
+from workers.step import Step, make_optimizer, set_learning_rate
+from workers.training_state import TrainingState
 
 
 class DivergedError(ArithmeticError):
@@ -50,29 +55,19 @@ def learning_rate(training: Training, epoch: int) -> float:
     return full
 
 
-def make_optimizer(model: nn.Module, spec: Optimizer) -> torch.optim.Optimizer:
-    """A new optimizer over all parameters; weight decay is L2 in the gradient for both kinds."""
-    if spec.name == "adam":
-        return torch.optim.Adam(model.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay, fused=True)
-    return torch.optim.SGD(
-        model.parameters(),
-        lr=spec.learning_rate,
-        momentum=spec.momentum,
-        weight_decay=spec.weight_decay,
-        fused=True,
-    )
-
-
 def train(
     model: nn.Module,
     training: Training,
     splits: Splits,
     *,
+    precision: Precision = "float32",
     masks: Mapping[str, Tensor],
     interpolate_psi: bool,
     sgd_seed: int,
     watched: Mapping[str, Split],
     control: Control,
+    cuda_graphs: bool = True,
+    deterministic: bool = True,
 ) -> TrainingLog:
     """Train a network in place, with a new optimizer.
 
@@ -81,95 +76,109 @@ def train(
         interpolate_psi: AWS; one alpha ~ U(0, 1) per batch for all normalization layers, in training only.
         sgd_seed: draws batch order, augmentation, alphas and dropout; nothing else is random.
         watched: splits to evaluate after each epoch, by name.
+        cuda_graphs: on a GPU, replay each step as a CUDA graph; the numbers are the same.
+        deterministic: whether torch was told to use deterministic kernels only.
 
     Raises:
         DivergedError: the loss is no longer finite.
         Interrupted: the control asked to stop; a checkpoint was written, from which the same call goes on.
     """
-    device = splits.train.device
-    optimizer = make_optimizer(model, training.optimizer)
-    masking = Masking(model, masks)
-    masking.mask_weights_()
-    interpolation = PsiInterpolation(model) if interpolate_psi else None
-    log = TrainingLog()
-    sums = torch.zeros(2, dtype=torch.float64, device=device)  # of the loss and of the right answers, this epoch
-
-    start = Position(0, 0)
-    resumed = newest_checkpoint([*control.earlier, *([control.checkpoints] if control.checkpoints else [])])
-    if resumed is not None:
-        unpack_state(resumed.tensors, model, optimizer, sums)
-        start, log = resumed.position, TrainingLog(**resumed.log)
-
-    def checkpoint(position: Position) -> None:
-        if control.checkpoints is not None:
-            state = pack_state(model, optimizer, sums)
-            save_checkpoint(control.checkpoints, Snapshot(position, state, vars(log)))
-
     model.train()
-    for epoch in range(start.epoch, training.epochs):
-        began, first = time.perf_counter(), start.batch if epoch == start.epoch else 0
-        draws = draw_epoch(len(splits.train), sgd_seed, epoch, device)
-        batches = list(draws.batches(training.batch_size))
-        alphas = torch.rand(len(batches), generator=generator(sgd_seed, "alpha", epoch)).to(device)
+    with own_generators_if_drawn(model, splits.blank(2)) as draws:
+        optimizer = make_optimizer(model, training.optimizer)
+        masking = Masking(model, masks)
+        masking.mask_weights_()
+        interpolation = PsiInterpolation(model) if interpolate_psi else None
+        step = Step(model, optimizer, masking, interpolation, splits, precision, compiled=training.compiled)
+        state = TrainingState(model, optimizer, step.sums, generators=draws)
+        take_step: StepFunction = step
+        if cuda_graphs and splits.device.type == "cuda":
+            take_step = CapturedStep(step, state, exact=deterministic)
+        return _Trainer(state, take_step, training, splits, precision, sgd_seed, control).run(watched)
+
+
+class _Trainer:
+    """A training under way."""
+
+    def __init__(
+        self,
+        state: TrainingState,
+        take_step: StepFunction,
+        training: Training,
+        splits: Splits,
+        precision: Precision,
+        sgd_seed: int,
+        control: Control,
+    ) -> None:
+        self._state, self._take_step = state, take_step
+        self._training, self._splits, self._precision = training, splits, precision
+        self._sgd_seed, self._control = sgd_seed, control
+        self._log = TrainingLog()
+
+    def run(self, watched: Mapping[str, Split]) -> TrainingLog:
+        start = self._resume()
+        for epoch in range(start.epoch, self._training.epochs):
+            began, first = time.perf_counter(), start.batch if epoch == start.epoch else 0
+            images = self._run_epoch(epoch, first)
+            self._log_epoch(epoch, watched)
+            seconds = time.perf_counter() - began
+            self._log.timing.append({"epoch": epoch + 1, "seconds": seconds, "images_per_second": images / seconds})
+            self._control.report(
+                {
+                    "epoch": epoch + 1,
+                    "epochs": self._training.epochs,
+                    "accuracy_percent": self._log.metrics[-1]["accuracy_percent"],
+                }
+            )
+        return self._log
+
+    def _run_epoch(self, epoch: int, first: int) -> int:
+        """Train from batch number ``first`` to the epoch's end; how many images that were."""
+        training, train = self._training, self._splits.train
+        draws = draw_epoch(len(train), self._sgd_seed, epoch, training.augmentation)
+        batches = -(-len(train) // training.batch_size)
+        alphas = torch.rand(batches, generator=generator(self._sgd_seed, "alpha", epoch)).to(self._splits.device)
         if first == 0:
-            torch.manual_seed(derive(sgd_seed, "dropout", epoch))
-            sums.zero_()
-        rate = learning_rate(training, epoch)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-
-        for index in range(first, len(batches)):
-            if control.should_stop():
-                checkpoint(Position(epoch, index))
+            self._state.seed_generators(derive(self._sgd_seed, "dropout", epoch))
+            self._state.sums.zero_()
+        set_learning_rate(self._state.optimizer, learning_rate(training, epoch))
+        loaded = train.drawn(draws, training.batch_size, training.augmentation, first)
+        for index, batch in enumerate(loaded, first):
+            if self._control.should_stop():
+                self._checkpoint(Position(epoch, index))
                 raise Interrupted
-            if control.checkpoint_due():
-                checkpoint(Position(epoch, index))
-            batch = batches[index]
-            images = splits.normalized(augmented(splits.train, batch, training.augmentation))
-            labels = splits.train.labels[batch.order]
-            logits = model(images) if interpolation is None else interpolation(images, alphas[index])
-            loss = F.cross_entropy(logits, labels)
-            optimizer.zero_grad()
-            loss.backward()
-            masking.mask_gradients_()
-            optimizer.step()
-            masking.mask_weights_()
-            sums += torch.stack((loss.detach() * len(labels), (logits.argmax(1) == labels).sum()))
+            if self._control.checkpoint_due():
+                self._checkpoint(Position(epoch, index))
+            self._take_step(batch.images, batch.labels, alphas[index])
+        return len(train) - first * training.batch_size
 
-        _log_epoch(log, epoch, rate, sums, splits, model, watched)
-        seconds = time.perf_counter() - began
-        done = (len(batches) - first) / len(batches) * len(splits.train)
-        log.timing.append({"epoch": epoch + 1, "seconds": seconds, "images_per_second": done / seconds})
-        control.report(
-            {
-                "epoch": epoch + 1,
-                "epochs": training.epochs,
-                "accuracy_percent": log.metrics[-1]["accuracy_percent"],
-            }
-        )
-    return log
+    def _log_epoch(self, epoch: int, watched: Mapping[str, Split]) -> None:
+        images, rate = len(self._splits.train), learning_rate(self._training, epoch)
+        loss, right = (self._state.sums / images).tolist()  # the epoch's only synchronisation with the device
+        if not math.isfinite(loss):
+            raise DivergedError(
+                f"the training loss is {loss} in epoch {epoch + 1} at learning rate {rate}; lower it with "
+                f"--set optimizer.learning_rate=…"
+            )
+        self._log.metrics.append(metrics_row(epoch + 1, "train", loss, 100 * right, images, rate))
+        for name, split in watched.items():
+            (outcomes,) = evaluate([self._state.model], self._splits, split, self._precision)
+            accuracy = 100 - outcomes.error_percent
+            row = metrics_row(epoch + 1, name, outcomes.mean_loss_nats, accuracy, len(split), rate)
+            self._log.metrics.append(row)
 
+    def _resume(self) -> Position:
+        control = self._control
+        found = newest_checkpoint([*control.earlier, *([control.checkpoints] if control.checkpoints else [])])
+        if found is None:
+            return Position(0, 0)
+        self._state.unpack(found.tensors)
+        self._log = TrainingLog(**found.log)
+        return found.position
 
-def _log_epoch(
-    log: TrainingLog,
-    epoch: int,
-    rate: float,
-    sums: Tensor,
-    splits: Splits,
-    model: nn.Module,
-    watched: Mapping[str, Split],
-) -> None:
-    loss, right = (sums / len(splits.train)).tolist()  # the epoch's only synchronisation with the device
-    if not math.isfinite(loss):
-        raise DivergedError(
-            f"the training loss is {loss} in epoch {epoch + 1} at learning rate {rate}; lower it with "
-            f"--set optimizer.learning_rate=…"
-        )
-    log.metrics.append(metrics_row(epoch + 1, "train", loss, 100 * right, len(splits.train), rate))
-    for name, split in watched.items():
-        outcomes = evaluate(model, splits, split)
-        accuracy = 100 - outcomes.error_percent
-        log.metrics.append(metrics_row(epoch + 1, name, outcomes.mean_loss_nats, accuracy, len(split), rate))
+    def _checkpoint(self, position: Position) -> None:
+        if self._control.checkpoints is not None:
+            save_checkpoint(self._control.checkpoints, Snapshot(position, self._state.packed(), vars(self._log)))
 
 
 def metrics_row(

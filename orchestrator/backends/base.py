@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from workers.attempt import Attempt, Outcome
+
+Group = tuple[Attempt, ...]
+"""One attempt, or several probes that read the same data together."""
 
 
 class BackendError(ValueError):
@@ -20,15 +24,21 @@ class Lost:
 
 
 class Backend(Protocol):
-    """Runs attempts. The driver never submits more than ``slots`` at a time."""
+    """Runs groups of attempts.
 
-    slots: int
+    Attributes:
+        devices: how many groups run at a time with a device each: a CPU core, or a GPU.
+        device_bytes: memory of a GPU, which several groups may share in one process; None where none may.
+    """
 
-    def submit(self, attempt: Attempt) -> None:
-        """Start an attempt."""
+    devices: int
+    device_bytes: int | None
 
-    def wait(self, timeout_s: float) -> list[tuple[Attempt, Outcome | Lost]]:
-        """Attempts that have ended, after at most ``timeout_s`` when none has."""
+    def submit(self, attempts: Sequence[Attempt]) -> None:
+        """Start a group, on the device with the fewest."""
 
-    def close(self, *, now: bool = False) -> None:
-        """Give everything back; with ``now``, running attempts are killed."""
+    def wait(self, timeout_s: float) -> list[tuple[Group, Sequence[Outcome | Lost]]]:
+        """Groups that have ended, after at most ``timeout_s`` when none has, with an outcome per attempt."""
+
+    def close(self) -> None:
+        """Give everything back."""

@@ -1,27 +1,44 @@
-"""One attempt at a time, in this process: no Ray, nothing to install, easy to debug."""
+"""Attempts as threads of this process: no Ray, nothing to install, easy to debug.
+
+On a CPU there is one at a time. On a GPU several small stages may share it, each with a stream of its own.
+"""
 
 from __future__ import annotations
 
-from orchestrator.backends.base import Lost
-from workers.attempt import Attempt, Outcome, run_attempt
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
+
+import torch
+
+from orchestrator.backends.base import Group, Lost
+from workers.attempt import Attempt, Outcome, run_attempts
+
+MOST_THREADS = 64
 
 
 class InlineBackend:
-    """Runs an attempt while the driver waits for it."""
+    """Runs attempts in threads.
 
-    slots = 1
+    Args:
+        device: of the stages.
+    """
 
-    def __init__(self) -> None:
-        self._attempt: Attempt | None = None
+    devices = 1
 
-    def submit(self, attempt: Attempt) -> None:
-        self._attempt = attempt
+    def __init__(self, device: torch.device) -> None:
+        gpu = device.type == "cuda"
+        self.device_bytes = torch.cuda.get_device_properties(device).total_memory if gpu else None
+        self._threads = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="stage")
+        self._running: dict[Future[list[Outcome]], Group] = {}
 
-    def wait(self, timeout_s: float) -> list[tuple[Attempt, Outcome | Lost]]:
-        if self._attempt is None:
-            return []
-        attempt, self._attempt = self._attempt, None
-        return [(attempt, run_attempt(attempt))]
+    def submit(self, attempts: Sequence[Attempt]) -> None:
+        group = tuple(replace(attempt, beside=len(self._running)) for attempt in attempts)
+        self._running[self._threads.submit(run_attempts, group)] = group
 
-    def close(self, *, now: bool = False) -> None:
-        self._attempt = None
+    def wait(self, timeout_s: float) -> list[tuple[Group, Sequence[Outcome | Lost]]]:
+        ended, _ = wait(self._running, timeout_s, FIRST_COMPLETED)
+        return [(self._running.pop(future), future.result()) for future in ended]
+
+    def close(self) -> None:
+        self._threads.shutdown()

@@ -1,28 +1,47 @@
-"""Attempts as plain Ray tasks, on this machine or a cluster. The queue, retries and priorities stay with the driver."""
+"""Attempts on Ray, on this machine or a cluster. The queue, retries and priorities stay with the driver.
+
+On CPUs each group is a task of one core. Each GPU has one actor, whose threads share it among several groups.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 import secrets
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import ray
+import torch
 from ray.exceptions import RayError
 
-from orchestrator.backends.base import BackendError, Lost
-from workers.attempt import Attempt, Outcome, run_attempt
+from orchestrator.backends.base import BackendError, Group, Lost
+from workers.attempt import Attempt, Outcome, run_attempts
 
 OBJECT_STORE_BYTES = 200_000_000  # tasks pass paths, not tensors
+MOST_THREADS = 64
 
 
-# max_calls=0: GPU tasks would start a new process each; max_retries=0: retries are the driver's
-@ray.remote(max_calls=0, max_retries=0)
-def _run(attempt: Attempt) -> Outcome:
-    return run_attempt(attempt)
+# max_retries=0: retries are the driver's
+@ray.remote(max_retries=0)
+def _run(attempts: Sequence[Attempt]) -> list[Outcome]:
+    return run_attempts(attempts)
+
+
+class _GpuWorker:
+    """A process that keeps its GPU from stage to stage."""
+
+    def run(self, attempts: Sequence[Attempt]) -> list[Outcome]:
+        return run_attempts(attempts)
+
+    def memory_bytes(self) -> int | None:
+        return torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else None
 
 
 class RayBackend:
-    """Ray tasks of one CPU each, or of one GPU each where there are GPUs and the device allows them.
+    """Stages on a CPU core each, or on the GPUs where there are some and the device allows them.
 
     Args:
         address: a cluster to join; None starts Ray on this machine, and never joins one that happens to run here.
@@ -59,33 +78,47 @@ class RayBackend:
         if device.startswith("cuda") and not gpus:
             ray.shutdown()
             raise BackendError(f"--device {device}: Ray has no GPU here; leave --device out to use CPUs")
-        self._gpus = 1 if gpus and device != "cpu" else 0
-        room = min(gpus, cpus) if self._gpus else cpus  # every stage takes a CPU, one on a GPU as well
+        on_gpus = bool(gpus) and device != "cpu"
+        room = min(gpus, cpus) if on_gpus else cpus  # every stage takes a CPU, those on a GPU as well
         if room < 1:
             ray.shutdown()
             raise BackendError(f"Ray at {address or 'this machine'} has no CPU free for a stage; add a node with one")
-        self.slots = min(room, max_concurrent or room)
-        self._running: dict[ray.ObjectRef, Attempt] = {}
+        self.devices = min(room, max_concurrent or room)
+        worker: Any = ray.remote(_GpuWorker)
+        one_gpu = worker.options(
+            num_cpus=1, num_gpus=1, max_restarts=-1, max_task_retries=0, max_concurrency=MOST_THREADS
+        )
+        self._workers = [one_gpu.remote() for _ in range(self.devices)] if on_gpus else []
+        # the first one's: packing plans for one kind of GPU
+        self.device_bytes = ray.get(self._workers[0].memory_bytes.remote()) if self._workers else None
+        self._running: dict[ray.ObjectRef, tuple[Group, int]] = {}
 
-    def submit(self, attempt: Attempt) -> None:
-        task = _run.options(num_cpus=1, num_gpus=self._gpus, name=attempt.job.name)
-        self._running[task.remote(attempt)] = attempt
+    def submit(self, attempts: Sequence[Attempt]) -> None:
+        if self._workers:
+            busy = Counter(worker for _, worker in self._running.values())
+            worker = min(range(len(self._workers)), key=lambda index: busy[index])
+            beside = busy[worker]
+            group = tuple(replace(attempt, beside=beside) for attempt in attempts)
+            ref = self._workers[worker].run.remote(group)
+        else:
+            worker, group = 0, tuple(attempts)
+            ref = _run.options(num_cpus=1, name=attempts[0].job.name).remote(group)
+        self._running[ref] = group, worker
 
-    def wait(self, timeout_s: float) -> list[tuple[Attempt, Outcome | Lost]]:
+    def wait(self, timeout_s: float) -> list[tuple[Group, Sequence[Outcome | Lost]]]:
         if not self._running:
             return []
         ready, _ = ray.wait(list(self._running), num_returns=1, timeout=timeout_s)
-        return [(self._running.pop(ref), _outcome(ref)) for ref in ready]
+        ended = [(self._running.pop(ref)[0], ref) for ref in ready]
+        return [(group, _outcomes(group, ref)) for group, ref in ended]
 
-    def close(self, *, now: bool = False) -> None:
-        if now:
-            for ref in self._running:
-                ray.cancel(ref, force=True)
+    def close(self) -> None:
         ray.shutdown()
 
 
-def _outcome(ref: ray.ObjectRef) -> Outcome | Lost:
+def _outcomes(group: Group, ref: ray.ObjectRef) -> Sequence[Outcome | Lost]:
     try:
         return ray.get(ref)
-    except RayError as error:  # run_attempt returns its own failures: what is raised here is the machinery's
-        return Lost(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}")
+    except RayError as error:  # run_attempts returns its own failures: what is raised here is the machinery's
+        lost = Lost(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}")
+        return [lost] * len(group)

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tickets import TRANSFERS
-from workers.stages import Method, Optimizer, Preset, Schedule
+from workers.stages import IMAGE_SIZE, Augmentation, Method, Optimizer, Precision, Preset, Schedule
 
-FAMILY = {"cifar10": "cifar", "cifar100": "cifar"}
+FAMILY = {"cifar10": "cifar", "cifar100": "cifar", "imagefolder": "imagenet"}
 
 
 class RecipeError(ValueError):
@@ -32,6 +32,10 @@ class Recipe(BaseModel):
             than the probed ones.
         probe_rounds: rounds whose tickets are probed as well: a list, or "all".
         chains: independent pruning chains per method; seeds: transfer seeds, and dense trainings.
+        image_size: side in pixels of what the network sees of streamed images, which have many sizes.
+        precision: of convolutions and matrix products, in training, evaluation and probes.
+        compile_from_epochs: trainings of at least so many epochs go through torch.compile; null for none. It takes tens
+            of seconds to compile, and fused operations round differently, so that this is part of a stage's identity.
         bn_images: images for batch-norm re-estimation in probes; null takes all.
         bn_momentum: null averages cumulatively after a reset.
     """
@@ -44,7 +48,10 @@ class Recipe(BaseModel):
     model: dict[str, int | float | bool | str] = Field(default_factory=dict)
     optimizer: Optimizer
     batch_size: int = Field(ge=2)
-    augmentation: Literal["none", "crop_flip"]
+    augmentation: Augmentation
+    image_size: int = Field(default=IMAGE_SIZE, ge=8)
+    precision: Precision = "float32"
+    compile_from_epochs: int | None = Field(default=None, ge=1)
     pretrain_epochs: int = Field(ge=1)
     rounds: int = Field(ge=1)
     round_epochs: int = Field(ge=1)
@@ -106,7 +113,8 @@ def resolve(dataset: str, arch: str | None, preset: str, changes: Sequence[Mappi
     Raises:
         RecipeError: a field is unknown or its value does not fit; one sentence.
     """
-    builtin = _read_builtin(FAMILY.get(dataset, dataset))
+    family = dataset.partition(":")[0]
+    builtin = _read_builtin(FAMILY.get(family, family))
     arch = arch or builtin["arch"]
     presets = _read_builtin("presets")
     if preset not in presets:
@@ -187,7 +195,8 @@ def unknown(what: str, name: str, known: Mapping[str, Any] | Sequence[str]) -> s
 def _read_builtin(name: str) -> dict[str, Any]:
     folder = files("orchestrator.recipes")
     path = folder / f"{name}.yaml"
-    return yaml.safe_load((path if path.is_file() else folder / "cifar.yaml").read_text())
+    content = yaml.safe_load((path if path.is_file() else folder / "cifar.yaml").read_text())
+    return merge(_read_builtin(content["like"]), content) if "like" in content else content
 
 
 def _once(values: tuple[Any, ...]) -> tuple[Any, ...]:

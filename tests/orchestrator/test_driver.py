@@ -5,15 +5,16 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 from small_recipes import plan_of, recipe
 
-from orchestrator.backends.base import Lost
+from orchestrator.backends.base import Group, Lost
 from orchestrator.driver import Driver, StopRequest, Summary
+from orchestrator.packing import Packing
 from orchestrator.plan import Plan
 from orchestrator.progress import Progress
 from orchestrator.queue import ReadyQueue, State
@@ -34,36 +35,39 @@ class ScriptedBackend:
     """Ends every attempt as its script says: by the end of the stage's name, one ending per attempt, then done."""
 
     def __init__(self, script: dict[str, list[Outcome | Lost]], slots: int = 1) -> None:
-        self.slots = slots
+        self.devices, self.device_bytes = slots, None
         self.attempts: list[Attempt] = []
+        self.groups: list[Group] = []
         self.most_at_once = 0
         self.on_submit: Callable[[Attempt], None] = lambda attempt: None
         self._script = {ending: list(outcomes) for ending, outcomes in script.items()}
-        self._running: list[Attempt] = []
+        self._running: list[Group] = []
 
     @property
     def submitted(self) -> list[str]:
         return [attempt.job.name for attempt in self.attempts]
 
-    def submit(self, attempt: Attempt) -> None:
-        for path in attempt.job.inputs.values():
-            assert (Path(attempt.root) / path / "weights.safetensors").exists(), "submitted before its input was there"
-        self.attempts.append(attempt)
-        self._running.append(attempt)
+    def submit(self, attempts: Sequence[Attempt]) -> None:
+        for attempt in attempts:
+            for path in attempt.job.inputs.values():
+                assert (Path(attempt.root) / path / "weights.safetensors").exists(), "submitted before its input"
+            self.attempts.append(attempt)
+            self.on_submit(attempt)
+        self.groups.append(tuple(attempts))
+        self._running.append(self.groups[-1])
         self.most_at_once = max(self.most_at_once, len(self._running))
-        self.on_submit(attempt)
 
-    def wait(self, timeout_s: float) -> list[tuple[Attempt, Outcome | Lost]]:
+    def wait(self, timeout_s: float) -> list[tuple[Group, Sequence[Outcome | Lost]]]:
         if not self._running:
             return []
-        attempt = self._running.pop(0)
-        outcome = self._outcome(attempt.job.name)
-        (Path(attempt.folder) / "log.txt").write_text(f"log of {attempt.job.name}\n")
-        (Path(attempt.folder) / "out").mkdir()
-        (Path(attempt.folder) / "out" / "weights.safetensors").write_text(attempt.job.name)
-        return [(attempt, outcome)]
+        group = self._running.pop(0)
+        for attempt in group:
+            (Path(attempt.folder) / "log.txt").write_text(f"log of {attempt.job.name}\n")
+            (Path(attempt.folder) / "out").mkdir()
+            (Path(attempt.folder) / "out" / "weights.safetensors").write_text(attempt.job.name)
+        return [(group, [self._outcome(attempt.job.name) for attempt in group])]
 
-    def close(self, *, now: bool = False) -> None:
+    def close(self) -> None:
         self._running.clear()
 
     def _outcome(self, name: str) -> Outcome | Lost:
@@ -83,7 +87,7 @@ class Sweep:
         self.queue = ReadyQueue(plan, rank, [key for key in plan.nodes if self.store.record(key)])
         self.printed = io.StringIO()
         self.console = Console(file=self.printed, width=200)
-        self.progress = Progress(self.console, plan, self.queue, rank, 2)
+        self.progress = Progress(self.console, plan, self.queue, rank, lambda: 2)
         self.stop = StopRequest(root / "stop")
         self.refreshed = 0
 
@@ -93,7 +97,9 @@ class Sweep:
 
         with self.store.open_for_writing():
             execution = Execution("cpu", None, "nowhere")
-            driver = Driver(self.plan, self.queue, self.store, backend, execution, self.progress, self.stop)
+            driver = Driver(
+                self.plan, self.queue, self.store, backend, execution, self.progress, self.stop, Packing(None)
+            )
             return driver.run(refresh, report_interval_s)
 
     def key(self, ending: str) -> str:
@@ -306,5 +312,26 @@ def test_each_end_is_a_line_with_what_a_person_looks_for(sweep: Sweep) -> None:
 
 
 def test_the_report_is_refreshed_while_the_sweep_runs(sweep: Sweep) -> None:
-    sweep.run(ScriptedBackend({}), report_interval_s=0.0)
-    assert sweep.refreshed >= len(sweep.plan)
+    backend = ScriptedBackend({})
+    sweep.run(backend, report_interval_s=0.0)
+    assert sweep.refreshed == len(backend.groups) > 5
+
+
+def test_probes_that_read_the_same_data_run_together(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path, plan_of(recipe(seeds=3, transfers=("signed", "mask"))))
+    backend = ScriptedBackend({})
+    assert sweep.run(backend).exit_code == 0
+    kinds = [{attempt.job.stage.kind for attempt in group} for group in backend.groups]
+    assert all(len(kind) == 1 for kind in kinds)
+    sizes = [len(group) for group, kind in zip(backend.groups, kinds, strict=True) if kind == {"probe"}]
+    assert max(sizes) > 1
+    assert max(sizes) <= 8
+    assert all(len(group) == 1 for group, kind in zip(backend.groups, kinds, strict=True) if kind != {"probe"})
+    assert sorted(backend.submitted) == sorted(node.name for node in sweep.plan)
+
+
+def test_probes_are_shared_out_over_the_devices(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path, plan_of(recipe(seeds=3, transfers=("signed", "mask"), transfer_rounds=(2,))))
+    backend = ScriptedBackend({}, slots=50)
+    sweep.run(backend)
+    assert max(len(group) for group in backend.groups) == 1  # there was room for each

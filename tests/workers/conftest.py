@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from workers.data import open_data
-from workers.data.batches import Splits, split_data
+from workers.data.splits import Splits, split_data
 from workers.stages import Data
 
 

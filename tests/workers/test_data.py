@@ -11,8 +11,10 @@ from torchvision.transforms import functional as TF
 
 from tests.images import REAL_CIFAR10, png, write_images
 from workers.data import DataError, fingerprint, open_data
-from workers.data.batches import Draws, augmented, split_data
+from workers.data.augmentation import Draws, augmented
+from workers.data.batches import Split
 from workers.data.cifar import CIFAR10, CIFAR100
+from workers.data.splits import split_data
 from workers.stages import Data
 
 
@@ -106,38 +108,44 @@ def test_crop_and_flip_equal_torchvisions_for_the_same_draws() -> None:
     stream = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (20, 3, 32, 32), generator=stream, dtype=torch.uint8)
     draws = Draws(
-        torch.randperm(20, generator=stream),
-        torch.randint(0, 9, (20,), generator=stream),
-        torch.randint(0, 9, (20,), generator=stream),
+        torch.arange(20),
+        torch.randint(0, 9, (20, 2), generator=stream),
         torch.rand(20, generator=stream) < 0.5,
     )
     got = augmented(images, draws, "crop_flip")
-    for row in range(20):
-        expected = TF.crop(TF.pad(images[draws.order[row]], [4]), int(draws.top[row]), int(draws.left[row]), 32, 32)
+    for row, (top, left) in enumerate(draws.geometry.tolist()):
+        expected = TF.crop(TF.pad(images[row], [4]), top, left, 32, 32)
         if draws.flip[row]:
             expected = TF.hflip(expected)
         assert torch.equal(got[row], expected)
-    assert torch.equal(augmented(images, draws, "none"), images[draws.order])
+    assert torch.equal(augmented(images, draws, "none"), images)
+
+
+def _images(split: Split) -> torch.Tensor:
+    return torch.cat([batch.images for batch in split.in_order(50)])
 
 
 def test_the_validation_split_is_disjoint_and_the_same_every_time(data_cache: Path) -> None:
     data = open_data("tiny", "tiny-1", None, data_cache)
     one, two = (split_data(data, Data("tiny", "tiny-1", 0.1), torch.device("cpu")) for _ in range(2))
     assert (len(one.train), len(one.validation), len(one.test)) == (207, 23, 60)
-    assert torch.equal(one.validation[:], two.validation[:])
-    held = {picture.numpy().tobytes() for picture in one.validation[:]}
-    assert not held & {picture.numpy().tobytes() for picture in one.train[:]}
+    assert torch.equal(_images(one.validation), _images(two.validation))
+    held = {picture.numpy().tobytes() for picture in _images(one.validation)}
+    assert not held & {picture.numpy().tobytes() for picture in _images(one.train)}
     none = split_data(data, Data("tiny", "tiny-1", 0.0), torch.device("cpu"))
     assert (len(none.train), len(none.validation)) == (230, 0)
-
-
-@pytest.mark.parametrize(("name", "layout"), [("imagenet", "train/<wnid>"), ("tiny-imagenet", "val_annotations.txt")])
-def test_known_names_without_their_data_say_the_layout(tmp_path: Path, name: str, layout: str) -> None:
-    for root in (None, tmp_path):
-        with pytest.raises(DataError, match=layout):
-            fingerprint(name, root, tmp_path)
 
 
 @pytest.mark.skipif(not REAL_CIFAR10.is_dir(), reason="the real CIFAR-10 is not beside this checkout")
 def test_the_real_cifar10_is_found(tmp_path: Path) -> None:
     assert fingerprint("cifar10", REAL_CIFAR10.parent, tmp_path).startswith("parquet-")
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+def test_the_digest_of_the_same_pixels_stays_what_it_was(tmp_path: Path, name: str) -> None:
+    """It is in records of earlier versions, as is the fingerprint in their keys."""
+    write_images(tmp_path / name / "train.parquet", 12)
+    write_images(tmp_path / name / "test.parquet", 4)
+    data = open_data(name, fingerprint(name, tmp_path, tmp_path), tmp_path, tmp_path / "cache")
+    assert data.content_blake2b == "077a6e756e3d6d3b91ed765a5856b087"
+    assert data.mean.tolist() == pytest.approx([128.165771484375, 127.50911712646484, 128.0081329345703], rel=1e-7)

@@ -77,10 +77,10 @@ def test_evaluation_uses_psi_itself(splits) -> None:  # type: ignore[no-untyped-
     with torch.no_grad():
         model[1].weight.fill_(3.0)
         model[1].bias.fill_(-2.0)
-    PsiInterpolation(model)(splits.normalized(splits.train[:8]), torch.tensor(1.0))
-    outcomes = evaluate(model, splits, splits.test)
+    PsiInterpolation(model)(splits.normalized(next(splits.train.in_order(8)).images), torch.tensor(1.0))
+    (outcomes,) = evaluate([model], splits, splits.test)
     model.eval()
     with torch.no_grad():
-        logits = model(splits.normalized(splits.test[:]))
+        logits = model(splits.normalized(next(splits.test.in_order(60)).images))
     expected = F.cross_entropy(logits, splits.test.labels, reduction="none").double()
     torch.testing.assert_close(outcomes.loss_nats, expected)

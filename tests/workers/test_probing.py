@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from workers.data.batches import Splits, augmented, draw_epoch
-from workers.evaluation import reestimate_statistics
+from workers.data.augmentation import draw_epoch
+from workers.data.splits import Splits
+from workers.evaluation import Reestimation, reestimate_statistics
 from workers.probing import barrier, interpolate, path_outcomes, standard_error
 from workers.stages import Data, Model, Probe, Setting
 
@@ -79,12 +80,10 @@ def test_statistics_are_reset_and_averaged_over_all_batches(splits: Splits) -> N
     model = norm_network()
     model[1].running_mean.fill_(1e6)
     model[1].num_batches_tracked.fill_(50)  # as after a training; an average that goes on would hardly move
-    options = {"images": 96, "batch_size": 32, "augmentation": "none", "draw_seed": 4}
-    reestimate_statistics(model, splits, momentum=None, **options)  # type: ignore[arg-type]
-    draws = draw_epoch(len(splits.train), 4, 0, torch.device("cpu"))[:96]
+    reestimate_statistics([model], splits, Reestimation(96, 32, None, "none", draw_seed=4))
+    draws = draw_epoch(len(splits.train), 4, 0, "none")[:96]
     means = [
-        model[0](splits.normalized(augmented(splits.train, batch, "none"))).mean((0, 2, 3))
-        for batch in draws.batches(32)
+        model[0](splits.normalized(batch.images)).mean((0, 2, 3)) for batch in splits.train.drawn(draws, 32, "none")
     ]
     torch.testing.assert_close(model[1].running_mean, torch.stack(means).mean(0))
     assert model[1].momentum == 0.1  # as it was
@@ -93,9 +92,9 @@ def test_statistics_are_reset_and_averaged_over_all_batches(splits: Splits) -> N
 def test_reference_momentum_is_one_moving_average_pass(splits: Splits) -> None:
     model = norm_network()
     start = model[1].running_mean.fill_(5.0).clone()
-    reestimate_statistics(model, splits, images=32, batch_size=32, momentum=0.1, augmentation="none", draw_seed=0)
-    draws = draw_epoch(len(splits.train), 0, 0, torch.device("cpu"))[:32]
-    batch_mean = model[0](splits.normalized(splits.train[draws.order])).mean((0, 2, 3))
+    reestimate_statistics([model], splits, Reestimation(32, 32, 0.1, "none", draw_seed=0))
+    (batch,) = splits.train.drawn(draw_epoch(len(splits.train), 0, 0, "none")[:32], 32, "none")
+    batch_mean = model[0](splits.normalized(batch.images)).mean((0, 2, 3))
     torch.testing.assert_close(model[1].running_mean, 0.9 * start + 0.1 * batch_mean)
 
 
@@ -105,15 +104,44 @@ def test_a_path_goes_from_b_to_a_and_reestimates_at_every_point(splits: Splits) 
     b = {name: tensor.clone() for name, tensor in a.items()}
     b["4.bias"] = b["4.bias"] + torch.tensor([0.0, 9.0, 0.0])  # b always says class 1
     b["1.running_mean"] = torch.full((4,), 1e3)  # nonsense, replaced at every point
-    lambdas, outcomes = path_outcomes(model, a, b, PROBE, splits)
+    lambdas, (outcomes,) = path_outcomes(model, [(a, b)], PROBE, splits)
     assert lambdas == [0, 0.25, 0.5, 0.75, 1]
     always_one = 100 * float((splits.test.labels != 1).double().mean())
     assert outcomes[0].error_percent == pytest.approx(always_one)
-    _, again = path_outcomes(model, a, a, replace(PROBE, points=3), splits)
+    _, (again,) = path_outcomes(model, [(a, a)], replace(PROBE, points=3), splits)
     assert torch.equal(again[0].loss_nats, outcomes[-1].loss_nats)
 
 
 def test_the_same_network_has_no_barrier(splits: Splits, tmp_path: Path) -> None:
     state = norm_network().state_dict()
-    lambdas, outcomes = path_outcomes(norm_network(), state, state, PROBE, splits)
+    lambdas, (outcomes,) = path_outcomes(norm_network(), [(state, state)], PROBE, splits)
     assert barrier(lambdas, [point.loss_nats for point in outcomes]).height == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 10**6])
+def test_pairs_probed_together_are_probed_as_alone(
+    splits: Splits, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def state(seed: int) -> dict[str, torch.Tensor]:
+        torch.manual_seed(seed)
+        return {n: torch.rand_like(t) if t.is_floating_point() else t for n, t in norm_network().state_dict().items()}
+
+    a, b, c = (state(seed) for seed in (1, 2, 3))
+    alone = [path_outcomes(norm_network(), [pair], PROBE, splits)[1][0] for pair in ((a, b), (b, c))]
+    size = sum(tensor.nbytes for tensor in a.values())
+    monkeypatch.setattr("workers.probing.NETWORKS_BYTES", at_once * size)
+    _, together = path_outcomes(norm_network(), [(a, b), (b, c)], PROBE, splits)
+    for one, two in zip(alone, together, strict=True):
+        assert all(torch.equal(p.loss_nats, q.loss_nats) for p, q in zip(one, two, strict=True))
+
+
+def test_every_batch_is_loaded_once_for_all_points_of_all_pairs(splits: Splits) -> None:
+    state = norm_network().state_dict()
+    batches = 0
+
+    def count() -> None:
+        nonlocal batches
+        batches += 1
+
+    path_outcomes(norm_network(), [(state, state)] * 3, PROBE, splits, count)
+    assert batches == 64 // 32 + 1  # re-estimation, and the 60 test images

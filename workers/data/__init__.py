@@ -1,21 +1,43 @@
 """The data sets."""
 
-from workers.data import cifar, imagenet, mnist1d
-from workers.data.cache import MappedData, default_cache, fingerprint, open_data
-from workers.data.registry import DATA_SETS, Arrays, DataError, DataSet, Source, data_set
+from workers.data import cifar, image_folder, imagenet, mnist1d, tiny_imagenet
+from workers.data.cache import (
+    MappedData,
+    StreamedData,
+    default_cache,
+    find_source,
+    fingerprint,
+    open_data,
+    prepared_folder,
+)
+from workers.data.errors import DataError
+from workers.data.pictures import Encoded, FilePictures, Pictures
+from workers.data.registry import DATA_SETS, Arrays, DataSet, Source, data_set, data_set_names, find_data_set
+from workers.data.resumption import Progress
 
 __all__ = [
     "DATA_SETS",
     "Arrays",
     "DataError",
     "DataSet",
+    "Encoded",
+    "FilePictures",
     "MappedData",
+    "Pictures",
+    "Progress",
     "Source",
+    "StreamedData",
     "cifar",
     "data_set",
+    "data_set_names",
     "default_cache",
+    "find_data_set",
+    "find_source",
     "fingerprint",
+    "image_folder",
     "imagenet",
     "mnist1d",
     "open_data",
+    "prepared_folder",
+    "tiny_imagenet",
 ]

@@ -8,25 +8,26 @@ from pathlib import Path
 import numpy as np
 from torchvision.datasets import CIFAR10, CIFAR100
 
+from workers.data.errors import DataError
 from workers.data.image_parquet import find_image_parquet
-from workers.data.registry import Arrays, DataError, Source, data_set
+from workers.data.registry import Arrays, Source, data_set
 
 
 @data_set("cifar10", channels=3, num_classes=10)
 def find_cifar10(data_root: Path | None, downloads: Path) -> Source:
     """50,000 training and 10,000 test images of 32x32 pixels."""
-    return _find("cifar10", CIFAR10, 10, data_root, downloads)
+    return _find("cifar10", CIFAR10, data_root, downloads)
 
 
 @data_set("cifar100", channels=3, num_classes=100)
 def find_cifar100(data_root: Path | None, downloads: Path) -> Source:
     """As CIFAR-10, with 100 classes."""
-    return _find("cifar100", CIFAR100, 100, data_root, downloads)
+    return _find("cifar100", CIFAR100, data_root, downloads)
 
 
-def _find(name: str, files: type[CIFAR10], num_classes: int, data_root: Path | None, downloads: Path) -> Source:
+def _find(name: str, files: type[CIFAR10], data_root: Path | None, downloads: Path) -> Source:
     if data_root is not None:
-        found = find_image_parquet(data_root / name, num_classes)
+        found = find_image_parquet(data_root / name, size=(32, 32))
         if found is not None:
             return found
     held = data_root is not None and (data_root / files.base_folder).is_dir()

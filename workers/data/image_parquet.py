@@ -3,72 +3,141 @@
 from __future__ import annotations
 
 import hashlib
-import io
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
-from workers.data.registry import Arrays, DataError, Source
+from workers.data.errors import DataError
+from workers.data.pictures import Encoded, Origins
+from workers.data.registry import Source
 
 IMAGE_COLUMNS = ("image", "img")
 LABEL_COLUMNS = ("label", "fine_label")
+ALL_BYTES = 10**9
+ENDS_BYTES = 1 << 16
 
 
-def find_image_parquet(folder: Path, num_classes: int) -> Source | None:
-    """The Parquet files of both splits under a folder, or None when there are none."""
-    train, test = (sorted(folder.rglob(f"{split}*.parquet")) for split in ("train", "test"))
-    if not train or not test:
+class ParquetPictures:
+    """The images of one split's files, in their order; meant to be read from first to last.
+
+    Attributes:
+        labels: int64, (images,).
+        origins: the file and row of each image.
+        total_bytes: of all encoded images, without what Parquet saves.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        """Read the files' footers and labels; DataError unless they are of this layout."""
+        self._paths = tuple(paths)
+        self._lock = Lock()
+        self._held: tuple[int, pa.Array] | None = None
+        self._columns: list[str] = []
+        self._groups: list[tuple[int, int]] = []  # (file, row group)
+        self._starts: list[int] = []  # first image of each row group
+        self.total_bytes = 0
+        labels: list[NDArray[np.int64]] = []
+        count, files = 0, []
+        for number, path in enumerate(self._paths):
+            files.append(count)
+            with _opened(path) as file:
+                image, label = _column(path, file, IMAGE_COLUMNS), _column(path, file, LABEL_COLUMNS)
+                content = f"{image}.bytes"
+                layout = file.metadata
+                for group in range(layout.num_row_groups):
+                    row_group = layout.row_group(group)
+                    self._groups.append((number, group))
+                    self._starts.append(count)
+                    count += row_group.num_rows
+                    chunks = (row_group.column(column) for column in range(row_group.num_columns))
+                    sizes = [c.total_uncompressed_size for c in chunks if c.path_in_schema == content]
+                    if not sizes:
+                        raise DataError(f"{path}: its column {image} has no field named bytes")
+                    self.total_bytes += sizes[0]
+                self._columns.append(image)
+                labels.append(file.read([label]).column(label).to_numpy().astype(np.int64))
+        self.labels = np.concatenate(labels)
+        self.origins = Origins(tuple(str(path) for path in self._paths), tuple(files))
+
+    def __reduce__(self) -> tuple[type[ParquetPictures], tuple[tuple[Path, ...]]]:
+        return ParquetPictures, (self._paths,)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def name(self, index: int) -> str:
+        """The file and the row in it."""
+        return self.origins.name(index)
+
+    def read(self, index: int) -> bytes:
+        """An image as it was encoded; the row group that holds it is kept until one of another is asked for."""
+        group = bisect_right(self._starts, index) - 1
+        with self._lock:
+            if self._held is None or self._held[0] != group:
+                self._held = None  # before the next one is read: memory for one at a time
+                self._held = group, self._row_group(*self._groups[group])
+            content = self._held[1][index - self._starts[group]].as_py()["bytes"]
+        if content is None:
+            raise DataError(f"{self.name(index)}: it holds no image's bytes")
+        return content
+
+    def _row_group(self, number: int, group: int) -> pa.ChunkedArray:
+        column = self._columns[number]
+        with _opened(self._paths[number]) as file:
+            return file.read_row_group(group, columns=[f"{column}.bytes"]).column(column)
+
+
+def find_image_parquet(
+    folder: Path, train: str = "train", test: str = "test", size: tuple[int, int] | None = None
+) -> Source | None:
+    """The Parquet files of both splits under a folder, by the start of their names, or None when there are none."""
+    both = [sorted(folder.rglob(f"{split}*.parquet")) for split in (train, test)]
+    if not all(both):
         return None
+
+    def decode() -> Encoded:
+        first, second = (ParquetPictures(paths) for paths in both)
+        return Encoded(first, second, size)
+
+    return Source(f"Parquet files in {folder}", f"parquet-{_digest([*both[0], *both[1]])}", decode)
+
+
+def _digest(paths: Sequence[Path]) -> str:
+    """Of all bytes, or beyond 1 GB, where that takes minutes, of the sizes and both ends of every file."""
     digest = hashlib.blake2b(digest_size=16)
-    for path in (*train, *test):
-        digest.update(path.stat().st_size.to_bytes(8, "big"))
+    sizes = [path.stat().st_size for path in paths]
+    whole = sum(sizes) <= ALL_BYTES
+    for path, size in zip(paths, sizes, strict=True):
+        digest.update(size.to_bytes(8, "big"))
         with path.open("rb") as file:
-            while block := file.read(1 << 22):
-                digest.update(block)
-
-    def decode() -> Arrays:
-        return Arrays(*_decode(train, num_classes), *_decode(test, num_classes))
-
-    return Source(f"Parquet files in {folder}", f"parquet-{digest.hexdigest()}", decode)
-
-
-def _decode(paths: Sequence[Path], num_classes: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    images: list[NDArray[np.uint8]] = []
-    labels: list[NDArray[np.int64]] = []
-    for path in paths:
-        try:
-            table = pq.read_table(path)
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{path} is no readable Parquet file: {error}") from error
-        image_column = _column(path, table, IMAGE_COLUMNS)
-        label_column = _column(path, table, LABEL_COLUMNS)
-        for row, value in enumerate(table.column(image_column)):
-            image = _picture(path, row, value.as_py()["bytes"])
-            if images and image.shape != images[0].shape:
-                raise DataError(f"{path}, row {row}: the image is {image.shape}, the ones before it {images[0].shape}")
-            images.append(image)
-        labels.append(table.column(label_column).to_numpy().astype(np.int64))
-    joined = np.concatenate(labels)
-    if joined.min() < 0 or joined.max() >= num_classes:
-        raise DataError(f"{paths[0]}: labels go from {joined.min()} to {joined.max()}, not 0 to {num_classes - 1}")
-    return np.stack(images), joined
+            if whole:
+                while block := file.read(1 << 22):
+                    digest.update(block)
+            else:
+                digest.update(file.read(ENDS_BYTES))
+                file.seek(max(0, size - ENDS_BYTES))
+                digest.update(file.read(ENDS_BYTES))
+    return digest.hexdigest()
 
 
-def _column(path: Path, table: pa.Table, names: Sequence[str]) -> str:
-    for name in names:
-        if name in table.column_names:
-            return name
-    raise DataError(f"{path} has no column {' or '.join(names)}; it has {', '.join(table.column_names)}")
-
-
-def _picture(path: Path, row: int, content: bytes) -> NDArray[np.uint8]:
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            return np.asarray(image.convert("RGB"), dtype=np.uint8).transpose(2, 0, 1)
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise DataError(f"{path}, row {row}: not a readable image: {error}") from error
+        with pq.ParquetFile(path) as file:
+            yield file
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path} is no readable Parquet file: {error}") from error
+
+
+def _column(path: Path, file: pq.ParquetFile, names: Sequence[str]) -> str:
+    known = file.schema_arrow.names
+    for name in names:
+        if name in known:
+            return name
+    raise DataError(f"{path} has no column {' or '.join(names)}; it has {', '.join(known)}")

@@ -1,29 +1,85 @@
-"""ImageNet and Tiny-ImageNet: known names whose layout is checked; this version has no reader for them yet."""
+"""ImageNet (ILSVRC 2012) as folders of JPEGs, or in Parquet; its validation set is the test set."""
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
-from workers.data.registry import DataError, Source, data_set
+import numpy as np
+from scipy.io import loadmat
 
-TINY_LAYOUT = "tiny-imagenet-200/ with train/<wnid>/images/*.JPEG, val/images/*.JPEG and val/val_annotations.txt"
-IMAGENET_LAYOUT = "imagenet/ with train/<wnid>/*.JPEG and val/<wnid>/*.JPEG"
+from workers.data.errors import DataError
+from workers.data.image_folder import (
+    folder_names,
+    folder_source,
+    image_names,
+    layout_error,
+    pictures_by_class,
+    pictures_by_table,
+)
+from workers.data.image_parquet import find_image_parquet
+from workers.data.registry import Source, data_set
 
-
-@data_set("tiny-imagenet", channels=3, num_classes=200)
-def find_tiny_imagenet(data_root: Path | None, downloads: Path) -> Source:
-    """100,000 training and 10,000 test images of 64x64 pixels."""
-    raise _unusable("tiny-imagenet", TINY_LAYOUT, data_root, "tiny-imagenet-200")
+DEVKIT_FOLDERS = ("ILSVRC2012_devkit_t12/data", ".", "data")
+TRUTH, META, SOLUTION = "ILSVRC2012_validation_ground_truth.txt", "meta.mat", "LOC_val_solution.csv"
+LAYOUT = (
+    "imagenet/ with train/<wnid>/*.JPEG and val/<wnid>/*.JPEG, or with a flat val/*.JPEG beside "
+    f"ILSVRC2012_devkit_t12/ or {SOLUTION}, or with train*.parquet and validation*.parquet"
+)
 
 
 @data_set("imagenet", channels=3, num_classes=1000)
 def find_imagenet(data_root: Path | None, downloads: Path) -> Source:
-    """ILSVRC 2012: 1.28 million training images, 50,000 test images (its validation set)."""
-    raise _unusable("imagenet", IMAGENET_LAYOUT, data_root, "imagenet")
+    """1.28 million training and 50,000 test images of many sizes; a part of its classes is a data set as well."""
+    if data_root is not None:
+        root = data_root / "imagenet"
+        if (root / "train").is_dir() and (root / "val").is_dir():
+            return _read_folders(root)
+        found = find_image_parquet(root, "train", "validation")
+        if found is not None:
+            return found
+    raise layout_error("imagenet", LAYOUT, data_root)
 
 
-def _unusable(name: str, layout: str, data_root: Path | None, folder: str) -> DataError:
-    if data_root is not None and (data_root / folder / "train").is_dir():
-        return DataError(f"{name} is in {data_root}, but this version cannot read it yet")
-    where = f"{data_root} does not hold it" if data_root else "no --data-root is given"
-    return DataError(f"{name} cannot be downloaded and {where}; expected there: {layout}")
+def _read_folders(root: Path) -> Source:
+    classes = folder_names(root / "train")
+    train = pictures_by_class(root, "train", classes)
+    if folder_names(root / "val"):
+        test = pictures_by_class(root, "val", classes)
+    else:
+        test = pictures_by_table(root, "val", classes, _official_classes(root))
+    return folder_source(root, train, test, len(classes))
+
+
+def _official_classes(root: Path) -> dict[str, str]:
+    """The wnid of each file of a flat ``val/``."""
+    for below in DEVKIT_FOLDERS:
+        if (root / below / TRUTH).exists() and (root / below / META).exists():
+            return _from_devkit(root / below)
+    if (root / SOLUTION).exists():
+        return _from_kaggle(root / SOLUTION)
+    images = len(image_names(root, "val"))
+    raise DataError(
+        f"imagenet: {root / 'val'} has {images} images and no folders, and their classes are neither in "
+        f"{root / DEVKIT_FOLDERS[0]} nor in {root / SOLUTION}"
+    )
+
+
+def _from_devkit(folder: Path) -> dict[str, str]:
+    """Line n of the ground truth has the id of ILSVRC2012_val_n's class, and ``meta.mat`` that class's wnid."""
+    try:
+        synsets = np.atleast_1d(loadmat(folder / META, squeeze_me=True)["synsets"])
+        wnid_of = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in synsets}
+        ids = [int(line) for line in (folder / TRUTH).read_text().split()]
+        return {f"ILSVRC2012_val_{number:08d}.JPEG": wnid_of[id_] for number, id_ in enumerate(ids, start=1)}
+    except Exception as error:  # of any type, out of scipy's reader
+        raise DataError(f"{folder}: {META} or {TRUTH} is not the official one ({error!r})") from error
+
+
+def _from_kaggle(path: Path) -> dict[str, str]:
+    """Rows of an image's name and its boxes: ``ILSVRC2012_val_00048981,n03995372 85 1 499 272``."""
+    try:
+        with path.open(newline="") as file:
+            return {f"{row['ImageId']}.JPEG": row["PredictionString"].split()[0] for row in csv.DictReader(file)}
+    except (KeyError, IndexError, AttributeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: expected columns ImageId and PredictionString ({error!r})") from error

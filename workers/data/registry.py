@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-
-class DataError(ValueError):
-    """Data that is missing, of another layout, or damaged; the message says what is expected where."""
+from workers.data.errors import DataError as DataError
+from workers.data.pictures import Encoded
 
 
 @dataclass(frozen=True)
@@ -36,11 +35,13 @@ class Source:
     Attributes:
         fingerprint: identifies the content; equal for two copies of the same files.
         decode: reads it all, downloading first where that is what the source means; may raise DataError.
+        num_classes: where it is not the registered number, as in a part of a data set.
     """
 
     description: str
     fingerprint: str
-    decode: Callable[[], Arrays]
+    decode: Callable[[], Arrays | Encoded]
+    num_classes: int | None = None
 
 
 Finder = Callable[[Path | None, Path], Source]
@@ -49,15 +50,18 @@ Finder = Callable[[Path | None, Path], Source]
 
 @dataclass(frozen=True)
 class DataSet:
-    """A registered data set."""
+    """A registered data set. ``num_classes`` is None where only its source knows."""
 
     name: str
     channels: int
-    num_classes: int
+    num_classes: int | None
     find: Finder
 
 
 DATA_SETS: dict[str, DataSet] = {}
+
+FAMILIES: dict[str, Callable[[str], DataSet]] = {}
+"""Data sets that the user names, as in ``prefix:NAME``: prefix -> function of NAME, which may raise DataError."""
 
 
 def data_set(name: str, *, channels: int, num_classes: int) -> Callable[[Finder], Finder]:
@@ -68,3 +72,14 @@ def data_set(name: str, *, channels: int, num_classes: int) -> Callable[[Finder]
         return find
 
     return register
+
+
+def find_data_set(name: str) -> DataSet | None:
+    """The data set of a name, or None when there is no such name; DataError for a NAME that cannot be one."""
+    prefix, colon, own = name.partition(":")
+    return FAMILIES[prefix](own) if colon and prefix in FAMILIES else DATA_SETS.get(name)
+
+
+def data_set_names() -> list[str]:
+    """Every name that can be given, sorted."""
+    return sorted([*DATA_SETS, *(f"{prefix}:NAME" for prefix in FAMILIES)])

@@ -1,6 +1,17 @@
 """The networks."""
 
-from workers.models import resnet50_cifar, resnet_small
+from workers.models import efficientnet, mlp_mixer, mobilenetv2, resnet50, resnet_small, shufflenet
 from workers.models.registry import ARCHITECTURES, Architecture, architecture, build_model
 
-__all__ = ["ARCHITECTURES", "Architecture", "architecture", "build_model", "resnet50_cifar", "resnet_small"]
+__all__ = [
+    "ARCHITECTURES",
+    "Architecture",
+    "architecture",
+    "build_model",
+    "efficientnet",
+    "mlp_mixer",
+    "mobilenetv2",
+    "resnet50",
+    "resnet_small",
+    "shufflenet",
+]

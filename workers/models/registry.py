@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from tickets import reinitialise_
+from workers.randomness import own_generators
 from workers.stages import Model
 
 Builder = Callable[..., nn.Module]
@@ -47,9 +48,9 @@ def build_model(model: Model, *, in_channels: int, num_classes: int, init_seed: 
     One with a ``reset_parameters`` of its own starts as ``Ticket.apply(model, seed=init_seed)`` starts it.
     """
     options: dict[str, Any] = dict(model.options)
-    with torch.random.fork_rng(devices=[]):
+    with own_generators(torch.device("cpu")):
         torch.manual_seed(init_seed)
         built = ARCHITECTURES[model.name].build(in_channels=in_channels, num_classes=num_classes, **options)
-    if callable(getattr(built, "reset_parameters", None)):
-        reinitialise_(built, init_seed)
+        if callable(getattr(built, "reset_parameters", None)):
+            reinitialise_(built, init_seed)
     return built

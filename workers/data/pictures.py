@@ -1,0 +1,184 @@
+"""Encoded images of one split, by index: what is read from disk while training, and how it becomes pixels."""
+
+from __future__ import annotations
+
+import io
+import mmap
+import os
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from workers.data.errors import DataError
+
+
+class Pictures(Protocol):
+    """Encoded images with their classes; any number of threads may read at a time."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """The images' classes, (images,)."""
+
+    def __len__(self) -> int: ...
+
+    def name(self, index: int) -> str:
+        """Where an image comes from, for messages."""
+
+    def read(self, index: int) -> bytes:
+        """An image as it was encoded.
+
+        Raises:
+            OSError, DataError: it cannot be read.
+        """
+
+
+class _Mapped:
+    """Arrays that are mapped from .npy files go to another process as paths: a loader process holds no copy of them."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: _MappedFile.of(value) for name, value in vars(self).items()}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        for name, value in state.items():
+            object.__setattr__(self, name, value.open() if isinstance(value, _MappedFile) else value)
+
+
+@dataclass(frozen=True)
+class _MappedFile:
+    path: Path
+
+    @classmethod
+    def of(cls, value: object) -> object:
+        # a part of a mapping has the array it was cut from as its base, and is not its file's content
+        whole = isinstance(value, np.memmap) and isinstance(value.base, mmap.mmap)
+        return cls(Path(value.filename)) if whole else value  # type: ignore[attr-defined]
+
+    def open(self) -> NDArray[Any]:
+        return np.load(self.path, mmap_mode="r")
+
+
+@dataclass(frozen=True, eq=False)
+class FilePictures(_Mapped):
+    """One file per image.
+
+    Attributes:
+        names: (images,), paths below ``root`` in the file system's encoding.
+    """
+
+    root: Path
+    names: NDArray[np.bytes_]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def path(self, index: int) -> Path:
+        """An image's file."""
+        return self.root / os.fsdecode(self.names[index])
+
+    def name(self, index: int) -> str:
+        return str(self.path(index))
+
+    def read(self, index: int) -> bytes:
+        return self.path(index).read_bytes()
+
+
+@dataclass(frozen=True)
+class Origins:
+    """Which file each image of a split came from.
+
+    Attributes:
+        files: file names, in the images' order.
+        starts: each file's first image.
+    """
+
+    files: tuple[str, ...]
+    starts: tuple[int, ...]
+
+    def name(self, index: int) -> str:
+        """ "shard.parquet, row 17"."""
+        file = bisect_right(self.starts, index) - 1
+        return f"{self.files[file]}, row {index - self.starts[file]}"
+
+
+@dataclass(frozen=True, eq=False)
+class PackedPictures(_Mapped):
+    """One flat file with all encoded images behind each other.
+
+    Attributes:
+        offsets: (images + 1,), where each image starts in the file; the last one is the file's end.
+        origins: where the images were before they were packed.
+    """
+
+    blob: Path
+    offsets: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    origins: Origins
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def name(self, index: int) -> str:
+        return self.origins.name(index)
+
+    def read(self, index: int) -> bytes:
+        start, end = int(self.offsets[index]), int(self.offsets[index + 1])
+        with self.blob.open("rb", buffering=0) as file:
+            return os.pread(file.fileno(), end - start, start)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A data set whose images are still encoded.
+
+    Attributes:
+        size: (height, width) that every image has: they are decoded once, into arrays. None: they have sizes of their
+            own, and are decoded whenever they are drawn.
+    """
+
+    train: Pictures
+    test: Pictures
+    size: tuple[int, int] | None
+
+
+def decode_rgb(pictures: Pictures, index: int) -> Image.Image:
+    """One image in mode RGB, whatever it is encoded as; a file's extension means nothing.
+
+    Raises:
+        DataError: it cannot be read; the message names the file.
+    """
+    try:
+        content = pictures.read(index)
+    except OSError as error:
+        raise DataError(f"{pictures.name(index)}: cannot be read: {error.strerror or error}") from error
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            if image.mode.startswith("I"):  # 16 bits of grey: Pillow's own conversion clips them
+                eight = np.clip(np.asarray(image, dtype=np.int64) >> 8, 0, 255)
+                return Image.fromarray(eight.astype(np.uint8)).convert("RGB")
+            return image.convert("RGB")
+    except MemoryError:
+        raise
+    except Exception as error:  # damaged content makes Pillow's readers raise errors of a dozen types
+        what = "of no known format" if isinstance(error, UnidentifiedImageError) else str(error)
+        raise DataError(f"{pictures.name(index)}: not a readable image: {what if content else 'empty'}") from error
+
+
+def decode_pixels(pictures: Pictures, size: tuple[int, int], index: int) -> NDArray[np.uint8]:
+    """One image, (3, height, width).
+
+    Raises:
+        DataError: it cannot be read, or is of another size.
+    """
+    image = decode_rgb(pictures, index)
+    if (image.height, image.width) != size:
+        raise DataError(
+            f"{pictures.name(index)}: the image is {image.height}x{image.width} pixels, expected {size[0]}x{size[1]}"
+        )
+    return np.asarray(image).transpose(2, 0, 1)

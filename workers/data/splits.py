@@ -1,0 +1,85 @@
+"""A data set as its three splits on a device, resident or streamed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from workers.data.batches import ResidentSplit, Split
+from workers.data.cache import MappedData, StreamedData
+from workers.data.streaming import Reader, StreamedSplit, open_reader
+from workers.seeds import generator
+from workers.stages import Data
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The training, validation and test split; the validation split is empty when none is held out.
+
+    Attributes:
+        mean, inverse_std: of the pixels by channel, shaped to broadcast over a batch.
+    """
+
+    train: Split
+    validation: Split
+    test: Split
+    mean: Tensor
+    inverse_std: Tensor
+
+    @property
+    def device(self) -> torch.device:
+        """Where the batches are."""
+        return self.mean.device
+
+    def blank(self, images: int) -> Tensor:
+        """A batch of zeros, shaped as the network sees images."""
+        shape = (images, self.mean.shape[1], self.train.height, self.train.width)
+        return torch.zeros(shape, device=self.device).to(memory_format=torch.channels_last)
+
+    def normalized(self, images: Tensor) -> Tensor:
+        """uint8 images as the network sees them: float32, centred and scaled by channel, channels last."""
+        scaled = (images.float() - self.mean) * self.inverse_std
+        return scaled.to(memory_format=torch.channels_last)
+
+
+def split_data(
+    data: MappedData | StreamedData, spec: Data, device: torch.device, loader_workers: int | None = None
+) -> Splits:
+    """Put a data set on a device, with the validation images held out by a draw that depends on their number only.
+
+    Args:
+        loader_workers: processes that decode streamed images; None for as many as suit the machine.
+    """
+    train: Split
+    validation: Split
+    test: Split
+    if isinstance(data, MappedData):
+        rows, held = _held_out(len(data.train_labels), spec.validation_fraction)
+        images = data.train_images.to(device)
+        train = ResidentSplit(images, rows.to(device), data.train_labels[rows].to(device))
+        validation = ResidentSplit(images, held.to(device), data.train_labels[held].to(device))
+        test = ResidentSplit(
+            data.test_images.to(device),
+            torch.arange(len(data.test_labels), device=device),
+            data.test_labels.to(device),
+        )
+    else:
+        rows, held = _held_out(len(data.train), spec.validation_fraction)
+
+        def stream(reader: Reader, rows: Tensor) -> StreamedSplit:
+            return StreamedSplit(reader, rows, reader.labels[rows].to(device), spec.image_size)
+
+        training, testing = (open_reader(part, device, loader_workers) for part in (data.train, data.test))
+        train, validation = stream(training, rows), stream(training, held)
+        test = stream(testing, torch.arange(len(data.test)))
+    mean, inverse_std = data.mean.view(1, -1, 1, 1), (1 / data.std).view(1, -1, 1, 1)
+    return Splits(train, validation, test, mean.to(device), inverse_std.to(device))
+
+
+def _held_out(total: int, fraction: float) -> tuple[Tensor, Tensor]:
+    """Rows to train on and rows held out, each in order."""
+    order = torch.randperm(total, generator=generator("validation split", total))
+    held = round(fraction * total)
+    return order[held:].sort().values, order[:held].sort().values

@@ -1,0 +1,35 @@
+"""The most memory that a stage held on its device."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+
+PROCESS = Path("/proc/self")
+
+
+class PeakMemory:
+    """Measures from its creation on.
+
+    On a GPU that is what torch allocated there, for all trainings of the process together; on a CPU the process's
+    resident set, where Linux tells it.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device, self._known = device, True
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+            return
+        try:
+            (PROCESS / "clear_refs").write_text("5")  # forget the peak so far
+        except OSError:
+            self._known = False
+
+    def read(self) -> int | None:
+        """Bytes, or None where they cannot be known."""
+        if self._device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self._device)
+        found = re.search(r"VmHWM:\s+(\d+) kB", (PROCESS / "status").read_text()) if self._known else None
+        return int(found[1]) * 1024 if found else None

@@ -1,0 +1,34 @@
+"""ResNet-50: torchvision's, which the paper uses on small images with a 3x3 stride-1 stem and no max-pool."""
+
+from __future__ import annotations
+
+from torch import nn
+from torchvision.models.resnet import Bottleneck, ResNet
+
+from tickets import reset_layers
+from workers.models.registry import architecture
+from workers.models.variants import is_small
+
+
+class ResNet50(ResNet):
+    """torchvision's network; only the stem for small images differs."""
+
+    def __init__(self, in_channels: int, num_classes: int, small: bool) -> None:
+        super().__init__(Bottleneck, [3, 4, 6, 3], num_classes=num_classes)
+        kernel, stride = (3, 1) if small else (7, 2)
+        self.conv1 = nn.Conv2d(in_channels, 64, kernel, stride, kernel // 2, bias=False)
+        if small:
+            self.maxpool = nn.Identity()
+
+    def reset_parameters(self) -> None:
+        """torchvision's initialisation: He's by fan-out for convolutions, the layers' own otherwise."""
+        reset_layers(self)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+@architecture("resnet50")
+def resnet50(in_channels: int, num_classes: int, variant: str = "small") -> nn.Module:
+    """ResNet-50 with the stem for small images, or with ``variant`` "imagenet" as torchvision has it."""
+    return ResNet50(in_channels, num_classes, is_small(variant))
