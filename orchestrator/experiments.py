@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from orchestrator.plan import Experiment
+from orchestrator.plan import Experiment, Network
 from orchestrator.recipes import Recipe, RecipeError, resolve, unknown
-from tickets import UnknownLayerError, parameter_roles
+from tickets import Role, UnknownLayerError, classifier_name, parameter_roles
 from workers.data import DataSet, Source, data_set_names, find_data_set, find_source
 from workers.execution import Execution
 from workers.models import ARCHITECTURES
@@ -58,10 +59,17 @@ def _experiment(recipe: Recipe, data_set: DataSet, source: Source) -> Experiment
     try:
         with torch.device("meta"):
             model = architecture.build(in_channels=data_set.channels, num_classes=source.num_classes, **recipe.model)
-        parameter_roles(model, source.num_classes)
+        network = _network(model, source.num_classes)
         empty = [name for name, parameter in model.named_parameters() if not parameter.numel()]
         if empty:
             raise ValueError(f"{empty[0]} has no element")
     except (TypeError, ValueError, RuntimeError, UnknownLayerError) as error:
         raise RecipeError(f"architecture {recipe.arch} with {dict(recipe.model)}: {error}") from error
-    return Experiment(recipe, source.fingerprint, architecture.version)
+    return Experiment(recipe, source.fingerprint, architecture.version, network)
+
+
+def _network(model: nn.Module, num_classes: int) -> Network:
+    roles = parameter_roles(model, num_classes)
+    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    prunable = [sizes[name] for name, role in roles.items() if role is Role.PRUNABLE]
+    return Network(sum(sizes.values()), sum(prunable), len(prunable), classifier_name(model, num_classes))

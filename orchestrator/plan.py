@@ -15,12 +15,23 @@ from workers.stages import Data, Method, Model, Pretrain, Probe, Round, Schedule
 
 
 @dataclass(frozen=True)
+class Network:
+    """What the method sees of an architecture: how much of it may be pruned, and which layer is its classifier."""
+
+    parameters: int
+    prunable_weights: int
+    prunable_layers: int
+    classifier: str
+
+
+@dataclass(frozen=True)
 class Experiment:
     """A recipe with what is only known where the data and the architectures are."""
 
     recipe: Recipe
     data_fingerprint: str
     model_version: int = 1
+    network: Network | None = None
 
 
 @dataclass(frozen=True)

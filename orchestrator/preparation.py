@@ -5,29 +5,62 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from orchestrator.plan import Experiment
 from orchestrator.progress import Stopwatch
-from workers.data import open_data, prepared_folder
+from orchestrator.recipes import Recipe, RecipeError
+from workers.data import MappedData, StreamedData, open_data, prepared_folder
 from workers.execution import Execution
+from workers.models import build_model
+from workers.stages import IMAGE_SIZE, Model
 
 LINE_INTERVAL_S = 30.0
 
 
 def prepare_data(experiments: Sequence[Experiment], execution: Execution, console: Console) -> None:
-    """Prepare every data set now, so that what is wrong with one is said before anything runs.
+    """Prepare every data set now and try every network on it, so that what is wrong is said before anything runs.
 
     Raises:
-        DataError: it cannot be downloaded, read or cached.
+        DataError: a data set cannot be downloaded, read or cached.
+        RecipeError: a recipe or a network does not suit the images.
     """
     root, cache = Path(execution.data_root) if execution.data_root else None, Path(execution.data_cache)
+    opened: dict[str, MappedData | StreamedData] = {}
     for name, found in dict.fromkeys((e.recipe.dataset, e.data_fingerprint) for e in experiments):
         if not prepared_folder(name, found, cache).exists():
             console.print(f"Preparing {name} once, in {cache} …", highlight=False, markup=False, soft_wrap=True)
         with _Display(console) as display:
-            open_data(name, found, root, cache, display.show)
+            opened[name] = open_data(name, found, root, cache, display.show)
+    for experiment in experiments:
+        _try(experiment.recipe, opened[experiment.recipe.dataset])
+
+
+def _try(recipe: Recipe, data: MappedData | StreamedData) -> None:
+    """Whether the recipe's augmentation, image size and network suit the images; RecipeError if not."""
+    if isinstance(data, StreamedData):
+        if recipe.augmentation == "crop_flip":
+            raise RecipeError(
+                f"{recipe.dataset} has images of many sizes, which augmentation crop_flip does not take; "
+                f"give --set augmentation=resized_crop_flip"
+            )
+        size = (recipe.image_size, recipe.image_size)
+    else:
+        size = (data.train_images.shape[2], data.train_images.shape[3])
+        if recipe.image_size != IMAGE_SIZE:
+            raise RecipeError(f"image_size is for images of many sizes, and those of {recipe.dataset} have one: {size}")
+    model = Model(recipe.arch, recipe.model)
+    network = build_model(model, in_channels=data.channels, num_classes=data.num_classes, init_seed=0).eval()
+    named = f"architecture {recipe.arch} on {recipe.dataset}, whose images are {size[0]}x{size[1]}"
+    try:
+        with torch.no_grad():
+            logits = network(torch.zeros(2, data.channels, *size))
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise RecipeError(f"{named}: {error}") from error
+    if logits.shape != (2, data.num_classes):
+        raise RecipeError(f"{named}: its output is {tuple(logits.shape)} for 2 images of {data.num_classes} classes")
 
 
 class _Display:

@@ -179,15 +179,15 @@ def sweep(
             opened.check_intact(key)
         if plan:
             if json_:
-                print(plan_as_json(expanded, set(cached)))
+                print(plan_as_json(expanded, experiments, set(cached)))
             else:
-                print_plan(console, expanded, set(cached))
+                print_plan(console, expanded, experiments, set(cached))
             return
         with opened.open_for_writing():
             try:
                 prepare_data(experiments, execution, console)
                 code = _run(console, expanded, cached, opened, execution, backend, address, max_concurrent, pack)
-            except (DataError, BackendError):
+            except (DataError, RecipeError, BackendError):
                 opened.discard_if_unused()
                 raise
     except (RecipeError, DataError, StoreError, BackendError, PluginError) as error:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Container
+from collections.abc import Container, Sequence
+from dataclasses import asdict
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from orchestrator.driver import Summary
-from orchestrator.plan import Plan, describe
+from orchestrator.plan import Experiment, Plan, describe
 from orchestrator.progress import duration
 from orchestrator.queue import State
 from orchestrator.rank import cost_epochs
@@ -20,8 +21,8 @@ from orchestrator.store import Store
 LOG_LINES = 12
 
 
-def plan_as_json(plan: Plan, cached: Container[str]) -> str:
-    """The whole plan for machines: counts by kind, and every stage with its inputs and whether it is cached."""
+def plan_as_json(plan: Plan, experiments: Sequence[Experiment], cached: Container[str]) -> str:
+    """The whole plan for machines: networks, counts by kind, every stage with its inputs and whether it is cached."""
     counts, done = plan.counts(), Counter(describe(node) for node in plan if node.key in cached)
     stages = [
         {
@@ -33,11 +34,25 @@ def plan_as_json(plan: Plan, cached: Container[str]) -> str:
         for node in plan
     ]
     kinds = {kind: {"stages": counts[kind], "cached": done[kind]} for kind in counts}
-    return json.dumps({"kinds": kinds, "stages": stages}, indent=1)
+    networks = [
+        {"dataset": e.recipe.dataset, "architecture": e.recipe.arch, **(asdict(e.network) if e.network else {})}
+        for e in experiments
+    ]
+    return json.dumps({"networks": networks, "kinds": kinds, "stages": stages}, indent=1)
 
 
-def print_plan(console: Console, plan: Plan, cached: Container[str]) -> None:
-    """The plan by kind of stage, with what is cached and the epochs that are left to train."""
+def print_plan(console: Console, plan: Plan, experiments: Sequence[Experiment], cached: Container[str]) -> None:
+    """The networks, and the plan by kind of stage, with what is cached and the epochs that are left to train."""
+    for experiment in experiments:
+        recipe, network = experiment.recipe, experiment.network
+        if network is not None:
+            console.print(
+                f"{recipe.dataset}/{recipe.arch}: {network.parameters:,} parameters, of which "
+                f"{network.prunable_weights:,} in {network.prunable_layers} layers are prunable; "
+                f"classifier {network.classifier}",
+                highlight=False,
+                soft_wrap=True,
+            )
     counts, done = plan.counts(), Counter(describe(node) for node in plan if node.key in cached)
     table = Table("stage", box=None, pad_edge=False)
     for column in ("stages", "cached", "to run", "epochs to run"):

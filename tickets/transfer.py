@@ -130,8 +130,8 @@ def transfer_(
         if signed.role is Role.PRUNABLE:
             magnitude = parameter if transfer.magnitudes == "fresh" else _trained(trained, name, parameter)
             sign, mask = _signs_and_mask(parameter, signed, transfer, generator)
-            masks[name] = mask.to(parameter.device)
-            parameter.copy_(magnitude.abs() * sign.to(parameter) * masks[name])
+            masks[name] = mask
+            parameter.copy_(magnitude.abs() * sign.to(parameter) * mask)
         elif sources[signed.role] == "signed":
             parameter.copy_(parameter.abs() * signed.sign.to(parameter))
         elif sources[signed.role] == "trained":
@@ -145,17 +145,20 @@ def transfer_(
 def _signs_and_mask(
     fresh: Tensor, signed: SignedTensor, transfer: Transfer, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    sign, mask = signed.sign, signed.mask
+    # on the model's device throughout; only the draws come from the CPU, where they are the same for every device
+    device = fresh.device
+    sign, mask = signed.sign.to(device), signed.mask.to(device)
     if transfer.mask == "shuffled":
-        order = torch.randperm(sign.numel(), generator=generator)
+        order = torch.randperm(sign.numel(), generator=generator).to(device)
         sign, mask = sign.flatten()[order].view_as(sign), mask.flatten()[order].view_as(mask)
     if transfer.signs == "fresh":
-        sign = fresh.sign().to(torch.int8).cpu()
+        sign = fresh.sign().to(torch.int8)
     elif transfer.signs == "random":
-        sign = torch.randint(0, 2, sign.shape, generator=generator, dtype=torch.int8) * 2 - 1
+        drawn = torch.randint(0, 2, sign.shape, generator=generator, dtype=torch.int8)
+        sign = drawn.to(device) * 2 - 1
     if transfer.flip_fraction:
         alive = mask.flatten().nonzero().squeeze(1)
-        chosen = alive[torch.randperm(len(alive), generator=generator)]
+        chosen = alive[torch.randperm(len(alive), generator=generator).to(device)]
         chosen = chosen[: round(transfer.flip_fraction * len(alive))]
         flipped = sign.flatten().clone()
         flipped[chosen] *= -1

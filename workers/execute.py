@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from workers.data import open_data
 from workers.data.splits import split_data
 from workers.evaluation import Outcomes, Reestimation, evaluate, reestimate_statistics
 from workers.execution import Control, Execution
+from workers.layout import memory_format
 from workers.models import build_model
 from workers.plugins import load_plugins
 from workers.probing import barrier, path_outcomes, standard_error
@@ -111,7 +113,10 @@ class _Worker:
         self._setting, self._control = setting, control
         self._execution, self._device = execution, execution.torch_device
         self._data = open_data(setting.data.name, setting.data.fingerprint, root, Path(execution.data_cache))
-        self._splits = split_data(self._data, setting.data, self._device, execution.loader_workers)
+        with torch.device("meta"):
+            layout = memory_format(self._build(0), self._device)
+        splits = split_data(self._data, setting.data, self._device, execution.loader_workers)
+        self._splits = replace(splits, layout=layout)
 
     def pretrain(self, stage: Pretrain, out: Path, key: str) -> dict[str, Any]:
         model = self._fresh_model(stage.init_seed)
@@ -267,13 +272,11 @@ class _Worker:
         )
 
     def _fresh_model(self, init_seed: int) -> nn.Module:
-        model = build_model(
-            self._setting.model,
-            in_channels=self._data.channels,
-            num_classes=self._data.num_classes,
-            init_seed=init_seed,
-        )
-        return model.to(self._device).to(memory_format=torch.channels_last)
+        return self._build(init_seed).to(self._device).to(memory_format=self._splits.layout)
+
+    def _build(self, init_seed: int) -> nn.Module:
+        data, model = self._data, self._setting.model
+        return build_model(model, in_channels=data.channels, num_classes=data.num_classes, init_seed=init_seed)
 
 
 def _write_log(log: TrainingLog, out: Path) -> None:

@@ -32,7 +32,7 @@ def prune(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor], prune_frac
     if keep == 0:
         kept = torch.zeros_like(alive)
     else:
-        threshold = ranked.kthvalue(ranked.numel() - keep + 1).values
+        threshold = _kth_largest(ranked, keep)
         kept = ranked > threshold
         ties = (ranked == threshold).nonzero().squeeze(1)
         kept[ties[: keep - int(kept.sum())]] = True
@@ -40,6 +40,13 @@ def prune(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor], prune_frac
     return {name: piece.view_as(weights[name]) for name, piece in zip(weights, pieces, strict=True)}
 
 
+def _kth_largest(values: Tensor, k: int) -> Tensor:
+    if values.is_cuda:  # where kthvalue gives one block the whole row, and sorting uses all of them
+        return values.sort().values[-k]
+    return values.kthvalue(values.numel() - k + 1).values
+
+
 def density(masks: Mapping[str, Tensor]) -> float:
     """Surviving fraction of the prunable weights."""
-    return sum(int(mask.sum()) for mask in masks.values()) / sum(mask.numel() for mask in masks.values())
+    alive = torch.stack([mask.sum() for mask in masks.values()]).sum()
+    return int(alive) / sum(mask.numel() for mask in masks.values())

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from rich.console import Console
+from torch import nn
 
 from orchestrator import preparation
 from orchestrator.experiments import find_experiments
+from orchestrator.plan import Experiment, Network
 from orchestrator.preparation import prepare_data
 from orchestrator.recipes import RecipeError
 from tests.image_sets import write_image_folder, write_tiny_imagenet
 from workers.data import DataError
 from workers.execution import Execution
+from workers.models import ARCHITECTURES, architecture, build_model
+from workers.stages import Model
 
 
 def said(root: Path, cache: Path, *, terminal: bool) -> str:
@@ -43,19 +49,59 @@ def test_a_log_gets_a_line_now_and_then(tmp_path: Path, monkeypatch: pytest.Monk
     assert said(tmp_path, tmp_path / "cache", terminal=False) == ""  # it is prepared
 
 
-def test_the_network_has_as_many_outputs_as_the_found_data_has_classes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    outputs = []
-    monkeypatch.setattr(
-        "orchestrator.experiments.parameter_roles",
-        lambda model, classes: outputs.append((classes, model(torch.zeros(1, 3, 32, 32, device="meta")).shape[1])),
-    )
+def test_the_network_has_as_many_outputs_as_the_found_data_has_classes(tmp_path: Path) -> None:
     write_image_folder(tmp_path / "insects", classes=("ants", "bees", "wasps"))
-    execution = Execution("cpu", str(tmp_path), str(tmp_path / "cache"))
-    found = find_experiments(["imagefolder:insects"], ["resnet20"], "sound", [], execution)
-    assert outputs == [(3, 3)]
-    assert [experiment.recipe.dataset for experiment in found] == ["imagefolder:insects"]
+    (found,) = find(tmp_path, "imagefolder:insects", "resnet20")
+    model = build_model(Model("resnet20"), in_channels=3, num_classes=3, init_seed=0)
+    convolutions = [p for p in model.parameters() if p.dim() == 4]
+    assert found.recipe.dataset == "imagefolder:insects"
+    assert found.network == Network(
+        sum(p.numel() for p in model.parameters()), sum(p.numel() for p in convolutions), len(convolutions), "fc"
+    )
+
+
+def find(root: Path, dataset: str, arch: str, *changes: dict[str, Any]) -> list[Experiment]:
+    return find_experiments([dataset], [arch], "sound", changes, Execution("cpu", str(root), str(root / "cache")))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("sets")
+    write_image_folder(made / "insects")
+    write_tiny_imagenet(made, train=2, val=1)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("dataset", "arch", "changes", "sentence"),
+    [
+        ("imagefolder:insects", "resnet20", {"augmentation": "crop_flip"}, "give --set augmentation=resized_crop_flip"),
+        ("tiny-imagenet", "resnet20", {"image_size": 32}, r"those of tiny-imagenet have one: \(64, 64\)"),
+        ("imagefolder:insects", "mlp_mixer", {"image_size": 32}, "mlp_mixer on imagefolder:insects.*are 32x32: "),
+        ("tiny-imagenet", "two_answers", {}, r"its output is \(2, 16\) for 2 images of 8 classes"),
+    ],
+)
+def test_a_recipe_that_does_not_suit_the_images_is_one_sentence(
+    root: Path, two_answers: None, dataset: str, arch: str, changes: dict[str, Any], sentence: str
+) -> None:
+    experiments = find(root, dataset, arch, changes)
+    execution = Execution("cpu", str(root), str(root / "cache"))
+    with pytest.raises(RecipeError, match=sentence):
+        prepare_data(experiments, execution, Console(file=io.StringIO()))
+
+
+@pytest.fixture
+def two_answers() -> Iterator[None]:
+    class Doubled(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x.mean((2, 3))).repeat(1, 2)
+
+    @architecture("two_answers")
+    def two_answers(in_channels: int, num_classes: int) -> nn.Module:
+        return Doubled(in_channels, num_classes)
+
+    yield
+    del ARCHITECTURES["two_answers"]
 
 
 def test_unknown_names_get_the_nearest_and_impossible_ones_a_reason(tmp_path: Path) -> None:

@@ -40,6 +40,74 @@ def test_the_cifar_recipe_is_the_papers() -> None:
     assert found.augmentation == "crop_flip"
 
 
+SGD, ADAM = ("sgd", 0.9), ("adam", None)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize(
+    ("dataset", "arch", "kind", "rate", "decay", "batch", "pretrain", "rounds", "epochs", "augmentation", "schedule"),
+    [
+        # method.md, "Hyper-parameters"
+        ("cifar100", "resnet50", SGD, 0.1, 5e-4, 128, 10, 15, 10, "crop_flip", "steps"),
+        ("cifar100", "mobilenetv2", SGD, 0.05, 5e-4, 128, 10, 15, 10, "crop_flip", "steps"),
+        ("cifar100", "efficientnet_b0", SGD, 0.1, 5e-4, 128, 10, 15, 10, "crop_flip", "steps"),
+        ("cifar100", "shufflenet_g3", SGD, 0.1, 5e-4, 128, 10, 15, 10, "crop_flip", "steps"),
+        ("cifar100", "resnet32", SGD, 0.1, 5e-4, 128, 10, 15, 10, "crop_flip", "steps"),
+        ("tiny-imagenet", "resnet50", SGD, 0.1, 5e-4, 128, 10, 15, 10, "half_resized_crop_flip", "steps"),
+        ("tiny-imagenet", "mobilenetv2", SGD, 0.05, 5e-4, 128, 10, 15, 10, "half_resized_crop_flip", "steps"),
+        ("imagenet", "resnet50", ADAM, 1e-3, 1e-5, 256, 20, 10, 5, "resized_crop_flip", "cosine"),
+        ("imagenet", "mobilenetv2", SGD, 0.05, 5e-5, 256, 20, 10, 5, "resized_crop_flip", "cosine"),
+        ("imagenet", "mlp_mixer", ADAM, 1e-3, 5e-5, 512, 20, 10, 5, "resized_crop_flip", "cosine"),
+    ],
+)
+def test_each_row_of_the_papers_table_has_its_recipe(
+    preset: str,
+    dataset: str,
+    arch: str,
+    kind: tuple[str, float | None],
+    rate: float,
+    decay: float,
+    batch: int,
+    pretrain: int,
+    rounds: int,
+    epochs: int,
+    augmentation: str,
+    schedule: str,
+) -> None:
+    found = resolve(dataset, arch, preset)
+    optimizer = found.optimizer
+    assert (optimizer.name, optimizer.learning_rate, optimizer.weight_decay) == (kind[0], rate, decay)
+    assert kind[1] is None or optimizer.momentum == kind[1]
+    assert (found.batch_size, found.pretrain_epochs, found.rounds, found.round_epochs) == (
+        batch,
+        pretrain,
+        rounds,
+        epochs,
+    )
+    assert (found.augmentation, found.final_schedule.name, found.final_epochs) == (augmentation, schedule, 100)
+    assert found.round_schedule.name == "constant"
+    assert found.precision == "float32"
+    if dataset == "imagenet":
+        assert found.final_schedule.factor == pytest.approx(1e-3)
+        assert found.transfers == ("signed",)
+        assert found.transfer_rounds == (10,)
+        assert found.image_size == 224
+        assert found.model.get("variant") == (None if arch == "mlp_mixer" else "imagenet")
+    else:
+        assert (found.final_schedule.milestones, found.final_schedule.factor) == ((50, 75), 0.1)
+        assert found.transfers == ("signed", "mask")
+        assert found.transfer_rounds == tuple(range(1, 16))
+        assert found.model == {}
+    if preset == "reference":
+        assert (found.validation_fraction, found.watch_test_set, found.bn_momentum) == (0.0, True, 0.1)
+        assert (found.bn_images, found.probe_points, found.seeds) == (None, 11, 2)
+
+
+def test_a_users_folder_of_images_starts_from_imagenets_recipe() -> None:
+    assert resolve("imagefolder:birds", None, "sound").augmentation == "resized_crop_flip"
+    assert resolve("imagefolder:birds", None, "sound").model == {"variant": "imagenet"}
+
+
 def test_a_preset_says_how_honest_the_protocol_is() -> None:
     sound, reference = resolve("cifar10", None, "sound"), resolve("cifar10", None, "reference")
     assert sound.validation_fraction > 0

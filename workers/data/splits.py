@@ -20,6 +20,7 @@ class Splits:
 
     Attributes:
         mean, inverse_std: of the pixels by channel, shaped to broadcast over a batch.
+        layout: memory format of the images that the network sees.
     """
 
     train: Split
@@ -27,6 +28,7 @@ class Splits:
     test: Split
     mean: Tensor
     inverse_std: Tensor
+    layout: torch.memory_format = torch.channels_last
 
     @property
     def device(self) -> torch.device:
@@ -36,12 +38,12 @@ class Splits:
     def blank(self, images: int) -> Tensor:
         """A batch of zeros, shaped as the network sees images."""
         shape = (images, self.mean.shape[1], self.train.height, self.train.width)
-        return torch.zeros(shape, device=self.device).to(memory_format=torch.channels_last)
+        return torch.zeros(shape, device=self.device).to(memory_format=self.layout)
 
     def normalized(self, images: Tensor) -> Tensor:
-        """uint8 images as the network sees them: float32, centred and scaled by channel, channels last."""
+        """uint8 images as the network sees them: float32, centred and scaled by channel, in the layout."""
         scaled = (images.float() - self.mean) * self.inverse_std
-        return scaled.to(memory_format=torch.channels_last)
+        return scaled.to(memory_format=self.layout)
 
 
 def split_data(

@@ -133,7 +133,7 @@ class ProcessReader:
     """Decodes with PIL in ``workers`` processes, or in this one when that is 0."""
 
     def __init__(self, pictures: Pictures, device: torch.device, workers: int) -> None:
-        self.labels = torch.from_numpy(np.asarray(pictures.labels))
+        self.labels = torch.tensor(pictures.labels)
         self._device, self._requests = device, _Requests()
         self._loader = DataLoader(
             _Views(pictures),
@@ -190,7 +190,7 @@ class DeviceReader:
     """Threads read files; one thread decodes and crops on the device, two batches ahead of whoever asks."""
 
     def __init__(self, pictures: Pictures, device: torch.device, decode: JpegDecoder) -> None:
-        self.labels = torch.from_numpy(np.asarray(pictures.labels))
+        self.labels = torch.tensor(pictures.labels)
         self._pictures, self._device, self._decode = pictures, device, decode
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
