@@ -22,7 +22,15 @@ settings.register_profile("project", deadline=None, derandomize=True)
 settings.load_profile("project")
 
 
-SLOW_LAST = ("test_cli.py", "test_readme.py", "test_ray.py")  # these start processes; what is fast fails first
+# these run whole sweeps or start processes; what is fast fails first
+SLOW_LAST = (
+    "test_benchmarks.py",
+    "test_image_sets.py",
+    "test_cli.py",
+    "test_readme.py",
+    "test_ray.py",
+    "test_ray_gpus.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -94,5 +94,9 @@ def own_stream(device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    with torch.cuda.device(device), torch.cuda.stream(torch.cuda.Stream(device)):
-        yield
+    with torch.cuda.device(device):
+        outer, own = torch.cuda.current_stream(), torch.cuda.Stream()
+        own.wait_stream(outer)
+        with torch.cuda.stream(own):
+            yield
+        outer.wait_stream(own)

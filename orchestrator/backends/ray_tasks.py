@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -84,24 +83,19 @@ class RayBackend:
             ray.shutdown()
             raise BackendError(f"Ray at {address or 'this machine'} has no CPU free for a stage; add a node with one")
         self.devices = min(room, max_concurrent or room)
-        worker: Any = ray.remote(_GpuWorker)
-        one_gpu = worker.options(
-            num_cpus=1, num_gpus=1, max_restarts=-1, max_task_retries=0, max_concurrency=MOST_THREADS
-        )
-        self._workers = [one_gpu.remote() for _ in range(self.devices)] if on_gpus else []
+        self._workers = [_start_gpu_worker() for _ in range(self.devices)] if on_gpus else []
         # the first one's: packing plans for one kind of GPU
         self.device_bytes = ray.get(self._workers[0].memory_bytes.remote()) if self._workers else None
-        self._running: dict[ray.ObjectRef, tuple[Group, int]] = {}
+        self._running: dict[ray.ObjectRef, tuple[Group, Any]] = {}
 
     def submit(self, attempts: Sequence[Attempt]) -> None:
         if self._workers:
-            busy = Counter(worker for _, worker in self._running.values())
-            worker = min(range(len(self._workers)), key=lambda index: busy[index])
-            beside = busy[worker]
-            group = tuple(replace(attempt, beside=beside) for attempt in attempts)
-            ref = self._workers[worker].run.remote(group)
+            running = [worker for _, worker in self._running.values()]
+            worker = min(self._workers, key=running.count)
+            group = tuple(replace(attempt, beside=running.count(worker)) for attempt in attempts)
+            ref = worker.run.remote(group)
         else:
-            worker, group = 0, tuple(attempts)
+            worker, group = None, tuple(attempts)
             ref = _run.options(num_cpus=1, name=attempts[0].job.name).remote(group)
         self._running[ref] = group, worker
 
@@ -109,16 +103,22 @@ class RayBackend:
         if not self._running:
             return []
         ready, _ = ray.wait(list(self._running), num_returns=1, timeout=timeout_s)
-        ended = [(self._running.pop(ref)[0], ref) for ref in ready]
-        return [(group, _outcomes(group, ref)) for group, ref in ended]
+        return [self._ended(ref) for ref in ready]
+
+    def _ended(self, ref: ray.ObjectRef) -> tuple[Group, Sequence[Outcome | Lost]]:
+        group, worker = self._running.pop(ref)
+        try:
+            return group, ray.get(ref)
+        except RayError as error:  # run_attempts returns its own failures: what is raised here is the machinery's
+            if worker in self._workers:  # a new one, since a restarting one would refuse what it is sent meanwhile
+                self._workers[self._workers.index(worker)] = _start_gpu_worker()
+            lost = Lost(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}")
+            return group, [lost] * len(group)
 
     def close(self) -> None:
         ray.shutdown()
 
 
-def _outcomes(group: Group, ref: ray.ObjectRef) -> Sequence[Outcome | Lost]:
-    try:
-        return ray.get(ref)
-    except RayError as error:  # run_attempts returns its own failures: what is raised here is the machinery's
-        lost = Lost(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}")
-        return [lost] * len(group)
+def _start_gpu_worker() -> Any:
+    worker: Any = ray.remote(_GpuWorker)
+    return worker.options(num_cpus=1, num_gpus=1, max_concurrency=MOST_THREADS).remote()
