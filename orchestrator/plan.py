@@ -110,7 +110,14 @@ class _Expansion:
         self._plan, self._recipe = plan, recipe
         self._setting = Setting(
             recipe.preset,
-            Data(recipe.dataset, experiment.data_fingerprint, recipe.validation_fraction, recipe.image_size),
+            Data(
+                recipe.dataset,
+                experiment.data_fingerprint,
+                recipe.validation_fraction,
+                recipe.image_size,
+                recipe.pixel_mean,
+                recipe.pixel_std,
+            ),
             Model(recipe.arch, recipe.model, experiment.model_version),
             recipe.watch_test_set,
             recipe.precision,

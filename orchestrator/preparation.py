@@ -51,6 +51,10 @@ def _try(recipe: Recipe, data: MappedData | StreamedData) -> None:
         size = (data.train_images.shape[2], data.train_images.shape[3])
         if recipe.image_size != IMAGE_SIZE:
             raise RecipeError(f"image_size is for images of many sizes, and those of {recipe.dataset} have one: {size}")
+    for field in ("pixel_mean", "pixel_std"):
+        values = getattr(recipe, field)
+        if values is not None and len(values) != data.channels:
+            raise RecipeError(f"{field} has {len(values)} values, and {recipe.dataset} has {data.channels} channels")
     model = Model(recipe.arch, recipe.model)
     network = build_model(model, in_channels=data.channels, num_classes=data.num_classes, init_seed=0).eval()
     named = f"architecture {recipe.arch} on {recipe.dataset}, whose images are {size[0]}x{size[1]}"

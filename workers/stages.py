@@ -28,12 +28,16 @@ class Data:
         fingerprint: identifies the files' content; two copies of the same data have the same.
         validation_fraction: share of the training images that is held out for every choice; 0 holds out none.
         image_size: side in pixels of what the network sees of images of many sizes; the others have their own.
+        pixel_mean, pixel_std: what images are normalised with, by channel, in units of 0 to 1; None for the training
+            images' own, or ImageNet's for streamed images.
     """
 
     name: str
     fingerprint: str
     validation_fraction: float
     image_size: int = IMAGE_SIZE
+    pixel_mean: tuple[float, ...] | None = None
+    pixel_std: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)

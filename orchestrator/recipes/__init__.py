@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -33,6 +33,8 @@ class Recipe(BaseModel):
         probe_rounds: rounds whose tickets are probed as well: a list, or "all".
         chains: independent pruning chains per method; seeds: transfer seeds, and dense trainings.
         image_size: side in pixels of what the network sees of streamed images, which have many sizes.
+        pixel_mean, pixel_std: what images are normalised with, by channel, in units of 0 to 1; null for the training
+            images' own, or ImageNet's for streamed images.
         precision: of convolutions and matrix products, in training, evaluation and probes.
         compile_from_epochs: trainings of at least so many epochs go through torch.compile; null for none. It takes tens
             of seconds to compile, and fused operations round differently, so that this is part of a stage's identity.
@@ -50,6 +52,8 @@ class Recipe(BaseModel):
     batch_size: int = Field(ge=2)
     augmentation: Augmentation
     image_size: int = Field(default=IMAGE_SIZE, ge=8)
+    pixel_mean: tuple[float, ...] | None = None
+    pixel_std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
     precision: Precision = "float32"
     compile_from_epochs: int | None = Field(default=None, ge=1)
     pretrain_epochs: int = Field(ge=1)
@@ -106,9 +110,9 @@ class Recipe(BaseModel):
 def resolve(dataset: str, arch: str | None, preset: str, changes: Sequence[Mapping[str, Any]] = ()) -> Recipe:
     """The recipe for a data set and architecture.
 
-    Built-in layers first (the data set's file, its section for the architecture, the preset, the data set's changes
-    to that), then the user's changes in their order. Rounds that the built-in layers name and the user's ``rounds``
-    does not reach are left out; with none left, the last round is taken.
+    Built-in layers first (the data set's file, its section for the architecture, the preset, the data set's and the
+    architecture's changes to that), then the user's changes in their order. Rounds that the built-in layers name and the
+    user's ``rounds`` does not reach are left out; with none left, the last round is taken.
 
     Raises:
         RecipeError: a field is unknown or its value does not fit; one sentence.
@@ -119,8 +123,9 @@ def resolve(dataset: str, arch: str | None, preset: str, changes: Sequence[Mappi
     presets = _read_builtin("presets")
     if preset not in presets:
         raise RecipeError(unknown("preset", preset, presets))
-    own = builtin.get("presets", {}).get(preset, {})
-    values = merge(builtin["recipe"], builtin.get("archs", {}).get(arch, {}), presets[preset], own)
+    own, of_arch = builtin.get("presets", {}), dict(builtin.get("archs", {}).get(arch, {}))
+    of_arch_and_preset = of_arch.pop("presets", {}).get(preset, {})
+    values = merge(builtin["recipe"], of_arch, presets[preset], own.get(preset, {}), of_arch_and_preset)
     user = merge(*changes)
     for name, option in (("dataset", "--datasets"), ("arch", "--archs"), ("preset", "--preset")):
         if name in user:
@@ -195,7 +200,7 @@ def unknown(what: str, name: str, known: Mapping[str, Any] | Sequence[str]) -> s
 def _read_builtin(name: str) -> dict[str, Any]:
     folder = files("orchestrator.recipes")
     path = folder / f"{name}.yaml"
-    content = yaml.safe_load((path if path.is_file() else folder / "cifar.yaml").read_text())
+    content = yaml.safe_load((path if path.is_file() else folder / "small_images.yaml").read_text())
     return merge(_read_builtin(content["like"]), content) if "like" in content else content
 
 

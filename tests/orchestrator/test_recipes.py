@@ -97,10 +97,16 @@ def test_each_row_of_the_papers_table_has_its_recipe(
         assert (found.final_schedule.milestones, found.final_schedule.factor) == ((50, 75), 0.1)
         assert found.transfers == ("signed", "mask")
         assert found.transfer_rounds == tuple(range(1, 16))
-        assert found.model == {}
+        assert found.model == ({"drop_connect": 0.0} if (arch, preset) == ("efficientnet_b0", "reference") else {})
     if preset == "reference":
         assert (found.validation_fraction, found.watch_test_set, found.bn_momentum) == (0.0, True, 0.1)
         assert (found.bn_images, found.probe_points, found.seeds) == (None, 11, 2)
+        if dataset != "imagenet":  # where ImageNet's are what streamed images get anyway
+            cifars = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
+            imagenets = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+            assert (found.pixel_mean, found.pixel_std) == (cifars if dataset == "cifar100" else imagenets)
+    else:
+        assert (found.pixel_mean, found.pixel_std) == (None, None)
 
 
 def test_a_users_folder_of_images_starts_from_imagenets_recipe() -> None:

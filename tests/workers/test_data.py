@@ -149,3 +149,15 @@ def test_the_digest_of_the_same_pixels_stays_what_it_was(tmp_path: Path, name: s
     data = open_data(name, fingerprint(name, tmp_path, tmp_path), tmp_path, tmp_path / "cache")
     assert data.content_blake2b == "077a6e756e3d6d3b91ed765a5856b087"
     assert data.mean.tolist() == pytest.approx([128.165771484375, 127.50911712646484, 128.0081329345703], rel=1e-7)
+
+
+def test_images_are_normalised_by_their_own_statistics_or_by_the_ones_given(data_cache: Path) -> None:
+    data = open_data("tiny", "tiny-1", None, data_cache)
+    own = split_data(data, Data("tiny", "tiny-1", 0.0), torch.device("cpu"))
+    pixels = own.normalized(next(own.train.in_order(1000)).images)
+    assert float(pixels.mean()) == pytest.approx(0, abs=1e-4)
+    assert float(pixels.std()) == pytest.approx(1, abs=1e-3)
+    spec = Data("tiny", "tiny-1", 0.0, pixel_mean=(0.25,), pixel_std=(0.5,))
+    given = split_data(data, spec, torch.device("cpu"))
+    images = next(given.train.in_order(10)).images
+    torch.testing.assert_close(given.normalized(images), (images / 255 - 0.25) / 0.5)

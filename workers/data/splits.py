@@ -76,8 +76,10 @@ def split_data(
         training, testing = (open_reader(part, device, loader_workers) for part in (data.train, data.test))
         train, validation = stream(training, rows), stream(training, held)
         test = stream(testing, torch.arange(len(data.test)))
-    mean, inverse_std = data.mean.view(1, -1, 1, 1), (1 / data.std).view(1, -1, 1, 1)
-    return Splits(train, validation, test, mean.to(device), inverse_std.to(device))
+    mean = data.mean if spec.pixel_mean is None else 255 * torch.tensor(spec.pixel_mean)
+    std = data.std if spec.pixel_std is None else 255 * torch.tensor(spec.pixel_std)
+    by_channel = (1, -1, 1, 1)
+    return Splits(train, validation, test, mean.view(by_channel).to(device), (1 / std).view(by_channel).to(device))
 
 
 def _held_out(total: int, fraction: float) -> tuple[Tensor, Tensor]:

@@ -23,13 +23,13 @@ STAGES = (  # expansion, kernel, stride, input width, output width, blocks: tabl
 class SmallEfficientNetB0(EfficientNet):
     """torchvision's blocks behind a stride-1 stem; the classifier takes the last block's 320 channels.
 
-    Dropout is 0.2 before the classifier, and a block's drop-connect is 0.2 * (its index / 16). (The released code means
-    the same, but never advances the index, so that it drops no block.)
+    Dropout is 0.2 before the classifier, and a block's drop-connect is ``drop_connect`` * (its index / 16). (The
+    released code means 0.2, but never advances the index, so that it drops no block.)
     """
 
-    def __init__(self, in_channels: int, num_classes: int) -> None:
+    def __init__(self, in_channels: int, num_classes: int, drop_connect: float) -> None:
         stages = [MBConvConfig(*stage) for stage in STAGES]
-        super().__init__(stages, dropout=0.2, stochastic_depth_prob=0.2, num_classes=num_classes)
+        super().__init__(stages, dropout=0.2, stochastic_depth_prob=drop_connect, num_classes=num_classes)
         self.features[0] = Conv2dNormActivation(in_channels, 32, activation_layer=nn.SiLU)
         del self.features[-1]  # the 1x1 convolution to 1280 channels
         self.classifier[1] = nn.Linear(320, num_classes)
@@ -40,6 +40,6 @@ class SmallEfficientNetB0(EfficientNet):
 
 
 @architecture("efficientnet_b0")
-def efficientnet_b0(in_channels: int, num_classes: int) -> nn.Module:
+def efficientnet_b0(in_channels: int, num_classes: int, drop_connect: float = 0.2) -> nn.Module:
     """EfficientNet-B0 for small images."""
-    return SmallEfficientNetB0(in_channels, num_classes)
+    return SmallEfficientNetB0(in_channels, num_classes, drop_connect)
