@@ -99,6 +99,7 @@ def _worker(setting: Setting, execution: Execution, control: Control | None) -> 
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
         torch.use_deterministic_algorithms(execution.deterministic, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a kernel each
         torch.backends.cudnn.benchmark = not execution.deterministic
     torch.set_num_threads(1)  # the fastest where every core has a stage, and a sum's order never depends on the host
     with own_stream(device):

@@ -32,7 +32,8 @@ def prune(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor], prune_frac
     if keep == 0:
         kept = torch.zeros_like(alive)
     else:
-        threshold = _kth_largest(ranked, keep)
+        # few survivors are gathered faster than all weights are ranked
+        threshold = _kth_largest(ranked[alive] if 4 * keep < alive.numel() else ranked, keep)
         kept = ranked > threshold
         ties = (ranked == threshold).nonzero().squeeze(1)
         kept[ties[: keep - int(kept.sum())]] = True

@@ -111,8 +111,8 @@ def resolve(dataset: str, arch: str | None, preset: str, changes: Sequence[Mappi
     """The recipe for a data set and architecture.
 
     Built-in layers first (the data set's file, its section for the architecture, the preset, the data set's and the
-    architecture's changes to that), then the user's changes in their order. Rounds that the built-in layers name and the
-    user's ``rounds`` does not reach are left out; with none left, the last round is taken.
+    architecture's changes to that), then the user's changes in their order. Rounds that the built-in layers name and
+    the user's ``rounds`` does not reach are left out; with none left, the last round is taken.
 
     Raises:
         RecipeError: a field is unknown or its value does not fit; one sentence.

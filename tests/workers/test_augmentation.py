@@ -68,7 +68,7 @@ def test_boxes_are_those_of_torchvisions_random_resized_crop(
     height: int, width: int, smallest: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uniforms = torch.rand(200, 22, generator=torch.Generator().manual_seed(height))
-    boxes = resized_crop_boxes(uniforms, height, width, smallest)
+    boxes = boxes_of(uniforms, height, width, smallest)
     image = torch.zeros(3, height, width)
     fallbacks = 0
     for row, box in zip(uniforms, boxes, strict=True):
@@ -82,6 +82,11 @@ def test_boxes_are_those_of_torchvisions_random_resized_crop(
             expected = RandomResizedCrop.get_params(image, [smallest, 1.0], [3 / 4, 4 / 3])
         assert tuple(box.tolist()) == tuple(expected)
     assert fallbacks or max(height, width) < 6 * min(height, width)  # the centre, where no attempt fits
+
+
+def boxes_of(uniforms: Tensor, height: int, width: int, smallest: float) -> Tensor:
+    sizes = torch.tensor([height, width]).expand(len(uniforms), 2)
+    return resized_crop_boxes(uniforms, sizes[:, 0], sizes[:, 1], smallest)
 
 
 def _attempts(row: Tensor, height: int, width: int, smallest: float) -> int | None:
@@ -102,7 +107,7 @@ def _attempts(row: Tensor, height: int, width: int, smallest: float) -> int | No
 )
 def test_boxes_lie_in_the_image(height: int, width: int, smallest: float, seed: int) -> None:
     uniforms = torch.rand(50, 22, generator=torch.Generator().manual_seed(seed))
-    top, left, h, w = resized_crop_boxes(uniforms, height, width, smallest).unbind(1)
+    top, left, h, w = boxes_of(uniforms, height, width, smallest).unbind(1)
     assert (top >= 0).all()
     assert (left >= 0).all()
     assert (h > 0).all()

@@ -75,7 +75,8 @@ def test_training_sees_torchvisions_random_resized_crop_and_flip(imagenet: FileP
         assert labels.tolist() == split.labels[draws.order[32:]].tolist()
         for image, position in zip(images, range(32, len(split)), strict=True):
             whole = decode_rgb(imagenet, int(split.rows[draws.order[position]]))
-            (box,) = resized_crop_boxes(draws.geometry[position][None], whole.height, whole.width, 0.08).tolist()
+            sizes = torch.tensor([whole.height]), torch.tensor([whole.width])
+            (box,) = resized_crop_boxes(draws.geometry[position][None], *sizes, 0.08).tolist()
             expected = TF.pil_to_tensor(TF.resized_crop(whole, *box, [64, 64]))
             close_to(image, TF.horizontal_flip(expected) if draws.flip[position] else expected, exact=kind != "device")
 

@@ -87,12 +87,12 @@ def draw_epoch(images: int, sgd_seed: int, epoch: int, augmentation: Augmentatio
     return Draws(order, geometry, torch.rand(images, generator=stream) < 0.5)
 
 
-def resized_crop_boxes(uniforms: Tensor, height: int, width: int, smallest: float) -> Tensor:
+def resized_crop_boxes(uniforms: Tensor, heights: Tensor, widths: Tensor, smallest: float) -> Tensor:
     """Boxes as torchvision's RandomResizedCrop.get_params finds them: ten attempts, else the centre.
 
     Args:
         uniforms: float32 (images, 22) in [0, 1): ten for the area, ten for the aspect ratio, two for the place.
-        height, width: of the images, in pixels.
+        heights, widths: int64 (images,), of the images in pixels.
 
     Returns:
         int64 (images, 4): top, left, height, width.
@@ -100,31 +100,31 @@ def resized_crop_boxes(uniforms: Tensor, height: int, width: int, smallest: floa
     scale = smallest + uniforms[:, :CROP_ATTEMPTS] * (1 - smallest)
     low, high = torch.log(torch.tensor(ASPECT_RATIOS)).tolist()
     ratio = torch.exp(low + uniforms[:, CROP_ATTEMPTS : 2 * CROP_ATTEMPTS] * (high - low)).double()
-    area = height * width * scale.double()
-    widths, heights = torch.sqrt(area * ratio).round().long(), torch.sqrt(area / ratio).round().long()
-    fits = (widths > 0) & (widths <= width) & (heights > 0) & (heights <= height)
-    rows, first = torch.arange(len(uniforms)), fits.int().argmax(1)
-    found, w, h = fits[rows, first], widths[rows, first], heights[rows, first]
+    area = (heights * widths)[:, None] * scale.double()
+    w, h = torch.sqrt(area * ratio).round().long(), torch.sqrt(area / ratio).round().long()
+    fits = (w > 0) & (w <= widths[:, None]) & (h > 0) & (h <= heights[:, None])
+    attempt = fits.int().argmax(1, keepdim=True)
+    w, h = w.gather(1, attempt).squeeze(1), h.gather(1, attempt).squeeze(1)
     place = uniforms[:, -2:].double()
-    top, left = ((place[:, 0] * (height - h + 1)).long(), (place[:, 1] * (width - w + 1)).long())
+    top, left = (place[:, 0] * (heights - h + 1)).long(), (place[:, 1] * (widths - w + 1)).long()
     drawn = torch.stack((top, left, h, w), 1)
-    return torch.where(found[:, None], drawn, torch.tensor(_central_box(height, width)))
+    return torch.where(fits.any(1)[:, None], drawn, _central_boxes(heights, widths))
 
 
-def _central_box(height: int, width: int) -> tuple[int, int, int, int]:
-    h, w = height, width
-    if width / height < min(ASPECT_RATIOS):
-        h = round(width / min(ASPECT_RATIOS))
-    elif width / height > max(ASPECT_RATIOS):
-        w = round(height * max(ASPECT_RATIOS))
-    return (height - h) // 2, (width - w) // 2, h, w
+def _central_boxes(heights: Tensor, widths: Tensor) -> Tensor:
+    """The largest central boxes within the aspect ratios."""
+    low, high = ASPECT_RATIOS
+    h = torch.minimum(heights, (widths / low).round().long())
+    w = torch.minimum(widths, (heights * high).round().long())
+    return torch.stack(((heights - h) // 2, (widths - w) // 2, h, w), 1)
 
 
 def placed(draws: Draws, augmentation: Augmentation, height: int, width: int) -> Draws:
     """The draws for images that all have one size: uniform numbers become boxes."""
     match AUGMENTATIONS[augmentation]:
         case ResizedCropFlip(smallest):
-            return replace(draws, geometry=resized_crop_boxes(draws.geometry, height, width, smallest))
+            heights, widths = torch.full((len(draws),), height), torch.full((len(draws),), width)
+            return replace(draws, geometry=resized_crop_boxes(draws.geometry, heights, widths, smallest))
         case _:
             return draws
 

@@ -29,6 +29,7 @@ from workers.stages import Augmentation
 
 BATCHES_AHEAD = 2
 READING_THREADS = 16
+IMAGES_AT_ONCE = 32  # decoded ones that a process holds
 TEST_RESIZE = 256 / 224  # the shorter side before the centre is cropped, as a multiple of the crop
 
 JpegDecoder = Callable[[list[Tensor]], list[Tensor]]
@@ -105,17 +106,21 @@ class StreamedSplit:
             yield Batch(flipped(images, here.flip), self.labels[here.order])
 
 
-def view(image: Any, uniforms: NDArray[np.float32] | None, smallest: float, size: int) -> Any:
-    """torchvision's RandomResizedCrop of an image for these uniform numbers, or Resize and CenterCrop without.
+def seen(images: Sequence[Any], request: Request, first: int) -> list[Any]:
+    """What the network sees of some of a request's images, whole ones, beginning with number ``first``.
+
+    torchvision's RandomResizedCrop for the request's uniform numbers, or Resize and CenterCrop without.
 
     Args:
-        image: PIL image, or uint8 tensor (3, height, width) on any device; the result is of the same type.
+        images: PIL images, or uint8 tensors (3, height, width) on any device; the results are of the same type.
     """
-    if uniforms is None:
-        return views.center_crop(views.resize(image, [round(size * TEST_RESIZE)]), [size, size])
-    height, width = views.get_size(image)
-    box = resized_crop_boxes(torch.from_numpy(uniforms)[None], height, width, smallest)[0].tolist()
-    return views.resized_crop(image, *box, [size, size])
+    size = [request.size, request.size]
+    if request.uniforms is None:
+        return [views.center_crop(views.resize(image, [round(request.size * TEST_RESIZE)]), size) for image in images]
+    heights, widths = torch.tensor([views.get_size(image) for image in images]).unbind(1)
+    uniforms = torch.from_numpy(request.uniforms[first : first + len(images)])
+    boxes = resized_crop_boxes(uniforms, heights, widths, request.smallest).tolist()
+    return [views.resized_crop(image, *box, size) for image, box in zip(images, boxes, strict=True)]
 
 
 def open_reader(pictures: Pictures, device: torch.device, workers: int | None) -> Reader:
@@ -173,17 +178,14 @@ class _Views(Dataset[Tensor | str]):
     def __getitem__(self, request: Request) -> Tensor | str:
         loaded = torch.empty(len(request.rows), 3, request.size, request.size, dtype=torch.uint8)
         try:
-            for slot, row in enumerate(request.rows):
-                image = decode_rgb(self._pictures, int(row))
-                loaded[slot] = views.pil_to_tensor(view(image, *_place(request, slot)))
+            for first in range(0, len(request.rows), IMAGES_AT_ONCE):
+                rows = request.rows[first : first + IMAGES_AT_ONCE]
+                images = [decode_rgb(self._pictures, int(row)) for row in rows]
+                for slot, image in enumerate(seen(images, request, first), first):
+                    loaded[slot] = views.pil_to_tensor(image)
         except DataError as error:
             return str(error)  # raised by the process that asked: here it would gain a traceback in its message
         return loaded
-
-
-def _place(request: Request, slot: int) -> tuple[NDArray[np.float32] | None, float, int]:
-    uniforms = None if request.uniforms is None else request.uniforms[slot]
-    return uniforms, request.smallest, request.size
 
 
 class DeviceReader:
@@ -216,7 +218,7 @@ class DeviceReader:
     def _load(self, request: Request, contents: Sequence[Future[bytes]]) -> tuple[Tensor, torch.cuda.Event | None]:
         with torch.cuda.stream(self._stream) if self._stream else nullcontext():
             decoded = self._decoded(request.rows, [content.result() for content in contents])
-            images = torch.stack([view(image, *_place(request, slot)) for slot, image in enumerate(decoded)])
+            images = torch.stack(seen(decoded, request, 0))
             return images, self._stream.record_event() if self._stream else None
 
     def _decoded(self, rows: NDArray[np.int64], contents: Sequence[bytes]) -> list[Tensor]:

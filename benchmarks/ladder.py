@@ -1,0 +1,256 @@
+"""The way from the released code's training to ours, one technique at a time, each rung a training that can be run.
+
+Whatever a rung does not have yet is done as the released code does it. From the mask on, every rung is
+``workers.step.Step`` itself with something taken away; from the fused optimizer on, nothing is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+import tickets
+from benchmarks.generated import LabelledImages
+from benchmarks.released_style import Loader, ReleasedStep, make_loader, on_device
+from benchmarks.timing import Epoch
+from workers.capture import CapturedStep, StepFunction, own_stream
+from workers.data.augmentation import draw_epoch
+from workers.data.splits import Splits
+from workers.layout import memory_format
+from workers.masking import Masking
+from workers.models import build_model
+from workers.normalization import PsiInterpolation
+from workers.randomness import own_generators_if_drawn
+from workers.seeds import derive, generator
+from workers.stages import Augmentation, Model, Optimizer, Precision
+from workers.step import Step, make_optimizer
+from workers.training_state import TrainingState
+
+SEED = 0
+OPTIMIZER = Optimizer(0.1)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What every rung trains on.
+
+    Attributes:
+        data: the training split's images once more, on the CPU, as a DataLoader takes them.
+        interpolate_psi: AWS.
+        density: of the random masks of all prunable weights.
+        loader_workers: processes of the released code's DataLoader.
+    """
+
+    architecture: str
+    classes: int
+    data: LabelledImages
+    splits: Splits
+    batch_size: int
+    augmentation: Augmentation
+    interpolate_psi: bool
+    density: float
+    loader_workers: int
+
+    def model(self) -> nn.Module:
+        """A fresh network on the device, always the same."""
+        built = build_model(Model(self.architecture), in_channels=3, num_classes=self.classes, init_seed=SEED)
+        return built.to(self.splits.device)
+
+    def masks(self, model: nn.Module) -> dict[str, Tensor]:
+        """Masks of the prunable weights, always the same."""
+        draws = generator(SEED, "masks")
+        shapes = {name: model.get_parameter(name).shape for name in tickets.prunable_names(model, self.classes)}
+        return {name: torch.rand(shape, generator=draws) < self.density for name, shape in shapes.items()}
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A training with some of the techniques.
+
+    Attributes:
+        stepwise: mask after the step, alpha as a tensor.
+        kernels: torch's defaults; deterministic ones only; or those that cuDNN finds fastest by trying.
+        packed: so many trainings at a time, each in a thread with a stream of its own.
+    """
+
+    name: str
+    resident: bool = False
+    stepwise: bool = False
+    unsynchronised: bool = False
+    channels_last: bool = False
+    fused: bool = False
+    captured: bool = False
+    precision: Precision = "float32"
+    kernels: Literal["default", "deterministic", "fastest"] = "default"
+    compiled: bool = False
+    packed: int = 1
+
+
+def ladder(*, on_gpu: bool, everything: bool = False, packs: Sequence[int] = ()) -> list[Rung]:
+    """Every rung that makes sense on the device, each with one more technique than the one before.
+
+    Args:
+        everything: the slow ones too: bfloat16 on a CPU, torch.compile.
+    """
+    rungs = [Rung("released style")]
+
+    def add(name: str, **technique: object) -> None:
+        rungs.append(replace(rungs[-1], name=name, **technique))  # type: ignore[arg-type]
+
+    add("+ resident data, batched augmentation", resident=True)
+    add("+ mask after the step, alpha as a tensor", stepwise=True)
+    add("+ no host synchronisation", unsynchronised=True)
+    add("+ channels_last", channels_last=True)
+    add("+ fused optimizer: workers' Step", fused=True)
+    if on_gpu:
+        add("+ CUDA graph", captured=True)
+    if on_gpu or everything:
+        add("+ bfloat16", precision="bfloat16")
+    if on_gpu:
+        add("+ kernels that cuDNN finds by trying", kernels="fastest")
+        add("deterministic kernels instead, a sweep's default", kernels="deterministic")
+    top = rungs[-1]
+    if everything:
+        add("+ torch.compile", compiled=True)
+    rungs += [replace(top, name=f"{count} packed, not compiled", packed=count) for count in packs]
+    return rungs
+
+
+class Trainings:
+    """Makes the rungs' trainings; those of packs are shared among the packs, to spare memory."""
+
+    def __init__(self, work: Workload) -> None:
+        self._work = work
+        self._made: dict[tuple[Rung, int], Epoch] = {}
+        model = work.model()
+        with own_generators_if_drawn(model, work.splits.blank(2)) as draws:
+            self.draws = draws
+
+    def epoch(self, rung: Rung) -> Epoch:
+        """A rung's training."""
+        alike = replace(rung, name="", packed=1)
+        for number in range(rung.packed):
+            if (alike, number) not in self._made:
+                self._made[alike, number] = self._make(alike)
+        members = [self._made[alike, number] for number in range(rung.packed)]
+        together = members[0] if rung.packed == 1 else _packed(members, self._work.splits.device)
+
+        def run(number: int) -> None:
+            _choose_kernels(rung)
+            together(number)
+
+        return run
+
+    def _make(self, rung: Rung) -> Epoch:
+        return stepwise_epochs(self._work, rung, self.draws) if rung.stepwise else released_epochs(self._work, rung)
+
+
+def released_epochs(work: Workload, rung: Rung) -> Epoch:
+    """The released code's step, on batches of its DataLoader or, with that technique, on resident ones."""
+    model, device = work.model(), work.splits.device
+    step = ReleasedStep(model, work.masks(model), OPTIMIZER, interpolate_psi=work.interpolate_psi)
+    loader = None if rung.resident else released_loader(work)
+
+    def run(epoch: int) -> None:
+        if loader is not None:
+            batches = on_device(loader, device)
+        else:
+            splits = replace(work.splits, layout=torch.contiguous_format)
+            draws = draw_epoch(len(splits.train), SEED, epoch, work.augmentation)
+            drawn = splits.train.drawn(draws, work.batch_size, work.augmentation)
+            batches = ((splits.normalized(batch.images), batch.labels) for batch in drawn)
+        alphas = generator(SEED, "alpha", epoch)
+        loss = right = 0.0
+        for images, labels in batches:
+            batch_loss, batch_right = step(images, labels, torch.rand((), generator=alphas).item())
+            loss, right = loss + batch_loss * len(labels), right + batch_right * len(labels)
+
+    return run
+
+
+def released_loader(work: Workload) -> Loader:
+    """The released code's DataLoader for training."""
+    pinned = work.splits.device.type == "cuda"
+    return make_loader(work.data, work.augmentation, work.batch_size, work.loader_workers, shuffle=True, pinned=pinned)
+
+
+def stepwise_epochs(work: Workload, rung: Rung, draws_globally: bool) -> Epoch:
+    """``workers.training``'s epochs, without what the rung lacks.
+
+    Args:
+        draws_globally: whether the network draws from the global generator.
+    """
+    model = work.model().train()
+    layout = memory_format(model, work.splits.device) if rung.channels_last else torch.contiguous_format
+    model, splits = model.to(memory_format=layout), replace(work.splits, layout=layout)
+    optimizer = make_optimizer(model, OPTIMIZER) if rung.fused else _plain_optimizer(model)
+    masking = Masking(model, work.masks(model))
+    masking.mask_weights_()
+    interpolation = PsiInterpolation(model) if work.interpolate_psi else None
+    step = Step(model, optimizer, masking, interpolation, splits, rung.precision, compiled=rung.compiled)
+    state = TrainingState(model, optimizer, step.sums, generators=draws_globally)
+    take_step: StepFunction = step
+    if rung.captured:
+        take_step = CapturedStep(step, state, exact=rung.kernels == "deterministic")
+    elif not rung.unsynchronised:
+        take_step = _synchronised(step)
+
+    def run(epoch: int) -> None:
+        draws = draw_epoch(len(splits.train), SEED, epoch, work.augmentation)
+        batches = -(-len(splits.train) // work.batch_size)
+        alphas = torch.rand(batches, generator=generator(SEED, "alpha", epoch)).to(splits.device)
+        state.seed_generators(derive(SEED, "dropout", epoch))
+        step.sums.zero_()
+        for index, batch in enumerate(splits.train.drawn(draws, work.batch_size, work.augmentation)):
+            take_step(batch.images, batch.labels, alphas[index])
+        step.sums.tolist()
+
+    return run
+
+
+def _plain_optimizer(model: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.SGD(
+        model.parameters(),
+        lr=OPTIMIZER.learning_rate,
+        momentum=OPTIMIZER.momentum,
+        weight_decay=OPTIMIZER.weight_decay,
+    )
+
+
+def _synchronised(step: Step) -> StepFunction:
+    """The host reads loss and accuracy after every step."""
+
+    def take_step(images: Tensor, labels: Tensor, alpha: Tensor) -> None:
+        step(images, labels, alpha)
+        step.sums[0].item()
+        step.sums[1].item()
+
+    return take_step
+
+
+def _packed(members: Sequence[Epoch], device: torch.device) -> Epoch:
+    """An epoch of all members at the same time."""
+
+    def run_one(member: Epoch, epoch: int) -> None:
+        with own_stream(device):
+            member(epoch)
+
+    def run(epoch: int) -> None:
+        with ThreadPoolExecutor(len(members)) as threads:
+            for done in [threads.submit(run_one, member, epoch) for member in members]:
+                done.result()
+
+    return run
+
+
+def _choose_kernels(rung: Rung) -> None:
+    """Settings of the process, as a worker makes them."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
+    torch.use_deterministic_algorithms(rung.kernels == "deterministic", warn_only=True)
+    torch.backends.cudnn.benchmark = rung.kernels == "fastest"

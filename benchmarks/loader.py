@@ -1,0 +1,127 @@
+"""Images per second of the readers of ImageNet-like data, against torchvision's ImageFolder and a DataLoader.
+
+    python -m benchmarks.loader [--images N] [--processes 0,1,2] [--repeats R]
+
+A folder of JPEGs is generated and read from the page cache; each variant decodes, crops, resizes to 224 pixels, flips,
+normalises and puts on the device one epoch of it. Wall-clock time, so a processor that is busy elsewhere shows. Ratios
+are to the DataLoader with the most processes; processes are started before the time is taken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader
+from torchvision import transforms
+from torchvision.datasets import ImageFolder
+
+from benchmarks.generated import PIXEL_MEAN, PIXEL_STD, labelled_images, splits_of, write_jpegs
+from benchmarks.machine import find_device
+from benchmarks.released_style import on_device
+from benchmarks.table import print_table
+from benchmarks.timing import Epoch, interleaved, next_epoch, wall_clock
+from workers.data.augmentation import draw_epoch
+from workers.data.pictures import FilePictures
+from workers.data.splits import Splits
+from workers.data.streaming import DeviceReader, ProcessReader, Reader, StreamedSplit, jpeg_decoder
+from workers.stages import IMAGE_SIZE, Augmentation
+
+AUGMENTATION: Augmentation = "resized_crop_flip"
+
+
+def image_folder(root: Path, processes: int, batch_size: int, device: torch.device) -> Epoch:
+    """torchvision's usual loader of ImageNet."""
+    transform = transforms.Compose(
+        [
+            transforms.RandomResizedCrop(IMAGE_SIZE),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+            transforms.Normalize((PIXEL_MEAN,) * 3, (PIXEL_STD,) * 3),
+        ]
+    )
+    loader = DataLoader(
+        ImageFolder(root, transform),
+        batch_size,
+        shuffle=True,
+        num_workers=processes,
+        persistent_workers=processes > 0,
+        pin_memory=device.type == "cuda",
+    )
+
+    def load(epoch: int) -> None:
+        for _ in on_device(loader, device):
+            pass
+
+    return load
+
+
+def streamed(reader: Reader, batch_size: int, normalisation: Splits) -> Epoch:
+    """A streamed training split behind one of our readers."""
+    rows = torch.arange(len(reader.labels))
+    split = StreamedSplit(reader, rows, reader.labels.to(normalisation.device), IMAGE_SIZE)
+
+    def load(epoch: int) -> None:
+        draws = draw_epoch(len(split), 0, epoch, AUGMENTATION)
+        for batch in split.drawn(draws, batch_size, AUGMENTATION):
+            normalisation.normalized(batch.images)
+
+    return load
+
+
+def variants(
+    pictures: FilePictures, processes: Sequence[int], batch_size: int, device: torch.device
+) -> dict[str, Epoch]:
+    """Every way to load these pictures, the baseline first."""
+    none = labelled_images(0, 1, "none")
+    normalisation = splits_of(none, none, device)
+    found = {
+        f"ImageFolder and DataLoader, {number} processes": image_folder(pictures.root, number, batch_size, device)
+        for number in sorted(processes, reverse=True)
+    }
+    for number in sorted(processes):
+        reader = ProcessReader(pictures, device, number)
+        found[f"ProcessReader, {number} processes"] = streamed(reader, batch_size, normalisation)
+    name = "DeviceReader" if device.type == "cuda" else "DeviceReader, decoding on the CPU"
+    found[name] = streamed(DeviceReader(pictures, device, jpeg_decoder(device)), batch_size, normalisation)
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, help="in an epoch; 20,000 on a GPU, 512 on a CPU")
+    parser.add_argument("--batch-size", type=int, help="256 on a GPU, 32 on a CPU")
+    parser.add_argument("--processes", help="of the loaders; by default 0, 1, 2, 4 and so on up to the cores")
+    parser.add_argument("--repeats", type=int, default=5)
+    given = parser.parse_args(arguments)
+    device = find_device()
+    gpu = device.type == "cuda"
+    images, batch_size = given.images or (20_000 if gpu else 512), given.batch_size or (256 if gpu else 32)
+    processes = [int(number) for number in given.processes.split(",")] if given.processes else powers_up_to_cores()
+    with tempfile.TemporaryDirectory() as folder:
+        pictures = write_jpegs(Path(folder), images)
+        size = sum(pictures.path(index).stat().st_size for index in range(images)) / images
+        print(f"{images:,} JPEGs of {size / 1e3:.0f} kB on average, batches of {batch_size}, {given.repeats} repeats\n")
+        clock = wall_clock(device)
+        found = variants(pictures, processes, batch_size, device)
+        taken = interleaved({name: next_epoch(clock, epoch) for name, epoch in found.items()}, given.repeats)
+    base = taken[next(iter(taken))]
+    print_table(
+        ["loader", "images/s", "ratio"],
+        [[name, f"{images / time:,.0f}", f"{base / time:.2f}x"] for name, time in taken.items()],
+    )
+
+
+def powers_up_to_cores() -> list[int]:
+    """0, 1, 2, 4 and so on, and the number of cores."""
+    cores = os.cpu_count() or 1
+    return sorted({0, cores, *(1 << power for power in range(cores.bit_length()) if 1 << power <= cores)})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""The benchmarks run, and their baseline does the work that ours does: otherwise a ratio would prove nothing."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from benchmarks import loader, precision, probe, pruning, training
+from benchmarks.generated import PIXEL_MEAN, PIXEL_STD, labelled_images, splits_of
+from benchmarks.ladder import OPTIMIZER, SEED, Rung, Trainings, Workload, ladder
+from benchmarks.released_style import PilImages, ReleasedStep, make_loader, released_curve, transform_of
+from tests.images import write_images
+from workers.data.augmentation import AUGMENTATIONS, Draws, augmented, draw_epoch
+from workers.data.splits import Splits
+from workers.execution import Control
+from workers.masking import Masking
+from workers.models import build_model
+from workers.normalization import PsiInterpolation
+from workers.probing import path_outcomes
+from workers.stages import Data, Model, Probe, Setting, Training
+from workers.step import Step, make_optimizer
+from workers.training import train
+
+CPU = torch.device("cpu")
+TRAIN, TEST = labelled_images(100, 10, "train", size=16), labelled_images(30, 10, "test", size=16)
+SMALL = Model("resnet20", {"width": 4})
+
+
+@pytest.fixture
+def splits() -> Splits:
+    return splits_of(TRAIN, TEST, CPU)
+
+
+@dataclass(frozen=True)
+class Watched(Workload):
+    """A workload that keeps the networks it makes, which are small."""
+
+    made: list[nn.Module] = field(default_factory=list)
+
+    def model(self) -> nn.Module:
+        self.made.append(build_model(SMALL, in_channels=3, num_classes=self.classes, init_seed=SEED))
+        return self.made[-1]
+
+
+@pytest.fixture(params=[True, False], ids=["aws", "without"])
+def work(request: pytest.FixtureRequest) -> Iterator[Watched]:
+    torch.set_default_dtype(torch.float64)  # in float32 rounding grows a thousandfold with each step
+    yield Watched("resnet20", 10, TRAIN, splits_of(TRAIN, TEST, CPU), 32, "crop_flip", request.param, 0.5, 0)
+    torch.set_default_dtype(torch.float32)
+
+
+def kept_state(model: nn.Module, masks: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What a network computes with: the released code leaves values in its pruned weights."""
+    state = model.state_dict()
+    return {name: value * masks[name] if name in masks else value for name, value in state.items()}
+
+
+def assert_same_network(a: nn.Module, b: nn.Module, masks: dict[str, Tensor]) -> None:
+    torch.testing.assert_close(kept_state(a, masks), kept_state(b, masks), rtol=1e-9, atol=1e-11)
+
+
+def test_the_released_step_is_the_workers_step(work: Watched) -> None:
+    ours, theirs = work.model().train(), work.model()
+    masks = work.masks(ours)
+    masking = Masking(ours, masks)
+    masking.mask_weights_()
+    interpolation = PsiInterpolation(ours) if work.interpolate_psi else None
+    step = Step(ours, make_optimizer(ours, OPTIMIZER), masking, interpolation, work.splits, "float32")
+    released = ReleasedStep(theirs, masks, OPTIMIZER, interpolate_psi=work.interpolate_psi)
+    alphas, losses, right = torch.tensor([0.7, 0.1, 1.0, 0.0]), 0.0, 0.0
+    draws = draw_epoch(100, 5, 0, "crop_flip")
+    for batch, alpha in zip(work.splits.train.drawn(draws, 32, "crop_flip"), alphas, strict=True):
+        step(batch.images, batch.labels, alpha)
+        loss, accuracy = released(work.splits.normalized(batch.images), batch.labels, alpha.item())
+        losses, right = losses + loss * len(batch.labels), right + accuracy * len(batch.labels)
+    assert_same_network(ours, theirs, masks)
+    assert step.sums.tolist() == pytest.approx([losses, right], rel=1e-6)  # a share of right answers is float32
+    fresh = work.model()
+    assert not torch.allclose(kept_state(fresh, masks)["conv.weight"], kept_state(ours, masks)["conv.weight"])
+    assert theirs.get_parameter("conv.weight")[~masks["conv.weight"]].any()
+
+
+def test_every_rung_trains_the_same_network(work: Watched) -> None:
+    reference, masks = work.model(), work.masks(work.model())
+    recipe = Training(1, 32, OPTIMIZER, augmentation="crop_flip")
+    train(
+        reference.to(memory_format=torch.channels_last),
+        recipe,
+        work.splits,
+        masks=masks,
+        interpolate_psi=work.interpolate_psi,
+        sgd_seed=SEED,
+        watched={},
+        control=Control(),
+    )
+    trainings = Trainings(work)
+    rungs = ladder(on_gpu=False)
+    for rung in rungs[1:]:  # the first one's draws are the DataLoader's
+        epoch = trainings.epoch(rung)
+        epoch(0)
+        assert_same_network(work.made[-1], reference, masks)
+    for name, tensor in reference.state_dict().items():
+        assert torch.equal(tensor, work.made[-1].state_dict()[name]), name  # the top rung is the trainer, to the bit
+
+
+def test_a_pack_trains_each_of_its_members(work: Watched) -> None:
+    top = ladder(on_gpu=False)[-1]
+    trainings = Trainings(work)
+    trainings.epoch(replace(top, packed=2))(0)
+    one, two = work.made[-2:]
+    assert_same_network(one, two, {})
+    assert not torch.equal(one.get_parameter("conv.weight"), work.model().get_parameter("conv.weight"))
+    trainings.epoch(replace(top, packed=3))
+    assert work.made[-3] is two  # the third one alone was made anew (and the network of this comparison)
+
+
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_rungs_add_up(on_gpu: bool) -> None:
+    rungs = ladder(on_gpu=on_gpu, everything=True, packs=(2, 4))
+    assert len({rung.name for rung in rungs}) == len(rungs)
+    for before, after in pairwise(rungs):
+        if after.packed == 1:
+            changed = [name for name in vars(Rung("")) if getattr(before, name) != getattr(after, name)]
+            assert len(changed) == 2, changed  # the name, and one technique
+    assert [rung.packed for rung in rungs[-2:]] == [2, 4]
+
+
+def test_the_dataloader_yields_workers_images(splits: Splits) -> None:
+    (images, labels), *_ = make_loader(TRAIN, "none", 40, 0, shuffle=False, pinned=False)
+    torch.testing.assert_close(images, splits.normalized(TRAIN.images[:40]), rtol=1e-5, atol=1e-5)
+    assert torch.equal(labels, TRAIN.labels[:40])
+
+
+def test_the_pil_crop_and_flip_is_one_of_workers(splits: Splits) -> None:
+    crops = torch.cartesian_prod(torch.arange(9), torch.arange(9), torch.arange(2))
+    draws = Draws(torch.zeros(len(crops), dtype=torch.int64), crops[:, :2], crops[:, 2] == 1)
+    images = PilImages(TRAIN, transform_of("crop_flip", 16))
+    found = set()
+    for number in range(20):
+        possible = augmented(TRAIN.images[number].expand(len(crops), -1, -1, -1), draws, "crop_flip")
+        distances = (splits.normalized(possible) - images[number][0]).abs().amax((1, 2, 3))
+        assert distances.min() < 1e-5
+        found.add(int(distances.argmin()))
+    assert len(found) > 10
+
+
+@pytest.mark.parametrize("augmentation", ["crop_flip", "half_resized_crop_flip"])
+def test_every_augmentation_for_small_images_has_its_transform(augmentation: str) -> None:
+    assert augmentation in AUGMENTATIONS
+    image, _ = PilImages(TRAIN, transform_of(augmentation, 16))[0]  # type: ignore[arg-type]
+    assert image.shape == (3, 16, 16)
+    assert image.abs().max() <= PIXEL_MEAN / PIXEL_STD
+
+
+def test_the_released_probe_is_workers_probe_at_its_settings(splits: Splits) -> None:
+    a, b = (build_model(SMALL, in_channels=3, num_classes=10, init_seed=seed).state_dict() for seed in (1, 2))
+    setting = Setting("reference", Data("generated", "", 0.0), SMALL)
+    stage = Probe(setting, 3, 32, None, 0.1, "crop_flip")
+    model = build_model(SMALL, in_channels=3, num_classes=10, init_seed=0)
+    _, (ours,) = path_outcomes(model, [(a, b)], stage, splits)
+    drawn = splits.train.drawn(draw_epoch(100, stage.draw_seed, 0, "crop_flip"), 32, "crop_flip")
+    train_loader = [(splits.normalized(batch.images), batch.labels) for batch in drawn]
+    test_loader = make_loader(TEST, "none", 32, 0, shuffle=False, pinned=False)
+    theirs = released_curve(model, a, b, 3, train_loader, test_loader, CPU)
+    for our, their in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(our.loss_nats, their.loss_nats, rtol=1e-3, atol=1e-4)
+        assert torch.equal(our.error, their.error)
+    assert not torch.allclose(ours[0].loss_nats, ours[1].loss_nats)
+
+
+COMMANDS: dict[str, tuple[Callable[[Sequence[str]], None], str]] = {
+    "training": (training.main, "--architectures resnet20 --images 24 --batch-size 16 --repeats 1 --pack 2"),
+    "tiny": (training.main, "--architectures shufflenet_g3 --images 8 --image-size 16 --repeats 1 --without-aws"),
+    "probe": (probe.main, "--scale 0.001 --points 3 --pairs 1,2 --network-images 64 --repeats 1"),
+    "loader": (loader.main, "--images 8 --batch-size 4 --processes 0,1 --repeats 1"),
+    "pruning": (pruning.main, "--architecture resnet20 --densities 1,0.2 --repeats 1"),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_prints_its_table(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main, arguments = COMMANDS[command]
+    main(arguments.split())
+    shown = capsys.readouterr().out
+    assert ("no GPU here: measured on the CPU" in shown) == (not torch.cuda.is_available())
+    assert re.search(r"^\| -+ \| -+:", shown, re.MULTILINE)
+    ratios = [float(ratio) for ratio in re.findall(r"([\d.]+)x \|", shown)]
+    assert len(ratios) >= 3
+    assert min(ratios) > 0
+    assert ratios[0] == 1
+
+
+@pytest.mark.parametrize("module", [training, probe, loader, pruning, precision])
+def test_a_command_helps(module: object, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        module.main(["--help"])  # type: ignore[attr-defined]
+    assert f"python -m {module.__name__}" in capsys.readouterr().out  # type: ignore[attr-defined]
+
+
+def test_precisions_are_compared_by_seed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for split in ("train", "test"):
+        write_images(tmp_path / "cifar10" / f"{split}.parquet", 40)
+    arguments = ["--data-root", str(tmp_path), "--data-cache", str(tmp_path / "cache"), "--epochs", "2", "--seeds", "2"]
+    precision.main([*arguments, "--allow-cpu"])
+    shown = capsys.readouterr().out
+    assert len(re.findall(r"seed \d, (?:float32|bfloat16): ", shown)) == 4
+    assert re.search(r"bfloat16 - float32: [+-][\d.]+ points, 95 % interval [+-][\d.]+ to [+-][\d.]+", shown)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="asks for a machine without a GPU")
+def test_precisions_are_not_compared_on_a_cpu_by_accident(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        precision.main(["--data-root", "nowhere"])
+    assert "--allow-cpu" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_an_unknown_architecture_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        training.main(["--architectures", "resnet20,lenet"])
+    assert "no lenet here" in capsys.readouterr().err
