@@ -150,6 +150,9 @@ class Driver:
             self._queue.requeue(node.key)
             self._progress.interrupted(node)
             self._event("interrupted", node, attempt=int(folder.name))
+        elif outcome.error_type == "OutOfMemoryError":  # torch's, of a GPU: with fewer beside it, it may fit
+            self._packing.crowded()
+            self._fail(node, folder, Cause.CRASH, outcome.error_type, outcome.message)
         elif outcome.status == "failed":
             self._fail(node, folder, Cause.APPLICATION, outcome.error_type, outcome.message)
         else:

@@ -64,6 +64,10 @@ class Packing:
             self._speeds[beside + 1].append(fmean(self._alone[group]) / seconds)
         self._decide()
 
+    def crowded(self) -> None:
+        """A stage ran out of memory: half as many, for good."""
+        self._level, self._settled = max(1, self._level // 2), True
+
     def _decide(self) -> None:
         if self._settled or not self._alone:
             return

@@ -116,7 +116,8 @@ def sweep(
         typer.Option(metavar="FILE|MODULE", help="Python with your data sets and architectures; repeatable."),
     ] = None,
     pack: Annotated[
-        int | None, typer.Option(min=1, help="Stages that share a GPU. Default: as many as pay, found by measuring.")
+        int | None,
+        typer.Option(min=1, max=64, help="Stages that share a GPU. Default: as many as pay, found by measuring."),
     ] = None,
     loader_workers: Annotated[
         int | None,

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import torch
 
+from workers.company import company
 from workers.execute import run_probes, run_stage
 from workers.execution import Control, Execution, Interrupted
 from workers.job import Job
@@ -36,7 +37,6 @@ class Attempt:
         root: the store's root, to which the job's inputs are relative.
         folder: this attempt's own folder: log.txt, progress.json, checkpoint/ and out/.
         stop_file: when it exists, the stage checkpoints and stops.
-        beside: how many stages ran in the same process when this one was started.
     """
 
     job: Job
@@ -44,7 +44,6 @@ class Attempt:
     folder: str
     stop_file: str
     execution: Execution
-    beside: int = 0
 
 
 @dataclass(frozen=True)
@@ -73,13 +72,12 @@ def run_attempts(attempts: Sequence[Attempt]) -> list[Outcome]:
             log.info("%s (%s) on %s, pid %d", name, key, socket.gethostname(), os.getpid())
         try:
             execution = attempts[0].execution
-            memory = PeakMemory(execution.torch_device) if attempts[0].beside == 0 else None
-            results = _run(attempts)
+            with company() as beside:
+                memory = PeakMemory(execution.torch_device)
+                results = _run(attempts)
+                peak_bytes = memory.read() if beside.most == 0 else None
             log.info("done: %s", results)
-            found = machine(execution) | {
-                "peak_memory_bytes": memory.read() if memory else None,
-                "stages_beside": attempts[0].beside,
-            }
+            found = machine(execution) | {"peak_memory_bytes": peak_bytes, "stages_beside": beside.most}
             seconds = (time.monotonic() - began) / len(attempts)
             return [Outcome("done", seconds, result, found) for result in results]
         except Interrupted:

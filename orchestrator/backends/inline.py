@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import replace
 
 import torch
 
@@ -33,8 +32,7 @@ class InlineBackend:
         self._running: dict[Future[list[Outcome]], Group] = {}
 
     def submit(self, attempts: Sequence[Attempt]) -> None:
-        group = tuple(replace(attempt, beside=len(self._running)) for attempt in attempts)
-        self._running[self._threads.submit(run_attempts, group)] = group
+        self._running[self._threads.submit(run_attempts, attempts)] = tuple(attempts)
 
     def wait(self, timeout_s: float) -> list[tuple[Group, Sequence[Outcome | Lost]]]:
         ended, _ = wait(self._running, timeout_s, FIRST_COMPLETED)

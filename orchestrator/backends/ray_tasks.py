@@ -9,7 +9,6 @@ import logging
 import os
 import secrets
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import ray
@@ -92,12 +91,11 @@ class RayBackend:
         if self._workers:
             running = [worker for _, worker in self._running.values()]
             worker = min(self._workers, key=running.count)
-            group = tuple(replace(attempt, beside=running.count(worker)) for attempt in attempts)
-            ref = worker.run.remote(group)
+            ref = worker.run.remote(attempts)
         else:
-            worker, group = None, tuple(attempts)
-            ref = _run.options(num_cpus=1, name=attempts[0].job.name).remote(group)
-        self._running[ref] = group, worker
+            worker = None
+            ref = _run.options(num_cpus=1, name=attempts[0].job.name).remote(attempts)
+        self._running[ref] = tuple(attempts), worker
 
     def wait(self, timeout_s: float) -> list[tuple[Group, Sequence[Outcome | Lost]]]:
         if not self._running:

@@ -335,3 +335,9 @@ def test_probes_are_shared_out_over_the_devices(tmp_path: Path) -> None:
     backend = ScriptedBackend({}, slots=50)
     sweep.run(backend)
     assert max(len(group) for group in backend.groups) == 1  # there was room for each
+
+
+def test_a_stage_that_a_full_gpu_refused_is_tried_again(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path, plan_of(recipe()))
+    full = Outcome("failed", 0.1, error_type="OutOfMemoryError", message="CUDA out of memory")
+    assert sweep.run(ScriptedBackend({"round01": [full, full]})).exit_code == 0

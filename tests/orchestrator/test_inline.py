@@ -66,7 +66,7 @@ def test_packed_stages_give_the_bits_that_each_gives_alone(
     packed = run(tmp_path / "packed", stages, execution, len(stages))
     assert digests(tmp_path / "packed") == digests(tmp_path / "alone") != {}
     assert {outcome.machine["stages_beside"] for outcome in alone.values()} == {0}
-    assert {outcome.machine["stages_beside"] for outcome in packed.values()} == set(range(len(stages)))
+    assert max(outcome.machine["stages_beside"] for outcome in packed.values()) == len(stages) - 1
     for name, outcome in packed.items():
         # of a stage with company nobody can say how much of the memory was its own
         assert (outcome.machine["peak_memory_bytes"] is None) == (outcome.machine["stages_beside"] > 0)

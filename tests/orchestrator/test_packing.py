@@ -55,6 +55,15 @@ def test_stages_are_compared_with_their_own_kind_alone() -> None:
     assert packing.level == 4
 
 
+def test_running_out_of_memory_halves_it_for_good() -> None:
+    packing = taught(80, {1: 10, 2: 10, 4: 10, 8: 100}, 1)
+    assert packing.level == 4
+    packing.crowded()
+    for _ in range(50):
+        packing.learn("group", 1.0, packing.level - 1, None)
+    assert packing.level == 2
+
+
 @given(st.lists(st.tuples(st.floats(0.1, 100), st.integers(0, 8), st.integers(1, 40 * GB)), max_size=60))
 def test_what_shares_a_device_always_fits(seen: list[tuple[float, int, int]]) -> None:
     packing = Packing(80 * GB)

@@ -52,7 +52,7 @@ def split_data(
     """Put a data set on a device, with the validation images held out by a draw that depends on their number only.
 
     Args:
-        loader_workers: processes that decode streamed images; None for as many as suit the machine.
+        loader_workers: processes that decode streamed images with PIL; None decodes on a GPU, or in one process.
     """
     train: Split
     validation: Split
