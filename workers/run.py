@@ -36,6 +36,14 @@ def run(
     plugin: Annotated[
         list[str] | None, typer.Option(help="File or module with your data sets and architectures.")
     ] = None,
+    loader_workers: Annotated[
+        int | None,
+        typer.Option(min=0, help="Processes that decode streamed images with PIL. Default: the GPU, or one process."),
+    ] = None,
+    deterministic: Annotated[
+        bool, typer.Option(help="On a GPU: same key, same bits; without it cuDNN tries for the fastest kernels.")
+    ] = True,
+    cuda_graphs: Annotated[bool, typer.Option(help="On a GPU: replay training steps as CUDA graphs.")] = True,
 ) -> None:
     """Compute one stage, with progress, and write its artifacts to a folder.
 
@@ -53,7 +61,13 @@ def run(
         job = read_job(stage)
         root = store or _store_of(stage, bool(job.inputs))
         execution = Execution(
-            device, str(data_root) if data_root else None, str(data_cache or default_cache()), 60.0, tuple(plugin or ())
+            device=device,
+            data_root=str(data_root) if data_root else None,
+            data_cache=str(data_cache or default_cache()),
+            plugins=tuple(plugin or ()),
+            loader_workers=loader_workers,
+            cuda_graphs=cuda_graphs,
+            deterministic=deterministic,
         )
         control = Control(
             checkpoints=out / "checkpoint" / job.key,  # another stage's would fit, and be wrong
