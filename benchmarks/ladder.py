@@ -19,7 +19,7 @@ import tickets
 from benchmarks.generated import LabelledImages
 from benchmarks.released_style import Loader, ReleasedStep, make_loader, on_device
 from benchmarks.timing import Epoch
-from workers.capture import CapturedStep, StepFunction, own_stream
+from workers.capture import CapturedStep, StepFunction
 from workers.data.augmentation import draw_epoch
 from workers.data.splits import Splits
 from workers.layout import memory_format
@@ -30,6 +30,7 @@ from workers.randomness import own_generators_if_drawn
 from workers.seeds import derive, generator
 from workers.stages import Augmentation, Model, Optimizer, Precision
 from workers.step import Step, make_optimizer
+from workers.streams import lease_stream, return_stream
 from workers.training_state import TrainingState
 
 SEED = 0
@@ -128,9 +129,18 @@ class Trainings:
     def __init__(self, work: Workload) -> None:
         self._work = work
         self._made: dict[tuple[Rung, int], Epoch] = {}
+        self._streams: list[torch.cuda.Stream] = []
         model = work.model()
         with own_generators_if_drawn(model, work.splits.blank(2)) as draws:
-            self.draws = draws
+            self.draws = draws.any
+
+    def __enter__(self) -> Trainings:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._made.clear()
+        while self._streams:
+            return_stream(self._streams.pop())
 
     def epoch(self, rung: Rung) -> Epoch:
         """A rung's training."""
@@ -139,7 +149,7 @@ class Trainings:
             if (alike, number) not in self._made:
                 self._made[alike, number] = self._make(alike)
         members = [self._made[alike, number] for number in range(rung.packed)]
-        together = members[0] if rung.packed == 1 else _packed(members, self._work.splits.device)
+        together = members[0] if rung.packed == 1 else _packed(members)
 
         def run(number: int) -> None:
             _choose_kernels(rung)
@@ -148,7 +158,18 @@ class Trainings:
         return run
 
     def _make(self, rung: Rung) -> Epoch:
-        return stepwise_epochs(self._work, rung, self.draws) if rung.stepwise else released_epochs(self._work, rung)
+        made = stepwise_epochs(self._work, rung, self.draws) if rung.stepwise else released_epochs(self._work, rung)
+        device = self._work.splits.device
+        if device.type != "cuda":
+            return made
+        stream = lease_stream(device)  # for its life: a graph is bound to the one it was captured on
+        self._streams.append(stream)
+
+        def run(epoch: int) -> None:
+            with torch.cuda.stream(stream):
+                made(epoch)
+
+        return run
 
 
 def released_epochs(work: Workload, rung: Rung) -> Epoch:
@@ -234,16 +255,12 @@ def _synchronised(step: Step) -> StepFunction:
     return take_step
 
 
-def _packed(members: Sequence[Epoch], device: torch.device) -> Epoch:
+def _packed(members: Sequence[Epoch]) -> Epoch:
     """An epoch of all members at the same time."""
-
-    def run_one(member: Epoch, epoch: int) -> None:
-        with own_stream(device):
-            member(epoch)
 
     def run(epoch: int) -> None:
         with ThreadPoolExecutor(len(members)) as threads:
-            for done in [threads.submit(run_one, member, epoch) for member in members]:
+            for done in [threads.submit(member, epoch) for member in members]:
                 done.result()
 
     return run

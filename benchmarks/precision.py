@@ -30,6 +30,7 @@ from workers.evaluation import evaluate
 from workers.execution import Control
 from workers.models import build_model
 from workers.stages import Data, Model, Optimizer, Precision, Schedule, Training
+from workers.streams import own_stream
 from workers.training import train
 
 DATASET = "cifar10"
@@ -46,18 +47,19 @@ def accuracy_percent(precision: Precision, seed: int, training: Training, splits
     """Test accuracy after a training that differs by precision and seed only."""
     model = build_model(Model("resnet20"), in_channels=3, num_classes=classes, init_seed=seed)
     model = model.to(splits.device).to(memory_format=torch.channels_last)
-    train(
-        model,
-        training,
-        splits,
-        precision=precision,
-        masks={},
-        interpolate_psi=False,
-        sgd_seed=seed,
-        watched={},
-        control=Control(),
-    )
-    (outcomes,) = evaluate([model], splits, splits.test, precision)
+    with own_stream(splits.device):
+        train(
+            model,
+            training,
+            splits,
+            precision=precision,
+            masks={},
+            interpolate_psi=False,
+            sgd_seed=seed,
+            watched={},
+            control=Control(),
+        )
+        (outcomes,) = evaluate([model], splits, splits.test, precision)
     return 100 - outcomes.error_percent
 
 

@@ -31,8 +31,8 @@ IMAGES_ON_GPU, IMAGES_ON_CPU = 20_480, 512
 
 def rates(work: Workload, rungs: Sequence[Rung], repeats: int, clock: Clock) -> list[float]:
     """Images a second of each rung."""
-    trainings = Trainings(work)
-    taken = interleaved({rung.name: next_epoch(clock, trainings.epoch(rung)) for rung in rungs}, repeats)
+    with Trainings(work) as trainings:
+        taken = interleaved({rung.name: next_epoch(clock, trainings.epoch(rung)) for rung in rungs}, repeats)
     return [rung.packed * len(work.data.labels) / taken[rung.name] for rung in rungs]
 
 

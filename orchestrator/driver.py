@@ -89,8 +89,10 @@ class Driver:
         progress: Progress,
         stop: StopRequest,
         packing: Packing,
+        max_concurrent: int | None = None,
     ) -> None:
-        self._packing = packing
+        self._packing, self._max_concurrent = packing, max_concurrent
+        self._started_at: dict[str, int] = {}  # the packing's level
         self._plan, self._queue, self._store, self._backend = plan, queue, store, backend
         self._execution, self._progress, self._stop = execution, progress, stop
         self._lost: Counter[str] = Counter()
@@ -117,7 +119,8 @@ class Driver:
     @property
     def _room(self) -> int:
         """Groups that may be in flight at a time."""
-        return self._backend.devices * self._packing.level
+        room = self._backend.devices * self._packing.level
+        return min(room, self._max_concurrent or room)
 
     def _companions(self, key: str) -> list[str]:
         """Ready probes that read the same data as this one, started with it: this one's share of them."""
@@ -137,6 +140,7 @@ class Driver:
             job = Job(node.key, node.name, node.stage, inputs)
             folder = self._store.new_attempt(node.stage.kind, node.name, node.key, job.to_json())
             stop_file = str(self._stop.file)
+            self._started_at[node.key] = self._packing.level
             attempts.append(Attempt(job, str(self._store.root), str(folder), stop_file, self._execution))
             self._progress.started(node, folder)
             self._event("started", node, attempt=int(folder.name))
@@ -151,7 +155,7 @@ class Driver:
             self._progress.interrupted(node)
             self._event("interrupted", node, attempt=int(folder.name))
         elif outcome.error_type == "OutOfMemoryError":  # torch's, of a GPU: with fewer beside it, it may fit
-            self._packing.crowded()
+            self._packing.crowded(self._started_at.pop(node.key))
             self._fail(node, folder, Cause.CRASH, outcome.error_type, outcome.message)
         elif outcome.status == "failed":
             self._fail(node, folder, Cause.APPLICATION, outcome.error_type, outcome.message)

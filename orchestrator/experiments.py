@@ -57,8 +57,12 @@ def _experiment(recipe: Recipe, data_set: DataSet, source: Source) -> Experiment
     architecture = ARCHITECTURES[recipe.arch]
     assert source.num_classes is not None
     try:
-        with torch.device("meta"):
-            model = architecture.build(in_channels=data_set.channels, num_classes=source.num_classes, **recipe.model)
+        options = {"in_channels": data_set.channels, "num_classes": source.num_classes, **recipe.model}
+        try:
+            with torch.device("meta"):  # no memory, no time
+                model = architecture.build(**options)
+        except (RuntimeError, NotImplementedError):  # it reads a value while it is built, as drop-path code does
+            model = architecture.build(**options)
         network = _network(model, source.num_classes)
         empty = [name for name, parameter in model.named_parameters() if not parameter.numel()]
         if empty:

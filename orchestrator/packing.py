@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from statistics import fmean
 
 from orchestrator.record import Record
+from workers.streams import POOL
 
 LEAST_GAIN = 1.1  # more work in a second, relative to half as many stages, that makes doubling worth it
 MEMORY_SHARE = 0.9  # of the device, for all its stages
@@ -18,41 +19,45 @@ ALLOCATOR_SLACK = 1.3  # what an allocator holds over what is asked of it
 class Packing:
     """The level, learned from how long stages took.
 
-    Stages of one group (a kind of stage, for one data set and architecture) do the same work, so the time that one took
-    alone, divided by the time that one took among ``level`` stages, is the speed that each of them kept.
+    Epochs of one group (a data set and an architecture) are the same work, so the time that one took alone, divided by
+    the time that one took among ``level`` stages, is the speed that each of them kept.
 
     Attributes:
         device_bytes: memory of one GPU; None where devices are not shared, and the level is always 1.
-        fixed: the user's level, which nothing changes.
+        fixed: the user's level, which only a lack of memory changes.
     """
 
     device_bytes: int | None
-    fixed: int | None = None
-    _level: int = 1
-    _settled: bool = False
-    _alone: dict[Hashable, list[float]] = field(default_factory=lambda: defaultdict(list))
-    _speeds: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
-    _peak_bytes: int = 0
+    fixed: InitVar[int | None] = None
+    _level: int = field(init=False, default=1)
+    _settled: bool = field(init=False, default=False)
+    _alone: dict[Hashable, list[float]] = field(init=False, default_factory=lambda: defaultdict(list))
+    _speeds: dict[int, list[float]] = field(init=False, default_factory=lambda: defaultdict(list))
+    _peak_bytes: int = field(init=False, default=0)
+
+    def __post_init__(self, fixed: int | None) -> None:
+        if self.device_bytes is None or fixed:
+            self._level, self._settled = fixed or 1, True
 
     @property
     def level(self) -> int:
         """Stages that may share a device now."""
-        if self.device_bytes is None:
-            return 1
-        return self.fixed or self._level
+        return self._level
 
     def observe(self, record: Record) -> None:
         """A stage was done; its record tells how long it took, with how many beside it, and its memory if alone."""
         training, made_by = record.science.get("training"), record.provenance
-        if training is None:
-            return  # probes come in groups of any size
-        labels = record.labels
-        group = (labels.dataset, labels.architecture, labels.method, record.kind, made_by.get("device"))
+        device = made_by.get("device", "cpu")
+        if device.startswith("cpu"):
+            return
         beside, peak_bytes = made_by.get("stages_beside", 0), made_by.get("peak_memory_bytes")
-        self.learn(group, record.seconds / training["epochs"], beside, peak_bytes)
+        self._peak_bytes = max(self._peak_bytes, peak_bytes or 0)
+        if training is not None and record.attempt == 1:  # probes come in groups, and a resumed stage did a part only
+            group = (record.labels.dataset, record.labels.architecture, device)
+            self.learn(group, record.seconds / training["epochs"], beside, peak_bytes)
 
     def learn(self, group: Hashable, seconds: float, beside: int, peak_bytes: int | None) -> None:
-        """A stage of this group took so long with so many beside it.
+        """An epoch of a stage of this group took so long with so many beside it.
 
         Args:
             peak_bytes: the most memory that it held, known of a stage that had the device to itself.
@@ -64,9 +69,9 @@ class Packing:
             self._speeds[beside + 1].append(fmean(self._alone[group]) / seconds)
         self._decide()
 
-    def crowded(self) -> None:
-        """A stage ran out of memory: half as many, for good."""
-        self._level, self._settled = max(1, self._level // 2), True
+    def crowded(self, level: int) -> None:
+        """A stage that was started at this level ran out of memory: half as many, for good."""
+        self._level, self._settled = min(self._level, max(1, level // 2)), True
 
     def _decide(self) -> None:
         if self._settled or not self._alone:
@@ -88,4 +93,4 @@ class Packing:
     def _fits(self, stages: int) -> bool:
         if not self._peak_bytes or self.device_bytes is None:
             return False
-        return stages * self._peak_bytes * ALLOCATOR_SLACK <= MEMORY_SHARE * self.device_bytes
+        return stages <= POOL and stages * self._peak_bytes * ALLOCATOR_SLACK <= MEMORY_SHARE * self.device_bytes

@@ -100,7 +100,7 @@ def sweep(
     plan: Annotated[bool, typer.Option("--plan", help="Print what would be run, and touch nothing.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="With --plan: as JSON.")] = False,
     backend: Annotated[
-        str, typer.Option(help="ray, or inline: one after another in this process, without Ray.")
+        str, typer.Option(help="ray, or inline: in this process without Ray, one stage at a time on a CPU.")
     ] = "ray",
     address: Annotated[
         str | None, typer.Option(help="A Ray cluster to join. Default: a private Ray on this machine.")
@@ -117,7 +117,7 @@ def sweep(
     ] = None,
     pack: Annotated[
         int | None,
-        typer.Option(min=1, max=64, help="Stages that share a GPU. Default: as many as pay, found by measuring."),
+        typer.Option(min=1, max=32, help="Stages that share a GPU. Default: as many as pay, found by measuring."),
     ] = None,
     loader_workers: Annotated[
         int | None,
@@ -239,8 +239,11 @@ def _run(
     previous = _on_signals(stop, progress, console)
     try:
         with progress:
-            driver = Driver(plan, queue, store, workers, execution, progress, stop, packing)
+            driver = Driver(plan, queue, store, workers, execution, progress, stop, packing, max_concurrent)
             summary = driver.run(report.refresh, REPORT_INTERVAL_S)
+    except BaseException:
+        stop.ask()  # what still runs in this process checkpoints, instead of being waited for
+        raise
     finally:
         workers.close()
         stop.clear()

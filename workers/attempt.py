@@ -65,6 +65,14 @@ def run_attempts(attempts: Sequence[Attempt]) -> list[Outcome]:
     the guilty one fails.
     """
     began = time.monotonic()
+    try:
+        return _run_logged(attempts, began)
+    except OSError as error:  # of the logs themselves, as on a full disk
+        lost = Outcome("failed", time.monotonic() - began, error_type=type(error).__name__, message=str(error))
+        return [lost] * len(attempts)
+
+
+def _run_logged(attempts: Sequence[Attempt], began: float) -> list[Outcome]:
     with ExitStack() as logs:
         for attempt in attempts:
             logs.enter_context(_logged(Path(attempt.folder)))
@@ -73,9 +81,9 @@ def run_attempts(attempts: Sequence[Attempt]) -> list[Outcome]:
         try:
             execution = attempts[0].execution
             with company() as beside:
-                memory = PeakMemory(execution.torch_device)
+                memory = PeakMemory(execution.torch_device) if beside.most == 0 else None
                 results = _run(attempts)
-                peak_bytes = memory.read() if beside.most == 0 else None
+                peak_bytes = memory.read() if memory and beside.most == 0 else None
             log.info("done: %s", results)
             found = machine(execution) | {"peak_memory_bytes": peak_bytes, "stages_beside": beside.most}
             seconds = (time.monotonic() - began) / len(attempts)
@@ -100,6 +108,7 @@ def machine(execution: Execution) -> dict[str, Any]:
         "host": socket.gethostname(),
         "torch": torch.__version__,
         "deterministic": execution.deterministic or not cuda,
+        "streamed_images_by": "gpu" if cuda and execution.loader_workers is None else "pil",
     }
 
 

@@ -1,30 +1,30 @@
 """CUDA graphs of a step: recorded once per batch size, replayed with no work for the host.
 
-A capture is trusted only after its first replay changed the training's state exactly as the eager step does from the
-same state; otherwise the training goes on eagerly, and its log says so.
+Where kernels are deterministic, a capture is trusted only after its first replay changed the training's state exactly
+as the eager step does from the same state; otherwise the training goes on eagerly, and its log says so.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
+from workers.randomness import device_draws
 from workers.training_state import TrainingState
 
 WARM_UP_STEPS = 2  # the second runs with every lazy initialisation done
 log = logging.getLogger("winning_sign")
-_one_capture_at_a_time = threading.Lock()  # packed trainings share the device, and capturing synchronises it
 
 StepFunction = Callable[[Tensor, Tensor, Tensor], None]
 
 
 class CapturedStep:
     """A step whose operations are replayed as a CUDA graph, one for each batch size.
+
+    To be called on a stream that nobody else uses: what libraries keep per stream becomes part of the graph.
 
     Args:
         state: everything that the step changes.
@@ -38,7 +38,7 @@ class CapturedStep:
     def __call__(self, images: Tensor, labels: Tensor, alpha: Tensor) -> None:
         """Take a step; see ``Step``."""
         if len(labels) not in self._steps:
-            with _one_capture_at_a_time:
+            with device_draws():  # a capture takes the device's generator, even of a step that does not draw
                 self._steps[len(labels)] = self._captured_or_eager(images, labels, alpha)
         self._steps[len(labels)](images, labels, alpha)
 
@@ -58,16 +58,12 @@ class CapturedStep:
 
     def _capture(self, before: Mapping[str, Tensor], inputs: tuple[Tensor, ...]) -> StepFunction:
         static = tuple(tensor.clone() for tensor in inputs)
-        current, side = torch.cuda.current_stream(), torch.cuda.Stream()
-        side.wait_stream(current)
-        with torch.cuda.stream(side):
-            for _ in range(WARM_UP_STEPS):
-                self._step(*static)
-        current.wait_stream(side)
+        for _ in range(WARM_UP_STEPS):
+            self._step(*static)
         self._state.unpack(before)
         graph = torch.cuda.CUDAGraph()
         # packed trainings go on meanwhile in other threads: only this one is held to what a capture allows
-        with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"):
             self._step(*static)
 
         def replay(images: Tensor, labels: Tensor, alpha: Tensor) -> None:
@@ -86,17 +82,3 @@ class CapturedStep:
 
 def _equal(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
     return all(torch.equal(a[name], b[name]) for name in a)
-
-
-@contextmanager
-def own_stream(device: torch.device) -> Iterator[None]:
-    """On a GPU, a stream of this thread's own, so that packed trainings overlap."""
-    if device.type != "cuda":
-        yield
-        return
-    with torch.cuda.device(device):
-        outer, own = torch.cuda.current_stream(), torch.cuda.Stream()
-        own.wait_stream(outer)
-        with torch.cuda.stream(own):
-            yield
-        outer.wait_stream(own)

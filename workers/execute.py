@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 import tickets
 from workers import artifacts, schemas
-from workers.capture import own_stream
 from workers.data import open_data
 from workers.data.splits import split_data
 from workers.evaluation import Outcomes, Reestimation, evaluate, reestimate_statistics
@@ -28,6 +27,7 @@ from workers.probing import barrier, path_outcomes, standard_error
 from workers.pruning import density, prune
 from workers.seeds import generator
 from workers.stages import Pretrain, Probe, Round, Setting, Stage, Train, Training
+from workers.streams import own_stream
 from workers.training import TrainingLog, metrics_row, train
 
 AWS_EVALUATION_IMAGES = 5120
@@ -114,10 +114,7 @@ class _Worker:
         self._setting, self._control = setting, control
         self._execution, self._device = execution, execution.torch_device
         self._data = open_data(setting.data.name, setting.data.fingerprint, root, Path(execution.data_cache))
-        with torch.device("meta"):
-            layout = memory_format(self._build(0), self._device)
-        splits = split_data(self._data, setting.data, self._device, execution.loader_workers)
-        self._splits = replace(splits, layout=layout)
+        self._splits = split_data(self._data, setting.data, self._device, execution.loader_workers)
 
     def pretrain(self, stage: Pretrain, out: Path, key: str) -> dict[str, Any]:
         model = self._fresh_model(stage.init_seed)
@@ -273,11 +270,10 @@ class _Worker:
         )
 
     def _fresh_model(self, init_seed: int) -> nn.Module:
-        return self._build(init_seed).to(self._device).to(memory_format=self._splits.layout)
-
-    def _build(self, init_seed: int) -> nn.Module:
         data, model = self._data, self._setting.model
-        return build_model(model, in_channels=data.channels, num_classes=data.num_classes, init_seed=init_seed)
+        built = build_model(model, in_channels=data.channels, num_classes=data.num_classes, init_seed=init_seed)
+        self._splits = replace(self._splits, layout=memory_format(built, self._device))
+        return built.to(self._device).to(memory_format=self._splits.layout)
 
 
 def _write_log(log: TrainingLog, out: Path) -> None:

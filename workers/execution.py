@@ -1,4 +1,8 @@
-"""How a stage is run. Nothing here changes a number, and so nothing here is part of a key."""
+"""How a stage is run: no part of its key. Same key, same bits, on the same device.
+
+Two settings for GPUs bend that by rounding, and stand in the record: ``deterministic``, and which decoder streamed
+images go through.
+"""
 
 from __future__ import annotations
 

@@ -6,11 +6,14 @@ import copy
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-_GLOBAL_GENERATORS = threading.RLock()  # theirs: packed trainings share a process, and so share them
+# packed trainings share a process, and so share the generators
+_GLOBAL_GENERATORS = threading.RLock()  # held for as long as a sequence of draws must not be disturbed
+_DEVICE_DRAWS = threading.RLock()  # held for single draws on a device, which a capture in another thread would break
 
 
 @contextmanager
@@ -21,26 +24,47 @@ def own_generators(device: torch.device) -> Iterator[None]:
 
 
 @contextmanager
-def own_generators_if_drawn(model: nn.Module, images: Tensor) -> Iterator[bool]:
+def device_draws() -> Iterator[None]:
+    """No other thread captures a CUDA graph, or draws on a GPU, meanwhile."""
+    with _DEVICE_DRAWS:
+        yield
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Which global generators a training step draws from: the CPU's, or its GPU's."""
+
+    cpu: bool
+    gpu: bool
+
+    @property
+    def any(self) -> bool:
+        """Whether it draws at all."""
+        return self.cpu or self.gpu
+
+
+@contextmanager
+def own_generators_if_drawn(model: nn.Module, images: Tensor) -> Iterator[Draws]:
     """The global generators to oneself if a training step of this model draws from them (dropout, drop-connect).
 
-    Yields whether it does. Found by trying: a model may call ``F.dropout`` without a module to tell.
+    Found by trying: a model may call ``F.dropout`` without a module to tell.
 
     Args:
         images: a small batch to try with, as the model sees it.
     """
-    with own_generators(images.device):
-        drawn = _draws(model, images)
-    with own_generators(images.device) if drawn else nullcontext():
-        yield drawn
+    with own_generators(images.device), device_draws():
+        draws = _draws(model, images)
+    with own_generators(images.device) if draws.any else nullcontext():
+        yield draws
 
 
 @torch.no_grad()
-def _draws(model: nn.Module, images: Tensor) -> bool:
+def _draws(model: nn.Module, images: Tensor) -> Draws:
     trial = copy.deepcopy(model).train()
     before = _states(images.device)
     trial(images)
-    return not all(map(torch.equal, before, _states(images.device)))
+    moved = [not torch.equal(a, b) for a, b in zip(before, _states(images.device), strict=True)]
+    return Draws(moved[0], any(moved[1:]))
 
 
 def _states(device: torch.device) -> list[Tensor]:

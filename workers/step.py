@@ -16,6 +16,8 @@ from workers.normalization import PsiInterpolation
 from workers.precision import autocast
 from workers.stages import Optimizer, Precision
 
+PROGRAMS = 256  # compiled in one process
+
 
 class Step:
     """Forward, loss, backward, update, mask; sums of the loss and of the right answers stay on the device.
@@ -40,8 +42,12 @@ class Step:
         self._normalized, self._device, self._precision = splits.normalized, splits.device, precision
         self.sums = torch.zeros(2, dtype=torch.float64, device=splits.device)
         forward = interpolation or (lambda images, alpha: model(images))
-        # static shapes: one program for full batches, one for the tail
-        self._forward = torch.compile(forward, dynamic=False) if compiled else forward
+        if compiled:
+            # past the limit torch would run eagerly without a word, and round otherwise
+            torch._dynamo.config.recompile_limit = PROGRAMS
+            torch._dynamo.config.fail_on_recompile_limit_hit = True
+            forward = torch.compile(forward, dynamic=False)  # one program for full batches, one for the tail
+        self._forward = forward
 
     def __call__(self, images: Tensor, labels: Tensor, alpha: Tensor) -> None:
         """Take a step.

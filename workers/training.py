@@ -20,7 +20,7 @@ from workers.evaluation import evaluate
 from workers.execution import Control, Interrupted
 from workers.masking import Masking
 from workers.normalization import PsiInterpolation
-from workers.randomness import own_generators_if_drawn
+from workers.randomness import device_draws, own_generators_if_drawn
 from workers.seeds import derive, generator
 from workers.stages import Precision, Training
 from workers.step import Step, make_optimizer, set_learning_rate
@@ -90,11 +90,24 @@ def train(
         masking.mask_weights_()
         interpolation = PsiInterpolation(model) if interpolate_psi else None
         step = Step(model, optimizer, masking, interpolation, splits, precision, compiled=training.compiled)
-        state = TrainingState(model, optimizer, step.sums, generators=draws)
+        state = TrainingState(model, optimizer, step.sums, generators=draws.any)
         take_step: StepFunction = step
-        if cuda_graphs and splits.device.type == "cuda":
+        # what the CPU draws would be the same in every replay
+        if cuda_graphs and splits.device.type == "cuda" and not draws.cpu:
             take_step = CapturedStep(step, state, exact=deterministic)
+        if draws.gpu:
+            take_step = _undisturbed(take_step)
         return _Trainer(state, take_step, training, splits, precision, sgd_seed, control).run(watched)
+
+
+def _undisturbed(step: StepFunction) -> StepFunction:
+    """The step, while no other thread captures."""
+
+    def take_step(images: Tensor, labels: Tensor, alpha: Tensor) -> None:
+        with device_draws():
+            step(images, labels, alpha)
+
+    return take_step
 
 
 class _Trainer:

@@ -12,8 +12,7 @@ import torch
 
 from orchestrator.backends.base import Group, Lost
 from workers.attempt import Attempt, Outcome, run_attempts
-
-MOST_THREADS = 64
+from workers.streams import POOL
 
 
 class InlineBackend:
@@ -28,7 +27,7 @@ class InlineBackend:
     def __init__(self, device: torch.device) -> None:
         gpu = device.type == "cuda"
         self.device_bytes = torch.cuda.get_device_properties(device).total_memory if gpu else None
-        self._threads = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="stage")
+        self._threads = ThreadPoolExecutor(POOL, thread_name_prefix="stage")
         self._running: dict[Future[list[Outcome]], Group] = {}
 
     def submit(self, attempts: Sequence[Attempt]) -> None:

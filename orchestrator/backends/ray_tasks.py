@@ -17,9 +17,9 @@ from ray.exceptions import RayError
 
 from orchestrator.backends.base import BackendError, Group, Lost
 from workers.attempt import Attempt, Outcome, run_attempts
+from workers.streams import POOL
 
 OBJECT_STORE_BYTES = 200_000_000  # tasks pass paths, not tensors
-MOST_THREADS = 64
 
 
 # max_retries=0: retries are the driver's
@@ -32,7 +32,10 @@ class _GpuWorker:
     """A process that keeps its GPU from stage to stage."""
 
     def run(self, attempts: Sequence[Attempt]) -> list[Outcome]:
-        return run_attempts(attempts)
+        outcomes = run_attempts(attempts)
+        if any(outcome.error_type == "AcceleratorError" for outcome in outcomes):
+            os._exit(1)  # a process whose GPU failed once can never use it again; this loses it, and another starts
+        return outcomes
 
     def memory_bytes(self) -> int | None:
         return torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else None
@@ -119,4 +122,4 @@ class RayBackend:
 
 def _start_gpu_worker() -> Any:
     worker: Any = ray.remote(_GpuWorker)
-    return worker.options(num_cpus=1, num_gpus=1, max_concurrency=MOST_THREADS).remote()
+    return worker.options(num_cpus=1, num_gpus=1, max_concurrency=POOL).remote()

@@ -91,14 +91,25 @@ class Sweep:
         self.stop = StopRequest(root / "stop")
         self.refreshed = 0
 
-    def run(self, backend: ScriptedBackend, report_interval_s: float = 1e9) -> Summary:
+    def run(
+        self, backend: ScriptedBackend, report_interval_s: float = 1e9, max_concurrent: int | None = None
+    ) -> Summary:
         def refresh() -> None:
             self.refreshed += 1
 
         with self.store.open_for_writing():
             execution = Execution("cpu", None, "nowhere")
+            packing = Packing(None)
             driver = Driver(
-                self.plan, self.queue, self.store, backend, execution, self.progress, self.stop, Packing(None)
+                self.plan,
+                self.queue,
+                self.store,
+                backend,
+                execution,
+                self.progress,
+                self.stop,
+                packing,
+                max_concurrent,
             )
             return driver.run(refresh, report_interval_s)
 
@@ -335,6 +346,12 @@ def test_probes_are_shared_out_over_the_devices(tmp_path: Path) -> None:
     backend = ScriptedBackend({}, slots=50)
     sweep.run(backend)
     assert max(len(group) for group in backend.groups) == 1  # there was room for each
+
+
+def test_the_users_limit_holds_over_any_number_of_devices(tmp_path: Path) -> None:
+    backend = ScriptedBackend({}, slots=8)
+    Sweep(tmp_path, plan_of(recipe(seeds=3))).run(backend, max_concurrent=2)
+    assert backend.most_at_once == 2
 
 
 def test_a_stage_that_a_full_gpu_refused_is_tried_again(tmp_path: Path) -> None:

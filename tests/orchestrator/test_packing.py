@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.packing import Packing
+from orchestrator.record import Labels, Record
 
 GB = 10**9
 
@@ -58,7 +59,8 @@ def test_stages_are_compared_with_their_own_kind_alone() -> None:
 def test_running_out_of_memory_halves_it_for_good() -> None:
     packing = taught(80, {1: 10, 2: 10, 4: 10, 8: 100}, 1)
     assert packing.level == 4
-    packing.crowded()
+    for _ in range(3):
+        packing.crowded(4)  # three stages of that level
     for _ in range(50):
         packing.learn("group", 1.0, packing.level - 1, None)
     assert packing.level == 2
@@ -74,3 +76,44 @@ def test_what_shares_a_device_always_fits(seen: list[tuple[float, int, int]]) ->
         most = max(most, peak if beside == 0 else 0)
         if packing.level > before:
             assert packing.level * most < 80 * GB
+
+
+def record(seconds: float, *, beside: int, method: str = "aws", attempt: int = 1, device: str = "H200") -> Record:
+    return Record(
+        key="k",
+        kind="round",
+        name="n",
+        labels=Labels(dataset="cifar10", architecture="resnet20", preset="sound", method=method),
+        science={"training": {"epochs": 10}},
+        inputs={},
+        attempt=attempt,
+        files={},
+        results={},
+        seconds=seconds,
+        finished_unix_s=0.0,
+        provenance={"device": device, "stages_beside": beside, "peak_memory_bytes": GB if beside == 0 else None},
+    )
+
+
+def test_one_chain_is_enough_to_learn_from() -> None:
+    # its first stage alone ran alone: all others, of whatever kind and method, are compared with that one
+    packing = Packing(80 * GB)
+    packing.observe(record(10, beside=0))
+    for _ in range(200):
+        packing.observe(record(10, beside=packing.level - 1, method="lrr"))
+    assert packing.level == 32
+
+
+def test_a_resumed_stage_and_one_on_a_cpu_teach_nothing() -> None:
+    packing = Packing(80 * GB)
+    packing.observe(record(10, beside=0))
+    for _ in range(50):
+        packing.observe(record(1, beside=1, attempt=2))
+        packing.observe(record(1, beside=1, device="cpu (x86_64)"))
+    assert packing.level == 2
+
+
+def test_the_users_level_gives_way_to_a_full_gpu_alone() -> None:
+    packing = Packing(80 * GB, 8)
+    packing.crowded(8)
+    assert packing.level == 4

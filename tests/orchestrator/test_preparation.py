@@ -110,3 +110,16 @@ def test_unknown_names_get_the_nearest_and_impossible_ones_a_reason(tmp_path: Pa
         find_experiments(["imagenett"], None, "sound", [], execution)
     with pytest.raises(DataError, match="give a folder's name"):
         find_experiments(["imagefolder:../x"], None, "sound", [], execution)
+
+
+def test_a_network_that_reads_a_value_while_it_is_built_is_planned_like_any_other(root: Path) -> None:
+    @architecture("drop_path")
+    def drop_path(in_channels: int, num_classes: int) -> nn.Module:
+        rates = [rate.item() for rate in torch.linspace(0, 0.2, 3)]  # which the meta device refuses
+        return nn.Sequential(nn.Flatten(), nn.Dropout(rates[-1]), nn.Linear(in_channels * 64 * 64, num_classes))
+
+    try:
+        (found,) = find(root, "tiny-imagenet", "drop_path")
+    finally:
+        del ARCHITECTURES["drop_path"]
+    assert found.network == Network(3 * 64 * 64 * 8 + 8, 0, 0, "2")

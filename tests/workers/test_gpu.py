@@ -11,7 +11,7 @@ import tickets
 from tests.image_sets import write_imagenet
 from tests.workers.test_streaming import pictures
 from tests.workers.test_training import ADAM, SGD, interrupted_after
-from workers.capture import CapturedStep, own_stream
+from workers.capture import CapturedStep
 from workers.data import open_data
 from workers.data.splits import Splits, split_data
 from workers.data.streaming import DeviceReader, ProcessReader, Request, open_reader
@@ -20,6 +20,7 @@ from workers.memory import PeakMemory
 from workers.models import build_model
 from workers.pruning import prune
 from workers.stages import Data, Model, Optimizer, Precision, Training
+from workers.streams import own_stream
 from workers.training import train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")

@@ -12,7 +12,8 @@ from tests.workers.test_training import SGD, fresh, half_masks, interrupted_afte
 from workers.data.splits import Splits
 from workers.execution import Control, Interrupted
 from workers.memory import PeakMemory
-from workers.stages import Precision, Training
+from workers.models import build_model
+from workers.stages import Model, Precision, Training
 from workers.training import TrainingLog, train
 
 
@@ -78,6 +79,14 @@ def test_a_compiled_training_is_the_same_training(splits: Splits, programs: list
     assert len(programs) == 2  # full batches and the tail: whole graphs, with no break in them
     for name, tensor in eager.state_dict().items():
         torch.testing.assert_close(compiled.state_dict()[name], tensor, rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_any_number_of_architectures_is_compiled(splits: Splits, programs: list[Any]) -> None:
+    # past torch's own limit of eight programs it would go on eagerly, and round otherwise, without a word
+    for width in range(2, 8):
+        model = build_model(Model("resnet1d", {"width": width}), in_channels=1, num_classes=3, init_seed=3)
+        run(model, splits, compiled=True)
+    assert len(programs) == 12
 
 
 def test_an_architecture_is_compiled_once(splits: Splits, programs: list[Any]) -> None:

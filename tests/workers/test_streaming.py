@@ -146,3 +146,12 @@ def test_an_augmentation_for_images_of_one_size_is_refused(imagenet: FilePicture
     split = split_of(READERS["in this process"](imagenet), torch.arange(4))
     with pytest.raises(DataError, match="resized_crop_flip"):
         next(split.drawn(draw_epoch(4, 1, 0, "crop_flip"), 2, "crop_flip"))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_loading_draws_nothing_from_torchs_generator(imagenet: FilePictures, workers: int) -> None:
+    # dropout and initialisations do, and would not be the same with another number of passes over the images
+    split = split_of(ProcessReader(imagenet, CPU, workers), torch.arange(8))
+    before = torch.random.get_rng_state()
+    list(split.in_order(4))
+    assert torch.equal(torch.random.get_rng_state(), before)

@@ -6,11 +6,12 @@ everything after it happens on the device.
 
 from __future__ import annotations
 
+import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -90,7 +91,6 @@ class StreamedSplit:
         rule = AUGMENTATIONS[augmentation]
         if not isinstance(rule, ResizedCropFlip | None):
             raise DataError(f"augmentation {augmentation} needs images of one size; use resized_crop_flip or none")
-        batches = list(draws.batches(batch_size, first))
         requests = [
             Request(
                 self.rows[batch.order].numpy(),
@@ -98,12 +98,12 @@ class StreamedSplit:
                 rule.smallest if rule else 1.0,
                 self.size,
             )
-            for batch in batches
+            for batch in draws.batches(batch_size, first)
         ]
-        device = self.labels.device
-        for images, batch in zip(self.reader.batches(requests), batches, strict=True):
-            here = batch.to(device)
-            yield Batch(flipped(images, here.flip), self.labels[here.order])
+        # to the device once: nothing in an epoch waits for the host
+        here = replace(draws, geometry=draws.geometry[:, :0]).to(self.labels.device)
+        for images, batch in zip(self.reader.batches(requests), here.batches(batch_size, first), strict=True):
+            yield Batch(flipped(images, batch.flip), self.labels[batch.order])
 
 
 def seen(images: Sequence[Any], request: Request, first: int) -> list[Any]:
@@ -148,6 +148,8 @@ class ProcessReader:
             persistent_workers=workers > 0,
             prefetch_factor=BATCHES_AHEAD if workers else None,
             pin_memory=device.type == "cuda",
+            generator=torch.Generator(),  # its own: by default a loader draws from the one that dropout draws from
+            worker_init_fn=_leave_signals_to_the_parent,
         )
 
     def batches(self, requests: Sequence[Request]) -> Iterator[Tensor]:
@@ -156,6 +158,11 @@ class ProcessReader:
             if isinstance(images, str):
                 raise DataError(images)
             yield images.to(self._device, non_blocking=True)
+
+
+def _leave_signals_to_the_parent(worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class _Requests(Sampler[Request]):
