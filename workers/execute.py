@@ -18,12 +18,12 @@ import tickets
 from workers import artifacts, schemas
 from workers.data import open_data
 from workers.data.splits import split_data
-from workers.evaluation import Outcomes, Reestimation, evaluate, reestimate_statistics
+from workers.evaluation import Reestimation, evaluate, reestimate_statistics
 from workers.execution import Control, Execution
 from workers.layout import memory_format
 from workers.models import build_model
 from workers.plugins import load_plugins
-from workers.probing import barrier, path_outcomes, standard_error
+from workers.probing import barrier_row, curve_rows, path_outcomes
 from workers.pruning import density, prune
 from workers.seeds import generator
 from workers.stages import Pretrain, Probe, Round, Setting, Stage, Train, Training
@@ -182,8 +182,8 @@ class _Worker:
         )
         rows = []
         for ((_, mask_a), (_, mask_b)), points, out in zip(loaded, outcomes, outs, strict=True):
-            rows.append({**_barriers(lambdas, points), "same_mask": mask_a == mask_b})
-            artifacts.write_rows(out / schemas.PROBE, _curve(lambdas, points), schemas.PROBE_SCHEMA)
+            rows.append({**barrier_row(lambdas, points), "same_mask": mask_a == mask_b})
+            artifacts.write_rows(out / schemas.PROBE, curve_rows(lambdas, points), schemas.PROBE_SCHEMA)
             artifacts.write_rows(out / schemas.BARRIER, rows[-1:], schemas.BARRIER_SCHEMA)
         seconds = (time.perf_counter() - began) / len(outs)
         used = min(stage.bn_images or len(self._splits.train), len(self._splits.train))
@@ -279,28 +279,3 @@ class _Worker:
 def _write_log(log: TrainingLog, out: Path) -> None:
     artifacts.write_rows(out / schemas.METRICS, log.metrics, schemas.METRICS_SCHEMA)
     artifacts.write_rows(out / schemas.TIMING, log.timing, schemas.TIMING_SCHEMA)
-
-
-def _curve(lambdas: Sequence[float], outcomes: Sequence[Outcomes]) -> list[dict[str, Any]]:
-    return [
-        {
-            "lambda": weight,
-            "error_percent": point.error_percent,
-            "error_standard_error_points": 100 * standard_error(point.error),
-            "loss_nats": point.mean_loss_nats,
-            "loss_standard_error_nats": standard_error(point.loss_nats),
-        }
-        for weight, point in zip(lambdas, outcomes, strict=True)
-    ]
-
-
-def _barriers(lambdas: Sequence[float], outcomes: Sequence[Outcomes]) -> dict[str, Any]:
-    error = barrier(lambdas, [point.error for point in outcomes])
-    loss = barrier(lambdas, [point.loss_nats for point in outcomes])
-    return {
-        "barrier_points": 100 * error.height,
-        "barrier_standard_error_points": 100 * error.standard_error,
-        "barrier_lambda": error.at,
-        "loss_barrier_nats": loss.height,
-        "loss_barrier_standard_error_nats": loss.standard_error,
-    }

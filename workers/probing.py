@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -91,3 +92,30 @@ def barrier(lambdas: Sequence[float], values: Sequence[Tensor]) -> Barrier:
 def standard_error(values: Tensor) -> float:
     """Standard error of the mean of per-image values."""
     return float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+
+
+def curve_rows(lambdas: Sequence[float], outcomes: Sequence[Outcomes]) -> list[dict[str, Any]]:
+    """A row of ``probe.parquet`` for each lambda."""
+    return [
+        {
+            "lambda": weight,
+            "error_percent": point.error_percent,
+            "error_standard_error_points": 100 * standard_error(point.error),
+            "loss_nats": point.mean_loss_nats,
+            "loss_standard_error_nats": standard_error(point.loss_nats),
+        }
+        for weight, point in zip(lambdas, outcomes, strict=True)
+    ]
+
+
+def barrier_row(lambdas: Sequence[float], outcomes: Sequence[Outcomes]) -> dict[str, Any]:
+    """The row of ``barrier.parquet``: the barrier of the error and that of the loss."""
+    error = barrier(lambdas, [point.error for point in outcomes])
+    loss = barrier(lambdas, [point.loss_nats for point in outcomes])
+    return {
+        "barrier_points": 100 * error.height,
+        "barrier_standard_error_points": 100 * error.standard_error,
+        "barrier_lambda": error.at,
+        "loss_barrier_nats": loss.height,
+        "loss_barrier_standard_error_nats": loss.standard_error,
+    }
