@@ -267,3 +267,25 @@ def test_names_say_what_a_stage_is() -> None:
         "tiny/resnet1d/aws/chain1/round02/signed/lmc/seed1",
         "tiny/resnet1d/aws/chain1/round02/retrain/stability/seed2",
     } <= found
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"precision": "bfloat16"},
+        {"image_size": 96},
+        {"pixel_mean": (0.5,)},
+        {"pixel_std": (0.2,)},
+        {"augmentation": "resized_crop_flip"},
+        {"compile_from_epochs": 1},
+    ],
+)
+def test_what_changes_every_number_changes_every_training(changes: dict[str, object]) -> None:
+    plain, changed = plan_of(recipe()), plan_of(recipe(**changes))
+    assert not set(plain.nodes) & set(changed.nodes)
+
+
+def test_only_long_trainings_are_compiled() -> None:
+    stages = [node.stage for node in plan_of(recipe(compile_from_epochs=3))]
+    compiled = {stage.training.epochs: stage.training.compiled for stage in stages if not isinstance(stage, Probe)}
+    assert compiled == {1: False, 2: False, 3: True}

@@ -10,7 +10,7 @@ import torch
 
 import tickets
 from workers import artifacts, schemas
-from workers.execute import run_stage
+from workers.execute import run_probes, run_stage
 from workers.execution import Execution
 from workers.stages import Pretrain, Probe, Round, Setting, Train, Training
 
@@ -178,3 +178,33 @@ def test_twins_share_their_start_and_differ_in_sgd_only(
     start, twin = weights(chain / "still5")["conv.weight"], weights(chain / "still6")["conv.weight"]
     torch.testing.assert_close(start, twin)
     assert not torch.equal(weights(chain / "moving5")["conv.weight"], weights(chain / "moving6")["conv.weight"])
+
+
+def test_a_settings_precision_reaches_trainings_and_probes(
+    chain: Path, tmp_path: Path, setting: Setting, training: Training, execution: Execution
+) -> None:
+    halved = replace(setting, precision="bfloat16")
+    run_stage(Pretrain(halved, training, "aws", 1, 10), {}, tmp_path / "halved", execution)
+    plain, other = weights(chain / "round0"), weights(tmp_path / "halved")
+    assert not torch.equal(plain["conv.weight"], other["conv.weight"])
+    inputs = {"a": chain / "round0", "b": chain / "round0"}
+    curves = []
+    for number, which in enumerate((setting, halved)):
+        run_stage(Probe(which, 3, 32, 64, None), inputs, tmp_path / f"probe{number}", execution)
+        curves.append(pq.read_table(tmp_path / f"probe{number}" / schemas.PROBE).column("loss_nats").to_pylist())
+    assert curves[0] != curves[1]
+    assert curves[0] == pytest.approx(curves[1], rel=0.05)
+
+
+def test_probes_run_together_write_what_each_writes_alone(
+    chain: Path, tmp_path: Path, setting: Setting, execution: Execution
+) -> None:
+    stage = Probe(setting, 3, 32, 64, None)
+    pairs = [{"a": chain / f"round{a}", "b": chain / f"round{b}"} for a, b in ((0, 1), (1, 2), (2, 2))]
+    together = run_probes(stage, pairs, [tmp_path / f"together{n}" for n in range(3)], execution)
+    for number, inputs in enumerate(pairs):
+        assert run_stage(stage, inputs, tmp_path / f"alone{number}", execution) == together[number]
+        for name in (schemas.PROBE, schemas.BARRIER):
+            one, two = (tmp_path / f"{way}{number}" / name for way in ("alone", "together"))
+            assert one.read_bytes() == two.read_bytes()
+    assert [row["same_mask"] for row in together] == [False, False, True]
