@@ -76,7 +76,8 @@ def train(
         interpolate_psi: AWS; one alpha ~ U(0, 1) per batch for all normalization layers, in training only.
         sgd_seed: draws batch order, augmentation, alphas and dropout; nothing else is random.
         watched: splits to evaluate after each epoch, by name.
-        cuda_graphs: on a GPU, replay each step as a CUDA graph; the numbers are the same.
+        cuda_graphs: on a GPU, replay each step as a CUDA graph; the numbers are the same. That needs a stream of the
+            caller's own (``workers.streams.own_stream``); on the default one steps run eagerly, and a warning says so.
         deterministic: whether torch was told to use deterministic kernels only.
 
     Raises:
