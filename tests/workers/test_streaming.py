@@ -6,14 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision import transforms
 from torchvision.transforms.v2 import functional as TF
 
 from tests.image_sets import encoded, picture, write_imagenet
+from tests.workers.test_training import interrupted_after
 from workers.data.augmentation import draw_epoch, resized_crop_boxes
 from workers.data.errors import DataError
 from workers.data.pictures import FilePictures, Pictures, decode_rgb
+from workers.data.splits import Splits
 from workers.data.streaming import (
     DeviceReader,
     ProcessReader,
@@ -22,6 +24,9 @@ from workers.data.streaming import (
     is_plain_jpeg,
     jpeg_decoder,
 )
+from workers.execution import Control, Interrupted
+from workers.stages import Optimizer, Training
+from workers.training import train
 
 CPU = torch.device("cpu")
 
@@ -155,3 +160,27 @@ def test_loading_draws_nothing_from_torchs_generator(imagenet: FilePictures, wor
     before = torch.random.get_rng_state()
     list(split.in_order(4))
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_a_training_on_streamed_images_resumes_to_the_same_bits(
+    imagenet: FilePictures, tmp_path: Path, kind: str
+) -> None:
+    split = split_of(READERS[kind](imagenet), torch.arange(40), 16)
+    channels = (1, 3, 1, 1)
+    splits = Splits(split, split, split, torch.full(channels, 120.0), torch.full(channels, 1 / 60))
+
+    def run(control: Control) -> dict[str, Tensor]:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Dropout(0.5), nn.Linear(4 * 14 * 14, len(classes)))
+        training = Training(3, 16, Optimizer(0.01), augmentation="resized_crop_flip")
+        watched = {"test": split}
+        train(model, training, splits, masks={}, interpolate_psi=False, sgd_seed=1, watched=watched, control=control)
+        return model.state_dict()
+
+    classes = set(imagenet.labels.tolist())
+    undisturbed = run(Control())
+    with pytest.raises(Interrupted):
+        run(Control(checkpoints=tmp_path, should_stop=interrupted_after(4)))
+    resumed = run(Control(earlier=(tmp_path,)))
+    assert all(torch.equal(tensor, undisturbed[name]) for name, tensor in resumed.items())
