@@ -6,8 +6,11 @@ import hashlib
 import importlib
 import importlib.util
 import sys
+import threading
 from collections.abc import Iterable
 from pathlib import Path
+
+_LOADING = threading.RLock()
 
 
 class PluginError(ValueError):
@@ -23,7 +26,8 @@ def load_plugins(plugins: Iterable[str]) -> None:
     for plugin in plugins:
         try:
             if plugin.endswith(".py"):
-                _load_file(Path(plugin))
+                with _LOADING:  # stages that share a process need it whole, not begun
+                    _load_file(Path(plugin))
             else:
                 importlib.import_module(plugin)
         except Exception as error:  # a user's file may raise anything
