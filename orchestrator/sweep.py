@@ -35,6 +35,7 @@ from tickets import TRANSFERS
 from workers.data import DataError, data_set_names, default_cache
 from workers.execution import Execution
 from workers.models import ARCHITECTURES
+from workers.options import CudaGraphs, Deterministic, LoaderWorkers
 from workers.plugins import PluginError, load_plugins
 
 REPORT_INTERVAL_S = 60.0
@@ -119,14 +120,9 @@ def sweep(
         int | None,
         typer.Option(min=1, max=32, help="Stages that share a GPU. Default: as many as pay, found by measuring."),
     ] = None,
-    loader_workers: Annotated[
-        int | None,
-        typer.Option(min=0, help="Processes that decode streamed images with PIL. Default: the GPU, or one process."),
-    ] = None,
-    deterministic: Annotated[
-        bool, typer.Option(help="On a GPU: same key, same bits; without it cuDNN tries for the fastest kernels.")
-    ] = True,
-    cuda_graphs: Annotated[bool, typer.Option(help="On a GPU: replay training steps as CUDA graphs.")] = True,
+    loader_workers: LoaderWorkers = None,
+    deterministic: Deterministic = True,
+    cuda_graphs: CudaGraphs = True,
     checkpoint_interval: Annotated[
         float, typer.Option(metavar="SECONDS", min=0, help="Time between checkpoints inside a training.")
     ] = 60.0,

@@ -16,6 +16,7 @@ from workers.data import DataError, default_cache
 from workers.execute import run_stage
 from workers.execution import Control, Execution, Interrupted
 from workers.job import JobError, read_job
+from workers.options import CudaGraphs, Deterministic, LoaderWorkers
 from workers.plugins import PluginError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -36,14 +37,9 @@ def run(
     plugin: Annotated[
         list[str] | None, typer.Option(help="File or module with your data sets and architectures.")
     ] = None,
-    loader_workers: Annotated[
-        int | None,
-        typer.Option(min=0, help="Processes that decode streamed images with PIL. Default: the GPU, or one process."),
-    ] = None,
-    deterministic: Annotated[
-        bool, typer.Option(help="On a GPU: same key, same bits; without it cuDNN tries for the fastest kernels.")
-    ] = True,
-    cuda_graphs: Annotated[bool, typer.Option(help="On a GPU: replay training steps as CUDA graphs.")] = True,
+    loader_workers: LoaderWorkers = None,
+    deterministic: Deterministic = True,
+    cuda_graphs: CudaGraphs = True,
 ) -> None:
     """Compute one stage, with progress, and write its artifacts to a folder.
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.data.errors import DataError as DataError
 from workers.data.pictures import Encoded
 
 

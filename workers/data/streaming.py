@@ -24,8 +24,8 @@ from torchvision.transforms.v2 import functional as views
 
 from workers.data.augmentation import AUGMENTATIONS, Draws, ResizedCropFlip, flipped, resized_crop_boxes
 from workers.data.batches import Batch
+from workers.data.errors import DataError
 from workers.data.pictures import Pictures, decode_rgb
-from workers.data.registry import DataError
 from workers.stages import Augmentation
 
 BATCHES_AHEAD = 2
