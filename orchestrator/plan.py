@@ -46,7 +46,9 @@ class Node:
 
     def planned(self) -> PlannedStage:
         """The node as the store keeps it."""
-        return PlannedStage(key=self.key, kind=self.stage.kind, name=self.name, labels=self.labels)
+        return PlannedStage(
+            key=self.key, kind=self.stage.kind, name=self.name, labels=self.labels, inputs=dict(self.inputs)
+        )
 
 
 @dataclass

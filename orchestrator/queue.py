@@ -15,6 +15,8 @@ class State(StrEnum):
     WAITING = "waiting"
     READY = "ready"
     RUNNING = "running"
+    HELD = "held"
+    """Another driver is at it, or it waits for its next try."""
     CACHED = "cached"
     DONE = "done"
     FAILED = "failed"
@@ -43,21 +45,26 @@ class ReadyQueue:
 
     @property
     def active(self) -> bool:
-        """Whether anything is ready or running."""
-        return bool(self._heap) or State.RUNNING in self.state.values()
+        """Whether anything is ready, running or held."""
+        return any(state in (State.READY, State.RUNNING, State.HELD) for state in self.state.values())
 
     def pop(self) -> str | None:
         """Start the most urgent ready stage; None when none is ready."""
-        if not self._heap:
-            return None
-        key = heapq.heappop(self._heap)[2]
-        self.state[key] = State.RUNNING
-        return key
+        while self._heap:
+            key = heapq.heappop(self._heap)[2]
+            if self.state[key] is State.READY:
+                self.state[key] = State.RUNNING
+                return key
+        return None
 
     def ready_like(self, key: str) -> list[str]:
         """Ready stages that differ from this one in their inputs alone, the most urgent first."""
         stage = self._plan.nodes[key].stage
-        return [other for _, _, other in sorted(self._heap) if self._plan.nodes[other].stage == stage]
+        return [
+            other
+            for _, _, other in sorted(self._heap)
+            if self.state[other] is State.READY and self._plan.nodes[other].stage == stage
+        ]
 
     def start(self, keys: Collection[str]) -> None:
         """Start some ready stages out of turn."""
@@ -66,14 +73,25 @@ class ReadyQueue:
         for key in keys:
             self.state[key] = State.RUNNING
 
+    def hold(self, key: str) -> None:
+        """A stage that was started waits, for another driver or for its next try, until ``requeue`` or ``done``."""
+        self.state[key] = State.HELD
+
+    def reopen(self, key: str) -> None:
+        """A finished stage is to be made anew; what is ready behind it waits for it again."""
+        for dependent in self._dependents[key]:
+            if self.state[dependent] is State.READY:
+                self.state[dependent] = State.WAITING
+        self.requeue(key)
+
     def done(self, key: str) -> None:
-        """A running stage was committed."""
+        """A running or held stage was committed."""
         self.state[key] = State.DONE
         for dependent in self._dependents[key]:
             self._release(dependent)
 
     def requeue(self, key: str) -> None:
-        """A running stage is to be tried again."""
+        """A running or held stage is to be tried again, as soon as its inputs are there."""
         self.state[key] = State.WAITING
         self._release(key)
 

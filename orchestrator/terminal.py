@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Container, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 
 from rich.console import Console
@@ -78,10 +79,10 @@ def print_summary(console: Console, store: Store, summary: Summary) -> None:
         table = Table("failed stage", "error", "log", title="First failure first", title_justify="left", box=None)
         for failure in summary.failures:
             text = f"{failure.error_type}: {failure.message}"
-            table.add_row(escape(failure.name), escape(text), escape(str(store.root / failure.log)))
+            table.add_row(escape(failure.name), escape(text), escape(f"{store.root}/{failure.log}"))
         console.print(table)
-        log = store.root / summary.failures[0].log
-        if log.exists():
-            console.print(f"Last lines of {log}:", highlight=False, soft_wrap=True)
-            lines = log.read_text(errors="replace").splitlines()[-LOG_LINES:]
+        first = summary.failures[0].log
+        with suppress(OSError):  # it may have died before it wrote a line
+            lines = store.storage.read(first).decode(errors="replace").splitlines()[-LOG_LINES:]
+            console.print(f"Last lines of {store.root}/{first}:", highlight=False, soft_wrap=True)
             console.print("\n".join(lines), markup=False, highlight=False)

@@ -113,7 +113,13 @@ class _Worker:
         root = Path(execution.data_root) if execution.data_root else None
         self._setting, self._control = setting, control
         self._execution, self._device = execution, execution.torch_device
-        self._data = open_data(setting.data.name, setting.data.fingerprint, root, Path(execution.data_cache))
+        self._data = open_data(
+            setting.data.name,
+            setting.data.fingerprint,
+            root,
+            Path(execution.data_cache),
+            lambda what, done, total: control.beat(),
+        )
         self._splits = split_data(self._data, setting.data, self._device, execution.loader_workers)
 
     def pretrain(self, stage: Pretrain, out: Path, key: str) -> dict[str, Any]:
@@ -147,7 +153,9 @@ class _Worker:
         masks = tickets.transfer_(model, stage.transfer, ticket, trained, stream)
         log = self._train(model, stage.training, masks, stage.sgd_seed, interpolate_psi=False)
         if not self._setting.watch_test_set:
-            (outcomes,) = evaluate([model], self._splits, self._splits.test, self._setting.precision)
+            (outcomes,) = evaluate(
+                [model], self._splits, self._splits.test, self._setting.precision, self._control.beat
+            )
             last = log.metrics[-1]
             log.metrics.append(
                 metrics_row(
@@ -230,8 +238,8 @@ class _Worker:
         """Validation under alpha = 0 with statistics to match: the running ones mix all alphas of AWS's training."""
         probe, precision = copy.deepcopy(model), self._setting.precision
         how = Reestimation(AWS_EVALUATION_IMAGES, training.batch_size, None, training.augmentation, draw_seed=0)
-        reestimate_statistics([probe], self._splits, how, precision)
-        (outcomes,) = evaluate([probe], self._splits, self._splits.validation, precision)
+        reestimate_statistics([probe], self._splits, how, precision, self._control.beat)
+        (outcomes,) = evaluate([probe], self._splits, self._splits.validation, precision, self._control.beat)
         return metrics_row(
             last["epoch"],
             "validation_reestimated",

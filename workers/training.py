@@ -144,6 +144,8 @@ class _Trainer:
                     "accuracy_percent": self._log.metrics[-1]["accuracy_percent"],
                 }
             )
+            if epoch + 1 < self._training.epochs and self._control.checkpoint_due(epoch_ended=True):
+                self._checkpoint(Position(epoch + 1, 0))
         return self._log
 
     def _run_epoch(self, epoch: int, first: int) -> int:
@@ -158,6 +160,7 @@ class _Trainer:
         set_learning_rate(self._state.optimizer, learning_rate(training, epoch))
         loaded = train.drawn(draws, training.batch_size, training.augmentation, first)
         for index, batch in enumerate(loaded, first):
+            self._control.beat()
             if self._control.should_stop():
                 self._checkpoint(Position(epoch, index))
                 raise Interrupted
@@ -176,7 +179,7 @@ class _Trainer:
             )
         self._log.metrics.append(metrics_row(epoch + 1, "train", loss, 100 * right, images, rate))
         for name, split in watched.items():
-            (outcomes,) = evaluate([self._state.model], self._splits, split, self._precision)
+            (outcomes,) = evaluate([self._state.model], self._splits, split, self._precision, self._control.beat)
             accuracy = 100 - outcomes.error_percent
             row = metrics_row(epoch + 1, name, outcomes.mean_loss_nats, accuracy, len(split), rate)
             self._log.metrics.append(row)
@@ -193,6 +196,7 @@ class _Trainer:
     def _checkpoint(self, position: Position) -> None:
         if self._control.checkpoints is not None:
             save_checkpoint(self._control.checkpoints, Snapshot(position, self._state.packed(), vars(self._log)))
+            self._control.checkpointed(self._control.checkpoints)
 
 
 def metrics_row(

@@ -1,6 +1,7 @@
 """Attempts on Ray, on this machine or a cluster. The queue, retries and priorities stay with the driver.
 
-On CPUs each group is a task of one core. Each GPU has one actor, whose threads share it among several groups.
+On CPUs each group is a task of one core. Each GPU has one actor, whose threads share it among several groups; it is
+started when there is work for it and ended when there is none, so that a cluster can grow and shrink with the sweep.
 """
 
 from __future__ import annotations
@@ -8,31 +9,38 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections.abc import Sequence
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import ray
 import torch
-from ray.exceptions import RayError
+from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled; Ray Serve uses it so
+from ray.exceptions import ActorDiedError, GetTimeoutError, NodeDiedError, RayError
 
 from orchestrator.backends.base import BackendError, Group, Lost
 from workers.attempt import Attempt, Outcome, run_attempts
 from workers.streams import POOL
 
 OBJECT_STORE_BYTES = 200_000_000  # tasks pass paths, not tensors
+RESOURCES_EVERY_S = 2.0
+IDLE_S = 60.0
+FIRST_GPU_WITHIN_S = 1800.0
+GCS_TIMEOUT_S = 10.0
 
 
 # max_retries=0: retries are the driver's
 @ray.remote(max_retries=0)
 def _run(attempts: Sequence[Attempt]) -> list[Outcome]:
-    return run_attempts(attempts)
+    return run_attempts(attempts, _node())
 
 
 class _GpuWorker:
     """A process that keeps its GPU from stage to stage."""
 
     def run(self, attempts: Sequence[Attempt]) -> list[Outcome]:
-        outcomes = run_attempts(attempts)
+        outcomes = run_attempts(attempts, _node())
         if any(outcome.error_type == "AcceleratorError" for outcome in outcomes):
             os._exit(1)  # a process whose GPU failed once can never use it again; this loses it, and another starts
         return outcomes
@@ -40,13 +48,59 @@ class _GpuWorker:
     def memory_bytes(self) -> int | None:
         return torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else None
 
+    def node(self) -> str:
+        return _node()
+
+
+def _node() -> str:
+    return str(ray.get_runtime_context().get_node_id())
+
+
+@dataclass(eq=False)
+class _Gpu:
+    """A GPU's actor.
+
+    Attributes:
+        node: once known, where it runs.
+        idle_since_s: when its last group ended.
+    """
+
+    actor: Any
+    asked: Any
+    node: str | None = None
+    idle_since_s: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def start(cls) -> _Gpu:
+        worker: Any = ray.remote(_GpuWorker)
+        actor = worker.options(num_cpus=1, num_gpus=1, max_concurrency=POOL).remote()
+        return cls(actor, actor.node.remote())
+
+    def find(self) -> None:
+        """Ask where it runs, without waiting."""
+        if self.node is None and ray.wait([self.asked], timeout=0)[0]:
+            try:
+                self.node = ray.get(self.asked)
+            except RayError:
+                self.node = ""  # it died; whatever it ran is lost, and it is dropped then
+
+
+@dataclass(eq=False)
+class _Sent:
+    """A group on its way."""
+
+    group: Group
+    gpu: _Gpu | None
+    ended: bool = False
+
 
 class RayBackend:
     """Stages on a CPU core each, or on the GPUs where there are some and the device allows them.
 
     Args:
         address: a cluster to join; None starts Ray on this machine, and never joins one that happens to run here.
-        max_concurrent: at most so many attempts at a time.
+        max_concurrent: at most so many groups at a time. With device "cuda" on a cluster, so many GPUs are asked for
+            even if they are not there yet, which makes an autoscaler start them.
         device: "cpu" keeps attempts off the GPUs.
 
     Raises:
@@ -54,72 +108,170 @@ class RayBackend:
     """
 
     def __init__(self, address: str | None, max_concurrent: int | None, device: str) -> None:
-        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-        if address is None:
-            # Ray listens on every interface and runs what it is sent: a private one answers to this token only
-            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        os.environ.setdefault("RAY_DEDUP_LOGS", "1")
+        self._max_concurrent = max_concurrent
+        _connect(address, max_concurrent)
+        self._gcs = GcsClient(address=ray.get_runtime_context().gcs_address)
         try:
-            if address is None:
-                ray.init(
-                    address="local",
-                    num_cpus=max_concurrent,  # None: as many as this machine or container has
-                    include_dashboard=False,
-                    object_store_memory=OBJECT_STORE_BYTES,
-                    logging_level=logging.ERROR,
-                    log_to_driver=False,
+            self._grows = bool(address and max_concurrent and device.startswith("cuda"))
+            self._looked_s, self._cpus, self._gpus_there = 0.0, 0, 0
+            self._look()
+            if device.startswith("cuda") and not self._gpus_there and not self._grows:
+                hint = "leave --device out to use CPUs"
+                if address:
+                    hint = "give --max-concurrent as many as the cluster may grow to"
+                raise BackendError(f"--device {device}: Ray has no GPU here; {hint}")
+            self._on_gpus = self._grows or (bool(self._gpus_there) and device != "cpu")
+            self._gpus: list[_Gpu] = []
+            self._sent: dict[Any, _Sent] = {}
+            if self.devices < 1:
+                raise BackendError(
+                    f"Ray at {address or 'this machine'} has no CPU free for a stage; add a node with one"
                 )
-            else:
-                ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
-        except (RayError, ConnectionError, ValueError, RuntimeError) as error:
-            hint = "; a cluster with a token needs RAY_AUTH_MODE=token and RAY_AUTH_TOKEN" if address else ""
-            raise BackendError(f"Ray at {address or 'this machine'}: {error}{hint}") from error
-        resources = ray.cluster_resources()
-        cpus, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
-        if device.startswith("cuda") and not gpus:
+            # the first one's: packing plans for one kind of GPU
+            self.device_bytes = self._first_gpu_bytes() if self._on_gpus else None
+        except BackendError:
             ray.shutdown()
-            raise BackendError(f"--device {device}: Ray has no GPU here; leave --device out to use CPUs")
-        on_gpus = bool(gpus) and device != "cpu"
-        room = min(gpus, cpus) if on_gpus else cpus  # every stage takes a CPU, those on a GPU as well
-        if room < 1:
-            ray.shutdown()
-            raise BackendError(f"Ray at {address or 'this machine'} has no CPU free for a stage; add a node with one")
-        self.devices = min(room, max_concurrent or room)
-        self._workers = [_start_gpu_worker() for _ in range(self.devices)] if on_gpus else []
-        # the first one's: packing plans for one kind of GPU
-        self.device_bytes = ray.get(self._workers[0].memory_bytes.remote()) if self._workers else None
-        self._running: dict[ray.ObjectRef, tuple[Group, Any]] = {}
+            raise
+
+    @property
+    def devices(self) -> int:
+        """Cores, or GPUs, that there are now; a GPU's stage takes a core as well."""
+        self._look()
+        if self._on_gpus and self._grows:
+            assert self._max_concurrent is not None
+            return self._max_concurrent
+        room = min(self._gpus_there, self._cpus) if self._on_gpus else self._cpus
+        return min(room, self._max_concurrent or room)
 
     def submit(self, attempts: Sequence[Attempt]) -> None:
-        if self._workers:
-            running = [worker for _, worker in self._running.values()]
-            worker = min(self._workers, key=running.count)
-            ref = worker.run.remote(attempts)
+        if self._on_gpus:
+            gpu = self._freest_gpu()
+            ref = gpu.actor.run.remote(attempts)
         else:
-            worker = None
+            gpu = None
             ref = _run.options(num_cpus=1, name=attempts[0].job.name).remote(attempts)
-        self._running[ref] = tuple(attempts), worker
+        self._sent[ref] = _Sent(tuple(attempts), gpu)
 
     def wait(self, timeout_s: float) -> list[tuple[Group, Sequence[Outcome | Lost]]]:
-        if not self._running:
+        self._drop_idle_gpus()
+        if not self._sent:
             return []
-        ready, _ = ray.wait(list(self._running), num_returns=1, timeout=timeout_s)
+        ready, _ = ray.wait(list(self._sent), num_returns=1, timeout=timeout_s)
         return [self._ended(ref) for ref in ready]
 
-    def _ended(self, ref: ray.ObjectRef) -> tuple[Group, Sequence[Outcome | Lost]]:
-        group, worker = self._running.pop(ref)
-        try:
-            return group, ray.get(ref)
-        except RayError as error:  # run_attempts returns its own failures: what is raised here is the machinery's
-            if worker in self._workers:  # a new one, since a restarting one would refuse what it is sent meanwhile
-                self._workers[self._workers.index(worker)] = _start_gpu_worker()
-            lost = Lost(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}")
-            return group, [lost] * len(group)
+    def end(self, attempt: Attempt) -> bool:
+        for ref, sent in self._sent.items():
+            if attempt in sent.group:
+                sent.ended = True
+                if sent.gpu is not None:
+                    ray.kill(sent.gpu.actor)
+                else:
+                    ray.cancel(ref, force=True)
+        return True
+
+    def draining(self) -> Collection[str]:
+        going = self._draining_nodes()
+        for gpu in [gpu for gpu in self._gpus if gpu.node in going and not self._load(gpu)]:
+            self._drop(gpu)
+        return going
 
     def close(self) -> None:
         ray.shutdown()
 
+    def _look(self) -> None:
+        if time.monotonic() - self._looked_s > RESOURCES_EVERY_S:
+            resources = ray.cluster_resources()
+            self._cpus, self._gpus_there = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
+            self._looked_s = time.monotonic()
 
-def _start_gpu_worker() -> Any:
-    worker: Any = ray.remote(_GpuWorker)
-    return worker.options(num_cpus=1, num_gpus=1, max_concurrency=POOL).remote()
+    def _first_gpu_bytes(self) -> int | None:
+        self._gpus.append(_Gpu.start())
+        try:
+            found: int | None = ray.get(self._gpus[0].actor.memory_bytes.remote(), timeout=FIRST_GPU_WITHIN_S)
+        except GetTimeoutError as error:
+            raise BackendError(
+                f"no GPU became free within {FIRST_GPU_WITHIN_S / 60:.0f} min; `ray status` tells why"
+            ) from error
+        except RayError as error:
+            raise BackendError(f"the first GPU's process did not start: {_first_line(error)}") from error
+        return found
+
+    def _draining_nodes(self) -> set[str]:
+        return set(self._gcs.get_draining_nodes(timeout=GCS_TIMEOUT_S))
+
+    def _load(self, gpu: _Gpu) -> int:
+        return sum(sent.gpu is gpu for sent in self._sent.values())
+
+    def _freest_gpu(self) -> _Gpu:
+        going = self._draining_nodes()
+        for gpu in self._gpus:
+            gpu.find()
+        staying = [gpu for gpu in self._gpus if gpu.node not in going]
+        freest = min(staying, key=self._load, default=None)
+        if freest is None or (self._load(freest) and len(staying) < self.devices):
+            freest = _Gpu.start()
+            self._gpus.append(freest)
+        return freest
+
+    def _drop_idle_gpus(self) -> None:
+        now = time.monotonic()
+        for gpu in [*self._gpus]:
+            if self._load(gpu):
+                gpu.idle_since_s = now
+            elif now - gpu.idle_since_s > IDLE_S:
+                self._drop(gpu)
+
+    def _drop(self, gpu: _Gpu) -> None:
+        self._gpus.remove(gpu)
+        ray.kill(gpu.actor)
+
+    def _ended(self, ref: Any) -> tuple[Group, Sequence[Outcome | Lost]]:
+        sent = self._sent.pop(ref)
+        try:
+            return sent.group, ray.get(ref)
+        except RayError as error:  # run_attempts returns its own failures: what is raised here is the machinery's
+            neighbours = [other for other in self._sent.values() if other.gpu is sent.gpu]
+            if sent.gpu in self._gpus:
+                self._gpus.remove(sent.gpu)  # another starts when there is work for it
+            lost = self._lost(error, sent, neighbours)
+            return sent.group, [lost] * len(sent.group)
+
+    def _lost(self, error: RayError, sent: _Sent, neighbours: Sequence[_Sent]) -> Lost:
+        if sent.ended:
+            return Lost("it no longer moved, and was ended", "hung")
+        if sent.gpu is not None and any(other.ended for other in neighbours):
+            return Lost("its process was ended because a stage beside it hung", "node")
+        message = f"{type(error).__name__}: {_first_line(error)}"
+        died = isinstance(error, NodeDiedError) or (isinstance(error, ActorDiedError) and _with_its_node(error))
+        return Lost(message, "node" if died else "process")
+
+
+def _connect(address: str | None, max_concurrent: int | None) -> None:
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    if address is None:
+        # Ray listens on every interface and runs what it is sent: a private one answers to this token only
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    os.environ.setdefault("RAY_DEDUP_LOGS", "1")
+    try:
+        if address is None:
+            ray.init(
+                address="local",
+                num_cpus=max_concurrent,  # None: as many as this machine or container has
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+            )
+        else:
+            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+    except (RayError, ConnectionError, ValueError, RuntimeError) as error:
+        hint = "; a cluster with a token needs RAY_AUTH_MODE=token and RAY_AUTH_TOKEN" if address else ""
+        raise BackendError(f"Ray at {address or 'this machine'}: {error}{hint}") from error
+
+
+def _with_its_node(error: ActorDiedError) -> bool:
+    return error.preempted or "node was dead" in str(error) or "node has died" in str(error)
+
+
+def _first_line(error: RayError) -> str:
+    return str(error).splitlines()[0] if str(error) else "no message"
