@@ -213,6 +213,10 @@ class Bucket:
             return function(self._store, *arguments, **options)
         except self._exists as error:
             raise FileExistsError(errno.EEXIST, "exists already", str(arguments[0])) from error
+        except FileNotFoundError as error:
+            if "NoSuchBucket" in str(error):
+                raise StorageError(f"{self.root}: there is no such bucket") from error
+            raise FileNotFoundError(errno.ENOENT, "is not there", f"{self.root}/{arguments[0]}") from error
         except self._fault as error:
             raise StorageError(f"{self.root}: {_first_line(error)}") from error
 
