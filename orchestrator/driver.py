@@ -8,7 +8,6 @@ ready --submit--> running --done--> committed
 
 from __future__ import annotations
 
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -23,14 +22,13 @@ from orchestrator.progress import Progress, Stopwatch
 from orchestrator.provenance import code_provenance
 from orchestrator.queue import FINISHED, ReadyQueue, State
 from orchestrator.record import Failure, Record
+from orchestrator.schedule import Scheduler
 from orchestrator.store import Store
 from workers.attempt import Attempt, Outcome
 from workers.execution import Execution
 from workers.job import Job
-from workers.stages import Probe
 
 POLL_S = 0.5
-MOST_PROBES = 8  # in one group: each holds its networks at all points of the path
 
 
 @dataclass
@@ -97,19 +95,16 @@ class Driver:
         self._execution, self._progress, self._stop = execution, progress, stop
         self._lost: Counter[str] = Counter()
         self._failures: list[Failure] = []
-        self._in_flight = 0
+        self._schedule = Scheduler(plan, queue)
 
     def run(self, refresh_report: Callable[[], None], report_interval_s: float) -> Summary:
         """Run to the end, or until a stop is asked for; ``refresh_report`` is called every ``report_interval_s``."""
         began, report_due = time.monotonic(), Stopwatch(report_interval_s)
-        while self._in_flight or (self._queue.active and not self._stop.asked):
-            while not self._stop.asked and self._in_flight < self._room:
-                key = self._queue.pop()
-                if key is None:
-                    break
-                self._submit([self._plan.nodes[one] for one in [key, *self._companions(key)]])
+        while self._schedule.running or (self._queue.active and not self._stop.asked):
+            while not self._stop.asked and (keys := self._schedule.start(self._room, time.monotonic())):
+                self._submit([self._plan.nodes[key] for key in keys])
             for group, outcomes in self._backend.wait(POLL_S):
-                self._in_flight -= 1
+                self._schedule.ended(group[0].job.key)
                 for attempt, outcome in zip(group, outcomes, strict=True):
                     self._settle(self._plan.nodes[attempt.job.key], Path(attempt.folder), outcome)
             if report_due.due():
@@ -121,16 +116,6 @@ class Driver:
         """Groups that may be in flight at a time."""
         room = self._backend.devices * self._packing.level
         return min(room, self._max_concurrent or room)
-
-    def _companions(self, key: str) -> list[str]:
-        """Ready probes that read the same data as this one, started with it: this one's share of them."""
-        if not isinstance(self._plan.nodes[key].stage, Probe):
-            return []
-        alike = self._queue.ready_like(key)
-        share = math.ceil((1 + len(alike)) / (self._room - self._in_flight))
-        companions = alike[: min(share, MOST_PROBES) - 1]
-        self._queue.start(companions)
-        return companions
 
     def _submit(self, nodes: Sequence[Node]) -> None:
         attempts = []
@@ -145,7 +130,6 @@ class Driver:
             self._progress.started(node, folder)
             self._event("started", node, attempt=int(folder.name))
         self._backend.submit(attempts)
-        self._in_flight += 1
 
     def _settle(self, node: Node, folder: Path, outcome: Outcome | Lost) -> None:
         if isinstance(outcome, Lost):
