@@ -16,11 +16,20 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from orchestrator.arguments import absolute_plugin, check_device, check_folder, parse_rounds, split_names
+from orchestrator.arguments import (
+    absolute_plugin,
+    check_device,
+    check_folder,
+    devices_at_hand,
+    parse_rounds,
+    split_names,
+)
 from orchestrator.backends.base import Backend, BackendError
 from orchestrator.backends.inline import InlineBackend
 from orchestrator.driver import Driver, StopRequest
+from orchestrator.estimate import Estimates
 from orchestrator.experiments import find_experiments
+from orchestrator.forecast import forecast
 from orchestrator.heartbeat import LEAST_LIMIT_S
 from orchestrator.leases import HeldLease
 from orchestrator.live_report import LiveReport
@@ -33,8 +42,9 @@ from orchestrator.rank import upward_rank
 from orchestrator.recipes import RecipeError, parse_setting, read_recipe_file, unknown
 from orchestrator.record import StoredPlan
 from orchestrator.store import Store, StoreError
-from orchestrator.terminal import plan_as_json, print_plan, print_summary
+from orchestrator.terminal import plan_as_json, print_forecast, print_plan, print_summary
 from tickets import TRANSFERS
+from workers.attempt import machine
 from workers.data import DataError, data_set_names, default_cache
 from workers.execution import Execution
 from workers.models import ARCHITECTURES
@@ -111,6 +121,12 @@ def sweep(
     recipe: Annotated[Path | None, typer.Option(help="YAML file with recipe fields.")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Print what would be run, and touch nothing.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="With --plan: as JSON.")] = False,
+    devices: Annotated[
+        int | None, typer.Option(min=1, help="With --plan: foresee so many GPUs or cores. Default: this machine's.")
+    ] = None,
+    price: Annotated[
+        float | None, typer.Option(metavar="USD", min=0, help="With --plan: of a device for an hour; prints the cost.")
+    ] = None,
     backend: Annotated[
         str, typer.Option(help="ray, or inline: in this process without Ray, one stage at a time on a CPU.")
     ] = "ray",
@@ -158,6 +174,8 @@ def sweep(
             raise RecipeError("--address names a Ray cluster, and --backend inline runs without Ray; give one of them")
         if json_ and not plan:
             raise RecipeError("--json prints a plan; give --plan with it")
+        if not plan and (devices or price is not None):
+            raise RecipeError("--devices and --price belong to a plan; give --plan with them")
         execution = Execution(
             device=check_device(device, backend),
             data_root=str(check_folder(data_root)) if data_root else None,
@@ -190,10 +208,15 @@ def sweep(
         damaged |= {key: what for key in records if key in expanded.nodes and (what := opened.damage(key))}
         cached = [node.key for node in expanded if node.key in records and node.key not in damaged]
         if plan:
+            # a cluster's devices are not known here: the ones that most was measured on
+            estimates = Estimates(records.values(), None if address else machine(execution)["device"])
+            at_hand = devices or devices_at_hand(backend, address, max_concurrent, execution)
+            foreseen = forecast(expanded, set(cached), estimates, at_hand, price)
             if json_:
-                print(plan_as_json(expanded, experiments, set(cached)))
+                print(plan_as_json(expanded, experiments, set(cached), foreseen))
             else:
                 print_plan(console, expanded, experiments, set(cached))
+                print_forecast(console, foreseen)
             return
         opened.open_for_writing()
         try:
@@ -234,7 +257,8 @@ def _run(console: Console, plan: Plan, cached: list[str], store: Store, executio
         console.print(f"Report: {report.path}", highlight=False, soft_wrap=True)
         return 0
     rank = upward_rank(plan)
-    queue = ReadyQueue(plan, rank, cached)
+    records = store.records({})
+    queue = ReadyQueue(plan, Estimates(records.values()).rank(plan), cached)
     console.print(
         f"{len(plan)} stages, {len(cached)} of them in {store.root} already; report: {report.path}",
         highlight=False,
@@ -245,7 +269,7 @@ def _run(console: Console, plan: Plan, cached: list[str], store: Store, executio
         workers.close()
         raise BackendError(f"--pack {options.pack}: stages share GPUs, and they would run on CPUs here; leave it out")
     packing = Packing(workers.device_bytes, options.pack)
-    for record in store.records({}).values():
+    for record in records.values():
         packing.observe(record)
     store.write_plan(planned)
     report.refresh()

@@ -86,7 +86,7 @@ class _Gpu:
 
 
 @dataclass(eq=False)
-class _Sent:
+class Sent:
     """A group on its way."""
 
     group: Group
@@ -122,7 +122,7 @@ class RayBackend:
                 raise BackendError(f"--device {device}: Ray has no GPU here; {hint}")
             self._on_gpus = self._grows or (bool(self._gpus_there) and device != "cpu")
             self._gpus: list[_Gpu] = []
-            self._sent: dict[Any, _Sent] = {}
+            self._sent: dict[Any, Sent] = {}
             if self.devices < 1:
                 raise BackendError(
                     f"Ray at {address or 'this machine'} has no CPU free for a stage; add a node with one"
@@ -150,7 +150,7 @@ class RayBackend:
         else:
             gpu = None
             ref = _run.options(num_cpus=1, name=attempts[0].job.name).remote(attempts)
-        self._sent[ref] = _Sent(tuple(attempts), gpu)
+        self._sent[ref] = Sent(tuple(attempts), gpu)
 
     def wait(self, timeout_s: float) -> list[tuple[Group, Sequence[Outcome | Lost]]]:
         self._drop_idle_gpus()
@@ -236,7 +236,7 @@ class RayBackend:
             lost = self._lost(error, sent, neighbours)
             return sent.group, [lost] * len(sent.group)
 
-    def _lost(self, error: RayError, sent: _Sent, neighbours: Sequence[_Sent]) -> Lost:
+    def _lost(self, error: RayError, sent: Sent, neighbours: Sequence[Sent]) -> Lost:
         if sent.ended:
             return Lost("it no longer moved, and was ended", "hung")
         if sent.gpu is not None and any(other.ended for other in neighbours):
