@@ -5,9 +5,7 @@ On CPUs each group is a task of one core. Each GPU has one actor, whose threads 
 
 from __future__ import annotations
 
-import logging
 import os
-import secrets
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,10 +14,9 @@ import torch
 from ray.exceptions import RayError
 
 from orchestrator.backends.base import BackendError, Group, Lost
+from orchestrator.backends.ray_cluster import connect
 from workers.attempt import Attempt, Outcome, run_attempts
 from workers.streams import POOL
-
-OBJECT_STORE_BYTES = 200_000_000  # tasks pass paths, not tensors
 
 
 # max_retries=0: retries are the driver's
@@ -54,26 +51,7 @@ class RayBackend:
     """
 
     def __init__(self, address: str | None, max_concurrent: int | None, device: str) -> None:
-        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-        if address is None:
-            # Ray listens on every interface and runs what it is sent: a private one answers to this token only
-            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        os.environ.setdefault("RAY_DEDUP_LOGS", "1")
-        try:
-            if address is None:
-                ray.init(
-                    address="local",
-                    num_cpus=max_concurrent,  # None: as many as this machine or container has
-                    include_dashboard=False,
-                    object_store_memory=OBJECT_STORE_BYTES,
-                    logging_level=logging.ERROR,
-                    log_to_driver=False,
-                )
-            else:
-                ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
-        except (RayError, ConnectionError, ValueError, RuntimeError) as error:
-            hint = "; a cluster with a token needs RAY_AUTH_MODE=token and RAY_AUTH_TOKEN" if address else ""
-            raise BackendError(f"Ray at {address or 'this machine'}: {error}{hint}") from error
+        connect(address, max_concurrent)
         resources = ray.cluster_resources()
         cpus, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
         if device.startswith("cuda") and not gpus:
