@@ -80,23 +80,23 @@ class Lines(tune.Callback):
 
     def __init__(self, points: list[dict[str, Any]]) -> None:
         self._points = points
-        self._best: tuple[float, float, int] = (0.0, -1.0, 0)
 
     def on_trial_result(self, iteration: int, trials: list[Trial], trial: Trial, result: dict, **info: Any) -> None:
         number, depth, accuracy = trial.config["number"], result[DEPTH], result[OBJECTIVE]
-        self._best = max(self._best, (depth, accuracy, -number))
         said = "diverged" if result["diverged"] else f"validation {accuracy:.2f} %"
-        self._say(trials, f"trial {number:<3} depth {depth:<5g} {said}  {describe_point(self._points[number - 1])}")
+        line = f"trial {number:<3} depth {depth:<5g} {said}  {describe_point(self._points[number - 1])}"
+        self._say(trials, line, (depth, accuracy, -number))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._say(trials, f"trial {trial.config['number']:<3} failed  {_reason(trial.get_error())}")
 
-    def _say(self, trials: list[Trial], line: str) -> None:
-        ended = sum(trial.is_finished() for trial in trials)
-        depth, accuracy, number = self._best
+    def _say(self, trials: list[Trial], line: str, *new: tuple[float, float, int]) -> None:
+        last = [(trial.last_result or {}, trial.config["number"]) for trial in trials]
+        known = [(result[DEPTH], result[OBJECTIVE], -number) for result, number in last if OBJECTIVE in result]
+        depth, accuracy, number = max([*known, *new], default=(0.0, 0.0, 0))
         best = f", best trial {-number}: {accuracy:.2f} % at depth {depth:g}" if number else ""
-        head = f"[{ended}/{len(self._points)} ended{best}]"
-        # a console cannot be pickled, as Tune does with callbacks
+        head = f"[{sum(trial.is_finished() for trial in trials)}/{len(self._points)} ended{best}]"
+        # made here: Tune pickles its callbacks, and a console cannot be
         Console(soft_wrap=True).print(f"{head} {line}", highlight=False, markup=False)
 
 
