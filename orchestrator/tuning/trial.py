@@ -34,9 +34,7 @@ class Rung:
         last: whether the trial ends here.
     """
 
-    number: int
     depth: float
-    density: float
     accuracy_percent: float
     diverged: bool
     last: bool
@@ -65,9 +63,8 @@ def run_rung(definition: Definition, number: int, index: int, root: Path, execut
     store = Store(trial_folder(root, number))
     with store.open_for_writing():
         diverged = _run(plan, store, execution)
-    density = (1 - experiment.recipe.prune_fraction) ** round_
     accuracy = 0.0 if diverged else _accuracy(plan, store)
-    return Rung(index + 1, depth, density, accuracy, diverged, last=diverged or index + 1 == len(steps))
+    return Rung(depth, accuracy, diverged, last=diverged or index + 1 == len(steps))
 
 
 def _run(plan: Plan, store: Store, execution: Execution) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from orchestrator.backends.ray_cluster import has_node_with
 from orchestrator.tuning.definition import DEPTH, OBJECTIVE, REDUCTION, Definition
 from orchestrator.tuning.outcome import Found
 from orchestrator.tuning.space import describe_point
-from orchestrator.tuning.trial import run_rung
+from orchestrator.tuning.trial import TrialError, run_rung
 from workers.execution import Execution
 
 NAME = "tune"
@@ -170,6 +171,7 @@ def run_trials(
                 verbose=0,
             ),
         )
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a traceback for each failure, which our lines tell
     results = tuner.fit()
     return sorted(
         (_found(definition, result) for result in map(results.__getitem__, range(len(results)))),
@@ -195,5 +197,6 @@ def _dirname(trial: Trial) -> str:
 
 def _reason(error: BaseException | None) -> str:
     """The last line of what Ray says, which is the trial's own error."""
+    own = f"{TrialError.__module__}.{TrialError.__name__}: "
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else "no reason given"
+    return lines[-1].removeprefix(own) if lines else "no reason given"

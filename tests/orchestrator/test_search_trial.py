@@ -31,7 +31,6 @@ def test_a_trial_goes_from_rung_to_rung_on_the_same_chain(tmp_path: Path, execut
     search = definition()
     first = run_rung(search, 2, 0, tmp_path, execution)
     assert (first.depth, first.last, first.diverged) == (1, False, False)
-    assert first.density == pytest.approx(0.8)
     before = written(tmp_path)
     assert len(before) == 3
     second = run_rung(search, 2, 1, tmp_path, execution)
