@@ -6,9 +6,7 @@ started when there is work for it and ended when there is none, so that a cluste
 
 from __future__ import annotations
 
-import logging
 import os
-import secrets
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -20,10 +18,10 @@ from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled; Ray
 from ray.exceptions import ActorDiedError, GetTimeoutError, NodeDiedError, RayError
 
 from orchestrator.backends.base import BackendError, Group, Lost
+from orchestrator.backends.ray_cluster import connect
 from workers.attempt import Attempt, Outcome, run_attempts
 from workers.streams import POOL
 
-OBJECT_STORE_BYTES = 200_000_000  # tasks pass paths, not tensors
 RESOURCES_EVERY_S = 2.0
 IDLE_S = 60.0
 FIRST_GPU_WITHIN_S = 1800.0
@@ -109,7 +107,7 @@ class RayBackend:
 
     def __init__(self, address: str | None, max_concurrent: int | None, device: str) -> None:
         self._max_concurrent = max_concurrent
-        _connect(address, max_concurrent)
+        connect(address, max_concurrent)
         self._gcs = GcsClient(address=ray.get_runtime_context().gcs_address)
         try:
             self._grows = bool(address and max_concurrent and device.startswith("cuda"))
@@ -244,29 +242,6 @@ class RayBackend:
         message = f"{type(error).__name__}: {_first_line(error)}"
         died = isinstance(error, NodeDiedError) or (isinstance(error, ActorDiedError) and _with_its_node(error))
         return Lost(message, "node" if died else "process")
-
-
-def _connect(address: str | None, max_concurrent: int | None) -> None:
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    if address is None:
-        # Ray listens on every interface and runs what it is sent: a private one answers to this token only
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    os.environ.setdefault("RAY_DEDUP_LOGS", "1")
-    try:
-        if address is None:
-            ray.init(
-                address="local",
-                num_cpus=max_concurrent,  # None: as many as this machine or container has
-                include_dashboard=False,
-                object_store_memory=OBJECT_STORE_BYTES,
-                logging_level=logging.ERROR,
-                log_to_driver=False,
-            )
-        else:
-            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
-    except (RayError, ConnectionError, ValueError, RuntimeError) as error:
-        hint = "; a cluster with a token needs RAY_AUTH_MODE=token and RAY_AUTH_TOKEN" if address else ""
-        raise BackendError(f"Ray at {address or 'this machine'}: {error}{hint}") from error
 
 
 def _with_its_node(error: ActorDiedError) -> bool:
