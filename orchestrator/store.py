@@ -153,7 +153,7 @@ class Store:
 
     def folder(self, key: str) -> str:
         """Folder of a stage, relative to the root."""
-        stage = self.stage(key)
+        stage = self.stage(key) or self.look(key)
         if stage is None:
             raise StoreError(f"stage {key} is not in {self.root}")
         return stage.folder

@@ -54,7 +54,7 @@ class Page(HTMLParser):
 
 
 def test_the_page_is_small_and_loads_nothing(sweep: SyntheticStore) -> None:
-    path = write_report(sweep.root)
+    path = Path(write_report(sweep.root))
     assert path == sweep.root / "report.html"
     assert path.stat().st_size < 6_000_000
     page = Page(path)
