@@ -39,6 +39,7 @@ from workers.options import CudaGraphs, Deterministic, LoaderWorkers
 from workers.plugins import PluginError, load_plugins
 
 REPORT_INTERVAL_S = 60.0
+RAY_JOB_MARK = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray sets it for the process that a job runs, and for no other
 EXAMPLES = """
 Examples:
 
@@ -104,7 +105,16 @@ def sweep(
         str, typer.Option(help="ray, or inline: in this process without Ray, one stage at a time on a CPU.")
     ] = "ray",
     address: Annotated[
-        str | None, typer.Option(help="A Ray cluster to join. Default: a private Ray on this machine.")
+        str | None,
+        typer.Option(
+            help="A Ray cluster to join. Default: in a Ray job its own cluster, else a private Ray on this machine."
+        ),
+    ] = None,
+    scale_to: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="GPUs (with --device cpu: CPUs) that the cluster's autoscaler may start for this sweep."
+        ),
     ] = None,
     max_concurrent: Annotated[int | None, typer.Option(min=1, help="At most so many stages at a time.")] = None,
     data_root: Annotated[Path | None, typer.Option(help="Folder with your data sets.")] = None,
@@ -141,6 +151,12 @@ def sweep(
             raise RecipeError(unknown("backend", backend, ("ray", "inline")))
         if backend == "inline" and address:
             raise RecipeError("--address names a Ray cluster, and --backend inline runs without Ray; give one of them")
+        if backend == "ray":
+            address = address or _cluster_of_this_job()
+        if scale_to and not address:
+            raise RecipeError(
+                "--scale-to needs a cluster with an autoscaler; name it with --address, or run as a Ray job"
+            )
         if json_ and not plan:
             raise RecipeError("--json prints a plan; give --plan with it")
         execution = Execution(
@@ -183,7 +199,9 @@ def sweep(
         with opened.open_for_writing():
             try:
                 prepare_data(experiments, execution, console)
-                code = _run(console, expanded, cached, opened, execution, backend, address, max_concurrent, pack)
+                code = _run(
+                    console, expanded, cached, opened, execution, backend, address, scale_to, max_concurrent, pack
+                )
             except (DataError, RecipeError, BackendError):
                 opened.discard_if_unused()
                 raise
@@ -201,6 +219,7 @@ def _run(
     execution: Execution,
     backend: str,
     address: str | None,
+    scale_to: int | None,
     max_concurrent: int | None,
     pack: int | None,
 ) -> int:
@@ -220,7 +239,9 @@ def _run(
         highlight=False,
         soft_wrap=True,
     )
-    workers = _start_backend(backend, address, max_concurrent, execution)
+    if scale_to:
+        console.print(f"Waiting for the first of up to {scale_to} devices.", highlight=False)
+    workers = _start_backend(backend, address, scale_to, max_concurrent, execution)
     if pack and workers.device_bytes is None:
         workers.close()
         raise BackendError(f"--pack {pack}: stages share GPUs, and they would run on CPUs here; leave --pack out")
@@ -253,7 +274,14 @@ def _run(
     return summary.exit_code
 
 
-def _start_backend(name: str, address: str | None, max_concurrent: int | None, execution: Execution) -> Backend:
+def _cluster_of_this_job() -> str | None:
+    """Where `ray job submit` runs this process; None outside of a job, where RAY_ADDRESS alone is no wish to join."""
+    return os.environ.get("RAY_ADDRESS") if RAY_JOB_MARK in os.environ else None
+
+
+def _start_backend(
+    name: str, address: str | None, scale_to: int | None, max_concurrent: int | None, execution: Execution
+) -> Backend:
     if name == "inline":
         return InlineBackend(execution.torch_device)
     if address is None:
@@ -262,7 +290,7 @@ def _start_backend(name: str, address: str | None, max_concurrent: int | None, e
         from orchestrator.backends.ray_tasks import RayBackend  # here: the inline backend must do without Ray
     except ImportError as error:
         raise BackendError(f"--backend ray: {error}; install ray[tune,train], or give --backend inline") from error
-    return RayBackend(address, max_concurrent, execution.device)
+    return RayBackend(address, max_concurrent, execution.device, scale_to)
 
 
 def _on_signals(stop: StopRequest, progress: Progress, console: Console) -> Mapping[int, Any]:

@@ -20,6 +20,7 @@ from workers.attempt import Attempt, Outcome, run_attempts
 from workers.streams import POOL
 
 OBJECT_STORE_BYTES = 200_000_000  # tasks pass paths, not tensors
+ARRIVAL_POLL_S = 5.0
 
 
 # max_retries=0: retries are the driver's
@@ -48,12 +49,16 @@ class RayBackend:
         address: a cluster to join; None starts Ray on this machine, and never joins one that happens to run here.
         max_concurrent: at most so many attempts at a time.
         device: "cpu" keeps attempts off the GPUs.
+        scale_to: GPUs, or CPUs with device "cpu", that the cluster's autoscaler may bring; None takes what is there. Being
+            asked for makes it start machines; ``devices`` grows as they come, and shrinks as they go.
 
     Raises:
         BackendError: there is no such cluster, or it has no GPU where one is asked for.
     """
 
-    def __init__(self, address: str | None, max_concurrent: int | None, device: str) -> None:
+    def __init__(
+        self, address: str | None, max_concurrent: int | None, device: str, scale_to: int | None = None
+    ) -> None:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         if address is None:
             # Ray listens on every interface and runs what it is sent: a private one answers to this token only
@@ -76,6 +81,8 @@ class RayBackend:
             raise BackendError(f"Ray at {address or 'this machine'}: {error}{hint}") from error
         resources = ray.cluster_resources()
         cpus, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
+        if scale_to:
+            cpus, gpus = scale_to, 0 if device == "cpu" else scale_to
         if device.startswith("cuda") and not gpus:
             ray.shutdown()
             raise BackendError(f"--device {device}: Ray has no GPU here; leave --device out to use CPUs")
@@ -83,12 +90,21 @@ class RayBackend:
         room = min(gpus, cpus) if on_gpus else cpus  # every stage takes a CPU, those on a GPU as well
         if room < 1:
             ray.shutdown()
-            raise BackendError(f"Ray at {address or 'this machine'} has no CPU free for a stage; add a node with one")
+            raise BackendError(
+                f"Ray at {address or 'this machine'} has no CPU free for a stage; add a node with one, or let the "
+                "cluster's autoscaler do it: --scale-to N"
+            )
         self.devices = min(room, max_concurrent or room)
-        self._workers = [_start_gpu_worker() for _ in range(self.devices)] if on_gpus else []
+        self._running: dict[ray.ObjectRef, tuple[Group, Any]] = {}
+        self._workers: list[Any] = []
+        self._arriving: dict[ray.ObjectRef, Any] = {}  # workers whose machine may still have to start
+        self._scales = bool(scale_to)
+        for _ in range(self.devices if on_gpus else 0):
+            self._start_gpu_worker()
+        while self._arriving and not self._workers:
+            self._welcome(ARRIVAL_POLL_S)
         # the first one's: packing plans for one kind of GPU
         self.device_bytes = ray.get(self._workers[0].memory_bytes.remote()) if self._workers else None
-        self._running: dict[ray.ObjectRef, tuple[Group, Any]] = {}
 
     def submit(self, attempts: Sequence[Attempt]) -> None:
         if self._workers:
@@ -101,6 +117,7 @@ class RayBackend:
         self._running[ref] = tuple(attempts), worker
 
     def wait(self, timeout_s: float) -> list[tuple[Group, Sequence[Outcome | Lost]]]:
+        self._welcome(0 if self._running or self._workers else timeout_s)
         if not self._running:
             return []
         ready, _ = ray.wait(list(self._running), num_returns=1, timeout=timeout_s)
@@ -112,14 +129,33 @@ class RayBackend:
             return group, ray.get(ref)
         except RayError as error:  # run_attempts returns its own failures: what is raised here is the machinery's
             if worker in self._workers:  # a new one, since a restarting one would refuse what it is sent meanwhile
-                self._workers[self._workers.index(worker)] = _start_gpu_worker()
+                self._workers.remove(worker)
+                self._start_gpu_worker()
             lost = Lost(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}")
             return group, [lost] * len(group)
 
+    def _start_gpu_worker(self) -> None:
+        build: Any = ray.remote(_GpuWorker)
+        worker = build.options(num_cpus=1, num_gpus=1, max_concurrency=POOL).remote()
+        if self._scales:  # what is sent to a machine that never comes would wait for ever
+            self._arriving[worker.memory_bytes.remote()] = worker
+            self.devices = len(self._workers)
+        else:
+            self._workers.append(worker)
+
+    def _welcome(self, timeout_s: float) -> None:
+        """Count in a worker whose machine has come."""
+        if not self._arriving:
+            return
+        for ref in ray.wait(list(self._arriving), num_returns=1, timeout=timeout_s)[0]:
+            worker = self._arriving.pop(ref)
+            try:
+                ray.get(ref)
+            except RayError:  # gone again already, as spot machines go
+                self._start_gpu_worker()
+            else:
+                self._workers.append(worker)
+                self.devices = len(self._workers)
+
     def close(self) -> None:
         ray.shutdown()
-
-
-def _start_gpu_worker() -> Any:
-    worker: Any = ray.remote(_GpuWorker)
-    return worker.options(num_cpus=1, num_gpus=1, max_concurrency=POOL).remote()

@@ -1,7 +1,7 @@
 """``ssh`` and ``rsync`` that reach no other machine, and an environment in which nothing else is found.
 
-A mock of EC2 invents public addresses, and `ray up` goes there by ssh. So every test that runs `ray up` gets these two programs
-first in PATH, proves it, and only then starts Ray.
+A mock of EC2 invents public addresses, and `ray up` goes there by ssh. So every test that runs `ray up` gets these two
+programs first in PATH, proves it, and only then starts Ray.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
-# Writes down what it was asked. With STAND_IN_RUNS=1 also runs it here, but never the command that ends every Ray of a machine.
+# Writes down what it was asked. With STAND_IN_RUNS=1 also runs it here, but never what ends every Ray of a machine.
 SSH = """#!{python}
 import json, os, sys
 rest, takes_a_value = sys.argv[1:], ("-o", "-i", "-L", "-p", "-l")
