@@ -252,7 +252,7 @@ def _run(
     report.refresh()
     stop = StopRequest(store.root / "stop")
     stop.clear()
-    progress = Progress(console, plan, queue, rank, lambda: workers.devices * packing.level)
+    progress = Progress(console, plan, queue, rank, lambda: max(1, workers.devices) * packing.level)
     previous = _on_signals(stop, progress, console)
     try:
         with progress:

@@ -49,7 +49,7 @@ class RayBackend:
         address: a cluster to join; None starts Ray on this machine, and never joins one that happens to run here.
         max_concurrent: at most so many attempts at a time.
         device: "cpu" keeps attempts off the GPUs.
-        scale_to: GPUs, or CPUs with device "cpu", that the cluster's autoscaler may bring; None takes what is there. Being
+        scale_to: GPUs, or CPUs with device "cpu", that the autoscaler may bring; None takes what is there. Being
             asked for makes it start machines; ``devices`` grows as they come, and shrinks as they go.
 
     Raises:

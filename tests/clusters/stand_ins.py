@@ -40,7 +40,7 @@ if os.environ.get("STAND_IN_RUNS") == "1":
     here.parent.mkdir(parents=True, exist_ok=True)
     if os.path.isdir(source):
         shutil.copytree(source, here, dirs_exist_ok=True)
-    else:
+    elif not (here.exists() and here.samefile(source)):
         shutil.copy(source, here)
 """
 
