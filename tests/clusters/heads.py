@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.clusters.stand_ins import ROOT
+from tests.clusters.stand_ins import ROOT, free_port
 
 PATTERNS = '''
 """200 training and 60 test images; one training waits for as long as a file named `hold` lies here."""
@@ -90,10 +90,16 @@ def head(environment: dict[str, str], log: Path, *arguments: str) -> Iterator[su
     """``ray start --head --block``; afterwards it is asked to end, with all that it started."""
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"]
     own = {**environment, "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"}
+    own_ports = [f"--dashboard-agent-listen-port={free_port()}"]  # of several heads on a machine, one has the default
     memory = ["--object-store-memory=100000000", "--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1"]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*command, *memory, *arguments], cwd=ROOT, env=own, stdout=output, stderr=output, start_new_session=True
+            [*command, *memory, *own_ports, *arguments],
+            cwd=ROOT,
+            env=own,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
         )
     try:
         wait_for(lambda: b"Ray runtime started" in log.read_bytes(), process, log)

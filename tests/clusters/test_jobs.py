@@ -39,7 +39,7 @@ class Jobs:
 
     def submit(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Once the head's agent is there, which comes seconds after the head says that it runs."""
-        for _ in range(20):
+        for _ in range(10):
             done = self.ray("submit", *arguments)
             if "No available agent" not in done.stderr:
                 break
@@ -93,7 +93,7 @@ def test_a_submitted_sweep_goes_on_where_a_killed_driver_was(jobs: Jobs, tmp_pat
     assert "Report:" in second.stdout
     assert (store / "report.html").exists()
     status = jobs.ray("status", "first")
-    assert "FAILED" in status.stdout + status.stderr
+    assert "failed" in status.stdout.lower()
 
 
 def driver_pid(store: Path) -> int:
