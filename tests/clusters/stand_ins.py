@@ -117,3 +117,16 @@ def free_port() -> int:
         taken.bind(("127.0.0.1", 0))
         port: int = taken.getsockname()[1]
         return port
+
+
+def processes_of(home: Path) -> list[int]:
+    """Those that were started with this home, which is no other process's."""
+    wanted = f"HOME={home}".encode()
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if wanted in path.read_bytes().split(b"\0"):
+                found.append(int(path.parent.name))
+        except OSError:  # ended meanwhile, or not ours
+            continue
+    return found

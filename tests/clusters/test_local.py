@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.clusters.stand_ins import ROOT, StandIns, free_port
+from tests.clusters.stand_ins import ROOT, StandIns, free_port, processes_of
 
 
 @pytest.fixture
@@ -27,19 +27,6 @@ def stand_ins(tmp_path: Path) -> Iterator[StandIns]:
             if not processes_of(made.home):
                 return
             time.sleep(0.1)
-
-
-def processes_of(home: Path) -> list[int]:
-    """Those that were started with this home, which is no other process's."""
-    wanted = f"HOME={home}".encode()
-    found = []
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            if wanted in path.read_bytes().split(b"\0"):
-                found.append(int(path.parent.name))
-        except OSError:  # ended meanwhile, or not ours
-            continue
-    return found
 
 
 def test_up_starts_a_head_on_a_machine_of_ones_own(stand_ins: StandIns, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.clusters.heads import STAGES, environment, record_times, small_sweep, wait_for
-from tests.clusters.stand_ins import ROOT, free_port
+from tests.clusters.stand_ins import ROOT, free_port, processes_of
 
 SCRIPT = ROOT / "docs" / "clusters" / "sweep.slurm"
 # Both nodes are this machine; a second node's Ray takes the ports that are free.
@@ -78,11 +78,25 @@ def test_out_of_time_it_checkpoints_and_queues_itself_again(slurm: tuple[dict[st
             wait_for((store / "stop").exists, script, printed)
             hold.unlink()
             assert script.wait(timeout=90) == 130, printed.read_text()
+            left = [
+                pid
+                for pid in processes_of(tmp_path / "home")
+                if "ray.scripts.scripts start" in name_of(pid) or "gcs" in name_of(pid)
+            ]
+            assert not left
         finally:
-            if script.poll() is None:
-                os.killpg(script.pid, signal.SIGKILL)
+            for pid in processes_of(tmp_path / "home"):
+                os.kill(pid, signal.SIGKILL)
     said = log.read_text()
     assert said.count("start --block") == 2
     assert said.count("--head") == 1
     assert said.splitlines()[-1] == "scontrol requeue 7"
     assert 2 <= len(record_times(store)) < STAGES
+
+
+def name_of(pid: int) -> str:
+    """How a process calls itself."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except OSError:  # ended meanwhile
+        return ""
