@@ -52,6 +52,7 @@ from workers.options import CudaGraphs, Deterministic, LoaderWorkers
 from workers.plugins import PluginError, load_plugins
 
 REPORT_INTERVAL_S = 60.0
+RAY_JOB_MARK = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray sets it for the process that a job runs, and for no other
 EXAMPLES = """
 Examples:
 
@@ -131,7 +132,16 @@ def sweep(
         str, typer.Option(help="ray, or inline: in this process without Ray, one stage at a time on a CPU.")
     ] = "ray",
     address: Annotated[
-        str | None, typer.Option(help="A Ray cluster to join. Default: a private Ray on this machine.")
+        str | None,
+        typer.Option(
+            help="A Ray cluster to join. Default: in a Ray job its own cluster, else a private Ray on this machine."
+        ),
+    ] = None,
+    scale_to: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="GPUs (with --device cpu: CPUs) that the cluster's autoscaler may start for this sweep."
+        ),
     ] = None,
     max_concurrent: Annotated[int | None, typer.Option(min=1, help="At most so many stages at a time.")] = None,
     data_root: Annotated[Path | None, typer.Option(help="Folder with your data sets.")] = None,
@@ -172,6 +182,12 @@ def sweep(
             raise RecipeError(unknown("backend", backend, ("ray", "inline")))
         if backend == "inline" and address:
             raise RecipeError("--address names a Ray cluster, and --backend inline runs without Ray; give one of them")
+        if backend == "ray":
+            address = address or _cluster_of_this_job()
+        if scale_to and not address:
+            raise RecipeError(
+                "--scale-to needs a cluster with an autoscaler; name it with --address, or run as a Ray job"
+            )
         if json_ and not plan:
             raise RecipeError("--json prints a plan; give --plan with it")
         if not plan and (devices or price is not None):
@@ -224,7 +240,7 @@ def sweep(
             for key, what in damaged.items():
                 opened.set_aside(key, "damaged")
                 console.print(f"{what}: set aside, and made anew if this sweep needs it", highlight=False, markup=False)
-            options = _Options(backend, address, max_concurrent, pack, hang_limit)
+            options = _Options(backend, address, scale_to, max_concurrent, pack, hang_limit)
             code = _run(console, expanded, cached, opened, execution, options)
         except (DataError, RecipeError, BackendError):
             opened.discard_if_unused()
@@ -241,6 +257,7 @@ class _Options:
 
     backend: str
     address: str | None
+    scale_to: int | None
     max_concurrent: int | None
     pack: int | None
     hang_limit_s: float
@@ -264,6 +281,8 @@ def _run(console: Console, plan: Plan, cached: list[str], store: Store, executio
         highlight=False,
         soft_wrap=True,
     )
+    if options.scale_to:
+        console.print(f"Waiting for the first of up to {options.scale_to} devices.", highlight=False)
     workers = _start_backend(options, execution)
     if options.pack and workers.device_bytes is None:
         workers.close()
@@ -273,7 +292,7 @@ def _run(console: Console, plan: Plan, cached: list[str], store: Store, executio
         packing.observe(record)
     store.write_plan(planned)
     report.refresh()
-    progress = Progress(console, plan, queue, rank, lambda: workers.devices * packing.level)
+    progress = Progress(console, plan, queue, rank, lambda: max(1, workers.devices) * packing.level)
     lease = HeldLease(store.storage, sys.argv)
     stop = StopRequest(store, lease)
     previous = _on_signals(stop, progress, console)
@@ -313,6 +332,11 @@ def _run(console: Console, plan: Plan, cached: list[str], store: Store, executio
     return summary.exit_code
 
 
+def _cluster_of_this_job() -> str | None:
+    """Where `ray job submit` runs this process; None outside of a job, where RAY_ADDRESS alone is no wish to join."""
+    return os.environ.get("RAY_ADDRESS") if RAY_JOB_MARK in os.environ else None
+
+
 def _start_backend(options: _Options, execution: Execution) -> Backend:
     if options.backend == "inline":
         return InlineBackend(execution.torch_device)
@@ -322,7 +346,7 @@ def _start_backend(options: _Options, execution: Execution) -> Backend:
         from orchestrator.backends.ray_tasks import RayBackend  # here: the inline backend must do without Ray
     except ImportError as error:
         raise BackendError(f"--backend ray: {error}; install ray[tune,train], or give --backend inline") from error
-    return RayBackend(options.address, options.max_concurrent, execution.device)
+    return RayBackend(options.address, options.max_concurrent, execution.device, options.scale_to)
 
 
 def _on_signals(stop: StopRequest, progress: Progress, console: Console) -> Mapping[int, Any]:

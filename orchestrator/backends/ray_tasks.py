@@ -97,33 +97,34 @@ class RayBackend:
 
     Args:
         address: a cluster to join; None starts Ray on this machine, and never joins one that happens to run here.
-        max_concurrent: at most so many groups at a time. With device "cuda" on a cluster, so many GPUs are asked for
-            even if they are not there yet, which makes an autoscaler start them.
+        max_concurrent: at most so many groups at a time.
         device: "cpu" keeps attempts off the GPUs.
+        scale_to: GPUs, or CPUs with device "cpu", that the autoscaler may bring; None takes what is there. Being
+            asked for makes it start machines; ``devices`` grows as they come, and shrinks as they go.
 
     Raises:
         BackendError: there is no such cluster, or it has no GPU where one is asked for.
     """
 
-    def __init__(self, address: str | None, max_concurrent: int | None, device: str) -> None:
-        self._max_concurrent = max_concurrent
+    def __init__(
+        self, address: str | None, max_concurrent: int | None, device: str, scale_to: int | None = None
+    ) -> None:
+        self._max_concurrent, self._scale_to = max_concurrent, scale_to
         connect(address, max_concurrent)
         self._gcs = GcsClient(address=ray.get_runtime_context().gcs_address)
         try:
-            self._grows = bool(address and max_concurrent and device.startswith("cuda"))
             self._looked_s, self._cpus, self._gpus_there = 0.0, 0, 0
             self._look()
-            if device.startswith("cuda") and not self._gpus_there and not self._grows:
-                hint = "leave --device out to use CPUs"
-                if address:
-                    hint = "give --max-concurrent as many as the cluster may grow to"
-                raise BackendError(f"--device {device}: Ray has no GPU here; {hint}")
-            self._on_gpus = self._grows or (bool(self._gpus_there) and device != "cpu")
+            if device.startswith("cuda") and not self._gpus_there and not scale_to:
+                raise BackendError(f"--device {device}: Ray has no GPU here; leave --device out to use CPUs")
+            self._on_gpus = bool(self._gpus_there or scale_to) and device != "cpu"
             self._gpus: list[_Gpu] = []
+            self._arriving: list[_Gpu] = []  # whose machine may still have to start
             self._sent: dict[Any, Sent] = {}
-            if self.devices < 1:
+            if not scale_to and self.devices < 1:
                 raise BackendError(
-                    f"Ray at {address or 'this machine'} has no CPU free for a stage; add a node with one"
+                    f"Ray at {address or 'this machine'} has no CPU free for a stage; add a node with one, or let the "
+                    f"cluster's autoscaler do it: --scale-to N"
                 )
             # the first one's: packing plans for one kind of GPU
             self.device_bytes = self._first_gpu_bytes() if self._on_gpus else None
@@ -135,10 +136,9 @@ class RayBackend:
     def devices(self) -> int:
         """Cores, or GPUs, that there are now; a GPU's stage takes a core as well."""
         self._look()
-        if self._on_gpus and self._grows:
-            assert self._max_concurrent is not None
-            return self._max_concurrent
         room = min(self._gpus_there, self._cpus) if self._on_gpus else self._cpus
+        if self._scale_to:  # what is sent to a machine that never comes would wait for ever
+            room = len(self._gpus) if self._on_gpus else self._scale_to
         return min(room, self._max_concurrent or room)
 
     def submit(self, attempts: Sequence[Attempt]) -> None:
@@ -152,6 +152,7 @@ class RayBackend:
 
     def wait(self, timeout_s: float) -> list[tuple[Group, Sequence[Outcome | Lost]]]:
         self._drop_idle_gpus()
+        self._welcome(0.0 if self._sent or self._gpus else timeout_s)
         if not self._sent:
             return []
         ready, _ = ray.wait(list(self._sent), num_returns=1, timeout=timeout_s)
@@ -184,6 +185,8 @@ class RayBackend:
 
     def _first_gpu_bytes(self) -> int | None:
         self._gpus.append(_Gpu.start())
+        for _ in range(min(self._scale_to or 1, self._max_concurrent or POOL) - 1):
+            self._arriving.append(_Gpu.start())
         try:
             found: int | None = ray.get(self._gpus[0].actor.memory_bytes.remote(), timeout=FIRST_GPU_WITHIN_S)
         except GetTimeoutError as error:
@@ -206,10 +209,34 @@ class RayBackend:
             gpu.find()
         staying = [gpu for gpu in self._gpus if gpu.node not in going]
         freest = min(staying, key=self._load, default=None)
+        if self._scale_to:
+            self._ask_for_more(busy=freest is None or bool(self._load(freest)))
+            return freest or self._gpus[0]
         if freest is None or (self._load(freest) and len(staying) < self.devices):
             freest = _Gpu.start()
             self._gpus.append(freest)
         return freest
+
+    def _ask_for_more(self, *, busy: bool) -> None:
+        """Have the autoscaler start another machine when all that are there have work, or none is left."""
+        assert self._scale_to is not None
+        coming = len(self._gpus) + len(self._arriving)
+        if (busy or not coming) and coming < min(self._scale_to, self._max_concurrent or self._scale_to):
+            self._arriving.append(_Gpu.start())
+
+    def _welcome(self, timeout_s: float) -> None:
+        """Count in GPUs whose machine has come."""
+        if self._scale_to and self._on_gpus and not self._gpus:
+            self._ask_for_more(busy=False)
+        if self._arriving and timeout_s:
+            ray.wait([gpu.asked for gpu in self._arriving], timeout=timeout_s)
+        for gpu in [*self._arriving]:
+            gpu.find()
+            if gpu.node is not None:
+                self._arriving.remove(gpu)
+                if gpu.node:  # else it is gone again already, as spot machines go
+                    gpu.idle_since_s = time.monotonic()
+                    self._gpus.append(gpu)
 
     def _drop_idle_gpus(self) -> None:
         now = time.monotonic()
