@@ -265,7 +265,7 @@ class _Options:
 
 def _run(console: Console, plan: Plan, cached: list[str], store: Store, execution: Execution, options: _Options) -> int:
     """Run what is not cached; the exit code."""
-    report = LiveReport(store.root)
+    report = LiveReport(store)
     planned = StoredPlan(argv=sys.argv, started_unix_s=time.time(), stages=[node.planned() for node in plan])
     if len(cached) == len(plan):
         store.write_plan(planned)
