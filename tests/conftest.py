@@ -37,6 +37,7 @@ SLOW_LAST = (
     "test_jobs.py",
     "test_scaling.py",
     "test_search.py",
+    "test_buckets.py",
 )
 
 
