@@ -62,8 +62,11 @@ class StopRequest:
         with suppress(OSError):  # then they run to their end
             self._store.storage.write(self.file, b"")
 
-    def look(self) -> None:
-        """Whether someone else has asked, or taken this driver's work over."""
+    def look(self, *, closely: bool = False) -> None:
+        """Whether someone else has asked, or taken this driver's work over; closely: now, not as last seen."""
+        if closely:
+            with suppress(OSError):
+                self._lease.check()
         if not self.asked and (self._lease.stop_asked or self._lease.lost):
             self.ask()
 
@@ -286,6 +289,7 @@ class Driver:
 
     def _interrupted(self, node: Node, running: _Running) -> None:
         """It stopped when asked to: with the sweep, because its machine is about to go, or because it was cancelled."""
+        self._stop.look(closely=True)  # whoever asks all drivers to stop is seen by the stages first
         if running.drained:
             self._ended_badly(node, running, Ended("drained", "Drained", "its machine is about to go"))
         elif not self._stop.asked:
