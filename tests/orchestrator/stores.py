@@ -132,6 +132,16 @@ def failed(
     EventLog(store.storage, driver).add(event)
 
 
+def assert_same_bits(one: Path, two: Path) -> None:
+    """Both stores have the same stages with the same findings and files, but for the timing, which always differs."""
+    first, second = Store(one).records(), Store(two).records()
+    assert first.keys() == second.keys()
+    for key, record in first.items():
+        assert record.results == second[key].results, record.name
+        for name, file in record.files.items():
+            assert name == "timing.parquet" or file == second[key].files[name], f"{record.name}: {name}"
+
+
 def shout(path: Path, text: str) -> None:
     """More of a log."""
     with path.open("a") as file:
