@@ -63,6 +63,7 @@ def explain(store: Store, seen: Survey, key: str) -> dict[str, Any]:
         record = store.record(key)
         assert record is not None  # or it is damaged, which raises
         found["done"] = _done(record)
+        found["collected"] = key in store.collected()
         records = {k: r for k, r in records.items() if r.finished_unix_s < record.finished_unix_s} | {key: record}
     elif state is State.RUNNING:
         found["running"] = seen.progress(key)
@@ -100,6 +101,8 @@ def sentences(found: Mapping[str, Any]) -> list[str]:
             f"Made by attempt {done['attempt']} on {done['host']} ({done['device']}), {when}, "
             f"in {duration(done['seconds'])}."
         )
+    if found.get("collected"):
+        lines.append("orchestrator.gc took its weights: a sweep that reads them makes it anew, to the same bits.")
     for failure in found["earlier_failures"]:
         lines.append(
             f"Attempt {failure['attempt']} failed ({failure['cause']}): {failure['error_type']}: {failure['message']}"

@@ -418,6 +418,7 @@ def test_gc_touches_nothing_unless_told_and_then_changes_no_number(copy: Path, f
         assert getattr(again, name).equals(getattr(frames, name)), name
     assert ask(verify.app, copy)[0] == 0
     assert "nothing to remove" in ask(gc.app, copy)[1]
+    assert "gc took its weights" in ask(why.app, copy, "dense/seed1")[1]
     code, output = in_process(*options(folder, copy))
     assert code == 0
     assert "Nothing to compute" in output
