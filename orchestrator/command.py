@@ -42,7 +42,7 @@ def _fail(message: str) -> None:
 
 
 def open_existing(path: str) -> Store:
-    """The store.
+    """A store that is there.
 
     Raises:
         StoreError: there is none.

@@ -292,13 +292,18 @@ class Driver:
         self._stop.look(closely=True)  # whoever asks all drivers to stop is seen by the stages first
         if running.drained:
             self._ended_badly(node, running, Ended("drained", "Drained", "its machine is about to go"))
-        elif not self._stop.asked:
+        elif not self._stop.asked and self._cancelled(node, running.attempt.folder):
             self._give_up(node, running.attempt.folder, "cancelled", "Cancelled", "by orchestrator.cancel")
         else:
             self._queue.requeue(node.key)
             self._patience(lambda: self._store.interrupted(running.attempt.folder, "stopped"))
             self._progress.interrupted(node)
             self._event("interrupted", node, attempt=_number(running.attempt.folder))
+
+    def _cancelled(self, node: Node, folder: str) -> bool:
+        """Whether this attempt itself was asked to stop, and not another probe of its group."""
+        stage = self._patience(lambda: self._store.look(node.key))
+        return stage is not None and f"attempts/{_number(folder)}/stop" in stage.files
 
     def _remake(self, node: Node, running: _Running, damaged: str, outcome: Outcome) -> None:
         """An input is not what its record says: it is made anew first."""

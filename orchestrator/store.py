@@ -89,9 +89,7 @@ class Store:
 
     def exists(self) -> bool:
         """Whether there is anything at the root."""
-        if self.storage.folder is not None:
-            return self.storage.folder.is_dir()
-        return bool(self.storage.listing())
+        return self.storage.exists()
 
     def records(self, damaged: dict[str, str] | None = None) -> dict[str, Record]:
         """All committed stages by key, by one listing; a record, once read, is not read again.

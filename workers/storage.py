@@ -65,6 +65,9 @@ class Storage(Protocol):
     def create(self, path: str, content: bytes) -> None:
         """Write a file unless it is there: of all who try, one succeeds and the others get FileExistsError."""
 
+    def exists(self) -> bool:
+        """Whether the folder is there, or anything is in the bucket's."""
+
     def listing(self, prefix: str = "") -> dict[str, Entry]:
         """All files in a folder and the folders in it, by path."""
 
@@ -115,6 +118,9 @@ class Folder:
 
     def create(self, path: str, content: bytes) -> None:
         write_atomically(self.folder / path, content, exclusive=True)
+
+    def exists(self) -> bool:
+        return self.folder.is_dir()
 
     def listing(self, prefix: str = "") -> dict[str, Entry]:
         found: dict[str, Entry] = {}
@@ -187,6 +193,13 @@ class Bucket:
             # a request that was sent again after a lost answer meets its own first copy
             if self.read(path) != content:
                 raise
+
+    def exists(self) -> bool:
+        chunks: Iterable[Sequence[Any]] = self._call(self._client.list)
+        try:
+            return any(chunk for chunk in chunks)  # the first tells
+        except self._fault as error:
+            raise StorageError(f"{self.root}: {_first_line(error)}") from error
 
     def listing(self, prefix: str = "") -> dict[str, Entry]:
         chunks: Iterable[Sequence[Any]] = self._call(self._client.list, prefix or None)
