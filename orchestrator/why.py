@@ -15,7 +15,7 @@ from orchestrator.finding import find_stage
 from orchestrator.reasons import Content, compare
 from orchestrator.record import Failure, Record
 from orchestrator.status import describe_progress
-from orchestrator.store import Store
+from orchestrator.store import Store, StoreError
 from orchestrator.survey import State, Survey, survey
 from orchestrator.units import duration
 from workers.storage import read_many
@@ -61,7 +61,8 @@ def explain(store: Store, seen: Survey, key: str) -> dict[str, Any]:
     records = store.records({})
     if state is State.DONE:
         record = store.record(key)
-        assert record is not None  # or it is damaged, which raises
+        if record is None:
+            raise StoreError(f"{planned.name} was set aside a moment ago; ask again")
         found["done"] = _done(record)
         found["collected"] = key in store.collected()
         records = {k: r for k, r in records.items() if r.finished_unix_s < record.finished_unix_s} | {key: record}
