@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 from pyarrow.fs import LocalFileSystem
 
-from analysis.recipes import superseded, wanted
+from analysis.recipes import superseded
 from analysis.ticket_counts import COUNT_COLUMNS, ticket_counts
-from orchestrator.record import Labels, Record
+from orchestrator.record import Labels, Record, wanted
 from orchestrator.store import Store, StoreError
 from workers import schemas
 

@@ -9,29 +9,13 @@ superseded too.
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Mapping
 from functools import cache
 
-from orchestrator.record import PlannedStage, Record, StoredPlan
+from orchestrator.record import Record
 
 # What tells the repetitions and arms of one experiment apart; the rest of a stage's fields is its recipe.
 _IDENTITY = frozenset({"init_seed", "sgd_seed", "draw_seed", "round", "method", "transfer"})
-
-
-def wanted(plans: Iterable[StoredPlan]) -> dict[str, PlannedStage]:
-    """Stages by key of the last sweep over each data set, architecture and preset; older plans are abandoned.
-
-    Args:
-        plans: oldest first.
-    """
-    by_setting: dict[tuple[str, ...], dict[str, PlannedStage]] = {}
-    for plan in plans:
-        stages: dict[tuple[str, ...], dict[str, PlannedStage]] = {}
-        for stage in plan.stages:
-            setting = (stage.labels.dataset, stage.labels.architecture, stage.labels.preset)
-            stages.setdefault(setting, {})[stage.key] = stage
-        by_setting.update(stages)
-    return {key: stage for stages in by_setting.values() for key, stage in stages.items()}
 
 
 def superseded(records: Mapping[str, Record], wanted: Container[str]) -> set[str]:

@@ -60,8 +60,11 @@ class StopRequest:
         with suppress(OSError):  # then they run to their end
             self._store.storage.write(self.file, b"")
 
-    def look(self) -> None:
-        """Whether someone else has asked, or taken this driver's work over."""
+    def look(self, *, closely: bool = False) -> None:
+        """Whether someone else has asked, or taken this driver's work over; closely: now, not as last seen."""
+        if closely:
+            with suppress(OSError):
+                self._lease.check()
         if not self.asked and (self._lease.stop_asked or self._lease.lost):
             self.ask()
 
@@ -274,15 +277,21 @@ class Driver:
 
     def _interrupted(self, node: Node, running: _Running) -> None:
         """It stopped when asked to: with the sweep, because its machine is about to go, or because it was cancelled."""
+        self._stop.look(closely=True)  # whoever asks all drivers to stop is seen by the stages first
         if running.drained:
             self._ended_badly(node, running, Ended("drained", "Drained", "its machine is about to go"))
-        elif not self._stop.asked:
+        elif not self._stop.asked and self._cancelled(node, running.attempt.folder):
             self._give_up(node, running.attempt.folder, "cancelled", "Cancelled", "by orchestrator.cancel")
         else:
             self._queue.requeue(node.key)
             self._patience(lambda: self._store.interrupted(running.attempt.folder, "stopped"))
             self._progress.interrupted(node)
             self._event("interrupted", node, attempt=_number(running.attempt.folder))
+
+    def _cancelled(self, node: Node, folder: str) -> bool:
+        """Whether this attempt itself was asked to stop, and not another probe of its group."""
+        stage = self._patience(lambda: self._store.look(node.key))
+        return stage is not None and f"attempts/{_number(folder)}/stop" in stage.files
 
     def _remake(self, node: Node, running: _Running, damaged: str, outcome: Outcome) -> None:
         """An input is not what its record says: it is made anew first."""

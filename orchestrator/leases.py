@@ -74,8 +74,9 @@ class LeaseWatch:
         return {driver: lease for driver, lease in self.leases().items() if not self._stale(lease)}
 
     def _stale(self, lease: Lease) -> bool:
-        if lease.host == socket.gethostname() and lease.boot == _boot():
-            return process_start(lease.pid) != lease.process_start
+        gone = process_gone(lease)
+        if gone is not None:
+            return gone
         renewals, since = self._seen.get(lease.driver, (-1, 0.0))
         if renewals != lease.renewals:
             self._seen[lease.driver] = lease.renewals, self._clock()
@@ -147,6 +148,13 @@ class HeldLease:
                     return
                 self._lease = self._lease.model_copy(update={"renewals": self._lease.renewals + 1})
                 self._storage.write(f"{self._folder}/lease.json", self._lease.model_dump_json().encode())
+
+
+def process_gone(lease: Lease) -> bool | None:
+    """Whether the process that held a lease has ended; None for another machine's, where only watching tells."""
+    if lease.host == socket.gethostname() and lease.boot == _boot():
+        return process_start(lease.pid) != lease.process_start
+    return None
 
 
 def process_start(pid: int) -> str | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from orchestrator.identity import stage_key
 from orchestrator.recipes import Recipe
-from orchestrator.record import Labels, PlannedStage
+from orchestrator.record import Labels, PlannedStage, StoredPlan
 from tickets import TRANSFERS
 from workers.seeds import derive
 from workers.stages import (
@@ -83,6 +85,21 @@ class Plan:
 
     def __len__(self) -> int:
         return len(self.nodes)
+
+    def stored(self, argv: list[str], started_unix_s: float) -> StoredPlan:
+        """The plan as the store keeps it, with every stage's science; settings that stages share are there once."""
+        positions: dict[str, int] = {}
+        parts: list[dict[str, Any]] = []
+        stages = []
+        for node in self:
+            science = asdict(node.stage)
+            shared = {name: science.pop(name) for name, value in list(science.items()) if isinstance(value, dict)}
+            for part in shared.values():
+                if positions.setdefault(json.dumps(part), len(parts)) == len(parts):
+                    parts.append(part)
+            found = {name: positions[json.dumps(part)] for name, part in shared.items()}
+            stages.append(node.planned().model_copy(update={"science": science, "parts": found}))
+        return StoredPlan(argv=argv, started_unix_s=started_unix_s, stages=stages, parts=parts)
 
     def dependents(self) -> dict[str, list[str]]:
         """Keys of the stages that read each stage, by its key."""

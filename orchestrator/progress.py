@@ -15,6 +15,7 @@ from rich.text import Text
 from orchestrator.plan import Node, Plan, describe
 from orchestrator.queue import ReadyQueue, State
 from orchestrator.rank import cost_epochs
+from orchestrator.units import duration
 
 LATEST = 4
 ETA_INTERVAL_S = 1.0
@@ -161,15 +162,6 @@ def headline(results: Mapping[str, Any]) -> str:
         if results.get(name) is not None:
             return text.format(results[name])
     return ""
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says them."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
 
 
 def _sort(node: Node) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -93,7 +94,12 @@ class Failure(BaseModel):
 
 
 class PlannedStage(BaseModel):
-    """One stage of a stored plan."""
+    """One stage of a stored plan.
+
+    Attributes:
+        science: its fields, but for those in ``parts``.
+        parts: positions in the plan's ``parts``, by field: settings that many stages share are kept once.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -102,16 +108,24 @@ class PlannedStage(BaseModel):
     name: str
     labels: Labels
     inputs: dict[str, Key] = {}
+    science: dict[str, Any] = {}
+    parts: dict[str, int] = {}
 
 
 class StoredPlan(BaseModel):
-    """A plan that a sweep worked on, kept in the store so that a report knows what is missing."""
+    """A plan that a sweep worked on, kept in the store so that others know what is missing, and what it would be."""
 
     model_config = ConfigDict(frozen=True)
 
     argv: list[str]
     started_unix_s: float
     stages: list[PlannedStage]
+    parts: list[dict[str, Any]] = []
+
+    def science(self, stage: PlannedStage) -> dict[str, Any]:
+        """The fields of one of its stages, as a record has them; empty in a plan that was stored without."""
+        shared = {name: self.parts[part] for name, part in stage.parts.items() if part < len(self.parts)}
+        return {**shared, **stage.science}
 
 
 class Claim(BaseModel):
@@ -121,3 +135,19 @@ class Claim(BaseModel):
 
     driver: str
     started_unix_s: float
+
+
+def wanted(plans: Iterable[StoredPlan]) -> dict[str, PlannedStage]:
+    """Stages by key of the last sweep over each data set, architecture and preset; older plans are abandoned.
+
+    Args:
+        plans: oldest first.
+    """
+    by_setting: dict[tuple[str, ...], dict[str, PlannedStage]] = {}
+    for plan in plans:
+        stages: dict[tuple[str, ...], dict[str, PlannedStage]] = {}
+        for stage in plan.stages:
+            setting = (stage.labels.dataset, stage.labels.architecture, stage.labels.preset)
+            stages.setdefault(setting, {})[stage.key] = stage
+        by_setting.update(stages)
+    return {key: stage for stages in by_setting.values() for key, stage in stages.items()}

@@ -38,6 +38,8 @@ from workers.storage import Entry, Storage, download_many, open_storage, read_ma
 KEY_DIGITS = 16
 INDEX = "index.jsonl"
 RECORD = "record.json"
+COLLECTED = ".collected"
+"""Ends the name of an empty file that stands for an artifact which ``orchestrator.gc`` removed."""
 
 
 class StoreError(ValueError):
@@ -88,9 +90,7 @@ class Store:
 
     def exists(self) -> bool:
         """Whether there is anything at the root."""
-        if self.storage.folder is not None:
-            return self.storage.folder.is_dir()
-        return bool(self.storage.listing())
+        return self.storage.exists()
 
     def records(self, damaged: dict[str, str] | None = None) -> dict[str, Record]:
         """All committed stages by key, by one listing; a record, once read, is not read again.
@@ -193,9 +193,25 @@ class Store:
         assert stage is not None
         for name, file in record.files.items():
             entry = stage.files.get(f"{record.out}/{name}")
+            if entry is None and f"{record.out}/{name}{COLLECTED}" in stage.files:
+                continue
             if entry is None or entry.size_bytes != file.size_bytes:
                 return f"{self.root}/{stage.folder}/{record.out}/{name} is missing or cut short"
         return None
+
+    def collected(self) -> set[str]:
+        """Keys of the committed stages that ``orchestrator.gc`` took files from: done, but no longer to be read."""
+        shorts = {
+            short
+            for short, stage in self._stages.items()
+            if RECORD in stage.files and any(path.endswith(COLLECTED) for path in stage.files)
+        }
+        return {
+            record.key
+            for short, record in self._records.items()
+            if short in shorts
+            and any(f"{record.out}/{name}{COLLECTED}" in self._stages[short].files for name in record.files)
+        }
 
     def failures(self) -> list[Failure]:
         """The last failure of every stage that is not done and whose last attempt failed, oldest first."""
@@ -344,16 +360,7 @@ class Store:
     # --- inside --------------------------------------------------------------------------------------------------
 
     def _list(self) -> None:
-        found: dict[str, StageFiles] = {}
-        for path, entry in self.storage.listing("stages").items():
-            parts = path.split("/", 3)
-            if len(parts) == 4:
-                short = parts[2][-KEY_DIGITS:]
-                stage = found.get(short)
-                if stage is None:
-                    stage = found[short] = StageFiles("/".join(parts[:3]))
-                stage.files[parts[3]] = entry
-        self._stages = found
+        self._stages = found = group_stages(self.storage.listing("stages"))
         self._records = {
             short: r for short, r in self._records.items() if short in found and RECORD in found[short].files
         }
@@ -374,6 +381,17 @@ class Store:
                 short = shorts[entry["path"]]
                 if entry["version"] and self._stages[short].files[RECORD].version == entry["version"]:
                     self._records[short] = Record.model_validate(entry["record"])
+
+
+def group_stages(listing: Mapping[str, Entry]) -> dict[str, StageFiles]:
+    """The stages in a listing, by the first digits of their keys."""
+    found: dict[str, StageFiles] = {}
+    for path, entry in listing.items():
+        parts = path.split("/", 3)
+        if len(parts) == 4 and parts[0] == "stages":
+            stage = found.setdefault(parts[2][-KEY_DIGITS:], StageFiles("/".join(parts[:3])))
+            stage.files[parts[3]] = entry
+    return found
 
 
 def slug(name: str) -> str:

@@ -26,6 +26,7 @@ from orchestrator.arguments import (
 )
 from orchestrator.backends.base import Backend, BackendError
 from orchestrator.backends.inline import InlineBackend
+from orchestrator.collection import made_anew
 from orchestrator.driver import Driver, StopRequest
 from orchestrator.estimate import Estimates
 from orchestrator.experiments import find_experiments
@@ -40,7 +41,6 @@ from orchestrator.progress import Progress
 from orchestrator.queue import ReadyQueue
 from orchestrator.rank import upward_rank
 from orchestrator.recipes import RecipeError, parse_setting, read_recipe_file, unknown
-from orchestrator.record import StoredPlan
 from orchestrator.store import Store, StoreError
 from orchestrator.terminal import plan_as_json, print_forecast, print_plan, print_summary
 from tickets import TRANSFERS
@@ -222,7 +222,10 @@ def sweep(
         damaged: dict[str, str] = {}
         records = opened.records(damaged)
         damaged |= {key: what for key in records if key in expanded.nodes and (what := opened.damage(key))}
-        cached = [node.key for node in expanded if node.key in records and node.key not in damaged]
+        collected = opened.collected()
+        lacking = [node.key for node in expanded if node.key not in records or node.key in damaged]
+        again = made_anew({node.key: node.inputs.values() for node in expanded}, lacking, collected)
+        cached = [key for key in expanded.nodes if key in records and key not in damaged and key not in again]
         if plan:
             # a cluster's devices are not known here: the ones that most was measured on
             estimates = Estimates(records.values(), None if address else machine(execution)["device"])
@@ -240,6 +243,13 @@ def sweep(
             for key, what in damaged.items():
                 opened.set_aside(key, "damaged")
                 console.print(f"{what}: set aside, and made anew if this sweep needs it", highlight=False, markup=False)
+            for key in again:
+                opened.set_aside(key, "collected")
+            if again:
+                console.print(
+                    f"{len(again)} stages are made anew: orchestrator.gc took files that this sweep needs",
+                    highlight=False,
+                )
             options = _Options(backend, address, scale_to, max_concurrent, pack, hang_limit)
             code = _run(console, expanded, cached, opened, execution, options)
         except (DataError, RecipeError, BackendError):
@@ -266,7 +276,7 @@ class _Options:
 def _run(console: Console, plan: Plan, cached: list[str], store: Store, execution: Execution, options: _Options) -> int:
     """Run what is not cached; the exit code."""
     report = LiveReport(store)
-    planned = StoredPlan(argv=sys.argv, started_unix_s=time.time(), stages=[node.planned() for node in plan])
+    planned = plan.stored(sys.argv, time.time())
     if len(cached) == len(plan):
         store.write_plan(planned)
         console.print(f"Nothing to compute: all {len(plan)} stages are in {store.root}.", highlight=False)

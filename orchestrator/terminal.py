@@ -15,10 +15,10 @@ from rich.table import Table
 from orchestrator.driver import Summary
 from orchestrator.forecast import Forecast
 from orchestrator.plan import Experiment, Plan, describe
-from orchestrator.progress import duration
 from orchestrator.queue import State
 from orchestrator.rank import cost_epochs
 from orchestrator.store import Store
+from orchestrator.units import duration
 
 LOG_LINES = 12
 
@@ -28,7 +28,7 @@ def plan_as_json(plan: Plan, experiments: Sequence[Experiment], cached: Containe
     counts, done = plan.counts(), Counter(describe(node) for node in plan if node.key in cached)
     stages = [
         {
-            **node.planned().model_dump(mode="json"),
+            **node.planned().model_dump(mode="json", exclude={"science", "parts"}),
             "inputs": dict(node.inputs),
             "cached": node.key in cached,
             "cost_epochs": cost_epochs(node.stage),

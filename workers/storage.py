@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,10 +34,13 @@ class Entry:
 
     Attributes:
         version: changes when the content does.
+        modified_unix_s: when it was written last, by the clock of whoever keeps the files; None if a listing did not
+            tell. For a person to read: nothing is decided by it.
     """
 
     size_bytes: int
     version: str
+    modified_unix_s: float | None = field(default=None, compare=False)
 
 
 class Storage(Protocol):
@@ -61,6 +64,9 @@ class Storage(Protocol):
 
     def create(self, path: str, content: bytes) -> None:
         """Write a file unless it is there: of all who try, one succeeds and the others get FileExistsError."""
+
+    def exists(self) -> bool:
+        """Whether the folder is there, or anything is in the bucket's."""
 
     def listing(self, prefix: str = "") -> dict[str, Entry]:
         """All files in a folder and the folders in it, by path."""
@@ -113,6 +119,9 @@ class Folder:
     def create(self, path: str, content: bytes) -> None:
         write_atomically(self.folder / path, content, exclusive=True)
 
+    def exists(self) -> bool:
+        return self.folder.is_dir()
+
     def listing(self, prefix: str = "") -> dict[str, Entry]:
         found: dict[str, Entry] = {}
         pending = [str(self.folder / prefix)]
@@ -125,7 +134,7 @@ class Folder:
                             pending.append(entry.path)
                         elif not entry.name.startswith("."):  # being written
                             status = entry.stat()
-                            found[entry.path[cut:]] = Entry(status.st_size, f"{status.st_mtime_ns}")
+                            found[entry.path[cut:]] = Entry(status.st_size, f"{status.st_mtime_ns}", status.st_mtime)
             except (FileNotFoundError, NotADirectoryError):
                 continue  # removed meanwhile
         return found
@@ -185,10 +194,21 @@ class Bucket:
             if self.read(path) != content:
                 raise
 
+    def exists(self) -> bool:
+        chunks: Iterable[Sequence[Any]] = self._call(self._client.list)
+        try:
+            return any(chunk for chunk in chunks)  # the first tells
+        except self._fault as error:
+            raise StorageError(f"{self.root}: {_first_line(error)}") from error
+
     def listing(self, prefix: str = "") -> dict[str, Entry]:
         chunks: Iterable[Sequence[Any]] = self._call(self._client.list, prefix or None)
         try:
-            return {meta["path"]: Entry(meta["size"], meta["e_tag"] or "") for chunk in chunks for meta in chunk}
+            return {
+                meta["path"]: Entry(meta["size"], meta["e_tag"] or "", meta["last_modified"].timestamp())
+                for chunk in chunks
+                for meta in chunk
+            }
         except self._fault as error:
             raise StorageError(f"{self.root}: {_first_line(error)}") from error
 

@@ -1,5 +1,4 @@
-from analysis.recipes import wanted
-from orchestrator.record import Labels, PlannedStage, StoredPlan
+from orchestrator.record import Labels, PlannedStage, StoredPlan, wanted
 
 
 def plan(started: float, **stages: str) -> StoredPlan:

@@ -448,7 +448,14 @@ def test_a_machine_that_is_about_to_go_is_left_with_a_checkpoint(sweep: Sweep, i
 
 
 def test_a_stage_that_was_cancelled_blocks_what_is_behind_it_until_the_next_sweep(sweep: Sweep) -> None:
-    summary = sweep.run(ScriptedBackend({"round02": [INTERRUPTED]}))  # though nobody asked the sweep to stop
+    backend = ScriptedBackend({"round02": [INTERRUPTED]})
+
+    def cancel(attempt: Attempt) -> None:
+        if attempt.job.name.endswith("round02"):
+            (sweep.root / attempt.folder / "stop").touch()
+
+    backend.on_submit = cancel
+    summary = sweep.run(backend)
     assert [failure.cause for failure in summary.failures] == ["cancelled"]
     assert sweep.state("round02") is State.FAILED
     again = Sweep(sweep.root, sweep.plan)

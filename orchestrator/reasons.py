@@ -1,0 +1,105 @@
+"""Why a stage is not what the store had already: its nearest record, field by field, and where it began. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator.record import Labels
+
+ABSENT = "(absent)"
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a key is made of, of a planned stage or of a record."""
+
+    key: str
+    kind: str
+    name: str
+    labels: Labels
+    science: Mapping[str, Any]
+    inputs: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Change:
+    """A field that differs.
+
+    Attributes:
+        field: its dotted path.
+    """
+
+    field: str
+    old: Any
+    new: Any
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A stage against a done one.
+
+    Attributes:
+        changes: of its own fields.
+        upstream: by input name, the same for what it reads, where that differs; None if it cannot be told.
+    """
+
+    name: str
+    key: str
+    nearest: str
+    changes: list[Change]
+    upstream: dict[str, Comparison | None] = field(default_factory=dict)
+
+    def roots(self) -> Iterator[Comparison]:
+        """The stages furthest upstream whose own fields differ: there it began."""
+        further = [root for upstream in self.upstream.values() if upstream for root in upstream.roots()]
+        if further:
+            yield from {root.key: root for root in further}.values()
+        elif self.changes or not self.upstream:
+            yield self
+
+
+def compare(stage: Content, known: Mapping[str, Content], records: Mapping[str, Content]) -> Comparison | None:
+    """A stage against the nearest record: of the same kind and labels, with the fewest differences.
+
+    Args:
+        known: what is known of any stage, by key; of a stage that was planned only, from its plan.
+        records: what is done, by key.
+
+    Returns:
+        None if no record has its kind and labels.
+    """
+    alike = [
+        record
+        for record in records.values()
+        if (record.kind, record.labels) == (stage.kind, stage.labels) and record.key != stage.key
+    ]
+    if not alike:
+        return None
+    nearest = min(alike, key=lambda record: (len(changes(record.science, stage.science)), _moved(record, stage)))
+    return _against(stage, nearest, known)
+
+
+def _moved(old: Content, new: Content) -> int:
+    return sum(old.inputs.get(slot) != key for slot, key in new.inputs.items())
+
+
+def _against(stage: Content, old: Content, known: Mapping[str, Content]) -> Comparison:
+    upstream: dict[str, Comparison | None] = {}
+    for slot, key in stage.inputs.items():
+        before = old.inputs.get(slot)
+        if before != key:
+            new_input, old_input = known.get(key), known.get(before or "")
+            upstream[slot] = _against(new_input, old_input, known) if new_input and old_input else None
+    return Comparison(stage.name, stage.key, old.key, changes(old.science, stage.science), upstream)
+
+
+def changes(old: Any, new: Any, path: str = "") -> list[Change]:
+    """Every field in which two values differ; a field that one of them lacks is ``ABSENT`` there."""
+    if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
+        return [] if old == new else [Change(path, old, new)]
+    found = []
+    for name in dict.fromkeys([*old, *new]):
+        found += changes(old.get(name, ABSENT), new.get(name, ABSENT), f"{path}.{name}" if path else str(name))
+    return found
