@@ -21,6 +21,7 @@ import torch
 from workers.company import company
 from workers.execute import run_probes, run_stage
 from workers.execution import Control, Execution, Interrupted
+from workers.gang import ALONE, Member
 from workers.job import Job
 from workers.memory import PeakMemory
 from workers.stages import Probe
@@ -58,7 +59,7 @@ class Outcome:
     message: str = ""
 
 
-def run_attempts(attempts: Sequence[Attempt]) -> list[Outcome]:
+def run_attempts(attempts: Sequence[Attempt], member: Member = ALONE) -> list[Outcome]:
     """Run a job in its attempt's folder, or several probes that read the same data at once.
 
     A failure is an outcome, with its traceback in the log. When probes fail together, each is tried alone, so that only
@@ -66,13 +67,13 @@ def run_attempts(attempts: Sequence[Attempt]) -> list[Outcome]:
     """
     began = time.monotonic()
     try:
-        return _run_logged(attempts, began)
+        return _run_logged(attempts, began, member)
     except OSError as error:  # of the logs themselves, as on a full disk
         lost = Outcome("failed", time.monotonic() - began, error_type=type(error).__name__, message=str(error))
         return [lost] * len(attempts)
 
 
-def _run_logged(attempts: Sequence[Attempt], began: float) -> list[Outcome]:
+def _run_logged(attempts: Sequence[Attempt], began: float, member: Member) -> list[Outcome]:
     with ExitStack() as logs:
         for attempt in attempts:
             logs.enter_context(_logged(Path(attempt.folder)))
@@ -82,7 +83,7 @@ def _run_logged(attempts: Sequence[Attempt], began: float) -> list[Outcome]:
             execution = attempts[0].execution
             with company() as beside:
                 memory = PeakMemory(execution.torch_device) if beside.most == 0 else None
-                results = _run(attempts)
+                results = _run(attempts, member)
                 peak_bytes = memory.read() if memory and beside.most == 0 else None
             log.info("done: %s", results)
             found = machine(execution) | {"peak_memory_bytes": peak_bytes, "stages_beside": beside.most}
@@ -112,14 +113,14 @@ def machine(execution: Execution) -> dict[str, Any]:
     }
 
 
-def _run(attempts: Sequence[Attempt]) -> list[dict[str, Any]]:
+def _run(attempts: Sequence[Attempt], member: Member) -> list[dict[str, Any]]:
     first = attempts[0]
     inputs = [{name: Path(attempt.root) / path for name, path in attempt.job.inputs.items()} for attempt in attempts]
     outs = [Path(attempt.folder) / "out" for attempt in attempts]
     control = _control(first, Path(first.folder))
     if isinstance(first.job.stage, Probe):
         return run_probes(first.job.stage, inputs, outs, first.execution, control)
-    return [run_stage(first.job.stage, inputs[0], outs[0], first.execution, control, key=first.job.key)]
+    return [run_stage(first.job.stage, inputs[0], outs[0], first.execution, control, key=first.job.key, member=member)]
 
 
 @contextmanager
@@ -139,7 +140,7 @@ def _logged(folder: Path) -> Iterator[None]:
 
 
 def _control(attempt: Attempt, folder: Path) -> Control:
-    earlier = [path / "checkpoint" for path in folder.parent.iterdir() if path != folder]
+    earlier = earlier_checkpoints(folder)
     progress_file = folder / "progress.json"
 
     def report(progress: dict[str, Any]) -> None:
@@ -150,11 +151,16 @@ def _control(attempt: Attempt, folder: Path) -> Control:
 
     return Control(
         checkpoints=folder / "checkpoint",
-        earlier=tuple(earlier),
+        earlier=earlier,
         should_stop=_stop_check(Path(attempt.stop_file)),
         report=report,
         checkpoint_interval_s=attempt.execution.checkpoint_interval_s,
     )
+
+
+def earlier_checkpoints(folder: Path) -> tuple[Path, ...]:
+    """Where the other attempts at the same stage left their checkpoints."""
+    return tuple(path / "checkpoint" for path in folder.parent.iterdir() if path != folder)
 
 
 def _stop_check(stop_file: Path) -> Callable[[], bool]:
