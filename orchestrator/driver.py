@@ -17,6 +17,7 @@ from pathlib import Path
 
 from orchestrator.backends.base import Backend, Lost
 from orchestrator.failures import Cause, decide
+from orchestrator.gangs import next_to_start, width
 from orchestrator.packing import Packing
 from orchestrator.plan import Node, Plan
 from orchestrator.progress import Progress, Stopwatch
@@ -98,18 +99,20 @@ class Driver:
         self._lost: Counter[str] = Counter()
         self._failures: list[Failure] = []
         self._in_flight = 0
+        self._wide: dict[str, int] = {}  # widths of the gangs in flight
 
     def run(self, refresh_report: Callable[[], None], report_interval_s: float) -> Summary:
         """Run to the end, or until a stop is asked for; ``refresh_report`` is called every ``report_interval_s``."""
         began, report_due = time.monotonic(), Stopwatch(report_interval_s)
         while self._in_flight or (self._queue.active and not self._stop.asked):
-            while not self._stop.asked and self._in_flight < self._room:
-                key = self._queue.pop()
+            while not self._stop.asked:
+                key = self._next()
                 if key is None:
                     break
                 self._submit([self._plan.nodes[one] for one in [key, *self._companions(key)]])
             for group, outcomes in self._backend.wait(POLL_S):
                 self._in_flight -= 1
+                self._wide.pop(group[0].job.key, None)
                 for attempt, outcome in zip(group, outcomes, strict=True):
                     self._settle(self._plan.nodes[attempt.job.key], Path(attempt.folder), outcome)
             if report_due.due():
@@ -119,8 +122,23 @@ class Driver:
     @property
     def _room(self) -> int:
         """Groups that may be in flight at a time."""
-        room = self._backend.devices * self._packing.level
+        alone = self._backend.devices - sum(self._wide.values())
+        room = alone * self._packing.level + len(self._wide)
         return min(room, self._max_concurrent or room)
+
+    def _next(self) -> str | None:
+        """Start the most urgent ready stage that may start now."""
+        ready, slots = self._queue.ready(), self._room - self._in_flight
+        widths = [width(self._plan.nodes[key].stage) for key in ready]
+        if not self._wide and max(widths, default=1) == 1:
+            return self._queue.pop() if slots > 0 else None
+        free, devices = self._backend.free, self._backend.devices
+        by_narrow = devices - free - sum(self._wide.values())
+        chosen = next_to_start(widths, slots=slots, free=free, devices=devices, by_narrow=by_narrow)
+        if chosen is None:
+            return None
+        self._queue.start([ready[chosen]])
+        return ready[chosen]
 
     def _companions(self, key: str) -> list[str]:
         """Ready probes that read the same data as this one, started with it: this one's share of them."""
@@ -144,6 +162,8 @@ class Driver:
             attempts.append(Attempt(job, str(self._store.root), str(folder), stop_file, self._execution))
             self._progress.started(node, folder)
             self._event("started", node, attempt=int(folder.name))
+        if width(nodes[0].stage) > 1:
+            self._wide[nodes[0].key] = width(nodes[0].stage)
         self._backend.submit(attempts)
         self._in_flight += 1
 

@@ -54,6 +54,10 @@ class ReadyQueue:
         self.state[key] = State.RUNNING
         return key
 
+    def ready(self) -> list[str]:
+        """All ready stages, the most urgent first."""
+        return [key for _, _, key in sorted(self._heap)]
+
     def ready_like(self, key: str) -> list[str]:
         """Ready stages that differ from this one in their inputs alone, the most urgent first."""
         stage = self._plan.nodes[key].stage

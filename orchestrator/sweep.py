@@ -20,6 +20,7 @@ from orchestrator.backends.base import Backend, BackendError
 from orchestrator.backends.inline import InlineBackend
 from orchestrator.driver import Driver, StopRequest
 from orchestrator.experiments import find_experiments
+from orchestrator.gangs import width
 from orchestrator.live_report import LiveReport
 from orchestrator.packing import Packing
 from orchestrator.plan import Plan, expand
@@ -116,6 +117,10 @@ def sweep(
         list[str] | None,
         typer.Option(metavar="FILE|MODULE", help="Python with your data sets and architectures; repeatable."),
     ] = None,
+    gpus_per_stage: Annotated[
+        int | None,
+        typer.Option(min=1, help="GPUs (or CPU cores) that train one network together. Default: the recipe's, 1."),
+    ] = None,
     pack: Annotated[
         int | None,
         typer.Option(min=1, max=32, help="Stages that share a GPU. Default: as many as pay, found by measuring."),
@@ -158,6 +163,7 @@ def sweep(
             "seeds": seeds,
             "rounds": rounds,
             "chains": chains,
+            "gpus_per_stage": gpus_per_stage,
             "methods": split_names(methods),
             "transfers": split_names(transfers),
             "probe_rounds": parse_rounds(probe_rounds),
@@ -169,6 +175,9 @@ def sweep(
         ]
         experiments = find_experiments(split_names(datasets) or [], split_names(archs), preset, changes, execution)
         expanded = expand(experiments)
+        ranks = max(width(node.stage) for node in expanded)
+        if backend == "inline" and ranks > 1:
+            raise BackendError(f"--gpus-per-stage {ranks}: --backend inline is one process; leave one of them out")
         opened = Store(store)
         records = opened.records()
         cached = [node.key for node in expanded if node.key in records]
@@ -220,7 +229,8 @@ def _run(
         highlight=False,
         soft_wrap=True,
     )
-    workers = _start_backend(backend, address, max_concurrent, execution)
+    ranks = max(width(node.stage) for node in plan)
+    workers = _start_backend(backend, address, max_concurrent, execution, ranks)
     if pack and workers.device_bytes is None:
         workers.close()
         raise BackendError(f"--pack {pack}: stages share GPUs, and they would run on CPUs here; leave --pack out")
@@ -231,7 +241,7 @@ def _run(
     report.refresh()
     stop = StopRequest(store.root / "stop")
     stop.clear()
-    progress = Progress(console, plan, queue, rank, lambda: workers.devices * packing.level)
+    progress = Progress(console, plan, queue, rank, lambda: max(1, workers.devices // ranks) * packing.level)
     previous = _on_signals(stop, progress, console)
     try:
         with progress:
@@ -253,7 +263,9 @@ def _run(
     return summary.exit_code
 
 
-def _start_backend(name: str, address: str | None, max_concurrent: int | None, execution: Execution) -> Backend:
+def _start_backend(
+    name: str, address: str | None, max_concurrent: int | None, execution: Execution, ranks: int
+) -> Backend:
     if name == "inline":
         return InlineBackend(execution.torch_device)
     if address is None:
@@ -262,7 +274,7 @@ def _start_backend(name: str, address: str | None, max_concurrent: int | None, e
         from orchestrator.backends.ray_tasks import RayBackend  # here: the inline backend must do without Ray
     except ImportError as error:
         raise BackendError(f"--backend ray: {error}; install ray[tune,train], or give --backend inline") from error
-    return RayBackend(address, max_concurrent, execution.device)
+    return RayBackend(address, max_concurrent, execution.device, ranks)
 
 
 def _on_signals(stop: StopRequest, progress: Progress, console: Console) -> Mapping[int, Any]:

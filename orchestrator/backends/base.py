@@ -34,8 +34,12 @@ class Backend(Protocol):
     devices: int
     device_bytes: int | None
 
+    @property
+    def free(self) -> int:
+        """Devices on which nothing runs; asked before a gang is submitted."""
+
     def submit(self, attempts: Sequence[Attempt]) -> None:
-        """Start a group, on the device with the fewest."""
+        """Start a group on the device with the fewest; a gang's attempt, on as many free devices as it needs."""
 
     def wait(self, timeout_s: float) -> list[tuple[Group, Sequence[Outcome | Lost]]]:
         """Groups that have ended, after at most ``timeout_s`` when none has, with an outcome per attempt."""

@@ -30,6 +30,10 @@ class InlineBackend:
         self._threads = ThreadPoolExecutor(POOL, thread_name_prefix="stage")
         self._running: dict[Future[list[Outcome]], Group] = {}
 
+    @property
+    def free(self) -> int:
+        return 0 if self._running else 1
+
     def submit(self, attempts: Sequence[Attempt]) -> None:
         self._running[self._threads.submit(run_attempts, attempts)] = tuple(attempts)
 
