@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import socket
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import tests.conftest  # noqa: F401  (the data set "tiny", in processes that pytest did not start)
@@ -106,6 +105,3 @@ def train_and_save(
 def table(log: TrainingLog) -> Tensor:
     """Loss and accuracy of every row."""
     return torch.tensor([[row["loss_nats"], row["accuracy_percent"]] for row in log.metrics], dtype=torch.float64)
-
-
-read = functools.partial(load_file)
