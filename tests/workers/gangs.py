@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import socket
 from collections.abc import Callable
 from dataclasses import replace
@@ -32,7 +33,8 @@ def in_gang(ranks: int, work: Callable[..., None], *arguments: Any) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    mp.start_processes(_rank, (ranks, port, work, arguments), nprocs=ranks, start_method="spawn")
+    multiprocessing.set_forkserver_preload([__name__])  # torch is imported once, and not by every rank of every test
+    mp.start_processes(_rank, (ranks, port, work, arguments), nprocs=ranks, start_method="forkserver")
 
 
 def _rank(rank: int, ranks: int, port: int, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:

@@ -1,0 +1,131 @@
+"""What gangs change in scheduling, by table; and a driver whose backend has both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from small_recipes import plan_of, recipe
+from test_driver import LOST, ScriptedBackend, Sweep
+
+from orchestrator.backends.base import Lost
+from orchestrator.gangs import next_to_start, verdict, width
+from workers.attempt import Attempt, Outcome
+from workers.stages import Gang
+
+DONE = Outcome("done", 1.0)
+RANK_LOST = Outcome("failed", 1.0, error_type="RankLostError", message="closed by peer")
+DATA_ERROR = Outcome("failed", 1.0, error_type="DataError", message="a picture is damaged")
+
+
+@pytest.mark.parametrize(
+    ("widths", "slots", "free", "devices", "by_narrow", "chosen"),
+    [
+        ([], 4, 4, 4, 0, None),
+        ([1, 1], 4, 4, 4, 0, 0),
+        ([1], 0, 0, 4, 4, None),
+        ([2, 1], 4, 4, 4, 0, 0),
+        ([2, 1], 2, 2, 4, 2, 0),
+        # a gang is due and waits: nothing narrow takes what becomes free
+        ([2, 1, 1], 1, 1, 4, 3, None),
+        ([4, 1], 3, 3, 4, 1, None),
+        # the third device is no gang's, whatever happens
+        ([2, 1], 1, 1, 3, 0, 1),
+        ([2, 2, 1], 1, 1, 3, 0, 2),
+        ([2, 1], 1, 1, 3, 1, None),
+        ([2, 2], 1, 1, 3, 0, None),
+        # nothing is free there, however many stages could share
+        ([2, 1], 3, 0, 3, 0, None),
+    ],
+)
+def test_which_stage_starts_next(
+    widths: list[int], slots: int, free: int, devices: int, by_narrow: int, chosen: int | None
+) -> None:
+    assert next_to_start(widths, slots=slots, free=free, devices=devices, by_narrow=by_narrow) == chosen
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({0: DONE, 1: DONE}, DONE),
+        ({1: DONE, 0: DATA_ERROR}, DATA_ERROR),
+        ({1: DATA_ERROR, 0: RANK_LOST}, DATA_ERROR),
+        ({0: RANK_LOST, 1: DATA_ERROR}, DATA_ERROR),
+        ({1: DATA_ERROR}, DATA_ERROR),
+        ({0: RANK_LOST}, Lost("of a gang of 2, rank 1 was lost")),
+        ({0: DONE}, Lost("of a gang of 2, rank 1 was lost")),
+        ({}, Lost("of a gang of 2, rank 0, 1 was lost")),
+        ({0: RANK_LOST, 1: RANK_LOST}, Lost("of a gang of 2, the connection was lost")),
+    ],
+)
+def test_how_an_attempt_of_two_ranks_ended(said: dict[int, Outcome], expected: Outcome | Lost) -> None:
+    assert verdict(said, 2) == expected
+
+
+class DevicesBackend(ScriptedBackend):
+    """Counts devices: never more in use than there are."""
+
+    def __init__(self, devices: int, script: dict[str, list[Outcome | Lost]]) -> None:
+        super().__init__(script, devices)
+
+    @property
+    def free(self) -> int:
+        return self.devices - sum(width(group[0].job.stage) for group in self._running)
+
+    def submit(self, attempts: Sequence[Attempt]) -> None:
+        super().submit(attempts)
+        assert self.free >= 0
+
+
+@pytest.mark.parametrize("devices", [2, 3, 4, 5])
+def test_a_driver_runs_gangs_and_single_stages_and_never_more_than_fit(tmp_path: Path, devices: int) -> None:
+    plan = plan_of(recipe(gpus_per_stage=2))
+    backend = DevicesBackend(devices, {"round01": [LOST]})
+    summary = Sweep(tmp_path / "store", plan).run(backend)
+    assert summary.exit_code == 0
+    assert len(backend.attempts) == len(plan) + 1  # a lost gang is tried again
+    assert backend.most_at_once >= devices // 2
+
+
+def test_the_user_bounds_stages_and_not_devices(tmp_path: Path) -> None:
+    backend = DevicesBackend(4, {})
+    summary = Sweep(tmp_path / "store", plan_of(recipe(gpus_per_stage=2))).run(backend, max_concurrent=1)
+    assert (summary.exit_code, backend.most_at_once) == (0, 1)
+
+
+def test_a_recipe_says_how_its_trainings_are_shared() -> None:
+    plan = plan_of(recipe(gpus_per_stage=4, batch_norm="per_rank"))
+    assert {width(node.stage) for node in plan if node.stage.kind != "probe"} == {4}
+    assert {width(node.stage) for node in plan if node.stage.kind == "probe"} == {1}
+    assert {node.stage.training.gang for node in plan if node.stage.kind == "round"} == {Gang(4, "per_rank")}
+
+
+def test_gang_and_policy_are_part_of_the_key_and_one_device_has_no_policy() -> None:
+    keys = [
+        set(plan_of(recipe(**changes)).nodes)
+        for changes in (
+            {},
+            {"gpus_per_stage": 2},
+            {"gpus_per_stage": 4},
+            {"gpus_per_stage": 2, "batch_norm": "per_rank"},
+        )
+    ]
+    assert len(set.union(*keys)) == sum(map(len, keys))
+    assert set(plan_of(recipe(batch_norm="per_rank")).nodes) == keys[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"gpus_per_stage": 3}, "batch_size 32 is no multiple of gpus_per_stage 3"),
+        ({"gpus_per_stage": 32}, "at least 2 images for each"),
+        ({"gpus_per_stage": 2, "compile_from_epochs": 1}, "without torch.compile"),
+        ({"gpus_per_stage": 0}, "greater than or equal to 1"),
+        ({"batch_norm": "none"}, "'synchronised' or 'per_rank'"),
+    ],
+)
+def test_what_no_gang_can_share_is_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        recipe(**changes)
