@@ -88,7 +88,7 @@ def run(
         console.print("Interrupted: checkpointed; the same command resumes.")
         raise typer.Exit(130) from None
     except (JobError, DataError, TicketError, PluginError, GangSizeError) as error:
-        console.print(f"[red]Error:[/red] {error}", highlight=False)
+        Console(stderr=True, soft_wrap=True).print(f"[red]Error:[/red] {error}", highlight=False)
         raise typer.Exit(2) from None
     for name, value in results.items():
         console.print(f"{name}: {value}", highlight=False)

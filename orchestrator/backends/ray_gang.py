@@ -31,6 +31,7 @@ from workers.gang_attempt import run_rank
 
 GRACE_S = 30.0  # from a rank's failure until the others have failed as well, or are given up
 CLOSING_S = 10.0
+REASON_CHARACTERS = 400
 TRAIN_SETTINGS = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # a dead rank is noticed in this time, and a gang's end
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
@@ -181,7 +182,7 @@ class RayGang:
                 ),
             ).fit()
         except Exception as error:  # of whatever kind: whoever waits for the gang has to be told
-            reason = f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}"
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:REASON_CHARACTERS]}"
         finally:
             shutil.rmtree(storage, ignore_errors=True)
         try:
