@@ -111,12 +111,13 @@ def _serve(config: dict[str, Any]) -> None:
 
     mailbox, member = config["mailbox"], joined()
     threading.Thread(target=_leave_when_broken, args=(mailbox,), daemon=True).start()
-    device = str(get_device()) if config["on_gpus"] else "cpu"
     for index in itertools.count():
         attempt = ray.get(mailbox.receive.remote(index))
         if attempt is None:
             return
-        attempt = replace(attempt, execution=replace(attempt.execution, device=device))
+        execution = attempt.execution
+        on_gpu = config["on_gpus"] and execution.device != "cpu"
+        attempt = replace(attempt, execution=replace(execution, device=str(get_device()) if on_gpu else "cpu"))
         ray.get(mailbox.post.remote(index, member.rank, run_rank(attempt, member)))
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,6 +42,47 @@ methods: [aws]
 transfers: [signed]
 seeds: 1
 chains: 1
+"""
+# Two GPUs that are a number told to Ray: the stages run on CPUs, and the gang's ranks talk by gloo.
+ON_GPUS = """
+import functools, json, os, re, sys
+from pathlib import Path
+
+os.environ["RAY_AUTH_MODE"] = "token"
+import ray
+import ray.train.torch
+
+start, torch_config = ray.init, ray.train.torch.TorchConfig
+ray.init = lambda **options: start(**{**options, "num_cpus": 2, "num_gpus": 2})
+ray.train.torch.TorchConfig = lambda backend, **options: torch_config(backend="gloo", **options)
+
+from orchestrator.backends.ray_tasks import RayBackend
+from workers.attempt import Attempt
+from workers.execution import Execution
+from workers.job import Job
+from workers.stages import Data, Gang, Model, Optimizer, Pretrain, Setting, Training
+
+root = Path(sys.argv[1])
+execution = Execution("cpu", None, str(root / "cache"), plugins=(sys.argv[2],))
+setting = Setting("sound", Data("patterns", "patterns-1", 0.1), Model("resnet1d", {"width": 4}))
+backend = RayBackend(None, None, "auto", 2)
+
+
+def run(name, ranks):
+    (root / name / "1").mkdir(parents=True)
+    stage = Pretrain(setting, Training(1, 32, Optimizer(0.05), gang=Gang(ranks)), "aws", 1, 1)
+    attempt = Attempt(Job(name, name, stage, {}), str(root), str(root / name / "1"), str(root / "stop"), execution)
+    backend.submit([attempt])
+    free = backend.free
+    ended = []
+    while not ended:
+        ended = backend.wait(120)
+    pids = sorted(set(re.findall(r"pid (\\d+)", (root / name / "1" / "log.txt").read_text())))
+    return ended[0][1][0].status, free, backend.free, pids
+
+
+print(json.dumps([run(f"stage-{index}", ranks) for index, ranks in enumerate((1, 2, 2, 1))]))
+backend.close()
 """
 
 
@@ -128,3 +172,19 @@ def test_what_no_machine_here_can_run_is_refused_before_the_start(
     assert code == 2
     assert message in output
     assert not (tmp_path / "store").exists()
+
+
+def test_a_gang_takes_the_gpus_of_the_workers_there_and_gives_them_back(folder: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", ON_GPUS, str(tmp_path), str(folder / "patterns.py")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=Path(__file__).parents[2])
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert [(status, free, afterwards) for status, free, afterwards, _ in found] == [
+        ("done", 1, 2),
+        ("done", 0, 2),
+        ("done", 0, 2),
+        ("done", 1, 2),
+    ]
+    before, first, second, after = (pids for *_, pids in found)
+    assert first == second  # the same gang
+    assert len({*before, *first, *after}) == 4
