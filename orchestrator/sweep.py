@@ -175,9 +175,6 @@ def sweep(
         ]
         experiments = find_experiments(split_names(datasets) or [], split_names(archs), preset, changes, execution)
         expanded = expand(experiments)
-        ranks = max(width(node.stage) for node in expanded)
-        if backend == "inline" and ranks > 1:
-            raise BackendError(f"--gpus-per-stage {ranks}: --backend inline is one process; leave one of them out")
         opened = Store(store)
         records = opened.records()
         cached = [node.key for node in expanded if node.key in records]
@@ -189,10 +186,13 @@ def sweep(
             else:
                 print_plan(console, expanded, experiments, set(cached))
             return
+        ranks = max((width(node.stage) for node in expanded if node.key not in records), default=1)
+        if backend == "inline" and ranks > 1:
+            raise BackendError(f"--gpus-per-stage {ranks}: --backend inline is one process; leave one of them out")
         with opened.open_for_writing():
             try:
                 prepare_data(experiments, execution, console)
-                code = _run(console, expanded, cached, opened, execution, backend, address, max_concurrent, pack)
+                code = _run(console, expanded, cached, opened, execution, backend, address, max_concurrent, pack, ranks)
             except (DataError, RecipeError, BackendError):
                 opened.discard_if_unused()
                 raise
@@ -212,6 +212,7 @@ def _run(
     address: str | None,
     max_concurrent: int | None,
     pack: int | None,
+    ranks: int,
 ) -> int:
     """Run what is not cached; the exit code."""
     report = LiveReport(store.root)
@@ -229,7 +230,6 @@ def _run(
         highlight=False,
         soft_wrap=True,
     )
-    ranks = max(width(node.stage) for node in plan)
     workers = _start_backend(backend, address, max_concurrent, execution, ranks)
     if pack and workers.device_bytes is None:
         workers.close()

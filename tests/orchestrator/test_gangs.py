@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 from small_recipes import plan_of, recipe
 from test_driver import LOST, ScriptedBackend, Sweep
 
+from orchestrator.backends import ray_gang
 from orchestrator.backends.base import Lost
 from orchestrator.gangs import next_to_start, verdict, width
 from workers.attempt import Attempt, Outcome
@@ -62,6 +65,61 @@ def test_which_stage_starts_next(
 )
 def test_how_an_attempt_of_two_ranks_ended(said: dict[int, Outcome], expected: Outcome | Lost) -> None:
     assert verdict(said, 2) == expected
+
+
+def in_mailbox(talk: Callable[[Any], Awaitable[Any]]) -> Any:
+    """What somebody hears who talks to the mailbox of a gang of two."""
+
+    async def session() -> Any:
+        return await asyncio.wait_for(talk(ray_gang._Mailbox(2)), 20)
+
+    return asyncio.run(session())
+
+
+def test_an_attempt_has_ended_when_all_ranks_have_said_so() -> None:
+    async def talk(mailbox: Any) -> Any:
+        asked = asyncio.create_task(mailbox.ended(0))
+        await mailbox.post(0, 1, Outcome("done", 9.0))
+        await asyncio.sleep(0.05)
+        assert not asked.done()
+        await mailbox.post(0, 0, DONE)
+        return await asked
+
+    assert in_mailbox(talk) == (DONE, True)
+
+
+def test_a_rank_that_fails_alone_ends_the_attempt_and_its_gang(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_gang, "GRACE_S", 0.05)
+
+    async def talk(mailbox: Any) -> Any:
+        await mailbox.post(0, 1, DATA_ERROR)
+        found = await mailbox.ended(0)
+        await mailbox.broken()  # what makes every rank leave
+        return found
+
+    assert in_mailbox(talk) == (DATA_ERROR, False)
+
+
+def test_a_failure_that_all_ranks_share_leaves_the_gang_as_it_is() -> None:
+    async def talk(mailbox: Any) -> Any:
+        for rank in range(2):
+            await mailbox.post(0, rank, DATA_ERROR)
+        return await mailbox.ended(0)
+
+    assert in_mailbox(talk) == (DATA_ERROR, True)
+
+
+def test_a_gang_that_died_tells_its_driver_why() -> None:
+    async def talk(mailbox: Any) -> Any:
+        await mailbox.post(0, 0, RANK_LOST)
+        asked = asyncio.create_task(mailbox.ended(0))
+        await asyncio.sleep(0.05)
+        await mailbox.end("WorkerGroupError: killed")
+        return await asked, await mailbox.ended(1)  # the second was sent before anyone knew
+
+    first, second = in_mailbox(talk)
+    assert first == (Lost("of a gang of 2, rank 1 was lost: WorkerGroupError: killed"), False)
+    assert second == (Lost("of a gang of 2, rank 0, 1 was lost: WorkerGroupError: killed"), False)
 
 
 class DevicesBackend(ScriptedBackend):
