@@ -78,15 +78,16 @@ def load(store: Path | str, *, tickets: bool = True) -> Frames:
         StoreError: the folder does not exist, or one of its files is damaged.
     """
     reader = Store(store)
-    if not reader.root.is_dir():
-        raise StoreError(f"{store}: there is no such folder; give the folder of a sweep's store")
+    if not reader.exists():
+        raise StoreError(f"{store}: there is no such store; give the folder or the URL of a sweep's store")
     records, planned = reader.records(), wanted(reader.plans())
     stages = _stages(reader, records, superseded(records, planned))
     metrics = _artifact(reader, records.values(), schemas.METRICS, schemas.METRICS_SCHEMA)
     timing = _artifact(reader, records.values(), schemas.TIMING, schemas.TIMING_SCHEMA)
     points = _artifact(reader, records.values(), schemas.PROBE, schemas.PROBE_SCHEMA)
     barriers = _artifact(reader, records.values(), schemas.BARRIER, schemas.BARRIER_SCHEMA)
-    signs = {r.key: reader.out(r.key) / schemas.TICKET for r in records.values() if schemas.TICKET in r.files}
+    wanted_tickets = [(r.key, schemas.TICKET) for r in records.values() if tickets and schemas.TICKET in r.files]
+    signs = {key: path for (key, _), path in reader.local(wanted_tickets).items()}
     failures = _frame(
         (failure.model_dump() for failure in reader.failures()),
         ("key", "name", "attempt", "error_type", "message", "log", "cause", "finished_unix_s"),
@@ -104,7 +105,7 @@ def load(store: Path | str, *, tickets: bool = True) -> Frames:
         stages=stages,
         metrics=_labelled(metrics.merge(timing, on=["key", "epoch"], how="left"), stages),
         probes=_labelled(points.merge(barriers, on="key", how="left"), stages, "density"),
-        tickets=_labelled(ticket_counts(signs if tickets else {}), stages)[[*_IDENTITY, *COUNT_COLUMNS]],
+        tickets=_labelled(ticket_counts(signs), stages)[[*_IDENTITY, *COUNT_COLUMNS]],
         packages=_packages(records.values()),
         missing=missing,
         failures=failures,
@@ -122,7 +123,7 @@ def _stages(store: Store, records: Mapping[str, Record], old: Container[str]) ->
             "density": _density(record, records),
             "finished": record.finished_unix_s,
             "superseded": record.key in old,
-            "folder": store.out(record.key).parent.relative_to(store.root).as_posix(),
+            "folder": store.folder(record.key),
         }
         for record in records.values()
     ]
@@ -140,12 +141,13 @@ def _density(record: Record, records: Mapping[str, Record]) -> float | None:
 
 def _artifact(store: Store, records: Iterable[Record], file: str, schema: pa.Schema) -> pd.DataFrame:
     """The rows of one kind of file over all stages, with their stage's key; all files are read in one scan."""
-    keys = {(store.out(record.key) / file).as_posix(): record.key for record in records if file in record.files}
+    files = store.local([(record.key, file) for record in records if file in record.files])
+    keys = {path.as_posix(): key for (key, _), path in files.items()}
     if not keys:
         return schema.empty_table().to_pandas().assign(key=pd.Series(dtype="str"))
-    files = ds.dataset(list(keys), schema=schema, format="parquet", filesystem=LocalFileSystem())
+    dataset = ds.dataset(list(keys), schema=schema, format="parquet", filesystem=LocalFileSystem())
     try:
-        frame = files.to_table(columns=[*schema.names, "__filename"]).to_pandas()
+        frame = dataset.to_table(columns=[*schema.names, "__filename"]).to_pandas()
     except (pa.ArrowException, OSError) as error:
         raise StoreError(f"{store.root}: a {file} cannot be read: {error}") from error
     return frame.assign(key=frame.pop("__filename").map(keys))

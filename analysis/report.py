@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -26,8 +27,9 @@ from analysis.load import Frames, load
 from analysis.numbers import MEASURES, numbers
 from analysis.provenance import provenance
 from analysis.sections import Section, sections
-from orchestrator.store import StoreError
+from orchestrator.store import Store, StoreError
 
+REPORT = "report.html"
 app = typer.Typer(add_completion=False)
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
@@ -51,14 +53,14 @@ class Drawing:
     json: Markup
 
 
-def write_report(store: Path, out: Path | None = None) -> Path:
+def write_report(store: Path | str, out: Path | None = None) -> str:
     """Write the report of a store, in one step, so that a reader never sees half a page.
 
     Args:
         out: the file; by default ``report.html`` in the store.
 
     Returns:
-        The file.
+        Where the report is.
 
     Raises:
         StoreError: the store does not exist, has no stages, or is damaged.
@@ -67,21 +69,33 @@ def write_report(store: Path, out: Path | None = None) -> Path:
     frames = load(store, tickets=False)
     if frames.stages.empty and frames.planned == 0:
         raise StoreError(f"{store}: this folder has no stages; give the folder of a sweep's store")
-    out = (out or store / "report.html").absolute()
-    _replace(out, render(frames, Path(store).absolute(), out.parent))
-    return out
+    reader = Store(store)
+    folder = reader.storage.folder
+    if out is None and folder is None:
+        page = render(frames, reader.root, lambda path: path)
+        reader.storage.write(REPORT, page.encode())
+        return f"{reader.root}/{REPORT}"
+    out = (out or Path(reader.root) / REPORT).absolute()
+    place = out.parent
+    if folder is None:
+        page = render(frames, reader.root, lambda path: f"{reader.root}/{path}")
+    else:
+        root = folder
+        page = render(frames, reader.root, lambda path: os.path.relpath(root / path, place))
+    _replace(out, page)
+    return str(out)
 
 
-def render(frames: Frames, store: Path, folder: Path) -> str:
+def render(frames: Frames, store: str, link: Callable[[str], str]) -> str:
     """The page.
 
     Args:
         store: the store's root, for its name.
-        folder: where the page will lie; its links to stages are relative to it.
+        link: from a path in the store to what the page links to.
     """
     parts = sections(frames)
     return _TEMPLATES.get_template("report.html").render(
-        store_name=store.name,
+        store_name=PurePosixPath(store).name,
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         sections=parts,
         sentences={part.title: _sentences(part) for part in parts},
@@ -91,7 +105,7 @@ def render(frames: Frames, store: Path, folder: Path) -> str:
         provenance=provenance(frames),
         missing=frames.missing[~frames.missing["failed"]].to_dict("records"),
         failures=frames.failures.to_dict("records"),
-        stages=_stage_rows(frames.stages, store, folder),
+        stages=_stage_rows(frames.stages, link),
         superseded=list(frames.stages.loc[frames.stages["superseded"], "name"]),
         leads={part.title: [*headlines.lead(part), *headlines.dense(part)] for part in parts},
         words=words,
@@ -172,10 +186,10 @@ def _progress(frames: Frames) -> dict[str, int]:
     }
 
 
-def _stage_rows(stages: pd.DataFrame, store: Path, folder: Path) -> list[dict[str, Any]]:
+def _stage_rows(stages: pd.DataFrame, link: Callable[[str], str]) -> list[dict[str, Any]]:
     """Every stage with a link to its record, relative to the page."""
     rows = stages[["name", "kind", "seconds", "device", "git_commit"]].astype(object).fillna("")
-    links = [quote(os.path.relpath(store / path / "record.json", folder)) for path in stages["folder"]]
+    links = [quote(link(f"{path}/record.json"), safe="/:") for path in stages["folder"]]
     return [dict(row) for _, row in rows.assign(link=links).sort_values("name").iterrows()]
 
 
@@ -192,7 +206,7 @@ def _replace(path: Path, page: str) -> None:
 
 @app.command()
 def report(
-    store: Annotated[Path, typer.Argument(help="The folder of a sweep's store.")],
+    store: Annotated[str, typer.Argument(help="The folder or URL of a sweep's store.")],
     out: Annotated[Path | None, typer.Option(help="The HTML file; by default report.html in the store.")] = None,
 ) -> None:
     """Write the report of a store as one HTML file that works offline."""

@@ -1,54 +1,70 @@
 """The driver: takes stages from the ready queue to the backend and their results to the store.
 
-ready --submit--> running --done--> committed
-                    |-- lost --> ready again, or failed when its budget is spent
-                    |-- raised --> failed; its descendants are blocked, the others go on
-                    '-- stop asked --> checkpointed; the next sweep resumes it
+ready --claim--> running --done--> committed
+         |          |-- lost, drained, transient --> ready again, or failed when its budget is spent
+         |          |-- an input is damaged --> the input is made anew, then this
+         |          |-- raised --> failed; its descendants are blocked, the others go on
+         |          '-- stop asked --> checkpointed; the next sweep resumes it
+         '-- another driver is at it --> held, until that has committed it or is dead
 """
 
 from __future__ import annotations
 
-import math
+import json
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 from orchestrator.backends.base import Backend, Lost
-from orchestrator.failures import Cause, decide
-from orchestrator.gangs import next_to_start, width
+from orchestrator.events import EventLog
+from orchestrator.failures import Cause, Ended, History, classify
+from orchestrator.gangs import width
+from orchestrator.heartbeat import LEAST_LIMIT_S, Pulse
+from orchestrator.leases import HeldLease, LeaseWatch
 from orchestrator.packing import Packing
+from orchestrator.patience import Patience
 from orchestrator.plan import Node, Plan
 from orchestrator.progress import Progress, Stopwatch
 from orchestrator.provenance import code_provenance
 from orchestrator.queue import FINISHED, ReadyQueue, State
-from orchestrator.record import Failure, Record
-from orchestrator.store import Store
+from orchestrator.record import Failure, File, Record
+from orchestrator.schedule import Scheduler
+from orchestrator.store import RECORD, Store, StoreError
 from workers.attempt import Attempt, Outcome
 from workers.execution import Execution
 from workers.job import Job
-from workers.stages import Probe
+from workers.workspace import Artifact
 
 POLL_S = 0.5
-MOST_PROBES = 8  # in one group: each holds its networks at all points of the path
+LOOK_EVERY_S = 2.0  # at leases, heartbeats and machines about to go
+LOOK_INTO_A_BUCKET_EVERY_S = 15.0
+REMADE = 2  # times that a stage is made anew because its files were found damaged
 
 
-@dataclass
 class StopRequest:
-    """Whether the user asked to stop; the file tells workers on any machine that sees the store."""
+    """Whether this sweep is to stop; a file tells workers on any machine that sees the store."""
 
-    file: Path
-    asked: bool = False
+    def __init__(self, store: Store, lease: HeldLease) -> None:
+        self._store, self._lease = store, lease
+        self.asked = False
+
+    @property
+    def file(self) -> str:
+        """What workers look for, relative to the store's root."""
+        return self._lease.stop_file
 
     def ask(self) -> None:
         """Stop submitting, and have running stages checkpoint."""
         self.asked = True
-        self.file.touch()
+        with suppress(OSError):  # then they run to their end
+            self._store.storage.write(self.file, b"")
 
-    def clear(self) -> None:
-        """Forget an earlier sweep's request."""
-        self.file.unlink(missing_ok=True)
+    def look(self) -> None:
+        """Whether someone else has asked, or taken this driver's work over."""
+        if not self.asked and (self._lease.stop_asked or self._lease.lost):
+            self.ask()
 
 
 @dataclass
@@ -77,6 +93,22 @@ class Summary:
         return 130 if self.interrupted else 1
 
 
+@dataclass
+class _Running:
+    """An attempt under way.
+
+    Attributes:
+        level: the packing's, when it was started.
+        checkpoint: the stage's furthest one then.
+    """
+
+    attempt: Attempt
+    level: int
+    checkpoint: str
+    pulse: Pulse
+    drained: bool = False
+
+
 class Driver:
     """Runs everything in a queue that can be run, once."""
 
@@ -90,99 +122,137 @@ class Driver:
         progress: Progress,
         stop: StopRequest,
         packing: Packing,
+        lease: HeldLease,
         max_concurrent: int | None = None,
+        hang_limit_s: float = LEAST_LIMIT_S,
     ) -> None:
-        self._packing, self._max_concurrent = packing, max_concurrent
-        self._started_at: dict[str, int] = {}  # the packing's level
         self._plan, self._queue, self._store, self._backend = plan, queue, store, backend
         self._execution, self._progress, self._stop = execution, progress, stop
-        self._lost: Counter[str] = Counter()
+        self._packing, self._max_concurrent, self._hang_limit_s = packing, max_concurrent, hang_limit_s
+        self._driver, self._events = lease.driver, EventLog(store.storage, lease.driver)
+        self._watch = LeaseWatch(store.storage)
+        self._patience = Patience(progress.notice)
+        self._living: Collection[str] = ()
+        self._running: dict[str, _Running] = {}
+        self._histories: defaultdict[str, History] = defaultdict(History)
+        self._remade: Counter[str] = Counter()
+        self._retry_at_s: dict[str, float] = {}  # held stages, by key; the others wait for another driver
         self._failures: list[Failure] = []
-        self._in_flight = 0
-        self._wide: dict[str, int] = {}  # widths of the gangs in flight
+        self._schedule = Scheduler(plan, queue, self._needed)
+        self._widest = max((width(node.stage) for node in plan), default=1)
+        self._groups: dict[str, str] = {}  # the schedule's name of a group, by its first attempt's stage
 
     def run(self, refresh_report: Callable[[], None], report_interval_s: float) -> Summary:
-        """Run to the end, or until a stop is asked for; ``refresh_report`` is called every ``report_interval_s``."""
+        """Run to the end, or until a stop is asked for; ``refresh_report`` is called every ``report_interval_s``.
+
+        Raises:
+            StoreError: the store could not be written for minutes.
+        """
         began, report_due = time.monotonic(), Stopwatch(report_interval_s)
-        while self._in_flight or (self._queue.active and not self._stop.asked):
-            while not self._stop.asked:
-                key = self._next()
-                if key is None:
-                    break
-                self._submit([self._plan.nodes[one] for one in [key, *self._companions(key)]])
+        look_due = Stopwatch(LOOK_EVERY_S if self._store.storage.folder is not None else LOOK_INTO_A_BUCKET_EVERY_S)
+        self._living = self._patience(self._watch.living)
+        while self._schedule.running or (self._queue.active and not self._stop.asked):
+            while not self._stop.asked and (keys := self._schedule.start(self._room, time.monotonic())):
+                self._submit([self._plan.nodes[key] for key in keys])
             for group, outcomes in self._backend.wait(POLL_S):
-                self._in_flight -= 1
-                self._wide.pop(group[0].job.key, None)
+                self._schedule.ended(self._groups.pop(group[0].job.key))
                 for attempt, outcome in zip(group, outcomes, strict=True):
-                    self._settle(self._plan.nodes[attempt.job.key], Path(attempt.folder), outcome)
+                    self._settle(self._plan.nodes[attempt.job.key], attempt, outcome)
+            if not self._schedule.running and not self._queue.counts[State.READY]:
+                time.sleep(POLL_S)  # for another driver, or for a pause to be over
+            self._stop.look()
+            if look_due.due():
+                self._patience(self._look_around)
             if report_due.due():
                 refresh_report()
+        self._patience(self._events.flush)
         return Summary(Counter(self._queue.state.values()), time.monotonic() - began, self._stop.asked, self._failures)
 
     @property
     def _room(self) -> int:
-        """Groups that may be in flight at a time."""
-        alone = self._backend.devices - sum(self._wide.values())
-        room = alone * self._packing.level + len(self._wide)
-        return min(room, self._max_concurrent or room)
+        """Shares of devices that there are; fewer where the user allows no more stages at a time."""
+        room = self._backend.devices * self._packing.level
+        if self._max_concurrent is None:
+            return room
+        stages = self._max_concurrent - self._schedule.running
+        return min(room, self._schedule.busy + stages * self._share_of(self._widest))
 
-    def _next(self) -> str | None:
-        """Start the most urgent ready stage that may start now."""
-        ready, slots = self._queue.ready(), self._room - self._in_flight
-        widths = [width(self._plan.nodes[key].stage) for key in ready]
-        if not self._wide and max(widths, default=1) == 1:
-            return self._queue.pop() if slots > 0 else None
-        free, devices = self._backend.free, self._backend.devices
-        by_narrow = devices - free - sum(self._wide.values())
-        chosen = next_to_start(widths, slots=slots, free=free, devices=devices, by_narrow=by_narrow)
-        if chosen is None:
-            return None
-        self._queue.start([ready[chosen]])
-        return ready[chosen]
+    def _needed(self, node: Node) -> int:
+        """Shares of devices that a stage takes."""
+        return self._share_of(width(node.stage))
 
-    def _companions(self, key: str) -> list[str]:
-        """Ready probes that read the same data as this one, started with it: this one's share of them."""
-        if not isinstance(self._plan.nodes[key].stage, Probe):
-            return []
-        alike = self._queue.ready_like(key)
-        share = math.ceil((1 + len(alike)) / (self._room - self._in_flight))
-        companions = alike[: min(share, MOST_PROBES) - 1]
-        self._queue.start(companions)
-        return companions
+    def _share_of(self, ranks: int) -> int:
+        """A gang shares its devices with nobody."""
+        return 1 if ranks == 1 else ranks * self._packing.level
+
+    # --- starting ------------------------------------------------------------------------------------------------
 
     def _submit(self, nodes: Sequence[Node]) -> None:
         attempts = []
         for node in nodes:
-            folders = {slot: self._store.out(key) for slot, key in node.inputs.items()}
-            inputs = {slot: str(folder.relative_to(self._store.root)) for slot, folder in folders.items()}
-            job = Job(node.key, node.name, node.stage, inputs)
-            folder = self._store.new_attempt(node.stage.kind, node.name, node.key, job.to_json())
-            stop_file = str(self._stop.file)
-            self._started_at[node.key] = self._packing.level
-            attempts.append(Attempt(job, str(self._store.root), str(folder), stop_file, self._execution))
-            self._progress.started(node, folder)
-            self._event("started", node, attempt=int(folder.name))
-        if width(nodes[0].stage) > 1:
-            self._wide[nodes[0].key] = width(nodes[0].stage)
-        self._backend.submit(attempts)
-        self._in_flight += 1
-
-    def _settle(self, node: Node, folder: Path, outcome: Outcome | Lost) -> None:
-        if isinstance(outcome, Lost):
-            self._fail(node, folder, Cause.CRASH, "WorkerLost", outcome.message)
-        elif outcome.status == "interrupted":
-            self._queue.requeue(node.key)
-            self._progress.interrupted(node)
-            self._event("interrupted", node, attempt=int(folder.name))
-        elif outcome.error_type == "OutOfMemoryError":  # torch's, of a GPU: with fewer beside it, it may fit
-            self._packing.crowded(self._started_at.pop(node.key))
-            self._fail(node, folder, Cause.CRASH, outcome.error_type, outcome.message)
-        elif outcome.status == "failed":
-            self._fail(node, folder, Cause.APPLICATION, outcome.error_type, outcome.message)
+            folder = self._patience(lambda node=node: self._take(node))  # type: ignore[misc]
+            if folder is not None:
+                attempts.append(self._start(node, folder))
+        if attempts:
+            self._groups[attempts[0].job.key] = nodes[0].key
+            self._backend.submit(attempts)
         else:
-            self._commit(node, folder, outcome)
+            self._schedule.ended(nodes[0].key)
 
-    def _commit(self, node: Node, folder: Path, outcome: Outcome) -> None:
+    def _take(self, node: Node) -> str | None:
+        """The folder of a new attempt; None if another driver has done the stage, or is at it."""
+        stage = self._store.locate(node.stage.kind, node.name, node.key)
+        if RECORD in stage.files:
+            self._adopt(node)
+            return None
+        holder = self._store.holder(node.key)
+        if holder is not None and holder != self._driver:
+            if holder in self._living:
+                self._queue.hold(node.key)
+                return None
+            self._watch.revoke(holder, by=self._driver)
+        folder = self._store.claim(node.key, self._driver)
+        if folder is None:
+            self._queue.hold(node.key)
+        return folder
+
+    def _start(self, node: Node, folder: str) -> Attempt:
+        job = Job(node.key, node.name, node.stage, {slot: self._store.out(key) for slot, key in node.inputs.items()})
+        self._patience(lambda: self._store.describe(node.key, job.to_json()))
+        stop_files = (self._stop.file, f"{folder}/stop")
+        artifacts = {slot: self._artifacts(key) for slot, key in node.inputs.items()}
+        attempt = Attempt(job, self._store.root, folder, stop_files, self._execution, artifacts)
+        stage = self._store.stage(node.key)
+        assert stage is not None
+        self._running[node.key] = _Running(attempt, self._packing.level, stage.checkpoint, Pulse(time.monotonic()))
+        self._progress.started(node)
+        self._event("started", node, attempt=_number(folder))
+        return attempt
+
+    def _artifacts(self, key: str) -> dict[str, Artifact]:
+        record = self._store.record(key)
+        assert record is not None
+        return {name: Artifact(file.size_bytes, file.blake2b) for name, file in record.files.items()}
+
+    # --- ending --------------------------------------------------------------------------------------------------
+
+    def _settle(self, node: Node, attempt: Attempt, outcome: Outcome | Lost) -> None:
+        running = self._running.pop(node.key)
+        if isinstance(outcome, Lost):
+            self._ended_badly(node, running, Ended(outcome.how, "WorkerLost", outcome.message))
+        elif outcome.status == "interrupted":
+            self._interrupted(node, running)
+        elif outcome.damaged_input:
+            self._remake(node, running, node.inputs[outcome.damaged_input], outcome)
+        elif outcome.status == "failed":
+            if outcome.error_type == "OutOfMemoryError":  # torch's, of a GPU: with fewer beside it, it may fit
+                self._packing.crowded(running.level)
+            self._ended_badly(node, running, Ended("raised", outcome.error_type, outcome.message))
+        else:
+            self._commit(node, running, outcome)
+
+    def _commit(self, node: Node, running: _Running, outcome: Outcome) -> None:
+        folder = running.attempt.folder
         record = Record(
             key=node.key,
             kind=node.stage.kind,
@@ -190,44 +260,147 @@ class Driver:
             labels=node.labels,
             science=asdict(node.stage),
             inputs=dict(node.inputs),
-            attempt=int(folder.name),
-            files={},
+            attempt=_number(folder),
+            out=f"attempts/{_number(folder)}/out",
+            files={name: File(size_bytes=a.size_bytes, blake2b=a.blake2b) for name, a in outcome.files.items()},
             results=outcome.results,
             seconds=outcome.seconds,
             finished_unix_s=time.time(),
             provenance={**code_provenance(), **outcome.machine},
         )
-        self._store.commit(folder, record)
+        try:
+            record = self._patience(lambda: self._store.commit(record))
+        except StoreError as error:  # an artifact is not there as the worker said
+            self._ended_badly(node, running, Ended("raised", "StoreError", str(error)))
+            return
         self._packing.observe(record)
         self._queue.done(node.key)
         self._progress.ended(node, outcome.seconds, outcome.results)
-        self._event("done", node, attempt=int(folder.name), seconds=outcome.seconds)
+        self._event("done", node, attempt=record.attempt, seconds=outcome.seconds)
 
-    def _fail(self, node: Node, folder: Path, cause: Cause, error_type: str, message: str) -> None:
-        log = str((folder / "log.txt").relative_to(self._store.root))
-        failure = Failure(
-            key=node.key,
-            name=node.name,
-            attempt=int(folder.name),
-            error_type=error_type,
-            message=message,
-            log=log,
-            finished_unix_s=time.time(),
-            cause=cause,
-        )
-        self._store.fail(folder, failure)
-        decision = decide(cause, self._lost[node.key])
-        self._event("failed", node, attempt=failure.attempt, error=f"{error_type}: {message}", retry=decision.retry)
-        self._progress.failed(node, f"{error_type}: {message}  ({decision.reason})")
-        if decision.retry:
-            self._lost[node.key] += 1
+    def _adopt(self, node: Node) -> None:
+        """Another driver has committed the stage."""
+        record = self._store.record(node.key)
+        assert record is not None
+        self._queue.done(node.key)
+        self._progress.adopted(node, record.results)
+
+    def _interrupted(self, node: Node, running: _Running) -> None:
+        """It stopped when asked to: with the sweep, because its machine is about to go, or because it was cancelled."""
+        if running.drained:
+            self._ended_badly(node, running, Ended("drained", "Drained", "its machine is about to go"))
+        elif not self._stop.asked:
+            self._give_up(node, running.attempt.folder, "cancelled", "Cancelled", "by orchestrator.cancel")
+        else:
             self._queue.requeue(node.key)
+            self._patience(lambda: self._store.interrupted(running.attempt.folder, "stopped"))
+            self._progress.interrupted(node)
+            self._event("interrupted", node, attempt=_number(running.attempt.folder))
+
+    def _remake(self, node: Node, running: _Running, damaged: str, outcome: Outcome) -> None:
+        """An input is not what its record says: it is made anew first."""
+        self._remade[damaged] += 1
+        if self._remade[damaged] > REMADE:
+            message = f"{outcome.message}, for the {self._remade[damaged]}th time"
+            self._ended_badly(node, running, Ended("raised", outcome.error_type, message))
             return
-        self._failures.append(failure)
+        self._keep_failure(node, running.attempt.folder, "damaged input", outcome.error_type, outcome.message)
+        self._patience(lambda: self._store.set_aside(damaged, outcome.message))
+        self._queue.reopen(damaged)
+        self._queue.requeue(node.key)
+        self._progress.failed(node, f"{outcome.message}; it is made anew")
+        self._event("damaged", self._plan.nodes[damaged], found_by=node.name, error=outcome.message)
+
+    def _ended_badly(self, node: Node, running: _Running, ended: Ended) -> None:
+        stage = self._patience(lambda: self._store.look(node.key))
+        advanced = stage is not None and stage.checkpoint > running.checkpoint
+        ended = Ended(ended.how, ended.error_type, ended.message, advanced)
+        history, folder = self._histories[node.key], running.attempt.folder
+        decision = classify(ended, history)
+        history.add(decision.cause, advanced)
+        text = f"{ended.error_type}: {ended.message}"
+        if not decision.retry:
+            self._give_up(node, folder, decision.cause, ended.error_type, ended.message, decision.reason)
+            return
+        self._keep_failure(node, folder, decision.cause, ended.error_type, ended.message)
+        self._event("failed", node, attempt=_number(folder), error=text, cause=decision.cause, retry=True)
+        self._progress.failed(node, f"{text}  ({decision.reason})")
+        if decision.pause_s:
+            self._queue.hold(node.key)
+            self._retry_at_s[node.key] = time.monotonic() + decision.pause_s
+        else:
+            self._queue.requeue(node.key)
+
+    def _give_up(
+        self, node: Node, folder: str, cause: Cause | str, error_type: str, message: str, reason: str = ""
+    ) -> None:
+        self._failures.append(self._keep_failure(node, folder, cause, error_type, message))
+        text = f"{error_type}: {message}"
+        self._event("failed", node, attempt=_number(folder), error=text, cause=cause, retry=False)
+        self._progress.failed(node, f"{text}  ({reason})" if reason else text)
         for key in self._queue.failed(node.key):
             self._event("blocked", self._plan.nodes[key], by=node.name)
 
-    def _event(self, event: str, node: Node, **details: object) -> None:
-        self._store.append_event(
-            {"time_unix_s": time.time(), "event": event, "key": node.key, "name": node.name, **details}
+    def _keep_failure(self, node: Node, folder: str, cause: str, error_type: str, message: str) -> Failure:
+        failure = Failure(
+            key=node.key,
+            name=node.name,
+            attempt=_number(folder),
+            error_type=error_type,
+            message=message,
+            log=f"{folder}/log.txt",
+            finished_unix_s=time.time(),
+            cause=cause,
         )
+        self._patience(lambda: self._store.fail(folder, failure))
+        return failure
+
+    # --- looking around ------------------------------------------------------------------------------------------
+
+    def _look_around(self) -> None:
+        """At other drivers' work, at machines that are about to go, and whether what runs here still moves."""
+        self._living = self._watch.living()
+        now = time.monotonic()
+        for key in [key for key, state in self._queue.state.items() if state is State.HELD]:
+            if key in self._retry_at_s:
+                if now >= self._retry_at_s[key]:
+                    del self._retry_at_s[key]
+                    self._queue.requeue(key)
+                continue
+            stage = self._store.look(key)
+            if stage is not None and RECORD in stage.files:
+                self._adopt(self._plan.nodes[key])
+            elif self._store.holder(key) not in self._living:
+                self._queue.requeue(key)
+        going = self._backend.draining()
+        for key, running in self._running.items():
+            progress = self._read_progress(running.attempt.folder)
+            self._progress.moved(self._plan.nodes[key], progress)
+            running.pulse.see(progress, now)
+            if progress.get("node") in going and not running.drained:
+                running.drained = True
+                self._store.storage.write(f"{running.attempt.folder}/stop", b"drained")
+                self._event("draining", self._plan.nodes[key], machine=progress["node"])
+            if running.pulse.hung(now, self._hang_limit_s):
+                running.pulse.since_s = now  # ended once, or told of once per limit
+                if not self._backend.end(running.attempt):
+                    self._progress.notice(
+                        f"{self._plan.nodes[key].name} has not moved for long, and --backend inline cannot end it; "
+                        f"press Ctrl-C twice, and use --backend ray"
+                    )
+
+    def _read_progress(self, folder: str) -> dict[str, object]:
+        try:
+            found = json.loads(self._store.storage.read(f"{folder}/progress.json"))
+        except (FileNotFoundError, json.JSONDecodeError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def _event(self, event: str, node: Node, **details: object) -> None:
+        line = {"time_unix_s": time.time(), "event": event, "key": node.key, "name": node.name, **details}
+        self._patience(lambda: self._events.add(line))
+
+
+def _number(folder: str) -> int:
+    """An attempt's number, by its folder."""
+    return int(folder.rpartition("/")[2])

@@ -1,35 +1,109 @@
-"""What to do about a failed attempt: a pure function of the facts."""
+"""What to do about a failed attempt: a pure function of the facts.
+
+Four causes, four budgets. A preempted stage is tried for ever while its checkpoints advance, because losing machines is
+normal; a crash might be the machine's fault or the stage's; what is transient passes; and what a stage raises itself it
+would raise again.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections import Counter
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
 
 
 class Cause(StrEnum):
     """Why an attempt ended badly."""
 
+    PREEMPTION = "preemption"
+    """Its machine went away, or was about to."""
     CRASH = "crash"
-    """Its process or machine died: out of memory, killed, lost."""
+    """Its process died, hung or ran out of memory."""
+    TRANSIENT = "transient"
+    """Something around it failed that passes: a driver's initialisation, the network, the storage."""
     APPLICATION = "application"
     """The stage itself raised: the same attempt would raise again."""
 
 
-BUDGET = {Cause.CRASH: 3, Cause.APPLICATION: 0}
-"""How often an attempt of a stage is repeated, by cause."""
+BUDGET = {Cause.PREEMPTION: 5, Cause.CRASH: 3, Cause.TRANSIENT: 2, Cause.APPLICATION: 0}
+"""How often an attempt of a stage is repeated, by cause; for a preemption, without any progress in between."""
+PAUSE_S = {Cause.TRANSIENT: (10.0, 60.0)}
+"""How long to wait before the next attempt, by cause and by how many were before."""
+
+OUT_OF_MEMORY = ("OutOfMemoryError", "MemoryError")
+TRANSIENT = (
+    (r"AcceleratorError|RuntimeError", r"CUDA driver initialization failed|initialization error|busy or unavailable"),
+    (r"RuntimeError|DistBackendError|DistStoreError|DistNetworkError", r"NCCL|Socket Timeout|Connection reset|[Gg]loo"),
+    (r"StorageError", r""),
+    (
+        r"OSError|StoreError|SafetensorError|ArrowIOError",
+        r"No space left|Input/output error|Stale file handle|not written whole|Connection",
+    ),
+)
+"""Error types and messages that are known to pass."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How an attempt ended.
+
+    Attributes:
+        how: "raised": the stage did; "process", "node": that died; "hung": it was ended because it no longer moved;
+            "drained": it checkpointed because its machine was about to go.
+        advanced: whether the stage has a further checkpoint than after the attempt before.
+    """
+
+    how: Literal["raised", "process", "node", "hung", "drained"]
+    error_type: str = ""
+    message: str = ""
+    advanced: bool = False
+
+
+@dataclass
+class History:
+    """The bad ends of a stage's attempts in this sweep, by cause; preemptions since it last advanced."""
+
+    ends: Counter[Cause] = field(default_factory=Counter)
+
+    def add(self, cause: Cause, advanced: bool) -> None:
+        """One more."""
+        if cause is Cause.PREEMPTION and advanced:
+            self.ends[cause] = 0
+        else:
+            self.ends[cause] += 1
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether to try again."""
+    """Whether to try again, and when."""
 
+    cause: Cause
     retry: bool
     reason: str
+    pause_s: float = 0.0
 
 
-def decide(cause: Cause, earlier: int) -> Decision:
-    """The decision on an attempt that ended by ``cause``, after ``earlier`` such ends of the same stage."""
-    budget = BUDGET[cause]
+def cause_of(ended: Ended) -> Cause:
+    """Why an attempt ended badly."""
+    if ended.how in ("node", "drained"):
+        return Cause.PREEMPTION
+    if ended.how in ("process", "hung") or ended.error_type in OUT_OF_MEMORY:
+        return Cause.CRASH
+    for types, messages in TRANSIENT:
+        if re.fullmatch(types, ended.error_type) and re.search(messages, ended.message):
+            return Cause.TRANSIENT
+    return Cause.APPLICATION
+
+
+def classify(ended: Ended, history: History) -> Decision:
+    """The decision on an attempt that ended badly, after the stage's earlier ones."""
+    cause = cause_of(ended)
+    earlier, budget = history.ends[cause], BUDGET[cause]
+    if cause is Cause.PREEMPTION and ended.advanced:
+        return Decision(cause, True, f"{cause}: it had advanced, and goes on")
     if earlier < budget:
-        return Decision(True, f"{cause}: attempt {earlier + 2} of {budget + 1}")
-    return Decision(False, f"{cause}: no attempt left" if budget else f"{cause}: the same would happen again")
+        pauses = PAUSE_S.get(cause, (0.0,))
+        return Decision(cause, True, f"{cause}: retry {earlier + 1} of {budget}", pauses[min(earlier, len(pauses) - 1)])
+    return Decision(cause, False, f"{cause}: no retry left" if budget else f"{cause}: the same would happen again")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 from rich.console import Console
 
@@ -12,9 +11,9 @@ from rich.console import Console
 class LiveReport:
     """Writes the report in a process of its own: the driver goes on, and a fault there cannot end a sweep."""
 
-    def __init__(self, root: Path) -> None:
-        self.path = root / "report.html"
-        self._command = [sys.executable, "-m", "analysis.report", str(root)]
+    def __init__(self, root: str) -> None:
+        self.path = f"{root}/report.html"
+        self._command = [sys.executable, "-m", "analysis.report", root]
         self._process: subprocess.Popen[bytes] | None = None
 
     def refresh(self) -> None:

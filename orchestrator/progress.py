@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -19,6 +17,7 @@ from orchestrator.queue import ReadyQueue, State
 from orchestrator.rank import cost_epochs
 
 LATEST = 4
+ETA_INTERVAL_S = 1.0
 COLUMNS = (State.DONE, State.RUNNING, State.CACHED, State.FAILED, State.BLOCKED)
 
 
@@ -35,10 +34,12 @@ class Progress:
         self._console, self._plan, self._queue, self._rank = console, plan, queue, rank
         self._room = room
         self._latest: deque[str] = deque(maxlen=LATEST)
-        self._running: dict[str, Path] = {}
+        self._running: dict[str, Mapping[str, Any]] = {}
         self._spent: dict[tuple[str, ...], list[float]] = {}
         self._notice = ""
         self._live: Live | None = None
+        self._eta_s: float | None = None  # of the lines: found anew for each, it would cost the most of a short stage
+        self._eta_due = Stopwatch(ETA_INTERVAL_S)
 
     def __enter__(self) -> Progress:
         if self._console.is_terminal:
@@ -51,9 +52,13 @@ class Progress:
             self._live.__exit__(*error)
             self._live = None
 
-    def started(self, node: Node, attempt: Path) -> None:
+    def started(self, node: Node) -> None:
         """A stage was submitted."""
-        self._running[node.key] = attempt
+        self._running[node.key] = {}
+
+    def moved(self, node: Node, progress: Mapping[str, Any]) -> None:
+        """How far a running stage is."""
+        self._running[node.key] = progress
 
     def ended(self, node: Node, seconds: float, results: Mapping[str, Any]) -> None:
         """A stage was committed."""
@@ -65,6 +70,10 @@ class Progress:
         """An attempt ended badly."""
         self._running.pop(node.key, None)
         self._say(f"failed   {node.name}  {reason}")
+
+    def adopted(self, node: Node, results: Mapping[str, Any]) -> None:
+        """Another driver committed a stage."""
+        self._say(f"found    {node.name}  {headline(results)}(by another sweep)")
 
     def interrupted(self, node: Node) -> None:
         """A stage stopped after checkpointing."""
@@ -92,9 +101,10 @@ class Progress:
     def _say(self, line: str) -> None:
         self._latest.append(line)
         if self._live is None:
-            states = Counter(self._queue.state.values())
-            finished = states[State.DONE] + states[State.CACHED]
-            eta = self.eta_s()
+            finished = self._queue.counts[State.DONE] + self._queue.counts[State.CACHED]
+            if not self._eta_s or self._eta_due.due():
+                self._eta_s = self.eta_s()
+            eta = self._eta_s
             left = f", about {duration(eta)} left" if eta else ""
             counted = f"[{finished}/{len(self._plan)}{left}]"
             self._console.print(f"{counted} {line}", highlight=False, markup=False, soft_wrap=True)
@@ -112,16 +122,16 @@ class Progress:
             table.add_row(kind, *(_number(states[state]) for state in COLUMNS), str(sum(states.values())))
         eta = self.eta_s()
         head = Text(f"about {duration(eta)} left" if eta else "measuring…", style="bold")
-        running = [Text(f"  running  {self._describe_running(key, path)}") for key, path in [*self._running.items()]]
+        running = [
+            Text(f"  running  {self._describe_running(key, progress)}") for key, progress in [*self._running.items()]
+        ]
         latest = [Text(f"  {line}") for line in [*self._latest]]
         notice = [Text(self._notice, style="yellow")] if self._notice else []
         return Group(table, head, *running, *latest, *notice)
 
-    def _describe_running(self, key: str, attempt: Path) -> str:
+    def _describe_running(self, key: str, progress: Mapping[str, Any]) -> str:
         name = self._plan.nodes[key].name
-        try:
-            progress = json.loads((attempt / "progress.json").read_text())
-        except (OSError, json.JSONDecodeError):
+        if "epoch" not in progress:
             return name
         return f"{name}  epoch {progress['epoch']}/{progress['epochs']}  {progress['accuracy_percent']:.1f} %"
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 ProbeKind = Literal["lmc", "stability"]
+Key = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+# what a record names lies in its stage's own folder, whoever wrote the record
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 
 
 class Labels(BaseModel):
@@ -51,6 +54,7 @@ class Record(BaseModel):
     Attributes:
         science: the stage's fields, as hashed into its key.
         inputs: keys of the stages it read, by input name.
+        out: folder of its files, relative to the stage's: that of the attempt which made them.
         results: what it found (accuracies in percent, barriers in points, density as a fraction).
         provenance: git commit, packages, device, host and command line; none of it is part of the key.
     """
@@ -58,14 +62,15 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     schema_version: int = SCHEMA_VERSION
-    key: str
+    key: Key
     kind: str
     name: str
     labels: Labels
     science: dict[str, Any]
-    inputs: dict[str, str]
-    attempt: int
-    files: dict[str, File]
+    inputs: dict[str, Key]
+    attempt: Annotated[int, Field(ge=1)]
+    files: dict[FileName, File]
+    out: Annotated[str, Field(pattern=r"^(out|attempts/[0-9]+/out)$")] = "out"
     results: dict[str, Any]
     seconds: float
     finished_unix_s: float
@@ -77,12 +82,12 @@ class Failure(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    key: str
+    key: Key
     name: str
     attempt: int
     error_type: str
     message: str
-    log: str
+    log: Annotated[str, Field(pattern=r"^stages/[^/]+/[^/]+/attempts/[0-9]+/log.txt$")]
     finished_unix_s: float
     cause: str
 
@@ -92,10 +97,11 @@ class PlannedStage(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    key: str
+    key: Key
     kind: str
     name: str
     labels: Labels
+    inputs: dict[str, Key] = {}
 
 
 class StoredPlan(BaseModel):
@@ -106,3 +112,12 @@ class StoredPlan(BaseModel):
     argv: list[str]
     started_unix_s: float
     stages: list[PlannedStage]
+
+
+class Claim(BaseModel):
+    """Whose an attempt is: the first file of its folder, of which there can be one only."""
+
+    model_config = ConfigDict(frozen=True)
+
+    driver: str
+    started_unix_s: float

@@ -1,248 +1,379 @@
-"""The store: a folder in which every stage has its place, found by key.
+"""The store: a folder or a bucket in which every stage has its place, found by key.
 
-    {root}/stages/{kind}/{slug}-{key16}/stage.json            what it computes, from which inputs
-                                       /attempts/{n}/         log, checkpoints, failure.json, and out/ until committed
-                                       /out/                  the artifacts, moved here when the attempt succeeded
-                                       /record.json           the commit, written last by exclusive creation
+    {root}/stages/{kind}/{slug}-{key16}/stage.json                what it computes, from which inputs
+                                       /attempts/{n}/claim.json   whose attempt this is, by exclusive creation
+                                                    /log.txt, progress.json, checkpoint/, failure.json
+                                                    /out/         the artifacts
+                                       /record.json               the commit: names the attempt whose artifacts count;
+                                                                  written last, by exclusive creation
     {root}/plans/{digest}.json         what sweeps set out to do
-    {root}/events.jsonl                what happened, append-only
+    {root}/drivers/, events/           who is at work, and what happened: see leases.py and events.py
+    {root}/index.jsonl                 copies of the records, to read them at once; nothing is lost with it
     {root}/report.html
 
 There is no mutable status: a stage is done if and only if it has a record. Workers write in their own attempt's folder
-only, so one that outlives its driver can never touch a committed artifact.
+only, and a record is created once: a worker or driver that was given up and lives on can never change a result.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Collection, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from orchestrator.record import Failure, File, Record, StoredPlan
+from orchestrator.record import Claim, Failure, Record, StoredPlan
+from workers.storage import Entry, Storage, download_many, open_storage, read_many
 
 KEY_DIGITS = 16
-NO_HARD_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK)
+INDEX = "index.jsonl"
+RECORD = "record.json"
 
 
 class StoreError(ValueError):
     """A store that cannot be used; the message says what to do."""
 
 
+@dataclass
+class StageFiles:
+    """A stage's place and what lies there.
+
+    Attributes:
+        folder: relative to the store's root.
+        files: by path relative to the folder.
+    """
+
+    folder: str
+    files: dict[str, Entry] = field(default_factory=dict)
+
+    @property
+    def attempts(self) -> list[int]:
+        """Numbers of its attempts, rising."""
+        numbers = {path.split("/")[1] for path in self.files if path.startswith("attempts/")}
+        return sorted(int(number) for number in numbers if number.isdigit())
+
+    @property
+    def checkpoint(self) -> str:
+        """Name of the furthest checkpoint of any attempt; names sort by how far they are. Empty if there is none."""
+        return max((path.rpartition("/")[2] for path in self.files if "/checkpoint/" in path), default="")
+
+
 class Store:
-    """A store on a local or mounted file system. Reading creates nothing."""
+    """A store; reading creates nothing.
+
+    Args:
+        root: a folder, or the URL of a bucket's folder.
+    """
 
     def __init__(self, root: Path | str) -> None:
-        if re.match(r"[a-z][a-z0-9+]+:/", str(root)):  # one slash: what a Path makes of two
-            raise StoreError(f"{root}: this version keeps stores on a mounted file system; give a folder")
-        self.root = Path(root).absolute()
-        self._folders: dict[str, Path] = {}
+        try:
+            self.storage: Storage = open_storage(root)
+        except OSError as error:
+            raise StoreError(str(error)) from error
+        self.root = self.storage.root
+        self._stages: dict[str, StageFiles] = {}
         self._records: dict[str, Record] = {}
 
     # --- reading -------------------------------------------------------------------------------------------------
 
-    def records(self) -> dict[str, Record]:
-        """All committed stages by key; a record, once read, is not read again.
+    def exists(self) -> bool:
+        """Whether there is anything at the root."""
+        if self.storage.folder is not None:
+            return self.storage.folder.is_dir()
+        return bool(self.storage.listing())
+
+    def records(self, damaged: dict[str, str] | None = None) -> dict[str, Record]:
+        """All committed stages by key, by one listing; a record, once read, is not read again.
+
+        Args:
+            damaged: if given, what is wrong with each damaged record is put here by the first digits of its key.
 
         Raises:
-            StoreError: a record is damaged.
+            StoreError: a record is damaged, and ``damaged`` was not given.
         """
-        for folder in sorted(self.root.glob("stages/*/*")):
-            short = folder.name[-KEY_DIGITS:]
-            self._folders[short] = folder
-            if short not in self._records and (folder / "record.json").exists():
-                self._records[short] = _read_record(folder / "record.json")
+        self._list()
+        paths = {
+            short: f"{stage.folder}/{RECORD}"
+            for short, stage in self._stages.items()
+            if RECORD in stage.files and short not in self._records
+        }
+        if paths:
+            self._read_index(paths)
+        unread = {short: path for short, path in paths.items() if short not in self._records}
+        for (short, path), content in zip(unread.items(), self._read([*unread.values()]), strict=True):
+            if content is None:  # removed meanwhile
+                continue
+            try:
+                self._records[short] = _parse_record(f"{self.root}/{path}", content)
+            except StoreError as error:
+                if damaged is None:
+                    raise
+                damaged[short] = str(error)
         return {record.key: record for record in self._records.values()}
 
     def record(self, key: str) -> Record | None:
         """The record of one stage, or None while it is not done."""
         short = key[:KEY_DIGITS]
         if short not in self._records:
-            folder = self._find(key)
-            if folder is None or not (folder / "record.json").exists():
+            stage = self._stages.get(short) or self.look(key)
+            if stage is None or RECORD not in stage.files:
                 return None
-            self._records[short] = _read_record(folder / "record.json")
+            path = f"{stage.folder}/{RECORD}"
+            self._records[short] = _parse_record(f"{self.root}/{path}", self.storage.read(path))
         return self._records[short]
 
-    def out(self, key: str) -> Path:
-        """Folder of a committed stage's artifacts."""
-        folder = self._find(key)
-        if folder is None or self.record(key) is None:
-            raise StoreError(f"stage {key} is not in {self.root}")
-        return folder / "out"
+    def stage(self, key: str) -> StageFiles | None:
+        """A stage's files as last listed; None if it has none."""
+        return self._stages.get(key[:KEY_DIGITS])
 
-    def check_intact(self, key: str) -> None:
-        """Raise StoreError unless every artifact of a committed stage is there with the size its record says."""
-        record, out = self.record(key), self.out(key)
+    def stages(self) -> dict[str, StageFiles]:
+        """All stages' files, listed now, by the first digits of their keys."""
+        self._list()
+        return dict(self._stages)
+
+    def look(self, key: str) -> StageFiles | None:
+        """List one stage's files anew."""
+        stage = self.stage(key)
+        if stage is None:
+            self._list()
+            return self.stage(key)
+        listed = self.storage.listing(stage.folder)
+        stage.files = {path[len(stage.folder) + 1 :]: entry for path, entry in listed.items()}
+        return stage
+
+    def folder(self, key: str) -> str:
+        """Folder of a stage, relative to the root."""
+        stage = self.stage(key)
+        if stage is None:
+            raise StoreError(f"stage {key} is not in {self.root}")
+        return stage.folder
+
+    def out(self, key: str) -> str:
+        """Folder of a committed stage's artifacts, relative to the root."""
+        record = self.record(key)
+        if record is None:
+            raise StoreError(f"stage {key} is not in {self.root}")
+        return f"{self.folder(key)}/{record.out}"
+
+    def local(self, files: Collection[tuple[str, str]], cache: Path | None = None) -> dict[tuple[str, str], Path]:
+        """Artifacts as files of this machine: those of a bucket are copied, all at once, unless they were before.
+
+        Args:
+            files: (key, name) of each.
+            cache: where copies are kept; by default the user's cache.
+
+        Raises:
+            StoreError: one is missing.
+        """
+        if self.storage.folder is not None:
+            return {(key, name): self.storage.folder / self.out(key) / name for key, name in files}
+        cache = (cache or user_cache()) / hashlib.blake2b(self.root.encode(), digest_size=8).hexdigest()
+        found = {(key, name): cache / self.out(key) / name for key, name in files}
+        wanted = [(f"{self.out(key)}/{name}", path) for (key, name), path in found.items() if not path.exists()]
+        try:
+            download_many(self.storage, wanted)
+        except OSError as error:
+            raise StoreError(f"{self.root}: {error}") from error
+        return found
+
+    def damage(self, key: str) -> str | None:
+        """What is wrong with a committed stage's files, as far as their sizes tell; None if nothing is."""
+        record, stage = self.record(key), self.stage(key)
         assert record is not None
+        assert stage is not None
         for name, file in record.files.items():
-            path = out / name
-            if not path.exists() or path.stat().st_size != file.size_bytes:
-                raise StoreError(f"{path} is missing or cut short; remove {out.parent} and the stage runs anew")
+            entry = stage.files.get(f"{record.out}/{name}")
+            if entry is None or entry.size_bytes != file.size_bytes:
+                return f"{self.root}/{stage.folder}/{record.out}/{name} is missing or cut short"
+        return None
 
     def failures(self) -> list[Failure]:
         """The last failure of every stage that is not done and whose last attempt failed, oldest first."""
-        last = []
-        for attempts in self.root.glob("stages/*/*/attempts"):
-            if (attempts.parent / "record.json").exists():
-                continue
-            path = _newest(attempts) / "failure.json"
-            if path.exists():
-                last.append(Failure.model_validate_json(path.read_bytes()))
+        self._list()
+        paths = []
+        for stage in self._stages.values():
+            if RECORD not in stage.files and stage.attempts:
+                path = f"attempts/{stage.attempts[-1]}/failure.json"
+                if path in stage.files:
+                    paths.append(f"{stage.folder}/{path}")
+        last = [Failure.model_validate_json(content) for content in self._read(paths) if content]
         return sorted(last, key=lambda failure: failure.finished_unix_s)
 
     def plans(self) -> list[StoredPlan]:
         """Every plan that a sweep worked on here, oldest first."""
-        plans = [StoredPlan.model_validate_json(p.read_bytes()) for p in self.root.glob("plans/*.json")]
+        contents = self._read(sorted(self.storage.listing("plans")))
+        plans = [StoredPlan.model_validate_json(content) for content in contents if content]
         return sorted(plans, key=lambda plan: plan.started_unix_s)
-
-    def events(self) -> Iterator[dict[str, Any]]:
-        """The event log's lines; one that a killed driver tore is left out."""
-        path = self.root / "events.jsonl"
-        if not path.exists():
-            return
-        with path.open("rb") as file:
-            for line in file:
-                with suppress(json.JSONDecodeError):
-                    yield json.loads(line)
 
     # --- writing -------------------------------------------------------------------------------------------------
 
-    def open_for_writing(self) -> FileLock:
-        """Create the folder, make sure that it can be written, and hold it against a second driver.
-
-        Returns:
-            The held lock; the operating system releases it when this process ends, however it ends.
-
-        Raises:
-            StoreError: the folder cannot be written, or another sweep is at work in it.
-        """
+    def open_for_writing(self) -> None:
+        """Make sure that the store can be written, or raise StoreError."""
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.root):
-                pass
-            lock = FileLock(self.root / "driver.lock")
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise StoreError(f"{self.root}: another sweep is at work in this store; wait for it") from error
+            if self.storage.folder is not None:
+                self.storage.folder.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryFile(dir=self.storage.folder):
+                    pass
+            else:
+                self.storage.write("writable", b"")
+                self.storage.remove(["writable"])
         except OSError as error:
             raise StoreError(f"{self.root}: the store cannot be written ({error}); give another --store") from error
-        return lock
 
     def discard_if_unused(self) -> None:
-        """Remove the folder again if nothing but this driver's lock was ever written into it."""
-        if [path.name for path in self.root.iterdir()] == ["driver.lock"]:
-            shutil.rmtree(self.root)
+        """Remove the folder again if nothing was ever written into it."""
+        if self.storage.folder is not None and not self.storage.listing():
+            shutil.rmtree(self.storage.folder)
 
     def write_plan(self, plan: StoredPlan) -> None:
         """Keep a plan; the same stages are kept once, with the time and command of their last sweep."""
         digest = hashlib.blake2b("".join(stage.key for stage in plan.stages).encode(), digest_size=8)
-        path = self.root / "plans" / f"{digest.hexdigest()}.json"
-        path.parent.mkdir(exist_ok=True)
-        write_atomically(path, plan.model_dump_json().encode())
+        self.storage.write(f"plans/{digest.hexdigest()}.json", plan.model_dump_json().encode())
 
-    def append_event(self, event: dict[str, Any]) -> None:
-        """Append one line to the event log; after a torn line, on a line of its own."""
-        with (self.root / "events.jsonl").open("ab+") as file:
-            if file.tell():
-                file.seek(-1, os.SEEK_END)
-                if file.read(1) != b"\n":
-                    file.write(b"\n")
-            file.write(json.dumps(event).encode() + b"\n")
+    def write_index(self) -> None:
+        """Keep copies of all records in one file, for the next reader."""
+        lines = []
+        for short, record in self._records.items():
+            stage = self._stages[short]
+            if RECORD in stage.files:
+                line = {"path": f"{stage.folder}/{RECORD}", "version": stage.files[RECORD].version}
+                lines.append(json.dumps(line | {"record": record.model_dump(mode="json")}))
+        self.storage.write(INDEX, "\n".join(lines).encode())
 
-    def new_attempt(self, kind: str, name: str, key: str, job: dict[str, Any]) -> Path:
-        """A new attempt's folder, ``attempts/{n}``, of a stage whose definition is written beside it."""
-        folder = self._find(key)
-        if folder is None:
-            folder = self.root / "stages" / kind / f"{slug(name)}-{key[:KEY_DIGITS]}"
-            self._folders[key[:KEY_DIGITS]] = folder
-        attempts = folder / "attempts"
-        attempts.mkdir(parents=True, exist_ok=True)
-        if not (folder / "stage.json").exists():
-            write_atomically(folder / "stage.json", json.dumps(job, indent=1).encode())
-        number = 1 + max((int(path.name) for path in attempts.iterdir()), default=0)
-        path = attempts / str(number)
-        path.mkdir()
-        return path
+    def locate(self, kind: str, name: str, key: str) -> StageFiles:
+        """A stage's files, listed now; it gets its place if it has none."""
+        place = f"stages/{kind}/{slug(name)}-{key[:KEY_DIGITS]}"
+        self._stages.setdefault(key[:KEY_DIGITS], StageFiles(place))
+        stage = self.look(key)
+        assert stage is not None
+        return stage
 
-    def fail(self, attempt: Path, failure: Failure) -> None:
-        """Keep why an attempt failed."""
-        write_atomically(attempt / "failure.json", failure.model_dump_json().encode())
-
-    def commit(self, attempt: Path, record: Record) -> Record:
-        """Move an attempt's artifacts into place and write the record: from here on the stage is done.
+    def claim(self, key: str, driver: str) -> str | None:
+        """Take the next attempt of a stage that was located.
 
         Returns:
-            The record with its files' sizes and hashes.
+            The attempt's folder, relative to the root; None if another driver was faster.
+        """
+        stage = self._stages[key[:KEY_DIGITS]]
+        number = 1 + max(stage.attempts, default=0)
+        claim = Claim(driver=driver, started_unix_s=time.time()).model_dump_json().encode()
+        try:
+            self.storage.create(f"{stage.folder}/attempts/{number}/claim.json", claim)
+        except FileExistsError:
+            return None
+        stage.files[f"attempts/{number}/claim.json"] = Entry(len(claim), "")
+        return f"{stage.folder}/attempts/{number}"
+
+    def holder(self, key: str) -> str | None:
+        """The driver whose attempt at this stage has not ended, as far as the store tells."""
+        stage = self.stage(key)
+        if stage is None or not stage.attempts:
+            return None
+        attempt = f"attempts/{stage.attempts[-1]}"
+        if any(f"{attempt}/{name}" in stage.files for name in ("failure.json", "interrupted.json")):
+            return None
+        with suppress(FileNotFoundError, ValidationError):
+            return Claim.model_validate_json(self.storage.read(f"{stage.folder}/{attempt}/claim.json")).driver
+        return None
+
+    def describe(self, key: str, job: Mapping[str, Any]) -> None:
+        """Write ``stage.json`` unless it is there."""
+        stage = self._stages[key[:KEY_DIGITS]]
+        if "stage.json" not in stage.files:
+            content = json.dumps(job, indent=1).encode()
+            self.storage.write(f"{stage.folder}/stage.json", content)
+            stage.files["stage.json"] = Entry(len(content), "")
+
+    def fail(self, attempt: str, failure: Failure) -> None:
+        """Keep why an attempt failed."""
+        self.storage.write(f"{attempt}/failure.json", failure.model_dump_json().encode())
+
+    def interrupted(self, attempt: str, why: str) -> None:
+        """Keep that an attempt stopped when asked to, so that another driver may go on at once."""
+        self.storage.write(f"{attempt}/interrupted.json", json.dumps({"why": why}).encode())
+
+    def commit(self, record: Record) -> Record:
+        """Write a record: from here on the stage is done.
+
+        Returns:
+            The record that counts: another driver's, if that was faster.
 
         Raises:
-            StoreError: the stage has a record already.
+            StoreError: an artifact is not there with the size that the record says.
         """
-        folder = attempt.parent.parent
-        if (folder / "record.json").exists():
-            raise StoreError(f"{record.name}: its record exists already")
-        out = folder / "out"
-        shutil.rmtree(out, ignore_errors=True)  # from a driver that died between the move and the record
-        (attempt / "out").rename(out)
-        files = {path.name: _file(path) for path in sorted(out.iterdir())}
-        for changed in (out, folder):
-            _sync_folder(changed)
-        record = record.model_copy(update={"files": files})
-        write_atomically(folder / "record.json", record.model_dump_json(indent=1).encode(), exclusive=True)
-        for leftover in folder.glob("attempts/*/checkpoint"):
-            shutil.rmtree(leftover, ignore_errors=True)
+        stage = self.look(record.key)
+        assert stage is not None
+        for name, file in record.files.items():
+            entry = stage.files.get(f"{record.out}/{name}")
+            if entry is None or entry.size_bytes != file.size_bytes:
+                raise StoreError(f"{stage.folder}/{record.out}/{name} was not written whole")
+        path = f"{stage.folder}/{RECORD}"
+        content = record.model_dump_json(indent=1).encode()
+        self._records.pop(record.key[:KEY_DIGITS], None)
+        try:
+            self.storage.create(path, content)
+        except FileExistsError:
+            content = self.storage.read(path)
+            record = _parse_record(f"{self.root}/{path}", content)
         self._records[record.key[:KEY_DIGITS]] = record
+        stage.files[RECORD] = Entry(len(content), "")
+        self.storage.remove(f"{stage.folder}/{name}" for name in stage.files if "/checkpoint/" in name)
         return record
 
-    def _find(self, key: str) -> Path | None:
-        """A stage's folder; one that is not known yet is looked for, since another process may have made it."""
-        short = key[:KEY_DIGITS]
-        if short not in self._folders:
-            found = next(self.root.glob(f"stages/*/*-{short}"), None)
-            if found is None:
-                return None
-            self._folders[short] = found
-        return self._folders[short]
+    def set_aside(self, key: str, why: str) -> None:
+        """Move a damaged stage's record away: the stage is to be made anew. Its files stay for whoever looks."""
+        stage = self.look(key)
+        if stage is None or RECORD not in stage.files:
+            return
+        number = 1 + sum(name.startswith("set-aside/") for name in stage.files)
+        with suppress(FileNotFoundError):  # another driver was faster
+            self.storage.move(f"{stage.folder}/{RECORD}", f"{stage.folder}/set-aside/{number}-{slug(why)[:60]}.json")
+        self._records.pop(key[:KEY_DIGITS], None)
+        self.look(key)
 
+    # --- inside --------------------------------------------------------------------------------------------------
 
-def write_atomically(path: Path, content: bytes, *, exclusive: bool = False) -> None:
-    """Write a file so that a reader sees all of it or none; ``exclusive`` raises FileExistsError if it is there."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    made = Path(file.name)
-    made.chmod(0o644)
-    try:
-        if exclusive:
-            _link_or_create(made, path, content)
-        else:
-            made.replace(path)
-    finally:
-        made.unlink(missing_ok=True)
+    def _list(self) -> None:
+        found: dict[str, StageFiles] = {}
+        for path, entry in self.storage.listing("stages").items():
+            parts = path.split("/", 3)
+            if len(parts) == 4:
+                short = parts[2][-KEY_DIGITS:]
+                stage = found.get(short)
+                if stage is None:
+                    stage = found[short] = StageFiles("/".join(parts[:3]))
+                stage.files[parts[3]] = entry
+        self._stages = found
+        self._records = {
+            short: r for short, r in self._records.items() if short in found and RECORD in found[short].files
+        }
 
+    def _read(self, paths: list[str]) -> list[bytes | None]:
+        return read_many(self.storage, paths)
 
-def _link_or_create(made: Path, path: Path, content: bytes) -> None:
-    """Give a written file its name unless that is taken; a file system without hard links creates it in place."""
-    try:
-        os.link(made, path)  # never shows a part of the content
-    except OSError as error:
-        if error.errno not in NO_HARD_LINKS:
-            raise
-        with path.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+    def _read_index(self, paths: Mapping[str, str]) -> None:
+        """Take the records from the index that have not changed since."""
+        try:
+            lines = self.storage.read(INDEX).splitlines()
+        except FileNotFoundError:
+            return
+        shorts = {path: short for short, path in paths.items()}
+        for line in lines:
+            with suppress(ValueError, KeyError, TypeError):  # a damaged index is as good as none
+                entry = json.loads(line)
+                short = shorts[entry["path"]]
+                if entry["version"] and self._stages[short].files[RECORD].version == entry["version"]:
+                    self._records[short] = Record.model_validate(entry["record"])
 
 
 def slug(name: str) -> str:
@@ -250,29 +381,16 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
-def _newest(attempts: Path) -> Path:
-    return max(attempts.iterdir(), key=lambda path: int(path.name), default=attempts)
+def user_cache() -> Path:
+    """Where copies from buckets are kept."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "winning-sign" / "stores"
 
 
-def _read_record(path: Path) -> Record:
+def _parse_record(path: str, content: bytes) -> Record:
     try:
-        return Record.model_validate_json(path.read_bytes())
+        return Record.model_validate_json(content)
     except ValidationError as error:
         raise StoreError(
-            f"{path} is no valid record ({error.error_count()} faults); remove it and the stage runs anew"
+            f"{path} is no valid record ({error.error_count()} faults); python -m orchestrator.verify sets it aside, "
+            f"and the next sweep makes the stage anew"
         ) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _file(path: Path) -> File:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
-        os.fsync(file.fileno())  # the record that follows must not outlive it in a power cut
-    return File(size_bytes=path.stat().st_size, blake2b=digest.hexdigest())

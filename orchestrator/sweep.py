@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -15,12 +16,23 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from orchestrator.arguments import absolute_plugin, check_device, check_folder, parse_rounds, split_names
+from orchestrator.arguments import (
+    absolute_plugin,
+    check_device,
+    check_folder,
+    devices_at_hand,
+    parse_rounds,
+    split_names,
+)
 from orchestrator.backends.base import Backend, BackendError
 from orchestrator.backends.inline import InlineBackend
 from orchestrator.driver import Driver, StopRequest
+from orchestrator.estimate import Estimates
 from orchestrator.experiments import find_experiments
+from orchestrator.forecast import forecast
 from orchestrator.gangs import width
+from orchestrator.heartbeat import LEAST_LIMIT_S
+from orchestrator.leases import HeldLease
 from orchestrator.live_report import LiveReport
 from orchestrator.packing import Packing
 from orchestrator.plan import Plan, expand
@@ -31,8 +43,9 @@ from orchestrator.rank import upward_rank
 from orchestrator.recipes import RecipeError, parse_setting, read_recipe_file, unknown
 from orchestrator.record import StoredPlan
 from orchestrator.store import Store, StoreError
-from orchestrator.terminal import plan_as_json, print_plan, print_summary
+from orchestrator.terminal import plan_as_json, print_forecast, print_plan, print_summary
 from tickets import TRANSFERS
+from workers.attempt import machine
 from workers.data import DataError, data_set_names, default_cache
 from workers.execution import Execution
 from workers.models import ARCHITECTURES
@@ -50,6 +63,9 @@ Examples:
   python -m orchestrator.sweep --datasets cifar100 --seeds 3 --methods aws --set optimizer.learning_rate=0.05
 
   python -m orchestrator.sweep --datasets cifar100,cifar10 --address 10.0.0.1:6379 --store /mnt/shared/sweeps
+
+  python -m orchestrator.sweep --datasets imagenet --address auto --device cuda \\
+    --max-concurrent 8 --store s3://bucket/sweeps
 """
 ASKABLE = TRANSFERS.keys() - {"dense", "retrain"}  # those two are part of every sweep
 
@@ -92,15 +108,26 @@ def sweep(
         typer.Option(help="Independent pruning chains per method: only these say something of another ticket."),
     ] = None,
     preset: Annotated[str, typer.Option(help="sound, or reference: the released code's protocol.")] = "sound",
-    store: Annotated[Path, typer.Option(help="Folder for all results; a repeated command goes on there.")] = Path(
-        "sweeps"
-    ),
+    store: Annotated[
+        str,
+        typer.Option(
+            metavar="FOLDER|URL",
+            help="For all results; a repeated command goes on there. A folder that all machines see, or "
+            "s3://bucket/path, or gs://bucket/path.",
+        ),
+    ] = "sweeps",
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a field of the recipe; repeatable.")
     ] = None,
     recipe: Annotated[Path | None, typer.Option(help="YAML file with recipe fields.")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Print what would be run, and touch nothing.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="With --plan: as JSON.")] = False,
+    devices: Annotated[
+        int | None, typer.Option(min=1, help="With --plan: foresee so many GPUs or cores. Default: this machine's.")
+    ] = None,
+    price: Annotated[
+        float | None, typer.Option(metavar="USD", min=0, help="With --plan: of a device for an hour; prints the cost.")
+    ] = None,
     backend: Annotated[
         str, typer.Option(help="ray, or inline: in this process without Ray, one stage at a time on a CPU.")
     ] = "ray",
@@ -131,6 +158,10 @@ def sweep(
     checkpoint_interval: Annotated[
         float, typer.Option(metavar="SECONDS", min=0, help="Time between checkpoints inside a training.")
     ] = 60.0,
+    hang_limit: Annotated[
+        float,
+        typer.Option(metavar="SECONDS", min=1, help="A stage that is silent for so long, and 20 of its steps, hangs."),
+    ] = LEAST_LIMIT_S,
 ) -> None:
     """Run everything that a comparison of pruning methods needs, and write one HTML barrier report.
 
@@ -148,6 +179,8 @@ def sweep(
             raise RecipeError("--address names a Ray cluster, and --backend inline runs without Ray; give one of them")
         if json_ and not plan:
             raise RecipeError("--json prints a plan; give --plan with it")
+        if not plan and (devices or price is not None):
+            raise RecipeError("--devices and --price belong to a plan; give --plan with them")
         execution = Execution(
             device=check_device(device, backend),
             data_root=str(check_folder(data_root)) if data_root else None,
@@ -176,44 +209,58 @@ def sweep(
         experiments = find_experiments(split_names(datasets) or [], split_names(archs), preset, changes, execution)
         expanded = expand(experiments)
         opened = Store(store)
-        records = opened.records()
-        cached = [node.key for node in expanded if node.key in records]
-        for key in cached:
-            opened.check_intact(key)
+        damaged: dict[str, str] = {}
+        records = opened.records(damaged)
+        damaged |= {key: what for key in records if key in expanded.nodes and (what := opened.damage(key))}
+        cached = [node.key for node in expanded if node.key in records and node.key not in damaged]
         if plan:
+            # a cluster's devices are not known here: the ones that most was measured on
+            estimates = Estimates(records.values(), None if address else machine(execution)["device"])
+            at_hand = devices or devices_at_hand(backend, address, max_concurrent, execution)
+            foreseen = forecast(expanded, set(cached), estimates, at_hand, price)
             if json_:
-                print(plan_as_json(expanded, experiments, set(cached)))
+                print(plan_as_json(expanded, experiments, set(cached), foreseen))
             else:
                 print_plan(console, expanded, experiments, set(cached))
+                print_forecast(console, foreseen)
             return
-        ranks = max((width(node.stage) for node in expanded if node.key not in records), default=1)
+        ranks = max((width(node.stage) for node in expanded if node.key not in cached), default=1)
         if backend == "inline" and ranks > 1:
             raise BackendError(f"--gpus-per-stage {ranks}: --backend inline is one process; leave one of them out")
-        with opened.open_for_writing():
-            try:
-                prepare_data(experiments, execution, console)
-                code = _run(console, expanded, cached, opened, execution, backend, address, max_concurrent, pack, ranks)
-            except (DataError, RecipeError, BackendError):
-                opened.discard_if_unused()
-                raise
+        opened.open_for_writing()
+        try:
+            prepare_data(experiments, execution, console)
+            for key, what in damaged.items():
+                opened.set_aside(key, "damaged")
+                console.print(f"{what}: set aside, and made anew if this sweep needs it", highlight=False, markup=False)
+            options = _Options(backend, address, max_concurrent, pack, hang_limit, ranks)
+            code = _run(console, expanded, cached, opened, execution, options)
+        except (DataError, RecipeError, BackendError):
+            opened.discard_if_unused()
+            raise
     except (RecipeError, DataError, StoreError, BackendError, PluginError) as error:
         Console(stderr=True, soft_wrap=True).print(f"[red]Error:[/red] {escape(str(error))}", highlight=False)
         raise typer.Exit(2) from None
     raise typer.Exit(code)
 
 
-def _run(
-    console: Console,
-    plan: Plan,
-    cached: list[str],
-    store: Store,
-    execution: Execution,
-    backend: str,
-    address: str | None,
-    max_concurrent: int | None,
-    pack: int | None,
-    ranks: int,
-) -> int:
+@dataclass(frozen=True)
+class _Options:
+    """Where and how densely stages run.
+
+    Attributes:
+        ranks: of the largest gang.
+    """
+
+    backend: str
+    address: str | None
+    max_concurrent: int | None
+    pack: int | None
+    hang_limit_s: float
+    ranks: int
+
+
+def _run(console: Console, plan: Plan, cached: list[str], store: Store, execution: Execution, options: _Options) -> int:
     """Run what is not cached; the exit code."""
     report = LiveReport(store.root)
     planned = StoredPlan(argv=sys.argv, started_unix_s=time.time(), stages=[node.planned() for node in plan])
@@ -224,57 +271,72 @@ def _run(
         console.print(f"Report: {report.path}", highlight=False, soft_wrap=True)
         return 0
     rank = upward_rank(plan)
-    queue = ReadyQueue(plan, rank, cached)
+    records = store.records({})
+    queue = ReadyQueue(plan, Estimates(records.values()).rank(plan), cached)
     console.print(
         f"{len(plan)} stages, {len(cached)} of them in {store.root} already; report: {report.path}",
         highlight=False,
         soft_wrap=True,
     )
-    workers = _start_backend(backend, address, max_concurrent, execution, ranks)
-    if pack and workers.device_bytes is None:
+    workers = _start_backend(options, execution)
+    if options.pack and workers.device_bytes is None:
         workers.close()
-        raise BackendError(f"--pack {pack}: stages share GPUs, and they would run on CPUs here; leave --pack out")
-    packing = Packing(workers.device_bytes, pack)
-    for record in store.records().values():
+        raise BackendError(f"--pack {options.pack}: stages share GPUs, and they would run on CPUs here; leave it out")
+    packing = Packing(workers.device_bytes, options.pack)
+    for record in records.values():
         packing.observe(record)
     store.write_plan(planned)
     report.refresh()
-    stop = StopRequest(store.root / "stop")
-    stop.clear()
-    progress = Progress(console, plan, queue, rank, lambda: max(1, workers.devices // ranks) * packing.level)
+    progress = Progress(console, plan, queue, rank, lambda: max(1, workers.devices // options.ranks) * packing.level)
+    lease = HeldLease(store.storage, sys.argv)
+    stop = StopRequest(store, lease)
     previous = _on_signals(stop, progress, console)
     try:
         with progress:
-            driver = Driver(plan, queue, store, workers, execution, progress, stop, packing, max_concurrent)
+            driver = Driver(
+                plan,
+                queue,
+                store,
+                workers,
+                execution,
+                progress,
+                stop,
+                packing,
+                lease,
+                options.max_concurrent,
+                options.hang_limit_s,
+            )
             summary = driver.run(report.refresh, REPORT_INTERVAL_S)
     except BaseException:
         stop.ask()  # what still runs in this process checkpoints, instead of being waited for
         raise
     finally:
         workers.close()
-        stop.clear()
+        lease.release()
         for number, handler in previous.items():
             signal.signal(number, handler)
+    store.records({})
+    store.write_index()
     report.write()
     print_summary(console, store, summary)
     console.print(f"Report: {report.path}", highlight=False, soft_wrap=True)
-    if summary.exit_code == 130:
+    if lease.lost:
+        console.print("Another sweep took this one's work over, because it had been silent for long; it goes on there.")
+    elif summary.exit_code == 130:
         console.print("Interrupted; the same command goes on from here.")
     return summary.exit_code
 
 
-def _start_backend(
-    name: str, address: str | None, max_concurrent: int | None, execution: Execution, ranks: int
-) -> Backend:
-    if name == "inline":
+def _start_backend(options: _Options, execution: Execution) -> Backend:
+    if options.backend == "inline":
         return InlineBackend(execution.torch_device)
-    if address is None:
+    if options.address is None:
         os.environ["RAY_AUTH_MODE"] = "token"  # Ray reads it when it is imported
     try:
         from orchestrator.backends.ray_tasks import RayBackend  # here: the inline backend must do without Ray
     except ImportError as error:
         raise BackendError(f"--backend ray: {error}; install ray[tune,train], or give --backend inline") from error
-    return RayBackend(address, max_concurrent, execution.device, ranks)
+    return RayBackend(options.address, options.max_concurrent, execution.device, options.ranks)
 
 
 def _on_signals(stop: StopRequest, progress: Progress, console: Console) -> Mapping[int, Any]:

@@ -31,6 +31,7 @@ SLOW_LAST = (
     "test_ray.py",
     "test_ray_gpus.py",
     "test_ray_gang.py",
+    "test_search.py",
 )
 
 
@@ -70,6 +71,30 @@ def setting() -> Setting:
 @pytest.fixture
 def training() -> Training:
     return Training(2, 32, Optimizer(0.05))
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """An S3 server on loopback; the URL of a bucket in it. Processes that the tests start find it as well."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    settings = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "of-the-tests",
+        "AWS_SECRET_ACCESS_KEY": "planted-secret",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        boto3.client("s3").create_bucket(Bucket="bucket")
+        yield "s3://bucket"
+    server.stop()
 
 
 @pytest.fixture(autouse=True)

@@ -27,7 +27,7 @@ from workers.plugins import load_plugins
 from workers.probing import barrier_row, curve_rows, path_outcomes
 from workers.pruning import density, prune
 from workers.seeds import generator
-from workers.stages import Pretrain, Probe, Round, Setting, Stage, Train, Training
+from workers.stages import UNIFORM, Alpha, Pretrain, Probe, Round, Setting, Stage, Train, Training
 from workers.streams import own_stream
 from workers.training import TrainingLog, metrics_row, train
 
@@ -120,7 +120,13 @@ class _Worker:
         root = Path(execution.data_root) if execution.data_root else None
         self._setting, self._control = setting, control
         self._execution, self._device = execution, execution.torch_device
-        self._data = open_data(setting.data.name, setting.data.fingerprint, root, Path(execution.data_cache))
+        self._data = open_data(
+            setting.data.name,
+            setting.data.fingerprint,
+            root,
+            Path(execution.data_cache),
+            lambda what, done, total: control.beat(),
+        )
         self._splits = split_data(self._data, setting.data, self._device, execution.loader_workers)
 
     def pretrain(self, stage: Pretrain, out: Path, key: str) -> dict[str, Any]:
@@ -153,22 +159,22 @@ class _Worker:
             trained = artifacts.load_weights(source / schemas.WEIGHTS)[0]
         stream = generator(stage.init_seed, "transfer")
         masks = tickets.transfer_(model, stage.transfer, ticket, trained, stream)
-        log = self._train(model, stage.training, masks, stage.sgd_seed, interpolate_psi=False)
-        if not self._setting.watch_test_set:
-            split, last = self._splits.test, log.metrics[-1]
-            loss, error = evaluate_share(model, self._splits, split, self._setting.precision, self._member)
+        log = self._train(model, stage.training, masks, stage.sgd_seed)
+        if stage.read_test_set and not self._setting.watch_test_set:
+            split, last, beat = self._splits.test, log.metrics[-1], self._control.beat
+            loss, error = evaluate_share(model, self._splits, split, self._setting.precision, self._member, beat)
             log.metrics.append(metrics_row(last["epoch"], "test", loss, 100 - error, len(split), last["learning_rate"]))
         if not self._member.leads:
             return {}
         _write_log(log, out)
         artifacts.save_weights(out / schemas.WEIGHTS, model.state_dict(), masks)
-        test = log.metrics[-1]
+        last = log.metrics[-1]
         return {
             "init_blake2b": init_digest,
             "data_blake2b": self._data.content_blake2b,
             "density": density(masks) if masks else 1.0,
-            "test_accuracy_percent": test["accuracy_percent"],
-            "test_loss_nats": test["loss_nats"],
+            f"{last['split']}_accuracy_percent": last["accuracy_percent"],
+            f"{last['split']}_loss_nats": last["loss_nats"],
         }
 
     def probe(self, stage: Probe, inputs: Sequence[Mapping[str, Path]], outs: Sequence[Path]) -> list[dict[str, Any]]:
@@ -203,7 +209,7 @@ class _Worker:
         out: Path,
         key: str,
     ) -> dict[str, Any]:
-        log = self._train(model, stage.training, masks, stage.sgd_seed, interpolate_psi=stage.method == "aws")
+        log = self._train(model, stage.training, masks, stage.sgd_seed, stage.alpha if stage.method == "aws" else None)
         if not self._member.leads:  # nothing that follows is worth sharing
             return {}
         if stage.method == "aws" and len(self._splits.validation):
@@ -233,8 +239,8 @@ class _Worker:
         """Validation under alpha = 0 with statistics to match: the running ones mix all alphas of AWS's training."""
         probe, precision = copy.deepcopy(model), self._setting.precision
         how = Reestimation(AWS_EVALUATION_IMAGES, training.batch_size, None, training.augmentation, draw_seed=0)
-        reestimate_statistics([probe], self._splits, how, precision)
-        (outcomes,) = evaluate([probe], self._splits, self._splits.validation, precision)
+        reestimate_statistics([probe], self._splits, how, precision, self._control.beat)
+        (outcomes,) = evaluate([probe], self._splits, self._splits.validation, precision, self._control.beat)
         return metrics_row(
             last["epoch"],
             "validation_reestimated",
@@ -250,9 +256,9 @@ class _Worker:
         training: Training,
         masks: Mapping[str, Tensor],
         sgd_seed: int,
-        *,
-        interpolate_psi: bool,
+        alpha: Alpha | None = None,
     ) -> TrainingLog:
+        """Train; under AWS with alpha drawn from a distribution."""
         watched = {}
         if len(self._splits.validation):
             watched["validation"] = self._splits.validation
@@ -264,7 +270,8 @@ class _Worker:
             self._splits,
             precision=self._setting.precision,
             masks=masks,
-            interpolate_psi=interpolate_psi,
+            interpolate_psi=alpha is not None,
+            alpha=alpha or UNIFORM,
             sgd_seed=sgd_seed,
             watched=watched,
             control=self._control,

@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+AT_EPOCH_END = 0.1  # epochs of small networks end many times a second
+
 
 class Interrupted(Exception):  # noqa: N818  (not an error: the stage was asked to stop, and checkpointed)
     """The stage was asked to stop; it resumes from its checkpoint."""
@@ -60,23 +62,29 @@ class Control:
         earlier: checkpoint folders of earlier attempts to resume from.
         should_stop: asked before every step, so it must be cheap.
         report: told {"epoch": ..., "epochs": ..., "accuracy_percent": ...} after every epoch.
+        beat: called at every batch of anything: that it goes on being called tells slow from hung.
+        checkpointed: told the folder whenever a checkpoint was written into it.
     """
 
     checkpoints: Path | None = None
     earlier: tuple[Path, ...] = ()
     should_stop: Callable[[], bool] = lambda: False
     report: Callable[[dict[str, Any]], None] = lambda progress: None
+    beat: Callable[[], None] = lambda: None
+    checkpointed: Callable[[Path], None] = lambda folder: None
     checkpoint_interval_s: float = 60.0
     _last: float = field(default_factory=time.monotonic)
 
     def stop_if_asked(self) -> None:
-        """Raise Interrupted once a stop was asked for."""
+        """Beat, and raise Interrupted once a stop was asked for."""
+        self.beat()
         if self.should_stop():
             raise Interrupted
 
-    def checkpoint_due(self) -> bool:
-        """Whether the interval has passed since this last said so."""
-        if self.checkpoints is None or time.monotonic() - self._last < self.checkpoint_interval_s:
+    def checkpoint_due(self, *, epoch_ended: bool = False) -> bool:
+        """Whether the interval has passed since this last said so; at an epoch's end, a tenth of it."""
+        interval = self.checkpoint_interval_s * (AT_EPOCH_END if epoch_ended else 1)
+        if self.checkpoints is None or time.monotonic() - self._last < interval:
             return False
         self._last = time.monotonic()
         return True

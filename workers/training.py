@@ -27,10 +27,10 @@ from workers.execution import Control, Interrupted
 from workers.gang import ALONE, GangSizeError, Member
 from workers.gang_norm import with_gang_norm
 from workers.masking import Masking
-from workers.normalization import PsiInterpolation
+from workers.normalization import PsiInterpolation, draw_alphas
 from workers.randomness import device_draws, own_generators_if_drawn
 from workers.seeds import derive, generator
-from workers.stages import Precision, Training
+from workers.stages import UNIFORM, Alpha, Precision, Training
 from workers.step import Step, make_optimizer, set_learning_rate
 from workers.training_state import TrainingState
 
@@ -73,6 +73,7 @@ def train(
     precision: Precision = "float32",
     masks: Mapping[str, Tensor],
     interpolate_psi: bool,
+    alpha: Alpha = UNIFORM,
     sgd_seed: int,
     watched: Mapping[str, Split],
     control: Control,
@@ -84,7 +85,8 @@ def train(
 
     Args:
         masks: boolean masks of prunable weights; a pruned weight is zero before the first and after every step.
-        interpolate_psi: AWS; one alpha ~ U(0, 1) per batch for all normalization layers, in training only.
+        interpolate_psi: AWS; one alpha per batch for all normalization layers, in training only.
+        alpha: what it is drawn from.
         sgd_seed: draws batch order, augmentation, alphas and dropout; nothing else is random.
         watched: splits to evaluate after each epoch, by name.
         cuda_graphs: on a GPU, replay each step as a CUDA graph; the numbers are the same. That needs a stream of the
@@ -124,7 +126,7 @@ def train(
             take_step = CapturedStep(step, state, exact=deterministic)
         if draws.gpu:
             take_step = _undisturbed(take_step)
-        trainer = _Trainer(state, take_step, training, splits, precision, sgd_seed, control, member)
+        trainer = _Trainer(state, take_step, training, splits, precision, alpha, sgd_seed, control, member)
         return trainer.run(watched, seeded_steps=draws.any and not member.alone)
 
 
@@ -148,6 +150,7 @@ class _Trainer:
         training: Training,
         splits: Splits,
         precision: Precision,
+        alpha: Alpha,
         sgd_seed: int,
         control: Control,
         member: Member,
@@ -155,7 +158,7 @@ class _Trainer:
         self._member, self._seeded_steps = member, False
         self._state, self._take_step = state, take_step
         self._training, self._splits, self._precision = training, splits, precision
-        self._sgd_seed, self._control = sgd_seed, control
+        self._alpha, self._sgd_seed, self._control = alpha, sgd_seed, control
         self._log = TrainingLog()
 
     def run(self, watched: Mapping[str, Split], *, seeded_steps: bool) -> TrainingLog:
@@ -183,6 +186,8 @@ class _Trainer:
                     "accuracy_percent": self._log.metrics[-1]["accuracy_percent"],
                 }
             )
+            if epoch + 1 < self._training.epochs and self._control.checkpoint_due(epoch_ended=True):
+                self._checkpoint(Position(epoch + 1, 0))
         self._check_state("the trained network")
         return self._log
 
@@ -194,13 +199,15 @@ class _Trainer:
         training, train = self._training, self._splits.train
         draws = draw_epoch(len(train), self._sgd_seed, epoch, training.augmentation)
         batches = -(-len(train) // training.batch_size)
-        alphas = torch.rand(batches, generator=generator(self._sgd_seed, "alpha", epoch)).to(self._splits.device)
+        stream = generator(self._sgd_seed, "alpha", epoch)
+        alphas = draw_alphas(self._alpha, batches, stream).to(self._splits.device)
         if first == 0:
             self._state.seed_generators(derive(self._sgd_seed, "dropout", epoch))
             self._state.sums.zero_()
         set_learning_rate(self._state.optimizer, learning_rate(training, epoch))
         loaded = drawn_share(self._splits, draws, training.batch_size, training.augmentation, first, self._member)
         for index, batch in enumerate(loaded, first):
+            self._control.beat()
             if self._member.decided(self._control.should_stop()):
                 self._checkpoint(Position(epoch, index))
                 raise Interrupted
@@ -221,7 +228,8 @@ class _Trainer:
             )
         self._log.metrics.append(metrics_row(epoch + 1, "train", loss, 100 * right, images, rate))
         for name, split in watched.items():
-            loss, error = evaluate_share(self._state.model, self._splits, split, self._precision, self._member)
+            beat = self._control.beat
+            loss, error = evaluate_share(self._state.model, self._splits, split, self._precision, self._member, beat)
             self._log.metrics.append(metrics_row(epoch + 1, name, loss, 100 - error, len(split), rate))
 
     def _resume(self) -> Position:
@@ -236,6 +244,7 @@ class _Trainer:
     def _checkpoint(self, position: Position) -> None:
         if self._control.checkpoints is not None and self._member.leads:
             save_checkpoint(self._control.checkpoints, Snapshot(position, self._state.packed(), vars(self._log)))
+            self._control.checkpointed(self._control.checkpoints)
 
 
 def metrics_row(

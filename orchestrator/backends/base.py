@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from workers.attempt import Attempt, Outcome
 
@@ -18,31 +18,39 @@ class BackendError(ValueError):
 
 @dataclass(frozen=True)
 class Lost:
-    """The process or machine that ran an attempt died."""
+    """The process or machine that ran an attempt died, or was ended because the attempt hung."""
 
     message: str
+    how: Literal["process", "node", "hung"] = "process"
 
 
 class Backend(Protocol):
     """Runs groups of attempts.
 
     Attributes:
-        devices: how many groups run at a time with a device each: a CPU core, or a GPU.
+        devices: how many groups run at a time with a device each: a CPU core, or a GPU. It changes with the cluster.
         device_bytes: memory of a GPU, which several groups may share in one process; None where none may.
     """
 
-    devices: int
-    device_bytes: int | None
-
     @property
-    def free(self) -> int:
-        """Devices on which nothing runs; asked before a gang is submitted."""
+    def devices(self) -> int: ...
+
+    device_bytes: int | None
 
     def submit(self, attempts: Sequence[Attempt]) -> None:
         """Start a group on the device with the fewest; a gang's attempt, on as many free devices as it needs."""
 
     def wait(self, timeout_s: float) -> list[tuple[Group, Sequence[Outcome | Lost]]]:
         """Groups that have ended, after at most ``timeout_s`` when none has, with an outcome per attempt."""
+
+    def end(self, attempt: Attempt) -> bool:
+        """End the process of a group that hangs: it is then ``Lost``. False where that cannot be done."""
+
+    def draining(self) -> Collection[str]:
+        """Machines that are about to go, and gangs that have a rank on one.
+
+        By the name that their attempts' ``progress.json`` has as ``node``.
+        """
 
     def close(self) -> None:
         """Give everything back."""

@@ -5,7 +5,7 @@ On a CPU there is one at a time. On a GPU several small stages may share it, eac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 import torch
@@ -30,16 +30,18 @@ class InlineBackend:
         self._threads = ThreadPoolExecutor(POOL, thread_name_prefix="stage")
         self._running: dict[Future[list[Outcome]], Group] = {}
 
-    @property
-    def free(self) -> int:
-        return 0 if self._running else 1
-
     def submit(self, attempts: Sequence[Attempt]) -> None:
         self._running[self._threads.submit(run_attempts, attempts)] = tuple(attempts)
 
     def wait(self, timeout_s: float) -> list[tuple[Group, Sequence[Outcome | Lost]]]:
         ended, _ = wait(self._running, timeout_s, FIRST_COMPLETED)
         return [(self._running.pop(future), future.result()) for future in ended]
+
+    def end(self, attempt: Attempt) -> bool:
+        return False  # a thread cannot be ended
+
+    def draining(self) -> Collection[str]:
+        return ()
 
     def close(self) -> None:
         self._threads.shutdown()

@@ -17,6 +17,7 @@ import secrets
 import shutil
 import tempfile
 import threading
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -47,8 +48,21 @@ class _Mailbox:
         self._ranks = ranks
         self._sent: list[Attempt | None] = []
         self._outcomes: dict[int, dict[int, Outcome]] = {}
+        self._crew: dict[int, tuple[str, Any]] = {}
         self._over, self._broken = "", False
         self._changed = asyncio.Condition()
+
+    async def enter(self, rank: int, node: str, actor: Any) -> None:
+        """A rank is there, on this machine and as this actor."""
+        async with self._changed:
+            self._crew[rank] = node, actor
+            self._changed.notify_all()
+
+    async def crew(self) -> list[tuple[str, Any]]:
+        """Machine and actor by rank, once all are there."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: len(self._crew) == self._ranks)
+            return [self._crew[rank] for rank in range(self._ranks)]
 
     async def send(self, attempt: Attempt | None) -> None:
         """The next attempt; None closes the gang."""
@@ -69,9 +83,9 @@ class _Mailbox:
             self._changed.notify_all()
 
     async def end(self, reason: str) -> None:
-        """The gang's processes are gone."""
+        """The gang's processes are gone, or are to go."""
         async with self._changed:
-            self._over = reason
+            self._over, self._broken = self._over or reason, True
             self._changed.notify_all()
 
     async def broken(self) -> None:
@@ -102,7 +116,7 @@ class _Mailbox:
             found = verdict(said, self._ranks)
             if isinstance(found, Lost) and self._over:
                 found = Lost(f"{found.message}: {self._over}")
-            return found, not self._broken and not self._over
+            return found, not self._broken
 
 
 def _serve(config: dict[str, Any]) -> None:
@@ -111,6 +125,8 @@ def _serve(config: dict[str, Any]) -> None:
 
     mailbox, member = config["mailbox"], joined()
     threading.Thread(target=_leave_when_broken, args=(mailbox,), daemon=True).start()
+    here = ray.get_runtime_context()
+    ray.get(mailbox.enter.remote(member.rank, here.get_node_id(), here.current_actor))
     for index in itertools.count():
         attempt = ray.get(mailbox.receive.remote(index))
         if attempt is None:
@@ -118,7 +134,7 @@ def _serve(config: dict[str, Any]) -> None:
         execution = attempt.execution
         on_gpu = config["on_gpus"] and execution.device != "cpu"
         attempt = replace(attempt, execution=replace(execution, device=str(get_device()) if on_gpu else "cpu"))
-        ray.get(mailbox.post.remote(index, member.rank, run_rank(attempt, member)))
+        ray.get(mailbox.post.remote(index, member.rank, run_rank(attempt, member, config["name"])))
 
 
 def _leave_when_broken(mailbox: Any) -> None:
@@ -131,16 +147,33 @@ class RayGang:
 
     Args:
         on_gpus: a GPU and a CPU core for every rank, or a core alone.
+
+    Attributes:
+        name: of its machines together; its attempts' ``progress.json`` has it as ``node``.
+        idle_since_s: when its last attempt ended.
     """
 
     def __init__(self, ranks: int, *, on_gpus: bool) -> None:
         self.ranks, self._on_gpus = ranks, on_gpus
+        self.name, self.idle_since_s = f"gang-{secrets.token_hex(8)}", time.monotonic()
         mailbox: Any = ray.remote(_Mailbox)
         # by the driver, whose end is its own; it waits for every rank twice and for the driver at the same time
         self._mailbox = mailbox.options(num_cpus=0, max_concurrency=4 * ranks + 8).remote(ranks)
+        self._crew: list[tuple[str, Any]] = []
+        self._asked = self._mailbox.crew.remote()
         self._sent = 0
         self._fit = threading.Thread(target=self._run, name="gang", daemon=True)
         self._fit.start()
+
+    @property
+    def nodes(self) -> set[str]:
+        """The machines of its ranks; none until all are there."""
+        if not self._crew and ray.wait([self._asked], timeout=0)[0]:
+            try:
+                self._crew = ray.get(self._asked)
+            except RayError:
+                return set()
+        return {node for node, _ in self._crew}
 
     def submit(self, attempt: Attempt) -> ray.ObjectRef:
         """Have the gang work on an attempt; what is returned becomes (outcome, whether the gang can go on)."""
@@ -151,6 +184,13 @@ class RayGang:
     def close(self) -> None:
         """Let the ranks go once they are done; their devices are free a little later."""
         self._mailbox.send.remote(None)
+
+    def end(self) -> None:
+        """End its processes, whatever they do; what they work on is lost."""
+        self._mailbox.end.remote("it was ended")
+        if self.nodes:
+            for _, actor in self._crew:
+                ray.kill(actor)
 
     def join(self) -> None:
         """Wait for a closed gang's end, though not for ever."""
@@ -166,7 +206,7 @@ class RayGang:
         try:
             TorchTrainer(
                 _serve,
-                train_loop_config={"mailbox": self._mailbox, "on_gpus": self._on_gpus},
+                train_loop_config={"mailbox": self._mailbox, "on_gpus": self._on_gpus, "name": self.name},
                 torch_config=TorchConfig(
                     backend="nccl" if self._on_gpus else "gloo", timeout_s=int(TIMEOUT.total_seconds())
                 ),
@@ -177,7 +217,7 @@ class RayGang:
                 ),
                 # a name that was used before would resume from there
                 run_config=RunConfig(
-                    name=f"gang-{secrets.token_hex(8)}",
+                    name=self.name,
                     storage_path=storage,
                     failure_config=FailureConfig(max_failures=0),
                 ),

@@ -1,41 +1,47 @@
 """Attempts on Ray, on this machine or a cluster. The queue, retries and priorities stay with the driver.
 
-On CPUs each group is a task of one core. Each GPU has one actor, whose threads share it among several groups. A gang
-holds its devices from one of its stages to the next, until something else needs them.
+On CPUs each group is a task of one core. Each GPU has one actor, whose threads share it among several groups; it is
+started when there is work for it and ended when there is none, so that a cluster can grow and shrink with the sweep.
+A gang, too, keeps its devices from one of its stages to the next, until something else needs them.
 """
 
 from __future__ import annotations
 
-import logging
 import os
-import secrets
-from collections.abc import Sequence
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import ray
 import torch
-from ray.exceptions import RayError
+from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled; Ray Serve uses it so
+from ray.exceptions import ActorDiedError, GetTimeoutError, NodeDiedError, RayError
 
 from orchestrator.backends.base import BackendError, Group, Lost
+from orchestrator.backends.ray_cluster import connect
 from orchestrator.backends.ray_gang import RayGang
 from orchestrator.gangs import width
 from workers.attempt import Attempt, Outcome, run_attempts
 from workers.streams import POOL
 
-OBJECT_STORE_BYTES = 200_000_000  # tasks pass paths, not tensors
+RESOURCES_EVERY_S = 2.0
+IDLE_S = 60.0
+FIRST_GPU_WITHIN_S = 1800.0
+GCS_TIMEOUT_S = 10.0
 
 
 # max_retries=0: retries are the driver's
 @ray.remote(max_retries=0)
 def _run(attempts: Sequence[Attempt]) -> list[Outcome]:
-    return run_attempts(attempts)
+    return run_attempts(attempts, _node())
 
 
 class _GpuWorker:
     """A process that keeps its GPU from stage to stage."""
 
     def run(self, attempts: Sequence[Attempt]) -> list[Outcome]:
-        outcomes = run_attempts(attempts)
+        outcomes = run_attempts(attempts, _node())
         if any(outcome.error_type == "AcceleratorError" for outcome in outcomes):
             os._exit(1)  # a process whose GPU failed once can never use it again; this loses it, and another starts
         return outcomes
@@ -43,13 +49,64 @@ class _GpuWorker:
     def memory_bytes(self) -> int | None:
         return torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else None
 
+    def node(self) -> str:
+        return _node()
+
+
+def _node() -> str:
+    return str(ray.get_runtime_context().get_node_id())
+
+
+@dataclass(eq=False)
+class _Gpu:
+    """A GPU's actor.
+
+    Attributes:
+        node: once known, where it runs.
+        idle_since_s: when its last group ended.
+    """
+
+    actor: Any
+    asked: Any
+    node: str | None = None
+    idle_since_s: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def start(cls) -> _Gpu:
+        worker: Any = ray.remote(_GpuWorker)
+        actor = worker.options(num_cpus=1, num_gpus=1, max_concurrency=POOL).remote()
+        return cls(actor, actor.node.remote())
+
+    def find(self) -> None:
+        """Ask where it runs, without waiting."""
+        if self.node is None and ray.wait([self.asked], timeout=0)[0]:
+            try:
+                self.node = ray.get(self.asked)
+            except RayError:
+                self.node = ""  # it died; whatever it ran is lost, and it is dropped then
+
+
+@dataclass(eq=False)
+class Sent:
+    """A group on its way.
+
+    Attributes:
+        place: what it runs on; None for a task.
+        ended: it hung, and its processes were ended.
+    """
+
+    group: Group
+    place: _Gpu | RayGang | None
+    ended: bool = False
+
 
 class RayBackend:
     """Stages on a CPU core each, or on the GPUs where there are some and the device allows them.
 
     Args:
         address: a cluster to join; None starts Ray on this machine, and never joins one that happens to run here.
-        max_concurrent: at most so many attempts at a time.
+        max_concurrent: at most so many groups at a time. With device "cuda" on a cluster, so many GPUs are asked for
+            even if they are not there yet, which makes an autoscaler start them.
         device: "cpu" keeps attempts off the GPUs.
         ranks: of the largest gang that will be submitted.
 
@@ -58,131 +115,88 @@ class RayBackend:
     """
 
     def __init__(self, address: str | None, max_concurrent: int | None, device: str, ranks: int = 1) -> None:
-        if ranks > 1:
+        if ranks > 1 and not (address and device.startswith("cuda")):
             max_concurrent = None  # which counts stages, and is the driver's; here are devices
-        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-        if address is None:
-            # Ray listens on every interface and runs what it is sent: a private one answers to this token only
-            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        os.environ.setdefault("RAY_DEDUP_LOGS", "1")
+        self._max_concurrent = max_concurrent
+        connect(address, max_concurrent)
+        self._gcs = GcsClient(address=ray.get_runtime_context().gcs_address)
         try:
-            if address is None:
-                ray.init(
-                    address="local",
-                    num_cpus=max_concurrent,  # None: as many as this machine or container has
-                    include_dashboard=False,
-                    object_store_memory=OBJECT_STORE_BYTES,
-                    logging_level=logging.ERROR,
-                    log_to_driver=False,
+            self._grows = bool(address and max_concurrent and device.startswith("cuda"))
+            self._looked_s, self._cpus, self._gpus_there = 0.0, 0, 0
+            self._look()
+            if device.startswith("cuda") and not self._gpus_there and not self._grows:
+                hint = "leave --device out to use CPUs"
+                if address:
+                    hint = "give --max-concurrent as many as the cluster may grow to"
+                raise BackendError(f"--device {device}: Ray has no GPU here; {hint}")
+            self._on_gpus = self._grows or (bool(self._gpus_there) and device != "cpu")
+            self._gpus: list[_Gpu] = []
+            self._gangs: list[RayGang] = []
+            self._sent: dict[Any, Sent] = {}
+            if self.devices < 1:
+                raise BackendError(
+                    f"Ray at {address or 'this machine'} has no CPU free for a stage; add a node with one"
                 )
-            else:
-                ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
-        except (RayError, ConnectionError, ValueError, RuntimeError) as error:
-            hint = "; a cluster with a token needs RAY_AUTH_MODE=token and RAY_AUTH_TOKEN" if address else ""
-            raise BackendError(f"Ray at {address or 'this machine'}: {error}{hint}") from error
-        resources = ray.cluster_resources()
-        cpus, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
-        if device.startswith("cuda") and not gpus:
+            if ranks > self.devices:
+                raise BackendError(self._too_wide(ranks, address))
+            # the first one's: packing plans for one kind of GPU
+            self.device_bytes = self._first_gpu_bytes() if self._on_gpus else None
+        except BackendError:
             ray.shutdown()
-            raise BackendError(f"--device {device}: Ray has no GPU here; leave --device out to use CPUs")
-        on_gpus = bool(gpus) and device != "cpu"
-        room = min(gpus, cpus) if on_gpus else cpus  # every stage takes a CPU, those on a GPU as well
-        if room < 1:
-            ray.shutdown()
-            raise BackendError(f"Ray at {address or 'this machine'} has no CPU free for a stage; add a node with one")
-        if ranks > room:
-            ray.shutdown()
-            raise BackendError(
-                f"--gpus-per-stage {ranks}: Ray at {address or 'this machine'} has {room} "
-                f"{'GPU' if on_gpus else 'CPU'}{'s' if room > 1 else ''} for stages, so that none could ever start; "
-                f"give at most {room}"
-            )
-        self.devices, self._on_gpus = min(room, max_concurrent or room), on_gpus
-        self._gangs: list[RayGang] = []
-        self._workers = [_start_gpu_worker() for _ in range(self.devices)] if on_gpus else []
-        # the first one's: packing plans for one kind of GPU
-        self.device_bytes = ray.get(self._workers[0].memory_bytes.remote()) if self._workers else None
-        self._running: dict[ray.ObjectRef, tuple[Group, Any]] = {}
+            raise
 
     @property
-    def free(self) -> int:
-        return self.devices - self._narrow - sum(gang.ranks for gang in self._gangs if self._is_busy(gang))
-
-    @property
-    def _narrow(self) -> int:
-        """Devices on which groups of one device run."""
-        places = [place for _, place in self._running.values() if not isinstance(place, RayGang)]
-        return len({id(worker) for worker in places}) if self._on_gpus else len(places)
-
-    def _is_busy(self, gang: RayGang) -> bool:
-        return any(place is gang for _, place in self._running.values())
+    def devices(self) -> int:
+        """Cores, or GPUs, that there are now; a GPU's stage takes a core as well."""
+        self._look()
+        if self._on_gpus and self._grows:
+            assert self._max_concurrent is not None
+            return self._max_concurrent
+        room = min(self._gpus_there, self._cpus) if self._on_gpus else self._cpus
+        return min(room, self._max_concurrent or room)
 
     def submit(self, attempts: Sequence[Attempt]) -> None:
+        place: _Gpu | RayGang | None = None
         ranks = width(attempts[0].job.stage)
         if ranks > 1:
-            place: Any = self._gang(ranks)
+            place = self._free_gang(ranks)
             ref = place.submit(attempts[0])
         elif self._on_gpus:
-            self._make_room(1)
-            running = [worker for _, worker in self._running.values()]
-            place = min(self._workers, key=running.count)
-            ref = place.run.remote(attempts)
+            place = self._freest_gpu()
+            ref = place.actor.run.remote(attempts)
         else:
             self._make_room(1)
-            place = None
             ref = _run.options(num_cpus=1, name=attempts[0].job.name).remote(attempts)
-        self._running[ref] = tuple(attempts), place
-
-    def _gang(self, ranks: int) -> RayGang:
-        """An idle gang of this size, or a new one on devices that nothing else uses."""
-        for gang in self._gangs:
-            if gang.ranks == ranks and not self._is_busy(gang):
-                return gang
-        self._make_room(ranks)
-        if self._on_gpus:
-            busy = [worker for _, worker in self._running.values()]
-            for worker in [worker for worker in self._workers if worker not in busy][:ranks]:
-                self._workers.remove(worker)
-                ray.kill(worker)
-        self._gangs.append(RayGang(ranks, on_gpus=self._on_gpus))
-        return self._gangs[-1]
-
-    def _make_room(self, devices: int) -> None:
-        """Close idle gangs until so many devices are nobody's, or no gang is idle."""
-        for gang in [gang for gang in self._gangs if not self._is_busy(gang)]:
-            if self.devices - self._narrow - sum(held.ranks for held in self._gangs) >= devices:
-                return
-            gang.close()
-            self._give_up(gang)
-
-    def _give_up(self, gang: RayGang) -> None:
-        """A gang that ends leaves its GPUs to workers of their own."""
-        self._gangs.remove(gang)
-        if self._on_gpus:
-            self._workers += [_start_gpu_worker() for _ in range(gang.ranks)]
+        self._sent[ref] = Sent(tuple(attempts), place)
 
     def wait(self, timeout_s: float) -> list[tuple[Group, Sequence[Outcome | Lost]]]:
-        if not self._running:
+        self._drop_idle()
+        if not self._sent:
             return []
-        ready, _ = ray.wait(list(self._running), num_returns=1, timeout=timeout_s)
+        ready, _ = ray.wait(list(self._sent), num_returns=1, timeout=timeout_s)
         return [self._ended(ref) for ref in ready]
 
-    def _ended(self, ref: ray.ObjectRef) -> tuple[Group, Sequence[Outcome | Lost]]:
-        group, worker = self._running.pop(ref)
-        try:
-            if isinstance(worker, RayGang):
-                outcome, usable = ray.get(ref)
-                if not usable:
-                    self._give_up(worker)
-                return group, [outcome]
-            return group, ray.get(ref)
-        except RayError as error:  # run_attempts returns its own failures: what is raised here is the machinery's
-            if isinstance(worker, RayGang):
-                self._give_up(worker)
-            elif worker in self._workers:  # a new one, since a restarting one would refuse what it is sent meanwhile
-                self._workers[self._workers.index(worker)] = _start_gpu_worker()
-            lost = Lost(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}")
-            return group, [lost] * len(group)
+    def end(self, attempt: Attempt) -> bool:
+        for ref, sent in self._sent.items():
+            if attempt in sent.group:
+                sent.ended = True
+                if isinstance(sent.place, RayGang):
+                    sent.place.end()
+                elif sent.place is not None:
+                    ray.kill(sent.place.actor)
+                else:
+                    ray.cancel(ref, force=True)
+        return True
+
+    def draining(self) -> Collection[str]:
+        going = self._draining_nodes()
+        for gpu in [gpu for gpu in self._gpus if gpu.node in going and not self._load(gpu)]:
+            self._drop(gpu)
+        leaving = [gang for gang in self._gangs if going & gang.nodes]
+        for gang in leaving:
+            if not self._load(gang):
+                self._drop(gang)
+        return going | {gang.name for gang in leaving}
 
     def close(self) -> None:
         for gang in self._gangs:
@@ -191,7 +205,139 @@ class RayBackend:
             gang.join()
         ray.shutdown()
 
+    def _look(self) -> None:
+        if time.monotonic() - self._looked_s > RESOURCES_EVERY_S:
+            resources = ray.cluster_resources()
+            self._cpus, self._gpus_there = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
+            self._looked_s = time.monotonic()
 
-def _start_gpu_worker() -> Any:
-    worker: Any = ray.remote(_GpuWorker)
-    return worker.options(num_cpus=1, num_gpus=1, max_concurrency=POOL).remote()
+    def _first_gpu_bytes(self) -> int | None:
+        self._gpus.append(_Gpu.start())
+        try:
+            found: int | None = ray.get(self._gpus[0].actor.memory_bytes.remote(), timeout=FIRST_GPU_WITHIN_S)
+        except GetTimeoutError as error:
+            raise BackendError(
+                f"no GPU became free within {FIRST_GPU_WITHIN_S / 60:.0f} min; `ray status` tells why"
+            ) from error
+        except RayError as error:
+            raise BackendError(f"the first GPU's process did not start: {_first_line(error)}") from error
+        return found
+
+    def _draining_nodes(self) -> set[str]:
+        return set(self._gcs.get_draining_nodes(timeout=GCS_TIMEOUT_S))
+
+    def _too_wide(self, ranks: int, address: str | None) -> str:
+        room = self.devices
+        if self._grows:
+            return f"--gpus-per-stage {ranks}: the cluster grows to --max-concurrent {room} only; give at least {ranks}"
+        what = ("GPU" if self._on_gpus else "CPU") + ("s" if room > 1 else "")
+        return (
+            f"--gpus-per-stage {ranks}: Ray at {address or 'this machine'} has {room} {what} for stages, so that none "
+            f"could ever start; give at most {room}"
+        )
+
+    def _load(self, place: _Gpu | RayGang) -> int:
+        return sum(sent.place is place for sent in self._sent.values())
+
+    @property
+    def _places(self) -> list[_Gpu | RayGang]:
+        return [*self._gpus, *self._gangs]
+
+    def _held(self) -> int:
+        """Devices that are somebody's, at work or not."""
+        narrow = len(self._gpus) if self._on_gpus else sum(sent.place is None for sent in self._sent.values())
+        return narrow + sum(gang.ranks for gang in self._gangs)
+
+    def _make_room(self, devices: int) -> None:
+        """End what is idle until so many devices are nobody's."""
+        for place in self._places:
+            if self._held() + devices <= self.devices:
+                return
+            if not self._load(place):
+                self._drop(place)
+
+    def _free_gang(self, ranks: int) -> RayGang:
+        """An idle gang of this size, or a new one, which waits for as many devices."""
+        going = self._draining_nodes()
+        for gang in self._gangs:
+            if gang.ranks == ranks and not self._load(gang) and not going & gang.nodes:
+                return gang
+        self._make_room(ranks)
+        self._gangs.append(RayGang(ranks, on_gpus=self._on_gpus))
+        return self._gangs[-1]
+
+    def _freest_gpu(self) -> _Gpu:
+        going = self._draining_nodes()
+        for gpu in self._gpus:
+            gpu.find()
+        staying = [gpu for gpu in self._gpus if gpu.node not in going]
+        by_gangs = sum(gang.ranks for gang in self._gangs if self._load(gang))
+        if by_gangs:  # the emptiest ones are a gang's, which waits for them
+            staying = sorted(staying, key=self._load, reverse=True)[: max(1, self.devices - by_gangs)]
+        freest = min(staying, key=self._load, default=None)
+        if freest is None or (self._load(freest) and len(staying) < self.devices - by_gangs):
+            self._make_room(1)
+            freest = _Gpu.start()
+            self._gpus.append(freest)
+        return freest
+
+    def _drop_idle(self) -> None:
+        now = time.monotonic()
+        for place in self._places:
+            if self._load(place):
+                place.idle_since_s = now
+            elif now - place.idle_since_s > IDLE_S or (self._gangs and self._held() > self.devices):
+                self._drop(place)
+
+    def _drop(self, place: _Gpu | RayGang) -> None:
+        if isinstance(place, RayGang):
+            self._gangs.remove(place)
+            place.close()
+        else:
+            self._gpus.remove(place)
+            ray.kill(place.actor)
+
+    def _ended(self, ref: Any) -> tuple[Group, Sequence[Outcome | Lost]]:
+        sent = self._sent.pop(ref)
+        if isinstance(sent.place, RayGang):
+            return sent.group, [self._ended_in_gang(ref, sent, sent.place)]
+        try:
+            return sent.group, ray.get(ref)
+        except RayError as error:  # run_attempts returns its own failures: what is raised here is the machinery's
+            neighbours = [other for other in self._sent.values() if other.place is sent.place]
+            if sent.place in self._gpus:
+                self._gpus.remove(sent.place)  # another starts when there is work for it
+            lost = self._lost(error, sent, neighbours)
+            return sent.group, [lost] * len(sent.group)
+
+    def _ended_in_gang(self, ref: Any, sent: Sent, gang: RayGang) -> Outcome | Lost:
+        try:
+            outcome, usable = ray.get(ref)
+        except RayError as error:  # its mailbox is gone
+            outcome, usable = Lost(f"{type(error).__name__}: {_first_line(error)}"), False
+            gang.end()
+        if not usable:
+            self._gangs.remove(gang)
+        if isinstance(outcome, Outcome):
+            return outcome
+        if sent.ended:
+            return Lost("it no longer moved, and was ended", "hung")
+        there = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+        return Lost(outcome.message, "process" if gang.nodes <= there else "node")
+
+    def _lost(self, error: RayError, sent: Sent, neighbours: Sequence[Sent]) -> Lost:
+        if sent.ended:
+            return Lost("it no longer moved, and was ended", "hung")
+        if sent.place is not None and any(other.ended for other in neighbours):
+            return Lost("its process was ended because a stage beside it hung", "node")
+        message = f"{type(error).__name__}: {_first_line(error)}"
+        died = isinstance(error, NodeDiedError) or (isinstance(error, ActorDiedError) and _with_its_node(error))
+        return Lost(message, "node" if died else "process")
+
+
+def _with_its_node(error: ActorDiedError) -> bool:
+    return error.preempted or "node was dead" in str(error) or "node has died" in str(error)
+
+
+def _first_line(error: RayError) -> str:
+    return str(error).splitlines()[0] if str(error) else "no message"

@@ -159,9 +159,14 @@ def record_times(store: Path) -> dict[str, int]:
     return {path.parent.name: path.stat().st_mtime_ns for path in store.glob("stages/*/*/record.json")}
 
 
+def out(store: Path, key: str) -> Path:
+    """Folder of a committed stage's artifacts."""
+    return store / Store(store).out(key)
+
+
 def tables(store: Path, key: str) -> dict[str, pa.Table]:
     """A stage's Parquet tables by file, but for the timing, which differs between equal runs."""
-    return {path.name: pq.read_table(path) for path in Store(store).out(key).glob("*.parquet") if path.stem != "timing"}
+    return {path.name: pq.read_table(path) for path in out(store, key).glob("*.parquet") if path.stem != "timing"}
 
 
 def assert_same_results(one: Path, two: Path) -> None:
@@ -175,5 +180,5 @@ def assert_same_results(one: Path, two: Path) -> None:
         assert tables(one, key) == tables(two, key), record.name
         for name in ("weights.safetensors", "init.safetensors"):
             if name in record.files:
-                paths = [Store(store).out(key) / name for store in (one, two)]
+                paths = [out(store, key) / name for store in (one, two)]
                 assert paths[0].read_bytes() == paths[1].read_bytes(), f"{record.name}: {name}"

@@ -304,6 +304,7 @@ def test_a_plan_touches_nothing(folder: Path, tmp_path: Path, monkeypatch: pytes
     assert code == 0
     (last,) = (line.split() for line in output.splitlines() if line.startswith("all "))
     assert last[1:4] == [str(STAGES), "0", str(STAGES)]
+    assert "patterns/resnet1d; a sweep's first stages measure the durations" in output
     assert list(tmp_path.iterdir()) == []
 
 
@@ -316,10 +317,22 @@ def test_a_plan_as_json_says_what_is_cached(folder: Path, first: tuple[Path, str
     assert cached == Store(first[0]).records().keys()
     assert len(plan["stages"]) == STAGES + 17
     assert plan["kinds"]["train dense"] == {"stages": 2, "cached": 1}
+    foreseen = plan["forecast"]
+    assert (foreseen["estimated_stages"], foreseen["devices"], foreseen["unmeasured"]) == (17, 1, [])
+    assert foreseen["makespan_s"] == pytest.approx(3600 * foreseen["device_hours"])  # inline: one after the other
+    assert foreseen["cost_usd"] is None
     assert sum(kind["stages"] for kind in plan["kinds"].values()) == len(plan["stages"])
     keys = {stage["key"] for stage in plan["stages"]}
     assert all(set(stage["inputs"].values()) <= keys for stage in plan["stages"])
     assert {path: path.stat().st_mtime_ns for path in first[0].rglob("*")} == before
+
+
+def test_a_plan_foresees_hours_time_and_money(folder: Path, first: tuple[Path, str]) -> None:
+    code, output = in_process(*options(folder, first[0]), "--seeds", 2, "--plan", "--devices", 3, "--price", 100)
+    assert code == 0
+    assert "core-hours left" in output
+    assert "USD" in output
+    assert "on 3 of these" in output
 
 
 # --- what cannot be run ----------------------------------------------------------------------------------------------
@@ -339,6 +352,7 @@ BAD = [
     (["--backend", "dask"], "unknown backend 'dask'"),
     (["--address", "127.0.0.1:6379"], "--backend inline runs without Ray"),
     (["--json"], "give --plan with it"),
+    (["--price", "2"], "--devices and --price belong to a plan"),
     (["--device", "tpu0"], "--device tpu0: expected cpu, cuda"),
     (["--seeds", "0"], "seeds: "),
     (["--rounds", "-1"], "rounds: "),

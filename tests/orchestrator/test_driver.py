@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 from small_recipes import plan_of, recipe
 
+from orchestrator import driver as driver_module
 from orchestrator.backends.base import Group, Lost
 from orchestrator.driver import Driver, StopRequest, Summary
+from orchestrator.events import read_events
+from orchestrator.leases import HeldLease, Lease
 from orchestrator.packing import Packing
 from orchestrator.plan import Plan
 from orchestrator.progress import Progress
@@ -24,6 +29,7 @@ from orchestrator.terminal import print_summary
 from workers.attempt import Attempt, Outcome
 from workers.execution import Execution
 from workers.job import read_job
+from workers.workspace import artifact
 
 DONE = Outcome("done", 0.25, {"density": 1.0}, {"device": "cpu (scripted)", "host": "here"})
 ERROR = Outcome("failed", 0.1, error_type="ValueError", message="a shape does not fit")
@@ -40,6 +46,8 @@ class ScriptedBackend:
         self.groups: list[Group] = []
         self.most_at_once = 0
         self.on_submit: Callable[[Attempt], None] = lambda attempt: None
+        self.going: set[str] = set()
+        self.ended: list[str] = []
         self._script = {ending: list(outcomes) for ending, outcomes in script.items()}
         self._running: list[Group] = []
 
@@ -62,19 +70,28 @@ class ScriptedBackend:
             return []
         group = self._running.pop(0)
         for attempt in group:
-            (Path(attempt.folder) / "log.txt").write_text(f"log of {attempt.job.name}\n")
-            (Path(attempt.folder) / "out").mkdir()
-            (Path(attempt.folder) / "out" / "weights.safetensors").write_text(attempt.job.name)
-        return [(group, [self._outcome(attempt.job.name) for attempt in group])]
+            folder = Path(attempt.root) / attempt.folder
+            (folder / "log.txt").write_text(f"log of {attempt.job.name}\n")
+            (folder / "out").mkdir()
+            (folder / "out" / "weights.safetensors").write_text(attempt.job.name)
+        return [(group, [self._outcome(attempt) for attempt in group])]
+
+    def end(self, attempt: Attempt) -> bool:
+        self.ended.append(attempt.job.name)
+        return True
+
+    def draining(self) -> Collection[str]:
+        return self.going
 
     def close(self) -> None:
         self._running.clear()
 
-    def _outcome(self, name: str) -> Outcome | Lost:
+    def _outcome(self, attempt: Attempt) -> Outcome | Lost:
         for ending, outcomes in self._script.items():
-            if name.endswith(ending) and outcomes:
+            if attempt.job.name.endswith(ending) and outcomes:
                 return outcomes.pop(0)
-        return DONE
+        made = Path(attempt.root) / attempt.folder / "out" / "weights.safetensors"
+        return replace(DONE, files={made.name: artifact(made)})
 
 
 class Sweep:
@@ -88,7 +105,8 @@ class Sweep:
         self.printed = io.StringIO()
         self.console = Console(file=self.printed, width=200)
         self.progress = Progress(self.console, plan, self.queue, rank, lambda: 2)
-        self.stop = StopRequest(root / "stop")
+        self.lease = HeldLease(self.store.storage, ["sweep"])
+        self.stop = StopRequest(self.store, self.lease)
         self.refreshed = 0
 
     def run(
@@ -97,21 +115,24 @@ class Sweep:
         def refresh() -> None:
             self.refreshed += 1
 
-        with self.store.open_for_writing():
-            execution = Execution("cpu", None, "nowhere")
-            packing = Packing(None)
-            driver = Driver(
-                self.plan,
-                self.queue,
-                self.store,
-                backend,
-                execution,
-                self.progress,
-                self.stop,
-                packing,
-                max_concurrent,
-            )
+        execution = Execution("cpu", None, "nowhere")
+        packing = Packing(None)
+        driver = Driver(
+            self.plan,
+            self.queue,
+            self.store,
+            backend,
+            execution,
+            self.progress,
+            self.stop,
+            packing,
+            self.lease,
+            max_concurrent,
+        )
+        try:
             return driver.run(refresh, report_interval_s)
+        finally:
+            self.lease.release()
 
     def key(self, ending: str) -> str:
         (found,) = (key for key, node in self.plan.nodes.items() if node.name.endswith(ending))
@@ -121,7 +142,7 @@ class Sweep:
         return self.queue.state[self.key(ending)]
 
     def events(self, kind: str) -> list[str]:
-        return [event["name"] for event in self.store.events() if event["event"] == kind]
+        return [event["name"] for event in read_events(self.store.storage) if event["event"] == kind]
 
 
 @pytest.fixture
@@ -223,7 +244,7 @@ def test_a_lost_worker_is_tried_again_in_a_new_attempt(sweep: Sweep) -> None:
     found = Store(sweep.root).record(sweep.key("round01"))
     assert found is not None
     assert found.attempt == 4
-    first = json.loads((Path(folders[0]) / "failure.json").read_text())
+    first = json.loads((sweep.root / folders[0] / "failure.json").read_text())
     assert (first["cause"], first["error_type"]) == ("crash", "WorkerLost")
 
 
@@ -260,15 +281,14 @@ def test_a_stop_reaches_the_workers_as_a_file(sweep: Sweep) -> None:
     seen: list[bool] = []
 
     def submit(attempt: Attempt) -> None:
-        seen.append(Path(attempt.stop_file).exists())
+        seen.append(any((sweep.root / path).exists() for path in attempt.stop_files))
         sweep.stop.ask()
-        seen.append(Path(attempt.stop_file).exists())
+        seen.append(any((sweep.root / path).exists() for path in attempt.stop_files))
 
     backend.on_submit = submit
     sweep.run(backend)
     assert seen == [False, True]
-    sweep.stop.clear()
-    assert not Path(backend.attempts[0].stop_file).exists()
+    assert not any((sweep.root / path).exists() for path in backend.attempts[0].stop_files)
 
 
 def test_a_stage_that_finishes_while_stopping_is_kept(tmp_path: Path) -> None:
@@ -317,7 +337,7 @@ def test_each_end_is_a_line_with_what_a_person_looks_for(sweep: Sweep) -> None:
     assert "failed" in failed
     assert "ValueError: a shape does not fit" in failed
     lost, done = (line for line in lines if "round02/mask/seed1" in line)
-    assert "attempt 2 of 4" in lost
+    assert "crash: retry 1 of 3" in lost
     assert "done" in done
     assert lines[-1].startswith(f"[{len(sweep.plan) - 1}/{len(sweep.plan)}")
 
@@ -358,3 +378,196 @@ def test_a_stage_that_a_full_gpu_refused_is_tried_again(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path, plan_of(recipe()))
     full = Outcome("failed", 0.1, error_type="OutOfMemoryError", message="CUDA out of memory")
     assert sweep.run(ScriptedBackend({"round01": [full, full]})).exit_code == 0
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver looks around at every turn."""
+    monkeypatch.setattr(driver_module, "LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr(driver_module, "POLL_S", 0.01)
+
+
+def test_what_is_transient_is_tried_again_after_a_pause(
+    sweep: Sweep, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.failures.PAUSE_S", {"transient": (0.2, 0.4)})
+    full = Outcome("failed", 0.1, error_type="OSError", message="[Errno 28] No space left on device")
+    backend, began = ScriptedBackend({"dense/seed1": [full, full]}), time.monotonic()
+    assert sweep.run(backend).exit_code == 0
+    assert backend.submitted.count("tiny/resnet1d/dense/seed1") == 3
+    assert time.monotonic() - began > 0.6
+
+
+def test_a_damaged_input_is_made_anew_and_then_what_reads_it(sweep: Sweep) -> None:
+    damaged = Outcome(
+        "failed", 0.1, error_type="DamagedInputError", message="not what it was", damaged_input="previous"
+    )
+    backend = ScriptedBackend({"round02": [damaged]})
+    assert sweep.run(backend).exit_code == 0
+    assert [name.rpartition("/")[2] for name in backend.submitted if name[-7:-2] == "round"] == [
+        "round00", "round01", "round02", "round01", "round02",
+    ]  # fmt: skip
+    assert sweep.events("damaged") == ["tiny/resnet1d/aws/chain1/round01"]
+    found = Store(sweep.root).record(sweep.key("round01"))
+    assert found is not None
+    assert found.attempt == 2
+    assert Store(sweep.root).records().keys() == sweep.plan.nodes.keys()
+
+
+def test_an_input_that_is_damaged_each_time_ends_in_a_failure(sweep: Sweep) -> None:
+    damaged = Outcome(
+        "failed", 0.1, error_type="DamagedInputError", message="not what it was", damaged_input="previous"
+    )
+    summary = sweep.run(ScriptedBackend({"round02": [damaged] * 10}))
+    assert sweep.state("round02") is State.FAILED
+    assert [failure.error_type for failure in summary.failures] == ["DamagedInputError"]
+
+
+def test_a_machine_that_is_about_to_go_is_left_with_a_checkpoint(sweep: Sweep, impatient: None) -> None:
+    class Spot(ScriptedBackend):
+        """The second round's machine gets its notice; the stage stops when its file is there."""
+
+        def wait(self, timeout_s: float) -> list[tuple[Group, Sequence[Outcome | Lost]]]:
+            (attempt,) = self._running[0][:1] if self._running else (None,)
+            if attempt is None or not attempt.folder.endswith("attempts/1") or not attempt.job.name.endswith("round02"):
+                return super().wait(timeout_s)
+            folder = Path(attempt.root) / attempt.folder
+            (folder / "progress.json").write_text(json.dumps({"node": "spot-1", "beats": 1}))
+            self.going = {"spot-1"}
+            if not any((Path(attempt.root) / path).exists() for path in attempt.stop_files):
+                return []
+            (folder / "checkpoint").mkdir()
+            (folder / "checkpoint" / "00001-0000002.safetensors").touch()
+            return [(self._running.pop(0), [INTERRUPTED])]
+
+    backend = Spot({})
+    assert sweep.run(backend).exit_code == 0
+    assert backend.submitted.count("tiny/resnet1d/aws/chain1/round02") == 2
+    (first,) = sweep.root.glob("stages/round/*round02*/attempts/1/failure.json")
+    assert json.loads(first.read_text())["cause"] == "preemption"
+
+
+def test_a_stage_that_was_cancelled_blocks_what_is_behind_it_until_the_next_sweep(sweep: Sweep) -> None:
+    summary = sweep.run(ScriptedBackend({"round02": [INTERRUPTED]}))  # though nobody asked the sweep to stop
+    assert [failure.cause for failure in summary.failures] == ["cancelled"]
+    assert sweep.state("round02") is State.FAILED
+    again = Sweep(sweep.root, sweep.plan)
+    assert again.run(ScriptedBackend({})).exit_code == 0
+
+
+def test_a_stage_that_hangs_is_ended(sweep: Sweep, impatient: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Hanging(ScriptedBackend):
+        def wait(self, timeout_s: float) -> list[tuple[Group, Sequence[Outcome | Lost]]]:
+            (attempt,) = self._running[0][:1] if self._running else (None,)
+            if attempt is None or not attempt.folder.endswith("attempts/1") or not attempt.job.name.endswith("round02"):
+                return super().wait(timeout_s)
+            progress = Path(attempt.root) / attempt.folder / "progress.json"
+            progress.write_text(json.dumps({"beats": 5, "longest_step_s": 0.001}))
+            return [(self._running.pop(0), [Lost("ended", "hung")])] if self.ended else []
+
+    backend = Hanging({})
+    summary = run_with_limit(sweep, backend, 0.3)
+    assert summary.exit_code == 0
+    assert backend.ended == ["tiny/resnet1d/aws/chain1/round02"]
+    (first,) = sweep.root.glob("stages/round/*round02*/attempts/1/failure.json")
+    assert json.loads(first.read_text())["cause"] == "crash"
+
+
+def run_with_limit(sweep: Sweep, backend: ScriptedBackend, hang_limit_s: float) -> Summary:
+    driver = Driver(
+        sweep.plan,
+        sweep.queue,
+        sweep.store,
+        backend,
+        Execution("cpu", None, "nowhere"),
+        sweep.progress,
+        sweep.stop,
+        Packing(None),
+        sweep.lease,
+        hang_limit_s=hang_limit_s,
+    )
+    try:
+        return driver.run(lambda: None, 1e9)
+    finally:
+        sweep.lease.release()
+
+
+def claimed_by(sweep: Sweep, driver: str, ending: str) -> str:
+    """Another driver's attempt at a stage."""
+    node = sweep.plan.nodes[sweep.key(ending)]
+    sweep.store.locate(node.stage.kind, node.name, node.key)
+    folder = sweep.store.claim(node.key, driver)
+    assert folder is not None
+    return folder
+
+
+def test_a_stage_that_another_living_driver_is_at_is_left_to_it(sweep: Sweep, impatient: None) -> None:
+    other = HeldLease(sweep.store.storage, ["other"])
+    theirs = claimed_by(sweep, other.driver, "round00")
+    backend = ScriptedBackend({})
+
+    def commit_theirs(attempt: Attempt) -> None:
+        """Once the first of the rest is submitted, the other driver is done with its stage."""
+        if (sweep.root / theirs / "out").exists():
+            return
+        (sweep.root / theirs / "out").mkdir()
+        (sweep.root / theirs / "out" / "weights.safetensors").touch()
+        donor = Sweep(sweep.root.with_name("donor"), sweep.plan)
+        donor.run(ScriptedBackend({}))
+        record = donor.store.record(sweep.key("round00"))
+        assert record is not None
+        Store(sweep.root).storage.create(
+            f"{theirs.rpartition('/attempts')[0]}/record.json",
+            record.model_copy(update={"files": {}}).model_dump_json().encode(),
+        )
+
+    backend.on_submit = commit_theirs
+    summary = sweep.run(backend)
+    other.release()
+    assert summary.exit_code == 0
+    assert "tiny/resnet1d/aws/chain1/round00" not in backend.submitted
+    assert len(backend.submitted) == len(sweep.plan) - 1
+    assert "(by another sweep)" in sweep.printed.getvalue()
+
+
+def test_a_dead_drivers_stage_is_taken_over_and_the_dead_one_is_told(sweep: Sweep) -> None:
+    other = HeldLease(sweep.store.storage, ["other"])
+    claimed_by(sweep, other.driver, "round00")
+    path = f"drivers/{other.driver}/lease.json"
+    lease = Lease.model_validate_json(sweep.store.storage.read(path))
+    sweep.store.storage.write(path, lease.model_copy(update={"process_start": "0"}).model_dump_json().encode())
+    backend = ScriptedBackend({})
+    assert sweep.run(backend).exit_code == 0
+    (first,) = (attempt for attempt in backend.attempts if attempt.job.name.endswith("round00"))
+    assert first.folder.endswith("attempts/2")
+    other.check()
+    assert other.lost
+    other.release()
+
+
+def test_a_driver_whose_lease_was_revoked_stops(sweep: Sweep) -> None:
+    backend = ScriptedBackend({"round01": [INTERRUPTED]})
+
+    def revoke(attempt: Attempt) -> None:
+        if attempt.job.name.endswith("round01"):
+            sweep.lease.lost = True
+
+    backend.on_submit = revoke
+    summary = sweep.run(backend)
+    assert summary.interrupted
+    assert sweep.state("round02") is not State.DONE
+
+
+def test_a_store_that_fails_for_a_while_is_waited_for(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit, failed = Store.commit, list[str]()
+
+    def failing(store: Store, record: object) -> object:
+        if len(failed) < 2:
+            failed.append("")
+            raise OSError(28, "No space left on device")
+        return commit(store, record)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Store, "commit", failing)
+    assert sweep.run(ScriptedBackend({})).exit_code == 0
+    assert "No space left on device" in sweep.printed.getvalue()
+    assert Store(sweep.root).records().keys() == sweep.plan.nodes.keys()

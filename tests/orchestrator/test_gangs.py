@@ -1,4 +1,4 @@
-"""What gangs change in scheduling, by table; and a driver whose backend has both."""
+"""What gangs change for the driver, by table; and a driver whose backend has both."""
 
 from __future__ import annotations
 
@@ -14,39 +14,14 @@ from test_driver import LOST, ScriptedBackend, Sweep
 
 from orchestrator.backends import ray_gang
 from orchestrator.backends.base import Lost
-from orchestrator.gangs import next_to_start, verdict, width
+from orchestrator.gangs import verdict, width
 from workers.attempt import Attempt, Outcome
 from workers.stages import Gang
 
 DONE = Outcome("done", 1.0)
 RANK_LOST = Outcome("failed", 1.0, error_type="RankLostError", message="closed by peer")
+BROKEN_GPU = Outcome("failed", 1.0, error_type="AcceleratorError", message="an illegal address")
 DATA_ERROR = Outcome("failed", 1.0, error_type="DataError", message="a picture is damaged")
-
-
-@pytest.mark.parametrize(
-    ("widths", "slots", "free", "devices", "by_narrow", "chosen"),
-    [
-        ([], 4, 4, 4, 0, None),
-        ([1, 1], 4, 4, 4, 0, 0),
-        ([1], 0, 0, 4, 4, None),
-        ([2, 1], 4, 4, 4, 0, 0),
-        ([2, 1], 2, 2, 4, 2, 0),
-        # a gang is due and waits: nothing narrow takes what becomes free
-        ([2, 1, 1], 1, 1, 4, 3, None),
-        ([4, 1], 3, 3, 4, 1, None),
-        # the third device is no gang's, whatever happens
-        ([2, 1], 1, 1, 3, 0, 1),
-        ([2, 2, 1], 1, 1, 3, 0, 2),
-        ([2, 1], 1, 1, 3, 1, None),
-        ([2, 2], 1, 1, 3, 0, None),
-        # nothing is free there, however many stages could share
-        ([2, 1], 3, 0, 3, 0, None),
-    ],
-)
-def test_which_stage_starts_next(
-    widths: list[int], slots: int, free: int, devices: int, by_narrow: int, chosen: int | None
-) -> None:
-    assert next_to_start(widths, slots=slots, free=free, devices=devices, by_narrow=by_narrow) == chosen
 
 
 @pytest.mark.parametrize(
@@ -60,6 +35,7 @@ def test_which_stage_starts_next(
         ({0: RANK_LOST}, Lost("of a gang of 2, rank 1 was lost")),
         ({0: DONE}, Lost("of a gang of 2, rank 1 was lost")),
         ({}, Lost("of a gang of 2, rank 0, 1 was lost")),
+        ({0: RANK_LOST, 1: BROKEN_GPU}, Lost("AcceleratorError: an illegal address")),
         ({0: RANK_LOST, 1: RANK_LOST}, Lost("of a gang of 2, the connection was lost")),
     ],
 )
@@ -128,13 +104,9 @@ class DevicesBackend(ScriptedBackend):
     def __init__(self, devices: int, script: dict[str, list[Outcome | Lost]]) -> None:
         super().__init__(script, devices)
 
-    @property
-    def free(self) -> int:
-        return self.devices - sum(width(group[0].job.stage) for group in self._running)
-
     def submit(self, attempts: Sequence[Attempt]) -> None:
         super().submit(attempts)
-        assert self.free >= 0
+        assert sum(width(group[0].job.stage) for group in self._running) <= self.devices
 
 
 @pytest.mark.parametrize("devices", [2, 3, 4, 5])

@@ -37,7 +37,7 @@ def run(root: Path, stages: dict[str, Stage], execution: Execution, at_once: int
             name, stage = left.pop(0)
             (root / name).mkdir(parents=True)
             job = Job(name, name, stage, {})
-            backend.submit([Attempt(job, str(root), str(root / name), str(root / "stop"), execution)])
+            backend.submit([Attempt(job, str(root), name, ("stop",), execution)])
             running += 1
         for (attempt,), (outcome,) in backend.wait(60):
             running -= 1

@@ -45,7 +45,7 @@ chains: 1
 """
 # Two GPUs that are a number told to Ray: the stages run on CPUs, and the gang's ranks talk by gloo.
 ON_GPUS = """
-import functools, json, os, re, sys
+import json, os, re, sys, time
 from pathlib import Path
 
 os.environ["RAY_AUTH_MODE"] = "token"
@@ -68,20 +68,41 @@ setting = Setting("sound", Data("patterns", "patterns-1", 0.1), Model("resnet1d"
 backend = RayBackend(None, None, "auto", 2)
 
 
-def run(name, ranks):
+def submit(name, ranks, epochs=1):
     (root / name / "1").mkdir(parents=True)
-    stage = Pretrain(setting, Training(1, 32, Optimizer(0.05), gang=Gang(ranks)), "aws", 1, 1)
-    attempt = Attempt(Job(name, name, stage, {}), str(root), str(root / name / "1"), str(root / "stop"), execution)
+    stage = Pretrain(setting, Training(epochs, 32, Optimizer(0.05), gang=Gang(ranks)), "aws", 1, 1)
+    attempt = Attempt(Job(name, name, stage, {}), str(root), f"{name}/1", ("stop",), execution)
     backend.submit([attempt])
-    free = backend.free
-    ended = []
-    while not ended:
-        ended = backend.wait(120)
-    pids = sorted(set(re.findall(r"pid (\\d+)", (root / name / "1" / "log.txt").read_text())))
-    return ended[0][1][0].status, free, backend.free, pids
+    return attempt
 
 
-print(json.dumps([run(f"stage-{index}", ranks) for index, ranks in enumerate((1, 2, 2, 1))]))
+def ended():
+    found = []
+    while not found:
+        found = backend.wait(120)
+    return found[0][1][0]
+
+
+def pids(name):
+    return sorted(set(re.findall(r"pid (\\d+)", (root / name / "1" / "log.txt").read_text())))
+
+
+said = []
+for name, ranks in (("before", 1), ("first", 2), ("second", 2), ("after", 1)):
+    submit(name, ranks)
+    said.append([ended().status, pids(name)])
+hanging = submit("hanging", 2, 10_000)
+progress = root / "hanging" / "1" / "progress.json"
+while not progress.exists() or "trained by" not in (root / "hanging" / "1" / "log.txt").read_text():
+    backend.wait(0.1)
+named = json.loads(progress.read_text())["node"]
+backend._draining_nodes = lambda: backend._gangs[0].nodes
+draining = named in backend.draining()
+del backend._draining_nodes
+backend.end(hanging)
+lost = ended()
+submit("again", 2)
+print(json.dumps({"said": said, "draining": draining, "lost": lost.how, "again": ended().status}))
 backend.close()
 """
 
@@ -174,17 +195,13 @@ def test_what_no_machine_here_can_run_is_refused_before_the_start(
     assert not (tmp_path / "store").exists()
 
 
-def test_a_gang_takes_the_gpus_of_the_workers_there_and_gives_them_back(folder: Path, tmp_path: Path) -> None:
+def test_a_gang_takes_the_gpus_that_idle_gives_them_back_and_can_be_ended(folder: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", ON_GPUS, str(tmp_path), str(folder / "patterns.py")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=Path(__file__).parents[2])
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
-    assert [(status, free, afterwards) for status, free, afterwards, _ in found] == [
-        ("done", 1, 2),
-        ("done", 0, 2),
-        ("done", 0, 2),
-        ("done", 1, 2),
-    ]
-    before, first, second, after = (pids for *_, pids in found)
+    assert [status for status, _ in found["said"]] == ["done"] * 4
+    before, first, second, after = (pids for _, pids in found["said"])
     assert first == second  # the same gang
     assert len({*before, *first, *after}) == 4
+    assert (found["draining"], found["lost"], found["again"]) == (True, "hung", "done")

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-import json
-import multiprocessing
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from pydantic import ValidationError
 
-from orchestrator import store as store_module
 from orchestrator.record import Failure, File, Labels, PlannedStage, Record, StoredPlan
-from orchestrator.store import Store, StoreError, slug, write_atomically
+from orchestrator.store import INDEX, RECORD, Store, StoreError, slug
+from workers.workspace import artifact
 
 KEY, OTHER = "0123456789abcdef" * 2, "fedcba9876543210" * 2
 NAME = "tiny/resnet1d/dense/seed1"
 LABELS = Labels(dataset="tiny", architecture="resnet1d", preset="sound", transfer="dense", seed=1)
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A new store's root."""
+    if request.param == "folder":
+        return str(tmp_path / "store")
+    return f"{request.getfixturevalue('s3')}/{uuid4()}"
 
 
 def record(key: str = KEY, **changes: Any) -> Record:
@@ -38,252 +47,247 @@ def record(key: str = KEY, **changes: Any) -> Record:
     return Record(**{**values, **changes})
 
 
-def attempt(store: Store, key: str = KEY, content: bytes = b"weights") -> Path:
-    """A new attempt that has written its artifacts."""
-    folder = store.new_attempt("train", NAME, key, {"key": key})
-    (folder / "out").mkdir()
-    (folder / "out" / "weights.safetensors").write_bytes(content)
-    return folder
+def claim(store: Store, key: str = KEY, driver: str = "one") -> str | None:
+    """A new attempt of a stage."""
+    store.locate("train", NAME, key)
+    return store.claim(key, driver)
 
 
-def failure(folder: Path, message: str, time_unix_s: float, key: str = KEY) -> Failure:
+def attempt(store: Store, key: str = KEY, content: bytes = b"weights") -> Record:
+    """A new attempt that has written its artifacts: the record to commit."""
+    folder = claim(store, key)
+    assert folder is not None
+    store.storage.write(f"{folder}/out/weights.safetensors", content)
+    number = int(folder.rpartition("/")[2])
+    files = {"weights.safetensors": File(size_bytes=len(content), blake2b="0" * 32)}
+    return record(key, attempt=number, out=f"attempts/{number}/out", files=files)
+
+
+def content(store: Store, key: str = KEY) -> bytes:
+    """A committed stage's artifact."""
+    return store.storage.read(f"{store.out(key)}/weights.safetensors")
+
+
+def failure(folder: str, message: str, time_unix_s: float, key: str = KEY) -> Failure:
     return Failure(
         key=key,
         name=NAME,
-        attempt=int(folder.name),
+        attempt=int(folder.rpartition("/")[2]),
         error_type="ValueError",
         message=message,
-        log="log.txt",
+        log=f"{folder}/log.txt",
         finished_unix_s=time_unix_s,
         cause="application",
     )
 
 
-def test_a_committed_stage_is_done_with_its_files_hashed(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    committed = store.commit(attempt(store), record())
-    assert Store(tmp_path).record(KEY) == committed
-    assert Store(tmp_path).records() == {KEY: committed}
-    assert (Store(tmp_path).out(KEY) / "weights.safetensors").read_bytes() == b"weights"
-    file = committed.files["weights.safetensors"]
-    assert (file.size_bytes, len(file.blake2b)) == (7, 32)
+def test_a_committed_stage_is_done(root: str) -> None:
+    store = Store(root)
+    committed = store.commit(attempt(store))
+    assert Store(root).record(KEY) == committed
+    assert Store(root).records() == {KEY: committed}
+    assert content(Store(root)) == b"weights"
 
 
-def test_another_content_has_another_hash(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    one = store.commit(attempt(store), record())
-    two = store.commit(attempt(store, OTHER, b"Weights"), record(OTHER))
-    assert one.files["weights.safetensors"].blake2b != two.files["weights.safetensors"].blake2b
-
-
-def test_artifacts_without_a_record_are_not_taken_for_done(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    folder = attempt(store)
-    (folder / "out").rename(folder.parent.parent / "out")  # a driver killed between the move and the record
-    fresh = Store(tmp_path)
+def test_artifacts_without_a_record_are_not_taken_for_done(root: str) -> None:
+    attempt(Store(root))
+    fresh = Store(root)
     assert fresh.record(KEY) is None
     assert fresh.records() == {}
     with pytest.raises(StoreError, match="is not in"):
         fresh.out(KEY)
-    again = attempt(fresh, content=b"anew")
-    fresh.commit(again, record(attempt=2))
-    assert (fresh.out(KEY) / "weights.safetensors").read_bytes() == b"anew"
+    fresh.commit(attempt(fresh, content=b"anew"))
+    assert content(fresh) == b"anew"
 
 
-def test_a_stage_is_committed_once(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    slow, fast = attempt(store, content=b"slow"), attempt(store, content=b"fast")
-    store.commit(fast, record(attempt=2))
-    with pytest.raises(StoreError, match="record exists already"):
-        Store(tmp_path).commit(slow, record(attempt=1))
-    assert (store.out(KEY) / "weights.safetensors").read_bytes() == b"fast"
-    found = Store(tmp_path).record(KEY)
-    assert found is not None
-    assert found.attempt == 2
+def test_of_two_commits_the_first_counts_and_both_drivers_learn_it(root: str) -> None:
+    one, two = Store(root), Store(root)
+    slow, fast = attempt(one, content=b"slow"), attempt(two, content=b"fast")
+    assert (slow.attempt, fast.attempt) == (1, 2)
+    assert two.commit(fast).attempt == 2
+    assert one.commit(slow).attempt == 2  # the one that counts
+    assert content(one) == content(Store(root)) == b"fast"
 
 
-def test_of_two_commits_at_once_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    slow, fast = attempt(Store(tmp_path), content=b"slow"), attempt(Store(tmp_path), content=b"fast")
-    hash_file = store_module._file
+def test_of_many_that_claim_an_attempt_at_once_one_gets_it(root: str) -> None:
+    stores = [Store(root) for _ in range(8)]
+    for store in stores:
+        store.locate("train", NAME, KEY)
+    start, got = threading.Barrier(len(stores)), list[str | None]()
 
-    def overtaken(path: Path) -> File:
-        monkeypatch.setattr(store_module, "_file", hash_file)
-        Store(tmp_path).commit(fast, record(attempt=2))
-        return hash_file(path)
+    def take(index: int) -> None:
+        start.wait()
+        got.append(stores[index].claim(KEY, f"driver-{index}"))
 
-    monkeypatch.setattr(store_module, "_file", overtaken)  # between the first one's check and its record
-    with pytest.raises((FileExistsError, StoreError)):
-        Store(tmp_path).commit(slow, record(attempt=1))
-    found = Store(tmp_path).record(KEY)
-    assert found is not None
-    assert found.attempt == 2
-    assert (Store(tmp_path).out(KEY) / "weights.safetensors").read_bytes() == b"fast"
+    threads = [threading.Thread(target=take, args=(index,)) for index in range(len(stores))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (folder,) = [folder for folder in got if folder is not None]
+    assert folder.endswith("attempts/1")
+    reader = Store(root)
+    reader.locate("train", NAME, KEY)
+    assert str(reader.holder(KEY)).startswith("driver-")
 
 
-def test_a_store_that_is_read_sees_what_another_process_commits_later(tmp_path: Path) -> None:
-    reader, writer = Store(tmp_path), Store(tmp_path)
+def test_a_stage_has_a_holder_until_its_attempt_has_ended(root: str) -> None:
+    store = Store(root)
+    first = claim(store, driver="one")
+    assert first is not None
+    reader = Store(root)
+    reader.locate("train", NAME, KEY)
+    assert reader.holder(KEY) == "one"
+    store.fail(first, failure(first, "out of luck", 1.0))
+    reader.look(KEY)
+    assert reader.holder(KEY) is None
+    second = claim(store, driver="two")
+    assert second is not None
+    reader.look(KEY)
+    assert reader.holder(KEY) == "two"
+    store.interrupted(second, "stopped")
+    reader.look(KEY)
+    assert reader.holder(KEY) is None
+
+
+def test_a_store_that_is_read_sees_what_another_process_commits_later(root: str) -> None:
+    reader, writer = Store(root), Store(root)
     assert reader.record(KEY) is None
-    writer.commit(attempt(writer), record())
+    writer.commit(attempt(writer))
     assert reader.record(KEY) is not None
     assert KEY in reader.records()
 
 
-def test_checkpoints_go_when_the_stage_is_done_and_logs_stay(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    first = store.new_attempt("train", NAME, KEY, {})
-    (first / "checkpoint").mkdir()
-    (first / "log.txt").write_text("killed")
-    second = attempt(store)
-    (second / "checkpoint").mkdir()
-    store.commit(second, record(attempt=2))
-    assert not list(tmp_path.rglob("checkpoint"))
-    assert (first / "log.txt").read_text() == "killed"
-
-
-def test_a_failed_write_leaves_neither_file_nor_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "record.json"
-
-    def full(*arguments: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.link", full)
-    with pytest.raises(OSError, match="No space left"):
-        write_atomically(path, b"content", exclusive=True)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_file_system_without_hard_links_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def unsupported(*arguments: object) -> None:
-        raise OSError(1, "Operation not permitted")
-
-    monkeypatch.setattr("os.link", unsupported)
-    path = tmp_path / "record.json"
-    write_atomically(path, b"content", exclusive=True)
-    assert path.read_bytes() == b"content"
-    with pytest.raises(FileExistsError):
-        write_atomically(path, b"other", exclusive=True)
-    assert [entry.name for entry in tmp_path.iterdir()] == ["record.json"]
+def test_checkpoints_go_when_the_stage_is_done_and_logs_stay(root: str) -> None:
+    store = Store(root)
+    first = claim(store)
+    store.storage.write(f"{first}/checkpoint/00001-0000000.safetensors", b"")
+    store.storage.write(f"{first}/log.txt", b"killed")
+    done = attempt(store)
+    assert Store(root).stages()[KEY[:16]].checkpoint == "00001-0000000.safetensors"
+    store.commit(done)
+    assert Store(root).stages()[KEY[:16]].checkpoint == ""
+    assert store.storage.read(f"{first}/log.txt") == b"killed"
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut short"])
-def test_a_record_whose_artifacts_are_damaged_is_not_taken_for_done(tmp_path: Path, damage: str) -> None:
-    store = Store(tmp_path)
-    store.commit(attempt(store), record())
-    store.check_intact(KEY)
-    weights = store.out(KEY) / "weights.safetensors"
-    weights.unlink() if damage == "missing" else weights.write_bytes(b"we")
-    with pytest.raises(StoreError, match=r"weights\.safetensors is missing or cut short; remove"):
-        store.check_intact(KEY)
+def test_damaged_artifacts_are_told_and_the_stage_is_made_anew(root: str, damage: str) -> None:
+    store = Store(root)
+    store.commit(attempt(store))
+    assert store.damage(KEY) is None
+    weights = f"{store.out(KEY)}/weights.safetensors"
+    store.storage.remove([weights]) if damage == "missing" else store.storage.write(weights, b"we")
+    found = Store(root)
+    found.records()
+    assert "weights.safetensors is missing or cut short" in str(found.damage(KEY))
+    found.set_aside(KEY, "damaged")
+    assert Store(root).records() == {}
+    found.commit(attempt(found, content=b"anew"))
+    assert content(Store(root)) == b"anew"
+    assert any(name.startswith("set-aside/") for name in Store(root).stages()[KEY[:16]].files)
+
+
+def test_artifacts_that_were_not_written_whole_are_not_committed(root: str) -> None:
+    store = Store(root)
+    wanted = attempt(store)
+    store.storage.write(f"{store.folder(KEY)}/{wanted.out}/weights.safetensors", b"wei")
+    with pytest.raises(StoreError, match="not written whole"):
+        store.commit(wanted)
+    assert Store(root).records() == {}
 
 
 def test_attempts_go_on_counting_when_one_was_removed(tmp_path: Path) -> None:
     store = Store(tmp_path)
     for _ in range(2):
-        store.new_attempt("train", NAME, KEY, {})
+        claim(store)
     shutil.rmtree(next(tmp_path.rglob("attempts/1")))
-    assert store.new_attempt("train", NAME, KEY, {}).name == "3"
+    assert str(claim(Store(tmp_path))).endswith("/3")
 
 
-def test_a_reader_sees_all_of_a_file_or_the_one_before(tmp_path: Path) -> None:
-    path, large = tmp_path / "plan.json", 1 << 20
-    write_atomically(path, b"0" * large)
-    seen: set[bytes] = set()
-    done = threading.Event()
-
-    def read() -> None:
-        while not done.is_set():
-            content = path.read_bytes()
-            seen.add(content[:1] + content[-1:] + str(len(content)).encode())
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    for round_ in range(20):
-        write_atomically(path, str(round_ % 2).encode() * large)
-    done.set()
-    reader.join()
-    assert seen <= {b"00%d" % large, b"11%d" % large}
+def test_attempts_are_numbered_from_one(root: str) -> None:
+    folders = [str(claim(Store(root))) for _ in range(11)]
+    assert [folder.rpartition("/")[2] for folder in folders] == [str(number) for number in range(1, 12)]
 
 
-def test_an_exclusive_write_never_replaces(tmp_path: Path) -> None:
-    write_atomically(tmp_path / "record.json", b"first", exclusive=True)
-    with pytest.raises(FileExistsError):
-        write_atomically(tmp_path / "record.json", b"second", exclusive=True)
-    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"first"]
-
-
-def test_attempts_are_numbered_from_one(tmp_path: Path) -> None:
-    folders = [Store(tmp_path).new_attempt("train", NAME, KEY, {"key": KEY}) for _ in range(11)]
-    assert [folder.name for folder in folders] == [str(number) for number in range(1, 12)]
-    assert len({folder.parent for folder in folders}) == 1
-    assert json.loads((folders[0].parent.parent / "stage.json").read_text()) == {"key": KEY}
-
-
-def test_a_folder_is_named_by_meaning_and_found_by_key(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    folder = store.new_attempt("train", NAME, KEY, {})
-    assert folder.parent.parent == tmp_path / "stages" / "train" / f"tiny-resnet1d-dense-seed1-{KEY[:16]}"
-    renamed = Store(tmp_path).new_attempt(
-        "train", "another/name", KEY, {}
-    )  # labels may change, the key says what it is
-    assert renamed.parent == folder.parent
+def test_a_folder_is_named_by_meaning_and_found_by_key(root: str) -> None:
+    store = Store(root)
+    assert claim(store) == f"stages/train/tiny-resnet1d-dense-seed1-{KEY[:16]}/attempts/1"
+    renamed = Store(root)
+    renamed.records()
+    renamed.locate("train", "another/name", KEY)  # labels may change, the key says what it is
+    assert renamed.claim(KEY, "two") == f"stages/train/tiny-resnet1d-dense-seed1-{KEY[:16]}/attempts/2"
 
 
 def test_a_slug_is_safe_as_a_folder_name() -> None:
     assert slug("../Tiny Net/ä b") == "tiny-net-b"
 
 
-def test_failures_are_the_last_ones_of_stages_that_are_not_done(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+def test_failures_are_the_last_ones_of_stages_that_are_not_done(root: str) -> None:
+    store = Store(root)
     for number in range(1, 12):  # 11 is newer than 9, though not by name
-        folder = store.new_attempt("train", NAME, KEY, {})
+        folder = str(claim(store))
         store.fail(folder, failure(folder, f"failure {number}", float(number)))
-    other = store.new_attempt("train", NAME, OTHER, {})
+    other = str(claim(store, OTHER))
     store.fail(other, failure(other, "earlier", 0.5, OTHER))
-    assert [found.message for found in Store(tmp_path).failures()] == ["earlier", "failure 11"]
+    assert [found.message for found in Store(root).failures()] == ["earlier", "failure 11"]
 
-    store.new_attempt("train", NAME, OTHER, {})  # tried again, and not failed so far
-    assert [found.message for found in Store(tmp_path).failures()] == ["failure 11"]
-    store.commit(attempt(store), record(attempt=12))
-    assert Store(tmp_path).failures() == []
-
-
-def test_a_failed_attempt_does_not_block_the_next(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    first = attempt(store)
-    store.fail(first, failure(first, "out of luck", 1.0))
-    store.commit(attempt(store), record(attempt=2))
-    assert Store(tmp_path).record(KEY) is not None
+    claim(store, OTHER)  # tried again, and not failed so far
+    assert [found.message for found in Store(root).failures()] == ["failure 11"]
+    store.commit(attempt(store))
+    assert Store(root).failures() == []
 
 
-def test_events_come_back_in_order(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    assert list(store.events()) == []
-    for number in range(3):
-        store.append_event({"number": number})
-    assert [event["number"] for event in Store(tmp_path).events()] == [0, 1, 2]
+def test_the_index_saves_reading_and_is_never_believed_over_the_records(
+    root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(root)
+    committed = {key: store.commit(attempt(store, key)) for key in (KEY, OTHER)}
+    store.records()
+    store.write_index()
 
+    def paths_read(found: Store) -> list[str]:
+        read: list[str] = []
+        original: Callable[[str], bytes] = found.storage.read
+        monkeypatch.setattr(found.storage, "read", lambda path: (read.append(path), original(path))[1])
+        assert found.records() == {record.key: record for record in found.records().values()}
+        return read
 
-def test_a_torn_event_is_left_out_and_those_after_it_are_read(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    store.append_event({"number": 0})
-    with (tmp_path / "events.jsonl").open("ab") as file:
-        file.write(b'{"number": 1, "na')
-    assert [event["number"] for event in store.events()] == [0]
-    store.append_event({"number": 2})
-    store.append_event({"number": 3})
-    assert [event["number"] for event in store.events()] == [0, 2, 3]
+    indexed = Store(root)
+    assert paths_read(indexed) == [INDEX]
+    assert indexed.records() == committed
+
+    folder = store.folder(KEY)
+    store.storage.remove([f"{folder}/{RECORD}"])
+    changed = committed[KEY].model_copy(update={"seconds": 9.25})
+    store.storage.write(f"{folder}/{RECORD}", changed.model_dump_json().encode())
+    after = Store(root)
+    assert after.records() == {KEY: changed, OTHER: committed[OTHER]}
+
+    for torn in (b"{", b"\n[]\n1", b"\xff"):
+        store.storage.write(INDEX, torn)
+        assert Store(root).records() == {KEY: changed, OTHER: committed[OTHER]}
 
 
 def test_a_moved_store_still_reads(tmp_path: Path) -> None:
     store = Store(tmp_path / "here")
-    committed = store.commit(attempt(store), record())
+    committed = store.commit(attempt(store))
     store.write_plan(plan(KEY))
+    store.write_index()
     shutil.move(tmp_path / "here", tmp_path / "there")
     moved = Store(tmp_path / "there")
     assert moved.records() == {KEY: committed}
-    assert moved.out(KEY).is_relative_to(tmp_path / "there")
+    ((_, path),) = moved.local([(KEY, "weights.safetensors")]).items()
+    assert path.is_relative_to(tmp_path / "there")
     assert len(moved.plans()) == 1
-    assert str(tmp_path) not in "".join(path.read_text() for path in moved.root.rglob("*.json"))
+    assert str(tmp_path) not in "".join(found.read_text() for found in (tmp_path / "there").rglob("*.json*"))
+
+
+def test_artifacts_are_files_of_this_machine_wherever_the_store_is(root: str, tmp_path: Path) -> None:
+    store = Store(root)
+    store.commit(attempt(store))
+    (path,) = store.local([(KEY, "weights.safetensors")], tmp_path / "cache").values()
+    assert path.read_bytes() == b"weights"
+    assert artifact(path).size_bytes == 7
 
 
 def plan(*keys: str, started_unix_s: float = 1.0) -> StoredPlan:
@@ -291,42 +295,19 @@ def plan(*keys: str, started_unix_s: float = 1.0) -> StoredPlan:
     return StoredPlan(argv=["sweep"], started_unix_s=started_unix_s, stages=stages)
 
 
-def test_a_plan_is_kept_once_with_its_last_sweep_and_plans_come_oldest_first(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+def test_a_plan_is_kept_once_with_its_last_sweep_and_plans_come_oldest_first(root: str) -> None:
+    store = Store(root)
     for keys, started in (((KEY,), 1.0), ((KEY, OTHER), 2.0), ((KEY,), 3.0)):
         store.write_plan(plan(*keys, started_unix_s=started))
     assert [(len(found.stages), found.started_unix_s) for found in store.plans()] == [(2, 2.0), (1, 3.0)]
 
 
-def test_a_second_driver_is_refused_until_the_first_has_ended(tmp_path: Path) -> None:
-    def hold(root: Path, ready: Any, finish: Any) -> None:
-        lock = Store(root).open_for_writing()
-        ready.set()
-        finish.wait()
-        del lock
-
-    context = multiprocessing.get_context("fork")
-    ready, finish = context.Event(), context.Event()
-    holder = context.Process(target=hold, args=(tmp_path / "store", ready, finish))
-    holder.start()
-    try:
-        assert ready.wait(60)
-        with pytest.raises(StoreError, match="another sweep is at work in this store"):
-            Store(tmp_path / "store").open_for_writing()
-        holder.kill()  # the operating system frees the lock, however a driver ends
-        holder.join()
-        with Store(tmp_path / "store").open_for_writing():
-            pass
-    finally:
-        holder.kill()
-        holder.join()
-
-
-def test_reading_a_store_that_is_not_there_creates_nothing(tmp_path: Path) -> None:
-    store = Store(tmp_path / "store")
-    assert (store.record(KEY), store.records(), store.failures()) == (None, {}, [])
-    assert (store.plans(), list(store.events())) == ([], [])
-    assert not store.root.exists()
+def test_reading_a_store_that_is_not_there_creates_nothing(root: str, tmp_path: Path) -> None:
+    store = Store(root)
+    assert not store.exists()
+    assert (store.record(KEY), store.records(), store.failures(), store.plans()) == (None, {}, [], [])
+    assert not store.storage.listing()
+    assert not (tmp_path / "store").exists()
 
 
 def test_a_store_that_cannot_be_written_is_refused_before_any_work(tmp_path: Path) -> None:
@@ -338,21 +319,54 @@ def test_a_store_that_cannot_be_written_is_refused_before_any_work(tmp_path: Pat
     assert file.read_bytes() == b""
 
 
-@pytest.mark.parametrize("root", ["s3://bucket/sweeps", "gs://bucket", "https://host/store"])
-def test_an_address_is_no_folder(root: str) -> None:
-    with pytest.raises(StoreError, match="mounted file system"):
+def test_a_bucket_that_is_not_there_is_refused_before_any_work(s3: str) -> None:
+    with pytest.raises(StoreError, match="give another --store"):
+        Store("s3://no-such-bucket/sweeps").open_for_writing()
+
+
+@pytest.mark.parametrize("root", ["https://host/store", "ftp://host/store"])
+def test_an_address_of_another_kind_is_refused(root: str) -> None:
+    with pytest.raises(StoreError, match="s3://"):
         Store(root)
-    with pytest.raises(StoreError, match="mounted file system"):
-        Store(Path(root))  # the command line makes a path of it, and a path joins slashes
+    with pytest.raises(StoreError, match="s3://"):
+        Store(Path(root))  # a path joins slashes
 
 
-@pytest.mark.parametrize("content", ["", "{", '{"key": 1}', "[]"])
-def test_a_damaged_record_is_named_with_the_remedy(tmp_path: Path, content: str) -> None:
-    store = Store(tmp_path)
-    folder = attempt(store).parent.parent
-    (folder / "record.json").write_text(content)
-    for read in (Store(tmp_path).records, lambda: Store(tmp_path).record(KEY)):
+@pytest.mark.parametrize("text", ["", "{", '{"key": 1}', "[]"])
+def test_a_damaged_record_is_named_with_the_remedy(root: str, text: str) -> None:
+    store = Store(root)
+    attempt(store)
+    path = f"{store.folder(KEY)}/{RECORD}"
+    store.storage.write(path, text.encode())
+    for read in (Store(root).records, lambda: Store(root).record(KEY)):
         with pytest.raises(StoreError, match="no valid record") as caught:
             read()
-        assert str(folder / "record.json") in str(caught.value)
-        assert "remove it" in str(caught.value)
+        assert path in str(caught.value)
+        assert "orchestrator.verify" in str(caught.value)
+    damaged: dict[str, str] = {}
+    assert Store(root).records(damaged) == {}
+    assert damaged.keys() == {KEY[:16]}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"files": {"../../../etc/passwd": File(size_bytes=0, blake2b="")}},
+        {"files": {"/etc/passwd": File(size_bytes=0, blake2b="")}},
+        {"files": {".hidden": File(size_bytes=0, blake2b="")}},
+        {"out": "../../elsewhere"},
+        {"out": "/etc"},
+        {"key": "../" * 10},
+        {"inputs": {"ticket": "../x"}},
+    ],
+)
+def test_what_a_record_names_cannot_leave_its_stage(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        record(**changes)
+
+
+def test_a_failures_log_lies_in_the_store() -> None:
+    with pytest.raises(ValidationError):
+        failure("stages/train/x/attempts/1", "m", 0.0).model_validate(
+            failure("stages/train/x/attempts/1", "m", 0.0).model_dump() | {"log": "../../etc/passwd"}
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-import socket
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -30,16 +30,15 @@ NETWORK = Model("resnet20", {"width": 4})
 
 def in_gang(ranks: int, work: Callable[..., None], *arguments: Any) -> None:
     """Run ``work(member, *arguments)`` in as many processes, joined by gloo; the first error is raised here."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     multiprocessing.set_forkserver_preload([__name__])  # torch is imported once, and not by every rank of every test
-    mp.start_processes(_rank, (ranks, port, work, arguments), nprocs=ranks, start_method="forkserver")
+    with tempfile.TemporaryDirectory() as folder:
+        meeting = f"file://{folder}/meeting"
+        mp.start_processes(_rank, (ranks, meeting, work, arguments), nprocs=ranks, start_method="forkserver")
 
 
-def _rank(rank: int, ranks: int, port: int, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+def _rank(rank: int, ranks: int, meeting: str, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=ranks)
+    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=ranks)
     try:
         work(joined(), *arguments)
     finally:

@@ -1,0 +1,141 @@
+"""Files of a store: whole or absent for every reader, and created by one of all who try."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from workers.storage import Storage, StorageError, open_storage, write_atomically
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    if request.param == "folder":
+        return open_storage(tmp_path / "store")
+    return open_storage(f"{request.getfixturevalue('s3')}/{uuid4()}/deeper")
+
+
+def test_files_are_written_read_listed_moved_and_removed(storage: Storage, tmp_path: Path) -> None:
+    assert storage.listing() == {}
+    storage.write("a/b/one.json", b"1")
+    storage.write("a/b/one.json", b"11")
+    storage.write("a/two.json", b"2")
+    storage.write("ab/three.json", b"3")
+    assert {path: entry.size_bytes for path, entry in storage.listing("a").items()} == {
+        "a/b/one.json": 2,
+        "a/two.json": 1,
+    }
+    storage.move("a/two.json", "c/four.json")
+    source = tmp_path / "source"
+    source.write_bytes(b"5" * 1000)
+    storage.upload(source, "c/five")
+    storage.download("c/five", tmp_path / "target")
+    assert (tmp_path / "target").read_bytes() == b"5" * 1000
+    storage.remove(["a/b/one.json", "not/there"])
+    assert sorted(storage.listing()) == ["ab/three.json", "c/five", "c/four.json"]
+    assert storage.read("c/four.json") == b"2"
+
+
+def test_a_changed_file_has_another_version(storage: Storage) -> None:
+    storage.write("file", b"1")
+    before = storage.listing()["file"]
+    storage.write("file", b"2")
+    assert storage.listing()["file"].version != before.version
+
+
+def test_what_is_not_there_is_not_found(storage: Storage, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        storage.read("nothing")
+    with pytest.raises(FileNotFoundError):
+        storage.download("nothing", tmp_path / "nothing")
+
+
+def test_a_file_is_created_once(storage: Storage) -> None:
+    storage.create("record.json", b"first")
+    with pytest.raises(FileExistsError):
+        storage.create("record.json", b"second")
+    assert storage.read("record.json") == b"first"
+
+
+def test_of_all_who_create_a_file_at_once_one_succeeds(storage: Storage) -> None:
+    start, made, refused = threading.Barrier(8), list[int](), list[int]()
+
+    def create(number: int) -> None:
+        start.wait()
+        try:
+            storage.create("record.json", str(number).encode())
+            made.append(number)
+        except FileExistsError:
+            refused.append(number)
+
+    threads = [threading.Thread(target=create, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1
+    assert len(refused) == 7
+    assert storage.read("record.json") == str(made[0]).encode()
+
+
+def test_a_bucket_that_refuses_says_so_in_one_line(s3: str) -> None:
+    with pytest.raises(StorageError) as caught:
+        open_storage("s3://no-such-bucket/x").write("a", b"")
+    assert "\n" not in str(caught.value)
+    assert "no-such-bucket" in str(caught.value)
+
+
+def test_an_exclusive_write_never_replaces(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "record.json", b"first", exclusive=True)
+    with pytest.raises(FileExistsError):
+        write_atomically(tmp_path / "record.json", b"second", exclusive=True)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"first"]
+
+
+@pytest.mark.parametrize("call", ["os.link", "os.fsync"])
+def test_a_failed_write_leaves_neither_file_nor_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(call, full)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(tmp_path / "record.json", b"content", exclusive=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_system_without_hard_links_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsupported(*arguments: object) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", unsupported)
+    path = tmp_path / "record.json"
+    write_atomically(path, b"content", exclusive=True)
+    assert path.read_bytes() == b"content"
+    with pytest.raises(FileExistsError):
+        write_atomically(path, b"other", exclusive=True)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["record.json"]
+
+
+def test_a_reader_sees_all_of_a_file_or_the_one_before(tmp_path: Path) -> None:
+    path, large = tmp_path / "plan.json", 1 << 20
+    write_atomically(path, b"0" * large)
+    seen: set[bytes] = set()
+    done = threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            content = path.read_bytes()
+            seen.add(content[:1] + content[-1:] + str(len(content)).encode())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for round_ in range(20):
+        write_atomically(path, str(round_ % 2).encode() * large)
+    done.set()
+    reader.join()
+    assert seen <= {b"00%d" % large, b"11%d" % large}
