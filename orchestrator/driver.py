@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, field
 from orchestrator.backends.base import Backend, Lost
 from orchestrator.events import EventLog
 from orchestrator.failures import Cause, Ended, History, classify
+from orchestrator.gangs import width
 from orchestrator.heartbeat import LEAST_LIMIT_S, Pulse
 from orchestrator.leases import HeldLease, LeaseWatch
 from orchestrator.packing import Packing
@@ -140,7 +141,8 @@ class Driver:
         self._remade: Counter[str] = Counter()
         self._retry_at_s: dict[str, float] = {}  # held stages, by key; the others wait for another driver
         self._failures: list[Failure] = []
-        self._schedule = Scheduler(plan, queue)
+        self._schedule = Scheduler(plan, queue, self._needed)
+        self._widest = max((width(node.stage) for node in plan), default=1)
         self._groups: dict[str, str] = {}  # the schedule's name of a group, by its first attempt's stage
 
     def run(self, refresh_report: Callable[[], None], report_interval_s: float) -> Summary:
@@ -171,9 +173,20 @@ class Driver:
 
     @property
     def _room(self) -> int:
-        """Groups that may be in flight at a time."""
+        """Shares of devices that there are; fewer where the user allows no more stages at a time."""
         room = self._backend.devices * self._packing.level
-        return min(room, self._max_concurrent or room)
+        if self._max_concurrent is None:
+            return room
+        stages = self._max_concurrent - self._schedule.running
+        return min(room, self._schedule.busy + stages * self._share_of(self._widest))
+
+    def _needed(self, node: Node) -> int:
+        """Shares of devices that a stage takes."""
+        return self._share_of(width(node.stage))
+
+    def _share_of(self, ranks: int) -> int:
+        """A gang shares its devices with nobody."""
+        return 1 if ranks == 1 else ranks * self._packing.level
 
     # --- starting ------------------------------------------------------------------------------------------------
 

@@ -6,13 +6,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from statistics import median
 
+from orchestrator.gangs import width
 from orchestrator.plan import Node, Plan
 from orchestrator.rank import EPOCHS_OF_A_PROBE_POINT, cost_epochs, upward_rank
 from orchestrator.record import Record
 from workers.stages import Probe
 
-Work = tuple[str, str]
-"""A data set and an architecture: epochs of one are about the same work."""
+Work = tuple[str, str, int]
+"""A data set, an architecture, and the ranks of a gang: epochs of one take about the same time."""
 
 
 class Estimates:
@@ -40,7 +41,8 @@ class Estimates:
             if record.provenance.get("device") != self.device:
                 continue
             sharing = 1 + record.provenance.get("stages_beside", 0)
-            group = record.kind, (record.labels.dataset, record.labels.architecture)
+            ranks = record.science.get("training", {}).get("gang", {}).get("ranks", 1)
+            group = record.kind, (record.labels.dataset, record.labels.architecture, ranks)
             (shared if sharing > 1 else alone)[group].append(record.seconds / sharing / _epochs(record))
         self._of_kind = {group: median(times) for group, times in {**shared, **alone}.items()}
         trainings: dict[Work, list[float]] = defaultdict(list)
@@ -50,8 +52,8 @@ class Estimates:
         self._of_training = {work: median(times) for work, times in trainings.items()}
 
     def seconds(self, node: Node) -> float | None:
-        """How long a stage takes that has its device to itself; None if nothing like it was measured."""
-        work = node.labels.dataset, node.labels.architecture
+        """How long a stage takes that has its devices to itself; None if nothing like it was measured."""
+        work = node.labels.dataset, node.labels.architecture, width(node.stage)
         of_an_epoch = self._of_kind.get((node.stage.kind, work), self._of_training.get(work))
         return None if of_an_epoch is None else of_an_epoch * cost_epochs(node.stage)
 

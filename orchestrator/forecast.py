@@ -6,13 +6,14 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from orchestrator.estimate import Estimates
+from orchestrator.gangs import width
 from orchestrator.plan import Plan
 from orchestrator.simulation import simulate
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What is left to do, one stage at a time on a device. What is not known is None.
+    """What is left to do, one stage at a time on its devices. What is not known is None.
 
     Attributes:
         measured_on: the device whose records the durations come from.
@@ -20,7 +21,7 @@ class Forecast:
         unmeasured: data sets with architectures of which nothing was measured, such as "cifar10/resnet20".
         device_hours: of the estimated stages; all of them where ``unmeasured`` is empty.
         devices: how many there are.
-        makespan_s: until the end, simulated; None as well while anything is unmeasured.
+        makespan_s: until the end, simulated; None as well while anything is unmeasured, or needs more devices.
         cost_usd: of the device-hours.
     """
 
@@ -43,14 +44,16 @@ def forecast(
     """Foresee the stages that are not cached.
 
     Args:
-        devices: how many run a stage each; None where nobody knows.
+        devices: how many there are; None where nobody knows.
     """
     seconds = estimates.of(plan)
     left = [node for node in plan if node.key not in cached]
     unmeasured = {f"{n.labels.dataset}/{n.labels.architecture}" for n in left if n.key not in seconds}
-    estimated = [seconds[node.key] for node in left if node.key in seconds]
+    estimated = [seconds[node.key] * width(node.stage) for node in left if node.key in seconds]
     hours = sum(estimated) / 3600 if estimated or not left else None
-    makespan_s = simulate(plan, cached, seconds, devices).makespan_s if devices and not unmeasured else None
+    makespan_s, widest = None, max((width(node.stage) for node in left), default=1)
+    if devices and devices >= widest and not unmeasured:
+        makespan_s = simulate(plan, cached, seconds, devices, devices_of=lambda node: width(node.stage)).makespan_s
     return Forecast(
         estimates.device,
         len(estimated),

@@ -48,7 +48,8 @@ class Packing:
         """A stage was done; its record tells how long it took, with how many beside it, and its memory if alone."""
         training, made_by = record.science.get("training"), record.provenance
         device = made_by.get("device", "cpu")
-        if device.startswith("cpu"):
+        gang = (training or {}).get("gang", {})
+        if device.startswith("cpu") or gang.get("ranks", 1) > 1:  # a gang shares its GPUs with nobody
             return
         beside, peak_bytes = made_by.get("stages_beside", 0), made_by.get("peak_memory_bytes")
         self._peak_bytes = max(self._peak_bytes, peak_bytes or 0)

@@ -16,6 +16,7 @@ from workers.seeds import derive
 from workers.stages import (
     UNIFORM,
     Data,
+    Gang,
     Method,
     Model,
     Pretrain,
@@ -243,4 +244,6 @@ class _Expansion:
     def _training(self, epochs: int, schedule: Schedule) -> Training:
         recipe = self._recipe
         compiled = recipe.compile_from_epochs is not None and epochs >= recipe.compile_from_epochs
-        return Training(epochs, recipe.batch_size, recipe.optimizer, schedule, recipe.augmentation, compiled)
+        # of one device, the policy changes nothing, and so must not change a key
+        gang = Gang(recipe.gpus_per_stage, recipe.batch_norm) if recipe.gpus_per_stage > 1 else Gang()
+        return Training(epochs, recipe.batch_size, recipe.optimizer, schedule, recipe.augmentation, compiled, gang)

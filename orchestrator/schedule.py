@@ -63,6 +63,11 @@ class Scheduler:
         """Groups that have been started and have not ended."""
         return len(self._running)
 
+    @property
+    def busy(self) -> int:
+        """Devices that these hold."""
+        return self._busy
+
     def start(self, room: int, now_s: float) -> list[str]:
         """Start a group: one stage, or several probes of the same data; empty when nothing may start now.
 

@@ -31,6 +31,7 @@ from orchestrator.driver import Driver, StopRequest
 from orchestrator.estimate import Estimates
 from orchestrator.experiments import find_experiments
 from orchestrator.forecast import forecast
+from orchestrator.gangs import width
 from orchestrator.heartbeat import LEAST_LIMIT_S
 from orchestrator.leases import HeldLease
 from orchestrator.live_report import LiveReport
@@ -153,6 +154,10 @@ def sweep(
         list[str] | None,
         typer.Option(metavar="FILE|MODULE", help="Python with your data sets and architectures; repeatable."),
     ] = None,
+    gpus_per_stage: Annotated[
+        int | None,
+        typer.Option(min=1, help="GPUs (or CPU cores) that train one network together. Default: the recipe's, 1."),
+    ] = None,
     pack: Annotated[
         int | None,
         typer.Option(min=1, max=32, help="Stages that share a GPU. Default: as many as pay, found by measuring."),
@@ -207,6 +212,7 @@ def sweep(
             "seeds": seeds,
             "rounds": rounds,
             "chains": chains,
+            "gpus_per_stage": gpus_per_stage,
             "methods": split_names(methods),
             "transfers": split_names(transfers),
             "probe_rounds": parse_rounds(probe_rounds),
@@ -237,6 +243,9 @@ def sweep(
                 print_plan(console, expanded, experiments, set(cached))
                 print_forecast(console, foreseen)
             return
+        ranks = max((width(node.stage) for node in expanded if node.key not in cached), default=1)
+        if backend == "inline" and ranks > 1:
+            raise BackendError(f"--gpus-per-stage {ranks}: --backend inline is one process; leave one of them out")
         opened.open_for_writing()
         try:
             prepare_data(experiments, execution, console)
@@ -250,7 +259,7 @@ def sweep(
                     f"{len(again)} stages are made anew: orchestrator.gc took files that this sweep needs",
                     highlight=False,
                 )
-            options = _Options(backend, address, scale_to, max_concurrent, pack, hang_limit)
+            options = _Options(backend, address, scale_to, max_concurrent, pack, hang_limit, ranks)
             code = _run(console, expanded, cached, opened, execution, options)
         except (DataError, RecipeError, BackendError):
             opened.discard_if_unused()
@@ -263,7 +272,11 @@ def sweep(
 
 @dataclass(frozen=True)
 class _Options:
-    """Where and how densely stages run."""
+    """Where and how densely stages run.
+
+    Attributes:
+        ranks: of the largest gang.
+    """
 
     backend: str
     address: str | None
@@ -271,6 +284,7 @@ class _Options:
     max_concurrent: int | None
     pack: int | None
     hang_limit_s: float
+    ranks: int
 
 
 def _run(console: Console, plan: Plan, cached: list[str], store: Store, execution: Execution, options: _Options) -> int:
@@ -302,7 +316,7 @@ def _run(console: Console, plan: Plan, cached: list[str], store: Store, executio
         packing.observe(record)
     store.write_plan(planned)
     report.refresh()
-    progress = Progress(console, plan, queue, rank, lambda: max(1, workers.devices) * packing.level)
+    progress = Progress(console, plan, queue, rank, lambda: max(1, workers.devices // options.ranks) * packing.level)
     lease = HeldLease(store.storage, sys.argv)
     stop = StopRequest(store, lease)
     previous = _on_signals(stop, progress, console)
@@ -356,7 +370,7 @@ def _start_backend(options: _Options, execution: Execution) -> Backend:
         from orchestrator.backends.ray_tasks import RayBackend  # here: the inline backend must do without Ray
     except ImportError as error:
         raise BackendError(f"--backend ray: {error}; install ray[tune,train], or give --backend inline") from error
-    return RayBackend(options.address, options.max_concurrent, execution.device, options.scale_to)
+    return RayBackend(options.address, options.max_concurrent, execution.device, options.scale_to, options.ranks)
 
 
 def _on_signals(stop: StopRequest, progress: Progress, console: Console) -> Mapping[int, Any]:

@@ -36,6 +36,7 @@ SLOW_LAST = (
     "test_slurm.py",
     "test_jobs.py",
     "test_scaling.py",
+    "test_ray_gang.py",
     "test_search.py",
     "test_buckets.py",
 )

@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +21,7 @@ import torch
 from workers.company import company
 from workers.execute import run_probes, run_stage
 from workers.execution import Control, Execution, Interrupted
+from workers.gang import ALONE, Member
 from workers.job import Job
 from workers.memory import PeakMemory
 from workers.stages import Probe
@@ -69,7 +70,7 @@ class Outcome:
     damaged_input: str = ""
 
 
-def run_attempts(attempts: Sequence[Attempt], node: str = "") -> list[Outcome]:
+def run_attempts(attempts: Sequence[Attempt], node: str = "", member: Member = ALONE) -> list[Outcome]:
     """Run a job in its attempt's folder, or several probes that read the same data at once.
 
     A failure is an outcome, with its traceback in the log. When probes fail together, each is tried alone, so that only
@@ -77,24 +78,23 @@ def run_attempts(attempts: Sequence[Attempt], node: str = "") -> list[Outcome]:
 
     Args:
         node: a name of the machine, as the backend tells it.
+        member: this process's place in the attempt's gang: rank 0, which alone writes the folder.
     """
     began = time.monotonic()
     try:
-        outcomes = _run_logged(attempts, began, node)
+        outcomes = _run_logged(attempts, began, node, member)
     except Exception as error:  # of the store or the logs themselves, as on a full disk
-        outcomes = [_failed(error, began)] * len(attempts)
+        outcomes = [failed(error, began)] * len(attempts)
     if len(attempts) > 1 and any(outcome.status == "failed" for outcome in outcomes):
         return [outcome for attempt in attempts for outcome in run_attempts([attempt], node)]
     return outcomes
 
 
-def _run_logged(attempts: Sequence[Attempt], began: float, node: str) -> list[Outcome]:
+def _run_logged(attempts: Sequence[Attempt], began: float, node: str, member: Member) -> list[Outcome]:
     with ExitStack() as stack:
         spaces = []
         for attempt in attempts:
-            inputs = {slot: (path, attempt.artifacts.get(slot, {})) for slot, path in attempt.job.inputs.items()}
-            opened = open_workspace(attempt.root, attempt.folder, inputs, attempt.stop_files)
-            spaces.append(stack.enter_context(opened))
+            spaces.append(stack.enter_context(workspace_of(attempt)))
             stack.enter_context(_logged(spaces[-1].folder))
             name, key = attempt.job.name, attempt.job.key
             log.info("%s (%s) on %s, pid %d", name, key, socket.gethostname(), os.getpid())
@@ -102,7 +102,7 @@ def _run_logged(attempts: Sequence[Attempt], began: float, node: str) -> list[Ou
             execution = attempts[0].execution
             with company() as beside:
                 memory = PeakMemory(execution.torch_device) if beside.most == 0 else None
-                results = _run(attempts, spaces, node)
+                results = _run(attempts, spaces, node, member)
                 peak_bytes = memory.read() if memory and beside.most == 0 else None
             log.info("done: %s", results)
             found = machine(execution) | {"peak_memory_bytes": peak_bytes, "stages_beside": beside.most}
@@ -116,10 +116,17 @@ def _run_logged(attempts: Sequence[Attempt], began: float, node: str) -> list[Ou
             return [Outcome("interrupted", time.monotonic() - began) for _ in attempts]
         except Exception as error:
             log.error("failed\n%s", traceback.format_exc())
-            return [_failed(error, began)] * len(attempts)
+            return [failed(error, began)] * len(attempts)
 
 
-def _failed(error: Exception, began: float) -> Outcome:
+def workspace_of(attempt: Attempt, *, writes: bool = True) -> AbstractContextManager[Workspace]:
+    """An attempt's workspace, for the process that writes it or for one that only reads."""
+    inputs = {slot: (path, attempt.artifacts.get(slot, {})) for slot, path in attempt.job.inputs.items()}
+    return open_workspace(attempt.root, attempt.folder, inputs, attempt.stop_files, writes=writes)
+
+
+def failed(error: Exception, began: float) -> Outcome:
+    """The outcome of an attempt that raised this."""
     return Outcome(
         "failed",
         time.monotonic() - began,
@@ -142,13 +149,14 @@ def machine(execution: Execution) -> dict[str, Any]:
     }
 
 
-def _run(attempts: Sequence[Attempt], spaces: Sequence[Workspace], node: str) -> list[dict[str, Any]]:
+def _run(attempts: Sequence[Attempt], spaces: Sequence[Workspace], node: str, member: Member) -> list[dict[str, Any]]:
     first, space = attempts[0], spaces[0]
     control = _control(first.execution, spaces, node)
     if isinstance(first.job.stage, Probe):
         inputs = [each.inputs for each in spaces]
         return run_probes(first.job.stage, inputs, [each.folder / "out" for each in spaces], first.execution, control)
-    return [run_stage(first.job.stage, space.inputs, space.folder / "out", first.execution, control, key=first.job.key)]
+    out, key = space.folder / "out", first.job.key
+    return [run_stage(first.job.stage, space.inputs, out, first.execution, control, key=key, member=member)]
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from torchvision.ops import StochasticDepth
 from workers.data.augmentation import draw_epoch
 from workers.data.batches import Split
 from workers.data.splits import Splits
+from workers.gang import ALONE, Member
 from workers.precision import autocast
 from workers.stages import Augmentation, Precision
 
@@ -70,6 +71,24 @@ def evaluate(
         Outcomes(torch.cat(loss).double().cpu(), torch.cat(error).double().cpu())
         for loss, error in zip(losses, errors, strict=True)
     ]
+
+
+def evaluate_share(
+    model: nn.Module,
+    splits: Splits,
+    split: Split,
+    precision: Precision,
+    member: Member = ALONE,
+    before_batch: Callable[[], None] = lambda: None,
+) -> tuple[float, float]:
+    """Mean cross-entropy in nats and error in percent on a split, of which every rank of a gang evaluates its part."""
+    part = split if member.alone else split.part(member.share(len(split)))
+    sums = torch.zeros(2, dtype=torch.float64)
+    if len(part):
+        (outcomes,) = evaluate([model], splits, part, precision, before_batch)
+        sums = torch.stack((outcomes.loss_nats.sum(), outcomes.error.sum()))
+    loss, wrong = (member.sum_(sums.to(splits.device)) / len(split)).tolist()
+    return loss, 100 * wrong
 
 
 def _evaluation_batch(split: Split) -> int:

@@ -18,8 +18,9 @@ import tickets
 from workers import artifacts, schemas
 from workers.data import open_data
 from workers.data.splits import split_data
-from workers.evaluation import Reestimation, evaluate, reestimate_statistics
+from workers.evaluation import Reestimation, evaluate, evaluate_share, reestimate_statistics
 from workers.execution import Control, Execution
+from workers.gang import ALONE, Member
 from workers.layout import memory_format
 from workers.models import build_model
 from workers.plugins import load_plugins
@@ -41,6 +42,7 @@ def run_stage(
     control: Control | None = None,
     *,
     key: str = "",
+    member: Member = ALONE,
 ) -> dict[str, Any]:
     """Compute a stage and write its artifacts.
 
@@ -48,18 +50,20 @@ def run_stage(
         inputs: ``out/`` folder of each upstream stage, by input name.
         out: an empty or missing folder.
         key: the stage's key, for the ticket's provenance.
+        member: this process's place in the stage's gang. All ranks train, and rank 0 writes.
 
     Returns:
-        What the stage found, for its record.
+        What the stage found, for its record; nothing on other ranks than 0.
 
     Raises:
         DataError, TicketError, DivergedError, ValueError: the stage cannot be computed.
+        RanksDisagreeError, RankLostError: its gang broke.
         Interrupted: it was asked to stop, and checkpointed.
     """
     if isinstance(stage, Probe):
         return run_probes(stage, [inputs], [out], execution, control)[0]
     out.mkdir(parents=True, exist_ok=True)
-    with _worker(stage.setting, execution, control) as worker:
+    with _worker(stage.setting, execution, control, member) as worker:
         match stage:
             case Pretrain():
                 return worker.pretrain(stage, out, key)
@@ -92,7 +96,9 @@ def run_probes(
 
 
 @contextmanager
-def _worker(setting: Setting, execution: Execution, control: Control | None) -> Iterator[_Worker]:
+def _worker(
+    setting: Setting, execution: Execution, control: Control | None, member: Member = ALONE
+) -> Iterator[_Worker]:
     load_plugins(execution.plugins)
     control = control or Control(checkpoint_interval_s=execution.checkpoint_interval_s)
     device = execution.torch_device
@@ -103,13 +109,14 @@ def _worker(setting: Setting, execution: Execution, control: Control | None) -> 
         torch.backends.cudnn.benchmark = not execution.deterministic
     torch.set_num_threads(1)  # the fastest where every core has a stage, and a sum's order never depends on the host
     with own_stream(device):
-        yield _Worker(setting, execution, control)
+        yield _Worker(setting, execution, control, member)
 
 
 class _Worker:
     """The data and network of a stage, and the four kinds of work on them."""
 
-    def __init__(self, setting: Setting, execution: Execution, control: Control) -> None:
+    def __init__(self, setting: Setting, execution: Execution, control: Control, member: Member) -> None:
+        self._member = member
         root = Path(execution.data_root) if execution.data_root else None
         self._setting, self._control = setting, control
         self._execution, self._device = execution, execution.torch_device
@@ -124,7 +131,8 @@ class _Worker:
 
     def pretrain(self, stage: Pretrain, out: Path, key: str) -> dict[str, Any]:
         model = self._fresh_model(stage.init_seed)
-        artifacts.save_weights(out / schemas.INIT, model.state_dict())
+        if self._member.leads:
+            artifacts.save_weights(out / schemas.INIT, model.state_dict())
         names = tickets.prunable_names(model, self._data.num_classes)
         parameters = dict(model.named_parameters())
         masks = {name: torch.ones_like(parameters[name], dtype=torch.bool) for name in names}
@@ -153,20 +161,11 @@ class _Worker:
         masks = tickets.transfer_(model, stage.transfer, ticket, trained, stream)
         log = self._train(model, stage.training, masks, stage.sgd_seed)
         if stage.read_test_set and not self._setting.watch_test_set:
-            (outcomes,) = evaluate(
-                [model], self._splits, self._splits.test, self._setting.precision, self._control.beat
-            )
-            last = log.metrics[-1]
-            log.metrics.append(
-                metrics_row(
-                    last["epoch"],
-                    "test",
-                    outcomes.mean_loss_nats,
-                    100 - outcomes.error_percent,
-                    len(self._splits.test),
-                    last["learning_rate"],
-                )
-            )
+            split, last, beat = self._splits.test, log.metrics[-1], self._control.beat
+            loss, error = evaluate_share(model, self._splits, split, self._setting.precision, self._member, beat)
+            log.metrics.append(metrics_row(last["epoch"], "test", loss, 100 - error, len(split), last["learning_rate"]))
+        if not self._member.leads:
+            return {}
         _write_log(log, out)
         artifacts.save_weights(out / schemas.WEIGHTS, model.state_dict(), masks)
         last = log.metrics[-1]
@@ -211,6 +210,8 @@ class _Worker:
         key: str,
     ) -> dict[str, Any]:
         log = self._train(model, stage.training, masks, stage.sgd_seed, stage.alpha if stage.method == "aws" else None)
+        if not self._member.leads:  # nothing that follows is worth sharing
+            return {}
         if stage.method == "aws" and len(self._splits.validation):
             log.metrics.append(self._unbiased_validation(model, stage.training, log.metrics[-1]))
         _write_log(log, out)
@@ -276,6 +277,7 @@ class _Worker:
             control=self._control,
             cuda_graphs=self._execution.cuda_graphs,
             deterministic=self._execution.deterministic,
+            member=self._member,
         )
 
     def _fresh_model(self, init_seed: int) -> nn.Module:

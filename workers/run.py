@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 from pathlib import Path
@@ -15,6 +16,7 @@ from tickets import TicketError
 from workers.data import DataError, default_cache
 from workers.execute import run_stage
 from workers.execution import Control, Execution, Interrupted
+from workers.gang import GangSizeError, joining, own_device
 from workers.job import JobError, read_job
 from workers.options import CudaGraphs, Deterministic, LoaderWorkers
 from workers.plugins import PluginError
@@ -44,9 +46,10 @@ def run(
     """Compute one stage, with progress, and write its artifacts to a folder.
 
     The same stage gives the same bits as in its sweep. Ctrl-C checkpoints beside the artifacts; the same command
-    resumes.
+    resumes. A stage of a gang of N is computed by ``python -m torch.distributed.run --nproc-per-node N -m
+    workers.run …``.
     """
-    console = Console(stderr=True, soft_wrap=True)
+    console = Console(stderr=True, soft_wrap=True, quiet=os.environ.get("RANK", "0") != "0")
     stopped = False
 
     def stop(signum: int, frame: FrameType | None) -> None:
@@ -57,7 +60,7 @@ def run(
         job = read_job(stage)
         root = store or _store_of(stage, bool(job.inputs))
         execution = Execution(
-            device=device,
+            device=own_device(device),
             data_root=str(data_root) if data_root else None,
             data_cache=str(data_cache or default_cache()),
             plugins=tuple(plugin or ()),
@@ -78,13 +81,14 @@ def run(
             if not folder.is_dir():
                 raise JobError(f"input {name!r} of {job.name} is not in {folder}; give --store, or run that stage")
         console.print(f"{job.name} ({job.stage.kind}) on {execution.torch_device}", highlight=False)
-        results = run_stage(job.stage, inputs, out, execution, control, key=job.key)
+        with joining(execution.torch_device) as member:
+            results = run_stage(job.stage, inputs, out, execution, control, key=job.key, member=member)
         shutil.rmtree(out / "checkpoint", ignore_errors=True)
     except Interrupted:
         console.print("Interrupted: checkpointed; the same command resumes.")
         raise typer.Exit(130) from None
-    except (JobError, DataError, TicketError, PluginError) as error:
-        console.print(f"[red]Error:[/red] {error}", highlight=False)
+    except (JobError, DataError, TicketError, PluginError, GangSizeError) as error:
+        Console(stderr=True, soft_wrap=True).print(f"[red]Error:[/red] {error}", highlight=False)
         raise typer.Exit(2) from None
     for name, value in results.items():
         console.print(f"{name}: {value}", highlight=False)

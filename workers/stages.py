@@ -17,6 +17,7 @@ Method = Literal["aws", "lrr"]
 Preset = Literal["sound", "reference"]
 Augmentation = Literal["none", "crop_flip", "half_resized_crop_flip", "resized_crop_flip"]
 Precision = Literal["float32", "bfloat16"]
+BatchNormPolicy = Literal["synchronised", "per_rank"]
 
 IMAGE_SIZE = 224
 
@@ -86,10 +87,25 @@ class Schedule:
 
 
 @dataclass(frozen=True)
+class Gang:
+    """The devices that train one network together, each on its share of every batch.
+
+    Attributes:
+        ranks: how many. They change the numbers: by rounding alone with synchronised batch norm and without dropout,
+            whose draws are each rank's own.
+        batch_norm: normalise by the statistics of the whole batch ("synchronised"), or of each rank's share of it.
+    """
+
+    ranks: int = 1
+    batch_norm: BatchNormPolicy = "synchronised"
+
+
+@dataclass(frozen=True)
 class Training:
     """One training: a new optimizer, stepped over ``epochs`` passes; the tail batch of an epoch is kept.
 
     Attributes:
+        batch_size: images in a step, of all ranks together.
         compiled: whether the forward pass goes through torch.compile, whose fused operations round differently.
     """
 
@@ -99,6 +115,7 @@ class Training:
     schedule: Schedule = Schedule()
     augmentation: Augmentation = "none"
     compiled: bool = False
+    gang: Gang = Gang()
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from workers.data.splits import Splits
+from workers.exchange import Exchange
 from workers.masking import Masking
 from workers.normalization import PsiInterpolation
 from workers.precision import autocast
@@ -25,6 +26,7 @@ class Step:
     Args:
         interpolation: AWS; the forward pass then sees psi interpolated by alpha.
         compiled: run the forward pass through torch.compile.
+        exchange: in a gang, what turns this rank's part of the batch into the whole.
     """
 
     def __init__(
@@ -37,7 +39,9 @@ class Step:
         precision: Precision,
         *,
         compiled: bool = False,
+        exchange: Exchange | None = None,
     ) -> None:
+        self._exchange = exchange
         self._model, self._optimizer, self._masking = model, optimizer, masking
         self._normalized, self._device, self._precision = splits.normalized, splits.device, precision
         self.sums = torch.zeros(2, dtype=torch.float64, device=splits.device)
@@ -59,13 +63,17 @@ class Step:
         """
         with autocast(self._device, self._precision):
             logits = self._forward(self._normalized(images), alpha)
-            loss = F.cross_entropy(logits, labels)
+            loss = F.cross_entropy(logits, labels, reduction="sum" if self._exchange else "mean")
         self._optimizer.zero_grad()
         loss.backward()
+        right = (logits.detach().argmax(1) == labels).sum()
+        if self._exchange:
+            self.sums += self._exchange(torch.stack((loss.detach(), right)), len(labels))
+        else:
+            self.sums += torch.stack((loss.detach() * len(labels), right))
         self._masking.mask_gradients_()
         self._optimizer.step()
         self._masking.mask_weights_()
-        self.sums += torch.stack((loss.detach() * len(labels), (logits.detach().argmax(1) == labels).sum()))
 
 
 def make_optimizer(model: nn.Module, spec: Optimizer) -> torch.optim.Optimizer:

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import os
+import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from workers.artifacts import masks_digest, state_digest
 from workers.capture import CapturedStep, StepFunction
 from workers.checkpoint import Position, Snapshot, newest_checkpoint, save_checkpoint
 from workers.data.augmentation import draw_epoch
 from workers.data.batches import Split
+from workers.data.sharding import drawn_share
 from workers.data.splits import Splits
-from workers.evaluation import evaluate
+from workers.evaluation import evaluate_share
+from workers.exchange import Exchange
 from workers.execution import Control, Interrupted
+from workers.gang import ALONE, GangSizeError, Member
+from workers.gang_norm import with_gang_norm
 from workers.masking import Masking
 from workers.normalization import PsiInterpolation, draw_alphas
 from workers.randomness import device_draws, own_generators_if_drawn
@@ -24,6 +33,8 @@ from workers.seeds import derive, generator
 from workers.stages import UNIFORM, Alpha, Precision, Training
 from workers.step import Step, make_optimizer, set_learning_rate
 from workers.training_state import TrainingState
+
+log = logging.getLogger("winning_sign")
 
 
 class DivergedError(ArithmeticError):
@@ -68,6 +79,7 @@ def train(
     control: Control,
     cuda_graphs: bool = True,
     deterministic: bool = True,
+    member: Member = ALONE,
 ) -> TrainingLog:
     """Train a network in place, with a new optimizer.
 
@@ -80,26 +92,42 @@ def train(
         cuda_graphs: on a GPU, replay each step as a CUDA graph; the numbers are the same. That needs a stream of the
             caller's own (``workers.streams.own_stream``); on the default one steps run eagerly, and a warning says so.
         deterministic: whether torch was told to use deterministic kernels only.
+        member: this process's place in the training's gang; all ranks call this alike. A gang steps eagerly.
 
     Raises:
         DivergedError: the loss is no longer finite.
+        GangSizeError: the training is for another number of ranks.
+        RanksDisagreeError: masks, start or end are not the same on all ranks.
         Interrupted: the control asked to stop; a checkpoint was written, from which the same call goes on.
     """
+    if member.ranks != training.gang.ranks:
+        raise GangSizeError(
+            f"this training is for a gang of {training.gang.ranks} processes and was started in {member.ranks}; use "
+            f"python -m torch.distributed.run --nproc-per-node {training.gang.ranks} -m workers.run …"
+        )
     model.train()
+    member.check_equal("the mask", lambda: masks_digest(masks))
     with own_generators_if_drawn(model, splits.blank(2)) as draws:
         optimizer = make_optimizer(model, training.optimizer)
         masking = Masking(model, masks)
         masking.mask_weights_()
-        interpolation = PsiInterpolation(model) if interpolate_psi else None
-        step = Step(model, optimizer, masking, interpolation, splits, precision, compiled=training.compiled)
-        state = TrainingState(model, optimizer, step.sums, generators=draws.any)
+        seen, exchange = model, None
+        if not member.alone:
+            seen = with_gang_norm(model, member, training.gang.batch_norm)
+            exchange = Exchange(model, member, training.gang.batch_norm)
+        interpolation = PsiInterpolation(seen) if interpolate_psi else None
+        step = Step(
+            seen, optimizer, masking, interpolation, splits, precision, compiled=training.compiled, exchange=exchange
+        )
+        state = TrainingState(model, optimizer, step.sums, generators=draws.any and member.alone)
         take_step: StepFunction = step
-        # what the CPU draws would be the same in every replay
-        if cuda_graphs and splits.device.type == "cuda" and not draws.cpu:
+        # what the CPU draws would be the same in every replay, and what the hosts of a gang say is in no graph
+        if cuda_graphs and splits.device.type == "cuda" and not draws.cpu and member.alone:
             take_step = CapturedStep(step, state, exact=deterministic)
         if draws.gpu:
             take_step = _undisturbed(take_step)
-        return _Trainer(state, take_step, training, splits, precision, alpha, sgd_seed, control).run(watched)
+        trainer = _Trainer(state, take_step, training, splits, precision, alpha, sgd_seed, control, member)
+        return trainer.run(watched, seeded_steps=draws.any and not member.alone)
 
 
 def _undisturbed(step: StepFunction) -> StepFunction:
@@ -125,14 +153,26 @@ class _Trainer:
         alpha: Alpha,
         sgd_seed: int,
         control: Control,
+        member: Member,
     ) -> None:
+        self._member, self._seeded_steps = member, False
         self._state, self._take_step = state, take_step
         self._training, self._splits, self._precision = training, splits, precision
         self._alpha, self._sgd_seed, self._control = alpha, sgd_seed, control
         self._log = TrainingLog()
 
-    def run(self, watched: Mapping[str, Split]) -> TrainingLog:
+    def run(self, watched: Mapping[str, Split], *, seeded_steps: bool) -> TrainingLog:
+        """Train to the end.
+
+        Args:
+            seeded_steps: seed the global generators in every step by position and rank, as a gang with dropout does:
+                its ranks draw differently, and a checkpoint, which is one rank's, need not hold the others' states.
+        """
+        self._seeded_steps = seeded_steps
         start = self._resume()
+        if not self._member.alone:
+            log.info("trained by %s", "; ".join(self._member.texts(f"pid {os.getpid()} on {socket.gethostname()}")))
+        self._check_state(f"the start at epoch {start.epoch}, batch {start.batch},")
         for epoch in range(start.epoch, self._training.epochs):
             began, first = time.perf_counter(), start.batch if epoch == start.epoch else 0
             images = self._run_epoch(epoch, first)
@@ -148,7 +188,11 @@ class _Trainer:
             )
             if epoch + 1 < self._training.epochs and self._control.checkpoint_due(epoch_ended=True):
                 self._checkpoint(Position(epoch + 1, 0))
+        self._check_state("the trained network")
         return self._log
+
+    def _check_state(self, what: str) -> None:
+        self._member.check_equal(what, lambda: what[:64] + state_digest(self._state.tensors()))
 
     def _run_epoch(self, epoch: int, first: int) -> int:
         """Train from batch number ``first`` to the epoch's end; how many images that were."""
@@ -161,14 +205,16 @@ class _Trainer:
             self._state.seed_generators(derive(self._sgd_seed, "dropout", epoch))
             self._state.sums.zero_()
         set_learning_rate(self._state.optimizer, learning_rate(training, epoch))
-        loaded = train.drawn(draws, training.batch_size, training.augmentation, first)
+        loaded = drawn_share(self._splits, draws, training.batch_size, training.augmentation, first, self._member)
         for index, batch in enumerate(loaded, first):
             self._control.beat()
-            if self._control.should_stop():
+            if self._member.decided(self._control.should_stop()):
                 self._checkpoint(Position(epoch, index))
                 raise Interrupted
             if self._control.checkpoint_due():
                 self._checkpoint(Position(epoch, index))
+            if self._seeded_steps:
+                torch.manual_seed(derive(self._sgd_seed, "dropout", epoch, index, "rank", self._member.rank))
             self._take_step(batch.images, batch.labels, alphas[index])
         return len(train) - first * training.batch_size
 
@@ -182,10 +228,9 @@ class _Trainer:
             )
         self._log.metrics.append(metrics_row(epoch + 1, "train", loss, 100 * right, images, rate))
         for name, split in watched.items():
-            (outcomes,) = evaluate([self._state.model], self._splits, split, self._precision, self._control.beat)
-            accuracy = 100 - outcomes.error_percent
-            row = metrics_row(epoch + 1, name, outcomes.mean_loss_nats, accuracy, len(split), rate)
-            self._log.metrics.append(row)
+            beat = self._control.beat
+            loss, error = evaluate_share(self._state.model, self._splits, split, self._precision, self._member, beat)
+            self._log.metrics.append(metrics_row(epoch + 1, name, loss, 100 - error, len(split), rate))
 
     def _resume(self) -> Position:
         control = self._control
@@ -197,7 +242,7 @@ class _Trainer:
         return found.position
 
     def _checkpoint(self, position: Position) -> None:
-        if self._control.checkpoints is not None:
+        if self._control.checkpoints is not None and self._member.leads:
             save_checkpoint(self._control.checkpoints, Snapshot(position, self._state.packed(), vars(self._log)))
             self._control.checkpointed(self._control.checkpoints)
 

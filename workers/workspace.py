@@ -69,7 +69,12 @@ class Workspace(Protocol):
 
 @contextmanager
 def open_workspace(
-    root: str, folder: str, inputs: Mapping[str, tuple[str, Mapping[str, Artifact]]], stop_files: tuple[str, ...]
+    root: str,
+    folder: str,
+    inputs: Mapping[str, tuple[str, Mapping[str, Artifact]]],
+    stop_files: tuple[str, ...],
+    *,
+    writes: bool = True,
 ) -> Iterator[Workspace]:
     """The workspace of an attempt.
 
@@ -78,6 +83,7 @@ def open_workspace(
         folder: the attempt's, relative to the root, as all paths here.
         inputs: by input name, the folder of its artifacts and what these are.
         stop_files: each asks the attempt to stop by being there.
+        writes: bring what is written into the store; not so for a gang's ranks other than 0, which only read.
 
     Raises:
         DamagedInputError: an input is not what its record says.
@@ -87,7 +93,7 @@ def open_workspace(
     if isinstance(storage, Bucket):
         with (
             tempfile.TemporaryDirectory(prefix="winning-sign-") as scratch,
-            _Copied(storage, Path(scratch), folder, inputs, stop_files) as copied,
+            _Copied(storage, Path(scratch), folder, inputs, stop_files, writes) as copied,
         ):
             _check(copied.inputs, inputs)
             yield copied
@@ -154,7 +160,9 @@ class _Copied:
         folder: str,
         inputs: Mapping[str, tuple[str, Mapping[str, Artifact]]],
         stop_files: tuple[str, ...],
+        writes: bool,
     ) -> None:
+        self._writes = writes
         self._storage, self._remote, self._stop_files = storage, folder, stop_files
         self.folder = scratch / "attempt"
         self.folder.mkdir()
@@ -177,10 +185,13 @@ class _Copied:
         self._thread = threading.Thread(target=self._mirror, name="mirror", daemon=True)
 
     def __enter__(self) -> _Copied:
-        self._thread.start()
+        if self._writes:
+            self._thread.start()
         return self
 
     def __exit__(self, *error: object) -> None:
+        if not self._writes:
+            return
         self._over.set()
         self._thread.join()
         with suppress(OSError):

@@ -38,7 +38,7 @@ class Backend(Protocol):
     device_bytes: int | None
 
     def submit(self, attempts: Sequence[Attempt]) -> None:
-        """Start a group, on the device with the fewest."""
+        """Start a group on the device with the fewest; a gang's attempt, on as many free devices as it needs."""
 
     def wait(self, timeout_s: float) -> list[tuple[Group, Sequence[Outcome | Lost]]]:
         """Groups that have ended, after at most ``timeout_s`` when none has, with an outcome per attempt."""
@@ -47,7 +47,10 @@ class Backend(Protocol):
         """End the process of a group that hangs: it is then ``Lost``. False where that cannot be done."""
 
     def draining(self) -> Collection[str]:
-        """Machines that are about to go, by the name that their attempts' ``progress.json`` has as ``node``."""
+        """Machines that are about to go, and gangs that have a rank on one.
+
+        By the name that their attempts' ``progress.json`` has as ``node``.
+        """
 
     def close(self) -> None:
         """Give everything back."""

@@ -2,6 +2,7 @@
 
 On CPUs each group is a task of one core. Each GPU has one actor, whose threads share it among several groups; it is
 started when there is work for it and ended when there is none, so that a cluster can grow and shrink with the sweep.
+A gang, too, keeps its devices from one of its stages to the next, until something else needs them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from ray.exceptions import ActorDiedError, GetTimeoutError, NodeDiedError, RayEr
 
 from orchestrator.backends.base import BackendError, Group, Lost
 from orchestrator.backends.ray_cluster import connect
+from orchestrator.backends.ray_gang import RayGang
+from orchestrator.gangs import width
 from workers.attempt import Attempt, Outcome, run_attempts
 from workers.streams import POOL
 
@@ -85,10 +88,15 @@ class _Gpu:
 
 @dataclass(eq=False)
 class Sent:
-    """A group on its way."""
+    """A group on its way.
+
+    Attributes:
+        place: what it runs on; None for a task.
+        ended: it hung, and its processes were ended.
+    """
 
     group: Group
-    gpu: _Gpu | None
+    place: _Gpu | RayGang | None
     ended: bool = False
 
 
@@ -101,14 +109,22 @@ class RayBackend:
         device: "cpu" keeps attempts off the GPUs.
         scale_to: GPUs, or CPUs with device "cpu", that the autoscaler may bring; None takes what is there. Being
             asked for makes it start machines; ``devices`` grows as they come, and shrinks as they go.
+        ranks: of the largest gang that will be submitted.
 
     Raises:
-        BackendError: there is no such cluster, or it has no GPU where one is asked for.
+        BackendError: there is no such cluster, or it has no GPU where one is asked for, or too few for a gang.
     """
 
     def __init__(
-        self, address: str | None, max_concurrent: int | None, device: str, scale_to: int | None = None
+        self,
+        address: str | None,
+        max_concurrent: int | None,
+        device: str,
+        scale_to: int | None = None,
+        ranks: int = 1,
     ) -> None:
+        if ranks > 1:
+            max_concurrent = None  # which counts stages, and is the driver's; here are devices
         self._max_concurrent, self._scale_to = max_concurrent, scale_to
         connect(address, max_concurrent)
         self._gcs = GcsClient(address=ray.get_runtime_context().gcs_address)
@@ -120,12 +136,20 @@ class RayBackend:
             self._on_gpus = bool(self._gpus_there or scale_to) and device != "cpu"
             self._gpus: list[_Gpu] = []
             self._arriving: list[_Gpu] = []  # whose machine may still have to start
+            self._gangs: list[RayGang] = []
             self._sent: dict[Any, Sent] = {}
+            if scale_to and ranks > 1:
+                raise BackendError(
+                    f"--gpus-per-stage {ranks} needs its machines at once, and --scale-to takes them as they come: start "
+                    f"them first (min_workers in the cluster's file), and leave --scale-to out"
+                )
             if not scale_to and self.devices < 1:
                 raise BackendError(
                     f"Ray at {address or 'this machine'} has no CPU free for a stage; add a node with one, or let the "
                     f"cluster's autoscaler do it: --scale-to N"
                 )
+            if ranks > self.devices:
+                raise BackendError(self._too_wide(ranks, address))
             # the first one's: packing plans for one kind of GPU
             self.device_bytes = self._first_gpu_bytes() if self._on_gpus else None
         except BackendError:
@@ -142,16 +166,21 @@ class RayBackend:
         return min(room, self._max_concurrent or room)
 
     def submit(self, attempts: Sequence[Attempt]) -> None:
-        if self._on_gpus:
-            gpu = self._freest_gpu()
-            ref = gpu.actor.run.remote(attempts)
+        place: _Gpu | RayGang | None = None
+        ranks = width(attempts[0].job.stage)
+        if ranks > 1:
+            place = self._free_gang(ranks)
+            ref = place.submit(attempts[0])
+        elif self._on_gpus:
+            place = self._freest_gpu()
+            ref = place.actor.run.remote(attempts)
         else:
-            gpu = None
+            self._make_room(1)
             ref = _run.options(num_cpus=1, name=attempts[0].job.name).remote(attempts)
-        self._sent[ref] = Sent(tuple(attempts), gpu)
+        self._sent[ref] = Sent(tuple(attempts), place)
 
     def wait(self, timeout_s: float) -> list[tuple[Group, Sequence[Outcome | Lost]]]:
-        self._drop_idle_gpus()
+        self._drop_idle()
         self._welcome(0.0 if self._sent or self._gpus else timeout_s)
         if not self._sent:
             return []
@@ -162,8 +191,10 @@ class RayBackend:
         for ref, sent in self._sent.items():
             if attempt in sent.group:
                 sent.ended = True
-                if sent.gpu is not None:
-                    ray.kill(sent.gpu.actor)
+                if isinstance(sent.place, RayGang):
+                    sent.place.end()
+                elif sent.place is not None:
+                    ray.kill(sent.place.actor)
                 else:
                     ray.cancel(ref, force=True)
         return True
@@ -172,9 +203,17 @@ class RayBackend:
         going = self._draining_nodes()
         for gpu in [gpu for gpu in self._gpus if gpu.node in going and not self._load(gpu)]:
             self._drop(gpu)
-        return going
+        leaving = [gang for gang in self._gangs if going & gang.nodes]
+        for gang in leaving:
+            if not self._load(gang):
+                self._drop(gang)
+        return going | {gang.name for gang in leaving}
 
     def close(self) -> None:
+        for gang in self._gangs:
+            gang.close()
+        for gang in self._gangs:
+            gang.join()
         ray.shutdown()
 
     def _look(self) -> None:
@@ -200,19 +239,58 @@ class RayBackend:
     def _draining_nodes(self) -> set[str]:
         return set(self._gcs.get_draining_nodes(timeout=GCS_TIMEOUT_S))
 
-    def _load(self, gpu: _Gpu) -> int:
-        return sum(sent.gpu is gpu for sent in self._sent.values())
+    def _too_wide(self, ranks: int, address: str | None) -> str:
+        room = self.devices
+        what = ("GPU" if self._on_gpus else "CPU") + ("s" if room > 1 else "")
+        return (
+            f"--gpus-per-stage {ranks}: Ray at {address or 'this machine'} has {room} {what} for stages, so that none "
+            f"could ever start; give at most {room}"
+        )
+
+    def _load(self, place: _Gpu | RayGang) -> int:
+        return sum(sent.place is place for sent in self._sent.values())
+
+    @property
+    def _places(self) -> list[_Gpu | RayGang]:
+        return [*self._gpus, *self._gangs]
+
+    def _held(self) -> int:
+        """Devices that are somebody's, at work or not."""
+        narrow = len(self._gpus) if self._on_gpus else sum(sent.place is None for sent in self._sent.values())
+        return narrow + sum(gang.ranks for gang in self._gangs)
+
+    def _make_room(self, devices: int) -> None:
+        """End what is idle until so many devices are nobody's."""
+        for place in self._places:
+            if self._held() + devices <= self.devices:
+                return
+            if not self._load(place):
+                self._drop(place)
+
+    def _free_gang(self, ranks: int) -> RayGang:
+        """An idle gang of this size, or a new one, which waits for as many devices."""
+        going = self._draining_nodes()
+        for gang in self._gangs:
+            if gang.ranks == ranks and not self._load(gang) and not going & gang.nodes:
+                return gang
+        self._make_room(ranks)
+        self._gangs.append(RayGang(ranks, on_gpus=self._on_gpus))
+        return self._gangs[-1]
 
     def _freest_gpu(self) -> _Gpu:
         going = self._draining_nodes()
         for gpu in self._gpus:
             gpu.find()
         staying = [gpu for gpu in self._gpus if gpu.node not in going]
+        by_gangs = sum(gang.ranks for gang in self._gangs if self._load(gang))
+        if by_gangs:  # the emptiest ones are a gang's, which waits for them
+            staying = sorted(staying, key=self._load, reverse=True)[: max(1, self.devices - by_gangs)]
         freest = min(staying, key=self._load, default=None)
         if self._scale_to:
             self._ask_for_more(busy=freest is None or bool(self._load(freest)))
             return freest or self._gpus[0]
-        if freest is None or (self._load(freest) and len(staying) < self.devices):
+        if freest is None or (self._load(freest) and len(staying) < self.devices - by_gangs):
+            self._make_room(1)
             freest = _Gpu.start()
             self._gpus.append(freest)
         return freest
@@ -238,33 +316,54 @@ class RayBackend:
                     gpu.idle_since_s = time.monotonic()
                     self._gpus.append(gpu)
 
-    def _drop_idle_gpus(self) -> None:
+    def _drop_idle(self) -> None:
         now = time.monotonic()
-        for gpu in [*self._gpus]:
-            if self._load(gpu):
-                gpu.idle_since_s = now
-            elif now - gpu.idle_since_s > IDLE_S:
-                self._drop(gpu)
+        for place in self._places:
+            if self._load(place):
+                place.idle_since_s = now
+            elif now - place.idle_since_s > IDLE_S or (self._gangs and self._held() > self.devices):
+                self._drop(place)
 
-    def _drop(self, gpu: _Gpu) -> None:
-        self._gpus.remove(gpu)
-        ray.kill(gpu.actor)
+    def _drop(self, place: _Gpu | RayGang) -> None:
+        if isinstance(place, RayGang):
+            self._gangs.remove(place)
+            place.close()
+        else:
+            self._gpus.remove(place)
+            ray.kill(place.actor)
 
     def _ended(self, ref: Any) -> tuple[Group, Sequence[Outcome | Lost]]:
         sent = self._sent.pop(ref)
+        if isinstance(sent.place, RayGang):
+            return sent.group, [self._ended_in_gang(ref, sent, sent.place)]
         try:
             return sent.group, ray.get(ref)
         except RayError as error:  # run_attempts returns its own failures: what is raised here is the machinery's
-            neighbours = [other for other in self._sent.values() if other.gpu is sent.gpu]
-            if sent.gpu in self._gpus:
-                self._gpus.remove(sent.gpu)  # another starts when there is work for it
+            neighbours = [other for other in self._sent.values() if other.place is sent.place]
+            if sent.place in self._gpus:
+                self._gpus.remove(sent.place)  # another starts when there is work for it
             lost = self._lost(error, sent, neighbours)
             return sent.group, [lost] * len(sent.group)
+
+    def _ended_in_gang(self, ref: Any, sent: Sent, gang: RayGang) -> Outcome | Lost:
+        try:
+            outcome, usable = ray.get(ref)
+        except RayError as error:  # its mailbox is gone
+            outcome, usable = Lost(f"{type(error).__name__}: {_first_line(error)}"), False
+            gang.end()
+        if not usable:
+            self._gangs.remove(gang)
+        if isinstance(outcome, Outcome):
+            return outcome
+        if sent.ended:
+            return Lost("it no longer moved, and was ended", "hung")
+        there = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+        return Lost(outcome.message, "process" if gang.nodes <= there else "node")
 
     def _lost(self, error: RayError, sent: Sent, neighbours: Sequence[Sent]) -> Lost:
         if sent.ended:
             return Lost("it no longer moved, and was ended", "hung")
-        if sent.gpu is not None and any(other.ended for other in neighbours):
+        if sent.place is not None and any(other.ended for other in neighbours):
             return Lost("its process was ended because a stage beside it hung", "node")
         message = f"{type(error).__name__}: {_first_line(error)}"
         died = isinstance(error, NodeDiedError) or (isinstance(error, ActorDiedError) and _with_its_node(error))

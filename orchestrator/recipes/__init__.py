@@ -12,7 +12,18 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tickets import TRANSFERS
-from workers.stages import IMAGE_SIZE, UNIFORM, Alpha, Augmentation, Method, Optimizer, Precision, Preset, Schedule
+from workers.stages import (
+    IMAGE_SIZE,
+    UNIFORM,
+    Alpha,
+    Augmentation,
+    BatchNormPolicy,
+    Method,
+    Optimizer,
+    Precision,
+    Preset,
+    Schedule,
+)
 
 NESTED = (("optimizer", Optimizer), ("alpha", Alpha), ("final_schedule", Schedule), ("round_schedule", Schedule))
 FAMILY = {"cifar10": "cifar", "cifar100": "cifar", "imagefolder": "imagenet"}
@@ -40,6 +51,9 @@ class Recipe(BaseModel):
         precision: of convolutions and matrix products, in training, evaluation and probes.
         compile_from_epochs: trainings of at least so many epochs go through torch.compile; null for none. It takes tens
             of seconds to compile, and fused operations round differently, so that this is part of a stage's identity.
+        gpus_per_stage: devices that train one network together, each on its share of every batch; they change the
+            numbers, by rounding alone where there is no dropout and batch norm is synchronised.
+        batch_norm: in such a gang, over the whole batch ("synchronised") or over each device's share ("per_rank").
         bn_images: images for batch-norm re-estimation in probes; null takes all.
         bn_momentum: null averages cumulatively after a reset.
     """
@@ -58,6 +72,8 @@ class Recipe(BaseModel):
     pixel_std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
     precision: Precision = "float32"
     compile_from_epochs: int | None = Field(default=None, ge=1)
+    gpus_per_stage: int = Field(default=1, ge=1)
+    batch_norm: BatchNormPolicy = "synchronised"
     pretrain_epochs: int = Field(ge=1)
     rounds: int = Field(ge=1)
     round_epochs: int = Field(ge=1)
@@ -100,6 +116,17 @@ class Recipe(BaseModel):
     @classmethod
     def _distinct(cls, value: tuple[Method, ...]) -> tuple[Method, ...]:
         return _once(value)
+
+    @model_validator(mode="after")
+    def _gang_can_share(self) -> Recipe:
+        ranks = self.gpus_per_stage
+        if self.batch_size % ranks or (ranks > 1 and self.batch_size < 2 * ranks):
+            raise ValueError(
+                f"batch_size {self.batch_size} is no multiple of gpus_per_stage {ranks} with at least 2 images for each"
+            )
+        if ranks > 1 and self.compile_from_epochs is not None:
+            raise ValueError("gpus_per_stage beyond 1 runs without torch.compile; set compile_from_epochs to null")
+        return self
 
     @model_validator(mode="after")
     def _rounds_exist(self) -> Recipe:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 from torch import Tensor
@@ -35,6 +35,9 @@ class Split(Protocol):
     def width(self) -> int: ...
     def __len__(self) -> int: ...
 
+    def part(self, chosen: slice) -> Split:
+        """Some of its images as a split."""
+
     def in_order(self, batch_size: int) -> Iterator[Batch]:
         """All images once, as a test sees them."""
 
@@ -65,6 +68,9 @@ class ResidentSplit:
     @property
     def width(self) -> int:
         return self.source.shape[3]
+
+    def part(self, chosen: slice) -> ResidentSplit:
+        return replace(self, rows=self.rows[chosen], labels=self.labels[chosen])
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
         for start in range(0, len(self), batch_size):

@@ -83,6 +83,9 @@ class StreamedSplit:
     def width(self) -> int:
         return self.size
 
+    def part(self, chosen: slice) -> StreamedSplit:
+        return replace(self, rows=self.rows[chosen], labels=self.labels[chosen])
+
     def in_order(self, batch_size: int) -> Iterator[Batch]:
         requests = [Request(rows.numpy(), None, 1.0, self.size) for rows in self.rows.split(batch_size)]
         return map(Batch, self.reader.batches(requests), self.labels.split(batch_size))

@@ -1,0 +1,161 @@
+"""What gangs change for the driver, by table; and a driver whose backend has both."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from small_recipes import plan_of, recipe
+from test_driver import LOST, ScriptedBackend, Sweep
+
+from orchestrator.backends import ray_gang
+from orchestrator.backends.base import Lost
+from orchestrator.gangs import verdict, width
+from workers.attempt import Attempt, Outcome
+from workers.stages import Gang
+
+DONE = Outcome("done", 1.0)
+RANK_LOST = Outcome("failed", 1.0, error_type="RankLostError", message="closed by peer")
+BROKEN_GPU = Outcome("failed", 1.0, error_type="AcceleratorError", message="an illegal address")
+DATA_ERROR = Outcome("failed", 1.0, error_type="DataError", message="a picture is damaged")
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({0: DONE, 1: DONE}, DONE),
+        ({1: DONE, 0: DATA_ERROR}, DATA_ERROR),
+        ({1: DATA_ERROR, 0: RANK_LOST}, DATA_ERROR),
+        ({0: RANK_LOST, 1: DATA_ERROR}, DATA_ERROR),
+        ({1: DATA_ERROR}, DATA_ERROR),
+        ({0: RANK_LOST}, Lost("of a gang of 2, rank 1 was lost")),
+        ({0: DONE}, Lost("of a gang of 2, rank 1 was lost")),
+        ({}, Lost("of a gang of 2, rank 0, 1 was lost")),
+        ({0: RANK_LOST, 1: BROKEN_GPU}, Lost("AcceleratorError: an illegal address")),
+        ({0: RANK_LOST, 1: RANK_LOST}, Lost("of a gang of 2, the connection was lost")),
+    ],
+)
+def test_how_an_attempt_of_two_ranks_ended(said: dict[int, Outcome], expected: Outcome | Lost) -> None:
+    assert verdict(said, 2) == expected
+
+
+def in_mailbox(talk: Callable[[Any], Awaitable[Any]]) -> Any:
+    """What somebody hears who talks to the mailbox of a gang of two."""
+
+    async def session() -> Any:
+        return await asyncio.wait_for(talk(ray_gang._Mailbox(2)), 20)
+
+    return asyncio.run(session())
+
+
+def test_an_attempt_has_ended_when_all_ranks_have_said_so() -> None:
+    async def talk(mailbox: Any) -> Any:
+        asked = asyncio.create_task(mailbox.ended(0))
+        await mailbox.post(0, 1, Outcome("done", 9.0))
+        await asyncio.sleep(0.05)
+        assert not asked.done()
+        await mailbox.post(0, 0, DONE)
+        return await asked
+
+    assert in_mailbox(talk) == (DONE, True)
+
+
+def test_a_rank_that_fails_alone_ends_the_attempt_and_its_gang(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_gang, "GRACE_S", 0.05)
+
+    async def talk(mailbox: Any) -> Any:
+        await mailbox.post(0, 1, DATA_ERROR)
+        found = await mailbox.ended(0)
+        await mailbox.broken()  # what makes every rank leave
+        return found
+
+    assert in_mailbox(talk) == (DATA_ERROR, False)
+
+
+def test_a_failure_that_all_ranks_share_leaves_the_gang_as_it_is() -> None:
+    async def talk(mailbox: Any) -> Any:
+        for rank in range(2):
+            await mailbox.post(0, rank, DATA_ERROR)
+        return await mailbox.ended(0)
+
+    assert in_mailbox(talk) == (DATA_ERROR, True)
+
+
+def test_a_gang_that_died_tells_its_driver_why() -> None:
+    async def talk(mailbox: Any) -> Any:
+        await mailbox.post(0, 0, RANK_LOST)
+        asked = asyncio.create_task(mailbox.ended(0))
+        await asyncio.sleep(0.05)
+        await mailbox.end("WorkerGroupError: killed")
+        return await asked, await mailbox.ended(1)  # the second was sent before anyone knew
+
+    first, second = in_mailbox(talk)
+    assert first == (Lost("of a gang of 2, rank 1 was lost: WorkerGroupError: killed"), False)
+    assert second == (Lost("of a gang of 2, rank 0, 1 was lost: WorkerGroupError: killed"), False)
+
+
+class DevicesBackend(ScriptedBackend):
+    """Counts devices: never more in use than there are."""
+
+    def __init__(self, devices: int, script: dict[str, list[Outcome | Lost]]) -> None:
+        super().__init__(script, devices)
+
+    def submit(self, attempts: Sequence[Attempt]) -> None:
+        super().submit(attempts)
+        assert sum(width(group[0].job.stage) for group in self._running) <= self.devices
+
+
+@pytest.mark.parametrize("devices", [2, 3, 4, 5])
+def test_a_driver_runs_gangs_and_single_stages_and_never_more_than_fit(tmp_path: Path, devices: int) -> None:
+    plan = plan_of(recipe(gpus_per_stage=2))
+    backend = DevicesBackend(devices, {"round01": [LOST]})
+    summary = Sweep(tmp_path / "store", plan).run(backend)
+    assert summary.exit_code == 0
+    assert len(backend.attempts) == len(plan) + 1  # a lost gang is tried again
+    assert backend.most_at_once >= devices // 2
+
+
+def test_the_user_bounds_stages_and_not_devices(tmp_path: Path) -> None:
+    backend = DevicesBackend(4, {})
+    summary = Sweep(tmp_path / "store", plan_of(recipe(gpus_per_stage=2))).run(backend, max_concurrent=1)
+    assert (summary.exit_code, backend.most_at_once) == (0, 1)
+
+
+def test_a_recipe_says_how_its_trainings_are_shared() -> None:
+    plan = plan_of(recipe(gpus_per_stage=4, batch_norm="per_rank"))
+    assert {width(node.stage) for node in plan if node.stage.kind != "probe"} == {4}
+    assert {width(node.stage) for node in plan if node.stage.kind == "probe"} == {1}
+    assert {node.stage.training.gang for node in plan if node.stage.kind == "round"} == {Gang(4, "per_rank")}
+
+
+def test_gang_and_policy_are_part_of_the_key_and_one_device_has_no_policy() -> None:
+    keys = [
+        set(plan_of(recipe(**changes)).nodes)
+        for changes in (
+            {},
+            {"gpus_per_stage": 2},
+            {"gpus_per_stage": 4},
+            {"gpus_per_stage": 2, "batch_norm": "per_rank"},
+        )
+    ]
+    assert len(set.union(*keys)) == sum(map(len, keys))
+    assert set(plan_of(recipe(batch_norm="per_rank")).nodes) == keys[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"gpus_per_stage": 3}, "batch_size 32 is no multiple of gpus_per_stage 3"),
+        ({"gpus_per_stage": 32}, "at least 2 images for each"),
+        ({"gpus_per_stage": 2, "compile_from_epochs": 1}, "without torch.compile"),
+        ({"gpus_per_stage": 0}, "greater than or equal to 1"),
+        ({"batch_norm": "none"}, "'synchronised' or 'per_rank'"),
+    ],
+)
+def test_what_no_gang_can_share_is_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        recipe(**changes)
