@@ -206,6 +206,8 @@ class Driver:
             return None
         holder = self._store.holder(node.key)
         if holder is not None and holder != self._driver:
+            if holder not in self._living:  # it may have come since the last look
+                self._living = self._watch.living()
             if holder in self._living:
                 self._queue.hold(node.key)
                 return None
