@@ -194,7 +194,8 @@ class _Trainer:
         return found.position
 
     def _checkpoint(self, position: Position) -> None:
-        if self._control.checkpoints is not None:
+        # from a state that has diverged no later try could go on
+        if self._control.checkpoints is not None and self._state.finite():
             save_checkpoint(self._control.checkpoints, Snapshot(position, self._state.packed(), vars(self._log)))
             self._control.checkpointed(self._control.checkpoints)
 
