@@ -160,8 +160,8 @@ class Driver:
                 self._in_flight -= 1
                 for attempt, outcome in zip(group, outcomes, strict=True):
                     self._settle(self._plan.nodes[attempt.job.key], attempt, outcome)
-            if not self._in_flight and State.READY not in self._queue.state.values():
-                time.sleep(POLL_S)
+            if not self._in_flight and (State.READY not in self._queue.state.values() or not self._room):
+                time.sleep(POLL_S)  # for another driver, a pause, or a machine
             self._stop.look()
             if look_due.due():
                 self._patience(self._look_around)
@@ -181,7 +181,7 @@ class Driver:
         if not isinstance(self._plan.nodes[key].stage, Probe):
             return []
         alike = self._queue.ready_like(key)
-        share = math.ceil((1 + len(alike)) / (self._room - self._in_flight))
+        share = math.ceil((1 + len(alike)) / max(1, self._room - self._in_flight))  # a machine may have gone just now
         companions = alike[: min(share, MOST_PROBES) - 1]
         self._queue.start(companions)
         return companions
