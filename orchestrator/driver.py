@@ -299,18 +299,24 @@ class Driver:
             self._event("interrupted", node, attempt=_number(running.attempt.folder))
 
     def _remake(self, node: Node, running: _Running, damaged: str, outcome: Outcome) -> None:
-        """An input is not what its record says: it is made anew first."""
-        self._remade[damaged] += 1
-        if self._remade[damaged] > REMADE:
-            message = f"{outcome.message}, for the {self._remade[damaged]}th time"
-            self._ended_badly(node, running, Ended("raised", outcome.error_type, message))
-            return
+        """An input is not what its record says: it is made anew first, unless that was begun after it was read."""
+        self._patience(lambda: self._store.look(damaged))
+        read = running.attempt.job.inputs[outcome.damaged_input]
+        record = self._patience(lambda: self._store.record(damaged, anew=True))
+        found_first = record is not None and self._store.out(damaged) == read
+        if found_first:
+            self._remade[damaged] += 1
+            if self._remade[damaged] > REMADE:
+                message = f"{outcome.message}, for the {self._remade[damaged]}th time"
+                self._ended_badly(node, running, Ended("raised", outcome.error_type, message))
+                return
+            self._patience(lambda: self._store.set_aside(damaged, outcome.message))
+            self._event("damaged", self._plan.nodes[damaged], found_by=node.name, error=outcome.message)
         self._keep_failure(node, running.attempt.folder, "damaged input", outcome.error_type, outcome.message)
-        self._patience(lambda: self._store.set_aside(damaged, outcome.message))
-        self._queue.reopen(damaged)
+        if self._queue.state[damaged] in FINISHED and (found_first or record is None):
+            self._queue.reopen(damaged)
         self._queue.requeue(node.key)
         self._progress.failed(node, f"{outcome.message}; it is made anew")
-        self._event("damaged", self._plan.nodes[damaged], found_by=node.name, error=outcome.message)
 
     def _ended_badly(self, node: Node, running: _Running, ended: Ended) -> None:
         stage = self._patience(lambda: self._store.look(node.key))

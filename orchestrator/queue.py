@@ -60,11 +60,12 @@ class ReadyQueue:
     def ready_like(self, key: str) -> list[str]:
         """Ready stages that differ from this one in their inputs alone, the most urgent first."""
         stage = self._plan.nodes[key].stage
-        return [
+        alike = (
             other
             for _, _, other in sorted(self._heap)
             if self.state[other] is State.READY and self._plan.nodes[other].stage == stage
-        ]
+        )
+        return list(dict.fromkeys(alike))  # one that waited again is on the heap twice
 
     def start(self, keys: Collection[str]) -> None:
         """Start some ready stages out of turn."""

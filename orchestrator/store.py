@@ -120,9 +120,11 @@ class Store:
                 damaged[short] = str(error)
         return {record.key: record for record in self._records.values()}
 
-    def record(self, key: str) -> Record | None:
-        """The record of one stage, or None while it is not done."""
+    def record(self, key: str, *, anew: bool = False) -> Record | None:
+        """The record of one stage, or None while it is not done; read again if ``anew``."""
         short = key[:KEY_DIGITS]
+        if anew:
+            self._records.pop(short, None)
         if short not in self._records:
             stage = self._stages.get(short) or self.look(key)
             if stage is None or RECORD not in stage.files:
