@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 from benchmarks.faults import damage
-from benchmarks.faults.bucket import Faults, faulty_proxy
+from benchmarks.faults.bucket import SETTINGS, Faults, faulty_proxy
 from benchmarks.faults.processes import TrialError
 from benchmarks.faults.trial import Fault, Trial
 from orchestrator.store import Store
@@ -152,7 +152,7 @@ def _index(trial: Trial) -> None:
 def _bucket(trial: Trial) -> None:
     faults = Faults(random.Random(trial.draw.random()), BUCKET_FAULTS)
     with faulty_proxy(trial.bench.s3, faults) as address:
-        environment = {"AWS_ENDPOINT_URL": address}
+        environment = {**SETTINGS, "AWS_ENDPOINT_URL": address}
         moment = trial.moment()
         sweep = trial.start(environment=environment)
         if trial.draw.random() < 0.5 and sweep.reaches(moment, trial.place):
