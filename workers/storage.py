@@ -172,7 +172,10 @@ class Bucket:
             raise StorageError(f"{root}: {_first_line(error)}") from error
 
     def read(self, path: str) -> bytes:
-        return bytes(self._call(self._client.get, path).bytes())
+        return self._call(self._content, path)
+
+    def _content(self, store: Any, path: str) -> bytes:
+        return bytes(self._client.get(store, path).bytes())
 
     def write(self, path: str, content: bytes) -> None:
         self._call(self._client.put, path, content)
@@ -196,8 +199,11 @@ class Bucket:
         self._call(self._client.put, path, source)
 
     def download(self, path: str, target: Path) -> None:
+        self._call(self._copy, path, target)
+
+    def _copy(self, store: Any, path: str, target: Path) -> None:
         with target.open("wb") as file:
-            for chunk in self._call(self._client.get, path):
+            for chunk in self._client.get(store, path):
                 file.write(chunk)
 
     def move(self, path: str, to: str) -> None:
