@@ -250,7 +250,8 @@ class Store:
             stage = self._stages[short]
             if RECORD in stage.files:
                 line = {"path": f"{stage.folder}/{RECORD}", "version": stage.files[RECORD].version}
-                lines.append(json.dumps(line | {"record": record.model_dump(mode="json")}))
+                copy = record.model_dump_json()
+                lines.append(json.dumps(line | {"blake2b": _digest(copy), "record": copy}))
         self.storage.write(INDEX, "\n".join(lines).encode())
 
     def locate(self, kind: str, name: str, key: str) -> StageFiles:
@@ -375,8 +376,9 @@ class Store:
             with suppress(ValueError, KeyError, TypeError):  # a damaged index is as good as none
                 entry = json.loads(line)
                 short = shorts[entry["path"]]
-                if entry["version"] and self._stages[short].files[RECORD].version == entry["version"]:
-                    self._records[short] = Record.model_validate(entry["record"])
+                unchanged = self._stages[short].files[RECORD].version == entry["version"]
+                if entry["version"] and unchanged and _digest(entry["record"]) == entry["blake2b"]:
+                    self._records[short] = Record.model_validate_json(entry["record"])
 
 
 def slug(name: str) -> str:
@@ -387,6 +389,10 @@ def slug(name: str) -> str:
 def user_cache() -> Path:
     """Where copies from buckets are kept."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "winning-sign" / "stores"
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _parse_record(path: str, content: bytes) -> Record:
