@@ -5,22 +5,19 @@
 
 A fault's moment is drawn as a share of the undisturbed sweep's training batches. "work lost" is what was computed
 again: after each kill at most one checkpoint interval, or the trial counts as not survived. Trials without Ray run
-beside each other; the folders of those that went wrong are kept where --keep says.
+beside the others; the folders of those that went wrong are kept where --keep says.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import nullcontext
 from pathlib import Path
 
 from benchmarks.faults.registry import FAULTS, schedule
-from benchmarks.faults.trial import Bench, Fault, Result, open_bench, possible, run_trial
+from benchmarks.faults.trial import Result, open_bench, possible, run_trials
 from benchmarks.machine import describe_machine
 from benchmarks.table import print_table
 
@@ -31,7 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--trials", type=int, default=len(FAULTS))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--faults", help=f"some of {','.join(FAULTS)}")
-    parser.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 1) // 2), help="trials at a time")
+    cores = os.cpu_count() or 1
+    parser.add_argument("--jobs", type=int, default=max(1, cores // 2), help="trials without Ray at a time")
     parser.add_argument("--keep", type=Path, help="an empty folder for what did not survive; default: kept nowhere")
     given = parser.parse_args(arguments)
     names = given.faults.split(",") if given.faults else list(FAULTS)
@@ -45,28 +43,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     began = time.monotonic()
     with open_bench(given.keep.absolute() if given.keep else None) as bench:
         print(f"the undisturbed sweep: {len(bench.reference.records)} stages, {bench.reference.batches} batches\n")
-        results = _run(bench, schedule(names, given.trials, given.seed), given.jobs)
+        trials = schedule(names, given.trials, given.seed)
+        results = run_trials(
+            bench,
+            trials,
+            given.jobs,
+            lambda count, result: print(f"[{count}/{len(trials)}] {describe(result)}", flush=True),
+        )
+    print()
     print_results(results)
     print(f"{len(results)} trials in {time.monotonic() - began:.0f} s, seed {given.seed}")
     return int(any(result.verdict is None or result.verdict.changed for result in results))
-
-
-def _run(bench: Bench, trials: Sequence[tuple[Fault, int]], jobs: int) -> list[Result]:
-    """Run all; what needs Ray one at a time."""
-    cluster = threading.Lock()
-
-    def one(fault: Fault, seed: int) -> Result:
-        with cluster if fault.needs == "ray" else nullcontext():
-            return run_trial(bench, fault, seed)
-
-    results = []
-    with ThreadPoolExecutor(jobs) as threads:
-        for future in as_completed([threads.submit(one, fault, seed) for fault, seed in trials]):
-            result = future.result()
-            results.append(result)
-            print(f"[{len(results)}/{len(trials)}] {describe(result)}", flush=True)
-    print()
-    return results
 
 
 def describe(result: Result) -> str:

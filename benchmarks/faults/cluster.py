@@ -6,9 +6,9 @@ import os
 import secrets
 import signal
 import tempfile
-from pathlib import Path
 from typing import Any
 
+HOST = "127.0.0.1"
 # a node is given up after two seconds, and a driver whose GCS is gone after a few
 FAST = {
     "health_check_initial_delay_ms": 1000,
@@ -49,7 +49,7 @@ class Cluster:
         """Add the second node unless it is there."""
         self._start()
         if self._node is None:
-            self._node = self._cluster.add_node(num_cpus=1, include_dashboard=False)
+            self._node = self._cluster.add_node(num_cpus=1, include_dashboard=False, node_ip_address=HOST)
 
     def drop_node(self) -> None:
         """Have the head alone."""
@@ -71,17 +71,19 @@ class Cluster:
         if self._cluster is not None:
             self._cluster.shutdown()
             self._cluster = self._node = None
+            del os.environ["RAY_TMPDIR"]
 
     def _start(self) -> None:
         if self._cluster is None:
             from ray.cluster_utils import Cluster as Raylets  # here: after the environment is set, and only if needed
 
+            os.environ["RAY_TMPDIR"] = self._folder.name  # where a session's address is written, too
             self._cluster = Raylets(
                 initialize_head=True,
                 head_node_args={
                     "num_cpus": 1,
                     "include_dashboard": False,
-                    "temp_dir": str(Path(self._folder.name) / "ray"),
+                    "node_ip_address": HOST,
                     "_system_config": FAST,
                 },
             )

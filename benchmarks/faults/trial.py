@@ -6,8 +6,10 @@ import os
 import random
 import shutil
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +33,7 @@ class Bench:
     cluster: Cluster
     stack: ExitStack
     _s3: str | None = None
+    _starting: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def cache(self) -> Path:
@@ -40,10 +43,11 @@ class Bench:
     @property
     def s3(self) -> str:
         """The S3 server's address; it is started when it is needed."""
-        if self._s3 is None:
-            self._s3 = self.stack.enter_context(s3_server())
-            os.environ |= {**SETTINGS, "AWS_ENDPOINT_URL": self._s3}  # for the judge, whose requests nothing disturbs
-        return self._s3
+        with self._starting:
+            if self._s3 is None:
+                self._s3 = self.stack.enter_context(s3_server())
+                os.environ |= {**SETTINGS, "AWS_ENDPOINT_URL": self._s3}  # for the judge, whose requests go undisturbed
+            return self._s3
 
 
 @contextmanager
@@ -175,6 +179,33 @@ def run_trial(bench: Bench, fault: Fault, seed: int) -> Result:
         shutil.rmtree(trial.place.folder)
     seconds = time.monotonic() - began
     return Result(fault.name, seed, trial.injected, trial.kills, seconds, problem, verdict)
+
+
+def run_trials(
+    bench: Bench, trials: Sequence[tuple[Fault, int]], jobs: int, tell: Callable[[int, Result], None]
+) -> list[Result]:
+    """Run trials, so many at a time; those on Ray one after the other, in this thread: Ray starts nodes in no other.
+
+    Args:
+        tell: called with each result, and how many there are now.
+    """
+    results: list[Result] = []
+    lock = threading.Lock()
+
+    def one(fault: Fault, seed: int) -> None:
+        result = run_trial(bench, fault, seed)
+        with lock:
+            results.append(result)
+            tell(len(results), result)
+
+    with ThreadPoolExecutor(jobs) as threads:
+        beside = [threads.submit(one, fault, seed) for fault, seed in trials if fault.needs != "ray"]
+        for fault, seed in trials:
+            if fault.needs == "ray":
+                one(fault, seed)
+        for future in beside:
+            future.result()
+    return results
 
 
 def possible(fault: Fault) -> bool:
