@@ -30,6 +30,7 @@ SLOW_LAST = (
     "test_readme.py",
     "test_ray.py",
     "test_ray_gpus.py",
+    "test_faults.py",
 )
 
 
