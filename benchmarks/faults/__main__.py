@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.faults.cluster import set_environment
 from benchmarks.faults.registry import FAULTS, schedule
 from benchmarks.faults.trial import Result, open_bench, possible, run_trials
 from benchmarks.machine import describe_machine
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = given.faults.split(",") if given.faults else list(FAULTS)
     if unknown := set(names) - FAULTS.keys():
         parser.error(f"no {', '.join(sorted(unknown))} here; choose from {', '.join(FAULTS)}")
+    set_environment()
     impossible = [name for name in names if not possible(FAULTS[name])]
     if impossible:
         print(f"left out, because this machine mounts no disk for a user: {', '.join(impossible)}")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from benchmarks.faults.bucket import SETTINGS, s3_server
-from benchmarks.faults.cluster import Cluster, set_environment
+from benchmarks.faults.cluster import Cluster
 from benchmarks.faults.judge import Reference, Verdict, judge
 from benchmarks.faults.processes import Sweep, TrialError, can_mount
 from benchmarks.faults.small_sweep import Place
@@ -52,8 +52,7 @@ class Bench:
 
 @contextmanager
 def open_bench(folder: Path | None = None) -> Iterator[Bench]:
-    """Run the undisturbed sweep, and end at the end what was started."""
-    set_environment()
+    """Run the undisturbed sweep, and end at the end what was started; the environment must be set."""
     with ExitStack() as stack:
         if folder is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
