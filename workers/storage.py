@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from urllib.parse import urlsplit
 BUCKETS = ("s3", "gs", "az")
 NO_HARD_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK)
 PARALLEL_REQUESTS = 32
+LISTING_PAUSES_S = (0.2, 1.0, 5.0, 20.0)
 PATIENCE = timedelta(minutes=5)  # an object store's 5xx are retried for so long
 
 
@@ -189,11 +191,15 @@ class Bucket:
                 raise
 
     def listing(self, prefix: str = "") -> dict[str, Entry]:
-        chunks: Iterable[Sequence[Any]] = self._call(self._client.list, prefix or None)
-        try:
-            return {meta["path"]: Entry(meta["size"], meta["e_tag"] or "") for chunk in chunks for meta in chunk}
-        except self._fault as error:
-            raise StorageError(f"{self.root}: {_first_line(error)}") from error
+        for pause_s in (*LISTING_PAUSES_S, None):
+            chunks: Iterable[Sequence[Any]] = self._call(self._client.list, prefix or None)
+            try:
+                return {meta["path"]: Entry(meta["size"], meta["e_tag"] or "") for chunk in chunks for meta in chunk}
+            except self._fault as error:  # the client repeats requests and cut contents, but no cut listing
+                if pause_s is None:
+                    raise StorageError(f"{self.root}: {_first_line(error)}") from error
+                time.sleep(pause_s)
+        raise AssertionError  # the last one has returned or raised
 
     def upload(self, source: Path, path: str) -> None:
         self._call(self._client.put, path, source)
