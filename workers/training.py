@@ -201,8 +201,7 @@ class _Trainer:
 
 def _diverged(what: str, value: str, epoch: int, rate: float) -> str:
     return (
-        f"{what} is {value} in epoch {epoch + 1} at learning rate {rate}; lower it with "
-        f"--set optimizer.learning_rate=…"
+        f"{what} is {value} in epoch {epoch + 1} at learning rate {rate}; lower it with --set optimizer.learning_rate=…"
     )
 
 

@@ -8,7 +8,6 @@ import signal
 import tempfile
 from typing import Any
 
-HOST = "127.0.0.1"
 # a node is given up after two seconds, and a driver whose GCS is gone after a few
 FAST = {
     "health_check_initial_delay_ms": 1000,
@@ -49,7 +48,7 @@ class Cluster:
         """Add the second node unless it is there."""
         self._start()
         if self._node is None:
-            self._node = self._cluster.add_node(num_cpus=1, include_dashboard=False, node_ip_address=HOST)
+            self._node = self._cluster.add_node(num_cpus=1, include_dashboard=False)
 
     def drop_node(self) -> None:
         """Have the head alone."""
@@ -83,7 +82,6 @@ class Cluster:
                 head_node_args={
                     "num_cpus": 1,
                     "include_dashboard": False,
-                    "node_ip_address": HOST,
                     "_system_config": FAST,
                 },
             )

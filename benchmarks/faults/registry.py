@@ -118,10 +118,13 @@ def _artifact(trial: Trial) -> None:
 
 def _live_artifact(trial: Trial) -> None:
     sweep = trial.start()
-    sweep.reaches(trial.moment(0.15, 0.5), trial.place)
-    for path in damage.needed_artifacts(trial, least=2)[:1]:
-        damage.damage(path, trial.draw)
-        trial.injected += 1
+    moment = trial.moment(0.15, 0.5)
+    while sweep.reaches(moment, trial.place):
+        if needed := damage.needed_artifacts(trial, least=2):  # one may be at work, and have read it
+            damage.damage(needed[0], trial.draw)
+            trial.injected += 1
+            break
+        moment += 1
     trial.finish(sweep)
 
 
