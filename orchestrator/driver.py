@@ -161,8 +161,8 @@ class Driver:
                 self._schedule.ended(self._groups.pop(group[0].job.key))
                 for attempt, outcome in zip(group, outcomes, strict=True):
                     self._settle(self._plan.nodes[attempt.job.key], attempt, outcome)
-            if not self._schedule.running and not self._queue.counts[State.READY]:
-                time.sleep(POLL_S)  # for another driver, or for a pause to be over
+            if not self._schedule.running and not (self._queue.counts[State.READY] and self._room):
+                time.sleep(POLL_S)  # for another driver, a pause, or a machine
             self._stop.look()
             if look_due.due():
                 self._patience(self._look_around)
@@ -210,6 +210,8 @@ class Driver:
             return None
         holder = self._store.holder(node.key)
         if holder is not None and holder != self._driver:
+            if holder not in self._living:  # it may have come since the last look
+                self._living = self._watch.living()
             if holder in self._living:
                 self._queue.hold(node.key)
                 return None
@@ -307,18 +309,24 @@ class Driver:
         return stage is not None and f"attempts/{_number(folder)}/stop" in stage.files
 
     def _remake(self, node: Node, running: _Running, damaged: str, outcome: Outcome) -> None:
-        """An input is not what its record says: it is made anew first."""
-        self._remade[damaged] += 1
-        if self._remade[damaged] > REMADE:
-            message = f"{outcome.message}, for the {self._remade[damaged]}th time"
-            self._ended_badly(node, running, Ended("raised", outcome.error_type, message))
-            return
+        """An input is not what its record says: it is made anew first, unless that was begun after it was read."""
+        self._patience(lambda: self._store.look(damaged))
+        read = running.attempt.job.inputs[outcome.damaged_input]
+        record = self._patience(lambda: self._store.record(damaged, anew=True))
+        found_first = record is not None and self._store.out(damaged) == read
+        if found_first:
+            self._remade[damaged] += 1
+            if self._remade[damaged] > REMADE:
+                message = f"{outcome.message}, for the {self._remade[damaged]}th time"
+                self._ended_badly(node, running, Ended("raised", outcome.error_type, message))
+                return
+            self._patience(lambda: self._store.set_aside(damaged, outcome.message))
+            self._event("damaged", self._plan.nodes[damaged], found_by=node.name, error=outcome.message)
         self._keep_failure(node, running.attempt.folder, "damaged input", outcome.error_type, outcome.message)
-        self._patience(lambda: self._store.set_aside(damaged, outcome.message))
-        self._queue.reopen(damaged)
+        if self._queue.state[damaged] in FINISHED and (found_first or record is None):
+            self._queue.reopen(damaged)
         self._queue.requeue(node.key)
         self._progress.failed(node, f"{outcome.message}; it is made anew")
-        self._event("damaged", self._plan.nodes[damaged], found_by=node.name, error=outcome.message)
 
     def _ended_badly(self, node: Node, running: _Running, ended: Ended) -> None:
         stage = self._patience(lambda: self._store.look(node.key))

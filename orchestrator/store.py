@@ -121,9 +121,11 @@ class Store:
                 damaged[short] = str(error)
         return {record.key: record for record in self._records.values()}
 
-    def record(self, key: str) -> Record | None:
-        """The record of one stage, or None while it is not done."""
+    def record(self, key: str, *, anew: bool = False) -> Record | None:
+        """The record of one stage, or None while it is not done; read again if ``anew``."""
         short = key[:KEY_DIGITS]
+        if anew:
+            self._records.pop(short, None)
         if short not in self._records:
             stage = self._stages.get(short) or self.look(key)
             if stage is None or RECORD not in stage.files:
@@ -263,7 +265,8 @@ class Store:
             stage = self._stages[short]
             if RECORD in stage.files:
                 line = {"path": f"{stage.folder}/{RECORD}", "version": stage.files[RECORD].version}
-                lines.append(json.dumps(line | {"record": record.model_dump(mode="json")}))
+                copy = record.model_dump_json()
+                lines.append(json.dumps(line | {"blake2b": _digest(copy), "record": copy}))
         self.storage.write(INDEX, "\n".join(lines).encode())
 
     def locate(self, kind: str, name: str, key: str) -> StageFiles:
@@ -379,8 +382,9 @@ class Store:
             with suppress(ValueError, KeyError, TypeError):  # a damaged index is as good as none
                 entry = json.loads(line)
                 short = shorts[entry["path"]]
-                if entry["version"] and self._stages[short].files[RECORD].version == entry["version"]:
-                    self._records[short] = Record.model_validate(entry["record"])
+                unchanged = self._stages[short].files[RECORD].version == entry["version"]
+                if entry["version"] and unchanged and _digest(entry["record"]) == entry["blake2b"]:
+                    self._records[short] = Record.model_validate_json(entry["record"])
 
 
 def group_stages(listing: Mapping[str, Entry]) -> dict[str, StageFiles]:
@@ -402,6 +406,10 @@ def slug(name: str) -> str:
 def user_cache() -> Path:
     """Where copies from buckets are kept."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "winning-sign" / "stores"
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _parse_record(path: str, content: bytes) -> Record:

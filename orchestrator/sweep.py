@@ -51,6 +51,7 @@ from workers.execution import Execution
 from workers.models import ARCHITECTURES
 from workers.options import CudaGraphs, Deterministic, LoaderWorkers
 from workers.plugins import PluginError, load_plugins
+from workers.storage import StorageError
 
 REPORT_INTERVAL_S = 60.0
 RAY_JOB_MARK = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray sets it for the process that a job runs, and for no other
@@ -264,7 +265,7 @@ def sweep(
         except (DataError, RecipeError, BackendError):
             opened.discard_if_unused()
             raise
-    except (RecipeError, DataError, StoreError, BackendError, PluginError) as error:
+    except (RecipeError, DataError, StoreError, StorageError, BackendError, PluginError) as error:
         Console(stderr=True, soft_wrap=True).print(f"[red]Error:[/red] {escape(str(error))}", highlight=False)
         raise typer.Exit(2) from None
     raise typer.Exit(code)

@@ -39,6 +39,7 @@ SLOW_LAST = (
     "test_ray_gang.py",
     "test_search.py",
     "test_buckets.py",
+    "test_faults.py",
 )
 
 

@@ -1,13 +1,18 @@
-"""Rolling checkpoints inside a training: one safetensors file each, complete or absent, never unpickled."""
+"""Rolling checkpoints inside a training: one safetensors file each, complete or absent, never unpickled.
+
+Each carries a digest of its content: a bit that has flipped on a disk would else go into the results.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -38,7 +43,7 @@ def save_checkpoint(folder: Path, snapshot: Snapshot) -> None:
     name = f"{snapshot.position.epoch:05d}-{snapshot.position.batch:07d}.safetensors"
     header = json.dumps({"position": vars(snapshot.position), "log": dict(snapshot.log)})
     tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in snapshot.tensors.items()}
-    save_file(tensors, folder / f".{name}", {"winning_sign": header})
+    save_file(tensors, folder / f".{name}", {"winning_sign": header, "blake2b": _digest(header, tensors)})
     (folder / f".{name}").replace(folder / name)
     for old in sorted(folder.glob("[0-9]*.safetensors"))[:-KEPT]:
         old.unlink()
@@ -52,7 +57,18 @@ def newest_checkpoint(folders: Sequence[Path]) -> Snapshot | None:
             with safe_open(path, framework="pt") as file:
                 header = json.loads(file.metadata()["winning_sign"])
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (no iterator)
+                whole = file.metadata()["blake2b"] == _digest(file.metadata()["winning_sign"], tensors)
         except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError):
+            continue
+        if not whole:
             continue
         return Snapshot(Position(**header["position"]), tensors, header["log"])
     return None
+
+
+def _digest(header: str, tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.blake2b(header.encode(), digest_size=16)
+    for name in sorted(tensors):
+        digest.update(f"{name}:{tensors[name].dtype}:{tuple(tensors[name].shape)}:".encode())
+        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

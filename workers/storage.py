@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from urllib.parse import urlsplit
 BUCKETS = ("s3", "gs", "az")
 NO_HARD_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK)
 PARALLEL_REQUESTS = 32
+LISTING_PAUSES_S = (0.2, 1.0, 5.0, 20.0)
 PATIENCE = timedelta(minutes=5)  # an object store's 5xx are retried for so long
 
 
@@ -181,7 +183,10 @@ class Bucket:
             raise StorageError(f"{root}: {_first_line(error)}") from error
 
     def read(self, path: str) -> bytes:
-        return bytes(self._call(self._client.get, path).bytes())
+        return self._call(self._content, path)
+
+    def _content(self, store: Any, path: str) -> bytes:
+        return bytes(self._client.get(store, path).bytes())
 
     def write(self, path: str, content: bytes) -> None:
         self._call(self._client.put, path, content)
@@ -202,22 +207,29 @@ class Bucket:
             raise StorageError(f"{self.root}: {_first_line(error)}") from error
 
     def listing(self, prefix: str = "") -> dict[str, Entry]:
-        chunks: Iterable[Sequence[Any]] = self._call(self._client.list, prefix or None)
-        try:
-            return {
-                meta["path"]: Entry(meta["size"], meta["e_tag"] or "", meta["last_modified"].timestamp())
-                for chunk in chunks
-                for meta in chunk
-            }
-        except self._fault as error:
-            raise StorageError(f"{self.root}: {_first_line(error)}") from error
+        for pause_s in (*LISTING_PAUSES_S, None):
+            chunks: Iterable[Sequence[Any]] = self._call(self._client.list, prefix or None)
+            try:
+                return {
+                    meta["path"]: Entry(meta["size"], meta["e_tag"] or "", meta["last_modified"].timestamp())
+                    for chunk in chunks
+                    for meta in chunk
+                }
+            except self._fault as error:  # the client repeats requests and cut contents, but no cut listing
+                if pause_s is None:
+                    raise StorageError(f"{self.root}: {_first_line(error)}") from error
+                time.sleep(pause_s)
+        raise AssertionError  # the last one has returned or raised
 
     def upload(self, source: Path, path: str) -> None:
         self._call(self._client.put, path, source)
 
     def download(self, path: str, target: Path) -> None:
+        self._call(self._copy, path, target)
+
+    def _copy(self, store: Any, path: str, target: Path) -> None:
         with target.open("wb") as file:
-            for chunk in self._call(self._client.get, path):
+            for chunk in self._client.get(store, path):
                 file.write(chunk)
 
     def move(self, path: str, to: str) -> None:

@@ -38,7 +38,7 @@ log = logging.getLogger("winning_sign")
 
 
 class DivergedError(ArithmeticError):
-    """The training loss became infinite or NaN."""
+    """The training loss or a weight became infinite or NaN."""
 
 
 @dataclass
@@ -222,10 +222,7 @@ class _Trainer:
         images, rate = len(self._splits.train), learning_rate(self._training, epoch)
         loss, right = (self._state.sums / images).tolist()  # the epoch's only synchronisation with the device
         if not math.isfinite(loss):
-            raise DivergedError(
-                f"the training loss is {loss} in epoch {epoch + 1} at learning rate {rate}; lower it with "
-                f"--set optimizer.learning_rate=…"
-            )
+            raise DivergedError(_diverged("the training loss", str(loss), epoch, rate))
         self._log.metrics.append(metrics_row(epoch + 1, "train", loss, 100 * right, images, rate))
         for name, split in watched.items():
             beat = self._control.beat
@@ -243,8 +240,17 @@ class _Trainer:
 
     def _checkpoint(self, position: Position) -> None:
         if self._control.checkpoints is not None and self._member.leads:
+            if not self._state.finite():  # a checkpoint of that would fail every later try as well
+                rate = learning_rate(self._training, position.epoch)
+                raise DivergedError(_diverged("a weight or the training loss", "infinite or NaN", position.epoch, rate))
             save_checkpoint(self._control.checkpoints, Snapshot(position, self._state.packed(), vars(self._log)))
             self._control.checkpointed(self._control.checkpoints)
+
+
+def _diverged(what: str, value: str, epoch: int, rate: float) -> str:
+    return (
+        f"{what} is {value} in epoch {epoch + 1} at learning rate {rate}; lower it with --set optimizer.learning_rate=…"
+    )
 
 
 def metrics_row(

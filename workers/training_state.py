@@ -35,6 +35,11 @@ class TrainingState:
         """The tensors with the generators' states, to be read before the next step."""
         return {**self.tensors(), **self._generator_states()}
 
+    def finite(self) -> bool:
+        """Whether the parameters and sums are; waits for the device."""
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        return all(bool(tensor.isfinite().all()) for tensor in (self.sums, *parameters))
+
     @torch.no_grad()
     def unpack(self, packed: Mapping[str, Tensor]) -> None:
         """Put a packed state back."""

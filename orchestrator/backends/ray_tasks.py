@@ -140,8 +140,8 @@ class RayBackend:
             self._sent: dict[Any, Sent] = {}
             if scale_to and ranks > 1:
                 raise BackendError(
-                    f"--gpus-per-stage {ranks} needs its machines at once, and --scale-to takes them as they come: start "
-                    f"them first (min_workers in the cluster's file), and leave --scale-to out"
+                    f"--gpus-per-stage {ranks} needs its machines at once, and --scale-to takes them as they come: "
+                    f"start them first (min_workers in the cluster's file), and leave --scale-to out"
                 )
             if not scale_to and self.devices < 1:
                 raise BackendError(

@@ -414,6 +414,18 @@ def test_a_damaged_input_is_made_anew_and_then_what_reads_it(sweep: Sweep) -> No
     assert Store(sweep.root).records().keys() == sweep.plan.nodes.keys()
 
 
+def test_an_input_that_several_stages_find_damaged_is_made_anew_once(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path, plan_of(recipe(methods=("aws",), seeds=3)))
+    damaged = Outcome("failed", 0.1, error_type="DamagedInputError", message="not what it was", damaged_input="ticket")
+    readers = [node.name for node in sweep.plan if "round02/" in node.name and "ticket" in node.inputs]
+    assert len(readers) > 3
+    backend = ScriptedBackend({name: [damaged] for name in readers}, slots=len(sweep.plan))
+    assert sweep.run(backend).exit_code == 0
+    assert backend.submitted.count("tiny/resnet1d/aws/chain1/round02") == 2
+    assert sweep.events("damaged") == ["tiny/resnet1d/aws/chain1/round02"]
+    assert Counter(backend.submitted)[readers[0]] == 2
+
+
 def test_an_input_that_is_damaged_each_time_ends_in_a_failure(sweep: Sweep) -> None:
     damaged = Outcome(
         "failed", 0.1, error_type="DamagedInputError", message="not what it was", damaged_input="previous"
@@ -535,6 +547,34 @@ def test_a_stage_that_another_living_driver_is_at_is_left_to_it(sweep: Sweep, im
     assert "tiny/resnet1d/aws/chain1/round00" not in backend.submitted
     assert len(backend.submitted) == len(sweep.plan) - 1
     assert "(by another sweep)" in sweep.printed.getvalue()
+
+
+def test_a_driver_that_came_since_the_last_look_is_not_taken_for_dead(sweep: Sweep) -> None:
+    came: list[HeldLease] = []
+
+    def come(attempt: Attempt) -> None:
+        """Another sweep starts, and takes the next stage; it ends when this one has come to it."""
+        if not came:
+            came.append(HeldLease(sweep.store.storage, ["another"]))
+            claimed_by(sweep, came[0].driver, "round01")
+
+    backend = ScriptedBackend({})
+    backend.on_submit = come
+    lost: list[bool] = []
+    living = driver_module.LeaseWatch.living
+
+    def look(watch: driver_module.LeaseWatch) -> dict[str, Lease]:
+        found = living(watch)
+        if came and not lost and sweep.state("round01") is State.HELD:
+            came[0].check()
+            lost.append(came[0].lost)
+            came[0].release()
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(driver_module.LeaseWatch, "living", look)
+        assert sweep.run(backend).exit_code == 0
+    assert lost == [False]
 
 
 def test_a_dead_drivers_stage_is_taken_over_and_the_dead_one_is_told(sweep: Sweep) -> None:

@@ -213,7 +213,20 @@ def test_an_interrupted_training_goes_on_to_the_same_bits(
     assert all(torch.equal(t, undisturbed.state_dict()[name]) for name, t in again.state_dict().items())
 
 
-def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(splits: Splits, tmp_path: Path) -> None:
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) * 3 // 4] ^= 0x40  # inside a tensor, which safetensors reads without a doubt
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [cut, flip_a_bit])
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
+    damage: Callable[[Path], None], splits: Splits, tmp_path: Path
+) -> None:
     training = Training(3, 32, SGD)
     undisturbed, again = fresh(), fresh()
     run(undisturbed, training, splits)
@@ -222,7 +235,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(splits: Splits, 
         run(fresh(), training, splits, control=control)
     newest = sorted(tmp_path.iterdir())
     assert len(newest) == 2  # rolling
-    newest[-1].write_bytes(newest[-1].read_bytes()[:-100])
+    damage(newest[-1])
     run(again, training, splits, control=Control(earlier=(tmp_path,)))
     assert all(torch.equal(t, undisturbed.state_dict()[name]) for name, t in again.state_dict().items())
 
@@ -255,6 +268,28 @@ def test_dropout_is_part_of_what_resumes(splits: Splits, tmp_path: Path) -> None
 def test_divergence_is_an_error_that_says_what_to_do(splits: Splits) -> None:
     with pytest.raises(DivergedError, match=r"learning rate 1e\+30.*--set"):
         run(fresh(), Training(1, 32, replace(SGD, learning_rate=1e30)), splits)
+
+
+def test_a_network_that_has_diverged_leaves_no_checkpoint_that_fails_the_next_try(
+    splits: Splits, tmp_path: Path
+) -> None:
+    training, undisturbed, again = Training(2, 32, SGD), fresh(), fresh()
+    run(undisturbed, training, splits)
+    broken = fresh()
+    steps = 0
+
+    def break_once(module: nn.Module, inputs: object) -> None:  # as a broken GPU does
+        nonlocal steps
+        steps += module.training
+        if steps == 5:
+            with torch.no_grad():
+                next(module.parameters()).fill_(float("nan"))
+
+    broken.register_forward_pre_hook(break_once)
+    with pytest.raises(DivergedError, match="infinite or NaN in epoch 1"):
+        run(broken, training, splits, control=Control(checkpoints=tmp_path, checkpoint_interval_s=0))
+    run(again, training, splits, control=Control(earlier=(tmp_path,)))
+    assert all(torch.equal(t, undisturbed.state_dict()[name]) for name, t in again.state_dict().items())
 
 
 def test_only_the_sgd_seed_decides_the_order(splits: Splits) -> None:

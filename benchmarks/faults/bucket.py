@@ -1,0 +1,130 @@
+"""An S3 server on this machine behind a proxy that fails at random: 503s, lost answers, cut bodies, delays."""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+# without a key, a client would ask the machine's metadata service: nothing may leave loopback
+SETTINGS = {
+    "AWS_ACCESS_KEY_ID": "of-a-benchmark",
+    "AWS_SECRET_ACCESS_KEY": "no-secret",
+    "AWS_REGION": "us-east-1",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "NO_PROXY": "127.0.0.1",
+    "no_proxy": "127.0.0.1",
+}
+BUSY = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
+NOT_FORWARDED = ("connection", "transfer-encoding", "keep-alive")
+
+
+@dataclass
+class Faults:
+    """What the proxy does to requests.
+
+    Attributes:
+        rate: the probability of each fault, for each request.
+        counts: how often each happened.
+    """
+
+    draw: random.Random
+    rate: float = 0.0
+    counts: dict[str, int] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def next(self) -> str:
+        """The next request's fate."""
+        with self._lock:
+            drawn = self.draw.random()
+            fates = ("busy", "lost answer", "cut body", "delay")
+            fate = next((name for index, name in enumerate(fates, 1) if drawn < index * self.rate), "")
+            if fate:
+                self.counts[fate] = self.counts.get(fate, 0) + 1
+            return fate
+
+
+@contextmanager
+def s3_server() -> Iterator[str]:
+    """The address of an S3 server with an empty bucket named "bucket"."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line per request
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    address = f"http://{host}:{port}"
+    client = boto3.client(
+        "s3",
+        endpoint_url=address,
+        aws_access_key_id=SETTINGS["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=SETTINGS["AWS_SECRET_ACCESS_KEY"],
+        region_name=SETTINGS["AWS_REGION"],
+    )
+    client.create_bucket(Bucket="bucket")
+    try:
+        yield address
+    finally:
+        server.stop()
+
+
+@contextmanager
+def faulty_proxy(server: str, faults: Faults) -> Iterator[str]:
+    """The address of a proxy before a server."""
+    target = server.removeprefix("http://")
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def handle_any(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            fate = faults.next()
+            if fate == "busy":
+                self._answer(503, {"Content-Type": "application/xml"}, BUSY)
+                return
+            if fate == "delay":
+                time.sleep(0.2)
+            connection = http.client.HTTPConnection(target)
+            connection.request(self.command, self.path, body, dict(self.headers))
+            answer = connection.getresponse()
+            content, headers = answer.read(), dict(answer.getheaders())
+            connection.close()
+            if fate == "lost answer":
+                self.close_connection = True
+                return
+            self._answer(answer.status, headers, content, cut=fate == "cut body" and self.command == "GET")
+
+        do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = handle_any  # noqa: N815  (the base class's names)
+
+        def _answer(self, status: int, headers: dict[str, str], content: bytes, *, cut: bool = False) -> None:
+            self.send_response_only(status)
+            for name, value in headers.items():
+                if name.lower() not in (*NOT_FORWARDED, "content-length"):
+                    self.send_header(name, value)
+            length = headers.get("Content-Length", "0") if self.command == "HEAD" else str(len(content))
+            self.send_header("Content-Length", length)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(content[: len(content) // 2] if cut else content)
+            if cut:
+                self.close_connection = True
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            """Nothing."""
+
+    proxy = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    proxy.daemon_threads = True
+    thread = threading.Thread(target=proxy.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{proxy.server_port}"
+    finally:
+        proxy.shutdown()
+        proxy.server_close()

@@ -1,0 +1,128 @@
+"""Whether a store is what an undisturbed sweep makes, to the bit, and what getting there again has cost."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from dataclasses import dataclass
+
+from benchmarks.faults.processes import TrialError
+from benchmarks.faults.small_sweep import CHECKPOINT_INTERVAL_S, Place
+from orchestrator.events import read_events
+from orchestrator.record import Record
+from orchestrator.store import KEY_DIGITS, RECORD, Store
+from workers.schemas import TIMING
+
+STAGE_BATCHES = 36
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What an undisturbed sweep made.
+
+    Attributes:
+        contents: by key and name, each artifact that must be the same to the bit.
+        batches: how many training batches that took.
+    """
+
+    records: dict[str, Record]
+    contents: dict[tuple[str, str], str]
+    batches: int
+
+    @classmethod
+    def of(cls, place: Place) -> Reference:
+        """A finished sweep as the reference."""
+        store = Store(place.store)
+        return cls(store.records(), _contents(store), place.batches())
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a disturbed sweep cost.
+
+    Attributes:
+        again: training batches that were computed once more.
+        changed: what differs from the undisturbed sweep; empty when all is well.
+    """
+
+    again: int
+    lost_s: float
+    changed: list[str]
+
+
+def judge(place: Place, reference: Reference, kills: int) -> Verdict:
+    """Compare a finished sweep.
+
+    Args:
+        kills: how many running stages were killed from outside.
+
+    Raises:
+        TrialError: more was computed again than one checkpoint interval per kill, and the stages found damaged.
+    """
+    store = Store(place.store)
+    stages = store.stages()
+    again = place.batches() - reference.batches
+    events = Counter((event["event"], event["key"]) for event in read_events(store.storage))
+    retried = sum(count for (event, _), count in events.items() if event == "failed")
+    fast_s, median_s = place.seconds_per_batch()
+    interval = 2 + math.ceil(CHECKPOINT_INTERVAL_S / fast_s)
+    remade = sum(name.startswith("set-aside/") for stage in stages.values() for name in stage.files)
+    bound = (kills + retried) * interval + remade * STAGE_BATCHES
+    changed = _differences(store, reference, events)
+    if again > bound:
+        raise TrialError(f"{again} batches were computed again, and {bound} at most should have been")
+    return Verdict(again, again * median_s, changed)
+
+
+def _differences(store: Store, reference: Reference, events: Counter[tuple[str, str]]) -> list[str]:
+    damaged: dict[str, str] = {}
+    records = store.records(damaged)
+    stages = store.stages()
+    found = [f"{what} (damaged)" for what in damaged.values()]
+    if records.keys() != reference.records.keys():
+        missing = [record.name for key, record in reference.records.items() if key not in records]
+        found.append(f"{len(records)} records; missing: {', '.join(missing)}")
+    commits = Counter(short for short, stage in stages.items() for name in stage.files if name == RECORD)
+    found += [f"{short} has {count} records" for short, count in commits.items() if count != 1]
+    for key, record in records.items():
+        expected = reference.records.get(key)
+        if expected is None:
+            found.append(f"{record.name} is not in the undisturbed sweep")
+            continue
+        for what in ("name", "kind", "labels", "science", "inputs", "results"):
+            if getattr(record, what) != getattr(expected, what):
+                found.append(f"{record.name}: {what} is {getattr(record, what)}, not {getattr(expected, what)}")
+        aside = sum(name.startswith("set-aside/") for name in stages[key[:KEY_DIGITS]].files)
+        if events["done", key] > 1 + aside:
+            found.append(f"{record.name} was done {events['done', key]} times")
+    contents = _contents(store)
+    found += [
+        f"{reference.records[key].name}: {name} changed"
+        for (key, name), digest in reference.contents.items()
+        if key in records and contents.get((key, name)) != digest
+    ]
+    for key, record in records.items():
+        for name, file in record.files.items():
+            content = _content(store, key, name)
+            if content is None or hashlib.blake2b(content, digest_size=16).hexdigest() != file.blake2b:
+                found.append(f"{record.name}: {name} is not what its record says")
+    return found
+
+
+def _contents(store: Store) -> dict[tuple[str, str], str]:
+    """Digests of all artifacts but for the timing, which differs between equal runs."""
+    found = {}
+    for key, record in store.records({}).items():
+        for name in record.files:
+            content = _content(store, key, name)
+            if name != TIMING and content is not None:
+                found[key, name] = hashlib.blake2b(content, digest_size=16).hexdigest()
+    return found
+
+
+def _content(store: Store, key: str, name: str) -> bytes | None:
+    try:
+        return store.storage.read(f"{store.out(key)}/{name}")
+    except FileNotFoundError:
+        return None

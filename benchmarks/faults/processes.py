@@ -1,0 +1,175 @@
+"""Sweeps as processes that start at once: forked from one that has imported everything, and has no other thread."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+from benchmarks.faults.small_sweep import Place
+
+START = multiprocessing.get_context("forkserver")
+START.set_forkserver_preload(["orchestrator.sweep", "orchestrator.backends.ray_tasks", "benchmarks.faults.processes"])
+LIMIT_S = 180.0
+PAUSES_S = (0.5, 2.0)  # before the next try of what is known to pass: a trial does not wait for minutes
+CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
+
+
+class TrialError(Exception):
+    """A sweep that did not do what it must, fault or no fault."""
+
+
+@dataclass
+class Sweep:
+    """A sweep under way.
+
+    Attributes:
+        output: the file with what it prints.
+    """
+
+    process: ForkServerProcess
+    output: Path
+
+    @classmethod
+    def start(
+        cls,
+        arguments: Sequence[str],
+        output: Path,
+        environment: Mapping[str, str] | None = None,
+        small_disk: Path | None = None,
+    ) -> Sweep:
+        """Start the command.
+
+        Args:
+            small_disk: a folder that is to be a disk of a few MB, which only this process sees; at the end its content
+                is copied to the folder ``store`` beside it.
+        """
+        options = (list(arguments), str(output), dict(environment or {}), str(small_disk) if small_disk else None)
+        process = START.Process(target=_run, args=options)
+        process.start()
+        return cls(process, output)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has."""
+        return not self.process.is_alive()
+
+    def reaches(self, batches: int, place: Place) -> bool:
+        """Wait until so many training batches have begun; False if the sweep ended before."""
+        while place.batches() < batches:
+            if self.ended:
+                return False
+            time.sleep(0.002)
+        return True
+
+    def wait(self, limit_s: float = LIMIT_S) -> int:
+        """Its exit code; negative: the signal that ended it.
+
+        Raises:
+            TrialError: it did not end.
+        """
+        self.process.join(limit_s)
+        code = self.process.exitcode
+        if code is None:
+            self.kill()
+            raise TrialError(f"the sweep did not end within {limit_s:.0f} s:\n{self.text()[-3000:]}")
+        return code
+
+    def kill(self) -> None:
+        """End it as a power loss does."""
+        self.send(signal.SIGKILL)
+        self.process.join()
+
+    def send(self, number: int) -> None:
+        """Send it a signal."""
+        assert self.process.pid is not None
+        with suppress(ProcessLookupError):
+            os.kill(self.process.pid, number)
+
+    def text(self) -> str:
+        """What it printed."""
+        return self.output.read_text() if self.output.exists() else ""
+
+
+def _run(arguments: list[str], output: str, environment: dict[str, str], small_disk: str | None) -> None:
+    """In the forked process: the command itself, but for its report, which is a process of its own that only reads."""
+    import orchestrator.failures
+    import orchestrator.sweep
+
+    written = os.open(output, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
+    os.dup2(written, 1)
+    os.dup2(written, 2)
+    os.environ.update(environment)
+    sys.argv = ["orchestrator.sweep", *arguments]
+    orchestrator.failures.PAUSE_S[orchestrator.failures.Cause.TRANSIENT] = PAUSES_S
+    orchestrator.sweep.LiveReport = _NoReport  # type: ignore[misc,assignment]
+    if small_disk is None:
+        orchestrator.sweep.app(arguments)
+        return
+    disk = Path(small_disk)
+    mount_small_disk(disk)
+    try:
+        orchestrator.sweep.app(arguments)
+    finally:
+        (disk / ".balloon").unlink(missing_ok=True)
+        shutil.copytree(disk, disk.with_name("store"))
+
+
+class _NoReport:
+    """No report."""
+
+    def __init__(self, root: str) -> None:
+        self.path = f"{root}/report.html"
+
+    def refresh(self) -> None:
+        """Nothing."""
+
+    def write(self) -> None:
+        """Nothing."""
+
+
+def mount_small_disk(folder: Path, size: str = "8m") -> None:
+    """Mount a small disk that this process alone sees; nobody has to be root for that.
+
+    Raises:
+        OSError: this machine does not allow it.
+    """
+    user, group = os.getuid(), os.getgid()
+    libc = ctypes.CDLL(None, use_errno=True)
+    _check(libc.unshare(CLONE_NEWUSER | CLONE_NEWNS))
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
+    Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+    folder.mkdir()
+    _check(libc.mount(b"none", str(folder).encode(), b"tmpfs", 0, f"size={size}".encode()))
+
+
+def can_mount() -> bool:
+    """Whether this machine lets a process mount a small disk of its own."""
+    child = START.Process(target=_try_mount)
+    child.start()
+    child.join()
+    return child.exitcode == 0
+
+
+def _try_mount() -> None:
+    with tempfile.TemporaryDirectory() as folder, suppress(OSError):
+        mount_small_disk(Path(folder) / "disk", "1m")
+        os._exit(0)
+    os._exit(1)
+
+
+def _check(returned: int) -> None:
+    if returned:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

@@ -1,0 +1,272 @@
+"""The faults, by name."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+from benchmarks.faults import damage
+from benchmarks.faults.bucket import SETTINGS, Faults, faulty_proxy
+from benchmarks.faults.processes import TrialError
+from benchmarks.faults.trial import Fault, Trial
+from orchestrator.store import Store
+
+AT_ONCE = 2  # stages on the cluster
+BUCKET_FAULTS = 0.03  # of each of four kinds, per request
+
+
+def _driver(trial: Trial) -> None:
+    for moment in trial.moments():
+        sweep = trial.start()
+        if sweep.reaches(moment, trial.place):
+            trial.injected += 1
+        sweep.kill()
+        trial.kills += 1
+    trial.finish(trial.start())
+
+
+def _stopped(trial: Trial) -> None:
+    for moment in trial.moments():
+        sweep = trial.start()
+        if sweep.reaches(moment, trial.place):
+            trial.injected += 1
+            sweep.send(trial.draw.choice([signal.SIGINT, signal.SIGTERM]))
+            code = sweep.wait()
+            if code not in (0, 130):
+                raise TrialError(f"exit code {code} after a stop:\n{sweep.text()[-3000:]}")
+    trial.finish(trial.start())
+
+
+def _clock(trial: Trial) -> None:
+    trial.place.inject("clock", [trial.moment()])
+    trial.finish(trial.start())
+    trial.fired()
+
+
+def _fails(kind: str, error: str) -> Fault:
+    """A stage fails for good, with what is behind it; the rest is done, and the next sweep does that too."""
+
+    def run(trial: Trial) -> None:
+        trial.place.inject(kind, [trial.moment()])
+        output = trial.finish(trial.start(), code=1)
+        trial.fired()
+        failures = Store(trial.place.store).failures()
+        if [failure.error_type for failure in failures] != [error] or failures[0].cause != "application":
+            raise TrialError(f"{failures} is not one {error}:\n{output[-3000:]}")
+        done = Store(trial.place.store).records().keys()
+        behind = {failures[0].key}
+        for key, record in trial.bench.reference.records.items():
+            if behind & set(record.inputs.values()):
+                behind.add(key)
+        if done != trial.bench.reference.records.keys() - behind:
+            raise TrialError(f"what {failures[0].name} does not block was not done:\n{output[-3000:]}")
+        trial.finish(trial.start())
+
+    return Fault(kind, f"a stage ends in {error}", run)
+
+
+def _out_of_memory(trial: Trial) -> None:
+    trial.place.inject("out of memory", trial.moments())
+    trial.finish(trial.start())
+    trial.fired()
+
+
+def _two_drivers(trial: Trial) -> None:
+    sweeps = [trial.start(), trial.start()]
+    disturbed = trial.draw.choice([*sweeps, None])
+    if disturbed is not None and disturbed.reaches(trial.moment(), trial.place):
+        if trial.draw.random() < 0.5:
+            disturbed.kill()
+            sweeps.remove(disturbed)
+            trial.kills += 1
+        else:
+            disturbed.send(signal.SIGSTOP)
+            time.sleep(trial.draw.uniform(1, 4))
+            disturbed.send(signal.SIGCONT)
+    trial.injected += 1
+    for sweep in sweeps:
+        trial.finish(sweep)
+
+
+def _checkpoint(trial: Trial) -> None:
+    for moment in trial.moments(2):
+        sweep = trial.start()
+        reached = sweep.reaches(moment, trial.place)
+        sweep.kill()
+        trial.kills += 1
+        found = damage.checkpoints(Path(trial.place.store))
+        if reached and found:
+            damage.damage(found[-1], trial.draw)
+            trial.injected += 1
+            trial.kills += 1  # it costs what the one before is older by
+    trial.finish(trial.start())
+
+
+def _artifact(trial: Trial) -> None:
+    sweep = trial.start()
+    sweep.reaches(trial.moment(), trial.place)
+    sweep.kill()
+    trial.kills += 1
+    for path in damage.needed_artifacts(trial, least=1)[:2]:
+        damage.damage(path, trial.draw)
+        trial.injected += 1
+    trial.finish(trial.start())
+
+
+def _live_artifact(trial: Trial) -> None:
+    sweep = trial.start()
+    moment = trial.moment(0.15, 0.5)
+    while sweep.reaches(moment, trial.place):
+        if needed := damage.needed_artifacts(trial, least=2):  # one may be at work, and have read it
+            damage.damage(needed[0], trial.draw)
+            trial.injected += 1
+            break
+        moment += 1
+    trial.finish(sweep)
+
+
+def _record(trial: Trial) -> None:
+    sweep = trial.start()
+    sweep.reaches(trial.moment(0.2), trial.place)
+    sweep.kill()
+    trial.kills += 1
+    records = sorted(Path(trial.place.store).glob("stages/*/*/record.json"))
+    if records:
+        damage.cut(trial.draw.choice(records), trial.draw)
+        trial.injected += 1
+    trial.finish(trial.start())
+
+
+def _index(trial: Trial) -> None:
+    trial.finish(trial.start("--methods", trial.draw.choice(["aws", "lrr"])))
+    damage.damage(Path(trial.place.store) / "index.jsonl", trial.draw)
+    trial.injected += 1
+    trial.finish(trial.start())
+    records = Store(trial.place.store).records()  # as the index tells them
+    for key, record in records.items():
+        expected = trial.bench.reference.records[key]
+        if (record.results, record.inputs) != (expected.results, expected.inputs):
+            raise TrialError(f"the index tells another result of {record.name}")
+
+
+def _bucket(trial: Trial) -> None:
+    faults = Faults(random.Random(trial.draw.random()), BUCKET_FAULTS)
+    with faulty_proxy(trial.bench.s3, faults) as address:
+        environment = {**SETTINGS, "AWS_ENDPOINT_URL": address}
+        moment = trial.moment()
+        sweep = trial.start(environment=environment)
+        if trial.draw.random() < 0.5 and sweep.reaches(moment, trial.place):
+            sweep.kill()
+            trial.kills += 1
+            sweep = trial.start(environment=environment)
+        trial.finish(sweep)
+    trial.injected += sum(faults.counts.values())
+
+
+def _disk(trial: Trial) -> None:
+    disk = trial.place.folder / "disk"
+    trial.place.inject("fill disk", trial.moments(2), str(disk))
+    trial.finish(trial.start(small_disk=disk))
+    trial.fired()
+
+
+def _worker(trial: Trial) -> None:
+    trial.bench.cluster.have_node()
+    trial.place.inject("kill", trial.moments())
+    trial.finish(trial.start_on_ray())
+    trial.fired()
+
+
+def _hang(trial: Trial) -> None:
+    trial.bench.cluster.have_node()
+    trial.place.inject("hang", [trial.moment(high=0.8)])
+    trial.finish(trial.start_on_ray("--hang-limit", 1))
+    trial.fired()
+
+
+def _node(trial: Trial) -> None:
+    trial.bench.cluster.have_node()
+    sweep = trial.start_on_ray()
+    if sweep.reaches(trial.moment(), trial.place):
+        trial.bench.cluster.kill_node()
+        trial.injected += 1
+        if trial.draw.random() < 0.5:
+            trial.bench.cluster.have_node()
+    trial.finish(sweep)
+
+
+def _late_node(trial: Trial) -> None:
+    trial.bench.cluster.drop_node()
+    sweep = trial.start_on_ray()
+    if sweep.reaches(trial.moment(), trial.place):
+        trial.bench.cluster.have_node()
+        trial.injected += 1
+    trial.finish(sweep)
+
+
+def _driver_on_ray(trial: Trial) -> None:
+    trial.bench.cluster.have_node()
+    sweep = trial.start_on_ray()
+    if sweep.reaches(trial.moment(), trial.place):
+        sweep.kill()
+        trial.injected += 1
+        trial.kills += AT_ONCE
+        sweep = trial.start_on_ray()
+    trial.finish(sweep)
+
+
+def _gcs(trial: Trial) -> None:
+    trial.bench.cluster.have_node()
+    sweep = trial.start_on_ray()
+    reached = sweep.reaches(trial.moment(), trial.place)
+    trial.bench.cluster.kill_gcs()
+    try:
+        code = sweep.wait(90)
+    finally:
+        trial.bench.cluster.close()
+    if reached:
+        trial.injected += 1
+        trial.kills += AT_ONCE
+        if code == 0 or "Traceback" in sweep.text():
+            raise TrialError(f"exit code {code}, which does not name what happened:\n{sweep.text()[-3000:]}")
+    trial.bench.cluster.have_node()
+    trial.finish(trial.start_on_ray())
+
+
+ALL = (
+    Fault("driver", "SIGKILL of the driver, up to three times", _driver),
+    Fault("stop", "SIGINT or SIGTERM, up to three times", _stopped),
+    _fails("raise", "ValueError"),
+    _fails("nan", "DivergedError"),
+    Fault("out of memory", "a stage has no memory, up to three times", _out_of_memory),
+    Fault("two drivers", "two at once; one is killed, or frozen, or not", _two_drivers),
+    Fault("clock", "the clock goes back by three hours", _clock),
+    Fault("checkpoint", "SIGKILL, then the newest checkpoint is cut or has a bit flipped", _checkpoint),
+    Fault("artifact", "SIGKILL, then files that are still needed are cut or have a bit flipped", _artifact),
+    Fault("live artifact", "the same, beneath a running sweep", _live_artifact),
+    Fault("record", "SIGKILL, then a record is cut", _record),
+    Fault("index", "the index is cut or has a bit flipped", _index),
+    Fault("bucket", "S3: 503s, lost answers, cut bodies, delays; half the time a SIGKILL too", _bucket, "bucket"),
+    Fault("disk", "the disk is full for a while, up to twice", _disk, "disk"),
+    Fault("worker", "SIGKILL of a worker, up to three times", _worker, "ray"),
+    Fault("hang", "a stage hangs", _hang, "ray"),
+    Fault("node", "SIGKILL of a raylet with everything on it", _node, "ray"),
+    Fault("late node", "a node joins in the middle", _late_node, "ray"),
+    Fault("driver on ray", "SIGKILL of a driver whose stages run on a cluster", _driver_on_ray, "ray"),
+    Fault("gcs", "SIGKILL of the GCS; the cluster is started anew", _gcs, "ray"),
+)
+FAULTS = {fault.name: fault for fault in ALL}
+
+
+def schedule(names: list[str], trials: int, seed: int) -> list[tuple[Fault, int]]:
+    """Faults and seeds of so many trials: each fault as often as the others, give or take one."""
+    counts: Counter[str] = Counter()
+    found = []
+    for number in range(trials):
+        name = names[number % len(names)]
+        found.append((FAULTS[name], 1000 * seed + counts[name]))
+        counts[name] += 1
+    return found

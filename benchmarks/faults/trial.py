@@ -1,0 +1,212 @@
+"""One trial: a sweep in a folder of its own, the faults injected into it, and what they cost."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from benchmarks.faults.bucket import SETTINGS, s3_server
+from benchmarks.faults.cluster import Cluster
+from benchmarks.faults.judge import Reference, Verdict, judge
+from benchmarks.faults.processes import Sweep, TrialError, can_mount
+from benchmarks.faults.small_sweep import Place
+
+Needs = Literal["nothing", "ray", "bucket", "disk"]
+
+
+@dataclass
+class Bench:
+    """What the trials of a session share: folders, the undisturbed sweep, a Ray cluster, an S3 server."""
+
+    folder: Path
+    reference: Reference
+    cluster: Cluster
+    stack: ExitStack
+    _s3: str | None = None
+    _starting: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def cache(self) -> Path:
+        """Of decoded data sets."""
+        return self.folder / "cache"
+
+    @property
+    def s3(self) -> str:
+        """The S3 server's address; it is started when it is needed."""
+        with self._starting:
+            if self._s3 is None:
+                self._s3 = self.stack.enter_context(s3_server())
+                os.environ |= {**SETTINGS, "AWS_ENDPOINT_URL": self._s3}  # for the judge, whose requests go undisturbed
+            return self._s3
+
+
+@contextmanager
+def open_bench(folder: Path | None = None) -> Iterator[Bench]:
+    """Run the undisturbed sweep, and end at the end what was started; the environment must be set."""
+    with ExitStack() as stack:
+        if folder is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
+        place = Place.make(folder / "reference")
+        sweep = Sweep.start(place.arguments(folder / "cache", "--backend", "inline"), place.folder / "output-0.txt")
+        if sweep.wait() != 0:
+            raise TrialError(f"the undisturbed sweep failed:\n{sweep.text()}")
+        cluster = Cluster()
+        stack.callback(cluster.close)
+        yield Bench(folder, Reference.of(place), cluster, stack)
+
+
+@dataclass
+class Trial:
+    """A trial under way, as a fault sees it.
+
+    Attributes:
+        kills: running stages that were killed so far.
+        injected: faults so far.
+    """
+
+    bench: Bench
+    place: Place
+    draw: random.Random
+    kills: int = 0
+    injected: int = 0
+    sweeps: list[Sweep] = field(default_factory=list)
+
+    def start(self, *more: object, environment: dict[str, str] | None = None, small_disk: Path | None = None) -> Sweep:
+        """The sweep's command, without Ray unless told otherwise."""
+        options = more if "--address" in more else ("--backend", "inline", *more)
+        arguments = self.place.arguments(self.bench.cache, *options)
+        if small_disk is not None:
+            arguments[arguments.index("--store") + 1] = str(small_disk)
+        output = self.place.folder / f"output-{len(self.sweeps)}.txt"
+        self.sweeps.append(Sweep.start(arguments, output, environment, small_disk))
+        return self.sweeps[-1]
+
+    def start_on_ray(self, *more: object) -> Sweep:
+        """The sweep's command on the cluster."""
+        return self.start("--address", self.bench.cluster.address, *more)
+
+    def moment(self, low: float = 0.05, high: float = 0.95) -> int:
+        """A number of batches, drawn between two shares of all."""
+        return int(self.draw.uniform(low, high) * self.bench.reference.batches)
+
+    def moments(self, most: int = 3) -> list[int]:
+        """A few, rising."""
+        return sorted(self.moment() for _ in range(self.draw.randint(1, most)))
+
+    def finish(self, sweep: Sweep, code: int = 0) -> str:
+        """Wait for the sweep to end as it should; what it printed.
+
+        Raises:
+            TrialError: it did not end, or otherwise.
+        """
+        found = sweep.wait()
+        if found != code:
+            raise TrialError(f"exit code {found}, not {code}:\n{sweep.text()[-3000:]}")
+        return sweep.text()
+
+    def fired(self, least: int = 1) -> None:
+        """Count the faults that stages ran into.
+
+        Raises:
+            TrialError: fewer than there must be.
+        """
+        count = self.place.fired()
+        if count < least:
+            raise TrialError(f"{count} faults happened, not {least}")
+        self.injected += count
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A kind of trial.
+
+    Attributes:
+        about: what happens, in a few words.
+        run: runs a sweep to its end, with the fault in it; TrialError when it does not survive.
+    """
+
+    name: str
+    about: str
+    run: Callable[[Trial], None]
+    needs: Needs = "nothing"
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a trial ended.
+
+    Attributes:
+        problem: why the fault was not survived; empty if it was.
+        verdict: None if it was not.
+    """
+
+    fault: str
+    seed: int
+    injected: int
+    kills: int
+    seconds: float
+    problem: str
+    verdict: Verdict | None
+
+
+def run_trial(bench: Bench, fault: Fault, seed: int) -> Result:
+    """Run a trial and judge it; what was survived leaves no files."""
+    began = time.monotonic()
+    name = f"{fault.name.replace(' ', '-')}-{seed}"
+    store = f"s3://bucket/{name}" if fault.needs == "bucket" and bench.s3 else None
+    trial = Trial(bench, Place.make(bench.folder / name, store), random.Random(f"{fault.name} {seed}"))
+    verdict, problem = None, ""
+    try:
+        fault.run(trial)
+        verdict = judge(trial.place, bench.reference, trial.kills)
+    except TrialError as error:
+        problem = str(error)
+    finally:
+        for sweep in trial.sweeps:
+            sweep.kill()
+    if verdict is not None and not verdict.changed:
+        shutil.rmtree(trial.place.folder)
+    seconds = time.monotonic() - began
+    return Result(fault.name, seed, trial.injected, trial.kills, seconds, problem, verdict)
+
+
+def run_trials(
+    bench: Bench, trials: Sequence[tuple[Fault, int]], jobs: int, tell: Callable[[int, Result], None]
+) -> list[Result]:
+    """Run trials, so many at a time; those on Ray one after the other, in this thread: Ray starts nodes in no other.
+
+    Args:
+        tell: called with each result, and how many there are now.
+    """
+    results: list[Result] = []
+    lock = threading.Lock()
+
+    def one(fault: Fault, seed: int) -> None:
+        result = run_trial(bench, fault, seed)
+        with lock:
+            results.append(result)
+            tell(len(results), result)
+
+    with ThreadPoolExecutor(jobs) as threads:
+        beside = [threads.submit(one, fault, seed) for fault, seed in trials if fault.needs != "ray"]
+        for fault, seed in trials:
+            if fault.needs == "ray":
+                one(fault, seed)
+        for future in beside:
+            future.result()
+    return results
+
+
+def possible(fault: Fault) -> bool:
+    """Whether this machine can run its trials."""
+    return fault.needs != "disk" or can_mount()

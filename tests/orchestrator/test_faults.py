@@ -1,0 +1,127 @@
+"""``python -m benchmarks.faults``: each fault once, survived without a changed bit; and that its judge sees. Slow."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from benchmarks.faults import __main__ as command
+from benchmarks.faults.judge import Reference, judge
+from benchmarks.faults.processes import TrialError
+from benchmarks.faults.registry import FAULTS, schedule
+from benchmarks.faults.small_sweep import Place
+
+SEED = 1
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.timeout(900)  # all trials are one command
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the command leaves where it is told to keep things."""
+    return tmp_path_factory.mktemp("faults")
+
+
+@pytest.fixture(scope="module")
+def output(folder: Path) -> str:
+    """What the command prints about a trial of each fault, in an environment of its own."""
+    options = ["--trials", str(len(FAULTS)), "--seed", str(SEED), "--jobs", "1", "--keep", str(folder)]
+    program = [sys.executable, "-m", "benchmarks.faults", *options]
+    done = subprocess.run(program, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    return done.stdout
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_survived_without_a_changed_bit(fault: str, output: str) -> None:
+    if re.search(rf"^left out, .*\b{fault}\b", output, re.MULTILINE):
+        pytest.skip("this machine mounts no disk for a user")
+    assert re.search(rf"\] {fault}, seed \d+, [\d.]+ s: \d+ injected, \d+ batches again$", output, re.MULTILINE), output
+    (row,) = re.findall(rf"^\| {fault}: .*$", output, re.MULTILINE)
+    trials, injected, survived, _, _, changed, _ = (cell.strip() for cell in row.split("|")[2:-1])
+    assert (trials, survived, changed) == ("1", "1", "0")
+    assert int(injected) >= 1
+
+
+@pytest.fixture
+def place(output: str, folder: Path, tmp_path: Path) -> Place:
+    """A copy of the undisturbed sweep."""
+    return Place(Path(shutil.copytree(folder / "reference", tmp_path / "copy")), str(tmp_path / "copy" / "store"))
+
+
+@pytest.fixture
+def reference(output: str, folder: Path) -> Reference:
+    return Reference.of(Place(folder / "reference", str(folder / "reference" / "store")))
+
+
+def weights(place: Place) -> Path:
+    return min(Path(place.store).glob("stages/train/*/attempts/1/out/weights.safetensors"))
+
+
+def record(place: Place) -> Path:
+    return min(Path(place.store).glob("stages/train/*/record.json"))
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def change_result(path: Path) -> None:
+    changed = json.loads(path.read_text())
+    changed["results"]["test_accuracy_percent"] += 1
+    path.write_text(json.dumps(changed))
+
+
+@pytest.mark.parametrize(
+    ("harm", "found"),
+    [
+        (lambda place: flip(weights(place)), "weights.safetensors changed"),
+        (lambda place: weights(place).unlink(), "is not what its record says"),
+        (lambda place: record(place).unlink(), "14 records; missing: patterns/"),
+        (lambda place: change_result(record(place)), "results is"),
+    ],
+)
+def test_the_judge_sees_what_changed(
+    harm: Callable[[Place], None], found: str, place: Place, reference: Reference
+) -> None:
+    assert judge(place, reference, kills=0).changed == []
+    harm(place)
+    assert any(found in line for line in judge(place, reference, kills=0).changed)
+
+
+def test_the_judge_bounds_what_is_computed_again(place: Place, reference: Reference) -> None:
+    with (place.folder / "batches").open("a") as file:
+        lines = (place.folder / "batches").read_text().splitlines(keepends=True)
+        file.writelines(lines[:3])
+    assert judge(place, reference, kills=1).again == 3
+    with pytest.raises(TrialError, match="3 batches were computed again, and 0 at most should have been"):
+        judge(place, reference, kills=0)
+
+
+def test_trials_are_seeded_and_take_turns() -> None:
+    drawn = schedule(["driver", "nan"], trials=5, seed=2)
+    assert [(fault.name, seed) for fault, seed in drawn] == [
+        ("driver", 2000),
+        ("nan", 2000),
+        ("driver", 2001),
+        ("nan", 2001),
+        ("driver", 2002),
+    ]
+    assert not {seed for _, seed in drawn} & {seed for _, seed in schedule(["driver"], trials=200, seed=1)}
+
+
+def test_the_command_helps_and_names_what_it_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        command.main(["--help"])
+    assert "python -m benchmarks.faults --trials 200" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="2"):
+        command.main(["--faults", "driver,locusts"])
+    assert "no locusts here; choose from driver, " in capsys.readouterr().err
