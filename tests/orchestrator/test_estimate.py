@@ -126,3 +126,12 @@ def test_a_cluster_that_was_not_asked_has_no_makespan() -> None:
 
 def test_a_plan_that_is_done_needs_no_forecast() -> None:
     assert shown(PLAN, set(PLAN.nodes), [], 1, 2.0) == ""
+
+
+def test_a_gangs_time_is_another_and_counts_on_each_of_its_devices() -> None:
+    plan = plan_of(recipe(gpus_per_stage=2))
+    train, probe = first(plan, "train"), first(plan, "probe")
+    assert Estimates([record(first(PLAN, "train"), 6.0)]).seconds(train) is None
+    found = forecast(plan, {node.key for node in plan} - {train.key}, Estimates([record(train, 3600.0)]), 2)
+    assert (found.device_hours, found.makespan_s) == (pytest.approx(2), pytest.approx(3600))
+    assert forecast(plan, set(), Estimates([record(train, 3600.0), record(probe, 9.0)]), 1).makespan_s is None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import test_driver
 from pydantic import ValidationError
 from small_recipes import plan_of, recipe
 from test_driver import LOST, ScriptedBackend, Sweep
@@ -15,6 +16,7 @@ from test_driver import LOST, ScriptedBackend, Sweep
 from orchestrator.backends import ray_gang
 from orchestrator.backends.base import Lost
 from orchestrator.gangs import verdict, width
+from orchestrator.packing import Packing
 from workers.attempt import Attempt, Outcome
 from workers.stages import Gang
 
@@ -99,14 +101,16 @@ def test_a_gang_that_died_tells_its_driver_why() -> None:
 
 
 class DevicesBackend(ScriptedBackend):
-    """Counts devices: never more in use than there are."""
+    """Counts devices: never more in use than there are, when so many stages share one and a gang shares none."""
 
-    def __init__(self, devices: int, script: dict[str, list[Outcome | Lost]]) -> None:
+    def __init__(self, devices: int, script: dict[str, list[Outcome | Lost]], level: int = 1) -> None:
         super().__init__(script, devices)
+        self._level = level
 
     def submit(self, attempts: Sequence[Attempt]) -> None:
         super().submit(attempts)
-        assert sum(width(group[0].job.stage) for group in self._running) <= self.devices
+        ranks = [width(group[0].job.stage) for group in self._running]
+        assert sum(1 if each == 1 else each * self._level for each in ranks) <= self.devices * self._level
 
 
 @pytest.mark.parametrize("devices", [2, 3, 4, 5])
@@ -117,6 +121,12 @@ def test_a_driver_runs_gangs_and_single_stages_and_never_more_than_fit(tmp_path:
     assert summary.exit_code == 0
     assert len(backend.attempts) == len(plan) + 1  # a lost gang is tried again
     assert backend.most_at_once >= devices // 2
+
+
+def test_a_gang_shares_its_devices_with_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(test_driver, "Packing", lambda device_bytes: Packing(device_bytes, fixed=3))
+    backend = DevicesBackend(4, {}, level=3)
+    assert Sweep(tmp_path / "store", plan_of(recipe(gpus_per_stage=2))).run(backend).exit_code == 0
 
 
 def test_the_user_bounds_stages_and_not_devices(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def test_a_sweep_with_gangs_gives_the_results_of_one_without(folder: Path, gang:
     assert not {record.key for record in one.values()} & {record.key for record in two.values()}
     name = "patterns/resnet20/aws/chain1/round00"  # of what starts from it, a weight at the threshold may be pruned
     weights = [
-        load_file(Store(store).out(records[name].key) / "weights.safetensors")
+        load_file(store / Store(store).out(records[name].key) / "weights.safetensors")
         for store, records in ((folder / "alone", one), (gang, two))
     ]
     for tensor, (expected, found) in {key: (weights[0][key], weights[1][key]) for key in weights[0]}.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import torch
@@ -18,7 +19,9 @@ from workers.execution import Control
 from workers.gang import ALONE, GangSizeError, Member, RankLostError, RanksDisagreeError
 from workers.gang_norm import with_gang_norm
 from workers.stages import Gang, Model, Training
+from workers.storage import open_storage
 from workers.training import train
+from workers.workspace import artifact, open_workspace
 
 
 def gang_of_two(spec: Training, cache: Path, out: Path, network: Model = NETWORK) -> dict[str, Tensor]:
@@ -182,3 +185,18 @@ def test_a_batch_norm_of_an_unknown_kind_is_refused() -> None:
 
     with pytest.raises(ValueError, match="1 is a Own"):
         with_gang_norm(nn.Sequential(nn.Conv2d(1, 2, 1), Own(2)), ALONE, "synchronised")
+
+
+def test_ranks_other_than_0_read_a_buckets_attempt_and_write_nothing(s3: str, tmp_path: Path) -> None:
+    root = f"{s3}/{uuid4()}"
+    storage = open_storage(root)
+    (tmp_path / "weights").write_bytes(b"of the input")
+    storage.write("input/weights", b"of the input")
+    storage.write("stage/attempts/1/checkpoint/1.safetensors", b"earlier")
+    before = storage.listing()
+    inputs = {"previous": ("input", {"weights": artifact(tmp_path / "weights")})}
+    with open_workspace(root, "stage/attempts/2", inputs, (), writes=False) as space:
+        assert (space.inputs["previous"] / "weights").read_bytes() == b"of the input"
+        assert [path.read_bytes() for folder in space.earlier for path in folder.iterdir()] == [b"earlier"]
+        (space.folder / "log.txt").write_text("of a rank that is not asked")
+    assert storage.listing().keys() == before.keys()
