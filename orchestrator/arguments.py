@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +11,7 @@ import torch
 from orchestrator.backends.base import BackendError
 from orchestrator.recipes import RecipeError
 from workers.data import DataError
+from workers.execution import Execution
 
 
 def split_names(text: str | None) -> list[str] | None:
@@ -56,3 +58,13 @@ def check_device(device: str, backend: str) -> str:
 def absolute_plugin(plugin: str) -> str:
     """A plugin's file as an absolute path, so that every worker finds it; a module's name as it is."""
     return str(Path(plugin).absolute()) if plugin.endswith(".py") else plugin
+
+
+def devices_at_hand(backend: str, address: str | None, max_concurrent: int | None, execution: Execution) -> int | None:
+    """How many GPUs, or else cores, run a stage each; None on a cluster, which is not asked before a sweep starts."""
+    if address is not None:
+        return None
+    gpus = torch.cuda.device_count() if execution.torch_device.type == "cuda" else 0
+    cores = os.cpu_count() or 1
+    there = 1 if backend == "inline" else min(gpus or cores, cores)
+    return min(there, max_concurrent or there)

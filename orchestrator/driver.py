@@ -11,7 +11,6 @@ ready --claim--> running --done--> committed
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Sequence
@@ -30,17 +29,16 @@ from orchestrator.progress import Progress, Stopwatch
 from orchestrator.provenance import code_provenance
 from orchestrator.queue import FINISHED, ReadyQueue, State
 from orchestrator.record import Failure, File, Record
+from orchestrator.schedule import Scheduler
 from orchestrator.store import RECORD, Store, StoreError
 from workers.attempt import Attempt, Outcome
 from workers.execution import Execution
 from workers.job import Job
-from workers.stages import Probe
 from workers.workspace import Artifact
 
 POLL_S = 0.5
 LOOK_EVERY_S = 2.0  # at leases, heartbeats and machines about to go
 LOOK_INTO_A_BUCKET_EVERY_S = 15.0
-MOST_PROBES = 8  # in one group: each holds its networks at all points of the path
 REMADE = 2  # times that a stage is made anew because its files were found damaged
 
 
@@ -139,7 +137,8 @@ class Driver:
         self._remade: Counter[str] = Counter()
         self._retry_at_s: dict[str, float] = {}  # held stages, by key; the others wait for another driver
         self._failures: list[Failure] = []
-        self._in_flight = 0
+        self._schedule = Scheduler(plan, queue)
+        self._groups: dict[str, str] = {}  # the schedule's name of a group, by its first attempt's stage
 
     def run(self, refresh_report: Callable[[], None], report_interval_s: float) -> Summary:
         """Run to the end, or until a stop is asked for; ``refresh_report`` is called every ``report_interval_s``.
@@ -150,18 +149,18 @@ class Driver:
         began, report_due = time.monotonic(), Stopwatch(report_interval_s)
         look_due = Stopwatch(LOOK_EVERY_S if self._store.storage.folder is not None else LOOK_INTO_A_BUCKET_EVERY_S)
         self._living = self._patience(self._watch.living)
-        while self._in_flight or (self._queue.active and not self._stop.asked):
-            while not self._stop.asked and self._in_flight < self._room:
-                key = self._queue.pop()
-                if key is None:
-                    break
-                self._submit([self._plan.nodes[one] for one in [key, *self._companions(key)]])
+        while self._schedule.running or (self._queue.active and not self._stop.asked):
+            moved = False
+            while not self._stop.asked and (keys := self._schedule.start(self._room, time.monotonic())):
+                moved = True
+                self._submit([self._plan.nodes[key] for key in keys])
             for group, outcomes in self._backend.wait(POLL_S):
-                self._in_flight -= 1
+                moved = True
+                self._schedule.ended(self._groups.pop(group[0].job.key))
                 for attempt, outcome in zip(group, outcomes, strict=True):
                     self._settle(self._plan.nodes[attempt.job.key], attempt, outcome)
-            if not self._in_flight and (State.READY not in self._queue.state.values() or not self._room):
-                time.sleep(POLL_S)  # for another driver, a pause, or a machine
+            if not moved and not self._schedule.running:
+                time.sleep(POLL_S)  # for another driver, for a pause to be over, or for machines
             self._stop.look()
             if look_due.due():
                 self._patience(self._look_around)
@@ -176,16 +175,6 @@ class Driver:
         room = self._backend.devices * self._packing.level
         return min(room, self._max_concurrent or room)
 
-    def _companions(self, key: str) -> list[str]:
-        """Ready probes that read the same data as this one, started with it: this one's share of them."""
-        if not isinstance(self._plan.nodes[key].stage, Probe):
-            return []
-        alike = self._queue.ready_like(key)
-        share = math.ceil((1 + len(alike)) / max(1, self._room - self._in_flight))  # a machine may have gone just now
-        companions = alike[: min(share, MOST_PROBES) - 1]
-        self._queue.start(companions)
-        return companions
-
     # --- starting ------------------------------------------------------------------------------------------------
 
     def _submit(self, nodes: Sequence[Node]) -> None:
@@ -195,8 +184,10 @@ class Driver:
             if folder is not None:
                 attempts.append(self._start(node, folder))
         if attempts:
+            self._groups[attempts[0].job.key] = nodes[0].key
             self._backend.submit(attempts)
-            self._in_flight += 1
+        else:
+            self._schedule.ended(nodes[0].key)
 
     def _take(self, node: Node) -> str | None:
         """The folder of a new attempt; None if another driver has done the stage, or is at it."""

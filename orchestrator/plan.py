@@ -11,7 +11,20 @@ from orchestrator.recipes import Recipe
 from orchestrator.record import Labels, PlannedStage
 from tickets import TRANSFERS
 from workers.seeds import derive
-from workers.stages import Data, Method, Model, Pretrain, Probe, Round, Schedule, Setting, Stage, Train, Training
+from workers.stages import (
+    UNIFORM,
+    Data,
+    Method,
+    Model,
+    Pretrain,
+    Probe,
+    Round,
+    Schedule,
+    Setting,
+    Stage,
+    Train,
+    Training,
+)
 
 
 @dataclass(frozen=True)
@@ -143,6 +156,7 @@ class _Expansion:
         labels = self._labels.model_copy(update={"method": method, "chain": chain})
         prefix = f"{self._prefix}/{method}/chain{chain}"
         needed = sorted({*recipe.transfer_rounds, *recipe.probe_rounds})
+        alpha = recipe.alpha if method == "aws" else UNIFORM  # LRR draws none, so its keys must not know of it
         for round_ in range(recipe.rounds + 1):
             here = labels.model_copy(update={"round": round_})
             name = f"{prefix}/round{round_:02d}"
@@ -151,11 +165,11 @@ class _Expansion:
             if round_ == 0:
                 training = self._pruning_training(recipe.pretrain_epochs)
                 init_seed = derive("init", "chain", chain)
-                pretrain = Pretrain(self._setting, training, method, init_seed, sgd_seed)
+                pretrain = Pretrain(self._setting, training, method, init_seed, sgd_seed, alpha)
                 ticket = self._plan.add(name, pretrain, here)
             else:
                 training = self._pruning_training(recipe.round_epochs)
-                stage = Round(self._setting, training, method, round_, recipe.prune_fraction, sgd_seed)
+                stage = Round(self._setting, training, method, round_, recipe.prune_fraction, sgd_seed, alpha)
                 ticket = self._plan.add(name, stage, here, previous=ticket)
             if round_ in needed:
                 self._uses(name, here, ticket, probed=round_ in recipe.probe_rounds)

@@ -17,6 +17,7 @@ from orchestrator.queue import ReadyQueue, State
 from orchestrator.rank import cost_epochs
 
 LATEST = 4
+ETA_INTERVAL_S = 1.0
 COLUMNS = (State.DONE, State.RUNNING, State.CACHED, State.FAILED, State.BLOCKED)
 
 
@@ -37,6 +38,8 @@ class Progress:
         self._spent: dict[tuple[str, ...], list[float]] = {}
         self._notice = ""
         self._live: Live | None = None
+        self._eta_s: float | None = None  # of the lines: found anew for each, it would cost the most of a short stage
+        self._eta_due = Stopwatch(ETA_INTERVAL_S)
 
     def __enter__(self) -> Progress:
         if self._console.is_terminal:
@@ -98,9 +101,10 @@ class Progress:
     def _say(self, line: str) -> None:
         self._latest.append(line)
         if self._live is None:
-            states = Counter(self._queue.state.values())
-            finished = states[State.DONE] + states[State.CACHED]
-            eta = self.eta_s()
+            finished = self._queue.counts[State.DONE] + self._queue.counts[State.CACHED]
+            if not self._eta_s or self._eta_due.due():
+                self._eta_s = self.eta_s()
+            eta = self._eta_s
             left = f", about {duration(eta)} left" if eta else ""
             counted = f"[{finished}/{len(self._plan)}{left}]"
             self._console.print(f"{counted} {line}", highlight=False, markup=False, soft_wrap=True)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 
+from orchestrator.identity import stage_key
 from orchestrator.plan import Plan
+from workers.stages import Probe
+
+Entry = tuple[float, int, str]
+"""A ready stage in a heap: minus its rank, its place in the plan, its key."""
 
 
 class State(StrEnum):
@@ -31,6 +37,10 @@ class ReadyQueue:
 
     Args:
         cached: keys that are done already.
+
+    Attributes:
+        state: where each stage stands, by key.
+        counts: how many stages stand where.
     """
 
     def __init__(self, plan: Plan, rank: Mapping[str, float], cached: Iterable[str]) -> None:
@@ -39,78 +49,108 @@ class ReadyQueue:
         self._order = {key: index for index, key in enumerate(plan.nodes)}
         held = set(cached)
         self.state = {key: State.CACHED if key in held else State.WAITING for key in plan.nodes}
-        self._heap: list[tuple[float, int, str]] = []
+        self.counts = Counter(self.state.values())
+        # an entry stays when its stage is started out of turn; one whose stage is not ready is passed over
+        self._heap: list[Entry] = []
+        self._probes: dict[str, str] = {}  # what a probe is but for its inputs, by its key
+        self._alike: dict[str, list[Entry]] = {}
+        self._ready_alike: Counter[str] = Counter()
         for key in plan.nodes:
             self._release(key)
 
     @property
     def active(self) -> bool:
         """Whether anything is ready, running or held."""
-        return any(state in (State.READY, State.RUNNING, State.HELD) for state in self.state.values())
+        return any(self.counts[state] for state in (State.READY, State.RUNNING, State.HELD))
+
+    def ready(self) -> Iterator[str]:
+        """Ready stages, the most urgent first; the first one costs next to nothing, a further one a sort of all."""
+        while self._heap and self.state[self._heap[0][2]] is not State.READY:
+            heapq.heappop(self._heap)
+        if not self._heap:
+            return
+        first = self._heap[0][2]
+        yield first
+        for _, _, key in sorted(set(self._heap)):  # a set: one that was tried again may have an entry from before
+            if key != first and self.state[key] is State.READY:
+                yield key
 
     def pop(self) -> str | None:
         """Start the most urgent ready stage; None when none is ready."""
-        while self._heap:
-            key = heapq.heappop(self._heap)[2]
-            if self.state[key] is State.READY:
-                self.state[key] = State.RUNNING
-                return key
-        return None
+        key = next(self.ready(), None)
+        if key is not None:
+            self.start(key)
+        return key
 
-    def ready_like(self, key: str) -> list[str]:
-        """Ready stages that differ from this one in their inputs alone, the most urgent first."""
-        stage = self._plan.nodes[key].stage
-        alike = (
-            other
-            for _, _, other in sorted(self._heap)
-            if self.state[other] is State.READY and self._plan.nodes[other].stage == stage
-        )
-        return list(dict.fromkeys(alike))  # one that waited again is on the heap twice
+    def start(self, key: str) -> None:
+        """Start a ready stage, in turn or out of it."""
+        self._move(key, State.RUNNING)
 
-    def start(self, keys: Collection[str]) -> None:
-        """Start some ready stages out of turn."""
-        self._heap = [entry for entry in self._heap if entry[2] not in keys]
-        heapq.heapify(self._heap)
-        for key in keys:
-            self.state[key] = State.RUNNING
+    def count_like(self, key: str) -> int:
+        """How many ready probes differ from this probe in their inputs alone; it counts as one while it is ready."""
+        return self._ready_alike[self._probes[key]]
+
+    def pop_like(self, key: str, most: int) -> list[str]:
+        """Start up to so many of the ready probes that differ from this one in their inputs alone."""
+        heap, started = self._alike[self._probes[key]], list[str]()
+        while heap and len(started) < most:
+            other = heapq.heappop(heap)[2]
+            if self.state[other] is State.READY:
+                self.start(other)
+                started.append(other)
+        return started
 
     def hold(self, key: str) -> None:
         """A stage that was started waits, for another driver or for its next try, until ``requeue`` or ``done``."""
-        self.state[key] = State.HELD
+        self._move(key, State.HELD)
 
     def reopen(self, key: str) -> None:
         """A finished stage is to be made anew; what is ready behind it waits for it again."""
         for dependent in self._dependents[key]:
             if self.state[dependent] is State.READY:
-                self.state[dependent] = State.WAITING
+                self._move(dependent, State.WAITING)
         self.requeue(key)
 
     def done(self, key: str) -> None:
         """A running or held stage was committed."""
-        self.state[key] = State.DONE
+        self._move(key, State.DONE)
         for dependent in self._dependents[key]:
             self._release(dependent)
 
     def requeue(self, key: str) -> None:
         """A running or held stage is to be tried again, as soon as its inputs are there."""
-        self.state[key] = State.WAITING
+        self._move(key, State.WAITING)
         self._release(key)
 
     def failed(self, key: str) -> list[str]:
         """A running stage failed for good; its descendants are blocked, and returned."""
-        self.state[key] = State.FAILED
+        self._move(key, State.FAILED)
         blocked: list[str] = []
         behind = list(self._dependents[key])
         while behind:
             descendant = behind.pop()
             if self.state[descendant] is State.WAITING:
-                self.state[descendant] = State.BLOCKED
+                self._move(descendant, State.BLOCKED)
                 blocked.append(descendant)
                 behind.extend(self._dependents[descendant])
         return blocked
 
     def _release(self, key: str) -> None:
-        inputs = self._plan.nodes[key].inputs.values()
-        if self.state[key] is State.WAITING and all(self.state[upstream] in FINISHED for upstream in inputs):
-            self.state[key] = State.READY
-            heapq.heappush(self._heap, (-self._rank[key], self._order[key], key))
+        node = self._plan.nodes[key]
+        if self.state[key] is not State.WAITING or any(self.state[up] not in FINISHED for up in node.inputs.values()):
+            return
+        self._move(key, State.READY)
+        entry = (-self._rank[key], self._order[key], key)
+        heapq.heappush(self._heap, entry)
+        if isinstance(node.stage, Probe):
+            heapq.heappush(self._alike.setdefault(self._probes[key], []), entry)
+
+    def _move(self, key: str, state: State) -> None:
+        before, self.state[key] = self.state[key], state
+        self.counts[before] -= 1
+        self.counts[state] += 1
+        stage = self._plan.nodes[key].stage
+        if isinstance(stage, Probe):
+            if key not in self._probes:
+                self._probes[key] = stage_key(stage, {})
+            self._ready_alike[self._probes[key]] += (state is State.READY) - (before is State.READY)

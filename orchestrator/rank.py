@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from orchestrator.plan import Plan
+from collections.abc import Callable
+
+from orchestrator.plan import Node, Plan
 from workers.stages import Probe, Stage
 
 EPOCHS_OF_A_PROBE_POINT = 0.1
@@ -15,8 +17,8 @@ def cost_epochs(stage: Stage) -> float:
     return float(stage.training.epochs)
 
 
-def upward_rank(plan: Plan) -> dict[str, float]:
-    """Cost of a stage plus that of the most expensive chain of stages behind it, in epochs, by key.
+def upward_rank(plan: Plan, cost: Callable[[Node], float] = lambda node: cost_epochs(node.stage)) -> dict[str, float]:
+    """Cost of a stage plus that of the most expensive chain of stages behind it, by key: in epochs, or as ``cost`` is.
 
     Started in falling rank, the rounds in series come before the leaf transfers and probes.
     """
@@ -24,5 +26,5 @@ def upward_rank(plan: Plan) -> dict[str, float]:
     rank: dict[str, float] = {}
     for key in reversed(plan.nodes):
         behind = max((rank[dependent] for dependent in dependents[key]), default=0.0)
-        rank[key] = cost_epochs(plan.nodes[key].stage) + behind
+        rank[key] = cost(plan.nodes[key]) + behind
     return rank

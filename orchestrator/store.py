@@ -21,6 +21,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import tempfile
 import time
 from collections.abc import Collection, Mapping
@@ -154,7 +155,7 @@ class Store:
 
     def folder(self, key: str) -> str:
         """Folder of a stage, relative to the root."""
-        stage = self.stage(key)
+        stage = self.stage(key) or self.look(key)
         if stage is None:
             raise StoreError(f"stage {key} is not in {self.root}")
         return stage.folder
@@ -234,9 +235,7 @@ class Store:
     def discard_if_unused(self) -> None:
         """Remove the folder again if nothing was ever written into it."""
         if self.storage.folder is not None and not self.storage.listing():
-            for path in sorted(self.storage.folder.rglob("*"), reverse=True):
-                path.rmdir()
-            self.storage.folder.rmdir()
+            shutil.rmtree(self.storage.folder)
 
     def write_plan(self, plan: StoredPlan) -> None:
         """Keep a plan; the same stages are kept once, with the time and command of their last sweep."""

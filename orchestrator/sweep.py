@@ -16,11 +16,20 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from orchestrator.arguments import absolute_plugin, check_device, check_folder, parse_rounds, split_names
+from orchestrator.arguments import (
+    absolute_plugin,
+    check_device,
+    check_folder,
+    devices_at_hand,
+    parse_rounds,
+    split_names,
+)
 from orchestrator.backends.base import Backend, BackendError
 from orchestrator.backends.inline import InlineBackend
 from orchestrator.driver import Driver, StopRequest
+from orchestrator.estimate import Estimates
 from orchestrator.experiments import find_experiments
+from orchestrator.forecast import forecast
 from orchestrator.heartbeat import LEAST_LIMIT_S
 from orchestrator.leases import HeldLease
 from orchestrator.live_report import LiveReport
@@ -33,8 +42,9 @@ from orchestrator.rank import upward_rank
 from orchestrator.recipes import RecipeError, parse_setting, read_recipe_file, unknown
 from orchestrator.record import StoredPlan
 from orchestrator.store import Store, StoreError
-from orchestrator.terminal import plan_as_json, print_plan, print_summary
+from orchestrator.terminal import plan_as_json, print_forecast, print_plan, print_summary
 from tickets import TRANSFERS
+from workers.attempt import machine
 from workers.data import DataError, data_set_names, default_cache
 from workers.execution import Execution
 from workers.models import ARCHITECTURES
@@ -43,6 +53,7 @@ from workers.plugins import PluginError, load_plugins
 from workers.storage import StorageError
 
 REPORT_INTERVAL_S = 60.0
+RAY_JOB_MARK = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray sets it for the process that a job runs, and for no other
 EXAMPLES = """
 Examples:
 
@@ -112,11 +123,26 @@ def sweep(
     recipe: Annotated[Path | None, typer.Option(help="YAML file with recipe fields.")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Print what would be run, and touch nothing.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="With --plan: as JSON.")] = False,
+    devices: Annotated[
+        int | None, typer.Option(min=1, help="With --plan: foresee so many GPUs or cores. Default: this machine's.")
+    ] = None,
+    price: Annotated[
+        float | None, typer.Option(metavar="USD", min=0, help="With --plan: of a device for an hour; prints the cost.")
+    ] = None,
     backend: Annotated[
         str, typer.Option(help="ray, or inline: in this process without Ray, one stage at a time on a CPU.")
     ] = "ray",
     address: Annotated[
-        str | None, typer.Option(help="A Ray cluster to join. Default: a private Ray on this machine.")
+        str | None,
+        typer.Option(
+            help="A Ray cluster to join. Default: in a Ray job its own cluster, else a private Ray on this machine."
+        ),
+    ] = None,
+    scale_to: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="GPUs (with --device cpu: CPUs) that the cluster's autoscaler may start for this sweep."
+        ),
     ] = None,
     max_concurrent: Annotated[int | None, typer.Option(min=1, help="At most so many stages at a time.")] = None,
     data_root: Annotated[Path | None, typer.Option(help="Folder with your data sets.")] = None,
@@ -157,8 +183,16 @@ def sweep(
             raise RecipeError(unknown("backend", backend, ("ray", "inline")))
         if backend == "inline" and address:
             raise RecipeError("--address names a Ray cluster, and --backend inline runs without Ray; give one of them")
+        if backend == "ray":
+            address = address or _cluster_of_this_job()
+        if scale_to and not address:
+            raise RecipeError(
+                "--scale-to needs a cluster with an autoscaler; name it with --address, or run as a Ray job"
+            )
         if json_ and not plan:
             raise RecipeError("--json prints a plan; give --plan with it")
+        if not plan and (devices or price is not None):
+            raise RecipeError("--devices and --price belong to a plan; give --plan with them")
         execution = Execution(
             device=check_device(device, backend),
             data_root=str(check_folder(data_root)) if data_root else None,
@@ -191,10 +225,15 @@ def sweep(
         damaged |= {key: what for key in records if key in expanded.nodes and (what := opened.damage(key))}
         cached = [node.key for node in expanded if node.key in records and node.key not in damaged]
         if plan:
+            # a cluster's devices are not known here: the ones that most was measured on
+            estimates = Estimates(records.values(), None if address else machine(execution)["device"])
+            at_hand = devices or devices_at_hand(backend, address, max_concurrent, execution)
+            foreseen = forecast(expanded, set(cached), estimates, at_hand, price)
             if json_:
-                print(plan_as_json(expanded, experiments, set(cached)))
+                print(plan_as_json(expanded, experiments, set(cached), foreseen))
             else:
                 print_plan(console, expanded, experiments, set(cached))
+                print_forecast(console, foreseen)
             return
         opened.open_for_writing()
         try:
@@ -202,7 +241,7 @@ def sweep(
             for key, what in damaged.items():
                 opened.set_aside(key, "damaged")
                 console.print(f"{what}: set aside, and made anew if this sweep needs it", highlight=False, markup=False)
-            options = _Options(backend, address, max_concurrent, pack, hang_limit)
+            options = _Options(backend, address, scale_to, max_concurrent, pack, hang_limit)
             code = _run(console, expanded, cached, opened, execution, options)
         except (DataError, RecipeError, BackendError):
             opened.discard_if_unused()
@@ -219,6 +258,7 @@ class _Options:
 
     backend: str
     address: str | None
+    scale_to: int | None
     max_concurrent: int | None
     pack: int | None
     hang_limit_s: float
@@ -226,7 +266,7 @@ class _Options:
 
 def _run(console: Console, plan: Plan, cached: list[str], store: Store, execution: Execution, options: _Options) -> int:
     """Run what is not cached; the exit code."""
-    report = LiveReport(store.root)
+    report = LiveReport(store)
     planned = StoredPlan(argv=sys.argv, started_unix_s=time.time(), stages=[node.planned() for node in plan])
     if len(cached) == len(plan):
         store.write_plan(planned)
@@ -235,22 +275,25 @@ def _run(console: Console, plan: Plan, cached: list[str], store: Store, executio
         console.print(f"Report: {report.path}", highlight=False, soft_wrap=True)
         return 0
     rank = upward_rank(plan)
-    queue = ReadyQueue(plan, rank, cached)
+    records = store.records({})
+    queue = ReadyQueue(plan, Estimates(records.values()).rank(plan), cached)
     console.print(
         f"{len(plan)} stages, {len(cached)} of them in {store.root} already; report: {report.path}",
         highlight=False,
         soft_wrap=True,
     )
+    if options.scale_to:
+        console.print(f"Waiting for the first of up to {options.scale_to} devices.", highlight=False)
     workers = _start_backend(options, execution)
     if options.pack and workers.device_bytes is None:
         workers.close()
         raise BackendError(f"--pack {options.pack}: stages share GPUs, and they would run on CPUs here; leave it out")
     packing = Packing(workers.device_bytes, options.pack)
-    for record in store.records({}).values():
+    for record in records.values():
         packing.observe(record)
     store.write_plan(planned)
     report.refresh()
-    progress = Progress(console, plan, queue, rank, lambda: workers.devices * packing.level)
+    progress = Progress(console, plan, queue, rank, lambda: max(1, workers.devices) * packing.level)
     lease = HeldLease(store.storage, sys.argv)
     stop = StopRequest(store, lease)
     previous = _on_signals(stop, progress, console)
@@ -290,6 +333,11 @@ def _run(console: Console, plan: Plan, cached: list[str], store: Store, executio
     return summary.exit_code
 
 
+def _cluster_of_this_job() -> str | None:
+    """Where `ray job submit` runs this process; None outside of a job, where RAY_ADDRESS alone is no wish to join."""
+    return os.environ.get("RAY_ADDRESS") if RAY_JOB_MARK in os.environ else None
+
+
 def _start_backend(options: _Options, execution: Execution) -> Backend:
     if options.backend == "inline":
         return InlineBackend(execution.torch_device)
@@ -299,7 +347,7 @@ def _start_backend(options: _Options, execution: Execution) -> Backend:
         from orchestrator.backends.ray_tasks import RayBackend  # here: the inline backend must do without Ray
     except ImportError as error:
         raise BackendError(f"--backend ray: {error}; install ray[tune,train], or give --backend inline") from error
-    return RayBackend(options.address, options.max_concurrent, execution.device)
+    return RayBackend(options.address, options.max_concurrent, execution.device, options.scale_to)
 
 
 def _on_signals(stop: StopRequest, progress: Progress, console: Console) -> Mapping[int, Any]:

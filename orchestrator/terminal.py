@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from orchestrator.driver import Summary
+from orchestrator.forecast import Forecast
 from orchestrator.plan import Experiment, Plan, describe
 from orchestrator.progress import duration
 from orchestrator.queue import State
@@ -22,8 +23,8 @@ from orchestrator.store import Store
 LOG_LINES = 12
 
 
-def plan_as_json(plan: Plan, experiments: Sequence[Experiment], cached: Container[str]) -> str:
-    """The whole plan for machines: networks, counts by kind, every stage with its inputs and whether it is cached."""
+def plan_as_json(plan: Plan, experiments: Sequence[Experiment], cached: Container[str], foreseen: Forecast) -> str:
+    """The whole plan for machines: networks, counts by kind, the forecast, every stage with its inputs."""
     counts, done = plan.counts(), Counter(describe(node) for node in plan if node.key in cached)
     stages = [
         {
@@ -39,7 +40,8 @@ def plan_as_json(plan: Plan, experiments: Sequence[Experiment], cached: Containe
         {"dataset": e.recipe.dataset, "architecture": e.recipe.arch, **(asdict(e.network) if e.network else {})}
         for e in experiments
     ]
-    return json.dumps({"networks": networks, "kinds": kinds, "stages": stages}, indent=1)
+    content = {"networks": networks, "kinds": kinds, "forecast": asdict(foreseen), "stages": stages}
+    return json.dumps(content, indent=1)
 
 
 def print_plan(console: Console, plan: Plan, experiments: Sequence[Experiment], cached: Container[str]) -> None:
@@ -65,6 +67,32 @@ def print_plan(console: Console, plan: Plan, experiments: Sequence[Experiment], 
     total = f"{sum(epochs.values()):,.0f}"
     table.add_row("all", str(len(plan)), str(done.total()), str(len(left)), total, style="bold")
     console.print(table)
+
+
+def print_forecast(console: Console, foreseen: Forecast) -> None:
+    """Device-hours, makespan and cost of what is left, as far as durations were measured."""
+    if not foreseen.estimated_stages and not foreseen.unmeasured:
+        return
+    lines = []
+    unit = "core" if (foreseen.measured_on or "cpu").startswith("cpu") else "GPU"
+    if foreseen.device_hours is not None:
+        cost = f", {foreseen.cost_usd:,.2f} USD" if foreseen.cost_usd is not None else ""
+        of = f"{foreseen.estimated_stages:,} stages, from durations measured on {foreseen.measured_on}"
+        lines.append(f"{foreseen.device_hours:,.2f} {unit}-hours left{cost}: {of}.")
+    if foreseen.makespan_s is not None:
+        took = duration(foreseen.makespan_s)
+        lines.append(f"About {took} on {foreseen.devices:,} of these, one stage at a time on each (simulated).")
+    elif foreseen.devices is None:
+        lines.append(
+            "How many devices the cluster has is asked when a sweep starts; --devices N foresees the time on N."
+        )
+    if foreseen.unmeasured:
+        on = f" on {foreseen.measured_on}" if foreseen.measured_on else ""
+        lines.append(
+            f"Not measured yet{on}: {', '.join(foreseen.unmeasured)}; a sweep's first stages measure the durations."
+        )
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def print_summary(console: Console, store: Store, summary: Summary) -> None:

@@ -30,6 +30,14 @@ SLOW_LAST = (
     "test_readme.py",
     "test_ray.py",
     "test_ray_gpus.py",
+    "test_spot_notice.py",
+    "test_aws.py",
+    "test_local.py",
+    "test_slurm.py",
+    "test_jobs.py",
+    "test_scaling.py",
+    "test_search.py",
+    "test_buckets.py",
     "test_faults.py",
 )
 

@@ -40,15 +40,21 @@ def test_the_example_of_ones_own_data_set_and_architecture_runs(tmp_path: Path, 
 
 
 def test_every_option_in_the_docs_exists() -> None:
-    shown = subprocess.run(
-        [sys.executable, "-m", "orchestrator.sweep", "--help"],
-        capture_output=True,
-        text=True,
-        env={"COLUMNS": "200", "PATH": ""},
-    ).stdout
-    known = set(re.findall(r"--[a-z][a-z-]*", shown)) | {"--out", "--store"}
-    used = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", README))
-    assert used - known == set()
+    def options(module: str) -> set[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", module, "--help"],
+            capture_output=True,
+            text=True,
+            env={"COLUMNS": "200", "PATH": ""},
+        )
+        return set(re.findall(r"--[a-z][a-z-]*", done.stdout))
+
+    def used(text: str) -> set[str]:
+        return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text))
+
+    sweep, search = options("orchestrator.sweep"), options("orchestrator.search")
+    assert used(README) - sweep - search - {"--out", "--store"} == set()
+    assert used((ROOT / "docs" / "search.md").read_text()) - search == set()
 
 
 @pytest.mark.parametrize(

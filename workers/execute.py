@@ -26,7 +26,7 @@ from workers.plugins import load_plugins
 from workers.probing import barrier_row, curve_rows, path_outcomes
 from workers.pruning import density, prune
 from workers.seeds import generator
-from workers.stages import Pretrain, Probe, Round, Setting, Stage, Train, Training
+from workers.stages import UNIFORM, Alpha, Pretrain, Probe, Round, Setting, Stage, Train, Training
 from workers.streams import own_stream
 from workers.training import TrainingLog, metrics_row, train
 
@@ -151,8 +151,8 @@ class _Worker:
             trained = artifacts.load_weights(source / schemas.WEIGHTS)[0]
         stream = generator(stage.init_seed, "transfer")
         masks = tickets.transfer_(model, stage.transfer, ticket, trained, stream)
-        log = self._train(model, stage.training, masks, stage.sgd_seed, interpolate_psi=False)
-        if not self._setting.watch_test_set:
+        log = self._train(model, stage.training, masks, stage.sgd_seed)
+        if stage.read_test_set and not self._setting.watch_test_set:
             (outcomes,) = evaluate(
                 [model], self._splits, self._splits.test, self._setting.precision, self._control.beat
             )
@@ -169,13 +169,13 @@ class _Worker:
             )
         _write_log(log, out)
         artifacts.save_weights(out / schemas.WEIGHTS, model.state_dict(), masks)
-        test = log.metrics[-1]
+        last = log.metrics[-1]
         return {
             "init_blake2b": init_digest,
             "data_blake2b": self._data.content_blake2b,
             "density": density(masks) if masks else 1.0,
-            "test_accuracy_percent": test["accuracy_percent"],
-            "test_loss_nats": test["loss_nats"],
+            f"{last['split']}_accuracy_percent": last["accuracy_percent"],
+            f"{last['split']}_loss_nats": last["loss_nats"],
         }
 
     def probe(self, stage: Probe, inputs: Sequence[Mapping[str, Path]], outs: Sequence[Path]) -> list[dict[str, Any]]:
@@ -210,7 +210,7 @@ class _Worker:
         out: Path,
         key: str,
     ) -> dict[str, Any]:
-        log = self._train(model, stage.training, masks, stage.sgd_seed, interpolate_psi=stage.method == "aws")
+        log = self._train(model, stage.training, masks, stage.sgd_seed, stage.alpha if stage.method == "aws" else None)
         if stage.method == "aws" and len(self._splits.validation):
             log.metrics.append(self._unbiased_validation(model, stage.training, log.metrics[-1]))
         _write_log(log, out)
@@ -255,9 +255,9 @@ class _Worker:
         training: Training,
         masks: Mapping[str, Tensor],
         sgd_seed: int,
-        *,
-        interpolate_psi: bool,
+        alpha: Alpha | None = None,
     ) -> TrainingLog:
+        """Train; under AWS with alpha drawn from a distribution."""
         watched = {}
         if len(self._splits.validation):
             watched["validation"] = self._splits.validation
@@ -269,7 +269,8 @@ class _Worker:
             self._splits,
             precision=self._setting.precision,
             masks=masks,
-            interpolate_psi=interpolate_psi,
+            interpolate_psi=alpha is not None,
+            alpha=alpha or UNIFORM,
             sgd_seed=sgd_seed,
             watched=watched,
             control=self._control,

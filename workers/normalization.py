@@ -11,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from scipy.special import betaincinv
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from tickets.roles import NORMALIZATION_LAYERS
+from workers.stages import Alpha
 
 
 def psi_names(model: nn.Module) -> dict[str, float]:
@@ -25,6 +27,19 @@ def psi_names(model: nn.Module) -> dict[str, float]:
             for leaf, _ in module.named_parameters(recurse=False):
                 names[f"{layer}.{leaf}" if layer else leaf] = 1.0 if leaf == "weight" else 0.0
     return names
+
+
+def draw_alphas(distribution: Alpha, batches: int, stream: torch.Generator) -> Tensor:
+    """One alpha for each batch of an epoch: the stream's uniform draws, through the distribution's quantile function.
+
+    Returns:
+        float32 of shape (batches,) on the CPU, in [0, 1].
+    """
+    uniform = torch.rand(batches, generator=stream)
+    first, second = distribution.parameters
+    if distribution.name == "beta":
+        return torch.from_numpy(betaincinv(first, second, uniform.double().numpy())).float()
+    return (first + (second - first) * uniform).clamp_(first, second)  # at 0 and 1: the very draws
 
 
 def interpolated(psi: Mapping[str, Tensor], initial: Mapping[str, Tensor], alpha: Tensor) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ in ``workers.execution``. A field may be added later with a default without chan
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
@@ -101,8 +102,34 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Alpha:
+    """The distribution that AWS draws one alpha from for every batch; all values lie in [0, 1].
+
+    Attributes:
+        parameters: the ends (low, high) of a uniform distribution, or the shape (a, b) of a beta distribution.
+    """
+
+    name: Literal["uniform", "beta"] = "uniform"
+    parameters: tuple[float, float] = (0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        first, second = self.parameters
+        if self.name == "uniform" and not 0 <= first <= second <= 1:
+            raise ValueError(f"uniform takes low and high within 0 and 1, such as [0, 1], not [{first}, {second}]")
+        if self.name == "beta" and not (0 < first < math.inf and 0 < second < math.inf):
+            raise ValueError(f"beta takes two positive numbers, such as [2, 2], not [{first}, {second}]")
+
+
+UNIFORM = Alpha()
+
+
+@dataclass(frozen=True)
 class Pretrain:
-    """Round 0: dense training of a fresh network. Under AWS psi is interpolated here already."""
+    """Round 0: dense training of a fresh network. Under AWS psi is interpolated here already.
+
+    Attributes:
+        alpha: read under AWS only.
+    """
 
     kind: ClassVar[str] = "pretrain"
     version: ClassVar[int] = 1
@@ -111,6 +138,7 @@ class Pretrain:
     method: Method
     init_seed: int
     sgd_seed: int
+    alpha: Alpha = UNIFORM
 
 
 @dataclass(frozen=True)
@@ -120,6 +148,7 @@ class Round:
     Attributes:
         round: 1 is the first pruning round.
         prune_fraction: share of the surviving prunable weights that goes, globally by magnitude.
+        alpha: read under AWS only.
     """
 
     kind: ClassVar[str] = "round"
@@ -130,11 +159,16 @@ class Round:
     round: int
     prune_fraction: float
     sgd_seed: int
+    alpha: Alpha = UNIFORM
 
 
 @dataclass(frozen=True)
 class Train:
-    """The final training of some start. Input: ``ticket``, the round it comes from, unless the start is dense."""
+    """The final training of some start. Input: ``ticket``, the round it comes from, unless the start is dense.
+
+    Attributes:
+        read_test_set: evaluate the test set after the last epoch; a search for hyper-parameters must not.
+    """
 
     kind: ClassVar[str] = "train"
     version: ClassVar[int] = 1
@@ -143,6 +177,7 @@ class Train:
     transfer: Transfer
     init_seed: int
     sgd_seed: int
+    read_test_set: bool = True
 
 
 @dataclass(frozen=True)

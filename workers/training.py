@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from workers.capture import CapturedStep, StepFunction
@@ -19,10 +18,10 @@ from workers.data.splits import Splits
 from workers.evaluation import evaluate
 from workers.execution import Control, Interrupted
 from workers.masking import Masking
-from workers.normalization import PsiInterpolation
+from workers.normalization import PsiInterpolation, draw_alphas
 from workers.randomness import device_draws, own_generators_if_drawn
 from workers.seeds import derive, generator
-from workers.stages import Precision, Training
+from workers.stages import UNIFORM, Alpha, Precision, Training
 from workers.step import Step, make_optimizer, set_learning_rate
 from workers.training_state import TrainingState
 
@@ -63,6 +62,7 @@ def train(
     precision: Precision = "float32",
     masks: Mapping[str, Tensor],
     interpolate_psi: bool,
+    alpha: Alpha = UNIFORM,
     sgd_seed: int,
     watched: Mapping[str, Split],
     control: Control,
@@ -73,7 +73,8 @@ def train(
 
     Args:
         masks: boolean masks of prunable weights; a pruned weight is zero before the first and after every step.
-        interpolate_psi: AWS; one alpha ~ U(0, 1) per batch for all normalization layers, in training only.
+        interpolate_psi: AWS; one alpha per batch for all normalization layers, in training only.
+        alpha: what it is drawn from.
         sgd_seed: draws batch order, augmentation, alphas and dropout; nothing else is random.
         watched: splits to evaluate after each epoch, by name.
         cuda_graphs: on a GPU, replay each step as a CUDA graph; the numbers are the same. That needs a stream of the
@@ -98,7 +99,7 @@ def train(
             take_step = CapturedStep(step, state, exact=deterministic)
         if draws.gpu:
             take_step = _undisturbed(take_step)
-        return _Trainer(state, take_step, training, splits, precision, sgd_seed, control).run(watched)
+        return _Trainer(state, take_step, training, splits, precision, alpha, sgd_seed, control).run(watched)
 
 
 def _undisturbed(step: StepFunction) -> StepFunction:
@@ -121,12 +122,13 @@ class _Trainer:
         training: Training,
         splits: Splits,
         precision: Precision,
+        alpha: Alpha,
         sgd_seed: int,
         control: Control,
     ) -> None:
         self._state, self._take_step = state, take_step
         self._training, self._splits, self._precision = training, splits, precision
-        self._sgd_seed, self._control = sgd_seed, control
+        self._alpha, self._sgd_seed, self._control = alpha, sgd_seed, control
         self._log = TrainingLog()
 
     def run(self, watched: Mapping[str, Split]) -> TrainingLog:
@@ -153,7 +155,8 @@ class _Trainer:
         training, train = self._training, self._splits.train
         draws = draw_epoch(len(train), self._sgd_seed, epoch, training.augmentation)
         batches = -(-len(train) // training.batch_size)
-        alphas = torch.rand(batches, generator=generator(self._sgd_seed, "alpha", epoch)).to(self._splits.device)
+        stream = generator(self._sgd_seed, "alpha", epoch)
+        alphas = draw_alphas(self._alpha, batches, stream).to(self._splits.device)
         if first == 0:
             self._state.seed_generators(derive(self._sgd_seed, "dropout", epoch))
             self._state.sums.zero_()

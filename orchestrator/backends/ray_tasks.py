@@ -6,9 +6,7 @@ started when there is work for it and ended when there is none, so that a cluste
 
 from __future__ import annotations
 
-import logging
 import os
-import secrets
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -20,10 +18,10 @@ from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled; Ray
 from ray.exceptions import ActorDiedError, GetTimeoutError, NodeDiedError, RayError
 
 from orchestrator.backends.base import BackendError, Group, Lost
+from orchestrator.backends.ray_cluster import connect
 from workers.attempt import Attempt, Outcome, run_attempts
 from workers.streams import POOL
 
-OBJECT_STORE_BYTES = 200_000_000  # tasks pass paths, not tensors
 RESOURCES_EVERY_S = 2.0
 IDLE_S = 60.0
 FIRST_GPU_WITHIN_S = 1800.0
@@ -86,7 +84,7 @@ class _Gpu:
 
 
 @dataclass(eq=False)
-class _Sent:
+class Sent:
     """A group on its way."""
 
     group: Group
@@ -99,33 +97,34 @@ class RayBackend:
 
     Args:
         address: a cluster to join; None starts Ray on this machine, and never joins one that happens to run here.
-        max_concurrent: at most so many groups at a time. With device "cuda" on a cluster, so many GPUs are asked for
-            even if they are not there yet, which makes an autoscaler start them.
+        max_concurrent: at most so many groups at a time.
         device: "cpu" keeps attempts off the GPUs.
+        scale_to: GPUs, or CPUs with device "cpu", that the autoscaler may bring; None takes what is there. Being
+            asked for makes it start machines; ``devices`` grows as they come, and shrinks as they go.
 
     Raises:
         BackendError: there is no such cluster, or it has no GPU where one is asked for.
     """
 
-    def __init__(self, address: str | None, max_concurrent: int | None, device: str) -> None:
-        self._max_concurrent = max_concurrent
-        _connect(address, max_concurrent)
+    def __init__(
+        self, address: str | None, max_concurrent: int | None, device: str, scale_to: int | None = None
+    ) -> None:
+        self._max_concurrent, self._scale_to = max_concurrent, scale_to
+        connect(address, max_concurrent)
         self._gcs = GcsClient(address=ray.get_runtime_context().gcs_address)
         try:
-            self._grows = bool(address and max_concurrent and device.startswith("cuda"))
             self._looked_s, self._cpus, self._gpus_there = 0.0, 0, 0
             self._look()
-            if device.startswith("cuda") and not self._gpus_there and not self._grows:
-                hint = "leave --device out to use CPUs"
-                if address:
-                    hint = "give --max-concurrent as many as the cluster may grow to"
-                raise BackendError(f"--device {device}: Ray has no GPU here; {hint}")
-            self._on_gpus = self._grows or (bool(self._gpus_there) and device != "cpu")
+            if device.startswith("cuda") and not self._gpus_there and not scale_to:
+                raise BackendError(f"--device {device}: Ray has no GPU here; leave --device out to use CPUs")
+            self._on_gpus = bool(self._gpus_there or scale_to) and device != "cpu"
             self._gpus: list[_Gpu] = []
-            self._sent: dict[Any, _Sent] = {}
-            if self.devices < 1:
+            self._arriving: list[_Gpu] = []  # whose machine may still have to start
+            self._sent: dict[Any, Sent] = {}
+            if not scale_to and self.devices < 1:
                 raise BackendError(
-                    f"Ray at {address or 'this machine'} has no CPU free for a stage; add a node with one"
+                    f"Ray at {address or 'this machine'} has no CPU free for a stage; add a node with one, or let the "
+                    f"cluster's autoscaler do it: --scale-to N"
                 )
             # the first one's: packing plans for one kind of GPU
             self.device_bytes = self._first_gpu_bytes() if self._on_gpus else None
@@ -137,10 +136,9 @@ class RayBackend:
     def devices(self) -> int:
         """Cores, or GPUs, that there are now; a GPU's stage takes a core as well."""
         self._look()
-        if self._on_gpus and self._grows:
-            assert self._max_concurrent is not None
-            return self._max_concurrent
         room = min(self._gpus_there, self._cpus) if self._on_gpus else self._cpus
+        if self._scale_to:  # what is sent to a machine that never comes would wait for ever
+            room = len(self._gpus) if self._on_gpus else self._scale_to
         return min(room, self._max_concurrent or room)
 
     def submit(self, attempts: Sequence[Attempt]) -> None:
@@ -150,10 +148,11 @@ class RayBackend:
         else:
             gpu = None
             ref = _run.options(num_cpus=1, name=attempts[0].job.name).remote(attempts)
-        self._sent[ref] = _Sent(tuple(attempts), gpu)
+        self._sent[ref] = Sent(tuple(attempts), gpu)
 
     def wait(self, timeout_s: float) -> list[tuple[Group, Sequence[Outcome | Lost]]]:
         self._drop_idle_gpus()
+        self._welcome(0.0 if self._sent or self._gpus else timeout_s)
         if not self._sent:
             return []
         ready, _ = ray.wait(list(self._sent), num_returns=1, timeout=timeout_s)
@@ -186,6 +185,8 @@ class RayBackend:
 
     def _first_gpu_bytes(self) -> int | None:
         self._gpus.append(_Gpu.start())
+        for _ in range(min(self._scale_to or 1, self._max_concurrent or POOL) - 1):
+            self._arriving.append(_Gpu.start())
         try:
             found: int | None = ray.get(self._gpus[0].actor.memory_bytes.remote(), timeout=FIRST_GPU_WITHIN_S)
         except GetTimeoutError as error:
@@ -208,10 +209,34 @@ class RayBackend:
             gpu.find()
         staying = [gpu for gpu in self._gpus if gpu.node not in going]
         freest = min(staying, key=self._load, default=None)
+        if self._scale_to:
+            self._ask_for_more(busy=freest is None or bool(self._load(freest)))
+            return freest or self._gpus[0]
         if freest is None or (self._load(freest) and len(staying) < self.devices):
             freest = _Gpu.start()
             self._gpus.append(freest)
         return freest
+
+    def _ask_for_more(self, *, busy: bool) -> None:
+        """Have the autoscaler start another machine when all that are there have work, or none is left."""
+        assert self._scale_to is not None
+        coming = len(self._gpus) + len(self._arriving)
+        if (busy or not coming) and coming < min(self._scale_to, self._max_concurrent or self._scale_to):
+            self._arriving.append(_Gpu.start())
+
+    def _welcome(self, timeout_s: float) -> None:
+        """Count in GPUs whose machine has come."""
+        if self._scale_to and self._on_gpus and not self._gpus:
+            self._ask_for_more(busy=False)
+        if self._arriving and timeout_s:
+            ray.wait([gpu.asked for gpu in self._arriving], timeout=timeout_s)
+        for gpu in [*self._arriving]:
+            gpu.find()
+            if gpu.node is not None:
+                self._arriving.remove(gpu)
+                if gpu.node:  # else it is gone again already, as spot machines go
+                    gpu.idle_since_s = time.monotonic()
+                    self._gpus.append(gpu)
 
     def _drop_idle_gpus(self) -> None:
         now = time.monotonic()
@@ -236,7 +261,7 @@ class RayBackend:
             lost = self._lost(error, sent, neighbours)
             return sent.group, [lost] * len(sent.group)
 
-    def _lost(self, error: RayError, sent: _Sent, neighbours: Sequence[_Sent]) -> Lost:
+    def _lost(self, error: RayError, sent: Sent, neighbours: Sequence[Sent]) -> Lost:
         if sent.ended:
             return Lost("it no longer moved, and was ended", "hung")
         if sent.gpu is not None and any(other.ended for other in neighbours):
@@ -244,29 +269,6 @@ class RayBackend:
         message = f"{type(error).__name__}: {_first_line(error)}"
         died = isinstance(error, NodeDiedError) or (isinstance(error, ActorDiedError) and _with_its_node(error))
         return Lost(message, "node" if died else "process")
-
-
-def _connect(address: str | None, max_concurrent: int | None) -> None:
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    if address is None:
-        # Ray listens on every interface and runs what it is sent: a private one answers to this token only
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    os.environ.setdefault("RAY_DEDUP_LOGS", "1")
-    try:
-        if address is None:
-            ray.init(
-                address="local",
-                num_cpus=max_concurrent,  # None: as many as this machine or container has
-                include_dashboard=False,
-                object_store_memory=OBJECT_STORE_BYTES,
-                logging_level=logging.ERROR,
-                log_to_driver=False,
-            )
-        else:
-            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
-    except (RayError, ConnectionError, ValueError, RuntimeError) as error:
-        hint = "; a cluster with a token needs RAY_AUTH_MODE=token and RAY_AUTH_TOKEN" if address else ""
-        raise BackendError(f"Ray at {address or 'this machine'}: {error}{hint}") from error
 
 
 def _with_its_node(error: ActorDiedError) -> bool:

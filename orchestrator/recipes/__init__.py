@@ -12,8 +12,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tickets import TRANSFERS
-from workers.stages import IMAGE_SIZE, Augmentation, Method, Optimizer, Precision, Preset, Schedule
+from workers.stages import IMAGE_SIZE, UNIFORM, Alpha, Augmentation, Method, Optimizer, Precision, Preset, Schedule
 
+NESTED = (("optimizer", Optimizer), ("alpha", Alpha), ("final_schedule", Schedule), ("round_schedule", Schedule))
 FAMILY = {"cifar10": "cifar", "cifar100": "cifar", "imagefolder": "imagenet"}
 
 
@@ -32,6 +33,7 @@ class Recipe(BaseModel):
             than the probed ones.
         probe_rounds: rounds whose tickets are probed as well: a list, or "all".
         chains: independent pruning chains per method; seeds: transfer seeds, and dense trainings.
+        alpha: the distribution of AWS's alpha.
         image_size: side in pixels of what the network sees of streamed images, which have many sizes.
         pixel_mean, pixel_std: what images are normalised with, by channel, in units of 0 to 1; null for the training
             images' own, or ImageNet's for streamed images.
@@ -61,6 +63,7 @@ class Recipe(BaseModel):
     round_epochs: int = Field(ge=1)
     round_schedule: Schedule = Schedule()
     prune_fraction: float = Field(default=0.2, gt=0, lt=1)
+    alpha: Alpha = UNIFORM
     final_epochs: int = Field(ge=1)
     final_schedule: Schedule
     methods: tuple[Method, ...] = ("aws", "lrr")
@@ -220,9 +223,5 @@ def _sentence(dataset: str, error: ValidationError) -> str:
 
 
 def _field_names() -> list[str]:
-    nested = [
-        f"{name}.{part}"
-        for name, kind in (("optimizer", Optimizer), ("final_schedule", Schedule), ("round_schedule", Schedule))
-        for part in kind.__dataclass_fields__
-    ]
+    nested = [f"{name}.{part}" for name, kind in NESTED for part in kind.__dataclass_fields__]
     return [*Recipe.model_fields, *nested]

@@ -145,7 +145,7 @@ class SyntheticStore:
             attempt=1,
             error_type="DivergedError",
             message=message,
-            log="attempts/1/log.txt",
+            log=f"{attempt.relative_to(self.root)}/log.txt",
             finished_unix_s=self._clock,
             cause="application",
         )

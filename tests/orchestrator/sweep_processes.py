@@ -137,6 +137,11 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> N
         time.sleep(0.05)
 
 
+def stop_files(store: Path) -> list[Path]:
+    """What asks a store's drivers to stop."""
+    return list(store.glob("drivers/*/stop"))
+
+
 def control_c(process: subprocess.Popen[str]) -> None:
     """What a terminal does."""
     os.killpg(process.pid, signal.SIGINT)

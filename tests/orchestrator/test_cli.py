@@ -18,9 +18,11 @@ from sweep_processes import (
     finish,
     in_process,
     kill_all,
+    out,
     record_times,
     run,
     start,
+    stop_files,
     tables,
     wait_for,
 )
@@ -85,7 +87,7 @@ def test_a_sweep_computes_everything_and_writes_one_report(first: tuple[Path, st
     assert "patterns" in html
     assert "resnet1d" in html
     assert not list(store.rglob("checkpoint"))
-    assert not (store / "stop").exists()
+    assert not stop_files(store)
 
 
 @pytest.mark.parametrize(
@@ -101,10 +103,10 @@ def test_every_kind_of_stage_leaves_its_parquet_files(first: tuple[Path, str], k
     found = [record for record in Store(first[0]).records().values() if record.kind == kind]
     assert found
     for record in found:
-        out = Store(first[0]).out(record.key)
-        assert {path.name for path in out.glob("*.parquet")} == files
-        assert all(pq.read_table(out / name).num_rows for name in files)
-        assert {path.name for path in out.iterdir()} == set(record.files)
+        place = out(first[0], record.key)
+        assert {path.name for path in place.glob("*.parquet")} == files
+        assert all(pq.read_table(place / name).num_rows for name in files)
+        assert {path.name for path in place.iterdir()} == set(record.files)
 
 
 def test_a_ticket_table_holds_a_sign_for_every_weight(first: tuple[Path, str]) -> None:
@@ -130,7 +132,7 @@ def test_the_test_set_is_read_once_at_the_end_under_the_sound_preset(first: tupl
 def test_methods_start_a_chain_from_the_same_weights(first: tuple[Path, str]) -> None:
     pretrained = [record for record in Store(first[0]).records().values() if record.kind == "pretrain"]
     assert len({record.results["init_blake2b"] for record in pretrained}) == 1
-    contents = {(Store(first[0]).out(record.key) / "init.safetensors").read_bytes() for record in pretrained}
+    contents = {(out(first[0], record.key) / "init.safetensors").read_bytes() for record in pretrained}
     assert len(contents) == 1
 
 
@@ -185,14 +187,14 @@ def test_without_ray_the_ray_backend_is_refused_with_the_remedy(
 
 def test_a_stage_run_alone_gives_the_bits_of_its_sweep(folder: Path, copy: Path, tmp_path: Path) -> None:
     record = by_name(copy)["patterns/resnet1d/aws/chain1/round02"]
-    stage, out = Store(copy).out(record.key).with_name("stage.json"), tmp_path / "alone"
+    stage, alone = copy / Store(copy).folder(record.key) / "stage.json", tmp_path / "alone"
     places = ["--data-cache", folder / "cache", "--plugin", folder / "patterns.py"]
-    code, output = run(stage, "--out", out, *places, "--device", "cpu", program=("-m", "workers.run"))
+    code, output = run(stage, "--out", alone, *places, "--device", "cpu", program=("-m", "workers.run"))
     assert code == 0, output
     for name, table in tables(copy, record.key).items():
-        assert pq.read_table(out / name) == table
+        assert pq.read_table(alone / name) == table
     weights = "weights.safetensors"
-    assert (out / weights).read_bytes() == (Store(copy).out(record.key) / weights).read_bytes()
+    assert (alone / weights).read_bytes() == (out(copy, record.key) / weights).read_bytes()
 
 
 # --- interrupted and killed ------------------------------------------------------------------------------------------
@@ -233,7 +235,7 @@ def test_control_c_stops_cleanly_and_the_same_command_finishes(
     try:
         wait_for(hold.is_held, process)
         control_c(process)
-        wait_for((store / "stop").exists, process)
+        wait_for(lambda: bool(stop_files(store)), process)
         hold.let_go()
         code, output = finish(process)
     finally:
@@ -243,7 +245,7 @@ def test_control_c_stops_cleanly_and_the_same_command_finishes(
     assert "the same command goes on from here" in output
     assert "Traceback" not in output
     assert (store / "report.html").exists()
-    assert not (store / "stop").exists()
+    assert not stop_files(store)
     before = record_times(store)
     assert len(before) == 3
     assert list(store.rglob("checkpoint/*.safetensors"))
@@ -262,7 +264,7 @@ def test_a_second_control_c_exits_at_once(folder: Path, tmp_path: Path) -> None:
     try:
         wait_for(hold.is_held, process)
         control_c(process)
-        wait_for((store / "stop").exists, process)
+        wait_for(lambda: bool(stop_files(store)), process)
         control_c(process)  # the stage is held: waiting for it would take for ever
         code, _ = finish(process)
     finally:
@@ -304,6 +306,7 @@ def test_a_plan_touches_nothing(folder: Path, tmp_path: Path, monkeypatch: pytes
     assert code == 0
     (last,) = (line.split() for line in output.splitlines() if line.startswith("all "))
     assert last[1:4] == [str(STAGES), "0", str(STAGES)]
+    assert "patterns/resnet1d; a sweep's first stages measure the durations" in output
     assert list(tmp_path.iterdir()) == []
 
 
@@ -316,10 +319,22 @@ def test_a_plan_as_json_says_what_is_cached(folder: Path, first: tuple[Path, str
     assert cached == Store(first[0]).records().keys()
     assert len(plan["stages"]) == STAGES + 17
     assert plan["kinds"]["train dense"] == {"stages": 2, "cached": 1}
+    foreseen = plan["forecast"]
+    assert (foreseen["estimated_stages"], foreseen["devices"], foreseen["unmeasured"]) == (17, 1, [])
+    assert foreseen["makespan_s"] == pytest.approx(3600 * foreseen["device_hours"])  # inline: one after the other
+    assert foreseen["cost_usd"] is None
     assert sum(kind["stages"] for kind in plan["kinds"].values()) == len(plan["stages"])
     keys = {stage["key"] for stage in plan["stages"]}
     assert all(set(stage["inputs"].values()) <= keys for stage in plan["stages"])
     assert {path: path.stat().st_mtime_ns for path in first[0].rglob("*")} == before
+
+
+def test_a_plan_foresees_hours_time_and_money(folder: Path, first: tuple[Path, str]) -> None:
+    code, output = in_process(*options(folder, first[0]), "--seeds", 2, "--plan", "--devices", 3, "--price", 100)
+    assert code == 0
+    assert "core-hours left" in output
+    assert "USD" in output
+    assert "on 3 of these" in output
 
 
 # --- what cannot be run ----------------------------------------------------------------------------------------------
@@ -339,6 +354,7 @@ BAD = [
     (["--backend", "dask"], "unknown backend 'dask'"),
     (["--address", "127.0.0.1:6379"], "--backend inline runs without Ray"),
     (["--json"], "give --plan with it"),
+    (["--price", "2"], "--devices and --price belong to a plan"),
     (["--device", "tpu0"], "--device tpu0: expected cpu, cuda"),
     (["--seeds", "0"], "seeds: "),
     (["--rounds", "-1"], "rounds: "),
@@ -351,7 +367,7 @@ BAD = [
     (["--datasets", "imagenet"], "expected there: imagenet/ with train/<wnid>/*.JPEG and val/<wnid>/*.JPEG"),
     (["--datasets", "tiny-imagenet"], "val/val_annotations.txt"),
     (["--store", "/dev/null/store"], "give another --store"),
-    (["--store", "s3://bucket/sweeps"], "mounted file system"),
+    (["--store", "https://host/sweeps"], "begins with one of s3://, gs://, az://"),
 ]
 
 

@@ -13,7 +13,20 @@ import pytest
 
 from orchestrator.identity import canonical, stage_key
 from tickets import DENSE, SIGNED
-from workers.stages import Data, Model, Optimizer, Pretrain, Probe, Round, Schedule, Setting, Stage, Train, Training
+from workers.stages import (
+    Alpha,
+    Data,
+    Model,
+    Optimizer,
+    Pretrain,
+    Probe,
+    Round,
+    Schedule,
+    Setting,
+    Stage,
+    Train,
+    Training,
+)
 
 SETTING = Setting("sound", Data("cifar10", "parquet-1", 0.1), Model("resnet20", {"width": 8}))
 SHORT = Training(2, 128, Optimizer(0.1))
@@ -106,6 +119,7 @@ def test_a_field_at_its_default_may_be_spelled_out() -> None:
         replace(PRETRAIN, init_seed=9),
         replace(PRETRAIN, sgd_seed=9),
         replace(PRETRAIN, method="lrr"),
+        replace(PRETRAIN, alpha=Alpha("beta", (2.0, 2.0))),
         replace(PRETRAIN, training=replace(SHORT, epochs=3)),
         replace(PRETRAIN, training=replace(SHORT, optimizer=Optimizer(0.1, weight_decay=0.0))),
         replace(PRETRAIN, setting=replace(SETTING, preset="reference")),

@@ -14,7 +14,7 @@ from orchestrator.identity import stage_key
 from orchestrator.plan import Experiment, Node, Plan, describe, expand
 from orchestrator.recipes import Recipe, resolve
 from tickets import TRANSFERS
-from workers.stages import Pretrain, Probe, Round, Train
+from workers.stages import UNIFORM, Alpha, Pretrain, Probe, Round, Train
 
 ANY_RECIPES = given(recipes())
 MANY = settings(max_examples=40, deadline=None)
@@ -289,3 +289,14 @@ def test_only_long_trainings_are_compiled() -> None:
     stages = [node.stage for node in plan_of(recipe(compile_from_epochs=3))]
     compiled = {stage.training.epochs: stage.training.compiled for stage in stages if not isinstance(stage, Probe)}
     assert compiled == {1: False, 2: False, 3: True}
+
+
+def test_alpha_is_part_of_aws_chains_and_of_nothing_else() -> None:
+    beta = Alpha("beta", (2.0, 5.0))
+    usual, other = plan_of(recipe()), plan_of(recipe(alpha=beta))
+    changed = {node.name for node in other if node.key not in usual.nodes}
+    # downstream of a changed chain everything is new; LRR and the dense trainings are as they were
+    assert changed == {node.name for node in usual if node.labels.method == "aws"}
+    for node in of_kind(other, Pretrain, Round):
+        assert isinstance(node.stage, Pretrain | Round)
+        assert node.stage.alpha == (beta if node.labels.method == "aws" else UNIFORM)

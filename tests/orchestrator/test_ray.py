@@ -24,9 +24,11 @@ from sweep_processes import (
     record_times,
     run,
     start,
+    stop_files,
     wait_for,
 )
 
+from orchestrator.events import read_events
 from orchestrator.store import Store
 from tests.images import REAL_CIFAR10, write_images
 
@@ -144,7 +146,7 @@ def test_ray_and_inline_give_the_same_keys_and_the_same_bits(
     assert len(by_name(inline)) == STAGES
     assert_same_results(inline, store)
     assert (store / "report.html").exists()
-    seen = [event["event"] for event in Store(store).events()]
+    seen = [event["event"] for event in read_events(Store(store).storage)]
     assert any(pair == ("started", "started") for pair in pairwise(seen))  # two at a time
 
 
@@ -158,7 +160,7 @@ def worker_pid(store: Path, name: str) -> int:
 
 def running(store: Path) -> str:
     """The stage that a hold stopped: started and neither done nor waiting."""
-    events = list(Store(store).events())
+    events = list(read_events(Store(store).storage))
     ended = {event["key"] for event in events if event["event"] == "done"}
     (name,) = {event["name"] for event in events if event["event"] == "started" and event["key"] not in ended}
     return name
@@ -182,7 +184,7 @@ def test_a_killed_worker_is_survived(folder: Path, inline: Path, joining: list[o
     assert code == 0, output
     record = by_name(store)[name]
     assert record.attempt == 2
-    first = Store(store).out(record.key).parent / "attempts" / "1" / "failure.json"
+    first = store / Store(store).folder(record.key) / "attempts" / "1" / "failure.json"
     assert '"cause":"crash"' in first.read_text()
     assert [other.attempt for other in by_name(store).values()].count(1) == len(by_name(store)) - 1
     assert_same_results(inline, store)
@@ -196,7 +198,7 @@ def test_control_c_checkpoints_on_ray_too(folder: Path, inline: Path, tmp_path: 
     try:
         wait_for(hold.is_held, process)
         control_c(process)
-        wait_for((store / "stop").exists, process)
+        wait_for(lambda: bool(stop_files(store)), process)
         hold.let_go()
         code, output = finish(process)
     finally:

@@ -10,7 +10,7 @@ import pytest
 from orchestrator.recipes import Recipe, RecipeError, merge, parse_setting, read_recipe_file, resolve
 from workers.data import DATA_SETS
 from workers.models import ARCHITECTURES
-from workers.stages import Optimizer
+from workers.stages import UNIFORM, Alpha, Optimizer
 
 PRESETS = ["sound", "reference"]
 BUILT_IN = ["cifar10", "cifar100", "imagenet", "mnist1d", "tiny-imagenet"]
@@ -148,6 +148,32 @@ def test_model_options_keep_their_types() -> None:
         "rate": (float, 0.5),
         "mode": (str, "wide"),
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("alpha={name: beta, parameters: [2, 5]}", Alpha("beta", (2.0, 5.0))),
+        ("alpha.parameters=[0, 0.5]", Alpha("uniform", (0.0, 0.5))),
+        ("alpha.name=uniform", UNIFORM),
+    ],
+)
+def test_alphas_distribution_is_a_field(text: str, found: Alpha) -> None:
+    assert settings(text).alpha == found
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("alpha.name=beta", r"alpha: beta takes two positive numbers, such as \[2, 2\], not \[0.0, 1.0\]"),
+        ("alpha.parameters=[0.5, 2]", "alpha: uniform takes low and high within 0 and 1"),
+        ("alpha.nam=beta", "unknown field 'alpha.nam'; did you mean alpha.name"),
+        ("alpha.name=normal", "alpha.name: Input should be 'uniform' or 'beta'"),
+    ],
+)
+def test_a_distribution_that_does_not_fit_is_one_sentence(text: str, said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        settings(text)
 
 
 def test_a_learning_rate_may_be_written_with_an_exponent() -> None:

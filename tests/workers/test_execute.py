@@ -129,6 +129,20 @@ def test_sound_reads_the_test_set_once_and_reference_after_every_epoch(
     assert splits_in(tmp_path / "reference") == ["train", "test"] * 2
 
 
+def test_a_training_that_must_not_read_the_test_set_reports_validation(
+    chain: Path, setting: Setting, training: Training, execution: Execution
+) -> None:
+    stage = Train(setting, training, tickets.SIGNED, 5, 6)
+    blind = run_stage(replace(stage, read_test_set=False), {"ticket": chain / "round1"}, chain / "blind", execution)
+    seeing = run_stage(stage, {"ticket": chain / "round1"}, chain / "seeing", execution)
+    assert "test" not in splits_in(chain / "blind")
+    rows = pq.read_table(chain / "seeing" / schemas.METRICS).to_pylist()
+    last = [row["accuracy_percent"] for row in rows if row["split"] == "validation"][-1]
+    assert blind["validation_accuracy_percent"] == last
+    assert not [name for name in blind if name.startswith("test")]
+    assert seeing["test_accuracy_percent"] == rows[-1]["accuracy_percent"]
+
+
 def test_chain_stages_never_read_the_test_set_in_sound(chain: Path) -> None:
     assert splits_in(chain / "round1") == ["train", "validation"] * 2 + ["validation_reestimated"]
 

@@ -1,0 +1,72 @@
+"""The store of a finished sweep, without the sweep: records and small artifacts, written as they lie there."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from random import Random
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from orchestrator.plan import Node, Plan
+from orchestrator.record import File, Record
+from orchestrator.store import KEY_DIGITS, slug
+from workers import schemas
+
+EPOCHS = 10
+LAMBDAS = 11
+ACCURACY_PERCENT = 90.0
+
+
+def _parquet(schema: pa.Schema, rows: int) -> bytes:
+    values = {pa.string(): "validation", pa.int64(): 1, pa.float64(): 0.5, pa.bool_(): True}
+    table = pa.table([pa.array([values[field.type]] * rows, field.type) for field in schema], schema=schema)
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    return buffer.getvalue()
+
+
+TRAINED = {
+    schemas.METRICS: _parquet(schemas.METRICS_SCHEMA, EPOCHS),
+    schemas.TIMING: _parquet(schemas.TIMING_SCHEMA, EPOCHS),
+}
+PROBED = {
+    schemas.PROBE: _parquet(schemas.PROBE_SCHEMA, LAMBDAS),
+    schemas.BARRIER: _parquet(schemas.BARRIER_SCHEMA, 1),
+}
+
+
+def write_finished(root: Path, plan: Plan) -> None:
+    """Write every stage of a plan as done; tickets and weights, which nothing here reads, are left out."""
+    random = Random(0)
+    for node in plan:
+        folder = root / "stages" / node.stage.kind / f"{slug(node.name)}-{node.key[:KEY_DIGITS]}"
+        out = folder / "attempts" / "1" / "out"
+        out.mkdir(parents=True)
+        files = PROBED if node.stage.kind == "probe" else TRAINED
+        for name, content in files.items():
+            (out / name).write_bytes(content)
+        (folder / "record.json").write_text(_record(node, files.items(), random).model_dump_json(indent=1))
+
+
+def _record(node: Node, files: Iterable[tuple[str, bytes]], random: Random) -> Record:
+    probed = {"barrier_points": random.uniform(1, 9)}
+    trained = {"density": 0.8 ** (node.labels.round or 0), "test_accuracy_percent": ACCURACY_PERCENT + random.random()}
+    return Record(
+        key=node.key,
+        kind=node.stage.kind,
+        name=node.name,
+        labels=node.labels,
+        science=asdict(node.stage),
+        inputs=dict(node.inputs),
+        attempt=1,
+        out="attempts/1/out",
+        files={name: File(size_bytes=len(content), blake2b="0" * 32) for name, content in files},
+        results=probed if node.stage.kind == "probe" else trained,
+        seconds=random.uniform(1, 2),
+        finished_unix_s=1.0,
+        provenance={"device": "cpu (none used)", "packages": {}},
+    )

@@ -1,0 +1,63 @@
+"""Stages that do nothing, through the real driver, store and Ray: what is left is overhead."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import ray
+from rich.console import Console
+
+from orchestrator.backends.ray_tasks import RayBackend, Sent
+from orchestrator.driver import Driver, StopRequest
+from orchestrator.leases import HeldLease
+from orchestrator.packing import Packing
+from orchestrator.plan import Plan
+from orchestrator.progress import Progress
+from orchestrator.queue import ReadyQueue
+from orchestrator.rank import upward_rank
+from orchestrator.store import Store
+from workers.attempt import Attempt, Outcome
+from workers.execution import Execution
+from workers.workspace import Artifact
+
+
+@ray.remote(max_retries=0)
+def _do_nothing(attempts: Sequence[Attempt]) -> list[Outcome]:
+    for attempt in attempts:
+        out = Path(attempt.root) / attempt.folder / "out"
+        out.mkdir()
+        (out / "nothing").touch()
+    files = {"nothing": Artifact(0, "")}
+    return [Outcome("done", 0.0, {}, {"device": "cpu (none used)"}, files) for _ in attempts]
+
+
+class NoOpBackend(RayBackend):
+    """Ray tasks of a core each, as stages have them, that leave an empty artifact."""
+
+    def submit(self, attempts: Sequence[Attempt]) -> None:
+        ref = _do_nothing.options(num_cpus=1, name=attempts[0].job.name).remote(attempts)
+        self._sent[ref] = Sent(tuple(attempts), None)
+
+
+def run_no_op(plan: Plan, root: Path, backend: NoOpBackend) -> float:
+    """Seconds that a sweep of such stages takes into an empty store, once Ray and its workers run.
+
+    Raises:
+        RuntimeError: not every stage was done.
+    """
+    began = time.perf_counter()
+    store, rank, packing = Store(root), upward_rank(plan), Packing(None)
+    queue = ReadyQueue(plan, rank, [])
+    progress = Progress(Console(file=io.StringIO()), plan, queue, rank, lambda: backend.devices)
+    store.open_for_writing()
+    lease = HeldLease(store.storage, ["no-op"])
+    execution, stop = Execution("cpu", None, "nowhere"), StopRequest(store, lease)
+    driver = Driver(plan, queue, store, backend, execution, progress, stop, packing, lease)
+    summary = driver.run(lambda: None, float("inf"))
+    lease.release()
+    if summary.exit_code:
+        raise RuntimeError(f"of {len(plan)} stages that do nothing, {summary.finished} were done")
+    return time.perf_counter() - began

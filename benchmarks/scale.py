@@ -1,0 +1,209 @@
+"""How far one driver goes: planning, overhead of a stage, repeating a finished sweep, and the order of stages.
+
+    python -m benchmarks.scale [--stages 10000] [--no-op-stages 2000] [--only planning,no_op,finished,simulation]
+    python -m benchmarks.scale --write-finished DIR    # to copy to an object store, and then
+    python -m benchmarks.scale --only finished --s3 s3://BUCKET/PREFIX
+
+- planning: the plan, its ranks and the ready queue, in a fresh process with its peak memory. Goals: 5 s, 1 GB.
+- no_op: stages that do nothing through the real driver, store and Ray, whose start is not counted. Goal: 10 ms each.
+- finished: the whole command on a store where every stage is done, with the report. Goals: 10 s; on S3 60 s.
+- simulation: the driver's scheduler on 64 and 1,024 devices that are taken away at random. Goal: within 10 % of the
+  lower bound, the larger of the critical path and the work over the devices.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from benchmarks.finished_store import write_finished
+from benchmarks.machine import describe_machine
+from benchmarks.table import print_table
+from orchestrator.experiments import find_experiments
+from orchestrator.plan import Experiment, Plan, expand
+from orchestrator.queue import ReadyQueue
+from orchestrator.rank import cost_epochs, upward_rank
+from orchestrator.recipes import resolve
+from orchestrator.simulation import Preemptions, simulate
+from workers.execution import Execution
+
+PARTS = ("planning", "no_op", "finished", "simulation")
+SEEDS = 3
+MOST_ROUNDS = 15
+WARM_UP_STAGES = 12
+# seconds of an epoch: made up, since none was measured on a GPU yet; only how they compare matters to a ratio
+EPOCH_S = {
+    "resnet20": 3.0,
+    "resnet32": 5.0,
+    "shufflenet_g3": 10.0,
+    "mobilenetv2": 12.0,
+    "efficientnet_b0": 15.0,
+    "resnet50": 30.0,
+}
+SPREAD = 0.05  # of durations of equal stages
+PREEMPTIONS = Preemptions(every_s=6 * 3600, away_s=600, checkpoint_interval_s=60)
+
+
+def changes_for(stages: int, experiments: int = 1) -> dict[str, Any]:
+    """Recipe fields that give so many experiments at least so many stages; every round is transferred and probed."""
+    rounds = MOST_ROUNDS if stages > 1000 else 1
+    fields = {"rounds": rounds, "seeds": SEEDS, "transfer_rounds": "all", "probe_rounds": "all"}
+    chains = 1
+    while experiments * len(_cifar([("cifar100", "resnet20")], {**fields, "chains": chains})) < stages:
+        chains += 1
+    return {**fields, "chains": chains}
+
+
+def _cifar(pairs: Iterable[tuple[str, str]], changes: dict[str, Any]) -> Plan:
+    return expand(Experiment(resolve(data, arch, "sound", [changes]), "benchmark") for data, arch in pairs)
+
+
+def _plan_once(changes: dict[str, Any]) -> tuple[int, float, int]:
+    """Stages, seconds and the process's peak memory in bytes."""
+    began = time.perf_counter()
+    plan = _cifar([("cifar100", "resnet20")], changes)
+    ReadyQueue(plan, upward_rank(plan), [])
+    unit = 1 if sys.platform == "darwin" else 1024
+    return len(plan), time.perf_counter() - began, unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def measure_planning(stages: int) -> list[list[str]]:
+    """Rows of the table."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        planned, took, peak_bytes = process.submit(_plan_once, changes_for(stages)).result()
+    what = f"planning {planned:,} stages"
+    return [[what, f"{took:.2f} s", "5 s"], [f"{what}, peak memory", f"{peak_bytes / 1e6:,.0f} MB", "1,000 MB"]]
+
+
+def measure_no_op(stages: int) -> list[list[str]]:
+    """Rows of the table."""
+    from benchmarks.no_op import NoOpBackend, run_no_op  # here: the other parts do without Ray
+
+    whole = _cifar([("cifar100", "resnet20")], changes_for(stages))
+    plan, warm_up = (Plan(dict(list(whole.nodes.items())[:count])) for count in (stages, WARM_UP_STAGES))
+    backend = NoOpBackend(None, None, "cpu")
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            run_no_op(warm_up, Path(folder) / "warm-up", backend)
+            took = run_no_op(plan, Path(folder) / "store", backend)
+    finally:
+        backend.close()
+    return [[f"a stage of {stages:,} that do nothing, through Ray", f"{1e3 * took / stages:.1f} ms", "10 ms"]]
+
+
+def finished_plan(stages: int, cache: Path) -> Plan:
+    """The plan of the sweep that ``measure_finished`` repeats."""
+    return expand(
+        find_experiments(["mnist1d"], None, "sound", [changes_for(stages)], Execution("cpu", None, str(cache)))
+    )
+
+
+def measure_finished(stages: int, s3: str | None) -> list[list[str]]:
+    """Rows of the table.
+
+    Args:
+        s3: a finished store that lies there already; None makes one in a local folder.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        store, cache = s3 or str(Path(folder) / "store"), Path(folder) / "cache"
+        plan = finished_plan(stages, cache)
+        if not s3:
+            write_finished(Path(store), plan)
+        settings = [part for name, value in changes_for(stages).items() for part in ("--set", f"{name}={value}")]
+        command = ["orchestrator.sweep", "--datasets", "mnist1d", *settings, "--store", store]
+        command += ["--backend", "inline", "--device", "cpu", "--data-cache", str(cache)]
+        _seconds_of(command)  # prepares the data
+        whole, report = _seconds_of(command), _seconds_of(["analysis.report", store])
+    what = f"a finished sweep of {len(plan):,} stages again"
+    return [[what, f"{whole:.1f} s", "60 s" if s3 else "10 s"], ["of which the report, alone", f"{report:.1f} s", ""]]
+
+
+def _seconds_of(module: Sequence[str]) -> float:
+    began = time.perf_counter()
+    done = subprocess.run([sys.executable, "-m", *module], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(module)}: {done.stdout}{done.stderr}")
+    return time.perf_counter() - began
+
+
+def measure_simulation(stages: int) -> None:
+    """Print the table."""
+    table = [(data, arch) for data in ("cifar10", "cifar100") for arch in EPOCH_S]
+    random, rows = Random(0), []
+    for name, pairs in (("6 architectures, 2 data sets", table), ("1 architecture", [("cifar100", "resnet20")])):
+        plan = _cifar(pairs, changes_for(stages, len(pairs)))
+        seconds = {
+            node.key: EPOCH_S[node.labels.architecture]
+            * cost_epochs(node.stage)
+            * random.uniform(1 - SPREAD, 1 + SPREAD)
+            for node in plan
+        }
+        for devices in (64, 1024):
+            for preemptions in (None, PREEMPTIONS):
+                began = time.perf_counter()
+                found = simulate(plan, (), seconds, devices, preemptions)
+                took = time.perf_counter() - began
+                hours = (found.critical_path_s, found.work_s / devices, found.makespan_s)
+                rows.append(
+                    [
+                        f"{name}, {len(plan):,} stages",
+                        f"{devices:,}",
+                        f"{found.preempted:,}",
+                        *(f"{each / 3600:.2f}" for each in hours),
+                        f"{found.makespan_s / found.lower_bound_s:.3f}",
+                        f"{100 * found.busy_fraction:.0f} %",
+                        f"{took:.2f} s",
+                    ]
+                )
+    print(
+        f"Each device is taken away every {PREEMPTIONS.every_s / 3600:g} h on average, for "
+        f"{PREEMPTIONS.away_s / 60:g} min; checkpoints every {PREEMPTIONS.checkpoint_interval_s:g} s. Goal: 1.10.\n"
+    )
+    header = ["simulated sweep", "devices", "preempted", "critical path h", "work / devices h", "makespan h"]
+    print_table([*header, "to the bound", "busy", "simulated in"], rows)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stages", type=int, default=10_000, help="at least so many")
+    parser.add_argument("--no-op-stages", type=int, default=2_000)
+    parser.add_argument("--s3", metavar="URL", help="repeat the finished sweep whose store was copied there")
+    parser.add_argument(
+        "--write-finished", type=Path, metavar="DIR", help="write a finished sweep's store, and no more"
+    )
+    parser.add_argument("--only", default=",".join(PARTS), help=f"some of {','.join(PARTS)}")
+    given = parser.parse_args(arguments)
+    parts = given.only.split(",")
+    if unknown := set(parts) - set(PARTS):
+        parser.error(f"--only {', '.join(sorted(unknown))}: known are {', '.join(PARTS)}")
+    if given.write_finished:
+        with tempfile.TemporaryDirectory() as cache:
+            write_finished(given.write_finished, finished_plan(given.stages, Path(cache)))
+        return
+    print(f"{describe_machine()}\n")
+    rows = []
+    if "planning" in parts:
+        rows += measure_planning(given.stages)
+    if "no_op" in parts:
+        rows += measure_no_op(given.no_op_stages)
+    if "finished" in parts:
+        rows += measure_finished(given.stages, given.s3)
+    if rows:
+        print_table(["scale", "measured", "goal"], rows)
+    if "simulation" in parts:
+        measure_simulation(given.stages)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""How long stages take, from those that were measured. Pure. What was never measured has no estimate."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from statistics import median
+
+from orchestrator.plan import Node, Plan
+from orchestrator.rank import EPOCHS_OF_A_PROBE_POINT, cost_epochs, upward_rank
+from orchestrator.record import Record
+from workers.stages import Probe
+
+Work = tuple[str, str]
+"""A data set and an architecture: epochs of one are about the same work."""
+
+
+class Estimates:
+    """Seconds of stages on one kind of device.
+
+    A stage's cost in epochs times the median seconds of one, in stages of the same kind, data set and architecture;
+    where there are none, in trainings of the same data set and architecture. A time is never carried over to other data
+    or another architecture. Stages that shared a GPU count with their share of it, and only if none had it to itself.
+
+    Args:
+        records: of a store.
+        device: as records name it; None for the one that most of them were made on.
+
+    Attributes:
+        device: the one of the estimates; None if nothing was measured.
+    """
+
+    def __init__(self, records: Iterable[Record], device: str | None = None) -> None:
+        whole = [record for record in records if record.attempt == 1]  # a later attempt did a part of the work only
+        made_on = Counter(record.provenance.get("device") for record in whole)
+        self.device = device or max(made_on, key=lambda name: made_on[name], default=None)
+        alone: dict[tuple[str, Work], list[float]] = defaultdict(list)
+        shared: dict[tuple[str, Work], list[float]] = defaultdict(list)
+        for record in whole:
+            if record.provenance.get("device") != self.device:
+                continue
+            sharing = 1 + record.provenance.get("stages_beside", 0)
+            group = record.kind, (record.labels.dataset, record.labels.architecture)
+            (shared if sharing > 1 else alone)[group].append(record.seconds / sharing / _epochs(record))
+        self._of_kind = {group: median(times) for group, times in {**shared, **alone}.items()}
+        trainings: dict[Work, list[float]] = defaultdict(list)
+        for (kind, work), seconds in self._of_kind.items():
+            if kind != Probe.kind:
+                trainings[work].append(seconds)
+        self._of_training = {work: median(times) for work, times in trainings.items()}
+
+    def seconds(self, node: Node) -> float | None:
+        """How long a stage takes that has its device to itself; None if nothing like it was measured."""
+        work = node.labels.dataset, node.labels.architecture
+        of_an_epoch = self._of_kind.get((node.stage.kind, work), self._of_training.get(work))
+        return None if of_an_epoch is None else of_an_epoch * cost_epochs(node.stage)
+
+    def of(self, plan: Plan) -> dict[str, float]:
+        """Seconds by key, of the stages that have an estimate."""
+        return {node.key: seconds for node in plan if (seconds := self.seconds(node)) is not None}
+
+    def rank(self, plan: Plan) -> dict[str, float]:
+        """The upward rank in seconds, or in epochs unless every stage has an estimate: the two do not compare."""
+        seconds = self.of(plan)
+        return upward_rank(plan, lambda node: seconds[node.key]) if len(seconds) == len(plan) else upward_rank(plan)
+
+
+def _epochs(record: Record) -> float:
+    """What was done, as ``rank.cost_epochs`` counts it."""
+    training = record.science.get("training")
+    return float(training["epochs"] if training else record.science["points"] * EPOCHS_OF_A_PROBE_POINT)

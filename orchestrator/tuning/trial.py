@@ -1,0 +1,99 @@
+"""One trial in its own folder, which is a store: the sweep's stages through the sweep's driver, in this process."""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from orchestrator.backends.inline import InlineBackend
+from orchestrator.driver import Driver, StopRequest
+from orchestrator.leases import HeldLease
+from orchestrator.packing import Packing
+from orchestrator.plan import Plan, describe
+from orchestrator.progress import Progress
+from orchestrator.queue import ReadyQueue
+from orchestrator.rank import upward_rank
+from orchestrator.store import Store
+from orchestrator.tuning.definition import OBJECTIVE, Definition, plan_to_round, rungs
+from workers.execution import Execution
+
+
+class TrialError(RuntimeError):
+    """A stage of a trial failed; the message names its log."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """What a trial reports of one ticket.
+
+    Attributes:
+        depth: rounds of the recipe's own prune fraction that lead to the ticket's density.
+        accuracy_percent: validation accuracy of the signed transfer; 0 when a training diverged.
+        last: whether the trial ends here.
+    """
+
+    depth: float
+    accuracy_percent: float
+    diverged: bool
+    last: bool
+
+
+def trial_folder(root: Path, number: int) -> Path:
+    """Where a trial keeps its stages."""
+    return root / "trials" / f"{number:03d}"
+
+
+def run_rung(definition: Definition, number: int, index: int, root: Path, execution: Execution) -> Rung:
+    """Compute a trial's rung, from the stages that its folder has already.
+
+    Args:
+        number: of the trial, from 1.
+        index: of the rung, from 0.
+
+    Raises:
+        TrialError: a stage failed, for another reason than a diverged training.
+        StoreError: the folder cannot be written.
+    """
+    experiment = definition.experiment(number)
+    steps = list(rungs(experiment.recipe.rounds, definition.rounds).items())
+    round_, depth = steps[index]
+    plan = plan_to_round(experiment, round_)
+    store = Store(trial_folder(root, number))
+    store.open_for_writing()
+    diverged = _run(plan, store, execution)
+    accuracy = 0.0 if diverged else _accuracy(plan, store)
+    return Rung(depth, accuracy, diverged, last=diverged or index + 1 == len(steps))
+
+
+def _run(plan: Plan, store: Store, execution: Execution) -> bool:
+    """Compute what is missing; whether a training diverged."""
+    rank = upward_rank(plan)
+    records = store.records()
+    queue = ReadyQueue(plan, rank, [key for key in plan.nodes if key in records])
+    backend = InlineBackend(execution.torch_device)
+    progress = Progress(Console(quiet=True), plan, queue, rank, lambda: 1)
+    lease = HeldLease(store.storage, sys.argv)
+    stop = StopRequest(store, lease)
+    try:
+        driver = Driver(plan, queue, store, backend, execution, progress, stop, Packing(None), lease)
+        summary = driver.run(lambda: None, math.inf)
+    finally:
+        backend.close()
+        lease.release()
+    if not summary.failures:
+        return False
+    failure = summary.failures[0]
+    if failure.error_type == "DivergedError":  # what a search learns from, like any other accuracy
+        return True
+    raise TrialError(f"{failure.name}: {failure.error_type}: {failure.message}  ({store.root}/{failure.log})")
+
+
+def _accuracy(plan: Plan, store: Store) -> float:
+    (solution,) = (node for node in plan if describe(node) == "train signed")
+    record = store.record(solution.key)
+    assert record is not None
+    return float(record.results[OBJECTIVE])

@@ -1,0 +1,168 @@
+"""The cluster files: Ray's own validation, the keys that it does not look at, and what the files promise."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import boto3
+import jsonschema
+import pytest
+import yaml
+from botocore.validate import ParamValidator
+from packaging.requirements import Requirement
+from ray.autoscaler._private.util import prepare_config, validate_config
+
+from tests.clusters.stand_ins import ROOT
+
+EXAMPLES = ROOT / "docs" / "clusters"
+LAUNCHED = [ROOT / "cluster.yaml", EXAMPLES / "gcp.yaml", EXAMPLES / "local.yaml"]
+CLOUDS = LAUNCHED[:2]
+# What Ray reads of `provider`, and would pass over in silence when misspelt.
+PROVIDER_KEYS = {
+    "aws": {"type", "region", "availability_zone", "cache_stopped_nodes", "security_group"},
+    "gcp": {"type", "region", "availability_zone", "project_id"},
+    "local": {"type", "head_ip", "worker_ips"},
+}
+# What Compute Engine's instances.insert takes, as far as a file here uses it.
+GCP_KEYS = {"machineType", "disks", "networkInterfaces", "scheduling", "serviceAccounts"}
+
+
+def read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(path.read_text())
+    return found
+
+
+def names(paths: list[Path]) -> list[str]:
+    return [path.stem for path in paths]
+
+
+@pytest.mark.parametrize("path", LAUNCHED, ids=names(LAUNCHED))
+def test_ray_finds_no_fault(path: Path) -> None:
+    validate_config(prepare_config(copy.deepcopy(read(path))))
+
+
+@pytest.mark.parametrize("path", LAUNCHED, ids=names(LAUNCHED))
+def test_what_ray_does_not_look_at(path: Path) -> None:
+    config = read(path)
+    assert config["cluster_name"] == "winning-sign"  # missing, Ray takes "default"
+    provider = config["provider"]
+    assert provider.keys() == PROVIDER_KEYS[provider["type"]]
+    assert config["auth"].keys() <= {"ssh_user", "ssh_private_key"}
+    for source in config["file_mounts"].values():
+        assert source.startswith("~") or (ROOT / source).exists(), source
+
+
+def test_aws_takes_every_field_of_a_machine() -> None:
+    run_instances = boto3.client("ec2", "us-west-2", aws_access_key_id="x", aws_secret_access_key="x").meta
+    shape = run_instances.service_model.operation_model("RunInstances").input_shape
+    for machine in read(ROOT / "cluster.yaml")["available_node_types"].values():
+        fields = {**machine["node_config"], "MinCount": 1, "MaxCount": 1}
+        report = ParamValidator().validate(fields, shape)
+        assert not report.has_errors(), report.generate_report()
+        assert fields.keys() <= shape.members.keys()
+
+
+def test_google_takes_every_field_of_a_machine() -> None:
+    for machine in read(EXAMPLES / "gcp.yaml")["available_node_types"].values():
+        assert machine["node_config"].keys() <= GCP_KEYS
+
+
+@pytest.mark.parametrize("path", CLOUDS, ids=names(CLOUDS))
+def test_waiting_costs_one_machine_without_a_gpu(path: Path) -> None:
+    config = read(path)
+    head, gpu = (config["available_node_types"][name] for name in ("head", "gpu"))
+    assert config["head_node_type"] == "head"
+    assert head["resources"] == {"CPU": 0}
+    assert gpu["min_workers"] == 0
+    assert gpu["resources"]["GPU"] == 1
+    assert config["idle_timeout_minutes"] <= 10
+    assert gpu["max_workers"] == config["max_workers"]
+    assert "spot" in json.dumps(gpu["node_config"]).lower()
+    assert "spot" not in json.dumps(head["node_config"]).lower()
+    assert config["provider"].get("cache_stopped_nodes", False) is False
+
+
+@pytest.mark.parametrize("path", LAUNCHED, ids=names(LAUNCHED))
+def test_nothing_listens_to_strangers(path: Path) -> None:
+    config = read(path)
+    (start,) = [command for command in config["head_start_ray_commands"] if "ray start" in command]
+    assert "--dashboard-host=127.0.0.1" in start
+    assert "0.0.0.0" not in path.read_text()
+    assert "IpPermissions" not in path.read_text()  # beyond SSH and the group itself
+    assert any(target.endswith(".ray/auth_token") for target in config["file_mounts"])
+    said = [*config.get("initialization_commands", []), *config["head_start_ray_commands"]]
+    assert any("RAY_AUTH_MODE=token" in command for command in said)
+
+
+@pytest.mark.parametrize("path", CLOUDS, ids=names(CLOUDS))
+def test_a_spot_machine_watches_for_its_notice(path: Path) -> None:
+    config = read(path)
+    last = config["worker_start_ray_commands"][-1]
+    assert f"python -m orchestrator.spot_notice {config['provider']['type']} " in last
+    assert last.endswith("< /dev/null &")  # SSH waits for whoever holds its input or output
+    assert not any("spot_notice" in command for command in config["head_start_ray_commands"])
+
+
+def test_every_package_is_pinned_to_what_the_project_allows() -> None:
+    lines = (EXAMPLES / "constraints.txt").read_text().splitlines()
+    pinned = dict(line.split("==") for line in lines if not line.startswith("#"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = {need.name.lower(): need for need in map(Requirement, project["dependencies"])}
+    assert pinned.keys() >= wanted.keys()
+    for name, need in wanted.items():
+        assert need.specifier.contains(pinned[name]), name
+    for path in CLOUDS:
+        assert "--constraint ~/winning-sign/constraints.txt" in path.read_text()
+    assert read(EXAMPLES / "rayjob.yaml")["spec"]["rayClusterSpec"]["rayVersion"] == pinned["ray"]
+
+
+def test_no_own_value_is_left_out_of_the_comments() -> None:
+    for path in [*LAUNCHED, EXAMPLES / "rayjob.yaml", EXAMPLES / "sweep.slurm"]:
+        text = path.read_text()
+        assert "YOUR stands" in text, path
+        assert not re.search(r"ami-[0-9a-f]{8,}|AKIA|\b\d{12}\b", text), path
+
+
+def test_rayjob_is_one() -> None:
+    schema = json.loads(Path(__file__).with_name("rayjob_schema.json").read_text())
+    job = read(EXAMPLES / "rayjob.yaml")
+    jsonschema.validate(job, schema)
+    spec = job["spec"]
+    assert spec["shutdownAfterJobFinishes"] is True
+    cluster = spec["rayClusterSpec"]
+    assert cluster["authOptions"] == {"mode": "token"}
+    assert cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+    (gpu,) = cluster["workerGroupSpecs"]
+    assert gpu["minReplicas"] == 0
+    assert gpu["template"]["spec"]["serviceAccountName"] == "winning-sign"
+    for broken in ({**job, "spec": {**spec, "shutdownAfterJobFinish": True}}, {**job, "apiVersion": "ray.io/v2"}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(broken, schema)
+
+
+def test_every_command_of_a_file_is_bash() -> None:
+    for path in LAUNCHED:
+        for key, commands in read(path).items():
+            if key.endswith("_commands"):
+                for command in commands:
+                    checked = subprocess.run(["bash", "-n", "-c", command], capture_output=True, text=True)
+                    assert checked.returncode == 0, f"{path}: {command}: {checked.stderr}"
+
+
+@pytest.mark.parametrize("kind", ["head", "worker"])
+def test_a_machine_may_do_what_it_needs_and_no_more(kind: str) -> None:
+    policy = json.loads((EXAMPLES / f"aws-{kind}-policy.json").read_text())
+    actions = {
+        action
+        for statement in policy["Statement"]
+        for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
+    }
+    assert "*" not in actions
+    assert {"s3:GetObject", "s3:PutObject", "s3:ListBucket"} <= actions
+    assert any(action.startswith("ec2:") for action in actions) == (kind == "head")

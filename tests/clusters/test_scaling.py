@@ -1,0 +1,104 @@
+"""Ray's real autoscaler brings a fake GPU machine for a sweep, and ends it after: 0 -> 1 -> 0. Slow."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID, FAKE_HEAD_NODE_TYPE
+
+from tests.clusters.heads import STAGES, environment, head, record_times, small_sweep
+from tests.clusters.stand_ins import ROOT, free_port
+
+# Prints how many GPU nodes are alive, whenever that changes.
+WATCH = """
+import sys, time, ray
+ray.init(address=sys.argv[1], logging_level="ERROR", log_to_driver=False)
+seen = None
+while True:
+    now = sum(node["Alive"] and node["Resources"].get("GPU", 0) > 0 for node in ray.nodes())
+    if now != seen:
+        print(now, flush=True)
+        seen = now
+    time.sleep(0.2)
+"""
+
+
+def test_a_sweep_brings_a_gpu_from_nothing_and_lets_it_go(tmp_path: Path) -> None:
+    port = free_port()
+    ours = environment(
+        tmp_path / "home",
+        AUTOSCALER_UPDATE_INTERVAL_S="1",
+        RAY_FAKE_CLUSTER="1",
+        RAY_enable_autoscaler_v2="1",
+        RAY_CLOUD_INSTANCE_ID=FAKE_HEAD_NODE_ID,
+        RAY_OVERRIDE_NODE_ID_FOR_TESTING=FAKE_HEAD_NODE_ID,
+    )
+    (tmp_path / "autoscaling.json").write_text(json.dumps(on_fake_machines(port)))
+    start = ["--num-cpus=0", f"--port={port}", f"--autoscaling-config={tmp_path / 'autoscaling.json'}"]
+    own = {name: value for name, value in ours.items() if value != FAKE_HEAD_NODE_ID}
+    with head(ours, tmp_path / "head.txt", *start, "--include-dashboard=false"):
+        watch = subprocess.Popen(
+            [sys.executable, "-c", WATCH, f"127.0.0.1:{port}"], env=own, stdout=subprocess.PIPE, text=True
+        )
+        try:
+            assert next_count(watch) == 0
+            address = ["--address", f"127.0.0.1:{port}"]
+            refused = sweep(small_sweep(tmp_path / "sweep"), own, *address)
+            assert refused.returncode == 2
+            assert "--scale-to" in refused.stderr
+            done = sweep(small_sweep(tmp_path / "sweep"), own, *address, "--scale-to", "1")
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert len(record_times(tmp_path / "sweep" / "store")) == STAGES
+            assert next_count(watch) == 1
+            assert next_count(watch) == 0  # idle for as long as the file says, then gone
+        finally:
+            watch.kill()
+            watch.communicate()
+
+
+def on_fake_machines(port: int) -> dict[str, object]:
+    """cluster.yaml's scaling, on machines that are processes of this one, with less patience."""
+    ours = yaml.safe_load((ROOT / "cluster.yaml").read_text())
+    gpu = ours["available_node_types"]["gpu"]
+    return {
+        **{name: ours[name] for name in ("max_workers", "upscaling_speed")},
+        "cluster_name": "fake",
+        "idle_timeout_minutes": 0.05,
+        "provider": {
+            "type": "external",
+            "module": "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider",
+            "gcs_address": f"127.0.0.1:{port}",
+            "disable_node_updaters": True,
+            "disable_launch_config_check": True,
+            "launch_multiple": True,
+            "head_node_id": FAKE_HEAD_NODE_ID,
+        },
+        "available_node_types": {
+            FAKE_HEAD_NODE_TYPE: {
+                "resources": ours["available_node_types"]["head"]["resources"],
+                "node_config": {},
+                "max_workers": 0,
+            },
+            "gpu": {**{name: gpu[name] for name in ("min_workers", "max_workers", "resources")}, "node_config": {}},
+        },
+        "head_node_type": FAKE_HEAD_NODE_TYPE,
+        **{name: {} for name in ("auth", "docker", "file_mounts")},
+        **{name: [] for name in ("initialization_commands", "setup_commands", "cluster_synced_files")},
+        **{name: [] for name in ("head_setup_commands", "worker_setup_commands", "rsync_exclude", "rsync_filter")},
+        **{name: [] for name in ("head_start_ray_commands", "worker_start_ray_commands")},
+        "file_mounts_sync_continuously": False,
+    }
+
+
+def next_count(watch: subprocess.Popen[str]) -> int:
+    """What it prints next; Ray prints warnings between."""
+    assert watch.stdout is not None
+    return int(next(line for line in watch.stdout if line.strip().isdigit()))
+
+
+def sweep(command: list[str], environment: dict[str, str], *more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*command, *more], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=150)

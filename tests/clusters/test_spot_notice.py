@@ -1,0 +1,195 @@
+"""The spot notice: what each cloud's metadata service says, and that the Ray node drains. The last test starts Ray."""
+
+from __future__ import annotations
+
+import http.server
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from orchestrator.spot_notice import Cloud, Notice, NoticeError, drain_command, look
+
+NOW = datetime(2026, 5, 4, 12, 0, 0, tzinfo=UTC)
+CLUSTER = """
+import sys
+from ray.cluster_utils import Cluster
+cluster = Cluster(initialize_head=True, head_node_args=dict(num_cpus=1, include_dashboard=False))
+spot = cluster.add_node(num_cpus=1)
+print(cluster.address, spot.node_id, flush=True)
+sys.stdin.read()
+cluster.shutdown()
+"""
+
+
+class Metadata(http.server.ThreadingHTTPServer):
+    """A metadata service on loopback; what it says may be changed at any time."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answers)
+        self.says: dict[str, str] = {}
+        self.asked: list[str] = []
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    server: Metadata
+
+    def do_PUT(self) -> None:
+        self.answer(self.server.says.get(self.path) if self.headers["X-aws-ec2-metadata-token-ttl-seconds"] else None)
+
+    def do_GET(self) -> None:
+        known = self.headers["X-aws-ec2-metadata-token"] == "a-token" or self.headers["Metadata-Flavor"] == "Google"
+        self.answer(self.server.says.get(self.path), 404 if known else 401)
+
+    def answer(self, text: str | None, otherwise: int = 404) -> None:
+        self.server.asked.append(self.path)
+        self.send_response(otherwise if text is None or otherwise == 401 else 200)
+        self.end_headers()
+        self.wfile.write((text or "").encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def metadata() -> Iterator[Metadata]:
+    server = Metadata()
+    server.says["/latest/api/token"] = "a-token"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def told(at: datetime) -> str:
+    return f'{{"action": "terminate", "time": "{at:%Y-%m-%dT%H:%M:%SZ}"}}'
+
+
+def test_aws_says_when_the_machine_goes(metadata: Metadata) -> None:
+    assert look(Cloud.AWS, metadata.url, False, NOW) is None
+    metadata.says["/latest/meta-data/spot/instance-action"] = told(NOW + timedelta(seconds=119))
+    assert look(Cloud.AWS, metadata.url, False, NOW) == Notice("AWS: terminate at 2026-05-04T12:01:59Z", 119)
+    late = look(Cloud.AWS, metadata.url, False, NOW + timedelta(minutes=9))
+    assert late is not None
+    assert late.remaining_s == 0
+
+
+def test_aws_advice_is_followed_on_request_only(metadata: Metadata) -> None:
+    metadata.says["/latest/meta-data/events/recommendations/rebalance"] = '{"noticeTime": "2026-05-04T12:00:00Z"}'
+    assert look(Cloud.AWS, metadata.url, False, NOW) is None
+    advised = look(Cloud.AWS, metadata.url, True, NOW)
+    assert advised == Notice("AWS: an interruption has become likely", None)
+
+
+@pytest.mark.parametrize(("says", "notice"), [("FALSE", None), ("TRUE", Notice("GCP: preempted", 30))])
+def test_gcp_says_that_the_machine_goes(metadata: Metadata, says: str, notice: Notice | None) -> None:
+    metadata.says["/computeMetadata/v1/instance/preempted"] = says
+    assert look(Cloud.GCP, metadata.url, False, NOW) == notice
+
+
+@pytest.mark.parametrize("action", ["{", "{}", '{"action": "stop", "time": "soon"}', "[]"])
+def test_an_answer_that_makes_no_sense_is_an_error_of_its_own(metadata: Metadata, action: str) -> None:
+    metadata.says["/latest/meta-data/spot/instance-action"] = action
+    with pytest.raises(NoticeError, match=metadata.url):
+        look(Cloud.AWS, metadata.url, False, NOW)
+
+
+def test_a_machine_of_another_cloud_is_no_notice(metadata: Metadata) -> None:
+    metadata.says.clear()
+    with pytest.raises(NoticeError, match="is this a machine of AWS"):
+        look(Cloud.AWS, metadata.url, False, NOW)
+    metadata.server_close()
+    with pytest.raises(NoticeError):
+        look(Cloud.GCP, "http://127.0.0.1:9", False, NOW)
+
+
+def test_advice_has_no_deadline() -> None:
+    assert "--deadline-remaining-seconds" not in drain_command(Notice("AWS", None), "auto", None)
+    assert "--node-id" not in drain_command(Notice("AWS", None), "auto", None)
+
+
+def test_help_says_what_it_does() -> None:
+    shown = subprocess.run([sys.executable, "-m", "orchestrator.spot_notice", "--help"], capture_output=True, text=True)
+    assert shown.returncode == 0
+    assert "drain its Ray node once" in " ".join(shown.stdout.split())
+
+
+@pytest.fixture
+def cluster() -> Iterator[tuple[str, str]]:
+    """Address of a cluster of two nodes, and the second node's id; ends when its input does."""
+    environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+    program = subprocess.Popen(
+        [sys.executable, "-c", CLUSTER], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert program.stdout is not None
+        address, node = next(
+            line.split() for line in program.stdout if line.startswith(("127.", "10.", "172.", "192."))
+        )
+        yield address, node
+    finally:
+        program.communicate()
+
+
+DRAINING = """
+import sys, ray
+from ray._private.state import state
+ray.init(address=sys.argv[1], logging_level="ERROR", log_to_driver=False)
+print(*(f"{node} {deadline}" for node, deadline in state.get_draining_nodes().items()))
+"""
+
+
+def test_the_notice_drains_this_node_once_with_its_deadline(metadata: Metadata, cluster: tuple[str, str]) -> None:
+    address, node = cluster
+    environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+    # an endless task holds the node: one that is idle would be gone as soon as it drains
+    command = [sys.executable, "-m", "orchestrator.spot_notice", "aws", "--endpoint", metadata.url, "--interval", "0.2"]
+    watcher = subprocess.Popen(
+        [*command, "--address", address, "--node-id", node], env=environment, stdout=subprocess.PIPE, text=True
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, address, node], env=environment, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        while metadata.asked.count("/latest/meta-data/spot/instance-action") < 3:
+            time.sleep(0.05)
+        assert watcher.poll() is None
+        goes = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=120)
+        metadata.says["/latest/meta-data/spot/instance-action"] = told(goes)
+        printed, _ = watcher.communicate(timeout=60)
+        assert watcher.returncode == 0, printed
+        assert "drains" in printed
+        draining = subprocess.run(
+            [sys.executable, "-c", DRAINING, address], env=environment, capture_output=True, text=True
+        )
+        (line,) = draining.stdout.splitlines()
+        drained, deadline_ms = line.split()
+        assert drained == node
+        assert abs(int(deadline_ms) / 1000 - goes.timestamp()) < 10
+    finally:
+        for process in (watcher, holder):
+            process.kill()
+            process.communicate()
+
+
+HOLDER = """
+import sys, time, ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+ray.init(address=sys.argv[1], logging_level="ERROR", log_to_driver=False)
+@ray.remote(num_cpus=1)
+class Held:
+    def here(self):
+        return True
+held = Held.options(scheduling_strategy=NodeAffinitySchedulingStrategy(sys.argv[2], soft=False)).remote()
+ray.get(held.here.remote())
+print("held", flush=True)
+time.sleep(300)
+"""

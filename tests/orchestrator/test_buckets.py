@@ -1,0 +1,110 @@
+"""Sweeps into a bucket, and two sweeps on one store: the same bits as alone in a folder, and no secret anywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from sweep_processes import PATTERNS, Hold, assert_same_results, finish, in_process, kill_all, run, start, wait_for
+
+from orchestrator.store import Store
+from workers.storage import open_storage
+
+SMALL = [
+    *("--datasets", "patterns", "--archs", "resnet1d", "--set", "model.width=4"),
+    *("--rounds", "2", "--seeds", "1", "--chains", "1", "--methods", "aws"),
+]
+QUICK = [
+    *("--set", "batch_size=32", "--set", "pretrain_epochs=2", "--set", "round_epochs=1", "--set", "final_epochs=2"),
+    *("--set", "transfer_rounds=[2]", "--set", "probe_rounds=[2]", "--set", "augmentation=none"),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("buckets")
+    (folder / "patterns.py").write_text(PATTERNS)
+    return folder
+
+
+def options(folder: Path, store: object, *more: object) -> list[object]:
+    places = ["--plugin", folder / "patterns.py", "--data-cache", folder / "cache", "--store", store]
+    return [*SMALL, *QUICK, *places, "--backend", "inline", "--device", "cpu", *more]
+
+
+@pytest.fixture(scope="module")
+def alone(folder: Path) -> Path:
+    """A sweep that nothing disturbed."""
+    code, output = in_process(*options(folder, folder / "alone"))
+    assert code == 0, output
+    return folder / "alone"
+
+
+def brought(url: str, folder: Path) -> Path:
+    """A bucket's store as a folder."""
+    storage = open_storage(url)
+    for path in storage.listing():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        storage.download(path, folder / path)
+    return folder
+
+
+def test_a_sweep_into_a_bucket_gives_the_bits_of_one_into_a_folder(
+    folder: Path, alone: Path, s3: str, tmp_path: Path
+) -> None:
+    url = f"{s3}/{uuid4()}"
+    code, output = run(*options(folder, url))
+    assert code == 0, output
+    assert f"Report: {url}/report.html" in output
+    code, again = run(*options(folder, url))
+    assert code == 0, again
+    assert "Nothing to compute" in again
+
+    copy = brought(url, tmp_path / "copy")
+    assert_same_results(alone, copy)
+    assert len(Store(copy).records()) == len(Store(alone).records())
+    assert "patterns" in (copy / "report.html").read_text()
+    assert not list(copy.rglob("checkpoint"))
+    assert not list(copy.glob("drivers/*"))
+    secret = b"planted-secret"
+    assert not [path for path in copy.rglob("*") if path.is_file() and secret in path.read_bytes()]
+    assert secret.decode() not in output + again
+
+
+def test_a_killed_sweep_into_a_bucket_resumes_from_its_checkpoint(
+    folder: Path, alone: Path, s3: str, tmp_path: Path
+) -> None:
+    url = f"{s3}/{uuid4()}"
+    # the plugin counts records in a folder, so it holds the first stage
+    hold = Hold.at(tmp_path / "held", tmp_path, records=0)
+    arguments = options(folder, url, "--checkpoint-interval", 0)
+    process = start(*arguments, "--plugin", hold.plugin)
+    try:
+        wait_for(hold.is_held, process)
+    finally:
+        kill_all(process)
+    assert [path for path in open_storage(url).listing() if "/checkpoint/" in path]
+    hold.let_go()
+    code, output = in_process(*arguments)
+    assert code == 0, output
+    copy = brought(url, tmp_path / "copy")
+    assert_same_results(alone, copy)
+    assert sorted(record.attempt for record in Store(copy).records().values())[-1] == 2
+
+
+def test_two_sweeps_on_one_store_share_the_work(folder: Path, alone: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    sweeps = [start(*options(folder, store)) for _ in range(2)]
+    try:
+        ended = [finish(process) for process in sweeps]
+    finally:
+        for process in sweeps:
+            kill_all(process)
+    for code, output in ended:
+        assert code == 0, output
+    assert_same_results(alone, store)
+    assert len(Store(store).records()) == len(Store(alone).records())
+    started = sum(output.count("] done ") for _, output in ended)
+    assert started == len(Store(store).records())  # each stage was done once, by one of the two
+    assert all("] done " in output for _, output in ended)

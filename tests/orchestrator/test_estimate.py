@@ -1,0 +1,128 @@
+"""Durations come from records alone, and what was never measured is said to be so."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+from rich.console import Console
+from small_recipes import plan_of, recipe
+
+from orchestrator.estimate import Estimates
+from orchestrator.forecast import forecast
+from orchestrator.plan import Node, Plan
+from orchestrator.rank import cost_epochs, upward_rank
+from orchestrator.record import Record
+from orchestrator.terminal import print_forecast
+
+PLAN = plan_of(recipe())
+
+
+def record(node: Node, seconds: float, attempt: int = 1, **provenance: Any) -> Record:
+    return Record(
+        key=node.key,
+        kind=node.stage.kind,
+        name=node.name,
+        labels=node.labels,
+        science=asdict(node.stage),
+        inputs=dict(node.inputs),
+        attempt=attempt,
+        files={},
+        results={},
+        seconds=seconds,
+        finished_unix_s=0.0,
+        provenance={"device": "cpu (here)", **provenance},
+    )
+
+
+def first(plan: Plan, kind: str) -> Node:
+    return next(node for node in plan if node.stage.kind == kind)
+
+
+def test_a_stage_takes_the_median_of_its_kind_by_epoch() -> None:
+    trains = [node for node in PLAN if node.stage.kind == "train"]
+    measured = [record(node, seconds) for node, seconds in zip(trains, (6.0, 30.0, 9.0), strict=False)]
+    estimates = Estimates(measured)
+    assert estimates.device == "cpu (here)"
+    assert estimates.seconds(trains[-1]) == pytest.approx(9.0)
+    assert estimates.seconds(first(PLAN, "round")) == pytest.approx(3.0)  # one epoch of the same work
+    assert estimates.seconds(first(PLAN, "probe")) == pytest.approx(3.0 * 1.1)
+
+
+def test_a_measured_probe_says_more_of_probes_than_a_training() -> None:
+    measured = [record(first(PLAN, "train"), 6.0), record(first(PLAN, "probe"), 0.5)]
+    assert Estimates(measured).seconds(first(PLAN, "probe")) == pytest.approx(0.5)
+    assert Estimates(measured[1:]).seconds(first(PLAN, "train")) is None
+
+
+def test_a_part_of_a_stage_another_device_and_other_work_say_nothing() -> None:
+    train = first(PLAN, "train")
+    resumed, elsewhere = record(train, 3.0, attempt=2), record(train, 3.0, device="a GPU")
+    assert Estimates([resumed]).seconds(train) is None
+    assert Estimates([elsewhere], "cpu (here)").seconds(train) is None
+    assert Estimates([elsewhere]).seconds(train) == pytest.approx(3.0)
+    other = first(plan_of(recipe(arch="resnet20")), "train")
+    assert Estimates([record(train, 3.0)]).seconds(other) is None
+
+
+def test_a_stage_that_shared_its_device_counts_with_its_share_if_none_was_alone() -> None:
+    train = first(PLAN, "train")
+    shared = record(train, 12.0, stages_beside=3)
+    assert Estimates([shared]).seconds(train) == pytest.approx(3.0)
+    assert Estimates([shared, record(train, 6.0)]).seconds(train) == pytest.approx(6.0)
+
+
+def test_the_rank_is_in_seconds_only_where_all_of_them_are_known() -> None:
+    two = plan_of(recipe(), recipe(arch="resnet20"))
+    known = [record(first(PLAN, "train"), 6.0)]
+    assert Estimates(known).rank(two) == upward_rank(two)
+    assert Estimates(known).rank(PLAN) == pytest.approx({key: 2 * rank for key, rank in upward_rank(PLAN).items()})
+
+
+def test_the_slow_network_goes_first_once_it_is_known_to_be_slow() -> None:
+    two = plan_of(recipe(), recipe(arch="resnet20"))
+    trains = {node.labels.architecture: node for node in two if node.stage.kind == "train"}
+    rank = Estimates([record(trains["resnet1d"], 1.0), record(trains["resnet20"], 10.0)]).rank(two)
+    assert rank[trains["resnet20"].key] > 5 * rank[trains["resnet1d"].key]
+
+
+def shown(plan: Plan, cached: set[str], measured: list[Record], devices: int | None, price: float | None) -> str:
+    text = io.StringIO()
+    print_forecast(Console(file=text, width=200), forecast(plan, cached, Estimates(measured), devices, price))
+    return text.getvalue()
+
+
+def test_a_forecast_is_hours_time_and_money() -> None:
+    measured = [record(first(PLAN, "train"), 3 * 3600.0)]  # an hour an epoch
+    epochs = sum(cost_epochs(node.stage) for node in PLAN)
+    found = forecast(PLAN, set(), Estimates(measured), 1, 0.5)
+    assert found.device_hours == pytest.approx(epochs)
+    assert found.makespan_s == pytest.approx(3600 * epochs)
+    assert found.cost_usd == pytest.approx(epochs / 2)
+    text = shown(PLAN, set(), measured, 1, 0.5)
+    assert f"{epochs:,.2f} core-hours left, {epochs / 2:,.2f} USD" in text
+    assert f"About {epochs:.1f} h on 1 of these" in text
+    assert "GPU-hours" in shown(PLAN, set(), [record(first(PLAN, "train"), 9.0, device="a GPU")], 1, None)
+
+
+def test_what_was_not_measured_is_not_invented() -> None:
+    two = plan_of(recipe(), recipe(arch="resnet20"))
+    found = forecast(two, set(), Estimates([]), 4, 2.0)
+    assert (found.device_hours, found.makespan_s, found.cost_usd) == (None, None, None)
+    assert found.unmeasured == ("tiny/resnet1d", "tiny/resnet20")
+    assert "Not measured yet: tiny/resnet1d, tiny/resnet20" in shown(two, set(), [], 4, 2.0)
+    half = forecast(two, set(), Estimates([record(first(PLAN, "train"), 9.0)]), 4, None)
+    assert half.device_hours is not None
+    assert (half.estimated_stages, half.makespan_s, half.unmeasured) == (len(PLAN), None, ("tiny/resnet20",))
+
+
+def test_a_cluster_that_was_not_asked_has_no_makespan() -> None:
+    text = shown(PLAN, set(), [record(first(PLAN, "train"), 9.0)], None, None)
+    assert "--devices N" in text
+    assert "About" not in text
+
+
+def test_a_plan_that_is_done_needs_no_forecast() -> None:
+    assert shown(PLAN, set(PLAN.nodes), [], 1, 2.0) == ""

@@ -1,0 +1,126 @@
+"""Who is alive is judged on one clock; a driver that was judged dead learns it."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from orchestrator import leases
+from orchestrator.events import EventLog, read_events
+from orchestrator.leases import STALE_AFTER_S, HeldLease, Lease, LeaseWatch, process_start
+from workers.storage import Storage, open_storage
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    if request.param == "folder":
+        return open_storage(tmp_path)
+    return open_storage(f"{request.getfixturevalue('s3')}/{uuid4()}")
+
+
+def put(storage: Storage, driver: str = "far-1", renewals: int = 0, **changes: object) -> None:
+    """The lease of a driver on another machine."""
+    lease = Lease(
+        driver=driver,
+        host="far",
+        boot="b",
+        pid=1,
+        process_start="2",
+        argv=["sweep"],
+        started_unix_s=-1e9,  # clocks differ, and nobody cares
+        renewals=renewals,
+    )
+    storage.write(f"drivers/{driver}/lease.json", lease.model_copy(update=changes).model_dump_json().encode())
+
+
+def test_a_lease_that_stands_still_is_stale_after_a_while_of_the_readers_time(storage: Storage) -> None:
+    now = [1000.0]
+    watch = LeaseWatch(storage, clock=lambda: now[0])
+    put(storage)
+    assert watch.living().keys() == {"far-1"}
+    now[0] += STALE_AFTER_S
+    assert watch.living().keys() == {"far-1"}
+    now[0] += 1
+    assert watch.living() == {}
+    assert watch.leases().keys() == {"far-1"}
+
+
+def test_a_lease_that_is_renewed_never_is(storage: Storage) -> None:
+    now = [0.0]
+    watch = LeaseWatch(storage, clock=lambda: now[0])
+    for renewals in range(10):
+        put(storage, renewals=renewals)
+        assert watch.living().keys() == {"far-1"}
+        now[0] += 0.9 * STALE_AFTER_S
+
+
+def test_on_the_same_machine_a_dead_process_is_known_at_once(storage: Storage) -> None:
+    lease = HeldLease(storage, ["sweep"])
+    watch = LeaseWatch(storage)
+    assert watch.living().keys() == {lease.driver}
+    own = watch.leases()[lease.driver]
+    put(storage, "gone-1", host=own.host, boot=own.boot, pid=own.pid, process_start="0")  # its number, used again
+    assert watch.living().keys() == {lease.driver}
+    lease.release()
+    assert watch.leases().keys() == {"gone-1"}
+
+
+def test_a_revoked_driver_learns_it_and_one_that_was_asked_stops(storage: Storage) -> None:
+    one, two = HeldLease(storage, ["one"]), HeldLease(storage, ["two"])
+    LeaseWatch(storage).revoke(one.driver, by=two.driver)
+    storage.write(two.stop_file, b"")
+    for lease in (one, two):
+        lease.check()
+    assert (one.lost, one.stop_asked) == (True, False)
+    assert (two.lost, two.stop_asked) == (False, True)
+    assert LeaseWatch(storage).leases().keys() == {two.driver}
+    one.release()
+    two.release()
+    assert storage.listing("drivers") == {}
+
+
+def test_a_held_lease_is_renewed(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "RENEW_EVERY_S", 0.02)
+    lease = HeldLease(storage, ["sweep"])
+    watch = LeaseWatch(storage)
+    deadline = time.monotonic() + 60
+    while watch.leases()[lease.driver].renewals < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    lease.release()
+
+
+def test_a_torn_lease_is_no_lease(storage: Storage) -> None:
+    storage.write("drivers/torn/lease.json", b'{"driver": "to')
+    assert LeaseWatch(storage).living() == {}
+
+
+def test_a_process_has_a_start_until_it_is_gone() -> None:
+    assert process_start(os.getpid())
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert process_start(child) is None
+
+
+def test_the_events_of_all_drivers_come_back_in_order(storage: Storage) -> None:
+    logs = [EventLog(storage, driver) for driver in ("a", "b")]
+    for time_unix_s in range(6):
+        logs[time_unix_s % 2].add({"time_unix_s": time_unix_s, "event": "started"})
+    for log in logs:
+        log.flush()
+    assert [event["time_unix_s"] for event in read_events(storage)] == [*range(6)]
+
+
+def test_a_torn_event_is_left_out(tmp_path: Path) -> None:
+    storage = open_storage(tmp_path)
+    EventLog(storage, "a").add({"time_unix_s": 1, "event": "started"})
+    with (tmp_path / "events" / "a.jsonl").open("ab") as file:
+        file.write(b'{"time_unix_s": 2, "ev')
+    EventLog(storage, "b").add({"time_unix_s": 3, "event": "done"})
+    assert [event["time_unix_s"] for event in read_events(storage)] == [1, 3]
