@@ -155,14 +155,17 @@ class Driver:
         look_due = Stopwatch(LOOK_EVERY_S if self._store.storage.folder is not None else LOOK_INTO_A_BUCKET_EVERY_S)
         self._living = self._patience(self._watch.living)
         while self._schedule.running or (self._queue.active and not self._stop.asked):
+            moved = False
             while not self._stop.asked and (keys := self._schedule.start(self._room, time.monotonic())):
+                moved = True
                 self._submit([self._plan.nodes[key] for key in keys])
             for group, outcomes in self._backend.wait(POLL_S):
+                moved = True
                 self._schedule.ended(self._groups.pop(group[0].job.key))
                 for attempt, outcome in zip(group, outcomes, strict=True):
                     self._settle(self._plan.nodes[attempt.job.key], attempt, outcome)
-            if not self._schedule.running and not (self._queue.counts[State.READY] and self._room):
-                time.sleep(POLL_S)  # for another driver, a pause, or a machine
+            if not moved and not self._schedule.running:
+                time.sleep(POLL_S)  # for another driver, for a pause to be over, or for machines
             self._stop.look()
             if look_due.due():
                 self._patience(self._look_around)
