@@ -16,6 +16,7 @@ from orchestrator.plan import Node, Plan
 from orchestrator.rank import cost_epochs, upward_rank
 from orchestrator.record import Record
 from orchestrator.terminal import print_forecast
+from orchestrator.units import duration
 
 PLAN = plan_of(recipe())
 
@@ -103,7 +104,7 @@ def test_a_forecast_is_hours_time_and_money() -> None:
     assert found.cost_usd == pytest.approx(epochs / 2)
     text = shown(PLAN, set(), measured, 1, 0.5)
     assert f"{epochs:,.2f} core-hours left, {epochs / 2:,.2f} USD" in text
-    assert f"About {epochs:.1f} h on 1 of these" in text
+    assert f"About {duration(3600 * epochs)} on 1 of these" in text
     assert "GPU-hours" in shown(PLAN, set(), [record(first(PLAN, "train"), 9.0, device="a GPU")], 1, None)
 
 

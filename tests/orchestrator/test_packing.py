@@ -80,7 +80,7 @@ def test_what_shares_a_device_always_fits(seen: list[tuple[float, int, int]]) ->
 
 def record(seconds: float, *, beside: int, method: str = "aws", attempt: int = 1, device: str = "H200") -> Record:
     return Record(
-        key="k",
+        key="0" * 32,
         kind="round",
         name="n",
         labels=Labels(dataset="cifar10", architecture="resnet20", preset="sound", method=method),
