@@ -20,6 +20,7 @@ from benchmarks.faults.cluster import Cluster
 from benchmarks.faults.judge import Reference, Verdict, judge
 from benchmarks.faults.processes import Sweep, TrialError, can_mount
 from benchmarks.faults.small_sweep import Place
+from orchestrator.store import StoreError
 
 Needs = Literal["nothing", "ray", "bucket", "disk"]
 
@@ -169,7 +170,7 @@ def run_trial(bench: Bench, fault: Fault, seed: int) -> Result:
     try:
         fault.run(trial)
         verdict = judge(trial.place, bench.reference, trial.kills)
-    except TrialError as error:
+    except (TrialError, StoreError, OSError) as error:  # a store that cannot be read is not survived either
         problem = str(error)
     finally:
         for sweep in trial.sweeps:
