@@ -36,6 +36,7 @@ from orchestrator.heartbeat import LEAST_LIMIT_S
 from orchestrator.leases import HeldLease
 from orchestrator.live_report import LiveReport
 from orchestrator.packing import Packing
+from orchestrator.patience import Patience
 from orchestrator.plan import Plan, expand
 from orchestrator.preparation import prepare_data
 from orchestrator.progress import Progress
@@ -292,8 +293,9 @@ def _run(console: Console, plan: Plan, cached: list[str], store: Store, executio
     """Run what is not cached; the exit code."""
     report = LiveReport(store)
     planned = plan.stored(sys.argv, time.time())
+    patience = Patience(lambda text: console.print(text, highlight=False, markup=False))
     if len(cached) == len(plan):
-        store.write_plan(planned)
+        patience(lambda: store.write_plan(planned))
         console.print(f"Nothing to compute: all {len(plan)} stages are in {store.root}.", highlight=False)
         report.write()
         console.print(f"Report: {report.path}", highlight=False, soft_wrap=True)
@@ -315,10 +317,10 @@ def _run(console: Console, plan: Plan, cached: list[str], store: Store, executio
     packing = Packing(workers.device_bytes, options.pack)
     for record in records.values():
         packing.observe(record)
-    store.write_plan(planned)
+    patience(lambda: store.write_plan(planned))
     report.refresh()
     progress = Progress(console, plan, queue, rank, lambda: max(1, workers.devices // options.ranks) * packing.level)
-    lease = HeldLease(store.storage, sys.argv)
+    lease = patience(lambda: HeldLease(store.storage, sys.argv))
     stop = StopRequest(store, lease)
     previous = _on_signals(stop, progress, console)
     try:
@@ -345,9 +347,9 @@ def _run(console: Console, plan: Plan, cached: list[str], store: Store, executio
         lease.release()
         for number, handler in previous.items():
             signal.signal(number, handler)
-    store.records({})
-    store.write_index()
-    report.write()
+    patience(lambda: store.records({}))
+    patience(store.write_index)
+    patience(report.write)
     print_summary(console, store, summary)
     console.print(f"Report: {report.path}", highlight=False, soft_wrap=True)
     if lease.lost:
