@@ -383,8 +383,9 @@ class Store:
                 entry = json.loads(line)
                 short = shorts[entry["path"]]
                 unchanged = self._stages[short].files[RECORD].version == entry["version"]
-                if entry["version"] and unchanged and _digest(entry["record"]) == entry["blake2b"]:
-                    self._records[short] = Record.model_validate_json(entry["record"])
+                text = str(entry["record"])
+                if entry["version"] and unchanged and _digest(text) == entry["blake2b"]:
+                    self._records[short] = Record.model_validate_json(text)
 
 
 def group_stages(listing: Mapping[str, Entry]) -> dict[str, StageFiles]:

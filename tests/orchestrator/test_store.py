@@ -263,7 +263,7 @@ def test_the_index_saves_reading_and_is_never_believed_over_the_records(
     after = Store(root)
     assert after.records() == {KEY: changed, OTHER: committed[OTHER]}
 
-    for torn in (b"{", b"\n[]\n1", b"\xff"):
+    for torn in (b"{", b'{"path": "p", "version": "1", "record": {}}', b"\n[]\n1", b"\xff"):
         store.storage.write(INDEX, torn)
         assert Store(root).records() == {KEY: changed, OTHER: committed[OTHER]}
 
