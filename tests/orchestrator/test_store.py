@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 from collections.abc import Callable
@@ -263,7 +264,9 @@ def test_the_index_saves_reading_and_is_never_believed_over_the_records(
     after = Store(root)
     assert after.records() == {KEY: changed, OTHER: committed[OTHER]}
 
-    for torn in (b"{", b'{"path": "p", "version": "1", "record": {}}', b"\n[]\n1", b"\xff"):
+    line = json.loads(store.storage.read(INDEX).splitlines()[0])
+    of_another_format = json.dumps(line | {"record": {"key": KEY}}).encode()
+    for torn in (of_another_format, b"{", b"\n[]\n1", b"\xff"):
         store.storage.write(INDEX, torn)
         assert Store(root).records() == {KEY: changed, OTHER: committed[OTHER]}
 
