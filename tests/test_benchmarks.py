@@ -197,6 +197,7 @@ def test_a_command_prints_its_table(command: str, capsys: pytest.CaptureFixture[
     assert ratios[0] == 1
 
 
+@pytest.mark.long
 def test_the_parts_of_scale_stand_in_its_tables() -> None:
     """In a process of its own: it starts Ray."""
     command = [sys.executable, "-m", "benchmarks.scale", "--stages", "20", "--no-op-stages", "20"]

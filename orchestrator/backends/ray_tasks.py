@@ -148,7 +148,7 @@ class RayBackend:
                     f"Ray at {address or 'this machine'} has no CPU free for a stage; add a node with one, or let the "
                     f"cluster's autoscaler do it: --scale-to N"
                 )
-            if ranks > self.devices:
+            if ranks > 1 and ranks > self.devices:
                 raise BackendError(self._too_wide(ranks, address))
             # the first one's: packing plans for one kind of GPU
             self.device_bytes = self._first_gpu_bytes() if self._on_gpus else None

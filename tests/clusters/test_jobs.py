@@ -16,6 +16,8 @@ from orchestrator.sweep import RAY_JOB_MARK, _cluster_of_this_job
 from tests.clusters.heads import STAGES, environment, head, record_times, small_sweep, wait_for
 from tests.clusters.stand_ins import ROOT, free_port
 
+pytestmark = pytest.mark.long
+
 
 def test_only_inside_a_job_is_a_cluster_joined_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")

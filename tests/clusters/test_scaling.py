@@ -16,6 +16,8 @@ from tests.clusters.stand_ins import ROOT, free_port
 # Prints how many GPU nodes are alive, whenever that changes.
 WATCH = """
 import sys, time, ray
+
+pytestmark = pytest.mark.long
 ray.init(address=sys.argv[1], logging_level="ERROR", log_to_driver=False)
 seen = None
 while True:

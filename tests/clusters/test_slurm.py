@@ -14,6 +14,8 @@ import pytest
 from tests.clusters.heads import STAGES, environment, record_times, small_sweep, wait_for
 from tests.clusters.stand_ins import ROOT, free_port, processes_of
 
+pytestmark = pytest.mark.long
+
 SCRIPT = ROOT / "docs" / "clusters" / "sweep.slurm"
 # Both nodes are this machine; a second node's Ray takes the ports that are free.
 SRUN = """#!/bin/bash

@@ -65,7 +65,7 @@ from workers.stages import Data, Gang, Model, Optimizer, Pretrain, Setting, Trai
 root = Path(sys.argv[1])
 execution = Execution("cpu", None, str(root / "cache"), plugins=(sys.argv[2],))
 setting = Setting("sound", Data("patterns", "patterns-1", 0.1), Model("resnet1d", {"width": 4}))
-backend = RayBackend(None, None, "auto", 2)
+backend = RayBackend(None, None, "auto", ranks=2)
 
 
 def submit(name, ranks, epochs=1):
@@ -157,6 +157,7 @@ def test_all_trainings_of_a_sweep_are_one_gangs(gang: Path) -> None:
     assert crews[0][0].count("pid") == 2
 
 
+@pytest.mark.long
 def test_a_killed_rank_is_survived_by_a_new_gang(folder: Path, gang: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     hold = Hold.at(tmp_path / "held", store, records=2)

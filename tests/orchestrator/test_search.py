@@ -19,6 +19,8 @@ from orchestrator.search import app
 from orchestrator.store import Store
 from orchestrator.tuning.tuner import trial_needs
 
+pytestmark = pytest.mark.long
+
 SMALL = """
 model: {width: 4}
 batch_size: 32
