@@ -14,10 +14,11 @@ from tests.clusters.heads import STAGES, environment, head, record_times, small_
 from tests.clusters.stand_ins import ROOT, free_port
 
 # Prints how many GPU nodes are alive, whenever that changes.
+pytestmark = pytest.mark.long
+
 WATCH = """
 import sys, time, ray
 
-pytestmark = pytest.mark.long
 ray.init(address=sys.argv[1], logging_level="ERROR", log_to_driver=False)
 seen = None
 while True:
