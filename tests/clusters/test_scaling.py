@@ -7,15 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID, FAKE_HEAD_NODE_TYPE
 
 from tests.clusters.heads import STAGES, environment, head, record_times, small_sweep
 from tests.clusters.stand_ins import ROOT, free_port
 
-# Prints how many GPU nodes are alive, whenever that changes.
 pytestmark = pytest.mark.long
 
+# Prints how many GPU nodes are alive, whenever that changes.
 WATCH = """
 import sys, time, ray
 
