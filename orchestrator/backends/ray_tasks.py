@@ -137,6 +137,7 @@ class RayBackend:
             self._gpus: list[_Gpu] = []
             self._arriving: list[_Gpu] = []  # whose machine may still have to start
             self._gangs: list[RayGang] = []
+            self._closing: list[RayGang] = []  # whose devices are free or soon will be
             self._sent: dict[Any, Sent] = {}
             if scale_to and ranks > 1:
                 raise BackendError(
@@ -212,7 +213,7 @@ class RayBackend:
     def close(self) -> None:
         for gang in self._gangs:
             gang.close()
-        for gang in self._gangs:
+        for gang in (*self._closing, *self._gangs):  # a thread of theirs that outlived Ray would end this process
             gang.join()
         ray.shutdown()
 
@@ -327,6 +328,7 @@ class RayBackend:
     def _drop(self, place: _Gpu | RayGang) -> None:
         if isinstance(place, RayGang):
             self._gangs.remove(place)
+            self._closing.append(place)
             place.close()
         else:
             self._gpus.remove(place)
@@ -353,6 +355,7 @@ class RayBackend:
             gang.end()
         if not usable:
             self._gangs.remove(gang)
+            self._closing.append(gang)
         if isinstance(outcome, Outcome):
             return outcome
         if sent.ended:
