@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from orchestrator.plan import Node, Plan
 from orchestrator.record import File, Record
-from orchestrator.store import KEY_DIGITS, slug
+from orchestrator.stage_files import stage_folder
 from workers import schemas
 
 EPOCHS = 10
@@ -43,13 +43,13 @@ def write_finished(root: Path, plan: Plan) -> None:
     """Write every stage of a plan as done; tickets and weights, which nothing here reads, are left out."""
     random = Random(0)
     for node in plan:
-        folder = root / "stages" / node.stage.kind / f"{slug(node.name)}-{node.key[:KEY_DIGITS]}"
+        folder = root / stage_folder(node.stage.kind, node.name, node.key)
         out = folder / "attempts" / "1" / "out"
         out.mkdir(parents=True)
         files = PROBED if node.stage.kind == "probe" else TRAINED
         for name, content in files.items():
             (out / name).write_bytes(content)
-        (folder / "record.json").write_text(_record(node, files.items(), random).model_dump_json(indent=1))
+        (folder / "record.json").write_text(_record(node, files.items(), random).sealed().model_dump_json(indent=1))
 
 
 def _record(node: Node, files: Iterable[tuple[str, bytes]], random: Random) -> Record:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from orchestrator.record import Record
-from orchestrator.store import COLLECTED, RECORD, StageFiles
+from orchestrator.stage_files import COLLECTED, RECORD, StageFiles
 from workers.storage import Entry
 
 

@@ -31,7 +31,8 @@ from orchestrator.provenance import code_provenance
 from orchestrator.queue import FINISHED, ReadyQueue, State
 from orchestrator.record import Failure, File, Record
 from orchestrator.schedule import Scheduler
-from orchestrator.store import RECORD, Store, StoreError
+from orchestrator.stage_files import RECORD
+from orchestrator.store import Store, StoreError
 from workers.attempt import Attempt, Outcome
 from workers.execution import Execution
 from workers.job import Job

@@ -12,7 +12,8 @@ from rich.table import Table
 from orchestrator.collection import Category, Garbage, garbage, tombstone
 from orchestrator.command import AsJson, StorePath, console, new_app, one_sentence, open_existing, print_json
 from orchestrator.leases import LeaseWatch
-from orchestrator.store import KEY_DIGITS, Store, StoreError
+from orchestrator.stage_files import KEY_DIGITS
+from orchestrator.store import Store, StoreError
 from orchestrator.survey import Survey, survey
 from orchestrator.units import size
 

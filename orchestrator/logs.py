@@ -15,7 +15,8 @@ from orchestrator.command import StageName, StorePath, console, new_app, one_sen
 from orchestrator.events import read_events
 from orchestrator.finding import find_stage
 from orchestrator.leases import LeaseWatch
-from orchestrator.store import RECORD, StageFiles, Store, StoreError
+from orchestrator.stage_files import RECORD, StageFiles
+from orchestrator.store import Store, StoreError
 from orchestrator.survey import survey
 
 EXAMPLES = """

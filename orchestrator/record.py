@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 ProbeKind = Literal["lmc", "stability"]
 Key = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
@@ -58,9 +59,10 @@ class Record(BaseModel):
         out: folder of its files, relative to the stage's: that of the attempt which made them.
         results: what it found (accuracies in percent, barriers in points, density as a fraction).
         provenance: git commit, packages, device, host and command line; none of it is part of the key.
+        blake2b: of all other fields, so that a flipped digit is seen; empty before version 3.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: int = SCHEMA_VERSION
     key: Key
@@ -76,6 +78,19 @@ class Record(BaseModel):
     seconds: float
     finished_unix_s: float
     provenance: dict[str, Any]
+    blake2b: str = ""
+
+    def sealed(self) -> Record:
+        """The record with its own digest."""
+        return self.model_copy(update={"blake2b": self._digest()})
+
+    @property
+    def intact(self) -> bool:
+        """Whether nothing has changed since it was sealed."""
+        return self.blake2b == self._digest() or (not self.blake2b and self.schema_version < SCHEMA_VERSION)
+
+    def _digest(self) -> str:
+        return digest(self.model_dump_json(exclude={"blake2b"}))
 
 
 class Failure(BaseModel):
@@ -135,6 +150,11 @@ class Claim(BaseModel):
 
     driver: str
     started_unix_s: float
+
+
+def digest(text: str) -> str:
+    """blake2b-128 of a text, as hexadecimal digits."""
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def wanted(plans: Iterable[StoredPlan]) -> dict[str, PlannedStage]:

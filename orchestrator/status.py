@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.command import AsJson, StorePath, console, new_app, one_sentence, open_existing, print_json
-from orchestrator.store import RECORD
+from orchestrator.stage_files import RECORD
 from orchestrator.survey import State, Survey, survey
 from orchestrator.units import duration, size
 

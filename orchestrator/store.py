@@ -17,57 +17,26 @@ only, and a record is created once: a worker or driver that was given up and liv
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import re
 import shutil
 import tempfile
 import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from orchestrator.record import Claim, Failure, Record, StoredPlan
+from orchestrator.index import read_index, write_index
+from orchestrator.record import Claim, Failure, Record, StoredPlan, digest
+from orchestrator.stage_files import COLLECTED, KEY_DIGITS, RECORD, StageFiles, group_stages, slug, stage_folder
 from workers.storage import Entry, Storage, download_many, open_storage, read_many
-
-KEY_DIGITS = 16
-INDEX = "index.jsonl"
-RECORD = "record.json"
-COLLECTED = ".collected"
-"""Ends the name of an empty file that stands for an artifact which ``orchestrator.gc`` removed."""
 
 
 class StoreError(ValueError):
     """A store that cannot be used; the message says what to do."""
-
-
-@dataclass
-class StageFiles:
-    """A stage's place and what lies there.
-
-    Attributes:
-        folder: relative to the store's root.
-        files: by path relative to the folder.
-    """
-
-    folder: str
-    files: dict[str, Entry] = field(default_factory=dict)
-
-    @property
-    def attempts(self) -> list[int]:
-        """Numbers of its attempts, rising."""
-        numbers = {path.split("/")[1] for path in self.files if path.startswith("attempts/")}
-        return sorted(int(number) for number in numbers if number.isdigit())
-
-    @property
-    def checkpoint(self) -> str:
-        """Name of the furthest checkpoint of any attempt; names sort by how far they are. Empty if there is none."""
-        return max((path.rpartition("/")[2] for path in self.files if "/checkpoint/" in path), default="")
 
 
 class Store:
@@ -108,7 +77,9 @@ class Store:
             if RECORD in stage.files and short not in self._records
         }
         if paths:
-            self._read_index(paths)
+            versions = {path: self._stages[short].files[RECORD].version for short, path in paths.items()}
+            copies = read_index(self.storage, versions)
+            self._records |= {short: copies[path] for short, path in paths.items() if path in copies}
         unread = {short: path for short, path in paths.items() if short not in self._records}
         for (short, path), content in zip(unread.items(), self._read([*unread.values()]), strict=True):
             if content is None:  # removed meanwhile
@@ -179,7 +150,7 @@ class Store:
         """
         if self.storage.folder is not None:
             return {(key, name): self.storage.folder / self.out(key) / name for key, name in files}
-        cache = (cache or user_cache()) / hashlib.blake2b(self.root.encode(), digest_size=8).hexdigest()
+        cache = (cache or user_cache()) / digest(self.root)[:KEY_DIGITS]
         found = {(key, name): cache / self.out(key) / name for key, name in files}
         wanted = [(f"{self.out(key)}/{name}", path) for (key, name), path in found.items() if not path.exists()]
         try:
@@ -229,8 +200,10 @@ class Store:
 
     def plans(self) -> list[StoredPlan]:
         """Every plan that a sweep worked on here, oldest first."""
-        contents = self._read(sorted(self.storage.listing("plans")))
-        plans = [StoredPlan.model_validate_json(content) for content in contents if content]
+        plans = []
+        for content in self._read(sorted(self.storage.listing("plans"))):
+            with suppress(ValidationError):  # a torn one says nothing: the sweep that wrote it writes it anew
+                plans.append(StoredPlan.model_validate_json(content or b""))
         return sorted(plans, key=lambda plan: plan.started_unix_s)
 
     # --- writing -------------------------------------------------------------------------------------------------
@@ -255,24 +228,22 @@ class Store:
 
     def write_plan(self, plan: StoredPlan) -> None:
         """Keep a plan; the same stages are kept once, with the time and command of their last sweep."""
-        digest = hashlib.blake2b("".join(stage.key for stage in plan.stages).encode(), digest_size=8)
-        self.storage.write(f"plans/{digest.hexdigest()}.json", plan.model_dump_json().encode())
+        name = digest("".join(stage.key for stage in plan.stages))[:KEY_DIGITS]
+        self.storage.write(f"plans/{name}.json", plan.model_dump_json().encode())
 
     def write_index(self) -> None:
         """Keep copies of all records in one file, for the next reader."""
-        lines = []
-        for short, record in self._records.items():
-            stage = self._stages[short]
-            if RECORD in stage.files:
-                line = {"path": f"{stage.folder}/{RECORD}", "version": stage.files[RECORD].version}
-                copy = record.model_dump_json()
-                lines.append(json.dumps(line | {"blake2b": _digest(copy), "record": copy}))
-        self.storage.write(INDEX, "\n".join(lines).encode())
+        stages = {short: self._stages[short] for short in self._records}
+        copies = [
+            (f"{stage.folder}/{RECORD}", stage.files[RECORD].version, self._records[short])
+            for short, stage in stages.items()
+            if RECORD in stage.files
+        ]
+        write_index(self.storage, copies)
 
     def locate(self, kind: str, name: str, key: str) -> StageFiles:
         """A stage's files, listed now; it gets its place if it has none."""
-        place = f"stages/{kind}/{slug(name)}-{key[:KEY_DIGITS]}"
-        self._stages.setdefault(key[:KEY_DIGITS], StageFiles(place))
+        self._stages.setdefault(key[:KEY_DIGITS], StageFiles(stage_folder(kind, name, key)))
         stage = self.look(key)
         assert stage is not None
         return stage
@@ -337,6 +308,7 @@ class Store:
             if entry is None or entry.size_bytes != file.size_bytes:
                 raise StoreError(f"{stage.folder}/{record.out}/{name} was not written whole")
         path = f"{stage.folder}/{RECORD}"
+        record = record.sealed()
         content = record.model_dump_json(indent=1).encode()
         self._records.pop(record.key[:KEY_DIGITS], None)
         try:
@@ -371,53 +343,18 @@ class Store:
     def _read(self, paths: list[str]) -> list[bytes | None]:
         return read_many(self.storage, paths)
 
-    def _read_index(self, paths: Mapping[str, str]) -> None:
-        """Take the records from the index that have not changed since."""
-        try:
-            lines = self.storage.read(INDEX).splitlines()
-        except FileNotFoundError:
-            return
-        shorts = {path: short for short, path in paths.items()}
-        for line in lines:
-            with suppress(ValueError, KeyError, TypeError):  # a damaged index is as good as none
-                entry = json.loads(line)
-                short = shorts[entry["path"]]
-                unchanged = self._stages[short].files[RECORD].version == entry["version"]
-                text = str(entry["record"])
-                if entry["version"] and unchanged and _digest(text) == entry["blake2b"]:
-                    self._records[short] = Record.model_validate_json(text)
-
-
-def group_stages(listing: Mapping[str, Entry]) -> dict[str, StageFiles]:
-    """The stages in a listing, by the first digits of their keys."""
-    found: dict[str, StageFiles] = {}
-    for path, entry in listing.items():
-        parts = path.split("/", 3)
-        if len(parts) == 4 and parts[0] == "stages":
-            stage = found.setdefault(parts[2][-KEY_DIGITS:], StageFiles("/".join(parts[:3])))
-            stage.files[parts[3]] = entry
-    return found
-
-
-def slug(name: str) -> str:
-    """A stage's name as a folder name."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-
 
 def user_cache() -> Path:
     """Where copies from buckets are kept."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "winning-sign" / "stores"
 
 
-def _digest(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-
 def _parse_record(path: str, content: bytes) -> Record:
+    mend = "python -m orchestrator.verify sets it aside, and the next sweep makes the stage anew"
     try:
-        return Record.model_validate_json(content)
+        record = Record.model_validate_json(content)
     except ValidationError as error:
-        raise StoreError(
-            f"{path} is no valid record ({error.error_count()} faults); python -m orchestrator.verify sets it aside, "
-            f"and the next sweep makes the stage anew"
-        ) from error
+        raise StoreError(f"{path} is no valid record ({error.error_count()} faults); {mend}") from error
+    if not record.intact:
+        raise StoreError(f"{path} is not what was written; {mend}")
+    return record

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ValidationError
 
 from orchestrator.leases import Lease, process_gone
 from orchestrator.record import Claim, Failure, PlannedStage, StoredPlan, wanted
-from orchestrator.store import KEY_DIGITS, RECORD, StageFiles, Store, group_stages
+from orchestrator.stage_files import KEY_DIGITS, RECORD, StageFiles, group_stages
+from orchestrator.store import Store
 from workers.storage import Entry, read_many
 
 Model = TypeVar("Model", bound=BaseModel)

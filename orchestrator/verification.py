@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from orchestrator.record import File, Record
-from orchestrator.store import COLLECTED, KEY_DIGITS, RECORD, StageFiles, Store, slug
+from orchestrator.stage_files import COLLECTED, KEY_DIGITS, RECORD, StageFiles, stage_folder, stage_folders
+from orchestrator.store import Store
 from workers.storage import PARALLEL_REQUESTS, Storage
 from workers.workspace import Artifact, artifact
 
@@ -112,16 +113,12 @@ def quarantine(store: Store, faults: Collection[Fault]) -> None:
 
 def _copies(store: Store) -> list[Fault]:
     """Folders of one key but the one whose name tells the record's: their files would be taken for each other's."""
-    folders: dict[str, set[str]] = {}
-    for path in store.storage.listing("stages"):
-        parts = path.split("/", 3)
-        if len(parts) == 4:
-            folders.setdefault(parts[2][-KEY_DIGITS:], set()).add("/".join(parts[:3]))
     faults = []
-    for short, found in folders.items():
-        if len(found) > 1:
-            right = next((folder for folder in sorted(found) if _belongs(store.storage, folder)), min(found))
-            for folder in sorted(found - {right}):
+    for short, same_key in stage_folders(store.storage.listing("stages")).items():
+        folders = [stage.folder for stage in same_key]
+        if len(folders) > 1:
+            right = next((folder for folder in folders if _belongs(store.storage, folder)), folders[0])
+            for folder in sorted({*folders} - {right}):
                 message = f"{folder} has the same key as {right}; only when it is away can that be checked"
                 faults.append(Fault("copy", short, folder, folder, message))
     return faults
@@ -133,7 +130,7 @@ def _belongs(storage: Storage, folder: str) -> bool:
         record = Record.model_validate_json(storage.read(f"{folder}/{RECORD}"))
     except (FileNotFoundError, ValueError):
         return False
-    return folder == f"stages/{record.kind}/{slug(record.name)}-{record.key[:KEY_DIGITS]}"
+    return folder == stage_folder(record.kind, record.name, record.key)
 
 
 def _hash(files: Mapping[str, File], storage: Storage) -> Iterator[tuple[str, str | None]]:

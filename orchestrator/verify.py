@@ -11,7 +11,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from orchestrator.collection import made_anew
 from orchestrator.command import AsJson, StorePath, console, new_app, one_sentence, open_existing, print_json
-from orchestrator.store import KEY_DIGITS, Store
+from orchestrator.stage_files import KEY_DIGITS
+from orchestrator.store import Store
 from orchestrator.survey import State, survey
 from orchestrator.units import size
 from orchestrator.verification import Checked, check, quarantine

@@ -11,7 +11,8 @@ from benchmarks.faults.processes import TrialError
 from benchmarks.faults.small_sweep import CHECKPOINT_INTERVAL_S, Place
 from orchestrator.events import read_events
 from orchestrator.record import Record
-from orchestrator.store import KEY_DIGITS, RECORD, Store
+from orchestrator.stage_files import KEY_DIGITS, RECORD
+from orchestrator.store import Store
 from workers.schemas import TIMING
 
 STAGE_BATCHES = 36

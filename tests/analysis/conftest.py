@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from orchestrator.record import Failure, File, Labels, PlannedStage, Record, StoredPlan
-from orchestrator.store import Store, slug
+from orchestrator.stage_files import stage_folder
+from orchestrator.store import Store
 
 LAMBDAS = (0.0, 0.5, 1.0)
 SETTING = {"dataset": "digits", "architecture": "tiny", "preset": "sound"}
@@ -43,7 +44,7 @@ class SyntheticStore:
         name = name or _name(kind, full)
         science = science or {"epochs": 3}
         key = hashlib.blake2b(f"{name}{science}".encode(), digest_size=16).hexdigest()
-        folder = self.root / "stages" / kind / f"{slug(name)}-{key[:16]}"
+        folder = self.root / stage_folder(kind, name, key)
         (folder / "out").mkdir(parents=True)
         for file, table in (files or {}).items():
             pq.write_table(table, folder / "out" / file)
@@ -63,7 +64,7 @@ class SyntheticStore:
             provenance=provenance
             or {"git_commit": "abc123", "device": "cpu", "host": "h", "python": "3.11", "packages": {"torch": "2.11"}},
         )
-        (folder / "record.json").write_text(record.model_dump_json())
+        (folder / "record.json").write_text(record.sealed().model_dump_json())
         return key
 
     @staticmethod
@@ -137,7 +138,7 @@ class SyntheticStore:
 
     def failure(self, name: str, key: str, message: str) -> None:
         """A stage whose first attempt failed."""
-        attempt = self.root / "stages" / "train" / f"{slug(name)}-{key[:16]}" / "attempts" / "1"
+        attempt = self.root / stage_folder("train", name, key) / "attempts" / "1"
         attempt.mkdir(parents=True)
         failure = Failure(
             key=key,

@@ -385,8 +385,7 @@ def test_verify_finds_torn_misplaced_and_doubled_records(copy: Path) -> None:
     store = Store(copy)
     folders = [store.folder(r.key) for r in (torn, moved, doubled) if store.record(r.key)]
     (copy / folders[0] / "record.json").write_text("{")
-    misplaced = json.loads((copy / folders[1] / "record.json").read_text())
-    (copy / folders[1] / "record.json").write_text(json.dumps({**misplaced, "key": "f" * 32}))
+    shutil.copy(copy / folders[2] / "record.json", copy / folders[1] / "record.json")
     shutil.copytree(copy / folders[2], copy / folders[2].replace("dense", "other"))
     code, output = ask(verify.app, copy, "--json")
     assert code == 1

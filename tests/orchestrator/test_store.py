@@ -11,10 +11,14 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from orchestrator.index import INDEX
 from orchestrator.record import Failure, File, Labels, PlannedStage, Record, StoredPlan
-from orchestrator.store import INDEX, RECORD, Store, StoreError, slug
+from orchestrator.stage_files import RECORD, slug
+from orchestrator.store import Store, StoreError
 from workers.workspace import artifact
 
 KEY, OTHER = "0123456789abcdef" * 2, "fedcba9876543210" * 2
@@ -46,6 +50,9 @@ def record(key: str = KEY, **changes: Any) -> Record:
         "provenance": {},
     }
     return Record(**{**values, **changes})
+
+
+FILE = File(size_bytes=3, blake2b="0" * 32)
 
 
 def claim(store: Store, key: str = KEY, driver: str = "one") -> str | None:
@@ -259,7 +266,7 @@ def test_the_index_saves_reading_and_is_never_believed_over_the_records(
 
     folder = store.folder(KEY)
     store.storage.remove([f"{folder}/{RECORD}"])
-    changed = committed[KEY].model_copy(update={"seconds": 9.25})
+    changed = committed[KEY].model_copy(update={"seconds": 9.25}).sealed()
     store.storage.write(f"{folder}/{RECORD}", changed.model_dump_json().encode())
     after = Store(root)
     assert after.records() == {KEY: changed, OTHER: committed[OTHER]}
@@ -349,6 +356,55 @@ def test_a_damaged_record_is_named_with_the_remedy(root: str, text: str) -> None
     damaged: dict[str, str] = {}
     assert Store(root).records(damaged) == {}
     assert damaged.keys() == {KEY[:16]}
+
+
+@given(st.integers(0, 10_000), st.integers(0, 7))
+def test_a_flipped_bit_of_a_record_is_never_believed(place: int, bit: int) -> None:
+    written = record(results={"test_accuracy_percent": 91.25, "lost": float("nan")}, files={"a": FILE}).sealed()
+    content = bytearray(written.model_dump_json(indent=1).encode())
+    content[place % len(content)] ^= 1 << bit
+    try:
+        read = Record.model_validate_json(bytes(content))
+    except ValidationError:
+        return
+    assert not read.intact or read.model_dump_json() == written.model_dump_json()  # the bit was of a blank
+
+
+def test_a_record_that_is_not_what_was_written_is_named_with_the_remedy(root: str) -> None:
+    store = Store(root)
+    store.commit(attempt(store))
+    path = f"{store.folder(KEY)}/{RECORD}"
+    store.storage.write(path, store.storage.read(path).replace(b'"density": 1.0', b'"density": 1.5'))
+    with pytest.raises(StoreError, match=r"not what was written.*orchestrator\.verify"):
+        Store(root).records()
+
+
+def test_records_from_before_they_had_a_digest_are_read() -> None:
+    assert record(schema_version=2).intact
+    assert not record().intact
+    assert not record(schema_version=2, blake2b="0" * 32).intact
+
+
+def test_of_two_folders_with_one_key_the_one_with_the_record_counts(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    committed = store.commit(attempt(store))
+    earlier = tmp_path / "stages" / "train" / f"a-{KEY[:16]}"
+    (earlier / "attempts" / "7").mkdir(parents=True)
+    (earlier / "attempts" / "7" / "claim.json").write_text("{}")
+    read = Store(tmp_path)
+    assert read.records() == {KEY: committed}
+    assert read.damage(KEY) is None
+    found = read.look(KEY)
+    assert found is not None
+    assert found.folder == store.folder(KEY)
+    assert found.attempts == [1]
+
+
+def test_a_torn_plan_is_passed_over(root: str) -> None:
+    store = Store(root)
+    store.write_plan(plan(KEY))
+    store.storage.write("plans/torn.json", b'{"argv": [')
+    assert [len(found.stages) for found in Store(root).plans()] == [1]
 
 
 @pytest.mark.parametrize(
