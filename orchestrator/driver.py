@@ -10,29 +10,29 @@ ready --claim--> running --done--> committed
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from orchestrator.backends.base import Backend, Lost
-from orchestrator.events import EventLog
-from orchestrator.failures import Cause, Ended, History, classify
+from orchestrator.failures import Ended, History, classify
 from orchestrator.gangs import width
 from orchestrator.heartbeat import LEAST_LIMIT_S, Pulse
+from orchestrator.journal import Journal, attempt_number
 from orchestrator.leases import HeldLease, LeaseWatch
 from orchestrator.packing import Packing
 from orchestrator.patience import Patience
 from orchestrator.plan import Node, Plan
 from orchestrator.progress import Progress, Stopwatch
 from orchestrator.provenance import code_provenance
-from orchestrator.queue import FINISHED, ReadyQueue, State
+from orchestrator.queue import FINISHED, GIVEN_UP, ReadyQueue, State
 from orchestrator.record import Failure, File, Record
 from orchestrator.schedule import Scheduler
 from orchestrator.stage_files import RECORD
 from orchestrator.store import Store, StoreError
+from orchestrator.supervision import Running, Supervision
 from workers.attempt import Attempt, Outcome
 from workers.execution import Execution
 from workers.job import Job
@@ -97,24 +97,14 @@ class Summary:
         return 130 if self.interrupted else 1
 
 
-@dataclass
-class _Running:
-    """An attempt under way.
-
-    Attributes:
-        level: the packing's, when it was started.
-        checkpoint: the stage's furthest one then.
-    """
-
-    attempt: Attempt
-    level: int
-    checkpoint: str
-    pulse: Pulse
-    drained: bool = False
-
-
 class Driver:
-    """Runs everything in a queue that can be run, once."""
+    """Runs everything in a queue that can be run, once.
+
+    Args:
+        max_concurrent: at most so many stages at a time.
+        hang_limit_s: silence of a stage that is never too long.
+        expected_s: how long a stage takes that has its devices to itself; None if nobody knows.
+    """
 
     def __init__(
         self,
@@ -129,20 +119,21 @@ class Driver:
         lease: HeldLease,
         max_concurrent: int | None = None,
         hang_limit_s: float = LEAST_LIMIT_S,
+        expected_s: Callable[[Node], float | None] = lambda node: None,
     ) -> None:
         self._plan, self._queue, self._store, self._backend = plan, queue, store, backend
-        self._execution, self._progress, self._stop = execution, progress, stop
-        self._packing, self._max_concurrent, self._hang_limit_s = packing, max_concurrent, hang_limit_s
-        self._driver, self._events = lease.driver, EventLog(store.storage, lease.driver)
-        self._watch = LeaseWatch(store.storage)
+        self._execution, self._stop = execution, stop
+        self._packing, self._max_concurrent = packing, max_concurrent
+        self._driver, self._watch = lease.driver, LeaseWatch(store.storage)
         self._patience = Patience(progress.notice)
+        self._journal = Journal(store, lease.driver, progress, self._patience)
+        self._supervision = Supervision(store.storage, backend, progress, self._journal, hang_limit_s)
         self._living: Collection[str] = ()
-        self._running: dict[str, _Running] = {}
+        self._running: dict[str, Running] = {}
         self._histories: defaultdict[str, History] = defaultdict(History)
         self._remade: Counter[str] = Counter()
         self._retry_at_s: dict[str, float] = {}  # held stages, by key; the others wait for another driver
-        self._failures: list[Failure] = []
-        self._schedule = Scheduler(plan, queue, self._needed)
+        self._schedule = Scheduler(plan, queue, self._needed, expected_s)
         self._widest = max((width(node.stage) for node in plan), default=1)
         self._groups: dict[str, str] = {}  # the schedule's name of a group, by its first attempt's stage
 
@@ -164,7 +155,7 @@ class Driver:
                 moved = True
                 self._schedule.ended(self._groups.pop(group[0].job.key))
                 for attempt, outcome in zip(group, outcomes, strict=True):
-                    self._settle(self._plan.nodes[attempt.job.key], attempt, outcome)
+                    self._settle(attempt, outcome)
             if not moved and not self._schedule.running:
                 time.sleep(POLL_S)  # for another driver, for a pause to be over, or for machines
             self._stop.look()
@@ -172,13 +163,17 @@ class Driver:
                 self._patience(self._look_around)
             if report_due.due():
                 refresh_report()
-        self._patience(self._events.flush)
-        return Summary(Counter(self._queue.state.values()), time.monotonic() - began, self._stop.asked, self._failures)
+        self._journal.flush()
+        states, seconds = Counter(self._queue.state.values()), time.monotonic() - began
+        return Summary(states, seconds, self._stop.asked, self._journal.failures)
 
     @property
     def _room(self) -> int:
         """Shares of devices that there are; fewer where the user allows no more stages at a time."""
-        room = self._backend.devices * self._packing.level
+        level = self._packing.level
+        # a gang took whole devices at the level of its start
+        gangs = (running for running in self._running.values() if width(running.node.stage) > 1)
+        room = self._backend.devices * level - sum(width(gang.node.stage) * (level - gang.level) for gang in gangs)
         if self._max_concurrent is None:
             return room
         stages = self._max_concurrent - self._schedule.running
@@ -233,9 +228,9 @@ class Driver:
         attempt = Attempt(job, self._store.root, folder, stop_files, self._execution, artifacts)
         stage = self._store.stage(node.key)
         assert stage is not None
-        self._running[node.key] = _Running(attempt, self._packing.level, stage.checkpoint, Pulse(time.monotonic()))
-        self._progress.started(node)
-        self._event("started", node, attempt=_number(folder))
+        pulse = Pulse(time.monotonic())
+        self._running[node.key] = Running(node, attempt, self._packing.level, stage.checkpoint, pulse)
+        self._journal.started(node, folder)
         return attempt
 
     def _artifacts(self, key: str) -> dict[str, Artifact]:
@@ -245,23 +240,23 @@ class Driver:
 
     # --- ending --------------------------------------------------------------------------------------------------
 
-    def _settle(self, node: Node, attempt: Attempt, outcome: Outcome | Lost) -> None:
-        running = self._running.pop(node.key)
+    def _settle(self, attempt: Attempt, outcome: Outcome | Lost) -> None:
+        running = self._running.pop(attempt.job.key)
         if isinstance(outcome, Lost):
-            self._ended_badly(node, running, Ended(outcome.how, "WorkerLost", outcome.message))
+            self._ended_badly(running, Ended(outcome.how, "WorkerLost", outcome.message))
         elif outcome.status == "interrupted":
-            self._interrupted(node, running)
+            self._interrupted(running)
         elif outcome.damaged_input:
-            self._remake(node, running, node.inputs[outcome.damaged_input], outcome)
+            self._remake(running, outcome)
         elif outcome.status == "failed":
             if outcome.error_type == "OutOfMemoryError":  # torch's, of a GPU: with fewer beside it, it may fit
                 self._packing.crowded(running.level)
-            self._ended_badly(node, running, Ended("raised", outcome.error_type, outcome.message))
+            self._ended_badly(running, Ended("raised", outcome.error_type, outcome.message))
         else:
-            self._commit(node, running, outcome)
+            self._commit(running, outcome)
 
-    def _commit(self, node: Node, running: _Running, outcome: Outcome) -> None:
-        folder = running.attempt.folder
+    def _commit(self, running: Running, outcome: Outcome) -> None:
+        node, number = running.node, attempt_number(running.attempt.folder)
         record = Record(
             key=node.key,
             kind=node.stage.kind,
@@ -269,8 +264,8 @@ class Driver:
             labels=node.labels,
             science=asdict(node.stage),
             inputs=dict(node.inputs),
-            attempt=_number(folder),
-            out=f"attempts/{_number(folder)}/out",
+            attempt=number,
+            out=f"attempts/{number}/out",
             files={name: File(size_bytes=a.size_bytes, blake2b=a.blake2b) for name, a in outcome.files.items()},
             results=outcome.results,
             seconds=outcome.seconds,
@@ -280,40 +275,40 @@ class Driver:
         try:
             record = self._patience(lambda: self._store.commit(record))
         except StoreError as error:  # an artifact is not there as the worker said
-            self._ended_badly(node, running, Ended("raised", "StoreError", str(error)))
+            self._ended_badly(running, Ended("raised", "StoreError", str(error)))
             return
         self._packing.observe(record)
         self._queue.done(node.key)
-        self._progress.ended(node, outcome.seconds, outcome.results)
-        self._event("done", node, attempt=record.attempt, seconds=outcome.seconds)
+        self._journal.done(node, record, outcome.seconds, outcome.results)
 
     def _adopt(self, node: Node) -> None:
         """Another driver has committed the stage."""
         record = self._store.record(node.key)
         assert record is not None
         self._queue.done(node.key)
-        self._progress.adopted(node, record.results)
+        self._journal.adopted(node, record)
 
-    def _interrupted(self, node: Node, running: _Running) -> None:
+    def _interrupted(self, running: Running) -> None:
         """It stopped when asked to: with the sweep, because its machine is about to go, or because it was cancelled."""
         self._stop.look(closely=True)  # whoever asks all drivers to stop is seen by the stages first
+        node, folder = running.node, running.attempt.folder
         if running.drained:
-            self._ended_badly(node, running, Ended("drained", "Drained", "its machine is about to go"))
-        elif not self._stop.asked and self._cancelled(node, running.attempt.folder):
-            self._give_up(node, running.attempt.folder, "cancelled", "Cancelled", "by orchestrator.cancel")
+            self._ended_badly(running, Ended("drained", "Drained", "its machine is about to go"))
+        elif not self._stop.asked and self._cancelled(node, folder):
+            self._give_up(running, Ended("raised", "Cancelled", "by orchestrator.cancel"), "cancelled")
         else:
-            self._queue.requeue(node.key)
-            self._patience(lambda: self._store.interrupted(running.attempt.folder, "stopped"))
-            self._progress.interrupted(node)
-            self._event("interrupted", node, attempt=_number(running.attempt.folder))
+            self._requeue(node)
+            self._journal.interrupted(node, folder)
 
     def _cancelled(self, node: Node, folder: str) -> bool:
         """Whether this attempt itself was asked to stop, and not another probe of its group."""
         stage = self._patience(lambda: self._store.look(node.key))
-        return stage is not None and f"attempts/{_number(folder)}/stop" in stage.files
+        return stage is not None and f"attempts/{attempt_number(folder)}/stop" in stage.files
 
-    def _remake(self, node: Node, running: _Running, damaged: str, outcome: Outcome) -> None:
+    def _remake(self, running: Running, outcome: Outcome) -> None:
         """An input is not what its record says: it is made anew first, unless that was begun after it was read."""
+        node, ended = running.node, Ended("raised", outcome.error_type, outcome.message)
+        damaged = node.inputs[outcome.damaged_input]
         self._patience(lambda: self._store.look(damaged))
         read = running.attempt.job.inputs[outcome.damaged_input]
         record = self._patience(lambda: self._store.record(damaged, anew=True))
@@ -322,59 +317,46 @@ class Driver:
             self._remade[damaged] += 1
             if self._remade[damaged] > REMADE:
                 message = f"{outcome.message}, for the {self._remade[damaged]}th time"
-                self._ended_badly(node, running, Ended("raised", outcome.error_type, message))
+                self._ended_badly(running, replace(ended, message=message))
                 return
             self._patience(lambda: self._store.set_aside(damaged, outcome.message))
-            self._event("damaged", self._plan.nodes[damaged], found_by=node.name, error=outcome.message)
-        self._keep_failure(node, running.attempt.folder, "damaged input", outcome.error_type, outcome.message)
+            self._journal.set_aside(self._plan.nodes[damaged], node, outcome.message)
         if self._queue.state[damaged] in FINISHED and (found_first or record is None):
             self._queue.reopen(damaged)
-        self._queue.requeue(node.key)
-        self._progress.failed(node, f"{outcome.message}; it is made anew")
+        self._journal.waits_for_its_input(node, running.attempt.folder, ended)
+        self._requeue(node)
 
-    def _ended_badly(self, node: Node, running: _Running, ended: Ended) -> None:
-        stage = self._patience(lambda: self._store.look(node.key))
-        advanced = stage is not None and stage.checkpoint > running.checkpoint
-        ended = Ended(ended.how, ended.error_type, ended.message, advanced)
-        history, folder = self._histories[node.key], running.attempt.folder
+    def _ended_badly(self, running: Running, ended: Ended) -> None:
+        node, stage = running.node, self._patience(lambda: self._store.look(running.node.key))
+        ended = replace(ended, advanced=stage is not None and stage.checkpoint > running.checkpoint)
+        history = self._histories[node.key]
         decision = classify(ended, history)
-        history.add(decision.cause, advanced)
-        text = f"{ended.error_type}: {ended.message}"
+        history.add(decision.cause, ended.advanced)
         if not decision.retry:
-            self._give_up(node, folder, decision.cause, ended.error_type, ended.message, decision.reason)
+            self._give_up(running, ended, decision.cause, decision.reason)
             return
-        self._keep_failure(node, folder, decision.cause, ended.error_type, ended.message)
-        self._event("failed", node, attempt=_number(folder), error=text, cause=decision.cause, retry=True)
-        self._progress.failed(node, f"{text}  ({decision.reason})")
+        self._journal.tried_again(node, running.attempt.folder, ended, decision)
         if decision.pause_s:
             self._queue.hold(node.key)
             self._retry_at_s[node.key] = time.monotonic() + decision.pause_s
         else:
-            self._queue.requeue(node.key)
+            self._requeue(node)
 
-    def _give_up(
-        self, node: Node, folder: str, cause: Cause | str, error_type: str, message: str, reason: str = ""
-    ) -> None:
-        self._failures.append(self._keep_failure(node, folder, cause, error_type, message))
-        text = f"{error_type}: {message}"
-        self._event("failed", node, attempt=_number(folder), error=text, cause=cause, retry=False)
-        self._progress.failed(node, f"{text}  ({reason})" if reason else text)
+    def _give_up(self, running: Running, ended: Ended, cause: str, reason: str = "") -> None:
+        node = running.node
+        self._journal.given_up(node, running.attempt.folder, ended, cause, reason)
         for key in self._queue.failed(node.key):
-            self._event("blocked", self._plan.nodes[key], by=node.name)
+            self._journal.blocked(self._plan.nodes[key], by=node)
 
-    def _keep_failure(self, node: Node, folder: str, cause: str, error_type: str, message: str) -> Failure:
-        failure = Failure(
-            key=node.key,
-            name=node.name,
-            attempt=_number(folder),
-            error_type=error_type,
-            message=message,
-            log=f"{folder}/log.txt",
-            finished_unix_s=time.time(),
-            cause=cause,
-        )
-        self._patience(lambda: self._store.fail(folder, failure))
-        return failure
+    def _requeue(self, node: Node) -> None:
+        """Try a stage again, unless what it needs has failed meanwhile."""
+        for key in self._queue.requeue(node.key):
+            self._journal.blocked(self._plan.nodes[key], by=self._blocking(key))
+
+    def _blocking(self, key: str) -> Node:
+        """An input of a blocked stage that has failed, or is blocked itself."""
+        inputs = self._plan.nodes[key].inputs.values()
+        return next(self._plan.nodes[up] for up in inputs if self._queue.state[up] in GIVEN_UP)
 
     # --- looking around ------------------------------------------------------------------------------------------
 
@@ -386,42 +368,11 @@ class Driver:
             if key in self._retry_at_s:
                 if now >= self._retry_at_s[key]:
                     del self._retry_at_s[key]
-                    self._queue.requeue(key)
+                    self._requeue(self._plan.nodes[key])
                 continue
             stage = self._store.look(key)
             if stage is not None and RECORD in stage.files:
                 self._adopt(self._plan.nodes[key])
             elif self._store.holder(key) not in self._living:
-                self._queue.requeue(key)
-        going = self._backend.draining()
-        for key, running in self._running.items():
-            progress = self._read_progress(running.attempt.folder)
-            self._progress.moved(self._plan.nodes[key], progress)
-            running.pulse.see(progress, now)
-            if progress.get("node") in going and not running.drained:
-                running.drained = True
-                self._store.storage.write(f"{running.attempt.folder}/stop", b"drained")
-                self._event("draining", self._plan.nodes[key], machine=progress["node"])
-            if running.pulse.hung(now, self._hang_limit_s):
-                running.pulse.since_s = now  # ended once, or told of once per limit
-                if not self._backend.end(running.attempt):
-                    self._progress.notice(
-                        f"{self._plan.nodes[key].name} has not moved for long, and --backend inline cannot end it; "
-                        f"press Ctrl-C twice, and use --backend ray"
-                    )
-
-    def _read_progress(self, folder: str) -> dict[str, object]:
-        try:
-            found = json.loads(self._store.storage.read(f"{folder}/progress.json"))
-        except (FileNotFoundError, json.JSONDecodeError):
-            return {}
-        return found if isinstance(found, dict) else {}
-
-    def _event(self, event: str, node: Node, **details: object) -> None:
-        line = {"time_unix_s": time.time(), "event": event, "key": node.key, "name": node.name, **details}
-        self._patience(lambda: self._events.add(line))
-
-
-def _number(folder: str) -> int:
-    """An attempt's number, by its folder."""
-    return int(folder.rpartition("/")[2])
+                self._requeue(self._plan.nodes[key])
+        self._supervision.look(self._running.values(), now)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-START_LIMIT_S = 1800.0  # before the first beat: decoding a data set, compiling
+START_LIMITS = 6  # times as long before the second beat: decoding a data set, compiling
 SLOWEST_STEPS = 20  # silent for so many times the slowest step so far
 LEAST_LIMIT_S = 300.0  # whatever the pace: an evaluation's end, a checkpoint, a file system that hiccups
 
@@ -16,10 +16,10 @@ def limit_s(longest_step_s: float | None, least_s: float = LEAST_LIMIT_S) -> flo
 
     Args:
         longest_step_s: the longest time between two beats of this attempt so far; None before the second.
-        least_s: the limit is never below that.
+        least_s: the limit is never below that, and it is ``START_LIMITS`` times that while there is no pace yet.
     """
     if longest_step_s is None:
-        return max(START_LIMIT_S, least_s)
+        return START_LIMITS * least_s
     return max(least_s, SLOWEST_STEPS * longest_step_s)
 
 

@@ -36,7 +36,7 @@ class Lease(BaseModel):
 
     Attributes:
         renewals: grows while it is.
-        boot: the machine's boot, and
+        boot: the machine's boot and the container's process numbers, and
         process_start: the process's start in it, so that a process number used again is not taken for it.
     """
 
@@ -66,7 +66,8 @@ class LeaseWatch:
             if path.endswith("/lease.json"):
                 with suppress(FileNotFoundError, ValidationError):
                     lease = Lease.model_validate_json(self._storage.read(path))
-                    found[lease.driver] = lease
+                    if path == f"drivers/{lease.driver}/lease.json":  # one lease speaks for one driver
+                        found[lease.driver] = lease
         return found
 
     def living(self) -> dict[str, Lease]:
@@ -180,7 +181,9 @@ def _exists(pid: int) -> str | None:
 
 
 def _boot() -> str:
+    """What makes process numbers comparable: containers may share a host name and a boot, and number apart."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
     except OSError:
         return "unknown"

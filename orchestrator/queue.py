@@ -30,6 +30,7 @@ class State(StrEnum):
 
 
 FINISHED = (State.CACHED, State.DONE)
+GIVEN_UP = (State.FAILED, State.BLOCKED)
 
 
 class ReadyQueue:
@@ -117,16 +118,27 @@ class ReadyQueue:
         for dependent in self._dependents[key]:
             self._release(dependent)
 
-    def requeue(self, key: str) -> None:
-        """A running or held stage is to be tried again, as soon as its inputs are there."""
+    def requeue(self, key: str) -> list[str]:
+        """A running or held stage is to be tried again, as soon as its inputs are there.
+
+        Returns:
+            What is blocked instead, with its descendants, if an input that was made anew has failed meanwhile.
+        """
         self._move(key, State.WAITING)
+        if any(self.state[up] in GIVEN_UP for up in self._plan.nodes[key].inputs.values()):
+            return self._block([key])
         self._release(key)
+        return []
 
     def failed(self, key: str) -> list[str]:
         """A running stage failed for good; its descendants are blocked, and returned."""
         self._move(key, State.FAILED)
+        return self._block(self._dependents[key])
+
+    def _block(self, keys: Iterable[str]) -> list[str]:
+        """Block what is waiting of these, and of all that is behind them."""
         blocked: list[str] = []
-        behind = list(self._dependents[key])
+        behind = list(keys)
         while behind:
             descendant = behind.pop()
             if self.state[descendant] is State.WAITING:

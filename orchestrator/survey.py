@@ -126,7 +126,7 @@ def survey(store: Store) -> Survey:
                 ),
             )
     leases = _parse_all(Lease, store, [p for p in listing if p.startswith("drivers/") and p.endswith("/lease.json")])
-    held = {lease.driver: lease for lease in leases.values()}
+    held = {lease.driver: lease for path, lease in leases.items() if path == f"drivers/{lease.driver}/lease.json"}
     gone = {driver: process_gone(lease) for driver, lease in held.items()}
     attempts = _attempts(store, stages, files)
     living = {driver for driver in held if gone[driver] is not True}

@@ -208,7 +208,7 @@ class _Heart:
         if self._beats:
             self._longest_s = max(self._longest_s, now - self._last)
         self._beats, self._last = self._beats + 1, now
-        if now - self._written > PROGRESS_INTERVAL_S:
+        if self._beats == 2 or now - self._written > PROGRESS_INTERVAL_S:  # from two on there is a pace to judge by
             self._write()
 
     def tell(self, progress: Mapping[str, Any]) -> None:

@@ -20,7 +20,7 @@ from orchestrator.driver import Driver, StopRequest, Summary
 from orchestrator.events import read_events
 from orchestrator.leases import HeldLease, Lease
 from orchestrator.packing import Packing
-from orchestrator.plan import Plan
+from orchestrator.plan import Node, Plan
 from orchestrator.progress import Progress
 from orchestrator.queue import ReadyQueue, State
 from orchestrator.rank import upward_rank
@@ -110,7 +110,11 @@ class Sweep:
         self.refreshed = 0
 
     def run(
-        self, backend: ScriptedBackend, report_interval_s: float = 1e9, max_concurrent: int | None = None
+        self,
+        backend: ScriptedBackend,
+        report_interval_s: float = 1e9,
+        max_concurrent: int | None = None,
+        expected_s: Callable[[Node], float | None] = lambda node: None,
     ) -> Summary:
         def refresh() -> None:
             self.refreshed += 1
@@ -128,6 +132,7 @@ class Sweep:
             packing,
             self.lease,
             max_concurrent,
+            expected_s=expected_s,
         )
         try:
             return driver.run(refresh, report_interval_s)
@@ -426,6 +431,26 @@ def test_an_input_that_several_stages_find_damaged_is_made_anew_once(tmp_path: P
     assert Counter(backend.submitted)[readers[0]] == 2
 
 
+def test_a_stage_whose_input_cannot_be_made_anew_is_blocked(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path, plan_of(recipe(methods=("aws",), seeds=3)))
+    damaged = Outcome("failed", 0.1, error_type="DamagedInputError", message="not what it was", damaged_input="ticket")
+    readers = [node.name for node in sweep.plan if "round02/" in node.name and "ticket" in node.inputs]
+    script: dict[str, list[Outcome | Lost]] = {name: [damaged] for name in readers}
+    made_anew = "aws/chain1/round02"
+    backend = ScriptedBackend(script, slots=len(sweep.plan))
+
+    def break_it(attempt: Attempt) -> None:
+        if attempt.job.name.endswith(made_anew) and backend.submitted.count(attempt.job.name) == 2:
+            backend._script[made_anew] = [ERROR]
+            backend._running.insert(0, backend._running.pop()) if backend._running else None
+
+    backend.on_submit = break_it
+    summary = sweep.run(backend)
+    assert summary.exit_code == 1
+    assert sweep.state(made_anew) is State.FAILED
+    assert set(sweep.queue.state.values()) == {State.DONE, State.FAILED, State.BLOCKED}
+
+
 def test_an_input_that_is_damaged_each_time_ends_in_a_failure(sweep: Sweep) -> None:
     damaged = Outcome(
         "failed", 0.1, error_type="DamagedInputError", message="not what it was", damaged_input="previous"
@@ -537,7 +562,7 @@ def test_a_stage_that_another_living_driver_is_at_is_left_to_it(sweep: Sweep, im
         assert record is not None
         Store(sweep.root).storage.create(
             f"{theirs.rpartition('/attempts')[0]}/record.json",
-            record.model_copy(update={"files": {}}).model_dump_json().encode(),
+            record.model_copy(update={"files": {}}).sealed().model_dump_json().encode(),
         )
 
     backend.on_submit = commit_theirs

@@ -17,6 +17,7 @@ from orchestrator.backends import ray_gang
 from orchestrator.backends.base import Lost
 from orchestrator.gangs import verdict, width
 from orchestrator.packing import Packing
+from orchestrator.queue import State
 from workers.attempt import Attempt, Outcome
 from workers.stages import Gang
 
@@ -127,6 +128,48 @@ def test_a_gang_shares_its_devices_with_nobody(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(test_driver, "Packing", lambda device_bytes: Packing(device_bytes, fixed=3))
     backend = DevicesBackend(4, {}, level=3)
     assert Sweep(tmp_path / "store", plan_of(recipe(gpus_per_stage=2))).run(backend).exit_code == 0
+
+
+def test_a_packing_that_rises_while_a_gang_runs_gives_nobody_its_devices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Rising(Packing):
+        level = 1
+
+    class Backend(ScriptedBackend):
+        def submit(self, attempts: Sequence[Attempt]) -> None:
+            super().submit(attempts)
+            widths = [width(group[0].job.stage) for group in self._running]
+            gangs = sum(each for each in widths if each > 1)
+            assert widths.count(1) <= (self.devices - gangs) * packing.level
+            if len(self.attempts) >= 3:
+                packing.level = 4
+
+    packing = Rising(None)
+    monkeypatch.setattr(test_driver, "Packing", lambda device_bytes: packing)
+    plan = plan_of(recipe(gpus_per_stage=2, seeds=3, transfers=("signed", "mask")))
+    backend = Backend({}, slots=5)
+    assert Sweep(tmp_path / "store", plan).run(backend).exit_code == 0
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_device_beside_a_gang_takes_what_is_known_to_end_before_the_next_gang(tmp_path: Path, known: bool) -> None:
+    class Backend(ScriptedBackend):
+        def submit(self, attempts: Sequence[Attempt]) -> None:
+            super().submit(attempts)
+            widths = {width(group[0].job.stage) for group in self._running}
+            gangs_wait = any(
+                sweep.queue.state[node.key] is State.READY and width(node.stage) == 2 for node in sweep.plan
+            )
+            self.beside = self.beside or (widths == {1, 2} and gangs_wait)
+
+        beside = False
+
+    sweep = Sweep(tmp_path / "store", plan_of(recipe(gpus_per_stage=2, seeds=2)))
+    backend = Backend({}, slots=3)
+    expected_s = {2: 100.0, 1: 1.0} if known else {}
+    summary = sweep.run(backend, expected_s=lambda node: expected_s.get(width(node.stage)))
+    assert (summary.exit_code, backend.beside) == (0, known)
 
 
 def test_the_user_bounds_stages_and_not_devices(tmp_path: Path) -> None:

@@ -15,7 +15,15 @@ def beat(number: int, longest_step_s: float | None = None) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("longest_step_s", "least_s", "limit"),
-    [(None, 300, 1800), (None, 3600, 3600), (0.01, 300, 300), (60.0, 300, 1200), (60.0, 5, 1200), (0.01, 5, 5)],
+    [
+        (None, 300, 1800),
+        (None, 3600, 21_600),
+        (None, 5, 30),
+        (0.01, 300, 300),
+        (60.0, 300, 1200),
+        (60.0, 5, 1200),
+        (0.01, 5, 5),
+    ],
 )
 def test_the_limit_follows_the_slowest_step(longest_step_s: float | None, least_s: float, limit: float) -> None:
     assert limit_s(longest_step_s, least_s) == limit

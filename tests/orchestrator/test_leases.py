@@ -99,6 +99,23 @@ def test_a_torn_lease_is_no_lease(storage: Storage) -> None:
     assert LeaseWatch(storage).living() == {}
 
 
+def test_a_lease_in_another_drivers_folder_speaks_for_nobody(storage: Storage) -> None:
+    put(storage, "far-1")
+    storage.write("drivers/other/lease.json", storage.read("drivers/far-1/lease.json"))
+    assert LeaseWatch(storage).leases().keys() == {"far-1"}
+    storage.remove(["drivers/far-1/lease.json"])
+    assert LeaseWatch(storage).leases() == {}
+
+
+def test_a_container_with_process_numbers_of_its_own_is_another_machine(storage: Storage) -> None:
+    lease = HeldLease(storage, ["sweep"])
+    own = LeaseWatch(storage).leases()[lease.driver]
+    boot = own.boot.partition(" ")[0]
+    put(storage, "container-1", host=own.host, boot=f"{boot} pid:[1]", pid=own.pid, process_start="0")
+    assert LeaseWatch(storage).living().keys() == {lease.driver, "container-1"}
+    lease.release()
+
+
 def test_a_process_has_a_start_until_it_is_gone() -> None:
     assert process_start(os.getpid())
     child = os.fork()

@@ -68,6 +68,26 @@ def test_any_order_of_events_comes_to_an_end_and_blocks_exactly_the_descendants(
     assert {key for key, state in queue.state.items() if state is State.BLOCKED} == lacking - failed
 
 
+def test_what_waits_for_an_input_that_was_made_anew_is_blocked_when_that_fails() -> None:
+    plan = plan_of(recipe(methods=("aws",)))
+    key = {node.name.rpartition("/")[2]: node.key for node in plan if "/round0" in node.name}
+    queue = queue_of(plan)
+    while key["round02"] not in running(queue):
+        started = queue.pop()
+        assert started is not None
+        if started != key["round02"]:
+            queue.done(started)
+    queue.reopen(key["round01"])  # round02 has found it damaged, and says so only later
+    assert queue.pop() == key["round01"]
+    assert key["round02"] not in queue.failed(key["round01"])
+    assert {key["round02"]} | behind(plan, key["round02"], set()) <= set(queue.requeue(key["round02"]))
+    assert queue.state[key["round02"]] is State.BLOCKED
+
+
+def running(queue: ReadyQueue) -> set[str]:
+    return {key for key, state in queue.state.items() if state is State.RUNNING}
+
+
 @MANY
 @given(recipes())
 def test_the_longest_way_to_the_end_goes_first(recipe_: Recipe) -> None:

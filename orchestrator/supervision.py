@@ -1,0 +1,78 @@
+"""Looks after what runs: whether it still moves, and whether its machine is about to go."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.backends.base import Backend
+from orchestrator.heartbeat import Pulse
+from orchestrator.journal import Journal
+from orchestrator.plan import Node
+from orchestrator.progress import Progress
+from workers.attempt import Attempt
+from workers.storage import Storage
+
+
+@dataclass
+class Running:
+    """An attempt under way.
+
+    Attributes:
+        level: the packing's, when it was started.
+        checkpoint: the stage's furthest one then.
+        drained: it was told to checkpoint, because its machine is about to go.
+    """
+
+    node: Node
+    attempt: Attempt
+    level: int
+    checkpoint: str
+    pulse: Pulse
+    drained: bool = False
+
+
+class Supervision:
+    """One driver's.
+
+    Args:
+        hang_limit_s: silence that is never too long; see ``heartbeat.limit_s``.
+    """
+
+    def __init__(
+        self, storage: Storage, backend: Backend, progress: Progress, journal: Journal, hang_limit_s: float
+    ) -> None:
+        self._storage, self._backend = storage, backend
+        self._progress, self._journal, self._hang_limit_s = progress, journal, hang_limit_s
+
+    def look(self, under_way: Iterable[Running], now_s: float) -> None:
+        """Ask attempts on machines that are about to go for a checkpoint, and end those that hang.
+
+        Args:
+            now_s: on the clock of the attempts' pulses.
+        """
+        going = self._backend.draining()
+        for running in under_way:
+            progress = self._read_progress(running.attempt.folder)
+            self._progress.moved(running.node, progress)
+            running.pulse.see(progress, now_s)
+            if progress.get("node") in going and not running.drained:
+                running.drained = True
+                self._storage.write(f"{running.attempt.folder}/stop", b"drained")
+                self._journal.draining(running.node, progress["node"])
+            if running.pulse.hung(now_s, self._hang_limit_s):
+                running.pulse.since_s = now_s  # ended once, or told of once per limit
+                if not self._backend.end(running.attempt):
+                    self._progress.notice(
+                        f"{running.node.name} has not moved for long, and --backend inline cannot end it; "
+                        f"press Ctrl-C twice, and use --backend ray"
+                    )
+
+    def _read_progress(self, folder: str) -> dict[str, Any]:
+        try:
+            found = json.loads(self._storage.read(f"{folder}/progress.json"))
+        except (FileNotFoundError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
