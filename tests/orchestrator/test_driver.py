@@ -432,23 +432,24 @@ def test_an_input_that_several_stages_find_damaged_is_made_anew_once(tmp_path: P
 
 
 def test_a_stage_whose_input_cannot_be_made_anew_is_blocked(tmp_path: Path) -> None:
+    class RemadeFirst(ScriptedBackend):
+        """The second attempt at the damaged stage raises, before other stages tell that they found it damaged."""
+
+        def wait(self, timeout_s: float) -> list[tuple[Group, Sequence[Outcome | Lost]]]:
+            self._running.sort(key=lambda group: not group[0].job.name.endswith(damaged))
+            if self.submitted.count(f"tiny/resnet1d/{damaged}") == 2:
+                self._script[damaged] = [ERROR]
+            return super().wait(timeout_s)
+
+    damaged = "aws/chain1/round02"
     sweep = Sweep(tmp_path, plan_of(recipe(methods=("aws",), seeds=3)))
-    damaged = Outcome("failed", 0.1, error_type="DamagedInputError", message="not what it was", damaged_input="ticket")
+    found = Outcome("failed", 0.1, error_type="DamagedInputError", message="not what it was", damaged_input="ticket")
     readers = [node.name for node in sweep.plan if "round02/" in node.name and "ticket" in node.inputs]
-    script: dict[str, list[Outcome | Lost]] = {name: [damaged] for name in readers}
-    made_anew = "aws/chain1/round02"
-    backend = ScriptedBackend(script, slots=len(sweep.plan))
-
-    def break_it(attempt: Attempt) -> None:
-        if attempt.job.name.endswith(made_anew) and backend.submitted.count(attempt.job.name) == 2:
-            backend._script[made_anew] = [ERROR]
-            backend._running.insert(0, backend._running.pop()) if backend._running else None
-
-    backend.on_submit = break_it
-    summary = sweep.run(backend)
-    assert summary.exit_code == 1
-    assert sweep.state(made_anew) is State.FAILED
+    backend = RemadeFirst({name: [found] for name in readers}, slots=len(sweep.plan))
+    assert sweep.run(backend).exit_code == 1
+    assert sweep.state(damaged) is State.FAILED
     assert set(sweep.queue.state.values()) == {State.DONE, State.FAILED, State.BLOCKED}
+    assert set(readers) <= set(sweep.events("blocked"))
 
 
 def test_an_input_that_is_damaged_each_time_ends_in_a_failure(sweep: Sweep) -> None:
