@@ -54,6 +54,7 @@ class Store:
         self.root = self.storage.root
         self._stages: dict[str, StageFiles] = {}
         self._records: dict[str, Record] = {}
+        self._indexed: set[str] = set()
 
     # --- reading -------------------------------------------------------------------------------------------------
 
@@ -79,7 +80,9 @@ class Store:
         if paths:
             versions = {path: self._stages[short].files[RECORD].version for short, path in paths.items()}
             copies = read_index(self.storage, versions)
-            self._records |= {short: copies[path] for short, path in paths.items() if path in copies}
+            indexed = {short: copies[path] for short, path in paths.items() if path in copies}
+            self._records |= indexed
+            self._indexed |= indexed.keys()
         unread = {short: path for short, path in paths.items() if short not in self._records}
         for (short, path), content in zip(unread.items(), self._read([*unread.values()]), strict=True):
             if content is None:  # removed meanwhile
@@ -96,7 +99,7 @@ class Store:
         """The record of one stage, or None while it is not done; read again if ``anew``."""
         short = key[:KEY_DIGITS]
         if anew:
-            self._records.pop(short, None)
+            self._forget(key)
         if short not in self._records:
             stage = self._stages.get(short) or self.look(key)
             if stage is None or RECORD not in stage.files:
@@ -232,7 +235,9 @@ class Store:
         self.storage.write(f"plans/{name}.json", plan.model_dump_json().encode())
 
     def write_index(self) -> None:
-        """Keep copies of all records in one file, for the next reader."""
+        """Keep copies of all records in one file for the next reader, unless that has them all."""
+        if self._records.keys() <= self._indexed:
+            return
         stages = {short: self._stages[short] for short in self._records}
         copies = [
             (f"{stage.folder}/{RECORD}", stage.files[RECORD].version, self._records[short])
@@ -240,6 +245,7 @@ class Store:
             if RECORD in stage.files
         ]
         write_index(self.storage, copies)
+        self._indexed = {*stages}
 
     def locate(self, kind: str, name: str, key: str) -> StageFiles:
         """A stage's files, listed now; it gets its place if it has none."""
@@ -310,7 +316,7 @@ class Store:
         path = f"{stage.folder}/{RECORD}"
         record = record.sealed()
         content = record.model_dump_json(indent=1).encode()
-        self._records.pop(record.key[:KEY_DIGITS], None)
+        self._forget(record.key)
         try:
             self.storage.create(path, content)
         except FileExistsError:
@@ -329,10 +335,14 @@ class Store:
         number = 1 + sum(name.startswith("set-aside/") for name in stage.files)
         with suppress(FileNotFoundError):  # another driver was faster
             self.storage.move(f"{stage.folder}/{RECORD}", f"{stage.folder}/set-aside/{number}-{slug(why)[:60]}.json")
-        self._records.pop(key[:KEY_DIGITS], None)
+        self._forget(key)
         self.look(key)
 
     # --- inside --------------------------------------------------------------------------------------------------
+
+    def _forget(self, key: str) -> None:
+        self._records.pop(key[:KEY_DIGITS], None)
+        self._indexed.discard(key[:KEY_DIGITS])
 
     def _list(self) -> None:
         self._stages = found = group_stages(self.storage.listing("stages"))

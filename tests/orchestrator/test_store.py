@@ -263,6 +263,13 @@ def test_the_index_saves_reading_and_is_never_believed_over_the_records(
     indexed = Store(root)
     assert paths_read(indexed) == [INDEX]
     assert indexed.records() == committed
+    store.storage.write(INDEX, b"")
+    indexed.write_index()  # it was whole when it was read: nothing to do
+    assert store.storage.read(INDEX) == b""
+    late = Store(root)
+    assert late.records() == committed
+    late.write_index()
+    assert paths_read(Store(root)) == [INDEX]
 
     folder = store.folder(KEY)
     store.storage.remove([f"{folder}/{RECORD}"])
