@@ -73,7 +73,7 @@ def garbage(
     Args:
         stages: all stages' files, by the first digits of their keys.
         records: the valid records, likewise. A stage whose record is damaged is left alone.
-        inputs: by the first digits of the keys, what the stages of the last plans read.
+        inputs: by the first digits of the keys, what the planned stages read.
         others: the store's files outside of ``stages/``.
         drivers: those with a lease.
         keep_weights: whether all weights that records name stay.

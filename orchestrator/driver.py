@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 
 from orchestrator.backends.base import Backend, Lost
-from orchestrator.failures import Ended, History, classify
+from orchestrator.failures import Cause, Ended, History, classify
 from orchestrator.gangs import width
-from orchestrator.heartbeat import LEAST_LIMIT_S, Pulse
+from orchestrator.heartbeat import LEAST_LIMIT_S
 from orchestrator.journal import Journal, attempt_number
-from orchestrator.leases import HeldLease, LeaseWatch
+from orchestrator.leases import HeldLease, Lease, LeaseWatch
 from orchestrator.packing import Packing
 from orchestrator.patience import Patience
 from orchestrator.plan import Node, Plan
@@ -40,7 +40,8 @@ from workers.workspace import Artifact
 
 POLL_S = 0.5
 LOOK_EVERY_S = 2.0  # at leases, heartbeats and machines about to go
-LOOK_INTO_A_BUCKET_EVERY_S = 15.0
+LOOK_INTO_A_BUCKET_EVERY_S = 15.0  # at all of these but the last
+IDLE_NOTICE_S = 60.0
 REMADE = 2  # times that a stage is made anew because its files were found damaged
 
 
@@ -128,7 +129,7 @@ class Driver:
         self._patience = Patience(progress.notice)
         self._journal = Journal(store, lease.driver, progress, self._patience)
         self._supervision = Supervision(store.storage, backend, progress, self._journal, hang_limit_s)
-        self._living: Collection[str] = ()
+        self._living: Mapping[str, Lease] = {}
         self._running: dict[str, Running] = {}
         self._histories: defaultdict[str, History] = defaultdict(History)
         self._remade: Counter[str] = Counter()
@@ -143,7 +144,8 @@ class Driver:
         Raises:
             StoreError: the store could not be written for minutes.
         """
-        began, report_due = time.monotonic(), Stopwatch(report_interval_s)
+        began, report_due, notices_due = time.monotonic(), Stopwatch(report_interval_s), Stopwatch(LOOK_EVERY_S)
+        idle = Stopwatch(IDLE_NOTICE_S)
         look_due = Stopwatch(LOOK_EVERY_S if self._store.storage.folder is not None else LOOK_INTO_A_BUCKET_EVERY_S)
         self._living = self._patience(self._watch.living)
         while self._schedule.running or (self._queue.active and not self._stop.asked):
@@ -156,9 +158,15 @@ class Driver:
                 self._schedule.ended(self._groups.pop(group[0].job.key))
                 for attempt, outcome in zip(group, outcomes, strict=True):
                     self._settle(attempt, outcome)
-            if not moved and not self._schedule.running:
+            if moved or self._schedule.running:
+                idle.restart()
+            else:
                 time.sleep(POLL_S)  # for another driver, for a pause to be over, or for machines
+                if idle.due():
+                    self._journal.idle(self._why_idle())
             self._stop.look()
+            if notices_due.due():
+                self._patience(lambda: self._supervision.heed_notices(self._running.values()))
             if look_due.due():
                 self._patience(self._look_around)
             if report_due.due():
@@ -178,6 +186,14 @@ class Driver:
             return room
         stages = self._max_concurrent - self._schedule.running
         return min(room, self._schedule.busy + stages * self._share_of(self._widest))
+
+    def _why_idle(self) -> str:
+        """What is waited for while nothing runs."""
+        held = self._queue.counts[State.HELD]
+        if not self._queue.counts[State.READY]:
+            return f"{held} stages wait for another sweep that is at them, or for their next try."
+        needed = min(width(self._plan.nodes[key].stage) for key in self._queue.ready())
+        return f"The next stages need {needed} free devices at once, and there are {self._backend.devices}: waiting."
 
     def _needed(self, node: Node) -> int:
         """Shares of devices that a stage takes."""
@@ -228,8 +244,7 @@ class Driver:
         attempt = Attempt(job, self._store.root, folder, stop_files, self._execution, artifacts)
         stage = self._store.stage(node.key)
         assert stage is not None
-        pulse = Pulse(time.monotonic())
-        self._running[node.key] = Running(node, attempt, self._packing.level, stage.checkpoint, pulse)
+        self._running[node.key] = Running(node, attempt, self._packing.level, stage.checkpoint)
         self._journal.started(node, folder)
         return attempt
 
@@ -273,13 +288,16 @@ class Driver:
             provenance={**code_provenance(), **outcome.machine},
         )
         try:
-            record = self._patience(lambda: self._store.commit(record))
+            committed = self._patience(lambda: self._store.commit(record))
         except StoreError as error:  # an artifact is not there as the worker said
             self._ended_badly(running, Ended("raised", "StoreError", str(error)))
             return
-        self._packing.observe(record)
+        if committed.attempt != number:  # another driver was faster
+            self._adopt(node)
+            return
+        self._packing.observe(committed)
         self._queue.done(node.key)
-        self._journal.done(node, record, outcome.seconds, outcome.results)
+        self._journal.done(node, committed)
 
     def _adopt(self, node: Node) -> None:
         """Another driver has committed the stage."""
@@ -295,7 +313,7 @@ class Driver:
         if running.drained:
             self._ended_badly(running, Ended("drained", "Drained", "its machine is about to go"))
         elif not self._stop.asked and self._cancelled(node, folder):
-            self._give_up(running, Ended("raised", "Cancelled", "by orchestrator.cancel"), "cancelled")
+            self._give_up(running, Ended("raised", "Cancelled", "by orchestrator.cancel"), Cause.CANCELLED)
         else:
             self._requeue(node)
             self._journal.interrupted(node, folder)
@@ -342,7 +360,7 @@ class Driver:
         else:
             self._requeue(node)
 
-    def _give_up(self, running: Running, ended: Ended, cause: str, reason: str = "") -> None:
+    def _give_up(self, running: Running, ended: Ended, cause: Cause, reason: str = "") -> None:
         node = running.node
         self._journal.given_up(node, running.attempt.folder, ended, cause, reason)
         for key in self._queue.failed(node.key):
@@ -373,6 +391,6 @@ class Driver:
             stage = self._store.look(key)
             if stage is not None and RECORD in stage.files:
                 self._adopt(self._plan.nodes[key])
-            elif self._store.holder(key) not in self._living:
+            elif self._store.holder(key) not in self._living.keys() - {self._driver}:  # not its own: nothing runs there
                 self._requeue(self._plan.nodes[key])
         self._supervision.look(self._running.values(), now)

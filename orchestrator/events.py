@@ -14,7 +14,7 @@ from typing import Any
 
 from workers.storage import Storage, read_many
 
-FLUSH_EVERY_S = 10.0
+WRITE_EVERY_S = 10.0
 
 
 class EventLog:
@@ -23,28 +23,32 @@ class EventLog:
     def __init__(self, storage: Storage, driver: str) -> None:
         self._storage, self._driver = storage, driver
         self._pending: list[bytes] = []
-        self._number, self._flushed = 0, time.monotonic()
-        if storage.folder is not None:
-            (storage.folder / "events").mkdir(parents=True, exist_ok=True)
+        self._content = b""  # being written: what failed is tried again unchanged, for it may have arrived
+        self._number, self._written = 0, time.monotonic()
 
     def add(self, event: dict[str, Any]) -> None:
-        """Write an event; to a bucket, within ``FLUSH_EVERY_S`` if events keep coming, else with ``flush``."""
-        line = json.dumps(event).encode() + b"\n"
-        if self._storage.folder is not None:
-            with (self._storage.folder / "events" / f"{self._driver}.jsonl").open("ab") as file:
-                file.write(line)
-            return
-        self._pending.append(line)
-        if time.monotonic() - self._flushed > FLUSH_EVERY_S:
-            self.flush()
+        """Keep an event; it is written by ``write_due`` or ``write``."""
+        self._pending.append(json.dumps(event).encode() + b"\n")
 
-    def flush(self) -> None:
-        """Write what is pending."""
-        if self._pending:
-            self._storage.create(f"events/{self._driver}/{self._number:06d}.jsonl", b"".join(self._pending))
+    def write_due(self) -> None:
+        """Write what is pending; to a bucket, every ``WRITE_EVERY_S`` at most."""
+        if self._storage.folder is not None or time.monotonic() - self._written > WRITE_EVERY_S:
+            self.write()
+
+    def write(self) -> None:
+        """Write what is pending; it may be called again after a failure."""
+        if self._pending and not self._content:
+            self._content, self._pending = b"".join(self._pending), []
+        if self._content and self._storage.folder is not None:
+            log = self._storage.folder / "events" / f"{self._driver}.jsonl"
+            log.parent.mkdir(parents=True, exist_ok=True)
+            with log.open("ab") as file:
+                file.write(self._content)
+        elif self._content:
+            self._storage.create(f"events/{self._driver}/{self._number:06d}.jsonl", self._content)
             self._number += 1
-            self._pending = []
-        self._flushed = time.monotonic()
+        self._content = b""
+        self._written = time.monotonic()
 
 
 def read_events(storage: Storage) -> Iterator[dict[str, Any]]:

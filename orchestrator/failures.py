@@ -25,6 +25,10 @@ class Cause(StrEnum):
     """Something around it failed that passes: a driver's initialisation, the network, the storage."""
     APPLICATION = "application"
     """The stage itself raised: the same attempt would raise again."""
+    DAMAGED_INPUT = "damaged input"
+    """It could not read an input, which is made anew first."""
+    CANCELLED = "cancelled"
+    """Somebody asked it to stop, and not the sweep."""
 
 
 BUDGET = {Cause.PREEMPTION: 5, Cause.CRASH: 3, Cause.TRANSIENT: 2, Cause.APPLICATION: 0}
@@ -32,7 +36,8 @@ BUDGET = {Cause.PREEMPTION: 5, Cause.CRASH: 3, Cause.TRANSIENT: 2, Cause.APPLICA
 PAUSE_S = {Cause.TRANSIENT: (10.0, 60.0)}
 """How long to wait before the next attempt, by cause and by how many were before."""
 
-OUT_OF_MEMORY = ("OutOfMemoryError", "MemoryError")
+LIKE_A_CRASH = ("OutOfMemoryError", "MemoryError", "RanksDisagreeError")
+"""What a stage raises and may not raise again: it had less memory than it might, or ranks that read different files."""
 TRANSIENT = (
     (r"AcceleratorError|RuntimeError", r"CUDA driver initialization failed|initialization error|busy or unavailable"),
     (r"RuntimeError|DistBackendError|DistStoreError|DistNetworkError", r"NCCL|Socket Timeout|Connection reset|[Gg]loo"),
@@ -89,7 +94,7 @@ def cause_of(ended: Ended) -> Cause:
     """Why an attempt ended badly."""
     if ended.how in ("node", "drained"):
         return Cause.PREEMPTION
-    if ended.how in ("process", "hung") or ended.error_type in OUT_OF_MEMORY:
+    if ended.how in ("process", "hung") or ended.error_type in LIKE_A_CRASH:
         return Cause.CRASH
     for types, messages in TRANSIENT:
         if re.fullmatch(types, ended.error_type) and re.search(messages, ended.message):

@@ -35,17 +35,25 @@ def gc(
     keep_weights: Annotated[
         bool, typer.Option("--keep-weights", help="Keep all weights of finished stages, for sweeps that extend these.")
     ] = False,
+    superseded: Annotated[
+        bool,
+        typer.Option(
+            "--superseded",
+            help="Give up what only sweeps wanted that a later one over the same data set, architecture and preset "
+            "has followed.",
+        ),
+    ] = False,
     json_: AsJson = False,
 ) -> None:
     """Say what of a store may go, in files and bytes; with --delete, remove it.
 
-    Records, tickets, metrics, probes, logs, events and plans stay, and the weights that an unfinished stage of the
-    last plans reads. A stage whose weights went stays done; a sweep that reads them makes it anew, to the same bits.
+    Records, tickets, metrics, probes, logs, events and plans stay, and the weights that an unfinished stage of any
+    plan reads. A stage whose weights went stays done; a sweep that reads them makes it anew, to the same bits.
     """
     with one_sentence():
         opened = open_existing(store)
         seen = survey(opened)
-        found = list_garbage(opened, seen, keep_weights=keep_weights)
+        found = list_garbage(opened, seen, keep_weights=keep_weights, superseded=superseded)
         if delete:
             remove(opened, found)
     if json_:
@@ -64,12 +72,12 @@ def gc(
     _show(console(), found, deleted=delete)
 
 
-def list_garbage(store: Store, seen: Survey, *, keep_weights: bool) -> list[Garbage]:
-    """Everything that may go."""
+def list_garbage(store: Store, seen: Survey, *, keep_weights: bool, superseded: bool) -> list[Garbage]:
+    """Everything that may go; ``superseded``: what only earlier plans of a setting want may go as well."""
+    planned = seen.wanted if superseded else {stage.key for plan in seen.plans for stage in plan.stages}
     records = {key[:KEY_DIGITS]: record for key, record in store.records({}).items()}
     inputs = {
-        key[:KEY_DIGITS]: {upstream[:KEY_DIGITS] for upstream in seen.stages[key].inputs.values()}
-        for key in seen.wanted
+        key[:KEY_DIGITS]: {upstream[:KEY_DIGITS] for upstream in seen.stages[key].inputs.values()} for key in planned
     }
     return garbage(store.stages(), records, inputs, seen.others, seen.leases, keep_weights=keep_weights)
 

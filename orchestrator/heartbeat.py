@@ -27,21 +27,23 @@ def limit_s(longest_step_s: float | None, least_s: float = LEAST_LIMIT_S) -> flo
 class Pulse:
     """One attempt's beats, as this process sees them: by its own clock, whatever the worker's says.
 
+    An attempt that has no ``progress.json`` yet waits for its device, for however long: that is no silence.
+
     Attributes:
-        since_s: when the newest beat was first seen, on the caller's clock.
+        since_s: when the newest beat was first seen, on the caller's clock; None before the file is there.
     """
 
-    since_s: float
+    since_s: float | None = None
     beats: int = -1
     longest_step_s: float | None = None
 
     def see(self, progress: Mapping[str, Any], now_s: float) -> None:
         """The attempt's ``progress.json`` as it is now."""
-        beats = int(progress.get("beats", 0))
+        beats = int(progress.get("beats", -1))
         if beats != self.beats:
             self.beats, self.since_s = beats, now_s
             self.longest_step_s = progress.get("longest_step_s")
 
     def hung(self, now_s: float, least_s: float = LEAST_LIMIT_S) -> bool:
         """Whether it has been silent for too long."""
-        return now_s - self.since_s > limit_s(self.longest_step_s, least_s)
+        return self.since_s is not None and now_s - self.since_s > limit_s(self.longest_step_s, least_s)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Any
 
 from orchestrator.events import EventLog
-from orchestrator.failures import Decision, Ended
+from orchestrator.failures import Cause, Decision, Ended
 from orchestrator.patience import Patience
 from orchestrator.plan import Node
 from orchestrator.progress import Progress
@@ -32,10 +30,10 @@ class Journal:
         self._progress.started(node)
         self._event("started", node, attempt=attempt_number(folder))
 
-    def done(self, node: Node, record: Record, seconds: float, results: Mapping[str, Any]) -> None:
+    def done(self, node: Node, record: Record) -> None:
         """A stage was committed."""
-        self._progress.ended(node, seconds, results)
-        self._event("done", node, attempt=record.attempt, seconds=seconds)
+        self._progress.ended(node, record.seconds, record.results)
+        self._event("done", node, attempt=record.attempt, seconds=record.seconds)
 
     def adopted(self, node: Node, record: Record) -> None:
         """Another driver had committed a stage."""
@@ -52,7 +50,7 @@ class Journal:
         self._keep(node, folder, decision.cause, ended)
         self._ended(node, folder, ended, decision.cause, decision.reason, retry=True)
 
-    def given_up(self, node: Node, folder: str, ended: Ended, cause: str, reason: str = "") -> None:
+    def given_up(self, node: Node, folder: str, ended: Ended, cause: Cause, reason: str = "") -> None:
         """An attempt ended badly, and it was the last."""
         self.failures.append(self._keep(node, folder, cause, ended))
         self._ended(node, folder, ended, cause, reason, retry=False)
@@ -63,7 +61,7 @@ class Journal:
 
     def waits_for_its_input(self, node: Node, folder: str, ended: Ended) -> None:
         """An attempt could not read an input, which is made anew first."""
-        self._keep(node, folder, "damaged input", ended)
+        self._keep(node, folder, Cause.DAMAGED_INPUT, ended)
         self._progress.failed(node, f"{ended.message}; it is made anew")
 
     def draining(self, node: Node, machine: str) -> None:
@@ -74,16 +72,20 @@ class Journal:
         """A stage cannot be run, because another failed."""
         self._event("blocked", node, by=by.name)
 
+    def idle(self, why: str) -> None:
+        """Nothing has run for a while."""
+        self._progress.notice(why)
+
     def flush(self) -> None:
         """Write what is pending."""
-        self._patience(self._events.flush)
+        self._patience(self._events.write)
 
-    def _ended(self, node: Node, folder: str, ended: Ended, cause: str, reason: str, *, retry: bool) -> None:
+    def _ended(self, node: Node, folder: str, ended: Ended, cause: Cause, reason: str, *, retry: bool) -> None:
         text = f"{ended.error_type}: {ended.message}"
         self._event("failed", node, attempt=attempt_number(folder), error=text, cause=cause, retry=retry)
         self._progress.failed(node, f"{text}  ({reason})" if reason else text)
 
-    def _keep(self, node: Node, folder: str, cause: str, ended: Ended) -> Failure:
+    def _keep(self, node: Node, folder: str, cause: Cause, ended: Ended) -> Failure:
         failure = Failure(
             key=node.key,
             name=node.name,
@@ -99,7 +101,8 @@ class Journal:
 
     def _event(self, event: str, node: Node, **details: object) -> None:
         line = {"time_unix_s": time.time(), "event": event, "key": node.key, "name": node.name, **details}
-        self._patience(lambda: self._events.add(line))
+        self._events.add(line)
+        self._patience(self._events.write_due)
 
 
 def attempt_number(folder: str) -> int:

@@ -20,15 +20,14 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from orchestrator.record import DriverName
 from workers.storage import Storage
 
 RENEW_EVERY_S = 5.0
 STALE_AFTER_S = 30.0
-DriverName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 
 
 class Lease(BaseModel):

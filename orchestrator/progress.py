@@ -144,6 +144,10 @@ class Stopwatch:
         self._interval_s = interval_s
         self._last = time.monotonic()
 
+    def restart(self) -> None:
+        """Begin a new interval."""
+        self._last = time.monotonic()
+
     def due(self) -> bool:
         """Whether the interval has passed since this last said so."""
         if time.monotonic() - self._last < self._interval_s:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 SCHEMA_VERSION = 3
 
 ProbeKind = Literal["lmc", "stability"]
+DriverName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 Key = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 # what a record names lies in its stage's own folder, whoever wrote the record
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
@@ -103,7 +104,7 @@ class Failure(BaseModel):
     attempt: int
     error_type: str
     message: str
-    log: Annotated[str, Field(pattern=r"^stages/[^/]+/[^/]+/attempts/[0-9]+/log.txt$")]
+    log: Annotated[str, Field(pattern=r"^stages/[a-z0-9_-]+/[a-z0-9_-]+/attempts/[0-9]+/log\.txt$")]
     finished_unix_s: float
     cause: str
 
@@ -148,7 +149,7 @@ class Claim(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    driver: str
+    driver: DriverName
     started_unix_s: float
 
 

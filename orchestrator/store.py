@@ -62,11 +62,12 @@ class Store:
         """Whether there is anything at the root."""
         return self.storage.exists()
 
-    def records(self, damaged: dict[str, str] | None = None) -> dict[str, Record]:
+    def records(self, damaged: dict[str, str] | None = None, *, index: bool = True) -> dict[str, Record]:
         """All committed stages by key, by one listing; a record, once read, is not read again.
 
         Args:
             damaged: if given, what is wrong with each damaged record is put here by the first digits of its key.
+            index: whether copies in the index will do for records whose files have not changed since.
 
         Raises:
             StoreError: a record is damaged, and ``damaged`` was not given.
@@ -77,7 +78,7 @@ class Store:
             for short, stage in self._stages.items()
             if RECORD in stage.files and short not in self._records
         }
-        if paths:
+        if paths and index:
             versions = {path: self._stages[short].files[RECORD].version for short, path in paths.items()}
             copies = read_index(self.storage, versions)
             indexed = {short: copies[path] for short, path in paths.items() if path in copies}
@@ -283,12 +284,8 @@ class Store:
         return None
 
     def describe(self, key: str, job: Mapping[str, Any]) -> None:
-        """Write ``stage.json`` unless it is there."""
-        stage = self._stages[key[:KEY_DIGITS]]
-        if "stage.json" not in stage.files:
-            content = json.dumps(job, indent=1).encode()
-            self.storage.write(f"{stage.folder}/stage.json", content)
-            stage.files["stage.json"] = Entry(len(content), "")
+        """Write ``stage.json``: it names the inputs' folders, and one that was made anew has another."""
+        self.storage.write(f"{self._stages[key[:KEY_DIGITS]].folder}/stage.json", json.dumps(job, indent=1).encode())
 
     def fail(self, attempt: str, failure: Failure) -> None:
         """Keep why an attempt failed."""
@@ -328,9 +325,16 @@ class Store:
         return record
 
     def set_aside(self, key: str, why: str) -> None:
-        """Move a damaged stage's record away: the stage is to be made anew. Its files stay for whoever looks."""
+        """Move a damaged stage's record away: the stage is to be made anew. Its files stay for whoever looks.
+
+        A record that has changed since it was last listed is left: another driver has made the stage anew already.
+        """
+        seen = self.stage(key)
+        judged = seen.files.get(RECORD) if seen is not None else None
         stage = self.look(key)
         if stage is None or RECORD not in stage.files:
+            return
+        if judged is not None and judged.version and stage.files[RECORD] != judged:
             return
         number = 1 + sum(name.startswith("set-aside/") for name in stage.files)
         with suppress(FileNotFoundError):  # another driver was faster

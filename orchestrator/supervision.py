@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.backends.base import Backend
@@ -23,6 +23,7 @@ class Running:
     Attributes:
         level: the packing's, when it was started.
         checkpoint: the stage's furthest one then.
+        machine: as the attempt told it; empty before it began.
         drained: it was told to checkpoint, because its machine is about to go.
     """
 
@@ -30,7 +31,8 @@ class Running:
     attempt: Attempt
     level: int
     checkpoint: str
-    pulse: Pulse
+    pulse: Pulse = field(default_factory=Pulse)
+    machine: str = ""
     drained: bool = False
 
 
@@ -47,21 +49,26 @@ class Supervision:
         self._storage, self._backend = storage, backend
         self._progress, self._journal, self._hang_limit_s = progress, journal, hang_limit_s
 
+    def heed_notices(self, under_way: Iterable[Running]) -> None:
+        """Ask attempts on machines that are about to go for a checkpoint. A spot machine has half a minute."""
+        going = self._backend.draining()
+        for running in under_way:
+            if running.machine in going and not running.drained:
+                self._storage.write(f"{running.attempt.folder}/stop", b"drained")
+                running.drained = True
+                self._journal.draining(running.node, running.machine)
+
     def look(self, under_way: Iterable[Running], now_s: float) -> None:
-        """Ask attempts on machines that are about to go for a checkpoint, and end those that hang.
+        """See how far attempts are, and end those that hang.
 
         Args:
-            now_s: on the clock of the attempts' pulses.
+            now_s: on the clock of all other calls.
         """
-        going = self._backend.draining()
         for running in under_way:
             progress = self._read_progress(running.attempt.folder)
             self._progress.moved(running.node, progress)
+            running.machine = str(progress.get("node", ""))
             running.pulse.see(progress, now_s)
-            if progress.get("node") in going and not running.drained:
-                running.drained = True
-                self._storage.write(f"{running.attempt.folder}/stop", b"drained")
-                self._journal.draining(running.node, progress["node"])
             if running.pulse.hung(now_s, self._hang_limit_s):
                 running.pulse.since_s = now_s  # ended once, or told of once per limit
                 if not self._backend.end(running.attempt):

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from orchestrator.failures import Cause
 from orchestrator.leases import Lease, process_gone
 from orchestrator.record import Claim, Failure, PlannedStage, StoredPlan, wanted
 from orchestrator.stage_files import KEY_DIGITS, RECORD, StageFiles, group_stages
@@ -196,7 +197,7 @@ def _states(
         if stage is not None and RECORD in stage.files:
             state[key] = State.DONE
         elif last is not None and last.failure is not None:
-            state[key] = State.WAITING if last.failure.cause == "damaged input" else State.FAILED
+            state[key] = State.WAITING if last.failure.cause == Cause.DAMAGED_INPUT else State.FAILED
         elif last is not None and not last.interrupted and last.driver in living:
             state[key] = State.RUNNING
     dependents: dict[str, list[str]] = {}

@@ -62,7 +62,7 @@ def check(store: Store, step: Callable[[int, int], None]) -> Checked:
     faults = _copies(store)
     copied = {fault.key for fault in faults}
     damaged: dict[str, str] = {}
-    store.records(damaged)
+    store.records(damaged, index=False)
     stages, records = store.stages(), {}
     for short, stage in stages.items():
         if short in damaged:

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -112,21 +113,27 @@ class Folder:
         self.folder = Path(root).absolute()
         self.root = str(self.folder)
 
+    def _at(self, path: str) -> Path:
+        """Where a file is; no path, whoever wrote it, leads out of the root."""
+        if path.startswith("/") or ".." in path.split("/"):
+            raise StorageError(f"{path!r} is no path in {self.root}")
+        return self.folder / path
+
     def read(self, path: str) -> bytes:
-        return (self.folder / path).read_bytes()
+        return self._at(path).read_bytes()
 
     def write(self, path: str, content: bytes) -> None:
-        write_atomically(self.folder / path, content)
+        write_atomically(self._at(path), content)
 
     def create(self, path: str, content: bytes) -> None:
-        write_atomically(self.folder / path, content, exclusive=True)
+        write_atomically(self._at(path), content, exclusive=True)
 
     def exists(self) -> bool:
         return self.folder.is_dir()
 
     def listing(self, prefix: str = "") -> dict[str, Entry]:
         found: dict[str, Entry] = {}
-        pending = [str(self.folder / prefix)]
+        pending = [str(self._at(prefix))]
         cut = len(self.root) + 1
         while pending:
             try:
@@ -142,22 +149,23 @@ class Folder:
         return found
 
     def upload(self, source: Path, path: str) -> None:
-        target = self.folder / path
+        target = self._at(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{target.name}")
         shutil.copyfile(source, partial)
         partial.replace(target)
 
     def download(self, path: str, target: Path) -> None:
-        shutil.copyfile(self.folder / path, target)
+        shutil.copyfile(self._at(path), target)
 
     def move(self, path: str, to: str) -> None:
-        (self.folder / to).parent.mkdir(parents=True, exist_ok=True)
-        (self.folder / path).rename(self.folder / to)
+        source, target = self._at(path), self._at(to)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source.rename(target)
 
     def remove(self, paths: Iterable[str]) -> None:
         for path in paths:
-            (self.folder / path).unlink(missing_ok=True)
+            self._at(path).unlink(missing_ok=True)
 
 
 class Bucket:
@@ -237,8 +245,14 @@ class Bucket:
 
     def remove(self, paths: Iterable[str]) -> None:
         doomed = list(paths)
-        if doomed:
+        if not doomed:
+            return
+        try:
             self._call(self._client.delete, doomed)
+        except FileNotFoundError:  # GCS and Azure tell of what is not there, and stop at it
+            for path in doomed:
+                with suppress(FileNotFoundError):
+                    self._call(self._client.delete, path)
 
     def _call(self, function: Any, *arguments: Any, **options: Any) -> Any:
         try:
@@ -326,6 +340,9 @@ def _link_or_create(made: Path, path: Path, content: bytes) -> None:
     """Give a written file its name unless that is taken; a file system without hard links creates it in place."""
     try:
         os.link(made, path)  # never shows a part of the content
+    except FileExistsError:
+        if made.stat().st_nlink < 2:  # else NFS has made the link, and its answer was lost
+            raise
     except OSError as error:
         if error.errno not in NO_HARD_LINKS:
             raise

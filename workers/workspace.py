@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from typing import Protocol
 from workers.storage import Bucket, Storage, download_many, open_storage
 
 MIRROR_EVERY_S = 10.0
+LOOK_FOR_A_STOP_EVERY_S = 2.0
+CHECKPOINTS = 2  # the newest ones that are copied from a bucket: should one be damaged, there is the other
 MIRRORED = ("log.txt", "progress.json")
 DIGEST_BYTES = 16
 
@@ -170,14 +173,14 @@ class _Copied:
         files = [
             (f"{path}/{name}", self.inputs[slot] / name) for slot, (path, names) in inputs.items() for name in names
         ]
-        attempts = folder.rpartition("/")[0]
-        for path in storage.listing(attempts):
-            number, _, rest = path[len(attempts) + 1 :].partition("/")
-            if rest.startswith("checkpoint/") and number.isdigit():
-                files.append((path, scratch / "earlier" / number / rest.rpartition("/")[2]))
-        with suppress(FileNotFoundError):  # an older checkpoint, removed meanwhile; a missing input is found later
+        with suppress(FileNotFoundError):  # which one is found when they are checked
             download_many(storage, files)
-        earlier = scratch / "earlier"
+        attempts, earlier = folder.rpartition("/")[0], scratch / "earlier"
+        checkpoints = [path for path in storage.listing(attempts) if "/checkpoint/" in path]
+        for path in sorted(checkpoints, key=lambda path: path.rpartition("/")[2])[-CHECKPOINTS:]:
+            number, name = path[len(attempts) + 1 :].partition("/")[0], path.rpartition("/")[2]
+            with suppress(FileNotFoundError):  # removed meanwhile
+                download_many(storage, [(path, earlier / number / name)])
         self.earlier = tuple(earlier.iterdir()) if earlier.exists() else ()
         self._kept: set[str] = set()
         self._stop_asked = False
@@ -212,12 +215,20 @@ class _Copied:
             self._storage.upload(path, f"{self._remote}/out/{path.name}")
 
     def _mirror(self) -> None:
-        while not self._over.wait(MIRROR_EVERY_S):
+        copied = time.monotonic()
+        while not self._over.wait(LOOK_FOR_A_STOP_EVERY_S):
             with suppress(OSError):  # unreachable for a while
-                self._copy_small()
-                self._stop_asked = self._stop_asked or any(
-                    path in self._storage.listing(path.rpartition("/")[0]) for path in self._stop_files
-                )
+                self._stop_asked = self._stop_asked or any(self._is_there(path) for path in self._stop_files)
+                if time.monotonic() - copied > MIRROR_EVERY_S:
+                    self._copy_small()
+                    copied = time.monotonic()
+
+    def _is_there(self, path: str) -> bool:
+        try:
+            self._storage.read(path)
+        except FileNotFoundError:
+            return False
+        return True
 
     def _copy_small(self) -> None:
         for name in MIRRORED:

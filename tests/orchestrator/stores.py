@@ -129,7 +129,9 @@ def failed(
     )
     store.fail(place, failure)
     event = {"time_unix_s": time.time(), "event": "failed", "key": stage.key, "attempt": attempt, "retry": retry}
-    EventLog(store.storage, driver).add(event)
+    log = EventLog(store.storage, driver)
+    log.add(event)
+    log.write()
 
 
 def assert_same_bits(one: Path, two: Path) -> None:

@@ -24,6 +24,7 @@ from orchestrator.plan import Node, Plan
 from orchestrator.progress import Progress
 from orchestrator.queue import ReadyQueue, State
 from orchestrator.rank import upward_rank
+from orchestrator.record import Record
 from orchestrator.store import Store
 from orchestrator.terminal import print_summary
 from workers.attempt import Attempt, Outcome
@@ -485,6 +486,35 @@ def test_a_machine_that_is_about_to_go_is_left_with_a_checkpoint(sweep: Sweep, i
     assert json.loads(first.read_text())["cause"] == "preemption"
 
 
+def test_a_notice_that_could_not_be_written_is_written_again(
+    sweep: Sweep, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Spot(ScriptedBackend):
+        def wait(self, timeout_s: float) -> list[tuple[Group, Sequence[Outcome | Lost]]]:
+            attempt = self._running[0][0] if self._running else None
+            if attempt is None or not attempt.job.name.endswith("round02") or not attempt.folder.endswith("/1"):
+                return super().wait(timeout_s)
+            folder = Path(attempt.root) / attempt.folder
+            (folder / "progress.json").write_text(json.dumps({"node": "spot-1", "beats": 1}))
+            self.going = {"spot-1"}
+            return [(self._running.pop(0), [INTERRUPTED])] if (folder / "stop").exists() else []
+
+    monkeypatch.setattr("orchestrator.patience.time.sleep", lambda seconds, sleep=time.sleep: sleep(min(seconds, 0.01)))
+    storage = type(sweep.store.storage)
+    write, failed = storage.write, list[str]()
+
+    def failing(self: object, path: str, content: bytes) -> None:
+        if content == b"drained" and not failed:
+            failed.append(path)
+            raise OSError(5, "Input/output error")
+        write(self, path, content)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(storage, "write", failing)
+    assert sweep.run(Spot({})).exit_code == 0
+    assert failed
+    assert sweep.events("draining") == ["tiny/resnet1d/aws/chain1/round02"]
+
+
 def test_a_stage_that_was_cancelled_blocks_what_is_behind_it_until_the_next_sweep(sweep: Sweep) -> None:
     backend = ScriptedBackend({"round02": [INTERRUPTED]})
 
@@ -601,6 +631,65 @@ def test_a_driver_that_came_since_the_last_look_is_not_taken_for_dead(sweep: Swe
         patch.setattr(driver_module.LeaseWatch, "living", look)
         assert sweep.run(backend).exit_code == 0
     assert lost == [False]
+
+
+def test_a_stage_that_this_driver_holds_itself_is_not_waited_for(sweep: Sweep, impatient: None) -> None:
+    claim, lost = Store.claim, list[str]()
+
+    def lose_the_answer(store: Store, key: str, driver: str) -> str | None:
+        folder = claim(store, key, driver)
+        if key == sweep.key("round01") and not lost:
+            lost.append(key)
+            return None
+        return folder
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Store, "claim", lose_the_answer)
+        assert sweep.run(ScriptedBackend({})).exit_code == 0
+    assert lost
+
+
+def test_a_stage_that_another_driver_commits_first_is_taken_from_it(sweep: Sweep) -> None:
+    backend = ScriptedBackend({})
+    commit = Store.commit
+
+    def late(store: Store, record: Record) -> Record:
+        if record.key == sweep.key("round01"):
+            other = Store(sweep.root)
+            other.locate(record.kind, record.name, record.key)
+            folder = other.claim(record.key, "faster")
+            assert folder is not None
+            (sweep.root / folder / "out").mkdir()
+            (sweep.root / folder / "out" / "weights.safetensors").write_text(record.name)
+            commit(other, record.model_copy(update={"attempt": 2, "out": "attempts/2/out"}))
+        return commit(store, record)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Store, "commit", late)
+        assert sweep.run(backend).exit_code == 0
+    assert sweep.events("done") == [name for name in backend.submitted if not name.endswith("round01")]
+    assert "(by another sweep)" in sweep.printed.getvalue()
+
+
+def test_a_stages_file_names_an_input_that_was_made_anew(sweep: Sweep) -> None:
+    damaged = Outcome("failed", 0.1, error_type="DamagedInputError", message="no", damaged_input="previous")
+    assert sweep.run(ScriptedBackend({"round02": [damaged]})).exit_code == 0
+    (path,) = sweep.root.glob("stages/round/*round02*/stage.json")
+    assert read_job(path).inputs["previous"].endswith("/attempts/2/out")
+
+
+def test_who_waits_for_devices_is_told(tmp_path: Path, impatient: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Late(ScriptedBackend):
+        """Its devices come after a while."""
+
+        def wait(self, timeout_s: float) -> list[tuple[Group, Sequence[Outcome | Lost]]]:
+            self.devices = 2 if "waiting" in sweep.printed.getvalue() else 1
+            return super().wait(timeout_s)
+
+    monkeypatch.setattr(driver_module, "IDLE_NOTICE_S", 0.2)
+    sweep = Sweep(tmp_path, plan_of(recipe(gpus_per_stage=2)))
+    assert sweep.run(Late({})).exit_code == 0
+    assert "The next stages need 2 free devices at once, and there are 1: waiting." in sweep.printed.getvalue()
 
 
 def test_a_dead_drivers_stage_is_taken_over_and_the_dead_one_is_told(sweep: Sweep) -> None:

@@ -45,9 +45,16 @@ def test_an_attempt_that_stands_still_hangs_after_the_limit() -> None:
     assert pulse.hung(401.0)
 
 
+def test_waiting_for_a_device_is_no_silence() -> None:
+    pulse = Pulse()
+    for second in range(0, 100_000, 1000):
+        pulse.see({}, second)
+        assert not pulse.hung(second)
+
+
 def test_a_start_is_given_longer() -> None:
-    pulse = Pulse(since_s=0.0)
-    pulse.see({}, 1000.0)
+    pulse = Pulse()
+    pulse.see(beat(0), 1000.0)
     assert not pulse.hung(1000.0)
     pulse.see(beat(1), 1700.0)
     assert not pulse.hung(3400.0)

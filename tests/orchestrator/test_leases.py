@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -130,14 +131,46 @@ def test_the_events_of_all_drivers_come_back_in_order(storage: Storage) -> None:
     for time_unix_s in range(6):
         logs[time_unix_s % 2].add({"time_unix_s": time_unix_s, "event": "started"})
     for log in logs:
-        log.flush()
+        log.write()
     assert [event["time_unix_s"] for event in read_events(storage)] == [*range(6)]
+
+
+def test_an_event_whose_write_failed_is_written_once(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, failures = EventLog(storage, "a"), [OSError("the answer was lost")]
+    create, place = type(storage).create, Path.open
+
+    def landed(self: Storage, path: str, content: bytes) -> None:
+        create(self, path, content)
+        if failures:
+            raise failures.pop()
+
+    def full(self: Path, mode: str = "r", **options: object) -> object:
+        if failures and mode == "ab":
+            raise failures.pop()
+        return place(self, mode, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(type(storage), "create", landed)
+    monkeypatch.setattr(Path, "open", full)
+    for number in range(3):
+        log.add({"time_unix_s": number, "event": str(number)})
+        with suppress(OSError):
+            log.write()
+    log.write()
+    log.write()
+    assert not failures
+    assert [event["event"] for event in read_events(storage)] == ["0", "1", "2"]
 
 
 def test_a_torn_event_is_left_out(tmp_path: Path) -> None:
     storage = open_storage(tmp_path)
-    EventLog(storage, "a").add({"time_unix_s": 1, "event": "started"})
+    write_event(storage, "a", {"time_unix_s": 1, "event": "started"})
     with (tmp_path / "events" / "a.jsonl").open("ab") as file:
         file.write(b'{"time_unix_s": 2, "ev')
-    EventLog(storage, "b").add({"time_unix_s": 3, "event": "done"})
+    write_event(storage, "b", {"time_unix_s": 3, "event": "done"})
     assert [event["time_unix_s"] for event in read_events(storage)] == [1, 3]
+
+
+def write_event(storage: Storage, driver: str, event: dict[str, object]) -> None:
+    log = EventLog(storage, driver)
+    log.add(event)
+    log.write()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -380,6 +381,20 @@ def test_verify_finds_a_flipped_bit_and_the_next_sweep_makes_it_anew(copy: Path,
     assert_same_bits(copy, first)
 
 
+def test_verify_reads_the_records_and_not_their_copies(copy: Path) -> None:
+    store = Store(copy)
+    store.records()
+    store.write_index()
+    record = one(copy, "/round01")
+    path = copy / store.folder(record.key) / "record.json"
+    times = path.stat()
+    path.write_text(path.read_text().replace('"schema_version": 3', '"schema_version": 2'))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    code, output = ask(verify.app, copy, "--json")
+    assert code == 1
+    assert [fault["kind"] for fault in json.loads(output)["faults"]] == ["record"]
+
+
 def test_verify_finds_torn_misplaced_and_doubled_records(copy: Path) -> None:
     torn, moved, doubled = one(copy, "/round01"), one(copy, "/round02"), one(copy, "/dense/seed1")
     store = Store(copy)
@@ -446,6 +461,19 @@ def test_gc_keeps_what_an_unfinished_stage_reads(copy: Path) -> None:
     assert "weights that no planned stage needs" not in kept["categories"]
 
 
+def test_gc_keeps_what_an_earlier_plan_still_needs_unless_that_is_superseded(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    upstream = planned("n/one")
+    labels = upstream.labels
+    waiting = planned("n/two", inputs={"ticket": upstream.key}).model_copy(update={"labels": labels})
+    made.plan(upstream, waiting, started=1.0)
+    made.plan(planned("n/other").model_copy(update={"labels": labels}), started=2.0)
+    made.commit(upstream)
+    assert ask(gc.app, tmp_path, "--json", read=True)["paths"] == []
+    paths = ask(gc.app, tmp_path, "--superseded", "--json", read=True)["paths"]
+    assert [path.rpartition("/")[2] for path in paths] == ["weights.safetensors"]
+
+
 def test_gc_tells_what_each_file_is(tmp_path: Path) -> None:
     made = Made(tmp_path)
     done, open_, old = planned("n/done"), planned("n/open"), planned("n/old")
@@ -462,7 +490,7 @@ def test_gc_tells_what_each_file_is(tmp_path: Path) -> None:
         checkpoint.write_bytes(b"0123456789")
     (tmp_path / "drivers" / "dead").mkdir(parents=True)
     (tmp_path / "drivers" / "dead" / "revoked.json").write_text("x")
-    categories = ask(gc.app, tmp_path, "--json", read=True)["categories"]
+    categories = ask(gc.app, tmp_path, "--superseded", "--json", read=True)["categories"]
     assert {name: found["files"] for name, found in categories.items()} == {
         "checkpoints of finished stages": 1,
         "checkpoints of unfinished stages that no plan wants": 1,

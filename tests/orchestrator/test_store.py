@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from orchestrator.index import INDEX
-from orchestrator.record import Failure, File, Labels, PlannedStage, Record, StoredPlan
+from orchestrator.record import Claim, Failure, File, Labels, PlannedStage, Record, StoredPlan
 from orchestrator.stage_files import RECORD, slug
 from orchestrator.store import Store, StoreError
 from workers.workspace import artifact
@@ -429,6 +429,24 @@ def test_a_torn_plan_is_passed_over(root: str) -> None:
 def test_what_a_record_names_cannot_leave_its_stage(changes: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         record(**changes)
+
+
+def test_what_a_claim_names_is_a_driver() -> None:
+    for driver in ("../../victim", "a/b", "", "/etc"):
+        with pytest.raises(ValidationError):
+            Claim(driver=driver, started_unix_s=0.0)
+
+
+def test_a_record_that_was_made_anew_is_not_set_aside_by_who_judged_the_one_before(root: str) -> None:
+    late, other = Store(root), Store(root)
+    other.commit(attempt(other))
+    late.records()
+    other.look(KEY)
+    other.set_aside(KEY, "damaged")
+    committed = other.commit(attempt(other))
+    late.set_aside(KEY, "damaged")
+    assert Store(root).records() == {KEY: committed}
+    assert len([path for path in other.storage.listing() if "/set-aside/" in path]) == 1
 
 
 def test_a_failures_log_lies_in_the_store() -> None:

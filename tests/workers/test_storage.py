@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
-from workers.storage import Storage, StorageError, open_storage, write_atomically
+from workers.storage import Bucket, Storage, StorageError, open_storage, write_atomically
 
 
 @pytest.fixture(params=["folder", "bucket"])
@@ -86,6 +87,61 @@ def test_a_bucket_that_refuses_says_so_in_one_line(s3: str) -> None:
         open_storage("s3://no-such-bucket/x").write("a", b"")
     assert "\n" not in str(caught.value)
     assert "no-such-bucket" in str(caught.value)
+
+
+def test_no_path_leads_out_of_a_folder(tmp_path: Path) -> None:
+    storage = open_storage(tmp_path / "store")
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"mine")
+    for path in ("../outside", "a/../../outside", str(outside)):
+        for call in (
+            lambda path: storage.read(path),
+            lambda path: storage.write(path, b""),
+            lambda path: storage.create(f"{path}2", b""),
+            lambda path: storage.listing(path),
+            lambda path: storage.remove([path]),
+            lambda path: storage.move(path, "here"),
+            lambda path: storage.upload(outside, f"{path}2"),
+            lambda path: storage.download(path, tmp_path / "copy"),
+        ):
+            with pytest.raises(StorageError, match="is no path in"):
+                call(path)
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("outside", b"mine")]
+
+
+def test_what_is_not_there_is_passed_over_by_removal_where_the_service_tells_of_it(
+    s3: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = open_storage(f"{s3}/{uuid4()}")
+    assert isinstance(storage, Bucket)
+    for name in ("a", "c"):
+        storage.write(name, b"")
+    delete = storage._client.delete
+
+    def as_gcs_does(store: object, paths: str | list[str]) -> None:
+        """Deletes one after the other, and stops at the first that is not there."""
+        for path in [paths] if isinstance(paths, str) else paths:
+            if path not in storage.listing():
+                raise FileNotFoundError(f"{path}: 404 Not Found")
+            delete(store, path)
+
+    monkeypatch.setattr(storage._client, "delete", as_gcs_does)
+    storage.remove(["a", "b", "c"])
+    assert storage.listing() == {}
+
+
+def test_a_link_that_was_made_though_its_answer_was_lost_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = os.link
+
+    def as_nfs_does(source: Path, target: Path) -> None:
+        link(source, target)
+        raise FileExistsError(17, "File exists")
+
+    monkeypatch.setattr("os.link", as_nfs_does)
+    write_atomically(tmp_path / "claim.json", b"mine", exclusive=True)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"mine"]
 
 
 def test_an_exclusive_write_never_replaces(tmp_path: Path) -> None:
