@@ -68,6 +68,15 @@ def test_aws_takes_every_field_of_a_machine() -> None:
         assert fields.keys() <= shape.members.keys()
 
 
+def test_machines_image_zones_and_the_stores_requests_are_of_one_region() -> None:
+    config = read(ROOT / "cluster.yaml")
+    region = config["provider"]["region"]
+    assert {zone[:-1] for zone in config["provider"]["availability_zone"].split(",")} == {region}
+    text = (ROOT / "cluster.yaml").read_text()
+    assert set(re.findall(r"AWS_REGION=(\S+)|--region (\S+)", text)) == {(region, ""), ("", region)}
+    assert f"s3://YOUR-BUCKET --region {region}" in (ROOT / "docs" / "clusters.md").read_text()
+
+
 def test_google_takes_every_field_of_a_machine() -> None:
     for machine in read(EXAMPLES / "gcp.yaml")["available_node_types"].values():
         assert machine["node_config"].keys() <= GCP_KEYS
