@@ -226,6 +226,11 @@ def sweep(
         ranks = max((width(node.stage) for node in expanded if node.key not in cached), default=1)
         if backend == "inline" and ranks > 1:
             raise BackendError(f"--gpus-per-stage {ranks}: --backend inline is one process; leave one of them out")
+        if scale_to and ranks > scale_to:
+            raise BackendError(
+                f"--gpus-per-stage {ranks}: --scale-to {scale_to} allows for fewer, so that none could ever start; "
+                f"give at least --scale-to {ranks}"
+            )
         opened.open_for_writing()
         try:
             prepare_data(experiments, execution, console)
