@@ -13,6 +13,8 @@ from orchestrator.recipes import RecipeError
 from workers.data import DataError
 from workers.execution import Execution
 
+RAY_JOB_MARK = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray sets it for the process that a job runs, and for no other
+
 
 def split_names(text: str | None) -> list[str] | None:
     """Names separated by commas; None stays None."""
@@ -68,3 +70,8 @@ def devices_at_hand(backend: str, address: str | None, max_concurrent: int | Non
     cores = os.cpu_count() or 1
     there = 1 if backend == "inline" else min(gpus or cores, cores)
     return min(there, max_concurrent or there)
+
+
+def cluster_of_this_job() -> str | None:
+    """Where `ray job submit` runs this process; None outside of a job, where RAY_ADDRESS alone is no wish to join."""
+    return os.environ.get("RAY_ADDRESS") if RAY_JOB_MARK in os.environ else None

@@ -19,6 +19,7 @@ from rich.markup import escape
 from orchestrator.arguments import absolute_plugin, check_device, check_folder
 from orchestrator.backends.base import BackendError
 from orchestrator.experiments import find_experiments
+from orchestrator.options import CheckpointInterval, Device, Plugins, Settings
 from orchestrator.preparation import prepare_data
 from orchestrator.recipes import RecipeError, parse_setting, read_recipe_file, unknown
 from orchestrator.store import Store, StoreError
@@ -35,7 +36,7 @@ from orchestrator.tuning.outcome import (
 from orchestrator.tuning.space import SEARCHABLE, default_space, narrowed
 from workers.data import DataError, default_cache
 from workers.execution import Execution
-from workers.options import CudaGraphs, Deterministic, LoaderWorkers
+from workers.options import CudaGraphs, DataCache, DataRoot, Deterministic, LoaderWorkers
 from workers.plugins import PluginError, load_plugins
 from workers.storage import write_atomically
 
@@ -78,9 +79,7 @@ def search(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The best recipe. Default: recipe.yaml in the store.")
     ] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a field of the recipe; repeatable.")
-    ] = None,
+    set_: Settings = None,
     recipe: Annotated[Path | None, typer.Option(help="YAML file with recipe fields to start from.")] = None,
     address: Annotated[
         str | None, typer.Option(help="A Ray cluster to join. Default: a private Ray on this machine.")
@@ -89,21 +88,14 @@ def search(
     gpus_per_trial: Annotated[
         float | None, typer.Option(help="Share of a GPU for each trial, up to 1. Default: 0.25 where there is a GPU.")
     ] = None,
-    data_root: Annotated[Path | None, typer.Option(help="Folder with your data sets.")] = None,
-    data_cache: Annotated[
-        Path | None, typer.Option(help="Folder for decoded data sets. Default: ~/.cache/winning-sign.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
-    plugin: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FILE|MODULE", help="Python with your data sets and architectures; repeatable."),
-    ] = None,
+    data_root: DataRoot = None,
+    data_cache: DataCache = None,
+    device: Device = "auto",
+    plugin: Plugins = None,
     loader_workers: LoaderWorkers = None,
     deterministic: Deterministic = True,
     cuda_graphs: CudaGraphs = True,
-    checkpoint_interval: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0, help="Time between checkpoints inside a training.")
-    ] = 60.0,
+    checkpoint_interval: CheckpointInterval = 60.0,
 ) -> None:
     """Tune learning rate, weight decay, prune fraction and alpha's distribution, and write the best as a recipe file.
 

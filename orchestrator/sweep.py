@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -20,42 +14,35 @@ from orchestrator.arguments import (
     absolute_plugin,
     check_device,
     check_folder,
+    cluster_of_this_job,
     devices_at_hand,
     parse_rounds,
     split_names,
 )
-from orchestrator.backends.base import Backend, BackendError
-from orchestrator.backends.inline import InlineBackend
+from orchestrator.backends.base import BackendError
 from orchestrator.collection import made_anew
-from orchestrator.driver import Driver, StopRequest
 from orchestrator.estimate import Estimates
 from orchestrator.experiments import find_experiments
 from orchestrator.forecast import forecast
 from orchestrator.gangs import width
 from orchestrator.heartbeat import LEAST_LIMIT_S
-from orchestrator.leases import HeldLease
 from orchestrator.live_report import LiveReport
-from orchestrator.packing import Packing
-from orchestrator.patience import Patience
-from orchestrator.plan import Plan, expand
+from orchestrator.options import CheckpointInterval, Device, Plugins, Settings
+from orchestrator.plan import expand
 from orchestrator.preparation import prepare_data
-from orchestrator.progress import Progress
-from orchestrator.queue import ReadyQueue
-from orchestrator.rank import upward_rank
 from orchestrator.recipes import RecipeError, parse_setting, read_recipe_file, unknown
+from orchestrator.running import Placement, run_plan
 from orchestrator.store import Store, StoreError
-from orchestrator.terminal import plan_as_json, print_forecast, print_plan, print_summary
+from orchestrator.terminal import plan_as_json, print_forecast, print_plan
 from tickets import TRANSFERS
 from workers.attempt import machine
 from workers.data import DataError, data_set_names, default_cache
 from workers.execution import Execution
 from workers.models import ARCHITECTURES
-from workers.options import CudaGraphs, Deterministic, LoaderWorkers
+from workers.options import CudaGraphs, DataCache, DataRoot, Deterministic, LoaderWorkers
 from workers.plugins import PluginError, load_plugins
 from workers.storage import StorageError
 
-REPORT_INTERVAL_S = 60.0
-RAY_JOB_MARK = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray sets it for the process that a job runs, and for no other
 EXAMPLES = """
 Examples:
 
@@ -119,9 +106,7 @@ def sweep(
             "s3://bucket/path, or gs://bucket/path.",
         ),
     ] = "sweeps",
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a field of the recipe; repeatable.")
-    ] = None,
+    set_: Settings = None,
     recipe: Annotated[Path | None, typer.Option(help="YAML file with recipe fields.")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Print what would be run, and touch nothing.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="With --plan: as JSON.")] = False,
@@ -147,15 +132,10 @@ def sweep(
         ),
     ] = None,
     max_concurrent: Annotated[int | None, typer.Option(min=1, help="At most so many stages at a time.")] = None,
-    data_root: Annotated[Path | None, typer.Option(help="Folder with your data sets.")] = None,
-    data_cache: Annotated[
-        Path | None, typer.Option(help="Folder for decoded data sets. Default: ~/.cache/winning-sign.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
-    plugin: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FILE|MODULE", help="Python with your data sets and architectures; repeatable."),
-    ] = None,
+    data_root: DataRoot = None,
+    data_cache: DataCache = None,
+    device: Device = "auto",
+    plugin: Plugins = None,
     gpus_per_stage: Annotated[
         int | None,
         typer.Option(min=1, help="GPUs (or CPU cores) that train one network together. Default: the recipe's, 1."),
@@ -167,9 +147,7 @@ def sweep(
     loader_workers: LoaderWorkers = None,
     deterministic: Deterministic = True,
     cuda_graphs: CudaGraphs = True,
-    checkpoint_interval: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0, help="Time between checkpoints inside a training.")
-    ] = 60.0,
+    checkpoint_interval: CheckpointInterval = 60.0,
     hang_limit: Annotated[
         float,
         typer.Option(metavar="SECONDS", min=1, help="A stage that is silent for so long, and 20 of its steps, hangs."),
@@ -190,7 +168,7 @@ def sweep(
         if backend == "inline" and address:
             raise RecipeError("--address names a Ray cluster, and --backend inline runs without Ray; give one of them")
         if backend == "ray":
-            address = address or _cluster_of_this_job()
+            address = address or cluster_of_this_job()
         if scale_to and not address:
             raise RecipeError(
                 "--scale-to needs a cluster with an autoscaler; name it with --address, or run as a Ray job"
@@ -248,6 +226,11 @@ def sweep(
         ranks = max((width(node.stage) for node in expanded if node.key not in cached), default=1)
         if backend == "inline" and ranks > 1:
             raise BackendError(f"--gpus-per-stage {ranks}: --backend inline is one process; leave one of them out")
+        if scale_to and ranks > scale_to:
+            raise BackendError(
+                f"--gpus-per-stage {ranks}: --scale-to {scale_to} allows for fewer, so that none could ever start; "
+                f"give at least --scale-to {ranks}"
+            )
         opened.open_for_writing()
         try:
             prepare_data(experiments, execution, console)
@@ -261,8 +244,8 @@ def sweep(
                     f"{len(again)} stages are made anew: orchestrator.gc took files that this sweep needs",
                     highlight=False,
                 )
-            options = _Options(backend, address, scale_to, max_concurrent, pack, hang_limit, ranks)
-            code = _run(console, expanded, cached, opened, execution, options)
+            placement = Placement(backend, address, scale_to, max_concurrent, pack, hang_limit, ranks)
+            code = run_plan(expanded, cached, opened, execution, placement, LiveReport(opened), console)
         except (DataError, RecipeError, BackendError):
             opened.discard_if_unused()
             raise
@@ -270,124 +253,6 @@ def sweep(
         Console(stderr=True, soft_wrap=True).print(f"[red]Error:[/red] {escape(str(error))}", highlight=False)
         raise typer.Exit(2) from None
     raise typer.Exit(code)
-
-
-@dataclass(frozen=True)
-class _Options:
-    """Where and how densely stages run.
-
-    Attributes:
-        ranks: of the largest gang.
-    """
-
-    backend: str
-    address: str | None
-    scale_to: int | None
-    max_concurrent: int | None
-    pack: int | None
-    hang_limit_s: float
-    ranks: int
-
-
-def _run(console: Console, plan: Plan, cached: list[str], store: Store, execution: Execution, options: _Options) -> int:
-    """Run what is not cached; the exit code."""
-    report = LiveReport(store)
-    planned = plan.stored(sys.argv, time.time())
-    patience = Patience(lambda text: console.print(text, highlight=False, markup=False))
-    if len(cached) == len(plan):
-        patience(lambda: store.write_plan(planned))
-        console.print(f"Nothing to compute: all {len(plan)} stages are in {store.root}.", highlight=False)
-        report.write()
-        console.print(f"Report: {report.path}", highlight=False, soft_wrap=True)
-        return 0
-    rank = upward_rank(plan)
-    records = store.records({})
-    queue = ReadyQueue(plan, Estimates(records.values()).rank(plan), cached)
-    console.print(
-        f"{len(plan)} stages, {len(cached)} of them in {store.root} already; report: {report.path}",
-        highlight=False,
-        soft_wrap=True,
-    )
-    if options.scale_to:
-        console.print(f"Waiting for the first of up to {options.scale_to} devices.", highlight=False)
-    workers = _start_backend(options, execution)
-    if options.pack and workers.device_bytes is None:
-        workers.close()
-        raise BackendError(f"--pack {options.pack}: stages share GPUs, and they would run on CPUs here; leave it out")
-    packing = Packing(workers.device_bytes, options.pack)
-    for record in records.values():
-        packing.observe(record)
-    patience(lambda: store.write_plan(planned))
-    report.refresh()
-    progress = Progress(console, plan, queue, rank, lambda: max(1, workers.devices // options.ranks) * packing.level)
-    lease = patience(lambda: HeldLease(store.storage, sys.argv))
-    stop = StopRequest(store, lease)
-    previous = _on_signals(stop, progress, console)
-    try:
-        with progress:
-            driver = Driver(
-                plan,
-                queue,
-                store,
-                workers,
-                execution,
-                progress,
-                stop,
-                packing,
-                lease,
-                options.max_concurrent,
-                options.hang_limit_s,
-            )
-            summary = driver.run(report.refresh, REPORT_INTERVAL_S)
-    except BaseException:
-        stop.ask()  # what still runs in this process checkpoints, instead of being waited for
-        raise
-    finally:
-        workers.close()
-        lease.release()
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-    patience(lambda: store.records({}))
-    patience(store.write_index)
-    patience(report.write)
-    print_summary(console, store, summary)
-    console.print(f"Report: {report.path}", highlight=False, soft_wrap=True)
-    if lease.lost:
-        console.print("Another sweep took this one's work over, because it had been silent for long; it goes on there.")
-    elif summary.exit_code == 130:
-        console.print("Interrupted; the same command goes on from here.")
-    return summary.exit_code
-
-
-def _cluster_of_this_job() -> str | None:
-    """Where `ray job submit` runs this process; None outside of a job, where RAY_ADDRESS alone is no wish to join."""
-    return os.environ.get("RAY_ADDRESS") if RAY_JOB_MARK in os.environ else None
-
-
-def _start_backend(options: _Options, execution: Execution) -> Backend:
-    if options.backend == "inline":
-        return InlineBackend(execution.torch_device)
-    if options.address is None:
-        os.environ["RAY_AUTH_MODE"] = "token"  # Ray reads it when it is imported
-    try:
-        from orchestrator.backends.ray_tasks import RayBackend  # here: the inline backend must do without Ray
-    except ImportError as error:
-        raise BackendError(f"--backend ray: {error}; install ray[tune,train], or give --backend inline") from error
-    return RayBackend(options.address, options.max_concurrent, execution.device, options.scale_to, options.ranks)
-
-
-def _on_signals(stop: StopRequest, progress: Progress, console: Console) -> Mapping[int, Any]:
-    """Once: stop cleanly. Twice: exit now; what was running resumes from its last checkpoint."""
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if stop.asked:
-            progress.__exit__(None, None, None)
-            console.show_cursor()
-            os._exit(128 + number)
-        stop.ask()
-        progress.notice("Stopping: running stages checkpoint, nothing new starts. Once more to exit at once.")
-
-    return {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
 
 
 def main() -> None:

@@ -28,6 +28,7 @@ SLOW_LAST = (
     "test_image_sets.py",
     "test_cli.py",
     "test_readme.py",
+    "test_ray_cluster.py",
     "test_ray.py",
     "test_ray_gpus.py",
     "test_spot_notice.py",

@@ -43,7 +43,10 @@ def test_ray_is_imported_by_its_backends_and_the_search_only() -> None:
     }
     assert users == {
         "orchestrator/backends/ray_cluster.py",
+        "orchestrator/backends/ray_demand.py",
         "orchestrator/backends/ray_gang.py",
+        "orchestrator/backends/ray_gpus.py",
+        "orchestrator/backends/ray_lost.py",
         "orchestrator/backends/ray_tasks.py",
         "orchestrator/tuning/tuner.py",
     }

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+DataRoot = Annotated[Path | None, typer.Option(help="Folder with your data sets.")]
+DataCache = Annotated[Path | None, typer.Option(help="Folder for decoded data sets. Default: ~/.cache/winning-sign.")]
 LoaderWorkers = Annotated[
     int | None,
     typer.Option(min=0, help="Processes that decode streamed images with PIL. Default: the GPU, or one process."),

@@ -18,7 +18,7 @@ from workers.execute import run_stage
 from workers.execution import Control, Execution, Interrupted
 from workers.gang import GangSizeError, joining, own_device
 from workers.job import JobError, read_job
-from workers.options import CudaGraphs, Deterministic, LoaderWorkers
+from workers.options import CudaGraphs, DataCache, DataRoot, Deterministic, LoaderWorkers
 from workers.plugins import PluginError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -32,10 +32,8 @@ def run(
         Path | None, typer.Option(help="Root of the store with its inputs; by default the one that holds STAGE.")
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N, or auto.")] = "auto",
-    data_root: Annotated[Path | None, typer.Option(help="Folder with your data sets.")] = None,
-    data_cache: Annotated[
-        Path | None, typer.Option(help="Folder for decoded data sets. Default: ~/.cache/winning-sign.")
-    ] = None,
+    data_root: DataRoot = None,
+    data_cache: DataCache = None,
     plugin: Annotated[
         list[str] | None, typer.Option(help="File or module with your data sets and architectures.")
     ] = None,

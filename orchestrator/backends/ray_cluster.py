@@ -5,14 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import socket
 from collections.abc import Mapping
 
 import ray
+from ray._private.services import canonicalize_bootstrap_address
 from ray.exceptions import RayError
 
 from orchestrator.backends.base import BackendError
 
 OBJECT_STORE_BYTES = 200_000_000  # tasks pass paths, not tensors
+ANSWERS_WITHIN_S = 5.0
+EMPTY_SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # a frame of HTTP/2, with which both sides begin
 
 
 def connect(address: str | None, cpus: int | None) -> None:
@@ -40,10 +44,36 @@ def connect(address: str | None, cpus: int | None) -> None:
                 log_to_driver=False,
             )
         else:
+            _check_head(address)
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
     except (RayError, ConnectionError, ValueError, RuntimeError) as error:
         hint = "; a cluster with a token needs RAY_AUTH_MODE=token and RAY_AUTH_TOKEN" if address else ""
         raise BackendError(f"Ray at {address or 'this machine'}: {error}{hint}") from error
+
+
+def _check_head(address: str) -> None:
+    """BackendError unless something like a Ray head answers; Ray itself would try for minutes."""
+    place = (
+        None if "://" in address else canonicalize_bootstrap_address(address)
+    )  # "auto", or not 127.0.0.1 but our own
+    if place is None:
+        return
+    host, _, port = place.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), ANSWERS_WITHIN_S) as connection:
+            connection.settimeout(ANSWERS_WITHIN_S)
+            if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+                return  # what is said then is none of our business
+            connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + EMPTY_SETTINGS)
+            answer = connection.recv(len(EMPTY_SETTINGS), socket.MSG_WAITALL)
+    except OSError as error:
+        raise BackendError(
+            f"Ray at {address}: no head answers at {place} ({error}); give the address that `ray start --head` printed"
+        ) from error
+    if answer[3:4] != EMPTY_SETTINGS[3:4]:
+        raise BackendError(
+            f"Ray at {address}: what answers at {place} is no Ray head; give the address that `ray start` printed"
+        )
 
 
 def disconnect() -> None:

@@ -7,83 +7,35 @@ A gang, too, keeps its devices from one of its stages to the next, until somethi
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import ray
-import torch
 from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled; Ray Serve uses it so
-from ray.exceptions import ActorDiedError, GetTimeoutError, NodeDiedError, RayError
+from ray.exceptions import RayError
 
 from orchestrator.backends.base import BackendError, Group, Lost
 from orchestrator.backends.ray_cluster import connect
+from orchestrator.backends.ray_demand import GangDemand
 from orchestrator.backends.ray_gang import RayGang
+from orchestrator.backends.ray_gpus import Arrivals, Gpu, own_node
+from orchestrator.backends.ray_lost import BESIDE_HUNG, HUNG, first_line, lost_by
 from orchestrator.gangs import width
 from workers.attempt import Attempt, Outcome, run_attempts
 from workers.streams import POOL
 
 RESOURCES_EVERY_S = 2.0
 IDLE_S = 60.0
-FIRST_GPU_WITHIN_S = 1800.0
+COMES_WITHIN_S = 1800.0  # the first machine
 GCS_TIMEOUT_S = 10.0
 
 
 # max_retries=0: retries are the driver's
 @ray.remote(max_retries=0)
 def _run(attempts: Sequence[Attempt]) -> list[Outcome]:
-    return run_attempts(attempts, _node())
-
-
-class _GpuWorker:
-    """A process that keeps its GPU from stage to stage."""
-
-    def run(self, attempts: Sequence[Attempt]) -> list[Outcome]:
-        outcomes = run_attempts(attempts, _node())
-        if any(outcome.error_type == "AcceleratorError" for outcome in outcomes):
-            os._exit(1)  # a process whose GPU failed once can never use it again; this loses it, and another starts
-        return outcomes
-
-    def memory_bytes(self) -> int | None:
-        return torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else None
-
-    def node(self) -> str:
-        return _node()
-
-
-def _node() -> str:
-    return str(ray.get_runtime_context().get_node_id())
-
-
-@dataclass(eq=False)
-class _Gpu:
-    """A GPU's actor.
-
-    Attributes:
-        node: once known, where it runs.
-        idle_since_s: when its last group ended.
-    """
-
-    actor: Any
-    asked: Any
-    node: str | None = None
-    idle_since_s: float = field(default_factory=time.monotonic)
-
-    @classmethod
-    def start(cls) -> _Gpu:
-        worker: Any = ray.remote(_GpuWorker)
-        actor = worker.options(num_cpus=1, num_gpus=1, max_concurrency=POOL).remote()
-        return cls(actor, actor.node.remote())
-
-    def find(self) -> None:
-        """Ask where it runs, without waiting."""
-        if self.node is None and ray.wait([self.asked], timeout=0)[0]:
-            try:
-                self.node = ray.get(self.asked)
-            except RayError:
-                self.node = ""  # it died; whatever it ran is lost, and it is dropped then
+    return run_attempts(attempts, own_node())
 
 
 @dataclass(eq=False)
@@ -96,7 +48,7 @@ class Sent:
     """
 
     group: Group
-    place: _Gpu | RayGang | None
+    place: Gpu | RayGang | None
     ended: bool = False
 
 
@@ -107,8 +59,8 @@ class RayBackend:
         address: a cluster to join; None starts Ray on this machine, and never joins one that happens to run here.
         max_concurrent: at most so many groups at a time.
         device: "cpu" keeps attempts off the GPUs.
-        scale_to: GPUs, or CPUs with device "cpu", that the autoscaler may bring; None takes what is there. Being
-            asked for makes it start machines; ``devices`` grows as they come, and shrinks as they go.
+        scale_to: GPUs, or CPUs with device "cpu", that the autoscaler may bring, at least ``ranks``; None takes what
+            is there. Being asked for makes it start machines; ``devices`` grows as they come, and shrinks as they go.
         ranks: of the largest gang that will be submitted.
 
     Raises:
@@ -134,23 +86,29 @@ class RayBackend:
             if device.startswith("cuda") and not self._gpus_there and not scale_to:
                 raise BackendError(f"--device {device}: Ray has no GPU here; leave --device out to use CPUs")
             self._on_gpus = bool(self._gpus_there or scale_to) and device != "cpu"
-            self._gpus: list[_Gpu] = []
-            self._arriving: list[_Gpu] = []  # whose machine may still have to start
+            self._gpus: list[Gpu] = []
             self._gangs: list[RayGang] = []
             self._closing: list[RayGang] = []  # whose devices are free or soon will be
             self._sent: dict[Any, Sent] = {}
+            self._arrivals: Arrivals | None = None
+            self._demand: GangDemand | None = None
             if scale_to and ranks > 1:
-                raise BackendError(
-                    f"--gpus-per-stage {ranks} needs its machines at once, and --scale-to takes them as they come: "
-                    f"start them first (min_workers in the cluster's file), and leave --scale-to out"
-                )
+                self._demand = GangDemand(ranks, scale_to, on_gpus=self._on_gpus)
+                self._demand.wait(COMES_WITHIN_S)
+                self._looked_s = 0.0
+            elif scale_to and self._on_gpus:
+                self._arrivals = Arrivals(min(scale_to, max_concurrent or scale_to))
             if not scale_to and self.devices < 1:
                 raise BackendError(
                     f"Ray at {address or 'this machine'} has no CPU free for a stage; add a node with one, or let the "
                     f"cluster's autoscaler do it: --scale-to N"
                 )
             if ranks > 1 and ranks > self.devices:
-                raise BackendError(self._too_wide(ranks, address))
+                raise BackendError(
+                    f"--gpus-per-stage {ranks}: Ray at {address or 'this machine'} has {self.devices} "
+                    f"{'GPUs' if self._on_gpus else 'CPUs'} for stages, so that none could ever start; give at most "
+                    f"{self.devices}, or let the cluster's autoscaler bring more: --scale-to N"
+                )
             # the first one's: packing plans for one kind of GPU
             self.device_bytes = self._first_gpu_bytes() if self._on_gpus else None
         except BackendError:
@@ -162,12 +120,14 @@ class RayBackend:
         """Cores, or GPUs, that there are now; a GPU's stage takes a core as well."""
         self._look()
         room = min(self._gpus_there, self._cpus) if self._on_gpus else self._cpus
-        if self._scale_to:  # what is sent to a machine that never comes would wait for ever
-            room = len(self._gpus) if self._on_gpus else self._scale_to
+        if self._arrivals:  # what is sent to a machine that never comes would wait for ever
+            room = len(self._gpus)
+        elif self._scale_to:
+            room = min(room, self._scale_to) if self._demand else self._scale_to
         return min(room, self._max_concurrent or room)
 
     def submit(self, attempts: Sequence[Attempt]) -> None:
-        place: _Gpu | RayGang | None = None
+        place: Gpu | RayGang | None = None
         ranks = width(attempts[0].job.stage)
         if ranks > 1:
             place = self._free_gang(ranks)
@@ -182,7 +142,10 @@ class RayBackend:
 
     def wait(self, timeout_s: float) -> list[tuple[Group, Sequence[Outcome | Lost]]]:
         self._drop_idle()
-        self._welcome(0.0 if self._sent or self._gpus else timeout_s)
+        if self._arrivals:
+            self._gpus += self._arrivals.come(len(self._gpus), 0.0 if self._sent or self._gpus else timeout_s)
+        if self._demand:
+            self._demand.renew(self.devices, self._held(idle=False))
         if not self._sent:
             return []
         ready, _ = ray.wait(list(self._sent), num_returns=1, timeout=timeout_s)
@@ -224,41 +187,25 @@ class RayBackend:
             self._looked_s = time.monotonic()
 
     def _first_gpu_bytes(self) -> int | None:
-        self._gpus.append(_Gpu.start())
-        for _ in range(min(self._scale_to or 1, self._max_concurrent or POOL) - 1):
-            self._arriving.append(_Gpu.start())
-        try:
-            found: int | None = ray.get(self._gpus[0].actor.memory_bytes.remote(), timeout=FIRST_GPU_WITHIN_S)
-        except GetTimeoutError as error:
-            raise BackendError(
-                f"no GPU became free within {FIRST_GPU_WITHIN_S / 60:.0f} min; `ray status` tells why"
-            ) from error
-        except RayError as error:
-            raise BackendError(f"the first GPU's process did not start: {_first_line(error)}") from error
-        return found
+        self._gpus.append(Gpu.start())
+        if self._arrivals:
+            self._arrivals.ask(1, POOL - 1)
+        return self._gpus[0].memory_bytes(COMES_WITHIN_S)
 
     def _draining_nodes(self) -> set[str]:
         return set(self._gcs.get_draining_nodes(timeout=GCS_TIMEOUT_S))
 
-    def _too_wide(self, ranks: int, address: str | None) -> str:
-        room = self.devices
-        what = ("GPU" if self._on_gpus else "CPU") + ("s" if room > 1 else "")
-        return (
-            f"--gpus-per-stage {ranks}: Ray at {address or 'this machine'} has {room} {what} for stages, so that none "
-            f"could ever start; give at most {room}"
-        )
-
-    def _load(self, place: _Gpu | RayGang) -> int:
+    def _load(self, place: Gpu | RayGang) -> int:
         return sum(sent.place is place for sent in self._sent.values())
 
     @property
-    def _places(self) -> list[_Gpu | RayGang]:
+    def _places(self) -> list[Gpu | RayGang]:
         return [*self._gpus, *self._gangs]
 
-    def _held(self) -> int:
-        """Devices that are somebody's, at work or not."""
-        narrow = len(self._gpus) if self._on_gpus else sum(sent.place is None for sent in self._sent.values())
-        return narrow + sum(gang.ranks for gang in self._gangs)
+    def _held(self, *, idle: bool = True) -> int:
+        """Devices that are somebody's, at work or also idle."""
+        tasks = sum(sent.place is None for sent in self._sent.values())
+        return tasks + sum(place.ranks for place in self._places if idle or self._load(place))
 
     def _make_room(self, devices: int) -> None:
         """End what is idle until so many devices are nobody's."""
@@ -278,7 +225,7 @@ class RayBackend:
         self._gangs.append(RayGang(ranks, on_gpus=self._on_gpus))
         return self._gangs[-1]
 
-    def _freest_gpu(self) -> _Gpu:
+    def _freest_gpu(self) -> Gpu:
         going = self._draining_nodes()
         for gpu in self._gpus:
             gpu.find()
@@ -287,35 +234,15 @@ class RayBackend:
         if by_gangs:  # the emptiest ones are a gang's, which waits for them
             staying = sorted(staying, key=self._load, reverse=True)[: max(1, self.devices - by_gangs)]
         freest = min(staying, key=self._load, default=None)
-        if self._scale_to:
-            self._ask_for_more(busy=freest is None or bool(self._load(freest)))
+        if self._arrivals:
+            if freest is None or self._load(freest):
+                self._arrivals.ask(len(self._gpus))
             return freest or self._gpus[0]
         if freest is None or (self._load(freest) and len(staying) < self.devices - by_gangs):
             self._make_room(1)
-            freest = _Gpu.start()
+            freest = Gpu.start()
             self._gpus.append(freest)
         return freest
-
-    def _ask_for_more(self, *, busy: bool) -> None:
-        """Have the autoscaler start another machine when all that are there have work, or none is left."""
-        assert self._scale_to is not None
-        coming = len(self._gpus) + len(self._arriving)
-        if (busy or not coming) and coming < min(self._scale_to, self._max_concurrent or self._scale_to):
-            self._arriving.append(_Gpu.start())
-
-    def _welcome(self, timeout_s: float) -> None:
-        """Count in GPUs whose machine has come."""
-        if self._scale_to and self._on_gpus and not self._gpus:
-            self._ask_for_more(busy=False)
-        if self._arriving and timeout_s:
-            ray.wait([gpu.asked for gpu in self._arriving], timeout=timeout_s)
-        for gpu in [*self._arriving]:
-            gpu.find()
-            if gpu.node is not None:
-                self._arriving.remove(gpu)
-                if gpu.node:  # else it is gone again already, as spot machines go
-                    gpu.idle_since_s = time.monotonic()
-                    self._gpus.append(gpu)
 
     def _drop_idle(self) -> None:
         now = time.monotonic()
@@ -325,7 +252,7 @@ class RayBackend:
             elif now - place.idle_since_s > IDLE_S or (self._gangs and self._held() > self.devices):
                 self._drop(place)
 
-    def _drop(self, place: _Gpu | RayGang) -> None:
+    def _drop(self, place: Gpu | RayGang) -> None:
         if isinstance(place, RayGang):
             self._gangs.remove(place)
             self._closing.append(place)
@@ -351,7 +278,7 @@ class RayBackend:
         try:
             outcome, usable = ray.get(ref)
         except RayError as error:  # its mailbox is gone
-            outcome, usable = Lost(f"{type(error).__name__}: {_first_line(error)}"), False
+            outcome, usable = Lost(f"{type(error).__name__}: {first_line(error)}"), False
             gang.end()
         if not usable:
             self._gangs.remove(gang)
@@ -359,23 +286,13 @@ class RayBackend:
         if isinstance(outcome, Outcome):
             return outcome
         if sent.ended:
-            return Lost("it no longer moved, and was ended", "hung")
+            return HUNG
         there = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
         return Lost(outcome.message, "process" if gang.nodes <= there else "node")
 
     def _lost(self, error: RayError, sent: Sent, neighbours: Sequence[Sent]) -> Lost:
         if sent.ended:
-            return Lost("it no longer moved, and was ended", "hung")
+            return HUNG
         if sent.place is not None and any(other.ended for other in neighbours):
-            return Lost("its process was ended because a stage beside it hung", "node")
-        message = f"{type(error).__name__}: {_first_line(error)}"
-        died = isinstance(error, NodeDiedError) or (isinstance(error, ActorDiedError) and _with_its_node(error))
-        return Lost(message, "node" if died else "process")
-
-
-def _with_its_node(error: ActorDiedError) -> bool:
-    return error.preempted or "node was dead" in str(error) or "node has died" in str(error)
-
-
-def _first_line(error: RayError) -> str:
-    return str(error).splitlines()[0] if str(error) else "no message"
+            return BESIDE_HUNG
+        return lost_by(error)

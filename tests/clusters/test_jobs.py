@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.sweep import RAY_JOB_MARK, _cluster_of_this_job
+from orchestrator.arguments import RAY_JOB_MARK, cluster_of_this_job
 from tests.clusters.heads import STAGES, environment, head, record_times, small_sweep, wait_for
 from tests.clusters.stand_ins import ROOT, free_port
 
@@ -22,9 +22,9 @@ pytestmark = pytest.mark.long
 def test_only_inside_a_job_is_a_cluster_joined_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
     monkeypatch.delenv(RAY_JOB_MARK, raising=False)
-    assert _cluster_of_this_job() is None
+    assert cluster_of_this_job() is None
     monkeypatch.setenv(RAY_JOB_MARK, "{}")
-    assert _cluster_of_this_job() == "127.0.0.1:6379"
+    assert cluster_of_this_job() == "127.0.0.1:6379"
 
 
 class Jobs:

@@ -1,11 +1,14 @@
-"""Ray's real autoscaler brings a fake GPU machine for a sweep, and ends it after: 0 -> 1 -> 0. Slow."""
+"""Ray's real autoscaler brings fake machines for a sweep, and ends them after: a GPU, 0 -> 1 -> 0; a gang's. Slow."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -31,30 +34,33 @@ while True:
 """
 
 
-def test_a_sweep_brings_a_gpu_from_nothing_and_lets_it_go(tmp_path: Path) -> None:
+@contextmanager
+def scaling(folder: Path, **machine: Any) -> Iterator[tuple[str, dict[str, str]]]:
+    """The address of a head that starts such machines, cluster.yaml's but for what is given, and its environment."""
     port = free_port()
     ours = environment(
-        tmp_path / "home",
+        folder / "home",
         AUTOSCALER_UPDATE_INTERVAL_S="1",
         RAY_FAKE_CLUSTER="1",
         RAY_enable_autoscaler_v2="1",
         RAY_CLOUD_INSTANCE_ID=FAKE_HEAD_NODE_ID,
         RAY_OVERRIDE_NODE_ID_FOR_TESTING=FAKE_HEAD_NODE_ID,
     )
-    (tmp_path / "autoscaling.json").write_text(json.dumps(on_fake_machines(port)))
-    start = ["--num-cpus=0", f"--port={port}", f"--autoscaling-config={tmp_path / 'autoscaling.json'}"]
-    own = {name: value for name, value in ours.items() if value != FAKE_HEAD_NODE_ID}
-    with head(ours, tmp_path / "head.txt", *start, "--include-dashboard=false"):
-        watch = subprocess.Popen(
-            [sys.executable, "-c", WATCH, f"127.0.0.1:{port}"], env=own, stdout=subprocess.PIPE, text=True
-        )
+    (folder / "autoscaling.json").write_text(json.dumps(on_fake_machines(port, machine)))
+    start = ["--num-cpus=0", f"--port={port}", f"--autoscaling-config={folder / 'autoscaling.json'}"]
+    with head(ours, folder / "head.txt", *start, "--include-dashboard=false"):
+        yield f"127.0.0.1:{port}", {name: value for name, value in ours.items() if value != FAKE_HEAD_NODE_ID}
+
+
+def test_a_sweep_brings_a_gpu_from_nothing_and_lets_it_go(tmp_path: Path) -> None:
+    with scaling(tmp_path) as (address, own):
+        watch = subprocess.Popen([sys.executable, "-c", WATCH, address], env=own, stdout=subprocess.PIPE, text=True)
         try:
             assert next_count(watch) == 0
-            address = ["--address", f"127.0.0.1:{port}"]
-            refused = sweep(small_sweep(tmp_path / "sweep"), own, *address)
+            refused = sweep(small_sweep(tmp_path / "sweep"), own, "--address", address)
             assert refused.returncode == 2
             assert "--scale-to" in refused.stderr
-            done = sweep(small_sweep(tmp_path / "sweep"), own, *address, "--scale-to", "1")
+            done = sweep(small_sweep(tmp_path / "sweep"), own, "--address", address, "--scale-to", "1")
             assert done.returncode == 0, done.stdout + done.stderr
             assert len(record_times(tmp_path / "sweep" / "store")) == STAGES
             assert next_count(watch) == 1
@@ -64,7 +70,19 @@ def test_a_sweep_brings_a_gpu_from_nothing_and_lets_it_go(tmp_path: Path) -> Non
             watch.communicate()
 
 
-def on_fake_machines(port: int) -> dict[str, object]:
+def test_a_gang_brings_its_machines_from_nothing_and_one_that_is_too_wide_is_refused(tmp_path: Path) -> None:
+    """On machines of one core each, of which there may be two."""
+    with scaling(tmp_path, resources={"CPU": 1}, max_workers=2) as (address, own):
+        command = [*small_sweep(tmp_path / "sweep"), "--device", "cpu", "--address", address]
+        refused = sweep(command, own, "--gpus-per-stage", "4", "--scale-to", "4")
+        assert refused.returncode == 2, refused.stdout + refused.stderr
+        assert "--gpus-per-stage 4: the autoscaler's machine types and max_workers" in refused.stderr
+        done = sweep(command, own, "--gpus-per-stage", "2", "--scale-to", "2")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert len(record_times(tmp_path / "sweep" / "store")) == STAGES
+
+
+def on_fake_machines(port: int, machine: dict[str, Any]) -> dict[str, object]:
     """cluster.yaml's scaling, on machines that are processes of this one, with less patience."""
     ours = yaml.safe_load((ROOT / "cluster.yaml").read_text())
     gpu = ours["available_node_types"]["gpu"]
@@ -87,7 +105,11 @@ def on_fake_machines(port: int) -> dict[str, object]:
                 "node_config": {},
                 "max_workers": 0,
             },
-            "gpu": {**{name: gpu[name] for name in ("min_workers", "max_workers", "resources")}, "node_config": {}},
+            "gpu": {
+                **{name: gpu[name] for name in ("min_workers", "max_workers", "resources")},
+                "node_config": {},
+                **machine,
+            },
         },
         "head_node_type": FAKE_HEAD_NODE_TYPE,
         **{name: {} for name in ("auth", "docker", "file_mounts")},

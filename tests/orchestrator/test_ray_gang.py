@@ -187,6 +187,7 @@ def test_a_killed_rank_is_survived_by_a_new_gang(folder: Path, gang: Path, tmp_p
     [
         (["--backend", "inline", "--gpus-per-stage", 2], "--backend inline is one process"),
         (["--gpus-per-stage", 16, "--set", "batch_size=64"], "none could ever start; give at most"),
+        (["--gpus-per-stage", 4, "--scale-to", 3, "--address", "127.0.0.2:1"], "give at least --scale-to 4"),
     ],
 )
 def test_what_no_machine_here_can_run_is_refused_before_the_start(

@@ -1,0 +1,19 @@
+"""Options that a sweep and a search both have; ``workers.options`` has those of a stage that runs alone as well."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a field of the recipe; repeatable.")
+]
+Device = Annotated[str, typer.Option(help="cpu, cuda, or auto.")]
+Plugins = Annotated[
+    list[str] | None,
+    typer.Option(metavar="FILE|MODULE", help="Python with your data sets and architectures; repeatable."),
+]
+CheckpointInterval = Annotated[
+    float, typer.Option(metavar="SECONDS", min=0, help="Time between checkpoints inside a training.")
+]

@@ -1,0 +1,154 @@
+"""Runs what of a plan is not in the store yet: starts the backend and the driver, minds signals, and reports."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+from rich.console import Console
+
+from orchestrator.backends.base import Backend, BackendError
+from orchestrator.backends.inline import InlineBackend
+from orchestrator.driver import Driver, StopRequest
+from orchestrator.estimate import Estimates
+from orchestrator.leases import HeldLease
+from orchestrator.live_report import LiveReport
+from orchestrator.packing import Packing
+from orchestrator.patience import Patience
+from orchestrator.plan import Plan
+from orchestrator.progress import Progress
+from orchestrator.queue import ReadyQueue
+from orchestrator.rank import upward_rank
+from orchestrator.store import Store
+from orchestrator.terminal import print_summary
+from workers.execution import Execution
+
+REPORT_INTERVAL_S = 60.0
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where and how densely stages run.
+
+    Attributes:
+        ranks: of the largest gang.
+    """
+
+    backend: str
+    address: str | None
+    scale_to: int | None
+    max_concurrent: int | None
+    pack: int | None
+    hang_limit_s: float
+    ranks: int
+
+
+def run_plan(
+    plan: Plan,
+    cached: list[str],
+    store: Store,
+    execution: Execution,
+    placement: Placement,
+    report: LiveReport,
+    console: Console,
+) -> int:
+    """Run what is not cached; the exit code."""
+    planned = plan.stored(sys.argv, time.time())
+    patience = Patience(lambda text: console.print(text, highlight=False, markup=False))
+    if len(cached) == len(plan):
+        patience(lambda: store.write_plan(planned))
+        console.print(f"Nothing to compute: all {len(plan)} stages are in {store.root}.", highlight=False)
+        report.write()
+        console.print(f"Report: {report.path}", highlight=False, soft_wrap=True)
+        return 0
+    rank = upward_rank(plan)
+    records = store.records({})
+    queue = ReadyQueue(plan, Estimates(records.values()).rank(plan), cached)
+    console.print(
+        f"{len(plan)} stages, {len(cached)} of them in {store.root} already; report: {report.path}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if placement.scale_to:
+        console.print(f"Waiting for the first of up to {placement.scale_to} devices.", highlight=False)
+    workers = _start_backend(placement, execution)
+    if placement.pack and workers.device_bytes is None:
+        workers.close()
+        raise BackendError(f"--pack {placement.pack}: stages share GPUs, and they would run on CPUs here; leave it out")
+    packing = Packing(workers.device_bytes, placement.pack)
+    for record in records.values():
+        packing.observe(record)
+    patience(lambda: store.write_plan(planned))
+    report.refresh()
+    progress = Progress(console, plan, queue, rank, lambda: max(1, workers.devices // placement.ranks) * packing.level)
+    lease = patience(lambda: HeldLease(store.storage, sys.argv))
+    stop = StopRequest(store, lease)
+    previous = _on_signals(stop, progress, console)
+    try:
+        with progress:
+            driver = Driver(
+                plan,
+                queue,
+                store,
+                workers,
+                execution,
+                progress,
+                stop,
+                packing,
+                lease,
+                placement.max_concurrent,
+                placement.hang_limit_s,
+            )
+            summary = driver.run(report.refresh, REPORT_INTERVAL_S)
+    except BaseException:
+        stop.ask()  # what still runs in this process checkpoints, instead of being waited for
+        raise
+    finally:
+        workers.close()
+        lease.release()
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    patience(lambda: store.records({}))
+    patience(store.write_index)
+    patience(report.write)
+    print_summary(console, store, summary)
+    console.print(f"Report: {report.path}", highlight=False, soft_wrap=True)
+    if lease.lost:
+        console.print("Another sweep took this one's work over, because it had been silent for long; it goes on there.")
+    elif summary.exit_code == 130:
+        console.print("Interrupted; the same command goes on from here.")
+    return summary.exit_code
+
+
+def _start_backend(placement: Placement, execution: Execution) -> Backend:
+    if placement.backend == "inline":
+        return InlineBackend(execution.torch_device)
+    if placement.address is None:
+        os.environ["RAY_AUTH_MODE"] = "token"  # Ray reads it when it is imported
+    try:
+        from orchestrator.backends.ray_tasks import RayBackend  # here: the inline backend must do without Ray
+    except ImportError as error:
+        raise BackendError(f"--backend ray: {error}; install ray[tune,train], or give --backend inline") from error
+    return RayBackend(
+        placement.address, placement.max_concurrent, execution.device, placement.scale_to, placement.ranks
+    )
+
+
+def _on_signals(stop: StopRequest, progress: Progress, console: Console) -> Mapping[int, Any]:
+    """Once: stop cleanly. Twice: exit now; what was running resumes from its last checkpoint."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if stop.asked:
+            progress.__exit__(None, None, None)
+            console.show_cursor()
+            os._exit(128 + number)
+        stop.ask()
+        progress.notice("Stopping: running stages checkpoint, nothing new starts. Once more to exit at once.")
+
+    return {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
