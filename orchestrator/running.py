@@ -6,7 +6,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -25,8 +26,11 @@ from orchestrator.plan import Plan
 from orchestrator.progress import Progress
 from orchestrator.queue import ReadyQueue
 from orchestrator.rank import upward_rank
+from orchestrator.recipes import RecipeError
+from orchestrator.standing import Standing
 from orchestrator.store import Store
 from orchestrator.terminal import print_summary
+from workers.data import DataError
 from workers.execution import Execution
 
 REPORT_INTERVAL_S = 60.0
@@ -49,27 +53,62 @@ class Placement:
     ranks: int
 
 
+@contextmanager
+def at_work(store: Store) -> Iterator[HeldLease]:
+    """Hold a lease in a store that can be written; a folder that stays empty, because of a refusal, is removed again.
+
+    Raises:
+        StoreError: the store cannot be written.
+    """
+    store.open_for_writing()
+    try:
+        lease = HeldLease(store.storage, sys.argv)
+        try:
+            yield lease
+        finally:
+            lease.release()
+    except (DataError, RecipeError, BackendError):
+        store.discard_if_unused()
+        raise
+
+
+def set_aside(store: Store, found: Standing, console: Console) -> None:
+    """Let what is damaged, or lacks files that are needed, be made anew, and say so."""
+    for key, what in found.damaged.items():
+        store.set_aside(key, "damaged")
+        console.print(f"{what}: set aside, and made anew if this sweep needs it", highlight=False, markup=False)
+    for key in found.collected:
+        store.set_aside(key, "collected")
+    if found.collected:
+        console.print(
+            f"{len(found.collected)} stages are made anew: orchestrator.gc took files that this sweep needs",
+            highlight=False,
+        )
+
+
 def run_plan(
     plan: Plan,
-    cached: list[str],
+    found: Standing,
     store: Store,
+    lease: HeldLease,
     execution: Execution,
     placement: Placement,
     report: LiveReport,
     console: Console,
 ) -> int:
     """Run what is not cached; the exit code."""
-    planned = plan.stored(sys.argv, time.time())
+    planned, cached = plan.stored(sys.argv, time.time()), found.cached
     patience = Patience(lambda text: console.print(text, highlight=False, markup=False))
     if len(cached) == len(plan):
         patience(lambda: store.write_plan(planned))
+        patience(store.write_index)
         console.print(f"Nothing to compute: all {len(plan)} stages are in {store.root}.", highlight=False)
         report.write()
         console.print(f"Report: {report.path}", highlight=False, soft_wrap=True)
         return 0
     rank = upward_rank(plan)
-    records = store.records({})
-    queue = ReadyQueue(plan, Estimates(records.values()).rank(plan), cached)
+    estimates = Estimates(found.records.values())
+    queue = ReadyQueue(plan, estimates.rank(plan), cached)
     console.print(
         f"{len(plan)} stages, {len(cached)} of them in {store.root} already; report: {report.path}",
         highlight=False,
@@ -82,12 +121,11 @@ def run_plan(
         workers.close()
         raise BackendError(f"--pack {placement.pack}: stages share GPUs, and they would run on CPUs here; leave it out")
     packing = Packing(workers.device_bytes, placement.pack)
-    for record in records.values():
+    for record in found.records.values():
         packing.observe(record)
     patience(lambda: store.write_plan(planned))
     report.refresh()
     progress = Progress(console, plan, queue, rank, lambda: max(1, workers.devices // placement.ranks) * packing.level)
-    lease = patience(lambda: HeldLease(store.storage, sys.argv))
     stop = StopRequest(store, lease)
     previous = _on_signals(stop, progress, console)
     try:
@@ -104,6 +142,7 @@ def run_plan(
                 lease,
                 placement.max_concurrent,
                 placement.hang_limit_s,
+                estimates.seconds,
             )
             summary = driver.run(report.refresh, REPORT_INTERVAL_S)
     except BaseException:
@@ -111,7 +150,6 @@ def run_plan(
         raise
     finally:
         workers.close()
-        lease.release()
         for number, handler in previous.items():
             signal.signal(number, handler)
     patience(lambda: store.records({}))

@@ -20,7 +20,6 @@ from orchestrator.arguments import (
     split_names,
 )
 from orchestrator.backends.base import BackendError
-from orchestrator.collection import made_anew
 from orchestrator.estimate import Estimates
 from orchestrator.experiments import find_experiments
 from orchestrator.forecast import forecast
@@ -31,7 +30,8 @@ from orchestrator.options import CheckpointInterval, Device, Plugins, Settings
 from orchestrator.plan import expand
 from orchestrator.preparation import prepare_data
 from orchestrator.recipes import RecipeError, parse_setting, read_recipe_file, unknown
-from orchestrator.running import Placement, run_plan
+from orchestrator.running import Placement, at_work, run_plan, set_aside
+from orchestrator.standing import standing
 from orchestrator.store import Store, StoreError
 from orchestrator.terminal import plan_as_json, print_forecast, print_plan
 from tickets import TRANSFERS
@@ -150,7 +150,11 @@ def sweep(
     checkpoint_interval: CheckpointInterval = 60.0,
     hang_limit: Annotated[
         float,
-        typer.Option(metavar="SECONDS", min=1, help="A stage that is silent for so long, and 20 of its steps, hangs."),
+        typer.Option(
+            metavar="SECONDS",
+            min=1,
+            help="A stage that is silent for so long, and 20 of its steps, hangs; at its start, six times that.",
+        ),
     ] = LEAST_LIMIT_S,
 ) -> None:
     """Run everything that a comparison of pruning methods needs, and write one HTML barrier report.
@@ -205,50 +209,32 @@ def sweep(
         experiments = find_experiments(split_names(datasets) or [], split_names(archs), preset, changes, execution)
         expanded = expand(experiments)
         opened = Store(store)
-        damaged: dict[str, str] = {}
-        records = opened.records(damaged)
-        damaged |= {key: what for key in records if key in expanded.nodes and (what := opened.damage(key))}
-        collected = opened.collected()
-        lacking = [node.key for node in expanded if node.key not in records or node.key in damaged]
-        again = made_anew({node.key: node.inputs.values() for node in expanded}, lacking, collected)
-        cached = [key for key in expanded.nodes if key in records and key not in damaged and key not in again]
         if plan:
+            found = standing(expanded, opened)
             # a cluster's devices are not known here: the ones that most was measured on
-            estimates = Estimates(records.values(), None if address else machine(execution)["device"])
+            estimates = Estimates(found.records.values(), None if address else machine(execution)["device"])
             at_hand = devices or devices_at_hand(backend, address, max_concurrent, execution)
-            foreseen = forecast(expanded, set(cached), estimates, at_hand, price)
+            foreseen = forecast(expanded, set(found.cached), estimates, at_hand, price)
             if json_:
-                print(plan_as_json(expanded, experiments, set(cached), foreseen))
+                print(plan_as_json(expanded, experiments, set(found.cached), foreseen))
             else:
-                print_plan(console, expanded, experiments, set(cached))
+                print_plan(console, expanded, experiments, set(found.cached))
                 print_forecast(console, foreseen)
             return
-        ranks = max((width(node.stage) for node in expanded if node.key not in cached), default=1)
-        if backend == "inline" and ranks > 1:
-            raise BackendError(f"--gpus-per-stage {ranks}: --backend inline is one process; leave one of them out")
-        if scale_to and ranks > scale_to:
-            raise BackendError(
-                f"--gpus-per-stage {ranks}: --scale-to {scale_to} allows for fewer, so that none could ever start; "
-                f"give at least --scale-to {ranks}"
-            )
-        opened.open_for_writing()
-        try:
-            prepare_data(experiments, execution, console)
-            for key, what in damaged.items():
-                opened.set_aside(key, "damaged")
-                console.print(f"{what}: set aside, and made anew if this sweep needs it", highlight=False, markup=False)
-            for key in again:
-                opened.set_aside(key, "collected")
-            if again:
-                console.print(
-                    f"{len(again)} stages are made anew: orchestrator.gc took files that this sweep needs",
-                    highlight=False,
+        with at_work(opened) as lease:  # before the store is looked at: gc waits for whoever relies on what is there
+            found = standing(expanded, opened)
+            ranks = max((width(node.stage) for node in expanded if node.key not in found.cached), default=1)
+            if backend == "inline" and ranks > 1:
+                raise BackendError(f"--gpus-per-stage {ranks}: --backend inline is one process; leave one of them out")
+            if scale_to and ranks > scale_to:
+                raise BackendError(
+                    f"--gpus-per-stage {ranks}: --scale-to {scale_to} allows for fewer, so that none could ever start; "
+                    f"give at least --scale-to {ranks}"
                 )
+            prepare_data(experiments, execution, console)
+            set_aside(opened, found, console)
             placement = Placement(backend, address, scale_to, max_concurrent, pack, hang_limit, ranks)
-            code = run_plan(expanded, cached, opened, execution, placement, LiveReport(opened), console)
-        except (DataError, RecipeError, BackendError):
-            opened.discard_if_unused()
-            raise
+            code = run_plan(expanded, found, opened, lease, execution, placement, LiveReport(opened), console)
     except (RecipeError, DataError, StoreError, StorageError, BackendError, PluginError) as error:
         Console(stderr=True, soft_wrap=True).print(f"[red]Error:[/red] {escape(str(error))}", highlight=False)
         raise typer.Exit(2) from None
