@@ -23,6 +23,7 @@ from typing import Any
 
 import ray
 from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator.backends.base import Lost
 from orchestrator.gangs import verdict
@@ -157,8 +158,11 @@ class RayGang:
         self.ranks, self._on_gpus = ranks, on_gpus
         self.name, self.idle_since_s = f"gang-{secrets.token_hex(8)}", time.monotonic()
         mailbox: Any = ray.remote(_Mailbox)
-        # by the driver, whose end is its own; it waits for every rank twice and for the driver at the same time
-        self._mailbox = mailbox.options(num_cpus=0, max_concurrency=4 * ranks + 8).remote(ranks)
+        # beside the driver, whose end is its own; it waits for every rank twice and for the driver at the same time
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        self._mailbox = mailbox.options(num_cpus=0, max_concurrency=4 * ranks + 8, scheduling_strategy=here).remote(
+            ranks
+        )
         self._crew: list[tuple[str, Any]] = []
         self._asked = self._mailbox.crew.remote()
         self._sent = 0
@@ -174,6 +178,11 @@ class RayGang:
             except RayError:
                 return set()
         return {node for node, _ in self._crew}
+
+    @property
+    def over(self) -> bool:
+        """Whether its processes have ended."""
+        return not self._fit.is_alive()
 
     def submit(self, attempt: Attempt) -> ray.ObjectRef:
         """Have the gang work on an attempt; what is returned becomes (outcome, whether the gang can go on)."""

@@ -46,6 +46,7 @@ class Gpu:
     Attributes:
         node: once known, where it runs.
         idle_since_s: when its last group ended.
+        killed: its process was ended, because a stage on it hung.
     """
 
     ranks: ClassVar = 1
@@ -53,6 +54,12 @@ class Gpu:
     asked: Any
     node: str | None = None
     idle_since_s: float = field(default_factory=time.monotonic)
+    killed: bool = False
+
+    def kill(self) -> None:
+        """End its process; what else runs there is lost with it."""
+        self.killed = True
+        ray.kill(self.actor)
 
     @classmethod
     def start(cls) -> Gpu:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,7 +82,7 @@ class RayBackend:
         connect(address, max_concurrent)
         self._gcs = GcsClient(address=ray.get_runtime_context().gcs_address)
         try:
-            self._looked_s, self._cpus, self._gpus_there = 0.0, 0, 0
+            self._looked_s, self._cpus, self._gpus_there, self._going = 0.0, 0, 0, set[str]()
             self._look()
             if device.startswith("cuda") and not self._gpus_there and not scale_to:
                 raise BackendError(f"--device {device}: Ray has no GPU here; leave --device out to use CPUs")
@@ -117,11 +118,11 @@ class RayBackend:
 
     @property
     def devices(self) -> int:
-        """Cores, or GPUs, that there are now; a GPU's stage takes a core as well."""
+        """Cores, or GPUs with a core beside them, that there are now."""
         self._look()
-        room = min(self._gpus_there, self._cpus) if self._on_gpus else self._cpus
+        room = self._gpus_there if self._on_gpus else self._cpus
         if self._arrivals:  # what is sent to a machine that never comes would wait for ever
-            room = len(self._gpus)
+            room = sum(gpu.node not in self._going for gpu in self._gpus)
         elif self._scale_to:
             room = min(room, self._scale_to) if self._demand else self._scale_to
         return min(room, self._max_concurrent or room)
@@ -158,7 +159,7 @@ class RayBackend:
                 if isinstance(sent.place, RayGang):
                     sent.place.end()
                 elif sent.place is not None:
-                    ray.kill(sent.place.actor)
+                    sent.place.kill()
                 else:
                     ray.cancel(ref, force=True)
         return True
@@ -182,8 +183,9 @@ class RayBackend:
 
     def _look(self) -> None:
         if time.monotonic() - self._looked_s > RESOURCES_EVERY_S:
-            resources = ray.cluster_resources()
-            self._cpus, self._gpus_there = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
+            there = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            self._cpus = sum(int(node.get("CPU", 0)) for node in there)
+            self._gpus_there = sum(int(min(node.get("GPU", 0), node.get("CPU", 0))) for node in there)
             self._looked_s = time.monotonic()
 
     def _first_gpu_bytes(self) -> int | None:
@@ -193,7 +195,9 @@ class RayBackend:
         return self._gpus[0].memory_bytes(COMES_WITHIN_S)
 
     def _draining_nodes(self) -> set[str]:
-        return set(self._gcs.get_draining_nodes(timeout=GCS_TIMEOUT_S))
+        with suppress(RayError):  # the head is busy: what was known last
+            self._going = set(self._gcs.get_draining_nodes(timeout=GCS_TIMEOUT_S))
+        return self._going
 
     def _load(self, place: Gpu | RayGang) -> int:
         return sum(sent.place is place for sent in self._sent.values())
@@ -234,11 +238,10 @@ class RayBackend:
         if by_gangs:  # the emptiest ones are a gang's, which waits for them
             staying = sorted(staying, key=self._load, reverse=True)[: max(1, self.devices - by_gangs)]
         freest = min(staying, key=self._load, default=None)
-        if self._arrivals:
-            if freest is None or self._load(freest):
+        if self._arrivals and freest is not None:
+            if self._load(freest):
                 self._arrivals.ask(len(self._gpus))
-            return freest or self._gpus[0]
-        if freest is None or (self._load(freest) and len(staying) < self.devices - by_gangs):
+        elif freest is None or (self._load(freest) and len(staying) < self.devices - by_gangs):
             self._make_room(1)
             freest = Gpu.start()
             self._gpus.append(freest)
@@ -246,6 +249,7 @@ class RayBackend:
 
     def _drop_idle(self) -> None:
         now = time.monotonic()
+        self._closing = [gang for gang in self._closing if not gang.over]
         for place in self._places:
             if self._load(place):
                 place.idle_since_s = now
@@ -268,11 +272,9 @@ class RayBackend:
         try:
             return sent.group, ray.get(ref)
         except RayError as error:  # run_attempts returns its own failures: what is raised here is the machinery's
-            neighbours = [other for other in self._sent.values() if other.place is sent.place]
             if sent.place in self._gpus:
                 self._gpus.remove(sent.place)  # another starts when there is work for it
-            lost = self._lost(error, sent, neighbours)
-            return sent.group, [lost] * len(sent.group)
+            return sent.group, [_lost(error, sent)] * len(sent.group)
 
     def _ended_in_gang(self, ref: Any, sent: Sent, gang: RayGang) -> Outcome | Lost:
         try:
@@ -290,9 +292,10 @@ class RayBackend:
         there = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
         return Lost(outcome.message, "process" if gang.nodes <= there else "node")
 
-    def _lost(self, error: RayError, sent: Sent, neighbours: Sequence[Sent]) -> Lost:
-        if sent.ended:
-            return HUNG
-        if sent.place is not None and any(other.ended for other in neighbours):
-            return BESIDE_HUNG
-        return lost_by(error)
+
+def _lost(error: RayError, sent: Sent) -> Lost:
+    if sent.ended:
+        return HUNG
+    if isinstance(sent.place, Gpu) and sent.place.killed:
+        return BESIDE_HUNG
+    return lost_by(error)

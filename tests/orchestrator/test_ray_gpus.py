@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sweep_processes import PATTERNS
 
+ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import json, os, signal, sys, time
 from pathlib import Path
@@ -47,6 +48,13 @@ def ended(count):
     return found
 
 
+class Notices:
+    # machines that are about to go
+
+    def get_draining_nodes(self, timeout):
+        return {node["NodeID"]: 0 for node in ray.nodes()}
+
+
 backend = RayBackend(None, None, "auto")
 said = {"devices": backend.devices}
 for number in range(4):
@@ -67,9 +75,51 @@ said["lost"] = [name, isinstance(lost, Lost), lost.message]
 submit("after-1", 1)
 submit("after-2", 1)
 said["after"] = sorted(outcome.status for _, outcome in ended(2))
+
+for number in range(4):
+    submit(f"beside-{number}", 10_000)
+while len(list(root.glob("beside-*/progress.json"))) < 4:
+    time.sleep(0.1)
+((first, *_),) = [sent.group for sent in backend._sent.values() if sent.group[0].job.name == "beside-0"]
+backend.end(first)
+said["ended"] = {name: lost.how for name, lost in ended(2)}
+(root / "stop").touch()
+ended(2)
+backend.close()
+
+backend = RayBackend(None, None, "auto", scale_to=2)
+while not backend.devices:
+    backend.wait(1)
+backend._gcs = Notices()
+backend.draining()
+said["devices_that_stay"] = backend.devices
 backend.close()
 print(json.dumps(said))
 """
+
+
+UNEVEN = """
+import sys
+from ray.cluster_utils import Cluster
+
+cluster = Cluster(head_node_args={"num_cpus": 4, "num_gpus": 0}, initialize_head=True)
+cluster.add_node(num_cpus=1, num_gpus=4)
+from orchestrator.backends.base import BackendError
+from orchestrator.backends.ray_tasks import RayBackend
+
+try:
+    RayBackend(cluster.address, None, "cuda", ranks=2)
+except BackendError as error:
+    print(error)
+cluster.shutdown()
+"""
+
+
+def test_a_gpu_without_a_core_beside_it_is_none() -> None:
+    done = subprocess.run([sys.executable, "-c", UNEVEN], capture_output=True, text=True, timeout=240, cwd=ROOT)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "--gpus-per-stage 2" in done.stdout
+    assert "has 1 GPUs for stages" in done.stdout
 
 
 def test_stages_share_gpu_actors_and_outlive_them(tmp_path: Path) -> None:
@@ -79,7 +129,7 @@ def test_stages_share_gpu_actors_and_outlive_them(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         timeout=240,
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     said = json.loads(done.stdout.splitlines()[-1])
@@ -90,3 +140,6 @@ def test_stages_share_gpu_actors_and_outlive_them(tmp_path: Path) -> None:
     assert said["lost"][:2] == ["victim", True]
     assert "ActorDied" in said["lost"][2] or "ActorUnavailable" in said["lost"][2]
     assert said["after"] == ["done", "done"]
+    assert said["ended"].pop("beside-0") == "hung"
+    assert list(said["ended"].values()) == ["node"]  # no fault of the one beside it
+    assert said["devices_that_stay"] == 0
