@@ -38,7 +38,7 @@ REPORT_INTERVAL_S = 60.0
 
 @dataclass(frozen=True)
 class Placement:
-    """Where and how densely stages run.
+    """Where and how densely stages run, and how long one may be silent.
 
     Attributes:
         ranks: of the largest gang.

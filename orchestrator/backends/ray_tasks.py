@@ -96,7 +96,7 @@ class RayBackend:
             if scale_to and ranks > 1:
                 self._demand = GangDemand(ranks, scale_to, on_gpus=self._on_gpus)
                 self._demand.wait(COMES_WITHIN_S)
-                self._looked_s = 0.0
+                self._looked_s = 0.0  # before they came
             elif scale_to and self._on_gpus:
                 self._arrivals = Arrivals(min(scale_to, max_concurrent or scale_to))
             if not scale_to and self.devices < 1:

@@ -31,7 +31,7 @@ def join(address: str, cache: Path, tmp_path: Path) -> str:
     what = ["--datasets", "mnist1d", "--store", tmp_path / "store", "--data-cache", cache]
     code, output = in_process(*what, "--backend", "ray", "--address", address)
     assert code == 2, output
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60  # on a busy machine, with all imports; Ray itself takes minutes
     assert not (tmp_path / "store").exists()
     return output
 
