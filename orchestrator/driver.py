@@ -136,6 +136,8 @@ class Driver:
         self._retry_at_s: dict[str, float] = {}  # held stages, by key; the others wait for another driver
         self._schedule = Scheduler(plan, queue, self._needed, expected_s)
         self._widest = max((width(node.stage) for node in plan), default=1)
+        left = (node for node in plan if queue.state[node.key] not in FINISHED)
+        self._foreseen = max((width(node.stage) for node in left), default=1)  # whether wider ones fit was never asked
         self._groups: dict[str, str] = {}  # the schedule's name of a group, by its first attempt's stage
 
     def run(self, refresh_report: Callable[[], None], report_interval_s: float) -> Summary:
@@ -331,6 +333,14 @@ class Driver:
         read = running.attempt.job.inputs[outcome.damaged_input]
         record = self._patience(lambda: self._store.record(damaged, anew=True))
         found_first = record is not None and self._store.out(damaged) == read
+        ranks = width(self._plan.nodes[damaged].stage)
+        if ranks > max(self._foreseen, self._backend.devices):  # it would be waited for, for ever
+            message = (
+                f"{outcome.message}; making it anew takes {ranks} devices at once, and there are "
+                f"{self._backend.devices}: set it aside with orchestrator.verify, and repeat the command where it fits"
+            )
+            self._ended_badly(running, replace(ended, message=message))
+            return
         if found_first:
             self._remade[damaged] += 1
             if self._remade[damaged] > REMADE:

@@ -166,6 +166,8 @@ class RayBackend:
 
     def draining(self) -> Collection[str]:
         going = self._draining_nodes()
+        for gpu in self._gpus:
+            gpu.find()
         for gpu in [gpu for gpu in self._gpus if gpu.node in going and not self._load(gpu)]:
             self._drop(gpu)
         leaving = [gang for gang in self._gangs if going & gang.nodes]

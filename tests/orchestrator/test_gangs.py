@@ -18,6 +18,7 @@ from orchestrator.backends.base import Lost
 from orchestrator.gangs import verdict, width
 from orchestrator.packing import Packing
 from orchestrator.queue import State
+from orchestrator.store import Store
 from workers.attempt import Attempt, Outcome
 from workers.stages import Gang
 
@@ -160,6 +161,21 @@ def test_a_driver_runs_gangs_and_single_stages_and_never_more_than_fit(tmp_path:
     assert summary.exit_code == 0
     assert len(backend.attempts) == len(plan) + 1  # a lost gang is tried again
     assert backend.most_at_once >= devices // 2
+
+
+def test_a_gang_that_nobody_foresaw_is_not_waited_for_where_it_never_fits(tmp_path: Path) -> None:
+    plan = plan_of(recipe(gpus_per_stage=2))
+    assert Sweep(tmp_path / "store", plan).run(DevicesBackend(2, {})).exit_code == 0
+    store = Store(tmp_path / "store")
+    probes = [node for node in plan if node.stage.kind == "probe"]
+    for node in probes:
+        store.set_aside(node.key, "the test wants it again")
+    slot = next(iter(probes[0].inputs))
+    damaged = Outcome("failed", 0.1, error_type="DamagedInputError", message="not what it was", damaged_input=slot)
+    summary = Sweep(tmp_path / "store", plan).run(DevicesBackend(1, {probes[0].name: [damaged]}))
+    assert summary.finished == len(plan) - 1
+    (failure,) = summary.failures
+    assert "not what it was; making it anew takes 2 devices at once, and there are 1" in failure.message
 
 
 def test_a_gang_shares_its_devices_with_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
