@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks.faults import damage
 from benchmarks.faults.bucket import SETTINGS, Faults, faulty_proxy
+from benchmarks.faults.gang import RANKS, gang
 from benchmarks.faults.processes import TrialError
 from benchmarks.faults.trial import Fault, Trial
 from orchestrator.store import Store
@@ -58,10 +59,10 @@ def _fails(kind: str, error: str) -> Fault:
             raise TrialError(f"{failures} is not one {error}:\n{output[-3000:]}")
         done = Store(trial.place.store).records().keys()
         behind = {failures[0].key}
-        for key, record in trial.bench.reference.records.items():
+        for key, record in trial.reference.records.items():
             if behind & set(record.inputs.values()):
                 behind.add(key)
-        if done != trial.bench.reference.records.keys() - behind:
+        if done != trial.reference.records.keys() - behind:
             raise TrialError(f"what {failures[0].name} does not block was not done:\n{output[-3000:]}")
         trial.finish(trial.start())
 
@@ -147,7 +148,7 @@ def _index(trial: Trial) -> None:
     trial.finish(trial.start())
     records = Store(trial.place.store).records()  # as the index tells them
     for key, record in records.items():
-        expected = trial.bench.reference.records[key]
+        expected = trial.reference.records[key]
         if (record.results, record.inputs) != (expected.results, expected.inputs):
             raise TrialError(f"the index tells another result of {record.name}")
 
@@ -237,6 +238,7 @@ def _gcs(trial: Trial) -> None:
 
 
 ALL = (
+    Fault("gang", "a gang's rank is killed, raises alone, or goes with its node", gang, "ray", RANKS),
     Fault("driver", "SIGKILL of the driver, up to three times", _driver),
     Fault("stop", "SIGINT or SIGTERM, up to three times", _stopped),
     _fails("raise", "ValueError"),
