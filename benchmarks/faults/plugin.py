@@ -125,7 +125,7 @@ def before_batch(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
     fault = _fault()
     passes = module.passes = getattr(module, "passes", 0) + 1  # type: ignore[assignment]
     if fault.get("kind") == "hang" and int(passes) <= EPOCH:
-        return  # a stage that has told no pace yet is given half an hour
+        return  # a stage that has told no pace yet is given six times as long
     if fault.get("rank") is not None and fault["rank"] != distributed.get_rank():
         return
     for index, at in enumerate(fault.get("at", ())):
