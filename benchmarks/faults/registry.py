@@ -246,6 +246,7 @@ def _gcs(trial: Trial) -> None:
     trial.finish(trial.start_on_ray())
 
 
+# the first ones come once more when a run's trials cannot be shared evenly
 ALL = (
     Fault("gang", "a gang's rank is killed, raises alone, or goes with its node", gang, "ray", RANKS),
     Fault("driver", "SIGKILL of the driver, up to three times", _driver),
