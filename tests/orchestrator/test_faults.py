@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
@@ -19,6 +18,7 @@ from benchmarks.faults.judge import Reference, judge
 from benchmarks.faults.processes import TrialError
 from benchmarks.faults.registry import FAULTS, schedule
 from benchmarks.faults.small_sweep import Place
+from orchestrator.record import Record
 
 SEED = 1
 # the others act like one of these, or on what other tests try
@@ -92,10 +92,11 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
-def change_result(path: Path) -> None:
-    changed = json.loads(path.read_text())
-    changed["results"]["test_accuracy_percent"] += 1
-    path.write_text(json.dumps(changed))
+def change_result(path: Path, *, sealed: bool) -> None:
+    found = Record.model_validate_json(path.read_text())
+    results = {**found.results, "test_accuracy_percent": found.results["test_accuracy_percent"] + 1}
+    changed = found.model_copy(update={"results": results})
+    path.write_text((changed.sealed() if sealed else changed).model_dump_json())
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,8 @@ def change_result(path: Path) -> None:
         (lambda place: flip(weights(place)), "weights.safetensors changed"),
         (lambda place: weights(place).unlink(), "is not what its record says"),
         (lambda place: record(place).unlink(), "14 records; missing: patterns/"),
-        (lambda place: change_result(record(place)), "results is"),
+        (lambda place: change_result(record(place), sealed=True), "results is"),
+        (lambda place: change_result(record(place), sealed=False), "(damaged)"),
     ],
 )
 def test_the_judge_sees_what_changed(
