@@ -3,6 +3,7 @@
     python -m benchmarks.scale [--stages 10000] [--no-op-stages 2000] [--only planning,no_op,finished,simulation]
     python -m benchmarks.scale --write-finished DIR    # to copy to an object store, and then
     python -m benchmarks.scale --only finished --s3 s3://BUCKET/PREFIX
+    python -m benchmarks.scale --only simulation --recorded STORE    # durations from a real sweep's records as well
 
 - planning: the plan, its ranks and the ready queue, in a fresh process with its peak memory. Goals: 5 s, 1 GB.
 - no_op: stages that do nothing through the real driver, store and Ray, whose start is not counted. Goal: 10 ms each.
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from random import Random
@@ -28,6 +29,7 @@ from typing import Any
 
 from benchmarks.finished_store import write_finished
 from benchmarks.machine import describe_machine
+from benchmarks.recorded import RecordedSweep
 from benchmarks.table import print_table
 from orchestrator.experiments import find_experiments
 from orchestrator.plan import Experiment, Plan, expand
@@ -136,10 +138,10 @@ def _seconds_of(module: Sequence[str]) -> float:
     return time.perf_counter() - began
 
 
-def measure_simulation(stages: int) -> None:
-    """Print the table."""
+def made_up_sweeps(stages: int) -> Iterator[tuple[str, Plan, dict[str, float]]]:
+    """What they are, plans, and the seconds of their stages by key."""
     table = [(data, arch) for data in ("cifar10", "cifar100") for arch in EPOCH_S]
-    random, rows = Random(0), []
+    random = Random(0)
     for name, pairs in (("6 architectures, 2 data sets", table), ("1 architecture", [("cifar100", "resnet20")])):
         plan = _cifar(pairs, changes_for(stages, len(pairs)))
         seconds = {
@@ -148,18 +150,34 @@ def measure_simulation(stages: int) -> None:
             * random.uniform(1 - SPREAD, 1 + SPREAD)
             for node in plan
         }
+        yield name, plan, seconds
+
+
+def recorded_sweep(store: str, stages: int) -> tuple[str, Plan, dict[str, float]]:
+    """The same of what a store has records of."""
+    recorded = RecordedSweep(store)
+    plan = recorded.plan(changes_for(stages, len(recorded.workloads)))
+    what = ", ".join(f"{data} {arch}" for data, arch, _ in recorded.workloads)
+    name = f"{what}, as {len(recorded)} records on {recorded.device}"
+    return name, plan, recorded.seconds(plan, Random(0))
+
+
+def measure_simulation(sweeps: Iterable[tuple[str, Plan, dict[str, float]]]) -> None:
+    """Print the table."""
+    rows = []
+    for name, plan, seconds in sweeps:
         for devices in (64, 1024):
             for preemptions in (None, PREEMPTIONS):
                 began = time.perf_counter()
                 found = simulate(plan, (), seconds, devices, preemptions)
                 took = time.perf_counter() - began
-                hours = (found.critical_path_s, found.work_s / devices, found.makespan_s)
+                times = (found.critical_path_s, found.work_s / devices, found.makespan_s)
                 rows.append(
                     [
                         f"{name}, {len(plan):,} stages",
                         f"{devices:,}",
                         f"{found.preempted:,}",
-                        *(f"{each / 3600:.2f}" for each in hours),
+                        *(f"{each / 60:,.2f}" for each in times),
                         f"{found.makespan_s / found.lower_bound_s:.3f}",
                         f"{100 * found.busy_fraction:.0f} %",
                         f"{took:.2f} s",
@@ -169,7 +187,7 @@ def measure_simulation(stages: int) -> None:
         f"Each device is taken away every {PREEMPTIONS.every_s / 3600:g} h on average, for "
         f"{PREEMPTIONS.away_s / 60:g} min; checkpoints every {PREEMPTIONS.checkpoint_interval_s:g} s. Goal: 1.10.\n"
     )
-    header = ["simulated sweep", "devices", "preempted", "critical path h", "work / devices h", "makespan h"]
+    header = ["simulated sweep", "devices", "preempted", "critical path min", "work / devices min", "makespan min"]
     print_table([*header, "to the bound", "busy", "simulated in"], rows)
 
 
@@ -182,6 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--write-finished", type=Path, metavar="DIR", help="write a finished sweep's store, and no more"
     )
+    parser.add_argument("--recorded", metavar="STORE", help="simulate a sweep like the one there, with its durations")
     parser.add_argument("--only", default=",".join(PARTS), help=f"some of {','.join(PARTS)}")
     given = parser.parse_args(arguments)
     parts = given.only.split(",")
@@ -202,7 +221,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if rows:
         print_table(["scale", "measured", "goal"], rows)
     if "simulation" in parts:
-        measure_simulation(given.stages)
+        recorded = [recorded_sweep(given.recorded, given.stages)] if given.recorded else []
+        measure_simulation([*made_up_sweeps(given.stages), *recorded])
 
 
 if __name__ == "__main__":

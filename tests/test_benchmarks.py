@@ -7,15 +7,23 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from benchmarks import loader, precision, probe, pruning, scale, training
+from benchmarks.finished_store import write_finished
 from benchmarks.generated import PIXEL_MEAN, PIXEL_STD, labelled_images, splits_of
 from benchmarks.ladder import OPTIMIZER, SEED, Rung, Trainings, Workload, ladder
+from benchmarks.recorded import RecordedSweep
 from benchmarks.released_style import PilImages, ReleasedStep, make_loader, released_curve, transform_of
+from orchestrator.plan import Experiment, expand
+from orchestrator.rank import cost_epochs
+from orchestrator.recipes import resolve
+from orchestrator.record import Record
+from orchestrator.store import Store
 from tests.images import write_images
 from workers.data.augmentation import AUGMENTATIONS, Draws, augmented, draw_epoch
 from workers.data.splits import Splits
@@ -208,9 +216,53 @@ def test_the_parts_of_scale_stand_in_its_tables() -> None:
     (finished,) = (name for name in measured if name.startswith("a finished sweep of"))
     assert {"planning", "a stage of 20 that do nothing, through Ray"} <= {*measured, *(n.split()[0] for n in measured)}
     assert float(measured[finished].removesuffix(" s")) > float(measured["of which the report, alone"][:-2]) > 0
-    ratios = [float(row[6]) for row in rows if len(row) == 9 and row[1].strip() in ("64", "1,024")]
+    ratios = [float(row[6]) for row in simulated_rows(done.stdout)]
     assert len(ratios) == 8
     assert min(ratios) > 0.999
+
+
+def simulated_rows(shown: str) -> list[list[str]]:
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in shown.splitlines() if line.startswith("| ")]
+    return [row for row in rows if row[1] in ("64", "1,024")]
+
+
+def test_a_simulated_sweep_lasts_as_its_records_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recorded = tmp_path / "store"
+    plan = scale.finished_plan(20, tmp_path / "cache")
+    write_finished(recorded, plan)
+    found = []
+    for factor in (1, 60):
+        for path in recorded.glob("stages/*/*/record.json"):
+            record = Record.model_validate_json(path.read_text())
+            longer = record.model_copy(update={"seconds": record.seconds * factor})
+            path.write_text(longer.sealed().model_dump_json())
+        scale.main(["--only", "simulation", "--stages", "200", "--recorded", str(recorded)])
+        found.append([row for row in simulated_rows(capsys.readouterr().out) if "mnist1d" in row[0]])
+    once, slow = found
+    assert once[0][0].startswith(f"mnist1d resnet1d, as {len(plan)} records on cpu (none used), ")
+    assert [row[1] for row in once] == ["64", "64", "1,024", "1,024"]
+    for short, long in zip(once[::2], slow[::2], strict=True):  # without preemptions, which have a time of their own
+        assert [float(cell) for cell in long[3:6]] == pytest.approx([60 * float(cell) for cell in short[3:6]], abs=0.5)
+        assert float(long[6]) >= 1
+
+
+def test_a_recorded_sweep_keeps_its_epochs_and_the_spread_of_its_durations(tmp_path: Path) -> None:
+    changes = {"rounds": 1, "chains": 3, "pretrain_epochs": 4, "round_epochs": 2, "final_epochs": 5, "probe_points": 7}
+    recipe = resolve("mnist1d", None, "sound", [{**changes, "final_schedule": {"name": "constant"}}])
+    write_finished(tmp_path, expand([Experiment(recipe, "tested")]))
+    recorded = RecordedSweep(str(tmp_path))
+    larger = recorded.plan(scale.changes_for(200))
+    costs = {node.stage.kind: cost_epochs(node.stage) for node in larger}
+    assert costs == pytest.approx({"pretrain": 4, "round": 2, "train": 5, "probe": 0.7})
+    seconds = recorded.seconds(larger, Random(0))
+    assert seconds.keys() == larger.nodes.keys()
+    for kind in costs:
+        measured = {round(one.seconds, 9) for one in Store(tmp_path).records().values() if one.kind == kind}
+        drawn = {round(seconds[node.key], 9) for node in larger if node.stage.kind == kind}
+        assert drawn <= measured
+        assert len(drawn) > 1
+    with pytest.raises(ValueError, match="has no record"):
+        RecordedSweep(str(tmp_path / "nothing"))
 
 
 @pytest.mark.parametrize("module", [training, probe, loader, pruning, precision, scale])

@@ -39,7 +39,7 @@ def needed_artifacts(trial: Trial, least: int) -> list[Path]:
     records = store.records()
     waiting = Counter(
         upstream
-        for key, record in trial.bench.reference.records.items()
+        for key, record in trial.reference.records.items()
         if key not in records
         for upstream in record.inputs.values()
     )

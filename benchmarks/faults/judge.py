@@ -25,17 +25,19 @@ class Reference:
     Attributes:
         contents: by key and name, each artifact that must be the same to the bit.
         batches: how many training batches that took.
+        ranks: processes that train a stage together, each of which counts its batches.
     """
 
     records: dict[str, Record]
     contents: dict[tuple[str, str], str]
     batches: int
+    ranks: int = 1
 
     @classmethod
-    def of(cls, place: Place) -> Reference:
+    def of(cls, place: Place, ranks: int = 1) -> Reference:
         """A finished sweep as the reference."""
         store = Store(place.store)
-        return cls(store.records(), _contents(store), place.batches())
+        return cls(store.records(), _contents(store), place.batches(), ranks)
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def judge(place: Place, reference: Reference, kills: int) -> Verdict:
     events = Counter((event["event"], event["key"]) for event in read_events(store.storage))
     retried = sum(count for (event, _), count in events.items() if event == "failed")
     fast_s, median_s = place.seconds_per_batch()
-    interval = 2 + math.ceil(CHECKPOINT_INTERVAL_S / fast_s)
+    interval = reference.ranks * (2 + math.ceil(CHECKPOINT_INTERVAL_S / fast_s))
     remade = sum(name.startswith("set-aside/") for stage in stages.values() for name in stage.files)
     bound = (kills + retried) * interval + remade * STAGE_BATCHES
     changed = _differences(store, reference, events)

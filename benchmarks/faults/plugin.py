@@ -2,10 +2,10 @@
 
 It is copied into the trial's folder and reads ``fault.json`` beside it:
 
-    {"kind": "raise", "at": [120], "folder": "/a/folder/to/fill"}
+    {"kind": "raise", "at": [120], "folder": "/a/folder/to/fill", "rank": null}
 
 The fault happens once for each number in ``at``, in the first training batch from that one on, counted over all
-processes of the trial.
+processes of the trial; if it names a rank, in that one's first batch.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from workers.data import Arrays, Source, data_set
 from workers.models import ARCHITECTURES, architecture
@@ -125,7 +125,9 @@ def before_batch(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
     fault = _fault()
     passes = module.passes = getattr(module, "passes", 0) + 1  # type: ignore[assignment]
     if fault.get("kind") == "hang" and int(passes) <= EPOCH:
-        return  # a stage that has told no pace yet is given half an hour
+        return  # a stage that has told no pace yet is given six times as long
+    if fault.get("rank") is not None and fault["rank"] != distributed.get_rank():
+        return
     for index, at in enumerate(fault.get("at", ())):
         if number >= at and _first_to_fire(index):
             KINDS[fault["kind"]](module)

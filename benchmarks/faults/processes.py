@@ -17,6 +17,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from benchmarks.faults.small_sweep import Place
+from orchestrator.store import Store
 
 START = multiprocessing.get_context("forkserver")
 START.set_forkserver_preload(["orchestrator.sweep", "orchestrator.backends.ray_tasks", "benchmarks.faults.processes"])
@@ -128,8 +129,8 @@ def _run(arguments: list[str], output: str, environment: dict[str, str], small_d
 class _NoReport:
     """No report."""
 
-    def __init__(self, root: str) -> None:
-        self.path = f"{root}/report.html"
+    def __init__(self, store: Store) -> None:
+        self.path = f"{store.root}/report.html"
 
     def refresh(self) -> None:
         """Nothing."""

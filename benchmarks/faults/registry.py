@@ -6,15 +6,19 @@ import random
 import signal
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.faults import damage
 from benchmarks.faults.bucket import SETTINGS, Faults, faulty_proxy
+from benchmarks.faults.gang import RANKS, gang
 from benchmarks.faults.processes import TrialError
 from benchmarks.faults.trial import Fault, Trial
+from orchestrator.record import Record
 from orchestrator.store import Store
 
 AT_ONCE = 2  # stages on the cluster
+HANG_LIMIT_S = 5  # a sixth of what a process may take to start, beside whatever else this machine does
 BUCKET_FAULTS = 0.03  # of each of four kinds, per request
 
 
@@ -57,15 +61,21 @@ def _fails(kind: str, error: str) -> Fault:
         if [failure.error_type for failure in failures] != [error] or failures[0].cause != "application":
             raise TrialError(f"{failures} is not one {error}:\n{output[-3000:]}")
         done = Store(trial.place.store).records().keys()
-        behind = {failures[0].key}
-        for key, record in trial.bench.reference.records.items():
-            if behind & set(record.inputs.values()):
-                behind.add(key)
-        if done != trial.bench.reference.records.keys() - behind:
+        behind = _behind(failures[0].key, trial.reference.records)
+        if done != trial.reference.records.keys() - behind:
             raise TrialError(f"what {failures[0].name} does not block was not done:\n{output[-3000:]}")
         trial.finish(trial.start())
 
     return Fault(kind, f"a stage ends in {error}", run)
+
+
+def _behind(key: str, records: Mapping[str, Record]) -> set[str]:
+    """A stage with all that needs it, directly or not."""
+    found, newest = set(), {key}
+    while newest:
+        found |= newest
+        newest = {each for each, record in records.items() if newest & set(record.inputs.values())} - found
+    return found
 
 
 def _out_of_memory(trial: Trial) -> None:
@@ -147,7 +157,7 @@ def _index(trial: Trial) -> None:
     trial.finish(trial.start())
     records = Store(trial.place.store).records()  # as the index tells them
     for key, record in records.items():
-        expected = trial.bench.reference.records[key]
+        expected = trial.reference.records[key]
         if (record.results, record.inputs) != (expected.results, expected.inputs):
             raise TrialError(f"the index tells another result of {record.name}")
 
@@ -183,7 +193,7 @@ def _worker(trial: Trial) -> None:
 def _hang(trial: Trial) -> None:
     trial.bench.cluster.have_node()
     trial.place.inject("hang", [trial.moment(high=0.8)])
-    trial.finish(trial.start_on_ray("--hang-limit", 1))
+    trial.finish(trial.start_on_ray("--hang-limit", HANG_LIMIT_S))
     trial.fired()
 
 
@@ -236,7 +246,9 @@ def _gcs(trial: Trial) -> None:
     trial.finish(trial.start_on_ray())
 
 
+# the first ones come once more when a run's trials cannot be shared evenly
 ALL = (
+    Fault("gang", "a gang's rank is killed, raises alone, or goes with its node", gang, "ray", RANKS),
     Fault("driver", "SIGKILL of the driver, up to three times", _driver),
     Fault("stop", "SIGINT or SIGTERM, up to three times", _stopped),
     _fails("raise", "ValueError"),

@@ -1,4 +1,4 @@
-"""The sweep that every trial runs, and the folder in which it does."""
+"""The small sweeps that trials run, one alone and one with gangs, and the folder in which they do."""
 
 from __future__ import annotations
 
@@ -25,6 +25,24 @@ transfer_rounds: [1]
 probe_rounds: [1]
 probe_points: 3
 """
+# no probes: for one, the gang would be ended, and the next takes seconds to start
+OF_GANGS = """
+model: {width: 4}
+batch_size: 20
+pretrain_epochs: 2
+round_epochs: 2
+final_epochs: 2
+final_schedule: {name: constant}
+gpus_per_stage: 2
+methods: [aws]
+rounds: 1
+chains: 1
+transfers: [signed]
+transfer_rounds: [1]
+probe_rounds: []
+"""
+RECIPES = {1: RECIPE, 2: OF_GANGS}
+"""By the ranks that train a stage together."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +57,11 @@ class Place:
     store: str
 
     @classmethod
-    def make(cls, folder: Path, store: str | None = None) -> Place:
+    def make(cls, folder: Path, store: str | None = None, ranks: int = 1) -> Place:
         """A folder of a trial's own."""
         folder.mkdir(parents=True)
         shutil.copy(PLUGIN, folder / "plugin.py")
-        (folder / "recipe.yaml").write_text(RECIPE)
+        (folder / "recipe.yaml").write_text(RECIPES[ranks])
         return cls(folder, store or str(folder / "store"))
 
     def arguments(self, data_cache: Path, *more: object) -> list[str]:
@@ -53,24 +71,21 @@ class Place:
         how = ["--device", "cpu", "--checkpoint-interval", CHECKPOINT_INTERVAL_S]
         return [str(part) for part in (*what, *where, *how, *more)]
 
-    def inject(self, kind: str, at: list[int], folder: str = "") -> None:
-        """Have a stage run into a fault, once per number of a batch."""
-        (self.folder / "fault.json").write_text(json.dumps({"kind": kind, "at": at, "folder": folder}))
+    def inject(self, kind: str, at: list[int], folder: str = "", rank: int | None = None) -> None:
+        """Have a stage run into a fault, once per number of a batch; in a gang, this rank alone."""
+        fault = {"kind": kind, "at": at, "folder": folder, "rank": rank}
+        (self.folder / "fault.json").write_text(json.dumps(fault))
 
     def fired(self) -> int:
         """How many of the injected faults have happened."""
         return len(list(self.folder.glob("fired-*")))
 
     def batches(self) -> int:
-        """Training batches begun so far, in all processes."""
+        """Training batches begun so far, in all processes; each rank of a gang counts its own."""
         try:
             return (self.folder / "batches").stat().st_size // LINE_BYTES
         except FileNotFoundError:
             return 0
-
-    def last_pid(self) -> int:
-        """The process that began the last batch."""
-        return int((self.folder / "batches").read_text().splitlines()[-1].split()[0])
 
     def seconds_per_batch(self) -> tuple[float, float]:
         """The time from one batch to the next of the same process: the shortest tenth's longest, and the median."""

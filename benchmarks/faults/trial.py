@@ -27,12 +27,13 @@ Needs = Literal["nothing", "ray", "bucket", "disk"]
 
 @dataclass
 class Bench:
-    """What the trials of a session share: folders, the undisturbed sweep, a Ray cluster, an S3 server."""
+    """What the trials of a session share: folders, the undisturbed sweeps, a Ray cluster, an S3 server."""
 
     folder: Path
     reference: Reference
     cluster: Cluster
     stack: ExitStack
+    _of_gangs: Reference | None = None
     _s3: str | None = None
     _starting: threading.Lock = field(default_factory=threading.Lock)
 
@@ -40,6 +41,15 @@ class Bench:
     def cache(self) -> Path:
         """Of decoded data sets."""
         return self.folder / "cache"
+
+    def reference_for(self, ranks: int) -> Reference:
+        """What trials are compared with whose stages so many ranks train; that of gangs is made when it is needed."""
+        if ranks == 1:
+            return self.reference
+        if self._of_gangs is None:
+            self.cluster.have_node()
+            self._of_gangs = undisturbed(self.folder, ranks, "--address", self.cluster.address)
+        return self._of_gangs
 
     @property
     def s3(self) -> str:
@@ -57,13 +67,23 @@ def open_bench(folder: Path | None = None) -> Iterator[Bench]:
     with ExitStack() as stack:
         if folder is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
-        place = Place.make(folder / "reference")
-        sweep = Sweep.start(place.arguments(folder / "cache", "--backend", "inline"), place.folder / "output-0.txt")
-        if sweep.wait() != 0:
-            raise TrialError(f"the undisturbed sweep failed:\n{sweep.text()}")
+        reference = undisturbed(folder, 1, "--backend", "inline")
         cluster = Cluster()
         stack.callback(cluster.close)
-        yield Bench(folder, Reference.of(place), cluster, stack)
+        yield Bench(folder, reference, cluster, stack)
+
+
+def undisturbed(folder: Path, ranks: int, *options: str) -> Reference:
+    """Run a sweep without a fault.
+
+    Raises:
+        TrialError: it failed all the same.
+    """
+    place = Place.make(folder / ("reference" if ranks == 1 else "reference-of-gangs"), ranks=ranks)
+    sweep = Sweep.start(place.arguments(folder / "cache", *options), place.folder / "output-0.txt")
+    if sweep.wait() != 0:
+        raise TrialError(f"the undisturbed sweep failed:\n{sweep.text()}")
+    return Reference.of(place, ranks)
 
 
 @dataclass
@@ -71,11 +91,13 @@ class Trial:
     """A trial under way, as a fault sees it.
 
     Attributes:
+        reference: what it must come to.
         kills: running stages that were killed so far.
         injected: faults so far.
     """
 
     bench: Bench
+    reference: Reference
     place: Place
     draw: random.Random
     kills: int = 0
@@ -98,7 +120,7 @@ class Trial:
 
     def moment(self, low: float = 0.05, high: float = 0.95) -> int:
         """A number of batches, drawn between two shares of all."""
-        return int(self.draw.uniform(low, high) * self.bench.reference.batches)
+        return int(self.draw.uniform(low, high) * self.reference.batches)
 
     def moments(self, most: int = 3) -> list[int]:
         """A few, rising."""
@@ -134,12 +156,14 @@ class Fault:
     Attributes:
         about: what happens, in a few words.
         run: runs a sweep to its end, with the fault in it; TrialError when it does not survive.
+        ranks: that train each of the sweep's stages.
     """
 
     name: str
     about: str
     run: Callable[[Trial], None]
     needs: Needs = "nothing"
+    ranks: int = 1
 
 
 @dataclass(frozen=True)
@@ -165,11 +189,12 @@ def run_trial(bench: Bench, fault: Fault, seed: int) -> Result:
     began = time.monotonic()
     name = f"{fault.name.replace(' ', '-')}-{seed}"
     store = f"s3://bucket/{name}" if fault.needs == "bucket" and bench.s3 else None
-    trial = Trial(bench, Place.make(bench.folder / name, store), random.Random(f"{fault.name} {seed}"))
+    reference, place = bench.reference_for(fault.ranks), Place.make(bench.folder / name, store, fault.ranks)
+    trial = Trial(bench, reference, place, random.Random(f"{fault.name} {seed}"))
     verdict, problem = None, ""
     try:
         fault.run(trial)
-        verdict = judge(trial.place, bench.reference, trial.kills)
+        verdict = judge(place, reference, trial.kills)
     except (TrialError, StoreError, OSError) as error:  # a store that cannot be read is not survived either
         problem = str(error)
     finally:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,11 @@ import pytest
 from benchmarks.faults import __main__ as command
 from benchmarks.faults.judge import Reference, judge
 from benchmarks.faults.processes import TrialError
-from benchmarks.faults.registry import schedule
+from benchmarks.faults.registry import FAULTS, schedule
 from benchmarks.faults.small_sweep import Place
+from orchestrator.record import Record
 
-SEED = 1
+SEED = 30  # one kill of a worker on Ray, whose processes start for seconds, and several where they cost little
 # the others act like one of these, or on what other tests try
 TRIED = ["driver", "two drivers", "checkpoint", "live artifact", "disk", "worker", "node"]
 ROOT = Path(__file__).parents[2]
@@ -33,20 +35,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def output(folder: Path) -> str:
-    """What the command prints about a trial of each of these faults, in an environment of its own."""
-    options = [
-        "--trials",
-        str(len(TRIED)),
-        "--faults",
-        ",".join(TRIED),
-        "--seed",
-        str(SEED),
-        "--jobs",
-        "1",
-        "--keep",
-        str(folder),
-    ]
-    program = [sys.executable, "-m", "benchmarks.faults", *options]
+    """What the command prints about a trial of each of these faults."""
+    return tried(TRIED, folder)
+
+
+def tried(faults: list[str], folder: Path) -> str:
+    """What the command prints about a trial of each, in an environment of its own."""
+    options = ["--trials", len(faults), "--faults", ",".join(faults), "--seed", SEED, "--jobs", 1, "--keep", folder]
+    program = [sys.executable, "-m", "benchmarks.faults", *map(str, options)]
     done = subprocess.run(program, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     return done.stdout
 
@@ -55,6 +51,15 @@ def output(folder: Path) -> str:
 def test_a_fault_is_survived_without_a_changed_bit(fault: str, output: str) -> None:
     if re.search(rf"^left out, .*\b{fault}\b", output, re.MULTILINE):
         pytest.skip("this machine mounts no disk for a user")
+    assert_survived(fault, output)
+
+
+@pytest.mark.long
+def test_a_gang_that_loses_a_rank_changes_no_bit(tmp_path: Path) -> None:
+    assert_survived("gang", tried(["gang"], tmp_path))
+
+
+def assert_survived(fault: str, output: str) -> None:
     assert re.search(rf"\] {fault}, seed \d+, [\d.]+ s: \d+ injected, \d+ batches again$", output, re.MULTILINE), output
     (row,) = re.findall(rf"^\| {fault}: .*$", output, re.MULTILINE)
     trials, injected, survived, _, _, changed, _ = (cell.strip() for cell in row.split("|")[2:-1])
@@ -87,10 +92,11 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
-def change_result(path: Path) -> None:
-    changed = json.loads(path.read_text())
-    changed["results"]["test_accuracy_percent"] += 1
-    path.write_text(json.dumps(changed))
+def change_result(path: Path, *, sealed: bool) -> None:
+    found = Record.model_validate_json(path.read_text())
+    results = {**found.results, "test_accuracy_percent": found.results["test_accuracy_percent"] + 1}
+    changed = found.model_copy(update={"results": results})
+    path.write_text((changed.sealed() if sealed else changed).model_dump_json())
 
 
 @pytest.mark.parametrize(
@@ -99,7 +105,8 @@ def change_result(path: Path) -> None:
         (lambda place: flip(weights(place)), "weights.safetensors changed"),
         (lambda place: weights(place).unlink(), "is not what its record says"),
         (lambda place: record(place).unlink(), "14 records; missing: patterns/"),
-        (lambda place: change_result(record(place)), "results is"),
+        (lambda place: change_result(record(place), sealed=True), "results is"),
+        (lambda place: change_result(record(place), sealed=False), "(damaged)"),
     ],
 )
 def test_the_judge_sees_what_changed(
@@ -119,6 +126,18 @@ def test_the_judge_bounds_what_is_computed_again(place: Place, reference: Refere
         judge(place, reference, kills=0)
 
 
+def test_a_lost_rank_costs_its_gang_the_interval(place: Place, reference: Reference) -> None:
+    lines = (place.folder / "batches").read_text().splitlines(keepends=True)
+    with (place.folder / "batches").open("a") as file:
+        file.writelines(lines[:100])
+    with pytest.raises(TrialError) as alone:
+        judge(place, reference, kills=1)
+    with pytest.raises(TrialError) as of_two:
+        judge(place, replace(reference, ranks=2), kills=1)
+    bounds = [int(re.findall(r"and (\d+) at most", str(raised.value))[0]) for raised in (alone, of_two)]
+    assert bounds[1] == 2 * bounds[0]
+
+
 def test_trials_are_seeded_and_take_turns() -> None:
     drawn = schedule(["driver", "nan"], trials=5, seed=2)
     assert [(fault.name, seed) for fault, seed in drawn] == [
@@ -128,6 +147,7 @@ def test_trials_are_seeded_and_take_turns() -> None:
         ("nan", 2001),
         ("driver", 2002),
     ]
+    assert Counter(fault.name for fault, _ in schedule(list(FAULTS), trials=200, seed=0))["gang"] >= 10
     assert not {seed for _, seed in drawn} & {seed for _, seed in schedule(["driver"], trials=200, seed=1)}
 
 
@@ -137,4 +157,4 @@ def test_the_command_helps_and_names_what_it_does_not_know(capsys: pytest.Captur
     assert "python -m benchmarks.faults --trials 200" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="2"):
         command.main(["--faults", "driver,locusts"])
-    assert "no locusts here; choose from driver, " in capsys.readouterr().err
+    assert "no locusts here; choose from gang, driver, " in capsys.readouterr().err

@@ -1,0 +1,90 @@
+"""A larger plan of what a real sweep did, and how long its stages would take, by that sweep's records."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from random import Random
+from statistics import median
+from typing import Any
+
+from orchestrator.estimate import Estimates
+from orchestrator.plan import Experiment, Plan, expand
+from orchestrator.recipes import resolve
+from orchestrator.record import Record
+from orchestrator.store import Store
+
+EPOCHS_FIELD = {"pretrain": "pretrain_epochs", "round": "round_epochs", "train": "final_epochs"}
+Workload = tuple[str, str, str]
+"""A data set, an architecture and a preset."""
+
+
+class RecordedSweep:
+    """What the records of a store say about durations.
+
+    A stage lasts as long as the median of its kind, data set and architecture (``orchestrator.estimate``), times what
+    a recorded stage of that kind, drawn at random, took of that median: equal stages differ as much as they did.
+
+    Attributes:
+        device: on which the durations were measured.
+        workloads: what was trained.
+
+    Raises:
+        ValueError: the store has no record.
+    """
+
+    def __init__(self, store: str) -> None:
+        records = Store(store).records().values()
+        estimates = Estimates(records)
+        self._estimates = estimates
+        self._records = [r for r in records if r.attempt == 1 and r.provenance.get("device") == estimates.device]
+        if not self._records:
+            raise ValueError(f"{store} has no record of a stage that was done at its first attempt")
+        self.device = estimates.device
+        self.workloads = sorted({_workload(record) for record in self._records})
+        self._shares = _shares_of_median(self._records)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def plan(self, changes: Mapping[str, Any]) -> Plan:
+        """Its workloads for as many epochs and points of a probe, with other fields of the recipe changed."""
+        recipes = [
+            resolve(workload[0], workload[1], workload[2], [{**self._epochs(workload), **changes}])
+            for workload in self.workloads
+        ]
+        return expand(Experiment(recipe, "benchmark") for recipe in recipes)
+
+    def seconds(self, plan: Plan, random: Random) -> dict[str, float]:
+        """Durations by key."""
+        found = {}
+        for node in plan:
+            labels = node.labels
+            shares = self._shares.get((node.stage.kind, labels.dataset, labels.architecture), [1.0])
+            estimate = self._estimates.seconds(node)
+            assert estimate is not None  # something of its workload was recorded
+            found[node.key] = estimate * random.choice(shares)
+        return found
+
+    def _epochs(self, workload: Workload) -> dict[str, Any]:
+        """Recipe fields with which a stage is as long as it was; a schedule has no part in that, and may not fit."""
+        fields: dict[str, Any] = {"final_schedule": {"name": "constant"}}
+        for record in self._records:
+            if _workload(record) != workload:
+                continue
+            if record.kind in EPOCHS_FIELD:
+                fields[EPOCHS_FIELD[record.kind]] = record.science["training"]["epochs"]
+            else:
+                fields["probe_points"] = record.science["points"]
+        return fields
+
+
+def _workload(record: Record) -> Workload:
+    return record.labels.dataset, record.labels.architecture, record.labels.preset
+
+
+def _shares_of_median(records: Sequence[Record]) -> dict[tuple[str, str, str], list[float]]:
+    groups: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    for record in records:
+        groups[record.kind, record.labels.dataset, record.labels.architecture].append(record.seconds)
+    return {group: [each / median(seconds) for each in seconds] for group, seconds in groups.items()}
