@@ -1,4 +1,4 @@
-"""An S3 server on this machine behind a proxy that fails at random: 503s, lost answers, cut bodies, delays."""
+"""An S3 server on this machine behind a proxy that fails at random: 503s, torn writes, lost answers, cut bodies."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ SETTINGS = {
     "no_proxy": "127.0.0.1",
 }
 BUSY = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
+DELAY_S = 0.5
 NOT_FORWARDED = ("connection", "transfer-encoding", "keep-alive")
 
 
@@ -43,7 +44,7 @@ class Faults:
         """The next request's fate."""
         with self._lock:
             drawn = self.draw.random()
-            fates = ("busy", "lost answer", "cut body", "delay")
+            fates = ("busy", "torn write", "lost answer", "cut body", "delay")
             fate = next((name for index, name in enumerate(fates, 1) if drawn < index * self.rate), "")
             if fate:
                 self.counts[fate] = self.counts.get(fate, 0) + 1
@@ -89,8 +90,11 @@ def faulty_proxy(server: str, faults: Faults) -> Iterator[str]:
             if fate == "busy":
                 self._answer(503, {"Content-Type": "application/xml"}, BUSY)
                 return
+            if fate == "torn write" and self.command == "PUT":  # cut on its way: S3 keeps nothing of it
+                self.close_connection = True
+                return
             if fate == "delay":
-                time.sleep(0.2)
+                time.sleep(DELAY_S)
             connection = http.client.HTTPConnection(target)
             connection.request(self.command, self.path, body, dict(self.headers))
             answer = connection.getresponse()

@@ -11,7 +11,7 @@ from benchmarks.faults.processes import TrialError
 from benchmarks.faults.small_sweep import CHECKPOINT_INTERVAL_S, Place
 from orchestrator.events import read_events
 from orchestrator.record import Record
-from orchestrator.stage_files import KEY_DIGITS, RECORD
+from orchestrator.stage_files import KEY_DIGITS, RECORD, stage_folders
 from orchestrator.store import Store
 from workers.schemas import TIMING
 
@@ -86,8 +86,10 @@ def _differences(store: Store, reference: Reference, events: Counter[tuple[str, 
     if records.keys() != reference.records.keys():
         missing = [record.name for key, record in reference.records.items() if key not in records]
         found.append(f"{len(records)} records; missing: {', '.join(missing)}")
-    commits = Counter(short for short, stage in stages.items() for name in stage.files if name == RECORD)
-    found += [f"{short} has {count} records" for short, count in commits.items() if count != 1]
+    for short, folders in stage_folders(store.storage.listing("stages")).items():
+        commits = [folder.folder for folder in folders if RECORD in folder.files]
+        if len(commits) != 1:
+            found.append(f"{short} has {len(commits)} records")
     for key, record in records.items():
         expected = reference.records.get(key)
         if expected is None:

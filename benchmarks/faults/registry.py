@@ -19,7 +19,7 @@ from orchestrator.store import Store
 
 AT_ONCE = 2  # stages on the cluster
 HANG_LIMIT_S = 5  # a sixth of what a process may take to start, beside whatever else this machine does
-BUCKET_FAULTS = 0.03  # of each of four kinds, per request
+BUCKET_FAULTS = 0.03  # of each of five kinds, per request
 
 
 def _driver(trial: Trial) -> None:
@@ -145,7 +145,7 @@ def _record(trial: Trial) -> None:
     trial.kills += 1
     records = sorted(Path(trial.place.store).glob("stages/*/*/record.json"))
     if records:
-        damage.cut(trial.draw.choice(records), trial.draw)
+        damage.damage(trial.draw.choice(records), trial.draw)
         trial.injected += 1
     trial.finish(trial.start())
 
@@ -259,9 +259,14 @@ ALL = (
     Fault("checkpoint", "SIGKILL, then the newest checkpoint is cut or has a bit flipped", _checkpoint),
     Fault("artifact", "SIGKILL, then files that are still needed are cut or have a bit flipped", _artifact),
     Fault("live artifact", "the same, beneath a running sweep", _live_artifact),
-    Fault("record", "SIGKILL, then a record is cut", _record),
+    Fault("record", "SIGKILL, then a record is cut or has a bit flipped", _record),
     Fault("index", "the index is cut or has a bit flipped", _index),
-    Fault("bucket", "S3: 503s, lost answers, cut bodies, delays; half the time a SIGKILL too", _bucket, "bucket"),
+    Fault(
+        "bucket",
+        "S3: 503s, torn writes, lost answers, cut bodies, delays; at times a SIGKILL",
+        _bucket,
+        "bucket",
+    ),
     Fault("disk", "the disk is full for a while, up to twice", _disk, "disk"),
     Fault("worker", "SIGKILL of a worker, up to three times", _worker, "ray"),
     Fault("hang", "a stage hangs", _hang, "ray"),
