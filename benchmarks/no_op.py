@@ -11,13 +11,14 @@ import ray
 from rich.console import Console
 
 from orchestrator.backends.ray_tasks import RayBackend, Sent
-from orchestrator.driver import Driver, StopRequest
+from orchestrator.driver import Driver
 from orchestrator.leases import HeldLease
 from orchestrator.packing import Packing
 from orchestrator.plan import Plan
 from orchestrator.progress import Progress
 from orchestrator.queue import ReadyQueue
 from orchestrator.rank import upward_rank
+from orchestrator.stop import StopRequest
 from orchestrator.store import Store
 from workers.attempt import Attempt, Outcome
 from workers.execution import Execution

@@ -12,26 +12,27 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 
 from orchestrator.backends.base import Backend, Lost
+from orchestrator.claims import Claims, Others
 from orchestrator.failures import Cause, Ended, History, classify
 from orchestrator.gangs import width
 from orchestrator.heartbeat import LEAST_LIMIT_S
 from orchestrator.journal import Journal, attempt_number
-from orchestrator.leases import HeldLease, Lease, LeaseWatch
+from orchestrator.leases import HeldLease
 from orchestrator.packing import Packing
 from orchestrator.patience import Patience
 from orchestrator.plan import Node, Plan
 from orchestrator.progress import Progress, Stopwatch
 from orchestrator.provenance import code_provenance
 from orchestrator.queue import FINISHED, GIVEN_UP, ReadyQueue, State
-from orchestrator.record import Failure, File, Record
+from orchestrator.record import File, Record
 from orchestrator.schedule import Scheduler
-from orchestrator.stage_files import RECORD
+from orchestrator.stop import StopRequest
 from orchestrator.store import Store, StoreError
+from orchestrator.summary import Summary
 from orchestrator.supervision import Running, Supervision
 from workers.attempt import Attempt, Outcome
 from workers.execution import Execution
@@ -43,59 +44,6 @@ LOOK_EVERY_S = 2.0  # at leases, heartbeats and machines about to go
 LOOK_INTO_A_BUCKET_EVERY_S = 15.0  # at all of these but the last
 IDLE_NOTICE_S = 60.0
 REMADE = 2  # times that a stage is made anew because its files were found damaged
-
-
-class StopRequest:
-    """Whether this sweep is to stop; a file tells workers on any machine that sees the store."""
-
-    def __init__(self, store: Store, lease: HeldLease) -> None:
-        self._store, self._lease = store, lease
-        self.asked = False
-
-    @property
-    def file(self) -> str:
-        """What workers look for, relative to the store's root."""
-        return self._lease.stop_file
-
-    def ask(self) -> None:
-        """Stop submitting, and have running stages checkpoint."""
-        self.asked = True
-        with suppress(OSError):  # then they run to their end
-            self._store.storage.write(self.file, b"")
-
-    def look(self, *, closely: bool = False) -> None:
-        """Whether someone else has asked, or taken this driver's work over; closely: now, not as last seen."""
-        if closely:
-            with suppress(OSError):
-                self._lease.check()
-        if not self.asked and (self._lease.stop_asked or self._lease.lost):
-            self.ask()
-
-
-@dataclass
-class Summary:
-    """How a sweep ended.
-
-    Attributes:
-        failures: in the order in which they happened; the first is the one to look at.
-    """
-
-    states: Counter[State]
-    seconds: float
-    interrupted: bool
-    failures: list[Failure] = field(default_factory=list)
-
-    @property
-    def finished(self) -> int:
-        """How many stages are in the store now."""
-        return sum(self.states[state] for state in FINISHED)
-
-    @property
-    def exit_code(self) -> int:
-        """0 when all is done, 130 after an interruption, 1 when something failed."""
-        if self.finished == self.states.total():
-            return 0
-        return 130 if self.interrupted else 1
 
 
 class Driver:
@@ -125,11 +73,10 @@ class Driver:
         self._plan, self._queue, self._store, self._backend = plan, queue, store, backend
         self._execution, self._stop = execution, stop
         self._packing, self._max_concurrent = packing, max_concurrent
-        self._driver, self._watch = lease.driver, LeaseWatch(store.storage)
+        self._claims = Claims(store, lease.driver)
         self._patience = Patience(progress.notice)
         self._journal = Journal(store, lease.driver, progress, self._patience)
         self._supervision = Supervision(store.storage, backend, progress, self._journal, hang_limit_s)
-        self._living: Mapping[str, Lease] = {}
         self._running: dict[str, Running] = {}
         self._histories: defaultdict[str, History] = defaultdict(History)
         self._remade: Counter[str] = Counter()
@@ -149,7 +96,7 @@ class Driver:
         began, report_due, notices_due = time.monotonic(), Stopwatch(report_interval_s), Stopwatch(LOOK_EVERY_S)
         idle = Stopwatch(IDLE_NOTICE_S)
         look_due = Stopwatch(LOOK_EVERY_S if self._store.storage.folder is not None else LOOK_INTO_A_BUCKET_EVERY_S)
-        self._living = self._patience(self._watch.living)
+        self._patience(self._claims.look)
         while self._schedule.running or (self._queue.active and not self._stop.asked):
             moved = False
             while not self._stop.asked and (keys := self._schedule.start(self._room, time.monotonic())):
@@ -210,33 +157,18 @@ class Driver:
     def _submit(self, nodes: Sequence[Node]) -> None:
         attempts = []
         for node in nodes:
-            folder = self._patience(lambda node=node: self._take(node))  # type: ignore[misc]
-            if folder is not None:
-                attempts.append(self._start(node, folder))
+            taken = self._patience(lambda node=node: self._claims.take(node))  # type: ignore[misc]
+            if taken is Others.HAVE_DONE:
+                self._adopt(node)
+            elif taken is Others.ARE_AT_IT:
+                self._queue.hold(node.key)
+            else:
+                attempts.append(self._start(node, taken))
         if attempts:
             self._groups[attempts[0].job.key] = nodes[0].key
             self._backend.submit(attempts)
         else:
             self._schedule.ended(nodes[0].key)
-
-    def _take(self, node: Node) -> str | None:
-        """The folder of a new attempt; None if another driver has done the stage, or is at it."""
-        stage = self._store.locate(node.stage.kind, node.name, node.key)
-        if RECORD in stage.files:
-            self._adopt(node)
-            return None
-        holder = self._store.holder(node.key)
-        if holder is not None and holder != self._driver:
-            if holder not in self._living:  # it may have come since the last look
-                self._living = self._watch.living()
-            if holder in self._living:
-                self._queue.hold(node.key)
-                return None
-            self._watch.revoke(holder, by=self._driver)
-        folder = self._store.claim(node.key, self._driver)
-        if folder is None:
-            self._queue.hold(node.key)
-        return folder
 
     def _start(self, node: Node, folder: str) -> Attempt:
         job = Job(node.key, node.name, node.stage, {slot: self._store.out(key) for slot, key in node.inputs.items()})
@@ -389,8 +321,8 @@ class Driver:
     # --- looking around ------------------------------------------------------------------------------------------
 
     def _look_around(self) -> None:
-        """At other drivers' work, at machines that are about to go, and whether what runs here still moves."""
-        self._living = self._watch.living()
+        """At other drivers' work, and whether what runs here still moves."""
+        self._claims.look()
         now = time.monotonic()
         for key in [key for key, state in self._queue.state.items() if state is State.HELD]:
             if key in self._retry_at_s:
@@ -398,9 +330,9 @@ class Driver:
                     del self._retry_at_s[key]
                     self._requeue(self._plan.nodes[key])
                 continue
-            stage = self._store.look(key)
-            if stage is not None and RECORD in stage.files:
+            others = self._claims.state(key)
+            if others is Others.HAVE_DONE:
                 self._adopt(self._plan.nodes[key])
-            elif self._store.holder(key) not in self._living.keys() - {self._driver}:  # not its own: nothing runs there
+            elif others is None:
                 self._requeue(self._plan.nodes[key])
         self._supervision.look(self._running.values(), now)

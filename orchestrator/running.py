@@ -16,7 +16,7 @@ from rich.console import Console
 
 from orchestrator.backends.base import Backend, BackendError
 from orchestrator.backends.inline import InlineBackend
-from orchestrator.driver import Driver, StopRequest
+from orchestrator.driver import Driver
 from orchestrator.estimate import Estimates
 from orchestrator.leases import HeldLease
 from orchestrator.live_report import LiveReport
@@ -28,6 +28,7 @@ from orchestrator.queue import ReadyQueue
 from orchestrator.rank import upward_rank
 from orchestrator.recipes import RecipeError
 from orchestrator.standing import Standing
+from orchestrator.stop import StopRequest
 from orchestrator.store import Store
 from orchestrator.terminal import print_summary
 from workers.data import DataError

@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from orchestrator.driver import Summary
 from orchestrator.forecast import Forecast
 from orchestrator.plan import Experiment, Plan, describe
 from orchestrator.queue import State
 from orchestrator.rank import cost_epochs
 from orchestrator.store import Store
+from orchestrator.summary import Summary
 from orchestrator.units import duration
 
 LOG_LINES = 12

@@ -10,13 +10,14 @@ from pathlib import Path
 from rich.console import Console
 
 from orchestrator.backends.inline import InlineBackend
-from orchestrator.driver import Driver, StopRequest
+from orchestrator.driver import Driver
 from orchestrator.leases import HeldLease
 from orchestrator.packing import Packing
 from orchestrator.plan import Plan, describe
 from orchestrator.progress import Progress
 from orchestrator.queue import ReadyQueue
 from orchestrator.rank import upward_rank
+from orchestrator.stop import StopRequest
 from orchestrator.store import Store
 from orchestrator.tuning.definition import OBJECTIVE, Definition, plan_to_round, rungs
 from workers.execution import Execution

@@ -10,12 +10,13 @@ from rich.console import Console
 from small_recipes import plan_of, recipe
 
 from orchestrator.backends.base import Group, Lost
-from orchestrator.driver import Driver, StopRequest
+from orchestrator.driver import Driver
 from orchestrator.leases import HeldLease
 from orchestrator.packing import Packing
 from orchestrator.progress import Progress
 from orchestrator.queue import ReadyQueue, State
 from orchestrator.rank import upward_rank
+from orchestrator.stop import StopRequest
 from orchestrator.store import Store
 from workers.attempt import Attempt, Outcome
 from workers.execution import Execution

@@ -16,16 +16,18 @@ from small_recipes import plan_of, recipe
 
 from orchestrator import driver as driver_module
 from orchestrator.backends.base import Group, Lost
-from orchestrator.driver import Driver, StopRequest, Summary
+from orchestrator.driver import Driver
 from orchestrator.events import read_events
-from orchestrator.leases import HeldLease, Lease
+from orchestrator.leases import HeldLease, Lease, LeaseWatch
 from orchestrator.packing import Packing
 from orchestrator.plan import Node, Plan
 from orchestrator.progress import Progress
 from orchestrator.queue import ReadyQueue, State
 from orchestrator.rank import upward_rank
 from orchestrator.record import Record
+from orchestrator.stop import StopRequest
 from orchestrator.store import Store
+from orchestrator.summary import Summary
 from orchestrator.terminal import print_summary
 from workers.attempt import Attempt, Outcome
 from workers.execution import Execution
@@ -617,9 +619,9 @@ def test_a_driver_that_came_since_the_last_look_is_not_taken_for_dead(sweep: Swe
     backend = ScriptedBackend({})
     backend.on_submit = come
     lost: list[bool] = []
-    living = driver_module.LeaseWatch.living
+    living = LeaseWatch.living
 
-    def look(watch: driver_module.LeaseWatch) -> dict[str, Lease]:
+    def look(watch: LeaseWatch) -> dict[str, Lease]:
         found = living(watch)
         if came and not lost and sweep.state("round01") is State.HELD:
             came[0].check()
@@ -628,7 +630,7 @@ def test_a_driver_that_came_since_the_last_look_is_not_taken_for_dead(sweep: Swe
         return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(driver_module.LeaseWatch, "living", look)
+        patch.setattr(LeaseWatch, "living", look)
         assert sweep.run(backend).exit_code == 0
     assert lost == [False]
 
