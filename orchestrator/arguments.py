@@ -62,13 +62,24 @@ def absolute_plugin(plugin: str) -> str:
     return str(Path(plugin).absolute()) if plugin.endswith(".py") else plugin
 
 
-def devices_at_hand(backend: str, address: str | None, max_concurrent: int | None, execution: Execution) -> int | None:
-    """How many GPUs, or else cores, run a stage each; None on a cluster, which is not asked before a sweep starts."""
-    if address is not None:
-        return None
-    gpus = torch.cuda.device_count() if execution.torch_device.type == "cuda" else 0
-    cores = os.cpu_count() or 1
-    there = 1 if backend == "inline" else min(gpus or cores, cores)
+def devices_at_hand(
+    backend: str, address: str | None, scale_to: int | None, max_concurrent: int | None, execution: Execution
+) -> int:
+    """How many GPUs, or else cores, run a stage each: of this machine, of a cluster, or what its autoscaler may bring.
+
+    Raises:
+        BackendError: there is no such cluster.
+    """
+    if scale_to:
+        there = scale_to
+    elif address is not None:
+        from orchestrator.backends.ray_cluster import devices_of  # here: a plan for this machine does without Ray
+
+        there = devices_of(address, execution.device)
+    else:
+        gpus = torch.cuda.device_count() if execution.torch_device.type == "cuda" else 0
+        cores = os.cpu_count() or 1
+        there = 1 if backend == "inline" else min(gpus or cores, cores)
     return min(there, max_concurrent or there)
 
 

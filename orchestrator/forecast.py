@@ -29,7 +29,7 @@ class Forecast:
     estimated_stages: int
     unmeasured: tuple[str, ...]
     device_hours: float | None
-    devices: int | None
+    devices: int
     makespan_s: float | None
     cost_usd: float | None
 
@@ -38,13 +38,13 @@ def forecast(
     plan: Plan,
     cached: Collection[str],
     estimates: Estimates,
-    devices: int | None,
+    devices: int,
     usd_per_device_hour: float | None = None,
 ) -> Forecast:
     """Foresee the stages that are not cached.
 
     Args:
-        devices: how many there are; None where nobody knows.
+        devices: how many there are.
     """
     seconds = estimates.of(plan)
     left = [node for node in plan if node.key not in cached]
@@ -52,7 +52,7 @@ def forecast(
     estimated = [seconds[node.key] * width(node.stage) for node in left if node.key in seconds]
     hours = sum(estimated) / 3600 if estimated or not left else None
     makespan_s, widest = None, max((width(node.stage) for node in left), default=1)
-    if devices and devices >= widest and not unmeasured:
+    if devices >= widest and not unmeasured:
         makespan_s = simulate(plan, cached, seconds, devices, devices_of=lambda node: width(node.stage)).makespan_s
     return Forecast(
         estimates.device,

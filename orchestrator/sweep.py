@@ -211,9 +211,9 @@ def sweep(
         opened = Store(store)
         if plan:
             found = standing(expanded, opened)
-            # a cluster's devices are not known here: the ones that most was measured on
+            # what kind a cluster's devices are is not known here: the one that most was measured on
             estimates = Estimates(found.records.values(), None if address else machine(execution)["device"])
-            at_hand = devices or devices_at_hand(backend, address, max_concurrent, execution)
+            at_hand = devices or devices_at_hand(backend, address, scale_to, max_concurrent, execution)
             foreseen = forecast(expanded, set(found.cached), estimates, at_hand, price)
             if json_:
                 print(plan_as_json(expanded, experiments, set(found.cached), foreseen))

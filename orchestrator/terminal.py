@@ -82,10 +82,6 @@ def print_forecast(console: Console, foreseen: Forecast) -> None:
     if foreseen.makespan_s is not None:
         took = duration(foreseen.makespan_s)
         lines.append(f"About {took} on {foreseen.devices:,} of these, one stage at a time on each (simulated).")
-    elif foreseen.devices is None:
-        lines.append(
-            "How many devices the cluster has is asked when a sweep starts; --devices N foresees the time on N."
-        )
     if foreseen.unmeasured:
         on = f" on {foreseen.measured_on}" if foreseen.measured_on else ""
         lines.append(

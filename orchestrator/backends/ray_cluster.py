@@ -81,6 +81,27 @@ def disconnect() -> None:
     ray.shutdown()
 
 
+def count_devices() -> tuple[int, int]:
+    """Cores of all nodes, and GPUs that have a core beside them."""
+    there = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    cores = sum(int(node.get("CPU", 0)) for node in there)
+    return cores, sum(int(min(node.get("GPU", 0), node.get("CPU", 0))) for node in there)
+
+
+def devices_of(address: str, device: str) -> int:
+    """How many stages of a device each a cluster runs at a time; it is asked, and left again.
+
+    Raises:
+        BackendError: there is no such cluster, or it refuses.
+    """
+    connect(address, None)
+    try:
+        cores, gpus = count_devices()
+    finally:
+        disconnect()
+    return gpus or cores if device != "cpu" else cores
+
+
 def has_node_with(needs: Mapping[str, float]) -> bool:
     """Whether any node is large enough; Ray itself would wait for ever. Keys are "cpu" and "gpu"."""
     return any(

@@ -18,7 +18,7 @@ from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled; Ray
 from ray.exceptions import RayError
 
 from orchestrator.backends.base import BackendError, Group, Lost
-from orchestrator.backends.ray_cluster import connect
+from orchestrator.backends.ray_cluster import connect, count_devices
 from orchestrator.backends.ray_demand import GangDemand
 from orchestrator.backends.ray_gang import RayGang
 from orchestrator.backends.ray_gpus import Arrivals, Gpu, own_node
@@ -185,9 +185,7 @@ class RayBackend:
 
     def _look(self) -> None:
         if time.monotonic() - self._looked_s > RESOURCES_EVERY_S:
-            there = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-            self._cpus = sum(int(node.get("CPU", 0)) for node in there)
-            self._gpus_there = sum(int(min(node.get("GPU", 0), node.get("CPU", 0))) for node in there)
+            self._cpus, self._gpus_there = count_devices()
             self._looked_s = time.monotonic()
 
     def _first_gpu_bytes(self) -> int | None:

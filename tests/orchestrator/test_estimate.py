@@ -89,7 +89,7 @@ def test_the_slow_network_goes_first_once_it_is_known_to_be_slow() -> None:
     assert rank[trains["resnet20"].key] > 5 * rank[trains["resnet1d"].key]
 
 
-def shown(plan: Plan, cached: set[str], measured: list[Record], devices: int | None, price: float | None) -> str:
+def shown(plan: Plan, cached: set[str], measured: list[Record], devices: int, price: float | None) -> str:
     text = io.StringIO()
     print_forecast(Console(file=text, width=200), forecast(plan, cached, Estimates(measured), devices, price))
     return text.getvalue()
@@ -117,12 +117,6 @@ def test_what_was_not_measured_is_not_invented() -> None:
     half = forecast(two, set(), Estimates([record(first(PLAN, "train"), 9.0)]), 4, None)
     assert half.device_hours is not None
     assert (half.estimated_stages, half.makespan_s, half.unmeasured) == (len(PLAN), None, ("tiny/resnet20",))
-
-
-def test_a_cluster_that_was_not_asked_has_no_makespan() -> None:
-    text = shown(PLAN, set(), [record(first(PLAN, "train"), 9.0)], None, None)
-    assert "--devices N" in text
-    assert "About" not in text
 
 
 def test_a_plan_that_is_done_needs_no_forecast() -> None:

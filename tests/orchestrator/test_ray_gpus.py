@@ -107,6 +107,9 @@ cluster.add_node(num_cpus=1, num_gpus=4)
 from orchestrator.backends.base import BackendError
 from orchestrator.backends.ray_tasks import RayBackend
 
+from orchestrator.backends.ray_cluster import devices_of
+
+print(devices_of(cluster.address, "auto"), devices_of(cluster.address, "cpu"))
 try:
     RayBackend(cluster.address, None, "cuda", ranks=2)
 except BackendError as error:
@@ -118,6 +121,7 @@ cluster.shutdown()
 def test_a_gpu_without_a_core_beside_it_is_none() -> None:
     done = subprocess.run([sys.executable, "-c", UNEVEN], capture_output=True, text=True, timeout=240, cwd=ROOT)
     assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.splitlines()[0] == "1 5"  # what a plan foresees
     assert "--gpus-per-stage 2" in done.stdout
     assert "has 1 GPUs for stages" in done.stdout
 
