@@ -11,8 +11,10 @@ import pytest
 import yaml
 from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID, FAKE_HEAD_NODE_TYPE
 
-from tests.clusters.heads import STAGES, environment, head, record_times, small_sweep
+from tests.clusters.heads import environment, head, sweep_command
 from tests.clusters.stand_ins import ROOT, free_port
+from tests.small_sweeps import STAGES_OF_ONE_ROUND
+from tests.sweep_processes import record_times
 
 pytestmark = pytest.mark.long
 
@@ -51,12 +53,13 @@ def test_a_sweep_brings_a_gpu_from_nothing_and_lets_it_go(tmp_path: Path) -> Non
         try:
             assert next_count(watch) == 0
             address = ["--address", f"127.0.0.1:{port}"]
-            refused = sweep(small_sweep(tmp_path / "sweep"), own, *address)
+            command = sweep_command(tmp_path / "sweep")
+            refused = sweep(command, own, *address)
             assert refused.returncode == 2
             assert "--scale-to" in refused.stderr
-            done = sweep(small_sweep(tmp_path / "sweep"), own, *address, "--scale-to", "1")
+            done = sweep(command, own, *address, "--scale-to", "1")
             assert done.returncode == 0, done.stdout + done.stderr
-            assert len(record_times(tmp_path / "sweep" / "store")) == STAGES
+            assert len(record_times(tmp_path / "sweep" / "store")) == STAGES_OF_ONE_ROUND
             assert next_count(watch) == 1
             assert next_count(watch) == 0  # idle for as long as the file says, then gone
         finally:

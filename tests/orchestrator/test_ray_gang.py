@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from sweep_processes import (
-    PATTERNS,
+
+from orchestrator.store import Store
+from tests import small_sweeps
+from tests.sweep_processes import (
     Hold,
     assert_same_results,
     by_name,
@@ -26,23 +28,6 @@ from sweep_processes import (
     wait_for,
 )
 
-from orchestrator.store import Store
-
-SMALL = """
-model: {width: 4}
-optimizer: {learning_rate: 0.02}
-batch_size: 32
-pretrain_epochs: 1
-round_epochs: 1
-final_epochs: 1
-final_schedule: {name: constant}
-rounds: 1
-probe_points: 3
-methods: [aws]
-transfers: [signed]
-seeds: 1
-chains: 1
-"""
 # Two GPUs that are a number told to Ray: the stages run on CPUs, and the gang's ranks talk by gloo.
 ON_GPUS = """
 import json, os, re, sys, time
@@ -109,15 +94,12 @@ backend.close()
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("gangs")
-    (made / "patterns.py").write_text(PATTERNS)
-    (made / "small.yaml").write_text(SMALL)
-    return made
+    recipe = {**small_sweeps.ONE_ROUND, "optimizer": {"learning_rate": 0.02}}
+    return small_sweeps.prepare(tmp_path_factory.mktemp("gangs"), **recipe)
 
 
 def options(folder: Path, store: Path, *more: object) -> list[object]:
-    what = ["--datasets", "patterns", "--archs", "resnet20", "--recipe", folder / "small.yaml", "--device", "cpu"]
-    return [*what, "--plugin", folder / "patterns.py", "--store", store, "--data-cache", folder / "cache", *more]
+    return small_sweeps.options(folder, store, "--device", "cpu", *more, architecture="resnet20")
 
 
 @pytest.fixture(scope="module")
