@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 import yaml
 from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID, FAKE_HEAD_NODE_TYPE
 
@@ -15,8 +14,6 @@ from tests.clusters.heads import environment, head, sweep_command
 from tests.clusters.stand_ins import ROOT, free_port
 from tests.small_sweeps import STAGES_OF_ONE_ROUND
 from tests.sweep_processes import record_times
-
-pytestmark = pytest.mark.long
 
 # Prints how many GPU nodes are alive, whenever that changes.
 WATCH = """

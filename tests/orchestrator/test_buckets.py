@@ -47,7 +47,7 @@ def test_a_sweep_into_a_bucket_gives_the_bits_of_one_into_a_folder(
     code, output = run(*options(folder, url))
     assert code == 0, output
     assert f"Report: {url}/report.html" in output
-    code, again = run(*options(folder, url))
+    code, again = in_process(*options(folder, url))
     assert code == 0, again
     assert "Nothing to compute" in again
 

@@ -114,7 +114,6 @@ def logs(store: Path, kind: str) -> str:
     return "\n".join(path.read_text() for path in sorted(store.glob(f"stages/{kind}/*/attempts/*/log.txt")))
 
 
-@pytest.mark.long
 def test_a_sweep_with_gangs_gives_the_results_of_one_without(folder: Path, gang: Path) -> None:
     code, output = in_process(*options(folder, folder / "alone", "--backend", "inline"))
     assert code == 0, output
@@ -133,7 +132,6 @@ def test_a_sweep_with_gangs_gives_the_results_of_one_without(folder: Path, gang:
             assert two[name].results["test_loss_nats"] == pytest.approx(record.results["test_loss_nats"], abs=0.02)
 
 
-@pytest.mark.long
 def test_all_trainings_of_a_sweep_are_one_gangs(gang: Path) -> None:
     crews = [re.findall(r"trained by (.*)", logs(gang, kind)) for kind in ("pretrain", "round", "train")]
     assert [len(found) for found in crews] == [1, 1, 4]
@@ -141,7 +139,6 @@ def test_all_trainings_of_a_sweep_are_one_gangs(gang: Path) -> None:
     assert crews[0][0].count("pid") == 2
 
 
-@pytest.mark.long
 def test_a_killed_rank_is_survived_by_a_new_gang(folder: Path, gang: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     hold = Hold.at(tmp_path / "held", store, records=2)

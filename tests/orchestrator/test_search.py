@@ -20,8 +20,6 @@ from orchestrator.tuning.tuner import trial_needs
 from tests import small_sweeps
 from tests.sweep_processes import Hold, assert_same_results, finish, in_process, kill_all, run, start, wait_for
 
-pytestmark = pytest.mark.long
-
 TRIALS = 3
 SEARCH = ("-m", "orchestrator.search")
 
