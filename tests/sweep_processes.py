@@ -55,7 +55,7 @@ def held(name):
 held("resnet1d")
 held("resnet20")
 '''
-PATIENCE_S = 150
+PATIENCE_S = 240
 
 
 @dataclass
@@ -95,7 +95,7 @@ def start(*arguments: object, program: Sequence[str] = ("-m", "orchestrator.swee
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
     """(exit code, what it printed)."""
-    output, _ = process.communicate(timeout=240)
+    output, _ = process.communicate(timeout=PATIENCE_S)
     return process.returncode, output
 
 
