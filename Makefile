@@ -1,11 +1,11 @@
 # make demo: install, run the default sweep on MNIST-1D, and say where its report is.
-# make test: install with the test extra, then ruff, mypy and pytest. CI calls exactly this.
+# make test: install with the test extra, then ruff, mypy and all tests, in two processes. CI calls exactly this.
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python -m
 PIP := $(RUN) pip install --quiet --disable-pip-version-check --root-user-action=ignore
 
-.PHONY: demo test test-all picture clean
+.PHONY: demo test picture clean
 
 demo: $(VENV)/.installed
 	$(RUN) orchestrator.sweep --datasets mnist1d --seeds 3
@@ -14,10 +14,7 @@ test: $(VENV)/.installed-test
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy
-	$(RUN) pytest
-
-test-all: $(VENV)/.installed-test
-	$(RUN) pytest -m ''
+	$(RUN) pytest -n 2
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,30 +23,51 @@ settings.register_profile("project", deadline=None, derandomize=True)
 settings.load_profile("project")
 
 
-# these run whole sweeps or start processes; what is fast fails first
-SLOW_LAST = (
-    "test_benchmarks.py",
-    "test_image_sets.py",
-    "test_cli.py",
-    "test_readme.py",
-    "test_ray_cluster.py",
-    "test_ray.py",
-    "test_ray_gpus.py",
+# these start Ray; xdist runs them in one process, one after another, since a Ray fills a machine of two cores
+RAY = (
     "test_spot_notice.py",
-    "test_aws.py",
     "test_local.py",
+    "test_ray_gpus.py",
+    "test_scale.py",
     "test_slurm.py",
     "test_jobs.py",
     "test_scaling.py",
-    "test_ray_gang.py",
+    "test_ray.py",
     "test_search.py",
-    "test_buckets.py",
+    "test_ray_gang.py",
+)
+# these run whole sweeps or start processes; what is fast fails first, and what takes longest begins before the rest
+SLOW_LAST = (
+    *RAY,
     "test_faults.py",
+    "test_ray_cluster.py",
+    "test_buckets.py",
+    "test_cli.py",
+    "test_operating.py",
+    "test_aws.py",
+    "test_readme.py",
+    "test_image_sets.py",
+    "test_modes.py",
+    "test_benchmarks.py",
 )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: SLOW_LAST.index(item.path.name) if item.path.name in SLOW_LAST else -1)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """A file at a time, for its fixtures; all that starts Ray counts as one."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file: str = super()._split_scope(nodeid)
+            return "Ray" if Path(file).name in RAY else file
+
+    config.option.loadscopereorder = False
+    return ByFile(config, log)
 
 
 @data_set("tiny", channels=1, num_classes=3)

@@ -1,8 +1,6 @@
 """The benchmarks run, and their baseline does the work that ours does: otherwise a ratio would prove nothing."""
 
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -203,22 +201,6 @@ def test_a_command_prints_its_table(command: str, capsys: pytest.CaptureFixture[
     assert len(ratios) >= 3
     assert min(ratios) > 0
     assert ratios[0] == 1
-
-
-@pytest.mark.long
-def test_the_parts_of_scale_stand_in_its_tables() -> None:
-    """In a process of its own: it starts Ray."""
-    command = [sys.executable, "-m", "benchmarks.scale", "--stages", "20", "--no-op-stages", "20"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    rows = [line.split("|")[1:-1] for line in done.stdout.splitlines() if line.startswith("| ")]
-    measured = {row[0].strip(): row[1].strip() for row in rows if len(row) == 3}
-    (finished,) = (name for name in measured if name.startswith("a finished sweep of"))
-    assert {"planning", "a stage of 20 that do nothing, through Ray"} <= {*measured, *(n.split()[0] for n in measured)}
-    assert float(measured[finished].removesuffix(" s")) > float(measured["of which the report, alone"][:-2]) > 0
-    ratios = [float(row[6]) for row in simulated_rows(done.stdout)]
-    assert len(ratios) == 8
-    assert min(ratios) > 0.999
 
 
 def simulated_rows(shown: str) -> list[list[str]]:

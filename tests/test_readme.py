@@ -8,6 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
+
+from orchestrator import search, sweep
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -40,21 +44,15 @@ def test_the_example_of_ones_own_data_set_and_architecture_runs(tmp_path: Path, 
 
 
 def test_every_option_in_the_docs_exists() -> None:
-    def options(module: str) -> set[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", module, "--help"],
-            capture_output=True,
-            text=True,
-            env={"COLUMNS": "200", "PATH": ""},
-        )
-        return set(re.findall(r"--[a-z][a-z-]*", done.stdout))
+    def options(app: typer.Typer) -> set[str]:
+        return set(re.findall(r"--[a-z][a-z-]*", CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}).output))
 
     def used(text: str) -> set[str]:
         return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text))
 
-    sweep, search = options("orchestrator.sweep"), options("orchestrator.search")
-    assert used(README) - sweep - search - {"--out", "--store"} == set()
-    assert used((ROOT / "docs" / "search.md").read_text()) - search == set()
+    of_sweep, of_search = options(sweep.app), options(search.app)
+    assert used(README) - of_sweep - of_search - {"--out", "--store"} == set()
+    assert used((ROOT / "docs" / "search.md").read_text()) - of_search == set()
 
 
 @pytest.mark.parametrize(

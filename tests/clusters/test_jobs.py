@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from orchestrator.arguments import RAY_JOB_MARK, cluster_of_this_job
-from tests.clusters.heads import STAGES, environment, head, record_times, small_sweep, wait_for
+from tests.clusters.heads import environment, head, sweep_command
 from tests.clusters.stand_ins import ROOT, free_port
-
-pytestmark = pytest.mark.long
+from tests.small_sweeps import STAGES_OF_ONE_ROUND
+from tests.sweep_processes import Hold, record_times, wait_for
 
 
 def test_only_inside_a_job_is_a_cluster_joined_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,29 +68,22 @@ def test_a_stranger_without_the_token_submits_nothing(jobs: Jobs, tmp_path: Path
 
 
 def test_a_submitted_sweep_goes_on_where_a_killed_driver_was(jobs: Jobs, tmp_path: Path) -> None:
-    command = small_sweep(tmp_path / "sweep")
-    store, hold = tmp_path / "sweep" / "store", tmp_path / "sweep" / "hold"
-    hold.write_text(str(store))
+    store = tmp_path / "sweep" / "store"
+    hold = Hold.at(tmp_path / "held", store, records=2)
+    command = sweep_command(tmp_path / "sweep", "--plugin", hold.plugin)
     first = jobs.submit("--no-wait", "--submission-id", "first", "--", *command)
     assert first.returncode == 0, first.stdout + first.stderr
-    log = tmp_path / "waiting.txt"
-    log.touch()
-    waits = subprocess.Popen(["sleep", "100"])
-    try:
-        wait_for(hold.with_name("held").exists, waits, log)
-    finally:
-        waits.kill()
-        waits.wait()
+    wait_for(hold.is_held)
     before = record_times(store)
-    assert 2 <= len(before) < STAGES
+    assert 2 <= len(before) < STAGES_OF_ONE_ROUND
     os.kill(driver_pid(store), signal.SIGKILL)  # its tasks die with it
-    hold.unlink()
+    hold.let_go()
 
     second = jobs.submit("--submission-id", "second", "--", *command)
     assert second.returncode == 0, second.stdout + second.stderr
     assert "succeeded" in second.stdout
     after = record_times(store)
-    assert len(after) == STAGES
+    assert len(after) == STAGES_OF_ONE_ROUND
     assert before.items() <= after.items()  # nothing was done twice
     assert "Report:" in second.stdout
     assert (store / "report.html").exists()

@@ -10,14 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID, FAKE_HEAD_NODE_TYPE
 
-from tests.clusters.heads import STAGES, environment, head, record_times, small_sweep
+from tests.clusters.heads import environment, head, sweep_command
 from tests.clusters.stand_ins import ROOT, free_port
-
-pytestmark = pytest.mark.long
+from tests.small_sweeps import STAGES_OF_ONE_ROUND
+from tests.sweep_processes import record_times
 
 # Prints how many GPU nodes are alive, whenever that changes.
 WATCH = """
@@ -57,12 +56,12 @@ def test_a_sweep_brings_a_gpu_from_nothing_and_lets_it_go(tmp_path: Path) -> Non
         watch = subprocess.Popen([sys.executable, "-c", WATCH, address], env=own, stdout=subprocess.PIPE, text=True)
         try:
             assert next_count(watch) == 0
-            refused = sweep(small_sweep(tmp_path / "sweep"), own, "--address", address)
+            refused = sweep(sweep_command(tmp_path / "sweep"), own, "--address", address)
             assert refused.returncode == 2
             assert "--scale-to" in refused.stderr
-            done = sweep(small_sweep(tmp_path / "sweep"), own, "--address", address, "--scale-to", "1")
+            done = sweep(sweep_command(tmp_path / "sweep"), own, "--address", address, "--scale-to", "1")
             assert done.returncode == 0, done.stdout + done.stderr
-            assert len(record_times(tmp_path / "sweep" / "store")) == STAGES
+            assert len(record_times(tmp_path / "sweep" / "store")) == STAGES_OF_ONE_ROUND
             assert next_count(watch) == 1
             assert next_count(watch) == 0  # idle for as long as the file says, then gone
         finally:
@@ -73,13 +72,13 @@ def test_a_sweep_brings_a_gpu_from_nothing_and_lets_it_go(tmp_path: Path) -> Non
 def test_a_gang_brings_its_machines_from_nothing_and_one_that_is_too_wide_is_refused(tmp_path: Path) -> None:
     """On machines of one core each, of which there may be two."""
     with scaling(tmp_path, resources={"CPU": 1}, max_workers=2) as (address, own):
-        command = [*small_sweep(tmp_path / "sweep"), "--device", "cpu", "--address", address]
+        command = [*sweep_command(tmp_path / "sweep"), "--device", "cpu", "--address", address]
         refused = sweep(command, own, "--gpus-per-stage", "4", "--scale-to", "4")
         assert refused.returncode == 2, refused.stdout + refused.stderr
         assert "--gpus-per-stage 4: the autoscaler's machine types and max_workers" in refused.stderr
         done = sweep(command, own, "--gpus-per-stage", "2", "--scale-to", "2")
         assert done.returncode == 0, done.stdout + done.stderr
-        assert len(record_times(tmp_path / "sweep" / "store")) == STAGES
+        assert len(record_times(tmp_path / "sweep" / "store")) == STAGES_OF_ONE_ROUND
 
 
 def on_fake_machines(port: int, machine: dict[str, Any]) -> dict[str, object]:

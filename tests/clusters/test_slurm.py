@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.clusters.heads import STAGES, environment, record_times, small_sweep, wait_for
+from tests.clusters.heads import environment, sweep_command
 from tests.clusters.stand_ins import ROOT, free_port, processes_of
-
-pytestmark = pytest.mark.long
+from tests.small_sweeps import STAGES_OF_ONE_ROUND
+from tests.sweep_processes import Hold, record_times, stop_files, wait_for
 
 SCRIPT = ROOT / "docs" / "clusters" / "sweep.slurm"
 # Both nodes are this machine; a second node's Ray takes the ports that are free.
@@ -66,19 +66,19 @@ def slurm(tmp_path: Path) -> tuple[dict[str, str], Path]:
 
 def test_out_of_time_it_checkpoints_and_queues_itself_again(slurm: tuple[dict[str, str], Path], tmp_path: Path) -> None:
     environment, log = slurm
-    arguments = small_sweep(tmp_path / "sweep")[3:]
-    store, hold = tmp_path / "sweep" / "store", tmp_path / "sweep" / "hold"
-    hold.write_text(str(store))
+    store = tmp_path / "sweep" / "store"
+    hold = Hold.at(tmp_path / "held", store, records=2)
+    arguments = sweep_command(tmp_path / "sweep", "--plugin", hold.plugin)[3:]
     printed = tmp_path / "printed.txt"
     with printed.open("wb") as output:
         script = subprocess.Popen(
             ["bash", str(SCRIPT), *arguments], env=environment, stdout=output, stderr=output, start_new_session=True
         )
         try:
-            wait_for(hold.with_name("held").exists, script, printed)
+            wait_for(hold.is_held, script, printed)
             script.send_signal(signal.SIGTERM)  # Slurm, three minutes before the end
-            wait_for((store / "stop").exists, script, printed)
-            hold.unlink()
+            wait_for(lambda: bool(stop_files(store)), script, printed)
+            hold.let_go()
             assert script.wait(timeout=90) == 130, printed.read_text()
             left = [
                 pid
@@ -93,7 +93,7 @@ def test_out_of_time_it_checkpoints_and_queues_itself_again(slurm: tuple[dict[st
     assert said.count("start --block") == 2
     assert said.count("--head") == 1
     assert said.splitlines()[-1] == "scontrol requeue 7"
-    assert 2 <= len(record_times(store)) < STAGES
+    assert 2 <= len(record_times(store)) < STAGES_OF_ONE_ROUND
 
 
 def name_of(pid: int) -> str:

@@ -14,14 +14,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from orchestrator.spot_notice import Cloud, Notice, NoticeError, drain_command, look
+from tests.clusters.heads import program
 
 NOW = datetime(2026, 5, 4, 12, 0, 0, tzinfo=UTC)
+WITHOUT_TOKEN = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
 CLUSTER = """
 import sys
 from ray.cluster_utils import Cluster
 cluster = Cluster(initialize_head=True, head_node_args=dict(num_cpus=1, include_dashboard=False))
 spot = cluster.add_node(num_cpus=1)
-print(cluster.address, spot.node_id, flush=True)
+print("ready", cluster.address, spot.node_id, flush=True)
 sys.stdin.read()
 cluster.shutdown()
 """
@@ -61,7 +63,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
 def metadata() -> Iterator[Metadata]:
     server = Metadata()
     server.says["/latest/api/token"] = "a-token"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield server
     server.shutdown()
     server.server_close()
@@ -122,19 +124,9 @@ def test_help_says_what_it_does() -> None:
 
 @pytest.fixture
 def cluster() -> Iterator[tuple[str, str]]:
-    """Address of a cluster of two nodes, and the second node's id; ends when its input does."""
-    environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
-    program = subprocess.Popen(
-        [sys.executable, "-c", CLUSTER], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert program.stdout is not None
-        address, node = next(
-            line.split() for line in program.stdout if line.startswith(("127.", "10.", "172.", "192."))
-        )
+    """Address of a cluster of two nodes, and the second node's id."""
+    with program(CLUSTER, WITHOUT_TOKEN) as (address, node):
         yield address, node
-    finally:
-        program.communicate()
 
 
 DRAINING = """
@@ -147,14 +139,13 @@ print(*(f"{node} {deadline}" for node, deadline in state.get_draining_nodes().it
 
 def test_the_notice_drains_this_node_once_with_its_deadline(metadata: Metadata, cluster: tuple[str, str]) -> None:
     address, node = cluster
-    environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
     # an endless task holds the node: one that is idle would be gone as soon as it drains
     command = [sys.executable, "-m", "orchestrator.spot_notice", "aws", "--endpoint", metadata.url, "--interval", "0.2"]
     watcher = subprocess.Popen(
-        [*command, "--address", address, "--node-id", node], env=environment, stdout=subprocess.PIPE, text=True
+        [*command, "--address", address, "--node-id", node], env=WITHOUT_TOKEN, stdout=subprocess.PIPE, text=True
     )
     holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, address, node], env=environment, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLDER, address, node], env=WITHOUT_TOKEN, stdout=subprocess.PIPE, text=True
     )
     try:
         assert holder.stdout is not None
@@ -168,7 +159,7 @@ def test_the_notice_drains_this_node_once_with_its_deadline(metadata: Metadata, 
         assert watcher.returncode == 0, printed
         assert "drains" in printed
         draining = subprocess.run(
-            [sys.executable, "-c", DRAINING, address], env=environment, capture_output=True, text=True
+            [sys.executable, "-c", DRAINING, address], env=WITHOUT_TOKEN, capture_output=True, text=True
         )
         (line,) = draining.stdout.splitlines()
         drained, deadline_ms = line.split()

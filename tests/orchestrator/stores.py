@@ -17,20 +17,6 @@ from orchestrator.record import Failure, File, Labels, PlannedStage, Record, Sto
 from orchestrator.store import Store
 from workers.workspace import artifact
 
-SMALL = """
-model: {width: 4}
-batch_size: 32
-pretrain_epochs: 1
-round_epochs: 1
-final_epochs: 1
-final_schedule: {name: constant}
-rounds: 2
-chains: 1
-transfer_rounds: [2]
-probe_rounds: [2]
-probe_points: 3
-"""
-
 
 def ask(app: typer.Typer, *arguments: object, read: bool = False) -> Any:
     """(exit code, what was printed) of a command; with ``read`` what it printed as JSON."""

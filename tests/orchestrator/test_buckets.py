@@ -6,31 +6,21 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from sweep_processes import PATTERNS, Hold, assert_same_results, finish, in_process, kill_all, run, start, wait_for
 
 from orchestrator.store import Store
+from tests import small_sweeps
+from tests.sweep_processes import Hold, assert_same_results, finish, in_process, kill_all, run, start, wait_for
 from workers.storage import open_storage
-
-SMALL = [
-    *("--datasets", "patterns", "--archs", "resnet1d", "--set", "model.width=4"),
-    *("--rounds", "2", "--seeds", "1", "--chains", "1", "--methods", "aws"),
-]
-QUICK = [
-    *("--set", "batch_size=32", "--set", "pretrain_epochs=2", "--set", "round_epochs=1", "--set", "final_epochs=2"),
-    *("--set", "transfer_rounds=[2]", "--set", "probe_rounds=[2]", "--set", "augmentation=none"),
-]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("buckets")
-    (folder / "patterns.py").write_text(PATTERNS)
-    return folder
+    recipe = {**small_sweeps.TWO_ROUNDS, "methods": ["aws"]}
+    return small_sweeps.prepare(tmp_path_factory.mktemp("buckets"), **recipe)
 
 
 def options(folder: Path, store: object, *more: object) -> list[object]:
-    places = ["--plugin", folder / "patterns.py", "--data-cache", folder / "cache", "--store", store]
-    return [*SMALL, *QUICK, *places, "--backend", "inline", "--device", "cpu", *more]
+    return small_sweeps.options(folder, store, "--backend", "inline", "--device", "cpu", *more)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +47,7 @@ def test_a_sweep_into_a_bucket_gives_the_bits_of_one_into_a_folder(
     code, output = run(*options(folder, url))
     assert code == 0, output
     assert f"Report: {url}/report.html" in output
-    code, again = run(*options(folder, url))
+    code, again = in_process(*options(folder, url))
     assert code == 0, again
     assert "Nothing to compute" in again
 

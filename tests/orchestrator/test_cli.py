@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from sweep_processes import (
-    PATTERNS,
+
+from orchestrator.store import Store
+from tests import small_sweeps
+from tests.sweep_processes import (
     Hold,
     assert_same_results,
     by_name,
@@ -27,38 +29,18 @@ from sweep_processes import (
     wait_for,
 )
 
-from orchestrator.store import Store
-
-SMALL = """
-model: {width: 4}
-batch_size: 32
-pretrain_epochs: 1
-round_epochs: 1
-final_epochs: 1
-final_schedule: {name: constant}
-rounds: 2
-chains: 1
-transfer_rounds: [2]
-probe_rounds: [2]
-probe_points: 3
-"""
 STAGES = 21  # dense; for two methods pretrain, 2 rounds, retrain, 2 transfers, a twin, 2 LMC probes, a stability probe
 WITHOUT_RAY = ("-c", "import sys; sys.modules['ray'] = None; from orchestrator.sweep import main; main()")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("cli")
-    (made / "patterns.py").write_text(PATTERNS)
-    (made / "small.yaml").write_text(SMALL)
-    return made
+    return small_sweeps.prepare(tmp_path_factory.mktemp("cli"), **small_sweeps.TWO_ROUNDS)
 
 
 def options(folder: Path, store: Path, *more: object) -> list[object]:
     """A sweep of a few seconds."""
-    where = ["--store", store, "--data-cache", folder / "cache", "--plugin", folder / "patterns.py"]
-    what = ["--datasets", "patterns", "--archs", "resnet1d", "--recipe", folder / "small.yaml", "--seeds", 1]
-    return [*what, *where, "--backend", "inline", "--device", "cpu", *more]
+    return small_sweeps.options(folder, store, "--backend", "inline", "--device", "cpu", *more)
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from orchestrator.record import Record
 
 SEED = 30  # one kill of a worker on Ray, whose processes start for seconds, and several where they cost little
 # the others act like one of these, or on what other tests try
-TRIED = ["driver", "two drivers", "checkpoint", "live artifact", "disk", "worker", "node"]
+TRIED = ["driver", "two drivers", "checkpoint", "live artifact", "disk", "worker", "node", "gang"]
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.timeout(900)  # all trials are one command
 
@@ -35,13 +35,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def output(folder: Path) -> str:
-    """What the command prints about a trial of each of these faults."""
-    return tried(TRIED, folder)
-
-
-def tried(faults: list[str], folder: Path) -> str:
-    """What the command prints about a trial of each, in an environment of its own."""
-    options = ["--trials", len(faults), "--faults", ",".join(faults), "--seed", SEED, "--jobs", 1, "--keep", folder]
+    """What the command prints about a trial of each of these faults, in an environment of its own."""
+    options = ["--trials", len(TRIED), "--faults", ",".join(TRIED), "--seed", SEED, "--jobs", 1, "--keep", folder]
     program = [sys.executable, "-m", "benchmarks.faults", *map(str, options)]
     done = subprocess.run(program, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     return done.stdout
@@ -51,15 +46,6 @@ def tried(faults: list[str], folder: Path) -> str:
 def test_a_fault_is_survived_without_a_changed_bit(fault: str, output: str) -> None:
     if re.search(rf"^left out, .*\b{fault}\b", output, re.MULTILINE):
         pytest.skip("this machine mounts no disk for a user")
-    assert_survived(fault, output)
-
-
-@pytest.mark.long
-def test_a_gang_that_loses_a_rank_changes_no_bit(tmp_path: Path) -> None:
-    assert_survived("gang", tried(["gang"], tmp_path))
-
-
-def assert_survived(fault: str, output: str) -> None:
     assert re.search(rf"\] {fault}, seed \d+, [\d.]+ s: \d+ injected, \d+ batches again$", output, re.MULTILINE), output
     (row,) = re.findall(rf"^\| {fault}: .*$", output, re.MULTILINE)
     trials, injected, survived, _, _, changed, _ = (cell.strip() for cell in row.split("|")[2:-1])

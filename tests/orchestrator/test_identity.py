@@ -179,7 +179,11 @@ def test_a_number_that_is_none_is_refused(value: float) -> None:
         with_options({"x": value})
 
 
-@pytest.mark.parametrize("value", [{1, 2}, b"bytes", Path("here"), object(), np.arange(2), Data, 1j], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [{1, 2}, b"bytes", Path("here"), object(), np.arange(2), Data, 1j],
+    ids=lambda value: type(value).__name__,  # an object's repr differs from process to process
+)
 def test_what_has_no_agreed_form_is_refused(value: object) -> None:
     with pytest.raises(TypeError, match="cannot be part of a key"):
         with_options({"x": value})

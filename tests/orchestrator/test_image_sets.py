@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from sweep_processes import assert_same_results, in_process
 
 import analysis
 from tests.image_sets import REAL_TINY_IMAGENET, write_imagenet, write_tiny_imagenet
+from tests.sweep_processes import assert_same_results, in_process
 
 SMALL = """
 model: {width: 4}

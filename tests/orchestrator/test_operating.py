@@ -14,31 +14,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stores import SMALL, Made, ask, assert_same_bits, failed, plan_of, planned, running, shout
-from sweep_processes import PATTERNS, Hold, by_name, finish, in_process, kill_all, start, wait_for
+from stores import Made, ask, assert_same_bits, failed, plan_of, planned, running, shout
 
 from analysis.load import load
 from orchestrator import cancel, gc, leases, logs, status, unlock, verify, why
 from orchestrator.collection import made_anew
 from orchestrator.leases import HeldLease
 from orchestrator.store import Store
+from tests import small_sweeps
+from tests.sweep_processes import Hold, by_name, finish, in_process, kill_all, start, wait_for
 
 COMMANDS = {"status": status, "why": why, "logs": logs, "cancel": cancel, "verify": verify, "gc": gc, "unlock": unlock}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("operating")
-    (made / "patterns.py").write_text(PATTERNS)
-    (made / "small.yaml").write_text(SMALL)
-    return made
+    return small_sweeps.prepare(tmp_path_factory.mktemp("operating"), methods=["lrr"], **small_sweeps.TWO_ROUNDS)
 
 
 def options(folder: Path, store: Path, *more: object) -> list[object]:
     """A sweep of eleven stages."""
-    where = ["--store", store, "--data-cache", folder / "cache", "--plugin", folder / "patterns.py"]
-    what = ["--datasets", "patterns", "--archs", "resnet1d", "--recipe", folder / "small.yaml", "--seeds", 1]
-    return [*what, *where, "--methods", "lrr", "--backend", "inline", "--device", "cpu", *more]
+    return small_sweeps.options(folder, store, "--backend", "inline", "--device", "cpu", *more)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,14 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from sweep_processes import (
+
+from orchestrator.events import read_events
+from orchestrator.store import Store
+from tests import small_sweeps
+from tests.clusters.heads import program
+from tests.images import REAL_CIFAR10, write_images
+from tests.small_sweeps import ONE_ROUND, STAGES_OF_ONE_ROUND
+from tests.sweep_processes import (
     Hold,
     assert_same_results,
     by_name,
@@ -28,31 +35,12 @@ from sweep_processes import (
     wait_for,
 )
 
-from orchestrator.events import read_events
-from orchestrator.store import Store
-from tests.images import REAL_CIFAR10, write_images
-
-SMALL = """
-model: {width: 4}
-batch_size: 32
-pretrain_epochs: 1
-round_epochs: 1
-final_epochs: 1
-final_schedule: {name: constant}
-rounds: 1
-probe_points: 3
-methods: [aws]
-transfers: [signed]
-seeds: 1
-chains: 1
-"""
-STAGES = 8  # dense, pretrain, round, retrain, transfer, twin, LMC probe, stability probe
-# The private Ray of a sweep, as a cluster that others join; it prints address and token, and ends when its input does.
+# The private Ray of a sweep, as a cluster that others join.
 CLUSTER = """
 import os, ray, sys
 from orchestrator.backends.ray_tasks import RayBackend
 backend = RayBackend(None, 2, "cpu")
-print(ray.get_runtime_context().gcs_address, os.environ["RAY_AUTH_TOKEN"], flush=True)
+print("ready", ray.get_runtime_context().gcs_address, os.environ["RAY_AUTH_TOKEN"], flush=True)
 sys.stdin.read()
 backend.close()
 """
@@ -66,7 +54,7 @@ print("answered", GcsClient(address=sys.argv[1]).internal_kv_keys(b"", None, 20)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """300 training and 100 test images in the layout of Hugging Face: CIFAR-10's where it is at hand, else noise."""
-    made = tmp_path_factory.mktemp("ray")
+    made = small_sweeps.prepare(tmp_path_factory.mktemp("ray"), **ONE_ROUND)
     (made / "data" / "cifar10").mkdir(parents=True)
     for split, rows in (("train", 300), ("test", 100)):
         if not REAL_CIFAR10.is_dir():
@@ -75,7 +63,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         head = next(pq.ParquetFile(REAL_CIFAR10 / f"{split}.parquet").iter_batches(rows))
         with pq.ParquetWriter(made / "data" / "cifar10" / f"{split}.parquet", head.schema) as writer:
             writer.write_batch(head)
-    (made / "small.yaml").write_text(SMALL)
     return made
 
 
@@ -96,19 +83,8 @@ def inline(folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[tuple[str, str]]:
     """Address and token of a cluster of two CPUs on this machine."""
-    program = subprocess.Popen(
-        [sys.executable, "-c", CLUSTER],
-        env=strangers_environment(),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert program.stdout is not None
-        address, token = program.stdout.readline().split()
+    with program(CLUSTER, strangers_environment()) as (address, token):
         yield address, token
-    finally:
-        program.communicate()
 
 
 def strangers_environment(**more: str) -> dict[str, str]:
@@ -143,7 +119,7 @@ def test_ray_and_inline_give_the_same_keys_and_the_same_bits(
     code, output = run(*options(folder, store, *joining))
     assert code == 0, output
     assert Store(store).records().keys() == Store(inline).records().keys()
-    assert len(by_name(inline)) == STAGES
+    assert len(by_name(inline)) == STAGES_OF_ONE_ROUND
     assert_same_results(inline, store)
     assert (store / "report.html").exists()
     seen = [event["event"] for event in read_events(Store(store).storage)]
@@ -206,11 +182,11 @@ def test_control_c_checkpoints_on_ray_too(folder: Path, inline: Path, tmp_path: 
     assert code == 130, output
     assert "Traceback" not in output
     before = record_times(store)
-    assert 2 <= len(before) < STAGES
+    assert 2 <= len(before) < STAGES_OF_ONE_ROUND
     assert list(store.rglob("checkpoint/*.safetensors"))
 
     code, output = in_process(*options(folder, store, "--backend", "inline"))  # which is as good as another Ray
     assert code == 0, output
     assert before.items() <= record_times(store).items()
-    assert len(record_times(store)) == STAGES
+    assert len(record_times(store)) == STAGES_OF_ONE_ROUND
     assert_same_results(inline, store)

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from sweep_processes import (
-    PATTERNS,
+
+from orchestrator.store import Store
+from tests import small_sweeps
+from tests.sweep_processes import (
     Hold,
     assert_same_results,
     by_name,
@@ -26,23 +28,9 @@ from sweep_processes import (
     wait_for,
 )
 
-from orchestrator.store import Store
+# each starts several gangs, which takes half a minute on a quiet machine and minutes on a busy one
+pytestmark = pytest.mark.timeout(600)
 
-SMALL = """
-model: {width: 4}
-optimizer: {learning_rate: 0.02}
-batch_size: 32
-pretrain_epochs: 1
-round_epochs: 1
-final_epochs: 1
-final_schedule: {name: constant}
-rounds: 1
-probe_points: 3
-methods: [aws]
-transfers: [signed]
-seeds: 1
-chains: 1
-"""
 # Two GPUs that are a number told to Ray: the stages run on CPUs, and the gang's ranks talk by gloo.
 ON_GPUS = """
 import json, os, re, sys, time
@@ -109,15 +97,12 @@ backend.close()
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("gangs")
-    (made / "patterns.py").write_text(PATTERNS)
-    (made / "small.yaml").write_text(SMALL)
-    return made
+    recipe = {**small_sweeps.ONE_ROUND, "optimizer": {"learning_rate": 0.02}}
+    return small_sweeps.prepare(tmp_path_factory.mktemp("gangs"), **recipe)
 
 
 def options(folder: Path, store: Path, *more: object) -> list[object]:
-    what = ["--datasets", "patterns", "--archs", "resnet20", "--recipe", folder / "small.yaml", "--device", "cpu"]
-    return [*what, "--plugin", folder / "patterns.py", "--store", store, "--data-cache", folder / "cache", *more]
+    return small_sweeps.options(folder, store, "--device", "cpu", *more, architecture="resnet20")
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +117,6 @@ def logs(store: Path, kind: str) -> str:
     return "\n".join(path.read_text() for path in sorted(store.glob(f"stages/{kind}/*/attempts/*/log.txt")))
 
 
-@pytest.mark.long
 def test_a_sweep_with_gangs_gives_the_results_of_one_without(folder: Path, gang: Path) -> None:
     code, output = in_process(*options(folder, folder / "alone", "--backend", "inline"))
     assert code == 0, output
@@ -151,7 +135,6 @@ def test_a_sweep_with_gangs_gives_the_results_of_one_without(folder: Path, gang:
             assert two[name].results["test_loss_nats"] == pytest.approx(record.results["test_loss_nats"], abs=0.02)
 
 
-@pytest.mark.long
 def test_all_trainings_of_a_sweep_are_one_gangs(gang: Path) -> None:
     crews = [re.findall(r"trained by (.*)", logs(gang, kind)) for kind in ("pretrain", "round", "train")]
     assert [len(found) for found in crews] == [1, 1, 4]
@@ -159,7 +142,6 @@ def test_all_trainings_of_a_sweep_are_one_gangs(gang: Path) -> None:
     assert crews[0][0].count("pid") == 2
 
 
-@pytest.mark.long
 def test_a_killed_rank_is_survived_by_a_new_gang(folder: Path, gang: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     hold = Hold.at(tmp_path / "held", store, records=2)
@@ -201,7 +183,7 @@ def test_what_no_machine_here_can_run_is_refused_before_the_start(
 
 def test_a_gang_takes_the_gpus_that_idle_gives_them_back_and_can_be_ended(folder: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", ON_GPUS, str(tmp_path), str(folder / "patterns.py")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=Path(__file__).parents[2])
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500, cwd=Path(__file__).parents[2])
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
     assert [status for status, _ in found["said"]] == ["done"] * 4

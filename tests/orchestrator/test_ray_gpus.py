@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sweep_processes import PATTERNS
+from tests.small_sweeps import PATTERNS
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """

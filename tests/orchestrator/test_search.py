@@ -10,7 +10,6 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from sweep_processes import PATTERNS, Hold, assert_same_results, finish, in_process, kill_all, run, start, wait_for
 from typer.testing import CliRunner
 
 from orchestrator.backends import ray_cluster
@@ -18,28 +17,16 @@ from orchestrator.backends.base import BackendError
 from orchestrator.search import app
 from orchestrator.store import Store
 from orchestrator.tuning.tuner import trial_needs
+from tests import small_sweeps
+from tests.sweep_processes import Hold, assert_same_results, finish, in_process, kill_all, run, start, wait_for
 
-pytestmark = pytest.mark.long
-
-SMALL = """
-model: {width: 4}
-batch_size: 32
-pretrain_epochs: 1
-round_epochs: 1
-final_epochs: 1
-final_schedule: {name: constant}
-rounds: 2
-"""
 TRIALS = 3
 SEARCH = ("-m", "orchestrator.search")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("search")
-    (made / "patterns.py").write_text(PATTERNS)
-    (made / "small.yaml").write_text(SMALL)
-    return made
+    return small_sweeps.prepare(tmp_path_factory.mktemp("search"), rounds=2)
 
 
 def options(folder: Path, store: Path, *more: object) -> list[object]:

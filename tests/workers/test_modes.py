@@ -83,10 +83,10 @@ def test_a_compiled_training_is_the_same_training(splits: Splits, programs: list
 
 def test_any_number_of_architectures_is_compiled(splits: Splits, programs: list[Any]) -> None:
     # past torch's own limit of eight programs it would go on eagerly, and round otherwise, without a word
-    for width in range(2, 8):
+    for width in range(2, 7):
         model = build_model(Model("resnet1d", {"width": width}), in_channels=1, num_classes=3, init_seed=3)
         run(model, splits, compiled=True)
-    assert len(programs) == 12
+    assert len(programs) == 10
 
 
 def test_an_architecture_is_compiled_once(splits: Splits, programs: list[Any]) -> None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,26 +19,6 @@ from typer.testing import CliRunner
 from orchestrator.record import Record
 from orchestrator.store import Store
 from orchestrator.sweep import app
-
-PATTERNS = '''
-"""A data set of 200 training and 60 test images."""
-
-import numpy as np
-
-from workers.data import Arrays, Source, data_set
-
-
-@data_set("patterns", channels=1, num_classes=3)
-def find(data_root, downloads):
-    def decode():
-        stream = np.random.default_rng(0)
-        patterns = stream.integers(0, 256, (3, 1, 8, 8))
-        labels = stream.integers(0, 3, 260)
-        images = (patterns[labels] * 0.5 + stream.integers(0, 128, (260, 1, 8, 8))).astype(np.uint8)
-        return Arrays(images[:200], labels[:200], images[200:], labels[200:])
-
-    return Source("made by a test", "patterns-1", decode)
-'''
 
 HOLDING = '''
 """The built-in networks, which wait in their third training batch while a file beside this one says so."""
@@ -74,6 +55,7 @@ def held(name):
 held("resnet1d")
 held("resnet20")
 '''
+PATIENCE_S = 240
 
 
 @dataclass
@@ -113,7 +95,7 @@ def start(*arguments: object, program: Sequence[str] = ("-m", "orchestrator.swee
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
     """(exit code, what it printed)."""
-    output, _ = process.communicate(timeout=240)
+    output, _ = process.communicate(timeout=PATIENCE_S)
     return process.returncode, output
 
 
@@ -129,11 +111,15 @@ def in_process(*arguments: object) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    """Until it holds; an error when the process has ended without it."""
+def wait_for(
+    condition: Callable[[], bool], process: subprocess.Popen[Any] | None = None, log: Path | None = None
+) -> None:
+    """Until it holds; an error when time is up, or the process has ended without it, which printed to a pipe or log."""
+    until = time.monotonic() + PATIENCE_S
     while not condition():
-        if process.poll() is not None and not condition():
-            raise AssertionError(f"the sweep ended early:\n{process.communicate()[0]}")
+        if process is not None and process.poll() is not None and not condition():
+            raise AssertionError(f"it ended early:\n{log.read_text() if log else process.communicate()[0]}")
+        assert time.monotonic() < until, log.read_text() if log else "time is up"
         time.sleep(0.05)
 
 

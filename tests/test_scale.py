@@ -1,0 +1,20 @@
+"""``python -m benchmarks.scale`` measures all of its parts, in a process of its own: it starts Ray. Slow."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+
+def test_the_parts_of_scale_stand_in_its_tables() -> None:
+    command = [sys.executable, "-m", "benchmarks.scale", "--stages", "20", "--no-op-stages", "20"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [line.split("|")[1:-1] for line in done.stdout.splitlines() if line.startswith("| ")]
+    measured = {row[0].strip(): row[1].strip() for row in rows if len(row) == 3}
+    (finished,) = (name for name in measured if name.startswith("a finished sweep of"))
+    assert {"planning", "a stage of 20 that do nothing, through Ray"} <= {*measured, *(n.split()[0] for n in measured)}
+    assert float(measured[finished].removesuffix(" s")) > float(measured["of which the report, alone"][:-2]) > 0
+    ratios = [float(row[6]) for row in rows if len(row) == 9 and row[1].strip() in ("64", "1,024")]
+    assert len(ratios) == 8
+    assert min(ratios) > 0.999
