@@ -35,7 +35,7 @@ class LiveReport:
             )
 
     def write(self) -> None:
-        """Write, unless it was written by this code from what the store has now; say so if that fails."""
+        """Write, unless it was written by this code from what the store had when listed last; say so if that fails."""
         if self._process is not None:
             self._process.wait()
         stamp = self._stamp()
@@ -50,10 +50,10 @@ class LiveReport:
             self._store.storage.write(STAMP, stamp)
 
     def _stamp(self) -> bytes:
-        """A digest of all records and failures, by listing, of the plans and their order, and of the code."""
+        """A digest of all records and failures, as last listed, of the plans and their order, and of the code."""
         files = {
             f"{stage.folder}/{path}": entry.version
-            for stage in self._store.stages().values()
+            for stage in self._store.stages(anew=False).values()
             for path, entry in stage.files.items()
             if path.endswith((".json", ".parquet"))
         }

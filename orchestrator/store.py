@@ -113,9 +113,10 @@ class Store:
         """A stage's files as last listed; None if it has none."""
         return self._stages.get(key[:KEY_DIGITS])
 
-    def stages(self) -> dict[str, StageFiles]:
-        """All stages' files, listed now, by the first digits of their keys."""
-        self._list()
+    def stages(self, *, anew: bool = True) -> dict[str, StageFiles]:
+        """All stages' files by the first digits of their keys, listed now, or as they were listed last."""
+        if anew:
+            self._list()
         return dict(self._stages)
 
     def look(self, key: str) -> StageFiles | None:

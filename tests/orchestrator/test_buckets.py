@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
@@ -10,7 +11,7 @@ import pytest
 from orchestrator.store import Store
 from tests import small_sweeps
 from tests.sweep_processes import Hold, assert_same_results, finish, in_process, kill_all, run, start, wait_for
-from workers.storage import open_storage
+from workers.storage import Bucket, open_storage
 
 
 @pytest.fixture(scope="module")
@@ -41,15 +42,27 @@ def brought(url: str, folder: Path) -> Path:
 
 
 def test_a_sweep_into_a_bucket_gives_the_bits_of_one_into_a_folder(
-    folder: Path, alone: Path, s3: str, tmp_path: Path
+    folder: Path, alone: Path, s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = f"{s3}/{uuid4()}"
     code, output = run(*options(folder, url))
     assert code == 0, output
     assert f"Report: {url}/report.html" in output
-    code, again = in_process(*options(folder, url))
+    requests: list[str] = []
+    call = Bucket._call
+
+    def count(self: Bucket, function: Callable[..., object], *arguments: object, **options: object) -> object:
+        requests.append(f"{function.__name__} {arguments}"[:80])
+        return call(self, function, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Bucket, "_call", count)
+        code, again = in_process(*options(folder, url))
     assert code == 0, again
     assert "Nothing to compute" in again
+    assert sum(request.startswith("list") and "'stages'" in request for request in requests) == 1
+    assert not [request for request in requests if request.startswith("get") and "stages/" in request]
+    assert len(requests) <= 15  # however many stages there are
 
     copy = brought(url, tmp_path / "copy")
     assert_same_results(alone, copy)
