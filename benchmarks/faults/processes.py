@@ -21,7 +21,7 @@ from orchestrator.store import Store
 
 START = multiprocessing.get_context("forkserver")
 START.set_forkserver_preload(["orchestrator.sweep", "orchestrator.backends.ray_tasks", "benchmarks.faults.processes"])
-LIMIT_S = 180.0
+LIMIT_S = 600.0  # of a sweep that takes seconds: on a busy machine, starting a gang anew alone takes minutes
 PAUSES_S = (0.5, 2.0)  # before the next try of what is known to pass: a trial does not wait for minutes
 CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
 
