@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.backends.base import Backend
-from orchestrator.heartbeat import Pulse
+from orchestrator.heartbeat import Pulse, limit_s
 from orchestrator.journal import Journal
 from orchestrator.plan import Node
 from orchestrator.progress import Progress
@@ -25,6 +25,7 @@ class Running:
         checkpoint: the stage's furthest one then.
         machine: as the attempt told it; empty before it began.
         drained: it was told to checkpoint, because its machine is about to go.
+        waiting_since_s: since when it has not begun, as first looked at, or since it was last told of.
     """
 
     node: Node
@@ -34,6 +35,7 @@ class Running:
     pulse: Pulse = field(default_factory=Pulse)
     machine: str = ""
     drained: bool = False
+    waiting_since_s: float | None = None
 
 
 class Supervision:
@@ -69,13 +71,23 @@ class Supervision:
             self._progress.moved(running.node, progress)
             running.machine = str(progress.get("node", ""))
             running.pulse.see(progress, now_s)
-            if running.pulse.hung(now_s, self._hang_limit_s):
+            if running.pulse.since_s is None:
+                self._mind_waiting(running, now_s)
+            elif running.pulse.hung(now_s, self._hang_limit_s):
                 running.pulse.since_s = now_s  # ended once, or told of once per limit
                 if not self._backend.end(running.attempt):
                     self._progress.notice(
                         f"{running.node.name} has not moved for long, and --backend inline cannot end it; "
                         f"press Ctrl-C twice, and use --backend ray"
                     )
+
+    def _mind_waiting(self, running: Running, now_s: float) -> None:
+        """Tell of an attempt that does not begin; it is not ended, because a queue may be long."""
+        if running.waiting_since_s is None:
+            running.waiting_since_s = now_s
+        elif now_s - running.waiting_since_s > limit_s(None, self._hang_limit_s):
+            running.waiting_since_s = now_s
+            self._progress.notice(f"{running.node.name} still waits for a device, or for its process; see `ray status`")
 
     def _read_progress(self, folder: str) -> dict[str, Any]:
         try:

@@ -550,6 +550,18 @@ def test_a_stage_that_hangs_is_ended(sweep: Sweep, impatient: None, monkeypatch:
     assert json.loads(first.read_text())["cause"] == "crash"
 
 
+def test_a_stage_that_does_not_begin_is_told_of_and_not_ended(sweep: Sweep, impatient: None) -> None:
+    class Busy(ScriptedBackend):
+        """Its machines are somebody else's until this sweep has said that it waits."""
+
+        def wait(self, timeout_s: float) -> list[tuple[Group, Sequence[Outcome | Lost]]]:
+            return super().wait(timeout_s) if "still waits for a device" in sweep.printed.getvalue() else []
+
+    backend = Busy({})
+    assert run_with_limit(sweep, backend, 0.05).exit_code == 0
+    assert backend.ended == []
+
+
 def run_with_limit(sweep: Sweep, backend: ScriptedBackend, hang_limit_s: float) -> Summary:
     driver = Driver(
         sweep.plan,
