@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sweep_processes import in_process
+
+from tests.sweep_processes import in_process
 
 ELSEWHERE = "127.0.0.2"  # Ray replaces 127.0.0.1 by the machine's own address
 
