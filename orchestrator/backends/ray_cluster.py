@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import shlex
 import socket
+import sys
 from collections.abc import Mapping
 
 import ray
@@ -35,9 +37,12 @@ def connect(address: str | None, cpus: int | None) -> None:
         if address is None:
             # Ray runs what it is sent
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+            # Ray writes some workers' commands as text, and a folder's name may have a space
+            quoted = shlex.quote(sys.executable)
             ray.init(
                 address="local",
                 num_cpus=cpus,
+                runtime_env={"py_executable": quoted} if quoted != sys.executable else None,
                 include_dashboard=False,
                 object_store_memory=OBJECT_STORE_BYTES,
                 logging_level=logging.ERROR,

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.clusters.stand_ins import ROOT, free_port
 from tests.small_sweeps import ONE_ROUND, options, prepare
 from tests.sweep_processes import wait_for
 
+PLAIN_PATH = pytest.mark.skipif(
+    shlex.quote(sys.executable) != sys.executable,
+    reason="a Ray cluster starts some workers by commands in which it quotes no path: docs/clusters.md",
+)
 READY = "ready"
 """What a program's line of words begins with, among what Ray prints."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import shlex
 import socket
 import subprocess
 import sys
@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 # Writes down what it was asked. With STAND_IN_RUNS=1 also runs it here, but never what ends every Ray of a machine.
-SSH = """#!{python}
+SSH = """
 import json, os, sys
 rest, takes_a_value = sys.argv[1:], ("-o", "-i", "-L", "-p", "-l")
 while rest and rest[0].startswith("-"):
@@ -29,7 +29,7 @@ with open(os.environ["STAND_IN_LOG"], "a") as log:
 if os.environ.get("STAND_IN_RUNS") == "1" and "ray stop" not in command:
     os.execv("/bin/bash", ["bash", "-c", command])
 """
-RSYNC = """#!{python}
+RSYNC = """
 import json, os, shutil, sys
 from pathlib import Path
 source, target = sys.argv[-2:]
@@ -65,7 +65,9 @@ class StandIns:
         programs.mkdir(parents=True)
         home.mkdir()
         for name, text in (("ssh", SSH), ("rsync", RSYNC)):
-            (programs / name).write_text(text.format(python=sys.executable))
+            (folder / f"{name}.py").write_text(text)
+            command = shlex.join([sys.executable, str(folder / f"{name}.py")])  # "#!" takes no path with a space
+            (programs / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
             (programs / name).chmod(0o755)
         (home / ".bashrc").write_text("")
         environment = {
@@ -82,12 +84,16 @@ class StandIns:
         return cls(home, environment)
 
     def prove(self) -> None:
-        """Nothing that a program of this environment calls ssh or rsync leaves this machine."""
-        first = self.environment["PATH"].split(os.pathsep)[0]
-        for name in ("ssh", "rsync"):
-            found = shutil.which(name, path=self.environment["PATH"])
-            assert found == str(Path(first) / name), found
-            assert "STAND_IN_LOG" in Path(found).read_text()
+        """Nothing that a program of this environment calls ssh or rsync leaves this machine.
+
+        Each is called as others call it: a program in PATH that cannot be run is passed over for the next of its name.
+        """
+        log = self.home / "proof.jsonl"
+        harmless = {**self.environment, "STAND_IN_LOG": str(log), "STAND_IN_RUNS": "0"}
+        for name, arguments in (("ssh", ("-V", "nobody", "nothing")), ("rsync", ("nothing", "nowhere"))):
+            log.unlink(missing_ok=True)
+            subprocess.run([name, *arguments], env=harmless, stdin=subprocess.DEVNULL, check=True)
+            assert json.loads(log.read_text()) == [name, *arguments[-2:]]
         endpoint = self.environment.get("AWS_ENDPOINT_URL")
         assert endpoint is None or endpoint.startswith("http://127.0.0.1:"), endpoint
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.arguments import RAY_JOB_MARK, cluster_of_this_job
-from tests.clusters.heads import environment, head, sweep_command
+from tests.clusters.heads import PLAIN_PATH, environment, head, sweep_command
 from tests.clusters.stand_ins import ROOT, free_port
 from tests.small_sweeps import STAGES_OF_ONE_ROUND
 from tests.sweep_processes import Hold, record_times, wait_for
@@ -67,6 +67,7 @@ def test_a_stranger_without_the_token_submits_nothing(jobs: Jobs, tmp_path: Path
     assert not (tmp_path / "touched").exists()
 
 
+@PLAIN_PATH
 def test_a_submitted_sweep_goes_on_where_a_killed_driver_was(jobs: Jobs, tmp_path: Path) -> None:
     store = tmp_path / "sweep" / "store"
     hold = Hold.at(tmp_path / "held", store, records=2)

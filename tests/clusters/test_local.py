@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 import time
@@ -39,7 +40,7 @@ def test_up_starts_a_head_on_a_machine_of_ones_own(stand_ins: StandIns, tmp_path
     # no pip: this machine has it all
     venv = "~/winning-sign/venv/bin"
     config["setup_commands"] = [config["setup_commands"][0], f"mkdir -p {venv}; ln -sf {tmp_path}/ray {venv}/ray"]
-    (tmp_path / "ray").write_text(f'#!/bin/bash\nexec {sys.executable} -m ray.scripts.scripts "$@"\n')
+    (tmp_path / "ray").write_text(f'#!/bin/bash\nexec {shlex.quote(sys.executable)} -m ray.scripts.scripts "$@"\n')
     (tmp_path / "ray").chmod(0o755)
     (start,) = config["head_start_ray_commands"]
     here = f"--port={port} --num-cpus=1 --node-ip-address=127.0.0.1 --include-dashboard=false"

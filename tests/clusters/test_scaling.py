@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID, FAKE_HEAD_NODE_TYPE
 
-from tests.clusters.heads import environment, head, sweep_command
+from tests.clusters.heads import PLAIN_PATH, environment, head, sweep_command
 from tests.clusters.stand_ins import ROOT, free_port
 from tests.small_sweeps import STAGES_OF_ONE_ROUND
 from tests.sweep_processes import record_times
@@ -51,6 +51,7 @@ def scaling(folder: Path, **machine: Any) -> Iterator[tuple[str, dict[str, str]]
         yield f"127.0.0.1:{port}", {name: value for name, value in ours.items() if value != FAKE_HEAD_NODE_ID}
 
 
+@PLAIN_PATH
 def test_a_sweep_brings_a_gpu_from_nothing_and_lets_it_go(tmp_path: Path) -> None:
     with scaling(tmp_path) as (address, own):
         watch = subprocess.Popen([sys.executable, "-c", WATCH, address], env=own, stdout=subprocess.PIPE, text=True)
@@ -69,6 +70,7 @@ def test_a_sweep_brings_a_gpu_from_nothing_and_lets_it_go(tmp_path: Path) -> Non
             watch.communicate()
 
 
+@PLAIN_PATH
 def test_a_gang_brings_its_machines_from_nothing_and_one_that_is_too_wide_is_refused(tmp_path: Path) -> None:
     """On machines of one core each, of which there may be two."""
     with scaling(tmp_path, resources={"CPU": 1}, max_workers=2) as (address, own):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clusters.heads import environment, sweep_command
+from tests.clusters.heads import PLAIN_PATH, environment, sweep_command
 from tests.clusters.stand_ins import ROOT, free_port, processes_of
 from tests.small_sweeps import STAGES_OF_ONE_ROUND
 from tests.sweep_processes import Hold, record_times, stop_files, wait_for
@@ -64,6 +64,7 @@ def slurm(tmp_path: Path) -> tuple[dict[str, str], Path]:
     return ours, log
 
 
+@PLAIN_PATH
 def test_out_of_time_it_checkpoints_and_queues_itself_again(slurm: tuple[dict[str, str], Path], tmp_path: Path) -> None:
     environment, log = slurm
     store = tmp_path / "sweep" / "store"

@@ -1,8 +1,11 @@
-"""What is joined by mistake: addresses at which no Ray head answers. Each is refused in seconds."""
+"""A private Ray wherever it lies; and addresses at which no Ray head answers, which are refused in seconds."""
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +15,7 @@ import pytest
 
 from tests.sweep_processes import in_process
 
+ROOT = Path(__file__).parents[2]
 ELSEWHERE = "127.0.0.2"  # Ray replaces 127.0.0.1 by the machine's own address
 
 
@@ -35,6 +39,31 @@ def join(address: str, cache: Path, tmp_path: Path) -> str:
     assert time.monotonic() - began < 60  # on a busy machine, with all imports; Ray itself takes minutes
     assert not (tmp_path / "store").exists()
     return output
+
+
+WORKER_WITH_SETTINGS = """
+import ray
+from orchestrator.backends.ray_cluster import connect, disconnect
+
+connect(None, 1)
+
+@ray.remote(runtime_env={"env_vars": {"SETTING": "seen"}})
+def settings():
+    import os
+    return os.environ["SETTING"]
+
+print(ray.get(settings.remote(), timeout=90))
+disconnect()
+"""
+
+
+def test_a_private_ray_starts_its_workers_from_a_folder_with_a_space_in_its_name(tmp_path: Path) -> None:
+    (tmp_path / "an environment").symlink_to(sys.prefix)
+    python = tmp_path / "an environment" / "bin" / Path(sys.executable).name
+    environment = {**os.environ, "RAY_AUTH_MODE": "token"}
+    command = [str(python), "-c", WORKER_WITH_SETTINGS]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=200)
+    assert done.stdout.splitlines()[-1:] == ["seen"], done.stderr[-2000:]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", ELSEWHERE])
