@@ -23,7 +23,7 @@ settings.register_profile("project", deadline=None, derandomize=True)
 settings.load_profile("project")
 
 
-# these start Ray; xdist runs them in one process, one after another, since a Ray fills a machine of two cores
+# these start Ray, one after another in one process: a Ray fills a machine of two cores, though gangs mostly wait
 RAY = (
     "test_spot_notice.py",
     "test_local.py",
@@ -34,10 +34,10 @@ RAY = (
     "test_scaling.py",
     "test_ray.py",
     "test_search.py",
-    "test_ray_gang.py",
 )
 # these run whole sweeps or start processes; what is fast fails first, and what takes longest begins before the rest
 SLOW_LAST = (
+    "test_ray_gang.py",
     *RAY,
     "test_faults.py",
     "test_ray_cluster.py",
@@ -58,7 +58,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
-    """A file at a time, for its fixtures; all that starts Ray counts as one."""
+    """A file at a time, for its fixtures; most of what starts Ray counts as one."""
     from xdist.scheduler import LoadFileScheduling
 
     class ByFile(LoadFileScheduling):
