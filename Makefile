@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python -m
 PIP := $(RUN) pip install --quiet --disable-pip-version-check --root-user-action=ignore
 
-.PHONY: demo test picture clean
+.PHONY: demo test test-all picture clean
 
 demo: $(VENV)/.installed
 	$(RUN) orchestrator.sweep --datasets mnist1d --seeds 3
@@ -15,6 +15,9 @@ test: $(VENV)/.installed-test
 	$(RUN) ruff format --check .
 	$(RUN) mypy
 	$(RUN) pytest -n 2
+
+test-all: $(VENV)/.installed-test
+	$(RUN) pytest -n 2 -m ''
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -68,6 +68,7 @@ def test_a_stranger_without_the_token_submits_nothing(jobs: Jobs, tmp_path: Path
 
 
 @PLAIN_PATH
+@pytest.mark.long
 def test_a_submitted_sweep_goes_on_where_a_killed_driver_was(jobs: Jobs, tmp_path: Path) -> None:
     store = tmp_path / "sweep" / "store"
     hold = Hold.at(tmp_path / "held", store, records=2)

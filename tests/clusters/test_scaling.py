@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID, FAKE_HEAD_NODE_TYPE
 
@@ -52,6 +53,7 @@ def scaling(folder: Path, **machine: Any) -> Iterator[tuple[str, dict[str, str]]
 
 
 @PLAIN_PATH
+@pytest.mark.long
 def test_a_sweep_brings_a_gpu_from_nothing_and_lets_it_go(tmp_path: Path) -> None:
     with scaling(tmp_path) as (address, own):
         watch = subprocess.Popen([sys.executable, "-c", WATCH, address], env=own, stdout=subprocess.PIPE, text=True)
@@ -71,6 +73,7 @@ def test_a_sweep_brings_a_gpu_from_nothing_and_lets_it_go(tmp_path: Path) -> Non
 
 
 @PLAIN_PATH
+@pytest.mark.long
 def test_a_gang_brings_its_machines_from_nothing_and_one_that_is_too_wide_is_refused(tmp_path: Path) -> None:
     """On machines of one core each, of which there may be two."""
     with scaling(tmp_path, resources={"CPU": 1}, max_workers=2) as (address, own):

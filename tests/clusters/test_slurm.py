@@ -65,6 +65,7 @@ def slurm(tmp_path: Path) -> tuple[dict[str, str], Path]:
 
 
 @PLAIN_PATH
+@pytest.mark.long
 def test_out_of_time_it_checkpoints_and_queues_itself_again(slurm: tuple[dict[str, str], Path], tmp_path: Path) -> None:
     environment, log = slurm
     store = tmp_path / "sweep" / "store"

@@ -181,6 +181,7 @@ def test_what_no_machine_here_can_run_is_refused_before_the_start(
     assert not (tmp_path / "store").exists()
 
 
+@pytest.mark.long
 def test_a_gang_takes_the_gpus_that_idle_gives_them_back_and_can_be_ended(folder: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", ON_GPUS, str(tmp_path), str(folder / "patterns.py")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=500, cwd=Path(__file__).parents[2])
