@@ -1,0 +1,24 @@
+"""Where a store's files are: a folder on a local or mounted file system, or a bucket. One small interface for both.
+
+Paths are relative to the store's root, with slashes. A reader of a file sees all of it or none of it.
+"""
+
+from workers.storage.base import Entry, Storage, StorageError
+from workers.storage.bucket import Bucket
+from workers.storage.folder import Folder, write_atomically
+from workers.storage.many import PARALLEL_REQUESTS, download_many, read_many
+from workers.storage.opening import is_bucket, open_storage
+
+__all__ = [
+    "PARALLEL_REQUESTS",
+    "Bucket",
+    "Entry",
+    "Folder",
+    "Storage",
+    "StorageError",
+    "download_many",
+    "is_bucket",
+    "open_storage",
+    "read_many",
+    "write_atomically",
+]

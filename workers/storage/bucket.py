@@ -1,0 +1,138 @@
+"""Files in a bucket of an object store: S3, GCS, Azure, by one client."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from workers.storage.base import Entry, StorageError
+
+LISTING_PAUSES_S = (0.2, 1.0, 5.0, 20.0)
+PATIENCE = timedelta(minutes=5)  # an object store's 5xx are retried for so long
+
+
+class Bucket:
+    """A bucket of an object store that can write conditionally (``If-None-Match``): S3, GCS, Azure.
+
+    Credentials come from the environment, the machine's identity or, where boto3 is installed, an AWS profile.
+    """
+
+    folder = None
+
+    def __init__(self, root: str) -> None:
+        import obstore.store  # here: whoever keeps stores in folders needs no object store's client
+        from obstore.exceptions import AlreadyExistsError, BaseError
+
+        self.root = root.rstrip("/")
+        self._client, self._exists, self._fault = obstore, AlreadyExistsError, BaseError
+        options: dict[str, Any] = {"retry_config": {"max_retries": 100, "retry_timeout": PATIENCE}}
+        if urlsplit(root).scheme == "s3":
+            options |= _aws_options()
+        try:
+            self._store: Any = obstore.store.from_url(self.root, **options)
+        except BaseError as error:
+            raise StorageError(f"{root}: {_first_line(error)}") from error
+
+    def read(self, path: str) -> bytes:
+        return self._call(self._content, path)
+
+    def _content(self, store: Any, path: str) -> bytes:
+        return bytes(self._client.get(store, path).bytes())
+
+    def write(self, path: str, content: bytes) -> None:
+        self._call(self._client.put, path, content)
+
+    def create(self, path: str, content: bytes) -> None:
+        try:
+            self._call(self._client.put, path, content, mode="create")
+        except FileExistsError:
+            # a request that was sent again after a lost answer meets its own first copy
+            if self.read(path) != content:
+                raise
+
+    def exists(self) -> bool:
+        chunks: Iterable[Sequence[Any]] = self._call(self._client.list)
+        try:
+            return any(chunk for chunk in chunks)  # the first tells
+        except self._fault as error:
+            raise StorageError(f"{self.root}: {_first_line(error)}") from error
+
+    def listing(self, prefix: str = "") -> dict[str, Entry]:
+        for pause_s in (*LISTING_PAUSES_S, None):
+            chunks: Iterable[Sequence[Any]] = self._call(self._client.list, prefix or None)
+            try:
+                return {
+                    meta["path"]: Entry(meta["size"], meta["e_tag"] or "", meta["last_modified"].timestamp())
+                    for chunk in chunks
+                    for meta in chunk
+                }
+            except self._fault as error:  # the client repeats requests and cut contents, but no cut listing
+                if pause_s is None:
+                    raise StorageError(f"{self.root}: {_first_line(error)}") from error
+                time.sleep(pause_s)
+        raise AssertionError  # the last one has returned or raised
+
+    def upload(self, source: Path, path: str) -> None:
+        self._call(self._client.put, path, source)
+
+    def download(self, path: str, target: Path) -> None:
+        self._call(self._copy, path, target)
+
+    def _copy(self, store: Any, path: str, target: Path) -> None:
+        with target.open("wb") as file:
+            for chunk in self._client.get(store, path):
+                file.write(chunk)
+
+    def move(self, path: str, to: str) -> None:
+        self._call(self._client.rename, path, to)
+
+    def remove(self, paths: Iterable[str]) -> None:
+        doomed = list(paths)
+        if not doomed:
+            return
+        try:
+            self._call(self._client.delete, doomed)
+        except FileNotFoundError:  # GCS and Azure tell of what is not there, and stop at it
+            for path in doomed:
+                with suppress(FileNotFoundError):
+                    self._call(self._client.delete, path)
+
+    def _call(self, function: Any, *arguments: Any, **options: Any) -> Any:
+        try:
+            return function(self._store, *arguments, **options)
+        except self._exists as error:
+            raise FileExistsError(errno.EEXIST, "exists already", str(arguments[0])) from error
+        except FileNotFoundError as error:
+            if "NoSuchBucket" in str(error):
+                raise StorageError(f"{self.root}: there is no such bucket") from error
+            raise FileNotFoundError(errno.ENOENT, "is not there", f"{self.root}/{arguments[0]}") from error
+        except self._fault as error:
+            raise StorageError(f"{self.root}: {_first_line(error)}") from error
+
+
+def _aws_options() -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    if os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://"):
+        options["client_options"] = {"allow_http": True}  # the user named a server without TLS
+    if "AWS_ACCESS_KEY_ID" in os.environ:
+        return options
+    try:
+        import boto3
+        from obstore.auth.boto3 import Boto3CredentialProvider
+    except ImportError:
+        return options
+    session = boto3.Session()
+    if session.profile_name != "default" or "default" in session.available_profiles:  # the client reads no profiles
+        options["credential_provider"] = Boto3CredentialProvider(session)
+    return options
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,114 @@
+"""Files in a folder on a local or mounted file system."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from workers.storage.base import Entry, StorageError
+
+NO_HARD_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK)
+
+
+class Folder:
+    """A folder on a local or mounted file system."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.folder = Path(root).absolute()
+        self.root = str(self.folder)
+
+    def _at(self, path: str) -> Path:
+        """Where a file is; no path, whoever wrote it, leads out of the root."""
+        if path.startswith("/") or ".." in path.split("/"):
+            raise StorageError(f"{path!r} is no path in {self.root}")
+        return self.folder / path
+
+    def read(self, path: str) -> bytes:
+        return self._at(path).read_bytes()
+
+    def write(self, path: str, content: bytes) -> None:
+        write_atomically(self._at(path), content)
+
+    def create(self, path: str, content: bytes) -> None:
+        write_atomically(self._at(path), content, exclusive=True)
+
+    def exists(self) -> bool:
+        return self.folder.is_dir()
+
+    def listing(self, prefix: str = "") -> dict[str, Entry]:
+        found: dict[str, Entry] = {}
+        pending = [str(self._at(prefix))]
+        cut = len(self.root) + 1
+        while pending:
+            try:
+                with os.scandir(pending.pop()) as entries:
+                    for entry in entries:
+                        if entry.is_dir(follow_symlinks=False):
+                            pending.append(entry.path)
+                        elif not entry.name.startswith("."):  # being written
+                            status = entry.stat()
+                            found[entry.path[cut:]] = Entry(status.st_size, f"{status.st_mtime_ns}", status.st_mtime)
+            except (FileNotFoundError, NotADirectoryError):
+                continue  # removed meanwhile
+        return found
+
+    def upload(self, source: Path, path: str) -> None:
+        target = self._at(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f".{target.name}")
+        shutil.copyfile(source, partial)
+        partial.replace(target)
+
+    def download(self, path: str, target: Path) -> None:
+        shutil.copyfile(self._at(path), target)
+
+    def move(self, path: str, to: str) -> None:
+        source, target = self._at(path), self._at(to)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source.rename(target)
+
+    def remove(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            self._at(path).unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: bytes, *, exclusive: bool = False) -> None:
+    """Write a file so that a reader sees all of it or none; ``exclusive`` raises FileExistsError if it is there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        made = Path(file.name)
+        try:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError:  # a full disk
+            made.unlink(missing_ok=True)
+            raise
+    made.chmod(0o644)
+    try:
+        if exclusive:
+            _link_or_create(made, path, content)
+        else:
+            made.replace(path)
+    finally:
+        made.unlink(missing_ok=True)
+
+
+def _link_or_create(made: Path, path: Path, content: bytes) -> None:
+    """Give a written file its name unless that is taken; a file system without hard links creates it in place."""
+    try:
+        os.link(made, path)  # never shows a part of the content
+    except FileExistsError:
+        if made.stat().st_nlink < 2:  # else NFS has made the link, and its answer was lost
+            raise
+    except OSError as error:
+        if error.errno not in NO_HARD_LINKS:
+            raise
+        with path.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())

@@ -1,0 +1,42 @@
+"""Several files at once: a bucket answers slowly, and to many questions at a time."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from workers.storage.base import Storage
+
+PARALLEL_REQUESTS = 32
+
+
+def read_many(storage: Storage, paths: Sequence[str]) -> list[bytes | None]:
+    """Several files at once, in order; None for one that is not there."""
+
+    def read(path: str) -> bytes | None:
+        try:
+            return storage.read(path)
+        except FileNotFoundError:
+            return None
+
+    if storage.folder is not None:
+        return [read(path) for path in paths]
+    with ThreadPoolExecutor(PARALLEL_REQUESTS) as threads:
+        return list(threads.map(read, paths))
+
+
+def download_many(storage: Storage, files: Sequence[tuple[str, Path]]) -> None:
+    """Copy several files, at once, to this machine; each appears whole."""
+
+    def download(file: tuple[str, Path]) -> None:
+        path, target = file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as scratch:
+            storage.download(path, Path(scratch) / target.name)
+            (Path(scratch) / target.name).replace(target)
+
+    with ThreadPoolExecutor(PARALLEL_REQUESTS) as threads:
+        for _ in threads.map(download, files):
+            pass
