@@ -520,27 +520,8 @@ def test_gc_removes_nothing_under_a_driver(copy: Path) -> None:
 # --- in a bucket -----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """An empty bucket of an object store on this machine."""
-    boto3, server = pytest.importorskip("boto3"), pytest.importorskip("moto.server")
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    running_ = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    running_.start()
-    host, port = running_.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    client = boto3.client("s3", region_name="us-east-1")
-    client.create_bucket(Bucket="sweeps")
-    yield "s3://sweeps/here"
-    running_.stop()
-
-
-def test_the_commands_work_in_a_bucket(bucket: str, first: Path) -> None:
+def test_the_commands_work_in_a_bucket(s3: str, first: Path) -> None:
+    bucket = f"{s3}/operating"
     storage = Store(bucket).storage
     for path, content in contents(first).items():
         if path.startswith(("stages/", "plans/")):
