@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.modules.dropout import _DropoutNd
-from torchvision.ops import StochasticDepth
 
 from workers.data.augmentation import draw_epoch
 from workers.data.batches import Split
@@ -20,7 +17,6 @@ from workers.precision import autocast
 from workers.stages import Augmentation, Precision
 
 EVALUATION_PIXELS = 1_024_000
-DROPOUT = (_DropoutNd, StochasticDepth)
 BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
@@ -136,36 +132,23 @@ def reestimate_statistics(
             norm.reset_running_stats()
     modes = [model.training for model in models]
     for model in models:
-        model.train()
+        model.eval()  # dropout and drop-connect would add noise to the statistics and draw from the global generator
+    for norm in norms:
+        norm.train()
     total = len(splits.train)
     draws = draw_epoch(total, how.draw_seed, 0, how.augmentation)[: how.images or total]
-    with _without_dropout(models):
-        for number, batch in enumerate(splits.train.drawn(draws, how.batch_size, how.augmentation), 1):
-            before_batch()
-            if len(batch.labels) < 2:  # a batch of one has no variance
-                continue
-            for norm in norms:
-                # 1 / n is the cumulative average; momentum=None is the same and reads a counter off the device
-                norm.momentum = how.momentum or 1 / number
-            images = splits.normalized(batch.images)
-            for model in models:
-                with autocast(splits.device, precision):
-                    model(images)
+    for number, batch in enumerate(splits.train.drawn(draws, how.batch_size, how.augmentation), 1):
+        before_batch()
+        if len(batch.labels) < 2:  # a batch of one has no variance
+            continue
+        for norm in norms:
+            # 1 / n is the cumulative average; momentum=None is the same and reads a counter off the device
+            norm.momentum = how.momentum or 1 / number
+        images = splits.normalized(batch.images)
+        for model in models:
+            with autocast(splits.device, precision):
+                model(images)
     for model, mode in zip(models, modes, strict=True):
         model.train(mode)
     for norm, value in zip(norms, own, strict=True):
         norm.momentum = value
-
-
-@contextmanager
-def _without_dropout(models: Sequence[nn.Module]) -> Iterator[None]:
-    """Dropout and drop-connect would add noise to the statistics and draw from the global generator."""
-    dropouts = [module for model in models for module in model.modules() if isinstance(module, DROPOUT)]
-    modes = [module.training for module in dropouts]
-    for module in dropouts:
-        module.eval()
-    try:
-        yield
-    finally:
-        for module, mode in zip(dropouts, modes, strict=True):
-            module.train(mode)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -55,6 +56,14 @@ def first(folder: Path) -> tuple[Path, str]:
 def copy(first: tuple[Path, str], tmp_path: Path) -> Path:
     """The first sweep's store, moved to a place of the test's own."""
     return Path(shutil.copytree(first[0], tmp_path / "moved"))
+
+
+def test_the_command_starts_without_what_few_stages_need() -> None:
+    # each costs seconds at every start of a process
+    dear = ("ray", "torchvision", "plotly", "pandas")
+    program = f"import sys, orchestrator.sweep; print([m for m in {dear} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 # --- a whole sweep ---------------------------------------------------------------------------------------------------

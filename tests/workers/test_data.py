@@ -7,13 +7,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from torchvision.datasets import CIFAR10, CIFAR100
 from torchvision.transforms import functional as TF
 
 from tests.images import REAL_CIFAR10, png, write_images
 from workers.data import DataError, fingerprint, open_data
 from workers.data.augmentation import Draws, augmented
 from workers.data.batches import Split
-from workers.data.cifar import CIFAR10, CIFAR100
 from workers.data.splits import split_data
 from workers.stages import Data
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torchvision.ops import StochasticDepth
 
 from workers.data.augmentation import draw_epoch
 from workers.data.splits import Splits
@@ -96,6 +97,25 @@ def test_reference_momentum_is_one_moving_average_pass(splits: Splits) -> None:
     (batch,) = splits.train.drawn(draw_epoch(len(splits.train), 0, 0, "none")[:32], 32, "none")
     batch_mean = model[0](splits.normalized(batch.images)).mean((0, 2, 3))
     torch.testing.assert_close(model[1].running_mean, 0.9 * start + 0.1 * batch_mean)
+
+
+class OwnDropout(nn.Module):
+    """Drops by the functional form, as many networks do: nothing but the mode tells."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.dropout(x, 0.5, self.training)
+
+
+@pytest.mark.parametrize("noise", [nn.Dropout2d(0.5), StochasticDepth(0.5, "row"), OwnDropout()])
+def test_dropout_is_off_while_statistics_are_estimated(splits: Splits, noise: nn.Module) -> None:
+    how = Reestimation(96, 32, None, "none", draw_seed=4)
+    plain, model = norm_network(), nn.Sequential(noise, norm_network()).train()
+    before = torch.random.get_rng_state()
+    reestimate_statistics([plain], splits, how)
+    reestimate_statistics([model], splits, how)
+    assert torch.equal(model[1][1].running_mean, plain[1].running_mean)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert all(module.training for module in model.modules())
 
 
 def test_a_path_goes_from_b_to_a_and_reestimates_at_every_point(splits: Splits) -> None:

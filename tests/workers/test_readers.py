@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from tests.image_sets import (
     REAL_TINY_IMAGENET,
@@ -37,6 +38,7 @@ from workers.data import (
     open_data,
     resumption,
 )
+from workers.data.image_folder import IMAGE_EXTENSIONS
 from workers.data.image_parquet import ParquetPictures
 from workers.data.pictures import FilePictures, PackedPictures, decode_rgb
 
@@ -66,6 +68,10 @@ def imagenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 # --- one image -------------------------------------------------------------------------------------------------------
+
+
+def test_extensions_of_images_are_torchvisions() -> None:
+    assert IMAGE_EXTENSIONS == IMG_EXTENSIONS
 
 
 @pytest.mark.parametrize("number", range(5), ids=["cmyk", "png", "grey", "16 bits", "jpeg"])

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from workers.data.errors import DataError
 from workers.data.pictures import Encoded, FilePictures
@@ -20,6 +19,7 @@ from workers.data.registry import FAMILIES, DataSet, Source
 TEST_FOLDERS = ("val", "valid", "validation", "test")
 LAYOUT = "{name}/ with train/<class>/ and val/<class>/ (or valid, validation, test) full of images"
 SIZED_FILES = 10
+IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # torchvision's
 
 
 def image_folder(name: str) -> DataSet:
@@ -70,7 +70,7 @@ def image_names(root: Path, below: str) -> list[str]:
             if entry.name.startswith("."):
                 continue
             path = f"{below}/{entry.name}"
-            if entry.name.lower().endswith(IMG_EXTENSIONS):
+            if entry.name.lower().endswith(IMAGE_EXTENSIONS):
                 found.append(path)
             elif entry.is_dir():
                 found.extend(image_names(root, path))

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from workers.data.batches import ResidentSplit, Split
 from workers.data.cache import MappedData, StreamedData
-from workers.data.streaming import Reader, StreamedSplit, open_reader
 from workers.seeds import generator
 from workers.stages import Data
 
@@ -68,6 +67,8 @@ def split_data(
             data.test_labels.to(device),
         )
     else:
+        from workers.data.streaming import Reader, StreamedSplit, open_reader  # and torchvision, which takes seconds
+
         rows, held = _held_out(len(data.train), spec.validation_fraction)
 
         def stream(reader: Reader, rows: Tensor) -> StreamedSplit:

@@ -1,6 +1,6 @@
 """The networks."""
 
-from workers.models import efficientnet, mlp_mixer, mobilenetv2, resnet50, resnet_small, shufflenet
+from workers.models import mlp_mixer, resnet_small, with_torchvision
 from workers.models.registry import ARCHITECTURES, Architecture, architecture, build_model
 
 __all__ = [
@@ -8,10 +8,7 @@ __all__ = [
     "Architecture",
     "architecture",
     "build_model",
-    "efficientnet",
     "mlp_mixer",
-    "mobilenetv2",
-    "resnet50",
     "resnet_small",
-    "shufflenet",
+    "with_torchvision",
 ]

@@ -7,7 +7,6 @@ from torchvision.models.efficientnet import EfficientNet, MBConvConfig
 from torchvision.ops import Conv2dNormActivation
 
 from tickets import reset_layers
-from workers.models.registry import architecture
 
 STAGES = (  # expansion, kernel, stride, input width, output width, blocks: table 1
     (1, 3, 1, 32, 16, 1),
@@ -37,9 +36,3 @@ class SmallEfficientNetB0(EfficientNet):
     def reset_parameters(self) -> None:
         """Every layer's own initialisation, not torchvision's."""
         reset_layers(self)
-
-
-@architecture("efficientnet_b0")
-def efficientnet_b0(in_channels: int, num_classes: int, drop_connect: float = 0.2) -> nn.Module:
-    """EfficientNet-B0 for small images."""
-    return SmallEfficientNetB0(in_channels, num_classes, drop_connect)

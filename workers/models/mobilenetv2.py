@@ -7,8 +7,6 @@ from torchvision.models.mobilenetv2 import MobileNetV2
 from torchvision.ops import Conv2dNormActivation
 
 from tickets import reset_layers
-from workers.models.registry import architecture
-from workers.models.variants import is_small
 
 STAGES = (  # expansion, width, blocks, stride of the first block: table 2 but for one stride
     (1, 16, 1, 1),
@@ -84,9 +82,3 @@ class ImageNetMobileNetV2(MobileNetV2):
             elif isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, 0, 0.01)
                 nn.init.zeros_(module.bias)
-
-
-@architecture("mobilenetv2")
-def mobilenetv2(in_channels: int, num_classes: int, variant: str = "small") -> nn.Module:
-    """MobileNetV2 for small images, or with ``variant`` "imagenet" as torchvision has it."""
-    return (SmallMobileNetV2 if is_small(variant) else ImageNetMobileNetV2)(in_channels, num_classes)

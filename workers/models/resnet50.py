@@ -6,8 +6,6 @@ from torch import nn
 from torchvision.models.resnet import Bottleneck, ResNet
 
 from tickets import reset_layers
-from workers.models.registry import architecture
-from workers.models.variants import is_small
 
 
 class ResNet50(ResNet):
@@ -26,9 +24,3 @@ class ResNet50(ResNet):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
-
-@architecture("resnet50")
-def resnet50(in_channels: int, num_classes: int, variant: str = "small") -> nn.Module:
-    """ResNet-50 with the stem for small images, or with ``variant`` "imagenet" as torchvision has it."""
-    return ResNet50(in_channels, num_classes, is_small(variant))

@@ -12,7 +12,6 @@ from torch.nn import functional as F
 from torchvision.ops import Conv2dNormActivation
 
 from tickets import reset_layers
-from workers.models.registry import architecture
 
 GROUPS = 3
 STAGES = ((240, 4), (480, 8), (960, 4))  # width, units
@@ -61,9 +60,3 @@ class ShuffleNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.classifier(self.features(x).mean((2, 3)))
-
-
-@architecture("shufflenet_g3")
-def shufflenet_g3(in_channels: int, num_classes: int) -> nn.Module:
-    """ShuffleNet with three groups, for small images."""
-    return ShuffleNet(in_channels, num_classes)

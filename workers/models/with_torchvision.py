@@ -1,0 +1,40 @@
+"""The networks made of torchvision's parts, which are imported when one is built: that alone takes two seconds."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from workers.models.registry import architecture
+from workers.models.variants import is_small
+
+
+@architecture("efficientnet_b0")
+def efficientnet_b0(in_channels: int, num_classes: int, drop_connect: float = 0.2) -> nn.Module:
+    """EfficientNet-B0 for small images."""
+    from workers.models.efficientnet import SmallEfficientNetB0
+
+    return SmallEfficientNetB0(in_channels, num_classes, drop_connect)
+
+
+@architecture("mobilenetv2")
+def mobilenetv2(in_channels: int, num_classes: int, variant: str = "small") -> nn.Module:
+    """MobileNetV2 for small images, or with ``variant`` "imagenet" as torchvision has it."""
+    from workers.models.mobilenetv2 import ImageNetMobileNetV2, SmallMobileNetV2
+
+    return (SmallMobileNetV2 if is_small(variant) else ImageNetMobileNetV2)(in_channels, num_classes)
+
+
+@architecture("resnet50")
+def resnet50(in_channels: int, num_classes: int, variant: str = "small") -> nn.Module:
+    """ResNet-50 with the stem for small images, or with ``variant`` "imagenet" as torchvision has it."""
+    from workers.models.resnet50 import ResNet50
+
+    return ResNet50(in_channels, num_classes, is_small(variant))
+
+
+@architecture("shufflenet_g3")
+def shufflenet_g3(in_channels: int, num_classes: int) -> nn.Module:
+    """ShuffleNet with three groups, for small images."""
+    from workers.models.shufflenet import ShuffleNet
+
+    return ShuffleNet(in_channels, num_classes)
