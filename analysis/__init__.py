@@ -2,8 +2,10 @@
 
 >>> frames = analysis.load("runs/mnist1d")
 >>> frames.stages[["name", "density", "test_accuracy_percent"]]
+>>> analysis.figures.accuracy_by_density(frames)
 """
 
+from analysis import figures
 from analysis.load import Frames, load
 
-__all__ = ["Frames", "load"]
+__all__ = ["Frames", "figures", "load"]

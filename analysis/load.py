@@ -14,6 +14,7 @@ from pyarrow.fs import LocalFileSystem
 
 from analysis.recipes import superseded
 from analysis.ticket_counts import COUNT_COLUMNS, ticket_counts
+from orchestrator.events import read_events
 from orchestrator.record import Labels, Record, wanted
 from orchestrator.store import Store, StoreError
 from workers import schemas
@@ -22,11 +23,12 @@ LABELS = tuple(Labels.model_fields)
 _PROVENANCE = ("git_commit", "git_dirty_blake2b", "device", "host", "python")
 _TYPES = {
     **dict.fromkeys(("key", "kind", "name", "dataset", "architecture", "preset"), "str"),
-    **dict.fromkeys(("method", "transfer", "probe", "folder", *_PROVENANCE), "str"),
-    **dict.fromkeys(("chain", "round", "seed"), "Int64"),
+    **dict.fromkeys(("method", "transfer", "probe", "folder", "out", "files", *_PROVENANCE), "str"),
+    **dict.fromkeys(("event", "error", "cause", "machine", "by", "found_by"), "str"),
+    **dict.fromkeys(("chain", "round", "seed", "attempt"), "Int64"),
     **dict.fromkeys(("twin", "superseded", "failed"), "bool"),
-    "same_mask": "boolean",
-    "finished": "datetime64[us, UTC]",
+    **dict.fromkeys(("same_mask", "retry"), "boolean"),
+    **dict.fromkeys(("finished", "time"), "datetime64[us, UTC]"),
 }
 _RESULTS = (
     "density",
@@ -40,21 +42,38 @@ _RESULTS = (
 )
 _NUMBERS = {name: "float64" for name in ("seconds", *_RESULTS) if name not in _TYPES}
 _IDENTITY = ("key", "kind", "name", *LABELS)
-_STAGE_COLUMNS = (*_IDENTITY, *_RESULTS, "seconds", "finished", *_PROVENANCE, "superseded", "folder")
+_STAGE_COLUMNS = (*_IDENTITY, *_RESULTS, "seconds", "finished", *_PROVENANCE, "superseded", "folder", "out", "files")
+_EVENT_COLUMNS = (
+    "time",
+    "event",
+    "key",
+    "name",
+    "attempt",
+    "seconds",
+    "error",
+    "cause",
+    "retry",
+    "machine",
+    "by",
+    "found_by",
+)
 
 
 @dataclass(frozen=True)
 class Frames:
-    """A store's content. Every frame but ``failures`` and ``packages`` has the labels as columns.
+    """A store's content. Every frame but ``failures``, ``packages`` and ``events`` has the labels as columns.
 
     Attributes:
-        stages: one row per committed stage, with its results; ``superseded``: see ``analysis.recipes``.
+        stages: one row per committed stage, with its results; ``superseded``: see ``analysis.recipes``. ``folder`` is
+            relative to the store, ``out`` to that, and ``files`` are the names of those in there, with commas between.
         metrics: one row per stage, epoch and split; the epoch's seconds and images per second repeat on its rows.
         probes: one row per probe and lambda; the barrier's columns repeat on each of its rows.
         tickets: one row per ticket and tensor: counts of weights, survivors and signs.
         packages: one row per stage and package: the version that it ran with.
         missing: one row per planned stage without a record; ``failed`` if its last attempt failed.
         failures: one row per stage that is not done and whose last attempt failed, oldest first.
+        events: one row per event of the store's sweeps, oldest first: ``time``, ``event`` ("started", "done",
+            "failed", …), the stage's ``key`` and ``name``, and what else it tells.
         planned: how many stages the last sweep over each data set, architecture and preset wants.
     """
 
@@ -65,6 +84,7 @@ class Frames:
     packages: pd.DataFrame
     missing: pd.DataFrame
     failures: pd.DataFrame
+    events: pd.DataFrame
     planned: int
 
 
@@ -109,6 +129,7 @@ def load(store: Path | str, *, tickets: bool = True) -> Frames:
         packages=_packages(records.values()),
         missing=missing,
         failures=failures,
+        events=_events(reader),
         planned=len(planned),
     )
 
@@ -124,6 +145,8 @@ def _stages(store: Store, records: Mapping[str, Record], old: Container[str]) ->
             "finished": record.finished_unix_s,
             "superseded": record.key in old,
             "folder": store.folder(record.key),
+            "out": record.out,
+            "files": ",".join(sorted(record.files)),
         }
         for record in records.values()
     ]
@@ -166,10 +189,14 @@ def _packages(records: Iterable[Record]) -> pd.DataFrame:
     return _frame(rows, ("key", "package", "version"))
 
 
+def _events(store: Store) -> pd.DataFrame:
+    return _frame(({**event, "time": event["time_unix_s"]} for event in read_events(store.storage)), _EVENT_COLUMNS)
+
+
 def _frame(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> pd.DataFrame:
     frame = pd.DataFrame(list(rows)).reindex(columns=list(columns))
-    if "finished" in frame:
-        frame["finished"] = _time(frame["finished"])
+    for name in frame.columns.intersection(["finished", "time"]):
+        frame[name] = _time(frame[name])
     return frame.astype({name: kind for name, kind in {**_TYPES, **_NUMBERS}.items() if name in frame})
 
 

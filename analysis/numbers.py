@@ -8,6 +8,7 @@ from analysis.sections import Section
 from analysis.statistics import spread
 from analysis.words import rank
 
+SAID = ("mean", "sd", "low", "high", "trainings", "chains")
 MEASURES = {"accuracy": "test_accuracy_percent", "barrier": "barrier_points", "stability": "barrier_points"}
 
 
@@ -16,7 +17,7 @@ def numbers(section: Section) -> pd.DataFrame:
 
     Returns:
         ``round``, ``method``, ``transfer``, ``density``, and for each of accuracy (percent), barrier and stability
-        (points): ``{measure}_mean``, ``{measure}_sd``, ``{measure}_trainings``, ``{measure}_chains``.
+        (points) ``{measure}_mean``, ``_sd``, ``_low``, ``_high``, ``_trainings``, ``_chains``: see ``spread``.
     """
     by = ["round", "method", "transfer"]
     rows = {
@@ -26,8 +27,8 @@ def numbers(section: Section) -> pd.DataFrame:
     }
     table = pd.DataFrame({"round": pd.Series(dtype="Int64"), "method": "", "transfer": "", "density": 0.0})
     for measure, value in MEASURES.items():
-        cells = spread(rows[measure], by, value).rename(
-            columns={name: f"{measure}_{name}" for name in ("mean", "sd", "trainings", "chains")}
+        cells = spread(rows[measure], by, value)[[*by, "density", *SAID]].rename(
+            columns={name: f"{measure}_{name}" for name in SAID}
         )
         table = table.merge(cells, on=by, how="outer", suffixes=("", "_more"))
         table["density"] = table["density"].fillna(table.pop("density_more"))

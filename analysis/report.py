@@ -16,13 +16,12 @@ from urllib.parse import quote
 
 import jinja2
 import pandas as pd
-import plotly.graph_objects as go
 import typer
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from analysis import headlines, words
-from analysis.figures import accuracy_by_density, barrier_by_density, barrier_curves
+from analysis.figures import CATALOGUE
 from analysis.load import Frames, load
 from analysis.numbers import MEASURES, numbers
 from analysis.provenance import provenance
@@ -122,37 +121,8 @@ def _sentences(section: Section) -> list[str]:
 
 
 def _drawings(section: Section) -> list[Drawing]:
-    drawn = [
-        (
-            accuracy_by_density(section.trainings),
-            "Accuracy against density",
-            "Test accuracy after the final training against the surviving share of the prunable weights: mean over "
-            "trainings, with one standard deviation. The grey line is the dense network.",
-        ),
-        (
-            barrier_by_density(section.stages),
-            "Barriers against density",
-            "How far the error rises above its ends' mean on the straight path between two solutions: mean over "
-            "probes, with one standard deviation. To the solution: from the retrained ticket to the transferred "
-            "network. Between two SGD seeds: lower is more stable.",
-        ),
-        (
-            barrier_curves(section.probes, "lmc"),
-            "The path to the solution",
-            "Test error from the retrain solution (λ = 0) to the transfer's solution (λ = 1): mean over probes, with "
-            "a band of one standard deviation.",
-        ),
-        (
-            barrier_curves(section.probes, "stability"),
-            "The path between two SGD seeds",
-            "Test error between two final trainings of one start that differ in their SGD seed only.",
-        ),
-    ]
-    return [Drawing(title, caption, _json(figure)) for figure, title, caption in drawn if figure.data]
-
-
-def _json(figure: go.Figure) -> Markup:
-    return Markup(figure.to_json())
+    drawn = [(entry, entry.draw(section.frames)) for entry in CATALOGUE if entry.place != "store"]
+    return [Drawing(entry.title, entry.caption, Markup(figure.to_json())) for entry, figure in drawn if figure.data]
 
 
 def _rows(section: Section) -> list[dict[str, str]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import pandas as pd
 
@@ -14,14 +15,13 @@ class Section:
     """The results of one data set, architecture and preset, all made with one recipe.
 
     Attributes:
-        stages, probes: as in ``Frames``, without superseded rows.
+        frames: without superseded rows; what has no labels, like events, is the whole store's.
     """
 
     dataset: str
     architecture: str
     preset: str
-    stages: pd.DataFrame
-    probes: pd.DataFrame
+    frames: Frames
 
     @property
     def title(self) -> str:
@@ -31,20 +31,28 @@ class Section:
     @property
     def trainings(self) -> pd.DataFrame:
         """Final trainings, one row each. Twins are left out: they repeat a start, and serve stability only."""
-        return self.stages[(self.stages["kind"] == "train") & ~self.stages["twin"]]
+        stages = self.frames.stages
+        return stages[(stages["kind"] == "train") & ~stages["twin"]]
 
     def barriers(self, probe: str) -> pd.DataFrame:
         """Probes of one kind ("lmc" or "stability"), one row each, with ``barrier_points``."""
-        return self.stages[(self.stages["kind"] == "probe") & (self.stages["probe"] == probe)]
+        stages = self.frames.stages
+        return stages[(stages["kind"] == "probe") & (stages["probe"] == probe)]
 
 
 def sections(frames: Frames) -> list[Section]:
     """The sections of a store by name; the default preset first."""
     by = ["dataset", "architecture", "preset"]
-    stages = frames.stages[~frames.stages["superseded"]]
-    probes = frames.probes[~frames.probes["superseded"]]
-    found = []
-    for (dataset, architecture, preset), rows in stages.groupby(by):
-        own = probes["key"].isin(rows["key"])
-        found.append(Section(str(dataset), str(architecture), str(preset), rows, probes[own]))
+    names = frames.stages.loc[~frames.stages["superseded"], by].drop_duplicates().itertuples(index=False)
+    found = [Section(str(d), str(a), str(p), _restricted(frames, str(d), str(a), str(p))) for d, a, p in names]
     return sorted(found, key=lambda part: (part.dataset, part.architecture, part.preset != "sound"))
+
+
+def _restricted(frames: Frames, dataset: str, architecture: str, preset: str) -> Frames:
+    own: dict[str, Any] = {}
+    for each in fields(frames):
+        rows = getattr(frames, each.name)
+        if isinstance(rows, pd.DataFrame) and {"dataset", "architecture", "preset"} <= set(rows.columns):
+            kept = (rows["dataset"] == dataset) & (rows["architecture"] == architecture) & (rows["preset"] == preset)
+            own[each.name] = rows[kept & ~rows["superseded"] if "superseded" in rows else kept]
+    return replace(frames, **own)

@@ -12,41 +12,54 @@ from dataclasses import dataclass
 from math import nan, sqrt
 
 import pandas as pd
+from scipy.special import stdtrit
 
-# 0.975 quantiles of Student's t for 1 to 30 degrees of freedom; beyond, the normal's is at most 4 % too small.
-# fmt: off
-_T_975 = (
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
-    2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
-    2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
-)
-# fmt: on
-_NORMAL_975 = 1.960
+KEY_DIGITS = 16
 
 
-def t_975(degrees_of_freedom: int) -> float:
-    """The 0.975 quantile of Student's t."""
-    return _T_975[degrees_of_freedom - 1] if degrees_of_freedom <= len(_T_975) else _NORMAL_975
+def half_interval(values: pd.Series) -> float:
+    """Half the width of the 95 % t interval of a mean; NaN for fewer than two values."""
+    n = len(values)
+    return float(stdtrit(n - 1, 0.975) * values.std() / sqrt(n)) if n > 1 else nan
 
 
-def spread(rows: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:
-    """Mean and sample standard deviation of a column over the trainings of each group.
+def spread(rows: pd.DataFrame, by: Sequence[str], value: str, error: str | None = None) -> pd.DataFrame:
+    """Mean, sample standard deviation and 95 % interval of a column over the trainings of each group.
 
     Args:
-        rows: one row per training, with ``chain`` and ``density``; a row without the value is left out.
+        rows: one row per training, with ``key``, ``chain`` and ``density``; a row without the value is left out.
+        error: column with the standard error of each value's own measurement.
 
     Returns:
-        One row per group: ``by``, ``density`` (mean), ``mean``, ``sd`` (NaN for one training), ``trainings``,
-        ``chains`` (0 for dense trainings, which have none).
+        One row per group: ``by``, ``density`` (mean), ``mean``, ``sd`` (NaN for one training), ``low`` and ``high``
+        (the mean's 95 % t interval: over the chains' means if there are several, else over trainings; NaN for one),
+        ``trainings``, ``chains`` (0 for dense trainings, which have none), ``keys`` (the stages' first digits, with
+        commas between), and with ``error`` ``standard_error``: the mean of the values' errors. Probes share their
+        images, so that averaging over them cannot be counted on to lower it.
     """
     known = rows[rows[value].notna()]
-    return known.groupby(list(by), dropna=False, as_index=False).agg(
-        density=("density", "mean"),
-        mean=(value, "mean"),
-        sd=(value, "std"),
-        trainings=(value, "size"),
-        chains=("chain", "nunique"),
-    )
+    columns = [*by, "density", "mean", "sd", "low", "high", "trainings", "chains", "keys"]
+    found = []
+    for group, cell in known.groupby(list(by), dropna=False):
+        by_chain = cell.groupby("chain")[value].mean()
+        half = half_interval(by_chain if len(by_chain) > 1 else cell[value])
+        mean = cell[value].mean()
+        found.append(
+            {
+                **dict(zip(by, group, strict=True)),
+                "density": cell["density"].mean(),
+                "mean": mean,
+                "sd": cell[value].std(),
+                "low": mean - half,
+                "high": mean + half,
+                "trainings": len(cell),
+                "chains": len(by_chain),
+                "keys": ",".join(key[:KEY_DIGITS] for key in cell["key"]),
+                **({"standard_error": cell[error].mean()} if error else {}),
+            }
+        )
+    table = pd.DataFrame(found, columns=[*columns, *(["standard_error"] if error else [])])
+    return table.astype({name: kind for name, kind in known.dtypes.items() if name in by})
 
 
 @dataclass(frozen=True)
@@ -86,6 +99,6 @@ def difference(pairs: pd.DataFrame) -> Difference:
     each = pairs["difference"]
     by_chain = each.groupby(pairs["chain"]).mean()
     replicates = by_chain if len(by_chain) > 1 else each
-    mean, n = float(replicates.mean()), len(replicates)
-    half = t_975(n - 1) * float(replicates.std()) / sqrt(n) if n > 1 else nan
+    mean = float(replicates.mean())
+    half = half_interval(replicates)
     return Difference(mean, mean - half, mean + half, pairs=len(pairs), chains=len(by_chain))

@@ -20,8 +20,8 @@ from statistics import mean, stdev
 from typing import get_args
 
 import torch
+from scipy.special import stdtrit
 
-from analysis.statistics import t_975
 from benchmarks.machine import find_device
 from benchmarks.table import print_table
 from workers.data import DataError, MappedData, StreamedData, default_cache, fingerprint, open_data
@@ -73,7 +73,7 @@ def print_results(found: dict[Precision, list[float]]) -> None:
         rows.append(["sd", *(f"{stdev(column):.2f}" for column in columns)])
     print_table(["seed", *PRECISIONS, "difference"], rows)
     if len(differences) > 1:
-        half = t_975(len(differences) - 1) * stdev(differences) / math.sqrt(len(differences))
+        half = stdtrit(len(differences) - 1, 0.975) * stdev(differences) / math.sqrt(len(differences))
         low, high = mean(differences) - half, mean(differences) + half
         print(f"bfloat16 - float32: {mean(differences):+.2f} points, 95 % interval {low:+.2f} to {high:+.2f}")
 

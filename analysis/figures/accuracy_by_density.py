@@ -1,57 +1,84 @@
-"""Test accuracy after the final training against density, for each start."""
+"""Test accuracy after the final training against density, for each start (paper figure 3a)."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures import style
+from analysis.figures.panel import Axis, Panel, compose
+from analysis.load import Frames
+from analysis.sections import Section, sections
 from analysis.statistics import spread
-from analysis.words import sample
+from analysis.words import density, method, number, transfer
+
+VALUE = "test_accuracy_percent"
 
 
-def accuracy_by_density(trainings: pd.DataFrame) -> go.Figure:
+def accuracy_by_density(frames: Frames) -> go.Figure:
     """Mean accuracy of each method and transfer over seeds and chains, with one standard deviation.
 
-    Args:
-        trainings: ``Section.trainings``; the dense ones become a horizontal line with a band.
-
-    Returns:
-        A figure without traces where nothing was trained.
+    Dense trainings are a horizontal line with a band. One panel per section; no traces where nothing was trained.
     """
-    value = "test_accuracy_percent"
-    sparse = trainings[trainings["round"].notna() & trainings["method"].notna()]
-    accuracies = spread(sparse, ["method", "transfer", "round"], value)
-    dense = spread(trainings[trainings["transfer"] == "dense"], ["transfer"], value)
-    figure = go.Figure()
-    densities = [*accuracies["density"]] or [1.0, 0.1]
+    parts = sections(frames)
+    return compose((_panel(part) for part in parts), " ".join(_summary(part) for part in parts), columns=2)
+
+
+def _panel(section: Section) -> Panel:
+    accuracies, dense = _accuracies(section)
+    traces: list[Any] = []
     if not dense.empty:
-        _add_dense(figure, dense.iloc[0], (max(densities) * 1.12, min(densities) / 1.12))
-    for method, transfer, rows in style.lines(accuracies):
-        figure.add_scatter(
-            x=rows["density"],
-            y=rows["mean"],
-            error_y={"type": "data", "array": rows["sd"], "thickness": 1.2, "width": 3},
-            customdata=style.hover(rows, "training"),
-            hovertemplate="%{y:.2f} %<br>%{customdata}",
-            **style.line(method, transfer),
+        densities = [*accuracies["density"]] or [1.0, 0.1]
+        traces += _dense(dense.iloc[0], (max(densities) * 1.12, min(densities) / 1.12))
+    for name, start, rows in style.lines(accuracies):
+        traces.append(
+            go.Scatter(
+                x=rows["density"],
+                y=rows["mean"],
+                error_y=style.error_bars(rows["sd"]),
+                customdata=style.points(rows, "training"),
+                hovertemplate="%{y:.2f} %<br>%{customdata[0]}",
+                **style.line(name, start),
+            )
         )
-    style.dress(figure, height=440)
-    style.density_axis(figure, densities)
-    figure.update_yaxes(title_text="test accuracy (%)")
-    return figure
+    return Panel(section.title, traces, Axis("density", "density"), Axis("test accuracy (%)"))
 
 
-def _add_dense(figure: go.Figure, dense: pd.Series, ends: tuple[float, float]) -> None:
+def _accuracies(section: Section) -> tuple[pd.DataFrame, pd.DataFrame]:
+    rows = section.trainings
+    sparse = rows[rows["round"].notna() & rows["method"].notna()]
+    dense = rows[rows["transfer"] == "dense"]
+    return spread(sparse, ["method", "transfer", "round"], VALUE), spread(dense, ["transfer"], VALUE)
+
+
+def _dense(dense: pd.Series, ends: tuple[float, float]) -> Iterator[go.Scatter]:
     mean, sd = dense["mean"], dense["sd"]
+    look = {"name": "dense", "legendgroup": "dense", "meta": {"transfer": "dense"}}
     if sd > 0:
-        figure.add_trace(style.band(list(ends), [mean - sd] * 2, [mean + sd] * 2, shade=style.GREY, group="dense"))
-    figure.add_scatter(
+        yield style.band(list(ends), [mean - sd] * 2, [mean + sd] * 2, style.GREY, look)
+    [point] = style.points(dense.to_frame().T.assign(density=None), "training")
+    yield go.Scatter(
         x=list(ends),
         y=[mean, mean],
-        name="dense",
-        legendgroup="dense",
+        customdata=[point, point],
         mode="lines",
         line={"color": style.GREY, "width": 2},
-        hovertemplate="dense: %{y:.2f} %<br>" + sample(int(dense["trainings"]), 0),
+        hovertemplate="dense: %{y:.2f} %<br>%{customdata[0]}",
+        **look,
     )
+
+
+def _summary(section: Section) -> str:
+    accuracies, dense = _accuracies(section)
+    said = [f"dense training reaches {number(row['mean'])} %" for row in dense.to_dict("records")]
+    if not accuracies.empty:
+        sparsest = accuracies[accuracies["round"] == accuracies["round"].max()]
+        said += [
+            f"{method(name)} {transfer(start)} {number(float(rows['mean'].iloc[0]))} % at density "
+            f"{density(float(rows['density'].iloc[0]))}"
+            for name, start, rows in style.lines(sparsest)
+        ]
+    return f"{section.title}: {', '.join(said) or 'no final training is done yet'}."

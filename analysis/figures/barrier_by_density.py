@@ -1,55 +1,63 @@
-"""Barriers against density: to the solution above, between two final trainings of one start below."""
+"""Barriers against density: to the solution, and between two final trainings of one start (paper figure 3b)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from analysis.figures import style
+from analysis.figures.panel import Axis, Panel, compose
+from analysis.load import Frames
+from analysis.sections import Section, sections
 from analysis.statistics import spread
+from analysis.words import density, method, number, transfer
 
-PANELS = {"lmc": "barrier to the solution", "stability": "barrier between two SGD seeds"}
+PROBES = {"lmc": "barrier to the solution", "stability": "barrier between two SGD seeds"}
 
 
-def barrier_by_density(stages: pd.DataFrame) -> go.Figure:
+def barrier_by_density(frames: Frames) -> go.Figure:
     """Mean barrier of each method and transfer over seeds and chains, with one standard deviation.
 
-    Args:
-        stages: ``Frames.stages`` of one section.
-
-    Returns:
-        A figure without traces where nothing was probed.
+    Two panels per section, one for each kind of probe; no traces where nothing was probed.
     """
-    probes = stages[(stages["kind"] == "probe") & stages["round"].notna()]
-    barriers = spread(probes, ["probe", "method", "transfer", "round"], "barrier_points")
-    if barriers.empty:
-        return go.Figure()
-    panels = [probe for probe in PANELS if probe in set(barriers["probe"])]
-    figure = make_subplots(
-        rows=len(panels),
-        vertical_spacing=0.5 / (len(panels) + 1),
-        subplot_titles=[PANELS[probe] for probe in panels],
-    )
-    named: set[str] = set()
-    for panel, probe in enumerate(panels, start=1):
-        for method, transfer, rows in style.lines(barriers[barriers["probe"] == probe]):
-            look = style.line(method, transfer)
-            figure.add_trace(
-                go.Scatter(
-                    x=rows["density"],
-                    y=rows["mean"],
-                    error_y={"type": "data", "array": rows["sd"], "thickness": 1.2, "width": 3},
-                    customdata=style.hover(rows, "probe"),
-                    hovertemplate="%{y:.2f} points<br>%{customdata}",
-                    showlegend=look["name"] not in named,
-                    **look,
-                ),
-                row=panel,
-                col=1,
+    parts = sections(frames)
+    alone = len(parts) == 1
+    panels = [panel for part in parts for panel in _panels(part, "" if alone else f"{part.title}: ")]
+    return compose(panels, " ".join(_summary(part) for part in parts), columns=1 if alone else 2)
+
+
+def _panels(section: Section, prefix: str) -> Iterator[Panel]:
+    for probe, words in PROBES.items():
+        traces = [
+            go.Scatter(
+                x=rows["density"],
+                y=rows["mean"],
+                error_y=style.error_bars(rows["sd"]),
+                customdata=style.points(rows, "probe"),
+                hovertemplate="%{y:.2f} points<br>%{customdata[0]}",
+                **style.line(name, start),
             )
-            named.add(str(look["name"]))
-    style.dress(figure, height=150 + 260 * len(panels))
-    style.density_axis(figure, list(barriers["density"]))
-    figure.update_yaxes(title_text="points", rangemode="tozero")
-    return figure
+            for name, start, rows in style.lines(_barriers(section, probe))
+        ]
+        yield Panel(prefix + words, traces, Axis("density", "density"), Axis("points", from_zero=True))
+
+
+def _barriers(section: Section, probe: str) -> pd.DataFrame:
+    rows = section.barriers(probe)
+    rows = rows[rows["round"].notna()]
+    return spread(rows, ["method", "transfer", "round"], "barrier_points", error="barrier_standard_error_points")
+
+
+def _summary(section: Section) -> str:
+    said = []
+    for probe, words in PROBES.items():
+        barriers = _barriers(section, probe)
+        sparsest = barriers[barriers["round"] == barriers["round"].max()]
+        said += [
+            f"{words} of {method(name)} {transfer(start)} {number(float(rows['mean'].iloc[0]))} points at density "
+            f"{density(float(rows['density'].iloc[0]))}"
+            for name, start, rows in style.lines(sparsest)
+        ]
+    return f"{section.title}: {', '.join(said) or 'nothing was probed yet'}."

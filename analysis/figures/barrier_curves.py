@@ -1,71 +1,87 @@
-"""Test error along the straight path between two solutions, LRR beside AWS, one row of panels per density."""
+"""Test error along the straight path between two solutions, LRR beside AWS, a row of panels per density (figure 3c)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Literal
+
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from analysis.figures import style
+from analysis.figures.panel import Axis, Panel, compose
+from analysis.load import Frames
+from analysis.sections import Section, sections
 from analysis.statistics import spread
-from analysis.words import density, rank
+from analysis.words import density, number, rank
 from analysis.words import method as method_words
+from analysis.words import transfer as transfer_words
 
 
-def barrier_curves(probes: pd.DataFrame, probe: str) -> go.Figure:
+def barrier_curves(frames: Frames, probe: Literal["lmc", "stability"], near: float | None = None) -> go.Figure:
     """Mean error at each lambda over seeds and chains, with a band of one standard deviation.
 
     Args:
-        probes: ``Frames.probes`` of one section.
         probe: "lmc" (lambda 0: the retrain solution, 1: the transfer's) or "stability" (two final trainings).
-
-    Returns:
-        A figure without traces where nothing was probed.
+        near: only the probed density nearest to this one on a logarithmic scale; the paper shows 0.09.
     """
-    points = probes[(probes["probe"] == probe) & probes["round"].notna()]
-    curves = spread(points, ["round", "method", "transfer", "lambda"], "error_percent")
-    if curves.empty:
-        return go.Figure()
-    rounds = sorted(curves["round"].unique(), reverse=True)
-    methods = sorted(curves["method"].unique(), key=rank)
-    densities = curves.groupby("round")["density"].mean()
-    figure = make_subplots(
-        rows=len(rounds),
-        cols=len(methods),
-        shared_yaxes=True,
-        horizontal_spacing=0.04,
-        vertical_spacing=0.2 / len(rounds),
-        subplot_titles=[
-            f"{style.text(method_words(m))}, density {density(densities[r])}" for r in rounds for m in methods
-        ],
+    parts = sections(frames)
+    curves = {part.title: _curves(part, probe, near) for part in parts}
+    methods = sorted({name for each in curves.values() for name in each["method"].unique()}, key=rank)
+    prefix = {part.title: "" if len(parts) == 1 else f"{part.title}: " for part in parts}
+    panels = [panel for title, each in curves.items() for panel in _panels(each, methods, prefix[title])]
+    said = " ".join(_summary(title, each) for title, each in curves.items())
+    return compose(panels, said, columns=max(len(methods), 1), shared_y=True)
+
+
+def _curves(section: Section, probe: str, near: float | None) -> pd.DataFrame:
+    rows = section.frames.probes
+    rows = rows[(rows["probe"] == probe) & rows["round"].notna()]
+    if near is not None and not rows.empty:
+        densities = rows.groupby("round")["density"].mean()
+        nearest = (densities / near).map(lambda ratio: max(ratio, 1 / ratio)).idxmin()
+        rows = rows[rows["round"] == nearest]
+    by = ["round", "method", "transfer", "lambda"]
+    return spread(rows, by, "error_percent", error="error_standard_error_points")
+
+
+def _panels(curves: pd.DataFrame, methods: list[str], prefix: str) -> Iterator[Panel]:
+    for round_ in sorted(curves["round"].unique(), reverse=True):
+        row = curves[curves["round"] == round_]
+        at = float(row["density"].mean())
+        for name in methods:
+            traces = [
+                trace
+                for _, start, curve in style.lines(row[row["method"] == name])
+                for trace in _traces(name, start, curve, at)
+            ]
+            title = f"{prefix}{method_words(name)}, density {density(at)}"
+            yield Panel(title, traces, Axis("λ", "share"), Axis("test error (%)"))
+
+
+def _traces(name: str, start: str, curve: pd.DataFrame, at: float) -> Iterator[go.Scatter]:
+    look = style.line(name, start)
+    look["meta"] = {**look["meta"], "density": at}
+    sd = curve["sd"].fillna(0)
+    shade = style.colour(name, start)
+    low, high = list(curve["mean"] - sd), list(curve["mean"] + sd)
+    yield style.band(list(curve["lambda"]), low, high, shade, look)
+    yield go.Scatter(
+        x=curve["lambda"],
+        y=curve["mean"],
+        customdata=style.points(curve, "probe"),
+        hovertemplate="λ = %{x:.2f}: %{y:.2f} %<br>%{customdata[0]}",
+        **look,
     )
-    named: set[str] = set()
-    for row, round_ in enumerate(rounds, start=1):
-        for method, transfer, curve in style.lines(curves[curves["round"] == round_]):
-            place = {"row": row, "col": methods.index(method) + 1}
-            look = style.line(method, transfer)
-            shade, name = style.colour(method, transfer), str(look["name"])
-            sd = curve["sd"].fillna(0)
-            figure.add_trace(
-                style.band(
-                    list(curve["lambda"]), list(curve["mean"] - sd), list(curve["mean"] + sd), shade=shade, group=name
-                ),
-                **place,
+
+
+def _summary(title: str, curves: pd.DataFrame) -> str:
+    said = []
+    for round_ in sorted(curves["round"].unique(), reverse=True):
+        for name, start, curve in style.lines(curves[curves["round"] == round_]):
+            ends = curve[curve["lambda"].isin([0.0, 1.0])]["mean"].mean()
+            said.append(
+                f"{method_words(name)} {transfer_words(start)} at density {density(float(curve['density'].mean()))}: "
+                f"{number(float(ends))} % at the ends, {number(float(curve['mean'].max()))} % at most"
             )
-            figure.add_trace(
-                go.Scatter(
-                    x=curve["lambda"],
-                    y=curve["mean"],
-                    customdata=style.hover(curve, "probe"),
-                    hovertemplate="λ = %{x:.2f}: %{y:.2f} %<br>%{customdata}",
-                    showlegend=name not in named,
-                    **look,
-                ),
-                **place,
-            )
-            named.add(name)
-    style.dress(figure, height=150 + 260 * len(rounds))
-    figure.update_xaxes(tickvals=[0, 0.5, 1], range=[-0.04, 1.04])
-    figure.update_xaxes(title_text="λ", row=len(rounds))
-    figure.update_yaxes(title_text="test error (%)", col=1)
-    return figure
+    return f"{title}: {'; '.join(said) or 'nothing was probed yet'}."

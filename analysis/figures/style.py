@@ -6,14 +6,14 @@ Ink and grid are the page's (``templates/report.css``), so that one figure serve
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from html import escape
-from math import log10
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.words import density, rank, sample
+from analysis.words import density, number, rank, sample
 from analysis.words import method as method_words
 from analysis.words import transfer as transfer_words
 
@@ -66,13 +66,29 @@ def lines(summary: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
     yield from sorted(named, key=lambda each: (rank(each[0]), rank(each[1])))
 
 
-def hover(rows: pd.DataFrame, noun: str) -> list[str]:
-    """What each point of a line is over."""
-    columns = zip(rows["density"], rows["trainings"], rows["chains"], strict=True)
-    return [f"density {density(d)}<br>{sample(n, chains, noun)}" for d, n, chains in columns]
+def points(summary: pd.DataFrame, noun: str) -> list[list[object]]:
+    """``customdata`` of the points of a summary: what each is over in words, its density, and its stages' keys.
+
+    Args:
+        summary: rows of ``analysis.statistics.spread``.
+        noun: what n counts: "training" or "probe".
+    """
+    return [
+        [_over(row, noun), None if pd.isna(row["density"]) else row["density"], row["keys"]]
+        for row in summary.to_dict("records")
+    ]
 
 
-def line(method: str, transfer: str) -> dict[str, object]:
+def _over(row: dict[Hashable, Any], noun: str) -> str:
+    lines = [] if pd.isna(row["density"]) else [f"density {density(row['density'])}"]
+    if not pd.isna(row["sd"]):
+        lines.append(f"standard deviation {number(row['sd'])}")
+    if not pd.isna(row["low"]):
+        lines.append(f"95 % interval {number(row['low'])} to {number(row['high'])}")
+    return "<br>".join([*lines, sample(row["trainings"], row["chains"], noun)])
+
+
+def line(method: str, transfer: str) -> dict[str, Any]:
     """The looks and the name of one method's and transfer's line, as arguments of ``go.Scatter``."""
     dash, symbol = _DASHES_AND_MARKERS.get(transfer, _OTHER)
     shade = colour(method, transfer)
@@ -80,14 +96,26 @@ def line(method: str, transfer: str) -> dict[str, object]:
     return {
         "name": name,
         "legendgroup": name,
+        "meta": {"method": method, "transfer": transfer},
         "mode": "lines+markers",
         "line": {"color": shade, "dash": dash, "width": 2},
         "marker": {"color": shade, "symbol": symbol, "size": 7},
     }
 
 
-def band(x: Sequence[float], low: Sequence[float], high: Sequence[float], shade: str, group: str) -> go.Scatter:
-    """A band between two curves, drawn as one closed outline; it shows and hides with its legend group."""
+def error_bars(sd: pd.Series) -> dict[str, object]:
+    """One standard deviation to both sides of each point of a line."""
+    return {"type": "data", "array": sd, "thickness": 1.2, "width": 3}
+
+
+def band(
+    x: Sequence[float], low: Sequence[float], high: Sequence[float], shade: str, of: Mapping[str, Any]
+) -> go.Scatter:
+    """A band between two curves, drawn as one closed outline; it shows and hides with its line.
+
+    Args:
+        of: the line's arguments, from ``line``.
+    """
     return go.Scatter(
         x=[*x, *reversed(x)],
         y=[*high, *reversed(low)],
@@ -96,7 +124,8 @@ def band(x: Sequence[float], low: Sequence[float], high: Sequence[float], shade:
         fillcolor=translucent(shade),
         line={"width": 0},
         hoverinfo="skip",
-        legendgroup=group,
+        legendgroup=of["legendgroup"],
+        meta={**of["meta"], "band": True},
         showlegend=False,
     )
 
@@ -119,15 +148,3 @@ def dress(figure: go.Figure, *, height: int) -> go.Figure:
     figure.update_xaxes(zeroline=False, showline=True, ticks="outside", title={"font_size": 13, "standoff": 8})
     figure.update_yaxes(zeroline=False, automargin=True, title={"font_size": 13, "standoff": 8})
     return figure
-
-
-def density_axis(figure: go.Figure, densities: Sequence[float]) -> None:
-    """Logarithmic density on every x axis, sparser to the right, with room beside the outermost points."""
-    ticks = [1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001]
-    figure.update_xaxes(
-        type="log",
-        range=[log10(max(densities) * 1.12), log10(min(densities) / 1.12)],
-        tickvals=ticks,
-        ticktext=[f"{tick:g}" for tick in ticks],
-        title_text="density",
-    )

@@ -27,16 +27,16 @@ def traces(figure: go.Figure, name: str) -> list[go.Scatter]:
 
 
 def test_accuracy_is_the_mean_over_seeds_without_twins(section: Section) -> None:
-    figure = accuracy_by_density(section.trainings)
+    figure = accuracy_by_density(section.frames)
     [line] = traces(figure, "AWS signed transfer")
     assert np.asarray(line.x) == pytest.approx([0.8**5, 0.8**10])
     assert np.asarray(line.y) == pytest.approx([62.0, 62.0])  # 51 + 9, 52 + 10, 53 + 11
     assert np.asarray(line.error_y.array) == pytest.approx([2.0, 2.0])
-    assert "n = 3 trainings in 1 chain" in line.customdata[0]
+    assert "n = 3 trainings in 1 chain" in line.customdata[0][0]
 
 
 def test_dense_is_a_line_across_with_its_band(section: Section) -> None:
-    figure = accuracy_by_density(section.trainings)
+    figure = accuracy_by_density(section.frames)
     [dense] = traces(figure, "dense")
     assert list(dense.y) == [72.0, 72.0]
     [band] = [trace for trace in figure.data if trace.legendgroup == "dense" and trace.fill]
@@ -46,7 +46,7 @@ def test_dense_is_a_line_across_with_its_band(section: Section) -> None:
 
 
 def test_barriers_against_density(section: Section) -> None:
-    figure = barrier_by_density(section.stages)
+    figure = barrier_by_density(section.frames)
     to_solution, stability = traces(figure, "AWS signed transfer")
     assert np.asarray(to_solution.y) == pytest.approx([2.0, 2.0])  # 31, 32, 33 over ends of 30
     assert np.asarray(to_solution.error_y.array) == pytest.approx([1.0, 1.0])
@@ -57,7 +57,7 @@ def test_barriers_against_density(section: Section) -> None:
 
 
 def test_barrier_curves_put_lrr_beside_aws_in_a_panel_per_density(section: Section) -> None:
-    figure = barrier_curves(section.probes, "lmc")
+    figure = barrier_curves(section.frames, "lmc")
     titles = [title.text for title in figure.layout.annotations]
     assert titles == ["LRR, density 0.107", "AWS, density 0.107", "LRR, density 0.328", "AWS, density 0.328"]
     sparse, _ = traces(figure, "LRR signed transfer")
@@ -71,8 +71,8 @@ def test_barrier_curves_put_lrr_beside_aws_in_a_panel_per_density(section: Secti
 def test_nothing_probed_gives_no_traces(store: SyntheticStore) -> None:
     store.train("dense", 70.0, seed=1)
     [section] = sections(load(store.root))
-    assert not barrier_curves(section.probes, "lmc").data
-    assert not barrier_by_density(section.stages).data
+    assert not barrier_curves(section.frames, "lmc").data
+    assert not barrier_by_density(section.frames).data
 
 
 def test_transfers_differ_in_dash_and_marker_and_methods_in_colour() -> None:
@@ -92,4 +92,4 @@ def test_presets_datasets_and_architectures_never_share_a_section(store: Synthet
         "digits · wide · sound",
         "letters · tiny · sound",
     ]
-    assert [len(part.stages) for part in found] == [1] * 4
+    assert [len(part.frames.stages) for part in found] == [1] * 4

@@ -7,12 +7,13 @@ from math import isnan, sqrt
 import pandas as pd
 import pytest
 
-from analysis.statistics import difference, pairs, spread, t_975
+from analysis.statistics import difference, half_interval, pairs, spread
 
 
 def trainings(values: list[tuple[int, int, float]]) -> pd.DataFrame:
     """Rows of (chain, seed, value), all of round 1."""
-    return pd.DataFrame(values, columns=["chain", "seed", "x"]).assign(density=0.8, round=1)
+    rows = pd.DataFrame(values, columns=["chain", "seed", "x"]).assign(density=0.8, round=1)
+    return rows.assign(key=[f"{chain}-{seed}" for chain, seed, _ in values])
 
 
 def test_spread_counts_trainings_and_chains() -> None:
@@ -30,7 +31,7 @@ def test_with_one_chain_the_interval_is_over_its_seeds() -> None:
     a, b = trainings([(1, 1, 5.0), (1, 2, 7.0), (1, 3, 9.0)]), trainings([(1, 1, 1.0), (1, 2, 2.0), (1, 3, 3.0)])
     found = difference(pairs(a, b, "x", ["round"]))
     half = 4.303 * 1.0 / sqrt(3)  # differences 4, 5, 6
-    assert (found.mean, found.low, found.high) == pytest.approx((5.0, 5 - half, 5 + half))
+    assert (found.mean, found.low, found.high) == pytest.approx((5.0, 5 - half, 5 + half), rel=1e-3)
     assert (found.pairs, found.chains, found.shown) == (3, 1, True)
 
 
@@ -39,7 +40,7 @@ def test_with_several_chains_the_interval_is_over_the_chains() -> None:
     b = trainings([(1, 1, 0.0), (1, 2, 0.0), (2, 1, 0.0), (2, 2, 0.0)])
     found = difference(pairs(a, b, "x", ["round"]))
     half = 12.706 * sqrt(2) / sqrt(2)  # chain means 2 and 4: sd is sqrt(2)
-    assert (found.mean, found.low, found.high) == pytest.approx((3.0, 3 - half, 3 + half))
+    assert (found.mean, found.low, found.high) == pytest.approx((3.0, 3 - half, 3 + half), rel=1e-3)
     assert (found.pairs, found.chains, found.shown) == (4, 2, False)
 
 
@@ -51,5 +52,20 @@ def test_only_the_same_chain_and_seed_are_paired() -> None:
     assert not single.shown
 
 
-def test_t_quantiles() -> None:
-    assert [t_975(df) for df in (1, 2, 10, 30, 31)] == [12.706, 4.303, 2.228, 2.042, 1.960]
+@pytest.mark.parametrize(("n", "quantile"), [(2, 12.706), (3, 4.303), (11, 2.228), (31, 2.042)])
+def test_half_an_interval_is_students(n: int, quantile: float) -> None:
+    values = pd.Series([0.0, 1.0] * n).head(n)
+    assert half_interval(values) == pytest.approx(quantile * values.std() / sqrt(n), rel=1e-3)
+
+
+def test_a_mean_has_its_interval_and_its_stages() -> None:
+    [row] = spread(trainings([(1, 1, 1.0), (1, 2, 3.0), (2, 1, 5.0)]), ["round"], "x").to_dict("records")
+    half = 12.706 * sqrt(4.5) / sqrt(2)  # over the chains' means, 2 and 5
+    assert (row["mean"], row["low"], row["high"]) == pytest.approx((3.0, 3 - half, 3 + half), rel=1e-3)
+    assert row["keys"] == "1-1,1-2,2-1"
+
+
+def test_errors_of_measurements_are_carried_through() -> None:
+    rows = trainings([(1, 1, 1.0), (1, 2, 3.0)]).assign(error=[0.2, 0.4])
+    [row] = spread(rows, ["round"], "x", error="error").to_dict("records")
+    assert row["standard_error"] == pytest.approx(0.3)

@@ -1,0 +1,124 @@
+"""Panels, and the figure that they are put together to.
+
+Every figure of this package is a list of panels. What the page needs of a figure besides what plotly draws is kept in
+it, so that a figure is one value in a notebook as well: a sentence that says what it shows in ``layout.meta``, what a
+trace belongs to in its ``meta``, and for each point its density and the stages it was computed from in ``customdata``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from math import ceil, log10
+from typing import Any, Literal
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from analysis.figures import style
+
+DENSITY_TICKS = (1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
+PANEL_HEIGHT = 260
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis of a panel.
+
+    Attributes:
+        title: what it shows, with its unit.
+        kind: "density" is logarithmic and sparser to the right; "share" goes from 0 to 1, as lambda does.
+        from_zero: whether 0 is always seen.
+    """
+
+    title: str
+    kind: Literal["linear", "density", "share", "category", "date", "log"] = "linear"
+    from_zero: bool = False
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One set of axes with its traces.
+
+    Attributes:
+        title: shown above it where a figure has more than one; plain text.
+    """
+
+    title: str
+    traces: Sequence[Any]
+    x: Axis
+    y: Axis
+
+
+@dataclass
+class _Names:
+    """Legend entries that were made already: a series is named once, however many panels show it."""
+
+    seen: set[str] = field(default_factory=set)
+
+    def shown(self, trace: Any) -> bool:
+        wanted = trace.showlegend is not False and bool(trace.name)
+        if not wanted or trace.legendgroup in self.seen:
+            return False
+        self.seen.add(trace.legendgroup)
+        return True
+
+
+def compose(
+    panels: Iterable[Panel], summary: str, *, columns: int = 1, panel_height: int = PANEL_HEIGHT, shared_y: bool = False
+) -> go.Figure:
+    """A figure of panels in rows, in their order; without panels, one without traces.
+
+    Args:
+        summary: what the figure shows, in a sentence or two, for whoever cannot see it.
+        columns: of panels; fewer if there are fewer panels.
+        panel_height: in pixels; the width is the page's.
+        shared_y: whether the panels of a row have one y axis.
+    """
+    panels = [panel for panel in panels if panel.traces]
+    if not panels:
+        return go.Figure(layout={"meta": {"summary": summary}})
+    columns = min(columns, len(panels))
+    rows = ceil(len(panels) / columns)
+    titles = [style.text(panel.title) for panel in panels] if len(panels) > 1 else None
+    figure = make_subplots(
+        rows=rows,
+        cols=columns,
+        shared_yaxes=shared_y,
+        horizontal_spacing=0.04 if shared_y else 0.1 / columns + 0.02 * (columns > 1),
+        vertical_spacing=min(0.32 / rows, 1 / max(rows - 1, 1)),
+        subplot_titles=titles,
+    )
+    names = _Names()
+    for number, panel in enumerate(panels):
+        place = {"row": number // columns + 1, "col": number % columns + 1}
+        for trace in panel.traces:
+            trace.showlegend = names.shown(trace)
+            figure.add_trace(trace, **place)
+        _set_axis(figure.update_xaxes, panel.x, panel, "x", **place)
+        _set_axis(figure.update_yaxes, panel.y, panel, "y", **place)
+        if shared_y and place["col"] > 1:
+            figure.update_yaxes(title_text="", **place)
+    style.dress(figure, height=130 + panel_height * rows)
+    figure.update_layout(meta={"summary": summary})
+    return figure
+
+
+def _set_axis(update: Any, axis: Axis, panel: Panel, letter: str, **place: int) -> None:
+    looks: dict[str, Any] = {"title_text": axis.title}
+    if axis.kind == "density":
+        seen = [value for trace in panel.traces for value in (trace[letter] if trace[letter] is not None else ())]
+        known = [float(value) for value in seen if value is not None and float(value) > 0] or [1.0, 0.1]
+        looks |= {
+            "type": "log",
+            "range": [log10(max(known) * 1.12), log10(min(known) / 1.12)],
+            "tickvals": DENSITY_TICKS,
+            "ticktext": [f"{tick:g}" for tick in DENSITY_TICKS],
+        }
+    elif axis.kind == "share":
+        looks |= {"tickvals": [0, 0.5, 1], "range": [-0.04, 1.04]}
+    elif axis.kind in ("category", "date", "log"):
+        looks |= {"type": axis.kind}
+    if axis.from_zero:
+        looks |= {"rangemode": "tozero"}
+    update(**looks, **place)
