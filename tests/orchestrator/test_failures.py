@@ -22,6 +22,8 @@ def raised(error_type: str, message: str = "") -> Ended:
         (Ended("hung", "WorkerLost"), Cause.CRASH),
         (raised("OutOfMemoryError", "CUDA out of memory"), Cause.CRASH),
         (raised("MemoryError"), Cause.CRASH),
+        (raised("RuntimeError", "DataLoader worker (pid 12) is killed by signal: Killed."), Cause.CRASH),
+        (raised("RuntimeError", "DataLoader worker (pid(s) 12, 13) exited unexpectedly"), Cause.CRASH),
         (raised("RanksDisagreeError", "the start on rank 1 of 2 differs"), Cause.CRASH),
         (raised("RuntimeError", "CUDA driver initialization failed, you might not have a CUDA gpu"), Cause.TRANSIENT),
         (raised("DistBackendError", "NCCL error: remote process exited"), Cause.TRANSIENT),
