@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,10 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 from pyarrow.fs import LocalFileSystem
 
+from analysis.comparisons import comparisons
 from analysis.recipes import superseded
+from analysis.signs import AGREEMENT_COLUMNS, FLIP_COLUMNS, agreement, flips, ticket_pairs
+from analysis.ticket_cache import ComparisonCache
 from analysis.ticket_counts import COUNT_COLUMNS, ticket_counts
 from orchestrator.events import read_events
 from orchestrator.record import Labels, Record, wanted
@@ -68,7 +71,11 @@ class Frames:
             relative to the store, ``out`` to that, and ``files`` are the names of those in there, with commas between.
         metrics: one row per stage, epoch and split; the epoch's seconds and images per second repeat on its rows.
         probes: one row per probe and lambda; the barrier's columns repeat on each of its rows.
-        tickets: one row per ticket and tensor: counts of weights, survivors and signs.
+        tickets: one row per ticket and tensor: counts of weights, survivors and signs (``analysis.ticket_counts``).
+        flips: one row per ticket of a round and prunable tensor: signs that changed since the round before
+            (``analysis.signs.flips``). Here and in ``agreement``, superseded tickets are left out.
+        agreement: one row per pair of tickets: overlap of their masks and agreement of their signs, and what chance
+            would give (``analysis.signs.agreement``). The labels are the first ticket's.
         packages: one row per stage and package: the version that it ran with.
         missing: one row per planned stage without a record; ``failed`` if its last attempt failed.
         failures: one row per stage that is not done and whose last attempt failed, oldest first.
@@ -81,6 +88,8 @@ class Frames:
     metrics: pd.DataFrame
     probes: pd.DataFrame
     tickets: pd.DataFrame
+    flips: pd.DataFrame
+    agreement: pd.DataFrame
     packages: pd.DataFrame
     missing: pd.DataFrame
     failures: pd.DataFrame
@@ -92,7 +101,8 @@ def load(store: Path | str, *, tickets: bool = True) -> Frames:
     """Read a store.
 
     Args:
-        tickets: False leaves the ``tickets`` frame empty; counting the signs of large networks takes seconds.
+        tickets: False leaves the frames ``tickets``, ``flips`` and ``agreement`` empty. The first look at a large
+            network's ticket takes about half a second; what was found is kept in the user's cache.
 
     Raises:
         StoreError: the folder does not exist, or one of its files is damaged.
@@ -106,8 +116,6 @@ def load(store: Path | str, *, tickets: bool = True) -> Frames:
     timing = _artifact(reader, records.values(), schemas.TIMING, schemas.TIMING_SCHEMA)
     points = _artifact(reader, records.values(), schemas.PROBE, schemas.PROBE_SCHEMA)
     barriers = _artifact(reader, records.values(), schemas.BARRIER, schemas.BARRIER_SCHEMA)
-    wanted_tickets = [(r.key, schemas.TICKET) for r in records.values() if tickets and schemas.TICKET in r.files]
-    signs = {key: path for (key, _), path in reader.local(wanted_tickets).items()}
     failures = _frame(
         (failure.model_dump() for failure in reader.failures()),
         ("key", "name", "attempt", "error_type", "message", "log", "cause", "finished_unix_s"),
@@ -121,11 +129,14 @@ def load(store: Path | str, *, tickets: bool = True) -> Frames:
         ),
         (*_IDENTITY, "failed"),
     )
+    counts, flipped, agreed = _ticket_frames(reader, records if tickets else {}, stages, missing)
     return Frames(
         stages=stages,
         metrics=_labelled(metrics.merge(timing, on=["key", "epoch"], how="left"), stages),
         probes=_labelled(points.merge(barriers, on="key", how="left"), stages, "density"),
-        tickets=_labelled(ticket_counts(signs), stages)[[*_IDENTITY, *COUNT_COLUMNS]],
+        tickets=counts,
+        flips=flipped,
+        agreement=agreed,
         packages=_packages(records.values()),
         missing=missing,
         failures=failures,
@@ -174,6 +185,26 @@ def _artifact(store: Store, records: Iterable[Record], file: str, schema: pa.Sch
     except (pa.ArrowException, OSError) as error:
         raise StoreError(f"{store.root}: a {file} cannot be read: {error}") from error
     return frame.assign(key=frame.pop("__filename").map(keys))
+
+
+def _ticket_frames(
+    store: Store, records: Mapping[str, Record], stages: pd.DataFrame, missing: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """The frames ``tickets``, ``flips`` and ``agreement``, of the tickets of these records."""
+    contents = {key: r.files[schemas.TICKET].blake2b for key, r in records.items() if schemas.TICKET in r.files}
+    tickets = stages[stages["key"].isin(contents.keys())]
+    pairs = ticket_pairs(tickets, pd.concat([stages[~stages["superseded"]], missing]))
+
+    def files(keys: Collection[str]) -> dict[str, Path]:
+        return {key: path for (key, _), path in store.local([(key, schemas.TICKET) for key in keys]).items()}
+
+    both = list(pairs[["key", "other_key"]].itertuples(index=False, name=None))
+    compared = comparisons(both, contents, files, ComparisonCache())
+    return (
+        _labelled(ticket_counts(compared), stages)[[*_IDENTITY, *COUNT_COLUMNS, "superseded"]],
+        _labelled(flips(pairs, compared), stages)[[*_IDENTITY, *FLIP_COLUMNS]],
+        _labelled(agreement(pairs, compared, tickets), stages)[[*_IDENTITY, *AGREEMENT_COLUMNS]],
+    )
 
 
 def _labelled(rows: pd.DataFrame, stages: pd.DataFrame, *more: str) -> pd.DataFrame:

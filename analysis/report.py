@@ -65,7 +65,7 @@ def write_report(store: Path | str, out: Path | None = None) -> str:
         StoreError: the store does not exist, has no stages, or is damaged.
         OSError: the file cannot be written.
     """
-    frames = load(store, tickets=False)
+    frames = load(store)
     if frames.stages.empty and frames.planned == 0:
         raise StoreError(f"{store}: this folder has no stages; give the folder of a sweep's store")
     reader = Store(store)

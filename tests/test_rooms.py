@@ -10,7 +10,7 @@ MAY_IMPORT = {
     "tickets": {"tickets"},
     "workers": {"workers", "tickets"},
     "orchestrator": {"orchestrator", "workers", "tickets"},
-    "analysis": {"analysis", "orchestrator.store", "orchestrator.record", "workers.schemas"},
+    "analysis": {"analysis", "orchestrator.store", "orchestrator.record", "orchestrator.events", "workers.schemas"},
 }
 PROJECT = set(MAY_IMPORT)
 

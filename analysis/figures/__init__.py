@@ -8,5 +8,17 @@ from analysis.figures.accuracy_by_density import accuracy_by_density
 from analysis.figures.barrier_by_density import barrier_by_density
 from analysis.figures.barrier_curves import barrier_curves
 from analysis.figures.catalogue import CATALOGUE, Entry
+from analysis.figures.density_by_layer import density_by_layer
+from analysis.figures.sign_agreement import sign_agreement
+from analysis.figures.sign_flips import sign_flips
 
-__all__ = ["CATALOGUE", "Entry", "accuracy_by_density", "barrier_by_density", "barrier_curves"]
+__all__ = [
+    "CATALOGUE",
+    "Entry",
+    "accuracy_by_density",
+    "barrier_by_density",
+    "barrier_curves",
+    "density_by_layer",
+    "sign_agreement",
+    "sign_flips",
+]

@@ -12,6 +12,9 @@ import plotly.graph_objects as go
 from analysis.figures.accuracy_by_density import accuracy_by_density
 from analysis.figures.barrier_by_density import barrier_by_density
 from analysis.figures.barrier_curves import barrier_curves
+from analysis.figures.density_by_layer import density_by_layer
+from analysis.figures.sign_agreement import sign_agreement
+from analysis.figures.sign_flips import sign_flips
 from analysis.load import Frames
 
 
@@ -61,5 +64,31 @@ CATALOGUE = (
         "The path between two SGD seeds",
         "Test error between two final trainings of one start that differ in their SGD seed only.",
         partial(barrier_curves, probe="stability"),
+    ),
+    Entry(
+        "sign_agreement",
+        "Agreement of signs",
+        "Of the weights that two tickets both keep, the share with the same sign, against the first ticket's density: "
+        "mean over chains. Dotted: what independent signs would give, with each layer's shares of plus and minus. "
+        "Above: a ticket and the round before it, or the last of its chain. Below: tickets of two chains, which differ "
+        "in their initialisation, and of two methods in one chain, which share it.",
+        sign_agreement,
+        "signs",
+    ),
+    Entry(
+        "sign_flips",
+        "Signs that flip in a round",
+        "Of the weights of a layer that a round keeps, the percentage whose sign is another one than the round before: "
+        "mean over chains. The first layer is on top.",
+        sign_flips,
+        "signs",
+    ),
+    Entry(
+        "density_by_layer",
+        "Density of each layer",
+        "Surviving share of each layer's weights after each round, in percent: mean over chains. Pruning is global, so "
+        "layers differ. Colours change alike with every factor; the first layer is on top.",
+        density_by_layer,
+        "signs",
     ),
 )

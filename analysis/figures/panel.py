@@ -7,7 +7,7 @@ trace belongs to in its ``meta``, and for each point its density and the stages 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil, log10
 from typing import Any, Literal
@@ -29,11 +29,13 @@ class Axis:
         title: what it shows, with its unit.
         kind: "density" is logarithmic and sparser to the right; "share" goes from 0 to 1, as lambda does.
         from_zero: whether 0 is always seen.
+        looks: what else plotly is to set on it.
     """
 
     title: str
     kind: Literal["linear", "density", "share", "category", "date", "log"] = "linear"
     from_zero: bool = False
+    looks: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -121,4 +123,4 @@ def _set_axis(update: Any, axis: Axis, panel: Panel, letter: str, **place: int) 
         looks |= {"type": axis.kind}
     if axis.from_zero:
         looks |= {"rangemode": "tozero"}
-    update(**looks, **place)
+    update(**looks, **axis.looks, **place)

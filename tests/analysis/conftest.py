@@ -153,6 +153,12 @@ class SyntheticStore:
         (attempt / "failure.json").write_text(failure.model_dump_json())
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user's cache of each test's own: its stages share names, and so keys, with those of other tests."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user-cache"))
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> SyntheticStore:
     """An empty store."""

@@ -1,0 +1,149 @@
+"""Heat maps of layers by round, a panel per section and method: what the figures about layers share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from math import ceil
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.colors import sample_colorscale
+
+from analysis.figures import style
+from analysis.figures.panel import Axis, Panel, compose
+from analysis.statistics import KEY_DIGITS
+from analysis.words import count, density, number, rank
+from analysis.words import method as method_words
+
+LABEL_LENGTH = 14  # of a layer's label, in letters: a quarter of a phone's width
+_LABEL_PIXELS, _ROW_PIXELS, _HIGHEST = 15, 16, 640
+_ENDS = (0.12, 0.95)  # of viridis: neither end is lost on a dark or a light page
+
+
+Scale = dict[str, Any]
+
+
+def layers_by_round(parts: Mapping[str, pd.DataFrame], shown: str, summary: str, noun: str, scale: Scale) -> go.Figure:
+    """Layers downwards in the network's order, rounds across, the mean over chains as colour.
+
+    Args:
+        parts: by section's title, one row per ticket and layer: ``method``, ``chain``, ``round``, ``tensor``, ``key``,
+            ``density`` (the ticket's), ``value`` (percent).
+        shown: what the colour tells, with its unit.
+        noun: what n counts.
+    """
+    methods = sorted({name for rows in parts.values() for name in rows["method"].unique()}, key=rank)
+    aligned = all(set(rows["method"].unique()) == set(methods) for rows in parts.values())
+    tallest = max((rows["tensor"].nunique() for rows in parts.values()), default=0)
+    height = min(max(tallest * _ROW_PIXELS, 200), _HIGHEST)
+    panels = [
+        _panel(rows, name, title if len(parts) > 1 else "", noun, height)
+        for title, rows in parts.items()
+        for name in methods
+        if (rows["method"] == name).any()
+    ]
+    side_by_side = aligned and len(methods) > 1
+    figure = compose(
+        panels, summary, columns=len(methods) if side_by_side else 1, panel_height=height, shared_y=side_by_side
+    )
+    if not panels:
+        return figure
+    layout = figure.layout
+    below_axis_title = -62 / (layout.height - layout.margin.t - layout.margin.b)
+    bar = {"orientation": "h", "y": below_axis_title, "yanchor": "top", "thickness": 10, "outlinewidth": 0}
+    bar["title"] = {"text": shown, "side": "top", "font": {"size": 13}}
+    figure.update_layout(height=layout.height + 40, margin={"b": layout.margin.b + 40})
+    return figure.update_layout(coloraxis={**scale, "colorbar": bar})
+
+
+def linear(values: pd.Series) -> Scale:
+    """Colours from 0 to the highest value."""
+    highest = float(values.max()) if values.notna().any() else 0.0
+    return {"cmin": 0, "cmax": highest or 1.0, "colorscale": [*zip((0, 0.25, 0.5, 0.75, 1), _colours(5), strict=True)]}
+
+
+def logarithmic(values: pd.Series) -> Scale:
+    """Colours up to 100 that change alike with every factor; what is below 0.1 looks like 0.1."""
+    lowest = float(np.clip(values[values > 0].min(), 0.1, 50)) if (values > 0).any() else 0.1
+    stops = np.geomspace(lowest, 100, 33)
+    places = (stops - lowest) / (100 - lowest)
+    return {"cmin": lowest, "cmax": 100, "colorscale": [*zip(places.round(6).tolist(), _colours(33), strict=True)]}
+
+
+def _colours(n: int) -> list[str]:
+    return list(sample_colorscale("Viridis", list(np.linspace(*_ENDS, n))))
+
+
+def _panel(rows: pd.DataFrame, name: str, section: str, noun: str, height: int) -> Panel:
+    layers = list(pd.unique(rows["tensor"]))
+    rounds = sorted(rows["round"].unique())
+    cells = {(tensor, round_): cell for tensor, round_, cell in _cells(rows[rows["method"] == name], noun)}
+    grid = [[cells.get((layer, round_), (None, ["", None, ""])) for round_ in rounds] for layer in layers]
+    words = style.text(method_words(name))
+    trace = go.Heatmap(
+        x=[str(round_) for round_ in rounds],
+        y=[style.text(layer) for layer in layers],
+        z=[[value for value, _ in row] for row in grid],
+        customdata=[[point for _, point in row] for row in grid],
+        hovertemplate="%{y}, round %{x}: %{z:.2f} %<br>%{customdata[0]}<extra></extra>",
+        hoverongaps=False,
+        coloraxis="coloraxis",
+        xgap=1,
+        ygap=1,
+        name=words,
+        legendgroup=words,
+        showlegend=False,
+        meta={"method": name},
+    )
+    title = f"{section}: {method_words(name)}" if section else method_words(name)
+    return Panel(title, [trace], Axis("round", "category"), Axis("layer", "category", looks=_labels(layers, height)))
+
+
+def _cells(rows: pd.DataFrame, noun: str) -> Iterator[tuple[str, int, tuple[float | None, list[object]]]]:
+    """Layer, round, and the mean over chains with its point's ``customdata``."""
+    rows = rows.assign(keys=rows["key"].str[:KEY_DIGITS])
+    table = rows.groupby(["tensor", "round"], sort=False).agg(
+        mean=("value", "mean"),
+        sd=("value", "std"),
+        chains=("chain", "nunique"),
+        density=("density", "mean"),
+        keys=("keys", ",".join),
+    )
+    for (tensor, round_), mean, sd, chains, at, keys in table.itertuples():
+        over = [f"density {density(at)} in all"]
+        if not np.isnan(sd):
+            over.append(f"standard deviation {number(sd)}")
+        over.append(f"n = {count(chains, noun)}")
+        yield tensor, round_, (None if np.isnan(mean) else round(mean, 4), ["<br>".join(over), round(at, 6), keys])
+
+
+def _labels(layers: Sequence[str], height: int) -> dict[str, Any]:
+    """Short labels for as many layers as there is room for; hovering tells the full names."""
+    every = ceil(len(layers) * _LABEL_PIXELS / height)
+    return {
+        "autorange": "reversed",
+        "tickvals": [style.text(layer) for layer in layers[::every]],
+        "ticktext": [style.text(label) for label in short_names(layers)[::every]],
+        "tickfont": {"size": 11},
+    }
+
+
+def short_names(layers: Sequence[str]) -> list[str]:
+    """Names without what all have in common, and with shorter words where they are still long."""
+    paths = [layer.removesuffix(".weight").split(".") for layer in layers]
+    while len(paths) > 1 and all(len(path) > 1 and path[0] == paths[0][0] for path in paths):
+        paths = [path[1:] for path in paths]
+    return [_short(".".join(path)) for path in paths]
+
+
+def _short(name: str) -> str:
+    """Words are cut before numbers, which tell most layers apart."""
+    for letters in range(8, 0, -1):
+        if len(name) <= LABEL_LENGTH:
+            return name
+        name = re.sub(rf"([A-Za-z_]{{{letters}}})[A-Za-z_]+", r"\1", name)
+    half = (LABEL_LENGTH - 1) // 2
+    return name if len(name) <= LABEL_LENGTH else f"{name[:half]}…{name[-half:]}"

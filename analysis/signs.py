@@ -1,0 +1,150 @@
+"""Which tickets are compared, and what their masks and signs have in common, against what chance would give.
+
+A surviving weight that is exactly 0 is alive, and so counts in masks; it has no sign, and so is left out wherever
+signs are compared: it neither agrees nor flips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+PAIRS = ("rounds_previous", "rounds_last", "chains", "methods")
+SETTING = ["dataset", "architecture", "preset"]
+FLIP_COLUMNS = ("other_key", "density", "tensor", "common", "signed", "flipped", "flipped_percent")
+_OTHER = ("other_key", "other_method", "other_chain", "other_round", "other_density")
+AGREEMENT_COLUMNS = (
+    "pair",
+    "density",
+    *_OTHER,
+    "common",
+    "union",
+    "overlap_percent",
+    "chance_overlap_percent",
+    "signed",
+    "equal",
+    "agreement_percent",
+    "chance_agreement_percent",
+)
+
+
+def ticket_pairs(tickets: pd.DataFrame, wanted: pd.DataFrame) -> pd.DataFrame:
+    """Which tickets are compared: never more than a few for each, however many rounds there are.
+
+    Args:
+        tickets: stages with a ticket, one row each.
+        wanted: stages that are done or planned. A sweep's last round is the last of these, and a chain that has not
+            come to it has no pair with it: while a sweep runs, what is last would differ between chains.
+
+    Returns:
+        ``key``, ``other_key`` and ``pair``: "itself"; "rounds_previous" and "rounds_last", with the round before and
+        with the last one of the same chain and method; "chains", two chains of the same method and round; "methods",
+        two methods in the same chain and round. Sorted by setting and round. Superseded tickets have no pair but
+        "itself".
+    """
+    rows = tickets[["key", *SETTING, "method", "chain", "round", "superseded"]]
+    current = rows[~rows["superseded"]].dropna(subset=["method", "chain", "round"])
+    last = wanted.groupby(SETTING)["round"].max().rename("last").reset_index()
+    previous = current.assign(round=current["round"] + 1)
+    ends = current.merge(last, on=SETTING)
+    ends = ends[ends["round"] == ends["last"]].drop(columns=["round", "last"])
+    chains = _matched(current, current, ["method", "round"])
+    methods = _matched(current, current, ["chain", "round"])
+    to_last = _matched(current, ends, ["method", "chain"])
+    found = [
+        rows.assign(other_key=rows["key"], pair="itself"),
+        _matched(current, previous, ["method", "chain", "round"]).assign(pair="rounds_previous"),
+        to_last[to_last["key"] != to_last["other_key"]].assign(pair="rounds_last"),
+        chains[chains["chain"] < chains["other_chain"]].assign(pair="chains"),
+        methods[methods["method"] < methods["other_method"]].assign(pair="methods"),
+    ]
+    table = pd.concat(found, ignore_index=True).sort_values([*SETTING, "round"], kind="stable", ignore_index=True)
+    return table[["key", "other_key", "pair"]].astype("str")
+
+
+def flips(pairs: pd.DataFrame, compared: pd.DataFrame) -> pd.DataFrame:
+    """How many signs each tensor's weights have changed since the round before.
+
+    Args:
+        pairs: from ``ticket_pairs``.
+        compared: from ``comparisons``.
+
+    Returns:
+        One row per ticket with a predecessor and per prunable tensor: ``key`` and ``FLIP_COLUMNS``: ``other_key``
+        (the predecessor's), ``density`` (the whole ticket's), ``tensor``, ``common`` (weights alive in both),
+        ``signed`` (of these, with a sign in both), ``flipped`` (of these, with opposite ones), ``flipped_percent``
+        (of the signed; NaN without any).
+    """
+    rows = _prunable(pairs[pairs["pair"] == "rounds_previous"], compared)
+    totals = rows.groupby("key")[["alive", "weights"]].transform("sum")
+    rows = rows.assign(
+        density=totals["alive"] / totals["weights"],
+        signed=_signed(rows),
+        flipped=rows["positive_negative"] + rows["negative_positive"],
+    )
+    rows["flipped_percent"] = 100 * rows["flipped"] / rows["signed"]
+    return rows[["key", *FLIP_COLUMNS]]
+
+
+def agreement(pairs: pd.DataFrame, compared: pd.DataFrame, tickets: pd.DataFrame) -> pd.DataFrame:
+    """How far masks and signs of two tickets agree, over all prunable tensors, and how far they would by chance.
+
+    Counts are summed over tensors before anything is divided, so that every weight has the same say. Chance is
+    worked out in each tensor, from that tensor's own densities and shares of positive signs, and then summed
+    likewise: what layers have in common by their nature alone is no agreement.
+
+    Args:
+        pairs: from ``ticket_pairs``.
+        compared: from ``comparisons``.
+        tickets: as for ``ticket_pairs``; the labels of the pairs' other tickets come from here.
+
+    Returns:
+        One row per pair: ``key`` and ``AGREEMENT_COLUMNS``: ``pair``; both tickets' densities and what tells the other
+        from the first; ``common`` and ``union`` (weights alive in both and in either), ``overlap_percent`` (common /
+        union) and ``chance_overlap_percent`` (of independent masks); ``signed`` (common weights with a sign in both),
+        ``equal`` (of these, with the same), ``agreement_percent`` (equal / signed) and ``chance_agreement_percent``
+        (of independent signs).
+    """
+    rows = _prunable(pairs[pairs["pair"].isin(PAIRS)], compared)
+    positive = rows["both_positive"] + rows["positive_negative"]
+    other_positive = rows["both_positive"] + rows["negative_positive"]
+    signed = _signed(rows)
+    by_chance = 1.0 * positive * other_positive + 1.0 * (signed - positive) * (signed - other_positive)
+    rows = rows.assign(
+        signed=signed,
+        equal=rows["both_positive"] + rows["both_negative"],
+        chance_equal=(by_chance / signed).fillna(0.0),
+        chance_common=(1.0 * rows["alive"] * rows["other_alive"] / rows["weights"]).fillna(0.0),
+    )
+    counts = ["weights", "alive", "other_alive", "common", "signed", "equal", "chance_equal", "chance_common"]
+    table = rows.groupby(["pair", "key", "other_key"], sort=False)[counts].sum().reset_index()
+    either = table["alive"] + table["other_alive"]
+    table = table.assign(
+        density=table["alive"] / table["weights"],
+        other_density=table["other_alive"] / table["weights"],
+        union=either - table["common"],
+        overlap_percent=100 * table["common"] / (either - table["common"]),
+        chance_overlap_percent=100 * table["chance_common"] / (either - table["chance_common"]),
+        agreement_percent=100 * table["equal"] / table["signed"],
+        chance_agreement_percent=100 * table["chance_equal"] / table["signed"],
+    )
+    other = tickets[["key", "method", "chain", "round"]].add_prefix("other_")
+    return table.merge(other, on="other_key")[["key", *AGREEMENT_COLUMNS]]
+
+
+def _matched(a: pd.DataFrame, b: pd.DataFrame, on: Sequence[str]) -> pd.DataFrame:
+    """All pairs of rows that share their setting and ``on``; the second's columns get ``other_`` before them."""
+    shared = [*SETTING, *on]
+    other = b.rename(columns={name: f"other_{name}" for name in b if name not in shared})
+    return a.merge(other, on=shared)
+
+
+def _prunable(pairs: pd.DataFrame, compared: pd.DataFrame) -> pd.DataFrame:
+    return pairs.merge(compared[compared["role"] == "prunable"], on=["key", "other_key"])
+
+
+def _signed(rows: pd.DataFrame) -> pd.Series:
+    """Weights with a sign in both tickets."""
+    quadrants = ["both_positive", "positive_negative", "negative_positive", "both_negative"]
+    return rows[quadrants].sum(axis=1)

@@ -1,0 +1,129 @@
+"""Tickets as planes of bits, and counts over two of them: 24 M weights take 9 MB, and a comparison milliseconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from orchestrator.store import StoreError
+
+WORD = 64
+COUNTS = (
+    "weights",
+    "alive",
+    "other_alive",
+    "common",
+    "both_positive",
+    "positive_negative",
+    "negative_positive",
+    "both_negative",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class TicketBits:
+    """The signs and the mask of every tensor, each tensor from a new word on.
+
+    Attributes:
+        tensors, roles: names, in the network's order, and the parts they play.
+        weights: of each tensor; shape (tensors,), int64.
+        starts: each tensor's first word; shape (tensors,), int64.
+        alive, positive, negative: bits, 0 beyond a tensor's end; shape (words,), uint64. A surviving weight that is
+            exactly 0 is alive, and neither positive nor negative.
+    """
+
+    tensors: tuple[str, ...]
+    roles: tuple[str, ...]
+    weights: npt.NDArray[np.int64]
+    starts: npt.NDArray[np.int64]
+    alive: npt.NDArray[np.uint64]
+    positive: npt.NDArray[np.uint64]
+    negative: npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What two tickets have in common, tensor by tensor.
+
+    Attributes:
+        counts: shape (tensors, 8), int64, with the columns ``COUNTS``: weights; those alive in the first, in the
+            other, and in both ("common"); and of these the ones with a sign in both, by the first's and the other's.
+    """
+
+    tensors: tuple[str, ...]
+    roles: tuple[str, ...]
+    counts: npt.NDArray[np.int64]
+
+
+def read_ticket(path: Path) -> TicketBits:
+    """Read a ``ticket.parquet``; its signs never become Python objects.
+
+    Raises:
+        StoreError: the file is no ticket.
+    """
+    try:
+        file = pq.ParquetFile(path, memory_map=True)
+        table = file.read(columns=["name", "role", "sign", "surviving_zeros"], use_threads=False)
+        names, roles = (tuple(table[name].to_pylist()) for name in ("name", "role"))
+        signs, weights = _flat(table["sign"])
+        zeros, zeros_each = _flat(table["surviving_zeros"])
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise StoreError(f"{path} is no readable ticket: {error}") from error
+    if np.any((zeros < 0) | (zeros >= np.repeat(weights, zeros_each))):
+        raise StoreError(f"{path} is no readable ticket: it names a surviving zero beyond its tensor's end")
+    words = np.maximum(-(-weights // WORD), 1)  # an empty tensor has a word too, for reduceat
+    ends = np.cumsum(words)
+    starts = ends - words
+    padded = np.zeros(int(words.sum()) * WORD, np.int8)
+    first = 0
+    for start, count in zip(starts * WORD, weights, strict=True):
+        padded[start : start + count] = signs[first : first + count]
+        first += count
+    alive = padded != 0
+    alive[np.repeat(starts * WORD, zeros_each) + zeros] = True
+    return TicketBits(names, roles, weights, starts, _pack(alive), _pack(padded > 0), _pack(padded < 0))
+
+
+def compare(a: TicketBits, b: TicketBits) -> Comparison:
+    """Count, tensor by tensor; a ticket compared with itself gives its own counts.
+
+    Raises:
+        ValueError: they are not of one network.
+    """
+    if a.tensors != b.tensors or not np.array_equal(a.weights, b.weights):
+        raise ValueError("their tensors differ in name or size")
+    planes = (
+        a.alive,
+        b.alive,
+        a.alive & b.alive,
+        a.positive & b.positive,
+        a.positive & b.negative,
+        a.negative & b.positive,
+        a.negative & b.negative,
+    )
+    counts = [a.weights, *(_ones(plane, a.starts) for plane in planes)]
+    return Comparison(a.tensors, a.roles, np.stack(counts, axis=1))
+
+
+def _flat(lists: pa.ChunkedArray) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.int64]]:
+    """The elements of all lists in a row, and the length of each list."""
+    whole = lists.combine_chunks()
+    lengths = pc.list_value_length(whole).to_numpy(zero_copy_only=False)
+    return whole.flatten().to_numpy(zero_copy_only=False), lengths.astype(np.int64)
+
+
+def _pack(bits: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint64]:
+    return np.packbits(bits).view(np.uint64)
+
+
+def _ones(plane: npt.NDArray[np.uint64], starts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """How many bits of each tensor are set; shape (tensors,)."""
+    if not starts.size:
+        return np.zeros(0, np.int64)
+    return np.add.reduceat(np.bitwise_count(plane), starts, dtype=np.int64)
