@@ -15,7 +15,7 @@ from functools import cache
 from orchestrator.record import Record
 
 # What tells the repetitions and arms of one experiment apart; the rest of a stage's fields is its recipe.
-_IDENTITY = frozenset({"init_seed", "sgd_seed", "draw_seed", "round", "method", "transfer"})
+IDENTITY = frozenset({"init_seed", "sgd_seed", "draw_seed", "round", "method", "transfer"})
 
 
 def superseded(records: Mapping[str, Record], wanted: Container[str]) -> set[str]:
@@ -45,5 +45,5 @@ def _slot(record: Record) -> tuple[str, ...]:
 
 
 def _recipe(record: Record) -> str:
-    fields = {name: value for name, value in record.science.items() if name not in _IDENTITY}
+    fields = {name: value for name, value in record.science.items() if name not in IDENTITY}
     return json.dumps(fields, sort_keys=True, default=str)
