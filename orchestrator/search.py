@@ -86,7 +86,10 @@ def search(
     ] = None,
     max_concurrent: Annotated[int | None, typer.Option(min=1, help="At most so many trials at a time.")] = None,
     gpus_per_trial: Annotated[
-        float | None, typer.Option(help="Share of a GPU for each trial, up to 1. Default: 0.25 where there is a GPU.")
+        float | None,
+        typer.Option(
+            help="Share of a GPU for each trial, up to 1. Default: the recipe's, or 0.25 of one that is there."
+        ),
     ] = None,
     data_root: DataRoot = None,
     data_cache: DataCache = None,
@@ -107,10 +110,6 @@ def search(
     try:
         if preset not in ("sound", "reference"):
             raise RecipeError(unknown("preset", preset, ("sound", "reference")))
-        if gpus_per_trial is not None and not 0 < gpus_per_trial <= 1:
-            raise BackendError(f"--gpus-per-trial {gpus_per_trial:g}: a trial uses one GPU or a share of it")
-        if gpus_per_trial is not None and device == "cpu":
-            raise BackendError(f"--gpus-per-trial {gpus_per_trial:g}: --device cpu keeps trials off the GPUs")
         execution = Execution(
             device=check_device(device, "ray"),
             data_root=str(check_folder(data_root)) if data_root else None,
@@ -123,7 +122,11 @@ def search(
         )
         load_plugins(execution.plugins)
         changes = [*([read_recipe_file(recipe)] if recipe else []), *(parse_setting(text) for text in set_ or ())]
-        (experiment,) = find_experiments([dataset], [arch] if arch else None, preset, changes, execution)
+        flags = {} if gpus_per_trial is None else {"gpus_per_trial": gpus_per_trial}  # of this run: no winner's file
+        (experiment,) = find_experiments([dataset], [arch] if arch else None, preset, [*changes, flags], execution)
+        share = experiment.recipe.gpus_per_trial
+        if share is not None and device == "cpu":
+            raise BackendError(f"--gpus-per-trial {share:g}: --device cpu keeps trials off the GPUs; leave one out")
         check_searchable(experiment.recipe)
         searched = narrowed(default_space(experiment.recipe), space or ())
         definition = define(experiment, searched, trials, rounds, final_epochs, seed)
@@ -135,7 +138,7 @@ def search(
         try:
             prepare_data([experiment], execution, console)
             with _alone(root):
-                found = _run(console, definition, root, execution, address, max_concurrent, gpus_per_trial)
+                found = _run(console, definition, root, execution, address, max_concurrent, share)
         except (DataError, RecipeError, BackendError):
             opened.discard_if_unused()
             raise

@@ -19,7 +19,7 @@ from ray.exceptions import RayError
 
 from orchestrator.backends.base import BackendError, Group, Lost
 from orchestrator.backends.ray_cluster import connect, count_devices
-from orchestrator.backends.ray_demand import GangDemand
+from orchestrator.backends.ray_demand import Demand
 from orchestrator.backends.ray_gang import RayGang
 from orchestrator.backends.ray_gpus import Arrivals, Gpu, own_node
 from orchestrator.backends.ray_lost import BESIDE_HUNG, HUNG, first_line, lost_by
@@ -65,7 +65,8 @@ class RayBackend:
         ranks: of the largest gang that will be submitted.
 
     Raises:
-        BackendError: there is no such cluster, or it has no GPU where one is asked for, or too few for a gang.
+        BackendError: there is no such cluster, or it has no GPU where one is asked for, or too few for a gang; or there
+            is no autoscaler to bring them, or it cannot.
     """
 
     def __init__(
@@ -92,13 +93,16 @@ class RayBackend:
             self._closing: list[RayGang] = []  # whose devices are free or soon will be
             self._sent: dict[Any, Sent] = {}
             self._arrivals: Arrivals | None = None
-            self._demand: GangDemand | None = None
-            if scale_to and ranks > 1:
-                self._demand = GangDemand(ranks, scale_to, on_gpus=self._on_gpus)
-                self._demand.wait(COMES_WITHIN_S)
-                self._looked_s = 0.0  # before they came
-            elif scale_to and self._on_gpus:
-                self._arrivals = Arrivals(min(scale_to, max_concurrent or scale_to))
+            self._demand: Demand | None = None
+            if scale_to:
+                demand = Demand(self._gcs, ranks, scale_to, on_gpus=self._on_gpus)
+                if ranks > 1:
+                    demand.wait(COMES_WITHIN_S)
+                    self._demand = demand
+                    self._looked_s = 0.0  # before they came
+                else:
+                    demand.check()
+                    self._arrivals = Arrivals(min(scale_to, max_concurrent or scale_to)) if self._on_gpus else None
             if not scale_to and self.devices < 1:
                 raise BackendError(
                     f"Ray at {address or 'this machine'} has no CPU free for a stage; add a node with one, or let the "

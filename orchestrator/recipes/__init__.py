@@ -34,7 +34,9 @@ class RecipeError(ValueError):
 
 
 class Recipe(BaseModel):
-    """Everything about an experiment that changes its numbers, for one data set and architecture.
+    """Everything about an experiment that changes its numbers, and a trial's share of a GPU, which does not.
+
+    For one data set and architecture.
 
     Attributes:
         model: options of the architecture, such as ``{width: 16}``.
@@ -53,6 +55,8 @@ class Recipe(BaseModel):
             of seconds to compile, and fused operations round differently, so that this is part of a stage's identity.
         gpus_per_stage: devices that train one network together, each on its share of every batch; they change the
             numbers, by rounding alone where there is no dropout and batch norm is synchronised.
+        gpus_per_trial: share of a GPU that a search gives each trial; null for its default. It changes no number: it is
+            in no key and no search's definition, and a sweep has no use for it.
         batch_norm: in such a gang, over the whole batch ("synchronised") or over each device's share ("per_rank").
         bn_images: images for batch-norm re-estimation in probes; null takes all.
         bn_momentum: null averages cumulatively after a reset.
@@ -73,6 +77,7 @@ class Recipe(BaseModel):
     precision: Precision = "float32"
     compile_from_epochs: int | None = Field(default=None, ge=1)
     gpus_per_stage: int = Field(default=1, ge=1)
+    gpus_per_trial: float | None = Field(default=None, exclude=True)
     batch_norm: BatchNormPolicy = "synchronised"
     pretrain_epochs: int = Field(ge=1)
     rounds: int = Field(ge=1)
@@ -100,6 +105,13 @@ class Recipe(BaseModel):
     def _positive_rate(cls, value: Optimizer) -> Optimizer:
         if value.learning_rate <= 0:
             raise ValueError("learning_rate is a positive number")
+        return value
+
+    @field_validator("gpus_per_trial")
+    @classmethod
+    def _one_gpu_or_a_share(cls, value: float | None) -> float | None:
+        if value is not None and not 0 < value <= 1:
+            raise ValueError(f"a trial uses one GPU or a share of it, not {value:g}")
         return value
 
     @field_validator("transfers", "twins")

@@ -83,7 +83,7 @@ def define(
 
 
 def check_searchable(recipe: Recipe) -> None:
-    """Raise RecipeError unless the recipe holds out validation images and leaves the test set alone."""
+    """Raise RecipeError unless the recipe holds out validation images, leaves the test set alone and fits a trial."""
     if recipe.validation_fraction == 0:
         raise RecipeError(
             "a search chooses by validation accuracy, and validation_fraction is 0; "
@@ -91,6 +91,11 @@ def check_searchable(recipe: Recipe) -> None:
         )
     if recipe.watch_test_set:
         raise RecipeError("a search never reads the test set, and watch_test_set is true; give --preset sound")
+    if recipe.gpus_per_stage > 1:
+        raise RecipeError(
+            f"a trial trains on one GPU at most, and gpus_per_stage is {recipe.gpus_per_stage}; search with "
+            f"--set gpus_per_stage=1, and give the sweep --gpus-per-stage {recipe.gpus_per_stage}"
+        )
 
 
 def reachable_fractions(recipe: Recipe, rounds: int, within: Range) -> list[float]:

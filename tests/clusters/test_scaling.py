@@ -74,10 +74,15 @@ def test_a_sweep_brings_a_gpu_from_nothing_and_lets_it_go(tmp_path: Path) -> Non
 
 @PLAIN_PATH
 @pytest.mark.long
-def test_a_gang_brings_its_machines_from_nothing_and_one_that_is_too_wide_is_refused(tmp_path: Path) -> None:
+def test_a_gang_brings_its_machines_from_nothing_and_what_can_never_come_is_refused(tmp_path: Path) -> None:
     """On machines of one core each, of which there may be two."""
     with scaling(tmp_path, resources={"CPU": 1}, max_workers=2) as (address, own):
-        command = [*sweep_command(tmp_path / "sweep"), "--device", "cpu", "--address", address]
+        command = [*sweep_command(tmp_path / "sweep"), "--address", address]
+        refused = sweep(command, own, "--scale-to", "1")
+        assert refused.returncode == 2, refused.stdout + refused.stderr
+        assert "--scale-to 1: the autoscaler's machine types" in refused.stderr
+        assert "no machine with a GPU and a CPU" in refused.stderr
+        command += ["--device", "cpu"]
         refused = sweep(command, own, "--gpus-per-stage", "4", "--scale-to", "4")
         assert refused.returncode == 2, refused.stdout + refused.stderr
         assert "--gpus-per-stage 4: the autoscaler's machine types and max_workers" in refused.stderr

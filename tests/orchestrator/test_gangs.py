@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from small_recipes import plan_of, recipe
 from test_driver import LOST, ScriptedBackend, Sweep
 
-from orchestrator.backends import ray_demand, ray_gang
+from orchestrator.backends import ray_gang
 from orchestrator.backends.base import Lost
 from orchestrator.gangs import verdict, width
 from orchestrator.packing import Packing
@@ -100,44 +100,6 @@ def test_a_gang_that_died_tells_its_driver_why() -> None:
     first, second = in_mailbox(talk)
     assert first == (Lost("of a gang of 2, rank 1 was lost: WorkerGroupError: killed"), False)
     assert second == (Lost("of a gang of 2, rank 0, 1 was lost: WorkerGroupError: killed"), False)
-
-
-class Asked:
-    """A placement group that has not been placed yet."""
-
-    placed = False
-
-    def wait(self, timeout_s: float) -> bool:
-        return self.placed
-
-
-@pytest.mark.parametrize(
-    ("there", "busy", "asks"),
-    [
-        (0, 0, True),  # nothing has come yet, or all has gone
-        (1, 1, True),  # machines have gone: two more than a probe's
-        (2, 0, False),  # a gang can start
-        (2, 2, True),
-        (3, 2, True),
-        (4, 4, False),  # the most
-        (3, 3, False),  # one more would be allowed, and no gang could use it
-    ],
-)
-def test_an_autoscaler_is_asked_for_a_gang_when_too_few_devices_are_free(
-    there: int, busy: int, asks: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[Asked] = []
-    given_back: list[Asked] = []
-    monkeypatch.setattr(ray_demand, "placement_group", lambda bundles, strategy: asked.append(Asked()) or asked[-1])
-    monkeypatch.setattr(ray_demand, "remove_placement_group", given_back.append)
-    demand = ray_demand.GangDemand(2, 4, on_gpus=False)
-    demand.renew(there, busy)
-    demand.renew(there, busy)
-    assert len(asked) == asks  # once, until it comes
-    for one in asked:
-        one.placed = True
-    demand.renew(4, 0)
-    assert (given_back, len(asked)) == (asked, asks)  # a gang brings a placement group of its own
 
 
 class DevicesBackend(ScriptedBackend):

@@ -225,6 +225,10 @@ def test_an_experiment_asked_for_twice_is_planned_once() -> None:
     assert names(plan_of(recipe(), recipe())) == names(plan_of(recipe()))
 
 
+def test_a_trials_share_of_a_gpu_is_in_no_key() -> None:
+    assert plan_of(recipe(gpus_per_trial=0.5)).nodes == plan_of(recipe()).nodes
+
+
 def test_exactly_one_round_can_be_planned() -> None:  # the released code could not run it
     plan = plan_of(resolve("mnist1d", None, "sound", [{"rounds": 1, "seeds": 1, "chains": 1}]))
     assert plan.counts()["round"] == 2

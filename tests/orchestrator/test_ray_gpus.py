@@ -18,6 +18,7 @@ import json, os, signal, sys, time
 from pathlib import Path
 
 os.environ["RAY_AUTH_MODE"] = "token"
+os.environ["RAY_enable_autoscaler_v2"] = "1"
 import ray
 
 start = ray.init

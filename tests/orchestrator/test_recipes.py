@@ -195,6 +195,13 @@ def test_rounds_named_by_the_user_are_not_left_out_silently() -> None:
         resolve("cifar10", None, "sound", [{"rounds": 4, "transfer_rounds": [-1]}])
 
 
+@pytest.mark.parametrize("share", ["0", "-0.5", "1.5"])
+def test_a_share_of_a_gpu_is_at_most_one(share: str) -> None:
+    assert settings("gpus_per_trial=0.25").gpus_per_trial == 0.25
+    with pytest.raises(RecipeError, match="gpus_per_trial: a trial uses one GPU or a share of it, not "):
+        settings(f"gpus_per_trial={share}")
+
+
 def test_all_rounds_are_all_but_the_dense_one() -> None:
     found = settings("rounds=4", "probe_rounds=all", "transfer_rounds=all")
     assert found.probe_rounds == found.transfer_rounds == (1, 2, 3, 4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections import Counter
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -30,10 +31,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def options(folder: Path, store: Path, *more: object) -> list[object]:
-    """A search of a few seconds, one trial after another, so that what stops early is the same each time."""
+    """A search of a few seconds, one trial after another, so that what stops early is the same each time.
+
+    Trial 1, the recipe itself, learns something; the others do not, with so small a learning rate.
+    """
     where = ["--store", store, "--data-cache", folder / "cache", "--plugin", folder / "patterns.py"]
     what = ["--dataset", "patterns", "--arch", "resnet1d", "--recipe", folder / "small.yaml", "--trials", TRIALS]
-    return [*what, *where, "--rounds", 2, "--max-concurrent", 1, "--device", "cpu", *more]
+    how = ["--rounds", 2, "--final-epochs", 8, "--space", "optimizer.learning_rate=0.0001..0.001"]
+    return [*what, *where, *how, "--max-concurrent", 1, "--device", "cpu", *more]
 
 
 def refused(*arguments: object) -> str:
@@ -85,6 +90,18 @@ def test_no_stage_of_a_search_reads_the_test_set(searched: tuple[Path, str]) -> 
                 assert record.labels.transfer == "signed"
                 accuracies.append(record.results["validation_accuracy_percent"])
     assert f"{max(accuracies):.2f}" in searched[1]
+
+
+def test_the_worse_half_stops_early(searched: tuple[Path, str]) -> None:
+    kinds = [Counter(record.kind for record in Store(folder).records().values()) for folder in trials(searched[0])]
+    assert kinds == [
+        {"pretrain": 1, "round": 2, "train": 2},  # both rungs
+        {"pretrain": 1, "round": 1, "train": 1},  # compared at depth 1, and stopped
+        {"pretrain": 1, "round": 1, "train": 1},  # a fraction that is at the last depth after one round
+    ]
+    assert "trial 2   depth 1 " in searched[1]
+    assert "trial 2   depth 2 " not in searched[1]
+    assert "trial 3   depth 2 " in searched[1]
 
 
 def test_a_killed_search_goes_on_to_the_same_result(folder: Path, searched: tuple[Path, str], tmp_path: Path) -> None:
@@ -145,12 +162,21 @@ def test_a_trial_takes_what_some_node_has(
         trial_needs(share, device)
 
 
+@pytest.mark.parametrize(
+    "share",
+    [
+        ["--gpus-per-trial", 0.5],
+        ["--set", "gpus_per_trial=0.5"],
+        ["--set", "gpus_per_trial=0.25", "--gpus-per-trial", 0.5],
+    ],
+    ids=lambda share: " ".join(map(str, share)),
+)
 def test_a_share_that_no_node_has_is_refused_before_anything_is_written(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: list[object]
 ) -> None:
     monkeypatch.setattr(ray_cluster, "connect", lambda address, cpus: None)
     monkeypatch.setattr(ray_cluster.ray, "nodes", lambda: nodes({"CPU": 2.0}))
-    output = refused(*options(folder, tmp_path / "store"), "--device", "auto", "--gpus-per-trial", 0.5)
+    output = refused(*options(folder, tmp_path / "store"), "--device", "auto", *share)
     assert "--gpus-per-trial 0.5: no node of this Ray has a CPU and that much of a GPU; leave it out" in output
     assert not (tmp_path / "store").exists()
 
@@ -161,6 +187,7 @@ def test_a_share_that_no_node_has_is_refused_before_anything_is_written(
         (["--preset", "reference"], "a search chooses by validation accuracy, and validation_fraction is 0"),
         (["--preset", "sounds"], "unknown preset 'sounds'; did you mean sound?"),
         (["--set", "watch_test_set=true"], "a search never reads the test set"),
+        (["--set", "gpus_per_stage=2"], "gpus_per_stage is 2; search with --set gpus_per_stage=1"),
         (["--dataset", "pattern"], "unknown data set 'pattern'; did you mean patterns?"),
         (["--arch", "resnet"], "unknown architecture 'resnet'"),
         (["--set", "alpha.name=beta"], "alpha: beta takes two positive numbers"),
@@ -169,6 +196,7 @@ def test_a_share_that_no_node_has_is_refused_before_anything_is_written(
         (["--device", "cuda:1"], "Ray gives every stage a GPU of its own"),
         (["--gpus-per-trial", 2], "a trial uses one GPU or a share of it"),
         (["--gpus-per-trial", 0.5], "--device cpu keeps trials off the GPUs"),
+        (["--set", "gpus_per_trial=1"], "--gpus-per-trial 1: --device cpu keeps trials off the GPUs"),
         (["--out", "no/such/folder/recipe.yaml"], "expected a file in a folder that exists"),
         (["--plugin", "nowhere.py"], "no such file"),
     ],

@@ -100,6 +100,11 @@ def test_a_recipe_that_would_choose_by_the_test_set_is_refused(change: dict[str,
         check_searchable(recipe(**change))
 
 
+def test_a_recipe_whose_stages_are_wider_than_a_trial_is_refused() -> None:
+    with pytest.raises(RecipeError, match="gpus_per_stage is 2; search with --set gpus_per_stage=1, and give the"):
+        check_searchable(recipe(gpus_per_stage=2))
+
+
 def test_a_definition_survives_its_file_and_tells_what_differs(tmp_path: Path) -> None:
     made = definition()
     write_definition(tmp_path, made)
@@ -111,6 +116,12 @@ def test_a_definition_survives_its_file_and_tells_what_differs(tmp_path: Path) -
     assert differences(made, definition(final_epochs=2)) == ["final_epochs was 1 and is 2"]
     other = made.model_copy(update={"recipe": recipe(batch_size=64)})
     assert differences(made, other) == ["recipe.batch_size was 32 and is 64"]
+
+
+def test_a_search_goes_on_with_another_share_of_a_gpu(tmp_path: Path) -> None:
+    write_definition(tmp_path, define(Experiment(recipe(), "fingerprint-1"), {}, 2, 2, None, 0))
+    other = define(Experiment(recipe(gpus_per_trial=0.5), "fingerprint-1"), {}, 2, 2, None, 0)
+    check_same_search(tmp_path, other)
 
 
 def test_a_folder_with_something_else_is_refused(tmp_path: Path) -> None:
