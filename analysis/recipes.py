@@ -14,8 +14,9 @@ from functools import cache
 
 from orchestrator.record import Record
 
-# What tells the repetitions and arms of one experiment apart; the rest of a stage's fields is its recipe.
-IDENTITY = frozenset({"init_seed", "sgd_seed", "draw_seed", "round", "method", "transfer"})
+# What tells the repetitions and arms of one experiment apart; the rest of a stage's fields is its recipe. Alpha's
+# distribution is AWS's own, and LRR has none: it cannot be shared.
+IDENTITY = frozenset({"init_seed", "sgd_seed", "draw_seed", "round", "method", "alpha", "transfer"})
 
 
 def superseded(records: Mapping[str, Record], wanted: Container[str]) -> set[str]:

@@ -200,7 +200,10 @@ class Store:
                 path = f"attempts/{stage.attempts[-1]}/failure.json"
                 if path in stage.files:
                     paths.append(f"{stage.folder}/{path}")
-        last = [Failure.model_validate_json(content) for content in self._read(paths) if content]
+        last = []
+        for content in self._read(paths):
+            with suppress(ValidationError):  # a torn one says nothing: the attempt did not end well either way
+                last.append(Failure.model_validate_json(content or b""))
         return sorted(last, key=lambda failure: failure.finished_unix_s)
 
     def plans(self) -> list[StoredPlan]:

@@ -130,6 +130,12 @@ def test_seeds_are_no_recipe_but_one_label_counts_once(store: SyntheticStore) ->
     assert load(store.root).stages["superseded"].tolist() == [False, True, False]
 
 
+def test_the_distribution_of_alpha_is_no_recipe_that_lrr_could_share(store: SyntheticStore) -> None:
+    for method, alpha in (("aws", {"kind": "beta"}), ("lrr", {"kind": "uniform"})):
+        store.stage("round", {"method": method, "chain": 1, "round": 1}, {}, science={"epochs": 3, "alpha": alpha})
+    assert load(store.root).stages["superseded"].tolist() == [False, False]
+
+
 def test_importing_loads_neither_torch_nor_ray() -> None:
     code = "import sys, analysis.report; print([m for m in ('torch', 'ray') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

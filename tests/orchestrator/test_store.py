@@ -245,6 +245,12 @@ def test_failures_are_the_last_ones_of_stages_that_are_not_done(root: str) -> No
     assert Store(root).failures() == []
 
 
+def test_a_torn_failure_is_passed_over(root: str) -> None:
+    store = Store(root)
+    store.storage.write(f"{claim(store)}/failure.json", b'{"key": ')
+    assert Store(root).failures() == []
+
+
 def test_the_index_saves_reading_and_is_never_believed_over_the_records(
     root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
