@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Container, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pyarrow.dataset as ds
 from pyarrow.fs import LocalFileSystem
 
 from analysis.comparisons import comparisons
+from analysis.published import check_fits, no_published, read_published
 from analysis.recipes import superseded
 from analysis.signs import AGREEMENT_COLUMNS, FLIP_COLUMNS, agreement, flips, ticket_pairs
 from analysis.ticket_cache import ComparisonCache
@@ -26,9 +27,9 @@ LABELS = tuple(Labels.model_fields)
 _PROVENANCE = ("git_commit", "git_dirty_blake2b", "device", "host", "python")
 _TYPES = {
     **dict.fromkeys(("key", "kind", "name", "dataset", "architecture", "preset"), "str"),
-    **dict.fromkeys(("method", "transfer", "probe", "folder", "out", "files", *_PROVENANCE), "str"),
+    **dict.fromkeys(("method", "transfer", "probe", "folder", "out", "files", "inputs", *_PROVENANCE), "str"),
     **dict.fromkeys(("event", "error", "cause", "machine", "by", "found_by"), "str"),
-    **dict.fromkeys(("chain", "round", "seed", "attempt"), "Int64"),
+    **dict.fromkeys(("chain", "round", "seed", "attempt", "ranks", "stages_beside"), "Int64"),
     **dict.fromkeys(("twin", "superseded", "failed"), "bool"),
     **dict.fromkeys(("same_mask", "retry"), "boolean"),
     **dict.fromkeys(("finished", "time"), "datetime64[us, UTC]"),
@@ -43,9 +44,10 @@ _RESULTS = (
     "loss_barrier_nats",
     "same_mask",
 )
-_NUMBERS = {name: "float64" for name in ("seconds", *_RESULTS) if name not in _TYPES}
+_NUMBERS = {name: "float64" for name in ("seconds", "flip_fraction", *_RESULTS) if name not in _TYPES}
 _IDENTITY = ("key", "kind", "name", *LABELS)
-_STAGE_COLUMNS = (*_IDENTITY, *_RESULTS, "seconds", "finished", *_PROVENANCE, "superseded", "folder", "out", "files")
+_MADE = ("flip_fraction", "inputs", "seconds", "ranks", "stages_beside", "finished")
+_STAGE_COLUMNS = (*_IDENTITY, *_RESULTS, *_MADE, *_PROVENANCE, "superseded", "folder", "out", "files")
 _EVENT_COLUMNS = (
     "time",
     "event",
@@ -68,7 +70,10 @@ class Frames:
 
     Attributes:
         stages: one row per committed stage, with its results; ``superseded``: see ``analysis.recipes``. ``folder`` is
-            relative to the store, ``out`` to that, and ``files`` are the names of those in there, with commas between.
+            relative to the store, ``out`` to that, and ``files`` are the names of those in there, with commas between,
+            as ``inputs`` are the keys of the stages it read. ``flip_fraction``: of the surviving signs, by the transfer
+            of a training. ``seconds`` are of the attempt that was committed, on ``ranks`` devices at once, with at
+            most ``stages_beside`` other stages on the same device at any moment.
         metrics: one row per stage, epoch and split; the epoch's seconds and images per second repeat on its rows.
         probes: one row per probe and lambda; the barrier's columns repeat on each of its rows.
         tickets: one row per ticket and tensor: counts of weights, survivors and signs (``analysis.ticket_counts``).
@@ -82,6 +87,7 @@ class Frames:
         events: one row per event of the store's sweeps, oldest first: ``time``, ``event`` ("started", "done",
             "failed", …), the stage's ``key`` and ``name``, and what else it tells.
         planned: how many stages the last sweep over each data set, architecture and preset wants.
+        published: other people's results, from the user's file: see ``analysis.published``; empty without.
     """
 
     stages: pd.DataFrame
@@ -95,18 +101,23 @@ class Frames:
     failures: pd.DataFrame
     events: pd.DataFrame
     planned: int
+    published: pd.DataFrame = field(default_factory=no_published)
 
 
-def load(store: Path | str, *, tickets: bool = True) -> Frames:
+def load(store: Path | str, *, tickets: bool = True, published: Path | None = None) -> Frames:
     """Read a store.
 
     Args:
         tickets: False leaves the frames ``tickets``, ``flips`` and ``agreement`` empty. The first look at a large
             network's ticket takes about half a second; what was found is kept in the user's cache.
+        published: a CSV file with published results: see ``analysis.published``.
 
     Raises:
         StoreError: the folder does not exist, or one of its files is damaged.
+        PublishedError: the file with published results is none, or none of them is for a setting of this store.
+        OSError: that file cannot be read.
     """
+    others = no_published() if published is None else read_published(published)
     reader = Store(store)
     if not reader.exists():
         raise StoreError(f"{store}: there is no such store; give the folder or the URL of a sweep's store")
@@ -130,6 +141,8 @@ def load(store: Path | str, *, tickets: bool = True) -> Frames:
         (*_IDENTITY, "failed"),
     )
     counts, flipped, agreed = _ticket_frames(reader, records if tickets else {}, stages, missing)
+    if published is not None:
+        check_fits(others, pd.concat([stages, missing]), published)
     return Frames(
         stages=stages,
         metrics=_labelled(metrics.merge(timing, on=["key", "epoch"], how="left"), stages),
@@ -142,6 +155,7 @@ def load(store: Path | str, *, tickets: bool = True) -> Frames:
         failures=failures,
         events=_events(reader),
         planned=len(planned),
+        published=others,
     )
 
 
@@ -152,8 +166,8 @@ def _stages(store: Store, records: Mapping[str, Record], old: Container[str]) ->
             **record.model_dump(include={"key", "kind", "name", "seconds"}),
             **record.labels.model_dump(),
             **{name: record.provenance.get(name) for name in _PROVENANCE},
+            **_made(record),
             "density": _density(record, records),
-            "finished": record.finished_unix_s,
             "superseded": record.key in old,
             "folder": store.folder(record.key),
             "out": record.out,
@@ -163,6 +177,18 @@ def _stages(store: Store, records: Mapping[str, Record], old: Container[str]) ->
     ]
     extra = sorted({name for row in rows for name in row} - set(_STAGE_COLUMNS))
     return _frame(rows, (*_STAGE_COLUMNS, *extra)).sort_values("finished", ignore_index=True)
+
+
+def _made(record: Record) -> dict[str, Any]:
+    """What a stage's fields and provenance say of how it was made."""
+    transfer = record.science.get("transfer")
+    return {
+        "flip_fraction": None if transfer is None else transfer.get("flip_fraction", 0.0),
+        "inputs": ",".join(record.inputs.values()),
+        "ranks": record.science.get("training", {}).get("gang", {}).get("ranks", 1),
+        "stages_beside": record.provenance.get("stages_beside", 0),
+        "finished": record.finished_unix_s,
+    }
 
 
 def _density(record: Record, records: Mapping[str, Record]) -> float | None:

@@ -25,6 +25,7 @@ from analysis.figures import CATALOGUE
 from analysis.load import Frames, load
 from analysis.numbers import MEASURES, numbers
 from analysis.provenance import provenance
+from analysis.published import PublishedError
 from analysis.sections import Section, sections
 from orchestrator.store import Store, StoreError
 
@@ -52,20 +53,22 @@ class Drawing:
     json: Markup
 
 
-def write_report(store: Path | str, out: Path | None = None) -> str:
+def write_report(store: Path | str, out: Path | None = None, published: Path | None = None) -> str:
     """Write the report of a store, in one step, so that a reader never sees half a page.
 
     Args:
         out: the file; by default ``report.html`` in the store.
+        published: a CSV file with published results, to be drawn beside the store's: see ``analysis.published``.
 
     Returns:
         Where the report is.
 
     Raises:
         StoreError: the store does not exist, has no stages, or is damaged.
-        OSError: the file cannot be written.
+        PublishedError: the file with published results is none, or does not fit the store.
+        OSError: a file cannot be read or written.
     """
-    frames = load(store)
+    frames = load(store, published=published)
     if frames.stages.empty and frames.planned == 0:
         raise StoreError(f"{store}: this folder has no stages; give the folder of a sweep's store")
     reader = Store(store)
@@ -178,11 +181,18 @@ def _replace(path: Path, page: str) -> None:
 def report(
     store: Annotated[str, typer.Argument(help="The folder or URL of a sweep's store.")],
     out: Annotated[Path | None, typer.Option(help="The HTML file; by default report.html in the store.")] = None,
+    published: Annotated[
+        Path | None,
+        typer.Option(
+            help="Published results to draw beside: a CSV file with the columns dataset, architecture, series, "
+            "density, accuracy_percent and, if wanted, source."
+        ),
+    ] = None,
 ) -> None:
     """Write the report of a store as one HTML file that works offline."""
     try:
-        typer.echo(write_report(store, out))
-    except (StoreError, OSError) as error:
+        typer.echo(write_report(store, out, published))
+    except (StoreError, PublishedError, OSError) as error:
         typer.echo(f"winning-sign-report: {error}", err=True)
         raise typer.Exit(2) from error
 

@@ -16,6 +16,7 @@ TRANSFERS = {
     "shuffled": "shuffled signed mask",
     "flipped_quarter": "a quarter of the signs flipped",
 }
+KINDS = {"pretrain": "round 0", "round": "pruning round", "train": "final training", "probe": "probe"}
 
 
 def method(label: str) -> str:
@@ -26,6 +27,11 @@ def method(label: str) -> str:
 def transfer(label: str) -> str:
     """A transfer's name."""
     return TRANSFERS.get(label, label.replace("_", " "))
+
+
+def kind(label: str) -> str:
+    """A kind of stage."""
+    return KINDS.get(label, label)
 
 
 def rank(label: str) -> tuple[int, str]:

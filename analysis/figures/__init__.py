@@ -5,20 +5,34 @@
 """
 
 from analysis.figures.accuracy_by_density import accuracy_by_density
+from analysis.figures.against_published import against_published
 from analysis.figures.barrier_by_density import barrier_by_density
 from analysis.figures.barrier_curves import barrier_curves
 from analysis.figures.catalogue import CATALOGUE, Entry
 from analysis.figures.density_by_layer import density_by_layer
+from analysis.figures.device_hours import device_hours
 from analysis.figures.sign_agreement import sign_agreement
 from analysis.figures.sign_flips import sign_flips
+from analysis.figures.signs_flipped import signs_flipped
+from analysis.figures.signs_kept import signs_kept
+from analysis.figures.signs_of_psi import signs_of_psi
+from analysis.figures.throughput import throughput
+from analysis.figures.timeline import timeline
 
 __all__ = [
     "CATALOGUE",
     "Entry",
     "accuracy_by_density",
+    "against_published",
     "barrier_by_density",
     "barrier_curves",
     "density_by_layer",
+    "device_hours",
     "sign_agreement",
     "sign_flips",
+    "signs_flipped",
+    "signs_kept",
+    "signs_of_psi",
+    "throughput",
+    "timeline",
 ]

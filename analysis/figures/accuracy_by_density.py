@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import pandas as pd
@@ -16,6 +16,7 @@ from analysis.statistics import spread
 from analysis.words import density, method, number, transfer
 
 VALUE = "test_accuracy_percent"
+DENSITY, ACCURACY = Axis("density", "density"), Axis("test accuracy (%)")
 
 
 def accuracy_by_density(frames: Frames) -> go.Figure:
@@ -24,11 +25,15 @@ def accuracy_by_density(frames: Frames) -> go.Figure:
     Dense trainings are a horizontal line with a band. One panel per section; no traces where nothing was trained.
     """
     parts = sections(frames)
-    return compose((_panel(part) for part in parts), " ".join(_summary(part) for part in parts), columns=2)
+    panels = (Panel(part.title, accuracy_traces(part), DENSITY, ACCURACY) for part in parts)
+    return compose(panels, " ".join(_summary(part) for part in parts), columns=2)
 
 
-def _panel(section: Section) -> Panel:
+def accuracy_traces(section: Section, transfers: Collection[str] | None = None) -> list[Any]:
+    """A line for each method and transfer, or only those transfers, over the dense line with its band."""
     accuracies, dense = _accuracies(section)
+    if transfers is not None:
+        accuracies = accuracies[accuracies["transfer"].isin(transfers)]
     traces: list[Any] = []
     if not dense.empty:
         densities = [*accuracies["density"]] or [1.0, 0.1]
@@ -44,7 +49,7 @@ def _panel(section: Section) -> Panel:
                 **style.line(name, start),
             )
         )
-    return Panel(section.title, traces, Axis("density", "density"), Axis("test accuracy (%)"))
+    return traces
 
 
 def _accuracies(section: Section) -> tuple[pd.DataFrame, pd.DataFrame]:

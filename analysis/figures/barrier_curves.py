@@ -18,15 +18,18 @@ from analysis.words import method as method_words
 from analysis.words import transfer as transfer_words
 
 
-def barrier_curves(frames: Frames, probe: Literal["lmc", "stability"], near: float | None = None) -> go.Figure:
+def barrier_curves(
+    frames: Frames, probe: Literal["lmc", "stability"], near: float | None = None, apart_from: float | None = None
+) -> go.Figure:
     """Mean error at each lambda over seeds and chains, with a band of one standard deviation.
 
     Args:
         probe: "lmc" (lambda 0: the retrain solution, 1: the transfer's) or "stability" (two final trainings).
         near: only the probed density nearest to this one on a logarithmic scale; the paper shows 0.09.
+        apart_from: all probed densities but the one that ``near`` would show.
     """
     parts = sections(frames)
-    curves = {part.title: _curves(part, probe, near) for part in parts}
+    curves = {part.title: _curves(part, probe, near, apart_from) for part in parts}
     methods = sorted({name for each in curves.values() for name in each["method"].unique()}, key=rank)
     prefix = {part.title: "" if len(parts) == 1 else f"{part.title}: " for part in parts}
     panels = [panel for title, each in curves.items() for panel in _panels(each, methods, prefix[title])]
@@ -34,15 +37,21 @@ def barrier_curves(frames: Frames, probe: Literal["lmc", "stability"], near: flo
     return compose(panels, said, columns=max(len(methods), 1), shared_y=True)
 
 
-def _curves(section: Section, probe: str, near: float | None) -> pd.DataFrame:
+def _curves(section: Section, probe: str, near: float | None, apart_from: float | None) -> pd.DataFrame:
     rows = section.frames.probes
     rows = rows[(rows["probe"] == probe) & rows["round"].notna()]
-    if near is not None and not rows.empty:
-        densities = rows.groupby("round")["density"].mean()
-        nearest = (densities / near).map(lambda ratio: max(ratio, 1 / ratio)).idxmin()
-        rows = rows[rows["round"] == nearest]
+    if near is not None:
+        rows = rows[_nearest(rows, near)]
+    if apart_from is not None:
+        rows = rows[~_nearest(rows, apart_from)]
     by = ["round", "method", "transfer", "lambda"]
     return spread(rows, by, "error_percent", error="error_standard_error_points")
+
+
+def _nearest(rows: pd.DataFrame, density: float) -> pd.Series:
+    """Which rows are of the round whose density is nearest on a logarithmic scale."""
+    ratios = rows.groupby("round")["density"].mean() / density
+    return rows["round"].isin(ratios.map(lambda ratio: max(ratio, 1 / ratio)).nsmallest(1).index)
 
 
 def _panels(curves: pd.DataFrame, methods: list[str], prefix: str) -> Iterator[Panel]:

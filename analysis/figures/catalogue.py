@@ -10,12 +10,21 @@ from typing import Literal
 import plotly.graph_objects as go
 
 from analysis.figures.accuracy_by_density import accuracy_by_density
+from analysis.figures.against_published import against_published
 from analysis.figures.barrier_by_density import barrier_by_density
 from analysis.figures.barrier_curves import barrier_curves
 from analysis.figures.density_by_layer import density_by_layer
+from analysis.figures.device_hours import device_hours
 from analysis.figures.sign_agreement import sign_agreement
 from analysis.figures.sign_flips import sign_flips
+from analysis.figures.signs_flipped import signs_flipped
+from analysis.figures.signs_kept import signs_kept
+from analysis.figures.signs_of_psi import signs_of_psi
+from analysis.figures.throughput import throughput
+from analysis.figures.timeline import timeline
 from analysis.load import Frames
+
+PAPERS_DENSITY = 0.09  # near which figures 3b and 3c were made
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,32 @@ CATALOGUE = (
         accuracy_by_density,
     ),
     Entry(
+        "path_to_the_solution",
+        "The path to the solution",
+        "Test error (%) from the retrain solution (λ = 0) to the transfer's solution (λ = 1), at the probed density "
+        "nearest to the paper's 0.09: mean over probes, with a band of one standard deviation. A hump is a barrier.",
+        partial(barrier_curves, probe="lmc", near=PAPERS_DENSITY),
+    ),
+    Entry(
+        "path_to_the_solution_elsewhere",
+        "The path to the solution at the other densities",
+        "The same at every other probed density, sparsest first.",
+        partial(barrier_curves, probe="lmc", apart_from=PAPERS_DENSITY),
+    ),
+    Entry(
+        "path_between_sgd_seeds",
+        "The path between two SGD seeds",
+        "Test error (%) between two final trainings of one start that differ in their SGD seed only, at the probed "
+        "density nearest to the paper's 0.09: mean over probes, with a band of one standard deviation.",
+        partial(barrier_curves, probe="stability", near=PAPERS_DENSITY),
+    ),
+    Entry(
+        "path_between_sgd_seeds_elsewhere",
+        "The path between two SGD seeds at the other densities",
+        "The same at every other probed density, sparsest first.",
+        partial(barrier_curves, probe="stability", apart_from=PAPERS_DENSITY),
+    ),
+    Entry(
         "barrier_by_density",
         "Barriers against density",
         "How far the error rises above its ends' mean on the straight path between two solutions: mean over probes, "
@@ -53,17 +88,66 @@ CATALOGUE = (
         barrier_by_density,
     ),
     Entry(
-        "path_to_the_solution",
-        "The path to the solution",
-        "Test error from the retrain solution (λ = 0) to the transfer's solution (λ = 1): mean over probes, with a "
-        "band of one standard deviation.",
-        partial(barrier_curves, probe="lmc"),
+        "signs_kept",
+        "Signs and ψ kept, magnitudes drawn anew",
+        "A trained subnetwork whose magnitudes are drawn anew while its signs and ψ are kept, beside the subnetwork "
+        "trained on (retrain) and a transfer of the signs alone: mean over trainings or probes against density, with "
+        "one standard deviation. What stays in the basin keeps accuracy and has low barriers.",
+        signs_kept,
     ),
     Entry(
-        "path_between_sgd_seeds",
-        "The path between two SGD seeds",
-        "Test error between two final trainings of one start that differ in their SGD seed only.",
-        partial(barrier_curves, probe="stability"),
+        "signs_of_psi",
+        "The signs of ψ transferred too",
+        "Signed transfer whose ψ starts from scale 1 and shift 0.1 with the ticket's signs of ψ, beside signed "
+        "transfer with fresh ψ: mean over trainings or probes against density, with one standard deviation.",
+        signs_of_psi,
+    ),
+    Entry(
+        "signs_flipped",
+        "Accuracy against signs flipped",
+        "A control: test accuracy after the final training from a signed transfer in which a share of the surviving "
+        "signs was flipped, one panel per density. Random signs stand at one half, the share of them that is expected "
+        "to differ. Mean over trainings, with one standard deviation.",
+        signs_flipped,
+    ),
+    Entry(
+        "against_published",
+        "Against published results",
+        "Test accuracy (%) against density, beside published series in grey. Those are as the file given with "
+        "--published says, with their sources in the hover text, and may have been made under other conditions.",
+        against_published,
+    ),
+    Entry(
+        "device_hours",
+        "What it cost",
+        "Device time by start and kind of stage, and the mean of one result with everything it is made from. A stage "
+        "counts with the attempt that made its result, once for each device of its gang, and in full where stages "
+        "shared a device; attempts that failed and results that were left out are not counted.",
+        device_hours,
+    ),
+    Entry(
+        "device_hours_by_setting",
+        "What the whole store cost",
+        "Device time by data set, architecture, preset and kind of stage, counted as above, one panel per device.",
+        partial(device_hours, by="setting"),
+        place="store",
+    ),
+    Entry(
+        "throughput",
+        "Throughput",
+        "Images per second of each epoch of training: the median, with a line from the slowest to the fastest epoch. "
+        "The first epoch of a stage has its start-up in it. All devices of a gang count together.",
+        throughput,
+        place="store",
+    ),
+    Entry(
+        "timeline",
+        "Timeline",
+        "Each bar is an attempt at a stage, from when it was given to a worker to when its end was seen, on the node "
+        "that made the result. Attempts that made none are hatched, in rows of their own, since events name no node. "
+        "Probes that one process made together are one bar.",
+        timeline,
+        place="store",
     ),
     Entry(
         "sign_agreement",

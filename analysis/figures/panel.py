@@ -30,12 +30,14 @@ class Axis:
         kind: "density" is logarithmic and sparser to the right; "share" goes from 0 to 1, as lambda does.
         from_zero: whether 0 is always seen.
         looks: what else plotly is to set on it.
+        order: of categories, from the left or from the top, as they are drawn (``style.text``); else as they come.
     """
 
     title: str
     kind: Literal["linear", "density", "share", "category", "date", "log"] = "linear"
     from_zero: bool = False
     looks: Mapping[str, Any] = field(default_factory=dict)
+    order: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,9 @@ def _set_axis(update: Any, axis: Axis, panel: Panel, letter: str, **place: int) 
         looks |= {"tickvals": [0, 0.5, 1], "range": [-0.04, 1.04]}
     elif axis.kind in ("category", "date", "log"):
         looks |= {"type": axis.kind}
+    if axis.order:
+        shown = [*axis.order] if letter == "x" else [*reversed(axis.order)]
+        looks |= {"categoryorder": "array", "categoryarray": shown}
     if axis.from_zero:
         looks |= {"rangemode": "tozero"}
     update(**looks, **axis.looks, **place)

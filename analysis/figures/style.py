@@ -22,6 +22,7 @@ VERMILION, ORANGE, PURPLE = "#D55E00", "#E69F00", "#CC79A7"
 GREY = "#808080"  # for the palette's black, which cannot be seen on a dark page
 
 METHOD_COLOURS = {"aws": BLUE, "lrr": VERMILION}
+KIND_COLOURS = {"pretrain": PURPLE, "round": BLUE, "train": ORANGE, "probe": GREEN}
 _COLOURS = {
     ("aws", "signed"): BLUE,
     ("aws", "retrain"): SKY,
@@ -29,6 +30,8 @@ _COLOURS = {
     ("lrr", "signed"): VERMILION,
     ("lrr", "retrain"): ORANGE,
     ("lrr", "mask"): PURPLE,
+    **dict.fromkeys([("aws", "signed_psi_kept"), ("aws", "signed_psi_signs")], GREEN),  # drawn against "signed"
+    **dict.fromkeys([("lrr", "signed_psi_kept"), ("lrr", "signed_psi_signs")], PURPLE),
 }
 _DASHES_AND_MARKERS = {
     "signed": ("solid", "circle"),

@@ -38,6 +38,7 @@ class SyntheticStore:
         science: dict[str, Any] | None = None,
         name: str | None = None,
         provenance: dict[str, Any] | None = None,
+        seconds: float = 2.5,
     ) -> str:
         """Commit a stage and return its key. Later calls finish later."""
         full = Labels(**{**SETTING, **labels})
@@ -59,7 +60,7 @@ class SyntheticStore:
             attempt=1,
             files={file: File(size_bytes=1, blake2b="0") for file in files or {}},
             results=results,
-            seconds=2.5,
+            seconds=seconds,
             finished_unix_s=self._clock,
             provenance=provenance
             or {"git_commit": "abc123", "device": "cpu", "host": "h", "python": "3.11", "packages": {"torch": "2.11"}},
@@ -94,13 +95,13 @@ class SyntheticStore:
             }
         )
 
-    def train(self, transfer: str, accuracy: float, **labels: Any) -> str:
+    def train(self, transfer: str, accuracy: float, science: dict[str, Any] | None = None, **labels: Any) -> str:
         """A final training."""
         density = 0.8 ** labels.get("round", 0)
         results = {"density": density, "test_accuracy_percent": accuracy, "test_loss_nats": 1.0}
         timing = pa.table({"epoch": [1, 2], "seconds": [1.0, 0.5], "images_per_second": [100.0, 200.0]})
         files = {"metrics.parquet": self.metrics(accuracy), "timing.parquet": timing}
-        return self.stage("train", {"transfer": transfer, **labels}, results, files=files)
+        return self.stage("train", {"transfer": transfer, **labels}, results, files=files, science=science)
 
     def probe(self, probe: str, transfer: str, errors: tuple[float, ...], **labels: Any) -> str:
         """A probe at lambda 0, 1/2 and 1."""
@@ -135,6 +136,15 @@ class SyntheticStore:
         (self.root / "plans").mkdir(parents=True, exist_ok=True)
         plan = StoredPlan(argv=["sweep"], started_unix_s=self._clock, stages=planned)
         (self.root / "plans" / f"{len(planned)}.json").write_text(plan.model_dump_json())
+
+    def event(self, event: str, key: str, second: float, attempt: int | None = 1, **details: Any) -> None:
+        """An event of a sweep, some seconds after its start."""
+        line = {"time_unix_s": 1_700_000_000.0 + second, "event": event, "key": key, "name": f"name of {key[:4]}"}
+        line |= {"attempt": attempt, **details} if attempt else details
+        log = self.root / "events" / "driver.jsonl"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a") as file:
+            file.write(json.dumps(line) + "\n")
 
     def failure(self, name: str, key: str, message: str) -> None:
         """A stage whose first attempt failed."""

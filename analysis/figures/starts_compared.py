@@ -1,0 +1,119 @@
+"""Some starts of the same tickets side by side: accuracy, stability and barrier to the solution against density."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from analysis.figures import style
+from analysis.figures.panel import Axis, Panel, compose
+from analysis.load import Frames
+from analysis.sections import Section, sections
+from analysis.statistics import spread
+from analysis.words import density, method, number, rank, transfer
+
+
+@dataclass(frozen=True)
+class _Measure:
+    """What a row of panels shows.
+
+    Attributes:
+        probe: the kind of probe that it is of; None for the accuracy of trainings.
+        noun: what n counts.
+    """
+
+    title: str
+    value: str
+    unit: str
+    axis: Axis
+    noun: str
+    probe: str | None = None
+    error: str | None = None
+
+
+def _barrier(title: str, probe: str) -> _Measure:
+    error = "barrier_standard_error_points"
+    return _Measure(title, "barrier_points", "points", Axis("points", from_zero=True), "probe", probe, error)
+
+
+MEASURES = (
+    _Measure("accuracy", "test_accuracy_percent", "%", Axis("test accuracy (%)"), "training"),
+    _barrier("barrier between two SGD seeds", "stability"),
+    _barrier("barrier to the solution", "lmc"),
+)
+
+
+def starts_compared(frames: Frames, transfers: Sequence[str]) -> go.Figure:
+    """Mean of each measure over seeds and chains, with one standard deviation.
+
+    A row of panels per measure, LRR beside AWS, for the methods of whose tickets the first of the transfers was
+    trained; no traces where there is none.
+
+    Args:
+        transfers: what is drawn; the first is what the figure is about.
+    """
+    parts = sections(frames)
+    alone = len(parts) == 1
+    methods = {part.title: _methods(part, transfers[0]) for part in parts}
+    panels = [
+        _panel(part, name, measure, transfers, "" if alone else f"{part.title}: ")
+        for part in parts
+        for measure in MEASURES
+        for name in methods[part.title]
+    ]
+    columns = {len(names) for names in methods.values() if names}
+    # a row of panels shares its axis, which needs the same methods in all rows
+    side_by_side = len(columns) == 1 and all(panel.traces for panel in panels)
+    said = " ".join(_summary(part, transfers, methods[part.title]) for part in parts)
+    return compose(panels, said, columns=max(columns) if side_by_side else 1, shared_y=side_by_side)
+
+
+def _methods(section: Section, needed: str) -> list[str]:
+    rows = section.trainings
+    return sorted(rows.loc[rows["transfer"] == needed, "method"].dropna().unique(), key=rank)
+
+
+def _panel(section: Section, name: str, measure: _Measure, transfers: Sequence[str], prefix: str) -> Panel:
+    traces = [
+        go.Scatter(
+            x=rows["density"],
+            y=rows["mean"],
+            error_y=style.error_bars(rows["sd"]),
+            customdata=style.points(rows, measure.noun),
+            hovertemplate=f"%{{y:.2f}} {measure.unit}<br>%{{customdata[0]}}",
+            **style.line(name, start),
+        )
+        for _, start, rows in style.lines(_cells(section, name, measure, transfers))
+    ]
+    return Panel(f"{prefix}{method(name)}, {measure.title}", traces, Axis("density", "density"), measure.axis)
+
+
+def _cells(section: Section, name: str, measure: _Measure, transfers: Sequence[str]) -> pd.DataFrame:
+    rows = section.trainings if measure.probe is None else section.barriers(measure.probe)
+    rows = rows[rows["transfer"].isin(transfers) & (rows["method"] == name) & rows["round"].notna()]
+    return spread(rows, ["method", "transfer", "round"], measure.value, error=measure.error)
+
+
+def _summary(section: Section, transfers: Sequence[str], methods: Sequence[str]) -> str:
+    rows = section.trainings
+    rounds = rows.loc[rows["transfer"] == transfers[0], "round"]
+    said = [
+        f"{method(name)} at density {density(float(cells['density'].mean()))}, {measure.title}: {', '.join(means)}"
+        for name in methods
+        for measure in MEASURES
+        for cells in [_at(_cells(section, name, measure, transfers), rounds.max())]
+        if (means := list(_means(cells, measure.unit)))
+    ]
+    return f"{section.title}: {'; '.join(said) or 'nothing to compare was trained'}."
+
+
+def _at(cells: pd.DataFrame, round_: int) -> pd.DataFrame:
+    return cells[cells["round"] == round_]
+
+
+def _means(cells: pd.DataFrame, unit: str) -> Iterator[str]:
+    for _, start, rows in style.lines(cells):
+        yield f"{transfer(start)} {number(float(rows['mean'].iloc[0]))} {unit}"
