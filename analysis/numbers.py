@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pandas as pd
 
+from analysis.measures import MEASURES
 from analysis.sections import Section
 from analysis.statistics import spread
 from analysis.words import rank
 
-SAID = ("mean", "sd", "low", "high", "trainings", "chains")
-MEASURES = {"accuracy": "test_accuracy_percent", "barrier": "barrier_points", "stability": "barrier_points"}
+SAID = ("mean", "sd", "low", "high", "trainings", "chains", "keys")
 
 
 def numbers(section: Section) -> pd.DataFrame:
@@ -17,18 +17,14 @@ def numbers(section: Section) -> pd.DataFrame:
 
     Returns:
         ``round``, ``method``, ``transfer``, ``density``, and for each of accuracy (percent), barrier and stability
-        (points) ``{measure}_mean``, ``_sd``, ``_low``, ``_high``, ``_trainings``, ``_chains``: see ``spread``.
+        (points) ``{measure}_mean``, ``_sd``, ``_low``, ``_high``, ``_trainings``, ``_chains``, ``_keys``: see
+        ``spread``.
     """
     by = ["round", "method", "transfer"]
-    rows = {
-        "accuracy": section.trainings,
-        "barrier": section.barriers("lmc"),
-        "stability": section.barriers("stability"),
-    }
     table = pd.DataFrame({"round": pd.Series(dtype="Int64"), "method": "", "transfer": "", "density": 0.0})
-    for measure, value in MEASURES.items():
-        cells = spread(rows[measure], by, value)[[*by, "density", *SAID]].rename(
-            columns={name: f"{measure}_{name}" for name in SAID}
+    for measure in MEASURES:
+        cells = spread(measure.rows(section), by, measure.column)[[*by, "density", *SAID]].rename(
+            columns={name: f"{measure.name}_{name}" for name in SAID}
         )
         table = table.merge(cells, on=by, how="outer", suffixes=("", "_more"))
         table["density"] = table["density"].fillna(table.pop("density_more"))

@@ -20,10 +20,11 @@ import typer
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from analysis import headlines, words
+from analysis import questions, words
 from analysis.figures import CATALOGUE
 from analysis.load import Frames, load
-from analysis.numbers import MEASURES, numbers
+from analysis.measures import MEASURES
+from analysis.numbers import numbers
 from analysis.provenance import provenance
 from analysis.published import PublishedError
 from analysis.sections import Section, sections
@@ -100,7 +101,7 @@ def render(frames: Frames, store: str, link: Callable[[str], str]) -> str:
         store_name=PurePosixPath(store).name,
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         sections=parts,
-        sentences={part.title: _sentences(part) for part in parts},
+        sentences={part.title: list(questions.comparisons(part)["sentence"]) for part in parts},
         drawings={part.title: _drawings(part) for part in parts},
         numbers={part.title: _rows(part) for part in parts},
         progress=_progress(frames),
@@ -109,18 +110,11 @@ def render(frames: Frames, store: str, link: Callable[[str], str]) -> str:
         failures=frames.failures.to_dict("records"),
         stages=_stage_rows(frames.stages, link),
         superseded=list(frames.stages.loc[frames.stages["superseded"], "name"]),
-        leads={part.title: [*headlines.lead(part), *headlines.dense(part)] for part in parts},
+        leads={part.title: [questions.verdict(part), *questions.answers(part)] for part in parts},
+        chances={part.title: questions.by_chance(part) for part in parts},
         words=words,
         plotly=Markup(get_plotlyjs()),
     )
-
-
-def _sentences(section: Section) -> list[str]:
-    return [
-        *headlines.signs_carry(section),
-        *headlines.barrier_by_method(section),
-        *headlines.accuracy_by_method(section),
-    ]
 
 
 def _drawings(section: Section) -> list[Drawing]:
@@ -135,7 +129,7 @@ def _rows(section: Section) -> list[dict[str, str]]:
             "density": words.density(row["density"]),
             "method": words.method(row["method"]) if isinstance(row["method"], str) else "",
             "transfer": words.transfer(row["transfer"]),
-            **{measure: _cell(row, measure) for measure in MEASURES},
+            **{measure.name: _cell(row, measure.name) for measure in MEASURES},
         }
         for row in numbers(section).to_dict("records")
     ]

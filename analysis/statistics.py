@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import nan, sqrt
+from math import hypot, nan
+from typing import Any, Literal
 
 import pandas as pd
 from scipy.special import stdtrit
@@ -19,8 +20,12 @@ KEY_DIGITS = 16
 
 def half_interval(values: pd.Series) -> float:
     """Half the width of the 95 % t interval of a mean; NaN for fewer than two values."""
-    n = len(values)
-    return float(stdtrit(n - 1, 0.975) * values.std() / sqrt(n)) if n > 1 else nan
+    return float(_half(values.std(), len(values)))
+
+
+def _half(sd: Any, n: Any) -> Any:
+    """The same of sample standard deviations (NaN for one value) and the numbers of values."""
+    return stdtrit(n - 1, 0.975) * sd / n**0.5
 
 
 def spread(rows: pd.DataFrame, by: Sequence[str], value: str, error: str | None = None) -> pd.DataFrame:
@@ -38,28 +43,22 @@ def spread(rows: pd.DataFrame, by: Sequence[str], value: str, error: str | None 
         images, so that averaging over them cannot be counted on to lower it.
     """
     known = rows[rows[value].notna()]
-    columns = [*by, "density", "mean", "sd", "low", "high", "trainings", "chains", "keys"]
-    found = []
-    for group, cell in known.groupby(list(by), dropna=False):
-        by_chain = cell.groupby("chain")[value].mean()
-        half = half_interval(by_chain if len(by_chain) > 1 else cell[value])
-        mean = cell[value].mean()
-        found.append(
-            {
-                **dict(zip(by, group, strict=True)),
-                "density": cell["density"].mean(),
-                "mean": mean,
-                "sd": cell[value].std(),
-                "low": mean - half,
-                "high": mean + half,
-                "trainings": len(cell),
-                "chains": len(by_chain),
-                "keys": ",".join(key[:KEY_DIGITS] for key in cell["key"]),
-                **({"standard_error": cell[error].mean()} if error else {}),
-            }
-        )
-    table = pd.DataFrame(found, columns=[*columns, *(["standard_error"] if error else [])])
-    return table.astype({name: kind for name, kind in known.dtypes.items() if name in by})
+    cells = known.groupby(list(by), dropna=False)
+    number = cells.ngroup()  # groups by number: labels may be missing, and missing ones do not join
+    by_chain = known.groupby([number, known["chain"]])[value].mean().groupby(level=0).agg(["std", "size"])
+    numbered = known.assign(key=known["key"].str[:KEY_DIGITS]).groupby(number)
+    table = numbered[[*by]].first().astype({name: known[name].dtype for name in by})
+    table["density"] = numbered["density"].mean()
+    table["mean"], table["sd"] = numbered[value].mean(), numbered[value].std()
+    trainings, chains = numbered.size(), by_chain["size"].reindex(table.index, fill_value=0)
+    several = chains > 1
+    half = _half(by_chain["std"].reindex(table.index).where(several, table["sd"]), chains.where(several, trainings))
+    table["low"], table["high"] = table["mean"] - half, table["mean"] + half
+    table["trainings"], table["chains"] = trainings, chains
+    table["keys"] = numbered["key"].agg(",".join)
+    if error:
+        table["standard_error"] = numbered[error].mean()
+    return table.reset_index(drop=True)
 
 
 @dataclass(frozen=True)
@@ -69,6 +68,7 @@ class Difference:
     Attributes:
         pairs: how many pairs of trainings.
         chains: over how many chains; with more than one, the interval is over the chains' means.
+        standard_error: of the measurements themselves, in the differences' unit; NaN where it is not known.
     """
 
     mean: float
@@ -76,6 +76,7 @@ class Difference:
     high: float
     pairs: int
     chains: int
+    standard_error: float = nan
 
     @property
     def shown(self) -> bool:
@@ -83,22 +84,47 @@ class Difference:
         return self.low > 0 or self.high < 0
 
 
-def pairs(a: pd.DataFrame, b: pd.DataFrame, value: str, by: Sequence[str]) -> pd.DataFrame:
-    """a - b over the trainings that share chain, seed and ``by``: columns ``by``, chain, seed, ``difference``.
+def pairs(
+    a: pd.DataFrame,
+    b: pd.DataFrame,
+    value: str,
+    by: Sequence[str],
+    partners: Sequence[str] = ("chain", "seed"),
+    error: str | None = None,
+) -> pd.DataFrame:
+    """a - b over the trainings that share ``by`` and what makes them partners.
 
     Args:
-        a, b: one row per training; each combination of chain, seed and ``by`` at most once.
+        a: one row per training; each combination of chain, seed and ``by`` at most once.
+        b: the same; without "chain" in ``partners``, each combination of ``by`` and those at most once.
+        partners: "seed" alone where b has no chain, as dense trainings.
+        error: column with the standard error of each value's own measurement.
+
+    Returns:
+        Columns ``by``, chain, seed (those of a), ``difference``, and with ``error`` ``standard_error``: the two sides'
+        errors as if independent. Two probes that share their images mostly err alike, so it is rather too large.
     """
-    on = [*by, "chain", "seed"]
-    both = a[[*on, value]].dropna().merge(b[[*on, value]].dropna(), on=on, suffixes=("_a", "_b"), validate="1:1")
-    return both[on].assign(difference=both[f"{value}_a"] - both[f"{value}_b"])
+    own, on = [*by, "chain", "seed"], [*by, *partners]
+    values = [value, *([error] if error else [])]
+    left, right = (rows[[*keys, *values]].dropna(subset=[*keys, value]) for rows, keys in ((a, own), (b, on)))
+    each: Literal["1:1", "m:1"] = "1:1" if "chain" in partners else "m:1"
+    both = left.merge(right, on=on, suffixes=("_a", "_b"), validate=each)
+    found = both[own].assign(difference=both[f"{value}_a"] - both[f"{value}_b"])
+    return found.assign(standard_error=(both[f"{error}_a"] ** 2 + both[f"{error}_b"] ** 2) ** 0.5) if error else found
 
 
-def difference(pairs: pd.DataFrame) -> Difference:
-    """The mean difference over ``pairs`` (at least one row) and its interval."""
+def difference(pairs: pd.DataFrame, replicates: Sequence[str] = ("chain",)) -> Difference:
+    """The mean difference over ``pairs`` (at least one row) and its interval.
+
+    Args:
+        replicates: what was drawn anew, so that an interval is over it. Where both chains and seeds were (all chains
+            are compared with the same dense trainings, one per seed), the interval takes in both: the squares of its
+            half are those of the halves over each added up, which errs on the wide side.
+    """
     each = pairs["difference"]
-    by_chain = each.groupby(pairs["chain"]).mean()
-    replicates = by_chain if len(by_chain) > 1 else each
-    mean = float(replicates.mean())
-    half = half_interval(replicates)
-    return Difference(mean, mean - half, mean + half, pairs=len(pairs), chains=len(by_chain))
+    means = [each.groupby(pairs[name]).mean() for name in replicates]
+    halves = [half_interval(values) for values in means if len(values) > 1] or [half_interval(each)]
+    chains = each.groupby(pairs["chain"]).mean()
+    mean, half = float(chains.mean()), hypot(*halves)
+    error = float(pairs["standard_error"].mean()) if "standard_error" in pairs else nan
+    return Difference(mean, mean - half, mean + half, len(pairs), len(chains), error)

@@ -40,19 +40,36 @@ def rank(label: str) -> tuple[int, str]:
     return (known.index(label), "") if label in known else (len(known), label)
 
 
-def number(value: float) -> str:
-    """Two decimals, with a true minus sign."""
-    return f"{value:.2f}".replace("-", "−")
+def number(value: float, digits: int = 2) -> str:
+    """With so many decimals and a true minus sign."""
+    return f"{value:.{digits}f}".replace("-", "−")
 
 
-def signed(value: float) -> str:
-    """Two decimals, always with a sign."""
-    return f"{value:+.2f}".replace("-", "−")
+def percent(value: float, digits: int = 2) -> str:
+    """A number with its sign, which stay on one line."""
+    return f"{number(value, digits)}\N{NO-BREAK SPACE}%"
 
 
-def mean_sd(mean: float, sd: float) -> str:
+def signed(value: float, digits: int = 2) -> str:
+    """As ``number``, always with a sign."""
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def mean_sd(mean: float, sd: float, digits: int = 2) -> str:
     """Mean ± standard deviation; the mean alone where there is one training."""
-    return number(mean) if isnan(sd) else f"{number(mean)}\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{number(sd)}"
+    spread = "" if isnan(sd) else f"\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{number(sd, digits)}"
+    return number(mean, digits) + spread
+
+
+def between(low: float, high: float, digits: int = 2) -> str:
+    """A signed range, or the one number that both ends are."""
+    ends = [signed(low, digits), signed(high, digits)]
+    return ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
+
+
+def begin(words: str) -> str:
+    """With a capital, as a sentence begins; names inside keep theirs."""
+    return words[:1].upper() + words[1:]
 
 
 def count(n: int, noun: str, plural: str | None = None) -> str:

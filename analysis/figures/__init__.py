@@ -11,6 +11,8 @@ from analysis.figures.barrier_curves import barrier_curves
 from analysis.figures.catalogue import CATALOGUE, Entry
 from analysis.figures.density_by_layer import density_by_layer
 from analysis.figures.device_hours import device_hours
+from analysis.figures.differences import differences
+from analysis.figures.results_table import results_table
 from analysis.figures.sign_agreement import sign_agreement
 from analysis.figures.sign_flips import sign_flips
 from analysis.figures.signs_flipped import signs_flipped
@@ -28,6 +30,8 @@ __all__ = [
     "barrier_curves",
     "density_by_layer",
     "device_hours",
+    "differences",
+    "results_table",
     "sign_agreement",
     "sign_flips",
     "signs_flipped",

@@ -15,6 +15,8 @@ from analysis.figures.barrier_by_density import barrier_by_density
 from analysis.figures.barrier_curves import barrier_curves
 from analysis.figures.density_by_layer import density_by_layer
 from analysis.figures.device_hours import device_hours
+from analysis.figures.differences import differences
+from analysis.figures.results_table import results_table
 from analysis.figures.sign_agreement import sign_agreement
 from analysis.figures.sign_flips import sign_flips
 from analysis.figures.signs_flipped import signs_flipped
@@ -46,6 +48,21 @@ class Entry:
 
 
 CATALOGUE = (
+    Entry(
+        "results_table",
+        "Results at the sparsest density",
+        "Test accuracy after the final training, in percent: mean ± one standard deviation over n trainings (in "
+        "so many chains).",
+        results_table,
+    ),
+    Entry(
+        "differences",
+        "Every comparison",
+        "The mean paired difference, in points, of what each heading names, with its 95 % interval; one pair has "
+        "none. A filled circle: the interval leaves out 0 on the claim's side; a diamond: on the other side; an open "
+        "circle: it holds 0. A higher accuracy is better, and a lower barrier.",
+        differences,
+    ),
     Entry(
         "accuracy_by_density",
         "Accuracy against density",

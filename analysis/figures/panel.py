@@ -18,7 +18,7 @@ from plotly.subplots import make_subplots
 from analysis.figures import style
 
 DENSITY_TICKS = (1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
-PANEL_HEIGHT = 260
+PANEL_HEIGHT, ROW_GAP = 260, 83  # pixels
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,14 @@ class Panel:
 
     Attributes:
         title: shown above it where a figure has more than one; plain text.
+        height: in pixels, where it is not the figure's; the highest of a row counts.
     """
 
     title: str
     traces: Sequence[Any]
     x: Axis
     y: Axis
+    height: int | None = None
 
 
 @dataclass
@@ -84,13 +86,18 @@ def compose(
         return go.Figure(layout={"meta": {"summary": summary}})
     columns = min(columns, len(panels))
     rows = ceil(len(panels) / columns)
+    heights = [
+        max(panel.height or panel_height for panel in panels[first : first + columns])
+        for first in range(0, len(panels), columns)
+    ]
     titles = [style.text(panel.title) for panel in panels] if len(panels) > 1 else None
     figure = make_subplots(
         rows=rows,
         cols=columns,
         shared_yaxes=shared_y,
         horizontal_spacing=0.04 if shared_y else 0.1 / columns + 0.02 * (columns > 1),
-        vertical_spacing=min(0.32 / rows, 1 / max(rows - 1, 1)),
+        row_heights=heights,
+        vertical_spacing=min(ROW_GAP / sum(heights), 1 / max(rows - 1, 1)),
         subplot_titles=titles,
     )
     names = _Names()
@@ -103,7 +110,7 @@ def compose(
         _set_axis(figure.update_yaxes, panel.y, panel, "y", **place)
         if shared_y and place["col"] > 1:
             figure.update_yaxes(title_text="", **place)
-    style.dress(figure, height=130 + panel_height * rows)
+    style.dress(figure, height=130 + sum(heights))
     figure.update_layout(meta={"summary": summary})
     return figure
 

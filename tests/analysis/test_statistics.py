@@ -69,3 +69,18 @@ def test_errors_of_measurements_are_carried_through() -> None:
     rows = trainings([(1, 1, 1.0), (1, 2, 3.0)]).assign(error=[0.2, 0.4])
     [row] = spread(rows, ["round"], "x", error="error").to_dict("records")
     assert row["standard_error"] == pytest.approx(0.3)
+
+
+def test_errors_of_two_measurements_add_up_in_squares() -> None:
+    a, b = trainings([(1, 1, 5.0), (1, 2, 7.0)]), trainings([(1, 1, 1.0), (1, 2, 2.0)])
+    found = pairs(a.assign(error=[0.3, 0.6]), b.assign(error=[0.4, 0.8]), "x", ["round"], error="error")
+    assert found["standard_error"].tolist() == pytest.approx([0.5, 1.0])
+    assert difference(found).standard_error == pytest.approx(0.75)
+
+
+def test_a_partner_without_a_chain_is_met_by_every_chain() -> None:
+    a = trainings([(1, 1, 10.0), (1, 2, 8.0), (2, 1, 12.0), (2, 2, 10.0)])
+    b = trainings([(1, 1, 0.0), (1, 2, 0.0)]).drop(columns="chain")
+    found = difference(pairs(a, b, "x", ["round"], partners=["seed"]), replicates=["chain", "seed"])
+    half = sqrt(12.706**2 + 12.706**2)  # chains' means 9 and 11, seeds' means 11 and 9
+    assert (found.mean, found.high, found.pairs) == pytest.approx((10.0, 10 + half, 4), rel=1e-3)
