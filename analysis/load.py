@@ -76,6 +76,9 @@ class Frames:
             most ``stages_beside`` other stages on the same device at any moment.
         metrics: one row per stage, epoch and split; the epoch's seconds and images per second repeat on its rows.
         probes: one row per probe and lambda; the barrier's columns repeat on each of its rows.
+        landscapes: one row per landscape and point of its grid, and one for each of its solutions: ``solution`` is
+            that training's key, and missing on the grid; ``x`` and ``y`` are distances of weights, with the first
+            solution at (0, 0).
         tickets: one row per ticket and tensor: counts of weights, survivors and signs (``analysis.ticket_counts``).
         flips: one row per ticket of a round and prunable tensor: signs that changed since the round before
             (``analysis.signs.flips``). Here and in ``agreement``, superseded tickets are left out.
@@ -93,6 +96,7 @@ class Frames:
     stages: pd.DataFrame
     metrics: pd.DataFrame
     probes: pd.DataFrame
+    landscapes: pd.DataFrame
     tickets: pd.DataFrame
     flips: pd.DataFrame
     agreement: pd.DataFrame
@@ -127,6 +131,7 @@ def load(store: Path | str, *, tickets: bool = True, published: Path | None = No
     timing = _artifact(reader, records.values(), schemas.TIMING, schemas.TIMING_SCHEMA)
     points = _artifact(reader, records.values(), schemas.PROBE, schemas.PROBE_SCHEMA)
     barriers = _artifact(reader, records.values(), schemas.BARRIER, schemas.BARRIER_SCHEMA)
+    places = _artifact(reader, records.values(), schemas.LANDSCAPE, schemas.LANDSCAPE_SCHEMA)
     failures = _frame(
         (failure.model_dump() for failure in reader.failures()),
         ("key", "name", "attempt", "error_type", "message", "log", "cause", "finished_unix_s"),
@@ -147,6 +152,7 @@ def load(store: Path | str, *, tickets: bool = True, published: Path | None = No
         stages=stages,
         metrics=_labelled(metrics.merge(timing, on=["key", "epoch"], how="left"), stages),
         probes=_labelled(points.merge(barriers, on="key", how="left"), stages, "density"),
+        landscapes=_labelled(_with_solutions(places, records), stages, "density"),
         tickets=counts,
         flips=flipped,
         agreement=agreed,
@@ -192,11 +198,11 @@ def _made(record: Record) -> dict[str, Any]:
 
 
 def _density(record: Record, records: Mapping[str, Record]) -> float | None:
-    """A stage's density, or else that of what it read: a probe has the density of its two ends."""
+    """A stage's density, or else that of all it read: a probe has the density of its two ends."""
     if "density" in record.results:
         return float(record.results["density"])
-    upstream = (records[key] for key in record.inputs.values() if key in records)
-    return next((density for up in upstream if (density := _density(up, records)) is not None), None)
+    upstream = {_density(records[key], records) for key in record.inputs.values() if key in records}
+    return upstream.pop() if len(upstream) == 1 else None
 
 
 def _artifact(store: Store, records: Iterable[Record], file: str, schema: pa.Schema) -> pd.DataFrame:
@@ -211,6 +217,13 @@ def _artifact(store: Store, records: Iterable[Record], file: str, schema: pa.Sch
     except (pa.ArrowException, OSError) as error:
         raise StoreError(f"{store.root}: a {file} cannot be read: {error}") from error
     return frame.assign(key=frame.pop("__filename").map(keys))
+
+
+def _with_solutions(places: pd.DataFrame, records: Mapping[str, Record]) -> pd.DataFrame:
+    """Landscapes' rows with the key of each solution in place of its input's name."""
+    slots = zip(places["key"], places["solution"], strict=True)
+    keys = [None if pd.isna(slot) else records[key].inputs[slot] for key, slot in slots]
+    return places.assign(solution=pd.Series(keys, index=places.index, dtype="str"))
 
 
 def _ticket_frames(

@@ -23,7 +23,7 @@ def superseded(records: Mapping[str, Record], wanted: Container[str]) -> set[str
     """Keys of the stages that must be left out of figures."""
     by_age = sorted(records.values(), key=lambda record: (record.key in wanted, record.finished_unix_s))
     newest_recipe = {_slot(record): _recipe(record) for record in by_age}
-    newest_key = {(record.kind, record.labels): record.key for record in by_age}
+    newest_key = {(record.labels, *_slot(record)): record.key for record in by_age}
 
     @cache
     def is_old(key: str) -> bool:
@@ -32,7 +32,7 @@ def superseded(records: Mapping[str, Record], wanted: Container[str]) -> set[str
         record = records[key]
         return (
             _recipe(record) != newest_recipe[_slot(record)]
-            or record.key != newest_key[record.kind, record.labels]
+            or record.key != newest_key[record.labels, *_slot(record)]
             or any(is_old(upstream) for upstream in record.inputs.values())
         )
 
@@ -40,9 +40,13 @@ def superseded(records: Mapping[str, Record], wanted: Container[str]) -> set[str
 
 
 def _slot(record: Record) -> tuple[str, ...]:
-    """What is compared with each other, and so must share a recipe: methods, transfers and kinds of probe alike."""
+    """What is compared with each other, and so must share a recipe: methods, transfers and kinds of probe alike.
+
+    A landscape stands for itself: only another one through the same solutions answers the same question.
+    """
     labels = record.labels
-    return (labels.dataset, labels.architecture, labels.preset, record.kind)
+    solutions = sorted(record.inputs.values()) if record.kind == "landscape" else ()
+    return (labels.dataset, labels.architecture, labels.preset, record.kind, *solutions)
 
 
 def _recipe(record: Record) -> str:

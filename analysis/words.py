@@ -16,7 +16,13 @@ TRANSFERS = {
     "shuffled": "shuffled signed mask",
     "flipped_quarter": "a quarter of the signs flipped",
 }
-KINDS = {"pretrain": "round 0", "round": "pruning round", "train": "final training", "probe": "probe"}
+KINDS = {
+    "pretrain": "round 0",
+    "round": "pruning round",
+    "train": "final training",
+    "probe": "probe",
+    "landscape": "landscape",
+}
 
 
 def method(label: str) -> str:

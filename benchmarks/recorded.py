@@ -74,7 +74,7 @@ class RecordedSweep:
                 continue
             if record.kind in EPOCHS_FIELD:
                 fields[EPOCHS_FIELD[record.kind]] = record.science["training"]["epochs"]
-            else:
+            elif record.kind == "probe":
                 fields["probe_points"] = record.science["points"]
         return fields
 

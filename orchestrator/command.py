@@ -26,13 +26,12 @@ def new_app() -> typer.Typer:
 
 
 @contextmanager
-def one_sentence() -> Iterator[None]:
-    """Errors of the store as one sentence and exit code 2."""
+def one_sentence(*others: type[Exception]) -> Iterator[None]:
+    """Errors of the store, and others that have a sentence, as that sentence and exit code 2."""
+    expected: tuple[type[Exception], ...] = (OSError, StoreError, *others)
     try:
         yield
-    except OSError as error:
-        _fail(str(error))
-    except StoreError as error:
+    except expected as error:
         _fail(str(error))
 
 

@@ -10,7 +10,7 @@ from orchestrator.gangs import width
 from orchestrator.plan import Node, Plan
 from orchestrator.rank import EPOCHS_OF_A_PROBE_POINT, cost_epochs, upward_rank
 from orchestrator.record import Record
-from workers.stages import Probe
+from workers.stages import Landscape, Probe
 
 Work = tuple[str, str, int]
 """A data set, an architecture, and the ranks of a gang: epochs of one take about the same time."""
@@ -47,7 +47,7 @@ class Estimates:
         self._of_kind = {group: median(times) for group, times in {**shared, **alone}.items()}
         trainings: dict[Work, list[float]] = defaultdict(list)
         for (kind, work), seconds in self._of_kind.items():
-            if kind != Probe.kind:
+            if kind not in (Probe.kind, Landscape.kind):
                 trainings[work].append(seconds)
         self._of_training = {work: median(times) for work, times in trainings.items()}
 
@@ -70,4 +70,7 @@ class Estimates:
 def _epochs(record: Record) -> float:
     """What was done, as ``rank.cost_epochs`` counts it."""
     training = record.science.get("training")
-    return float(training["epochs"] if training else record.science["points"] * EPOCHS_OF_A_PROBE_POINT)
+    if training:
+        return float(training["epochs"])
+    points: int = record.science["points"]
+    return EPOCHS_OF_A_PROBE_POINT * (points**2 if record.kind == Landscape.kind else points)

@@ -87,12 +87,16 @@ class Plan:
     def __len__(self) -> int:
         return len(self.nodes)
 
-    def stored(self, argv: list[str], started_unix_s: float) -> StoredPlan:
-        """The plan as the store keeps it, with every stage's science; settings that stages share are there once."""
+    def stored(self, argv: list[str], started_unix_s: float, only: Node | None = None) -> StoredPlan:
+        """The plan as the store keeps it, with every stage's science; settings that stages share are there once.
+
+        Args:
+            only: what was asked for beside a sweep; the other stages are there because it reads them.
+        """
         positions: dict[str, int] = {}
         parts: list[dict[str, Any]] = []
         stages = []
-        for node in self:
+        for node in self if only is None else [only]:
             science = asdict(node.stage)
             shared = {name: science.pop(name) for name, value in list(science.items()) if isinstance(value, dict)}
             for part in shared.values():
@@ -100,7 +104,9 @@ class Plan:
                     parts.append(part)
             found = {name: positions[json.dumps(part)] for name, part in shared.items()}
             stages.append(node.planned().model_copy(update={"science": science, "parts": found}))
-        return StoredPlan(argv=argv, started_unix_s=started_unix_s, stages=stages, parts=parts)
+        return StoredPlan(
+            argv=argv, started_unix_s=started_unix_s, stages=stages, parts=parts, on_request=only is not None
+        )
 
     def dependents(self) -> dict[str, list[str]]:
         """Keys of the stages that read each stage, by its key."""

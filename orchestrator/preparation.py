@@ -27,15 +27,23 @@ def prepare_data(experiments: Sequence[Experiment], execution: Execution, consol
         DataError: a data set cannot be downloaded, read or cached.
         RecipeError: a recipe or a network does not suit the images.
     """
-    root, cache = Path(execution.data_root) if execution.data_root else None, Path(execution.data_cache)
-    opened: dict[str, MappedData | StreamedData] = {}
-    for name, found in dict.fromkeys((e.recipe.dataset, e.data_fingerprint) for e in experiments):
-        if not prepared_folder(name, found, cache).exists():
-            console.print(f"Preparing {name} once, in {cache} …", highlight=False, markup=False, soft_wrap=True)
-        with _Display(console) as display:
-            opened[name] = open_data(name, found, root, cache, display.show)
+    sources = dict.fromkeys((e.recipe.dataset, e.data_fingerprint) for e in experiments)
+    opened = {name: prepare_data_set(name, found, execution, console) for name, found in sources}
     for experiment in experiments:
         _try(experiment.recipe, opened[experiment.recipe.dataset])
+
+
+def prepare_data_set(name: str, fingerprint: str, execution: Execution, console: Console) -> MappedData | StreamedData:
+    """Prepare one data set, unless this host has it.
+
+    Raises:
+        DataError: it cannot be downloaded, read or cached, or is not the one of that fingerprint.
+    """
+    root, cache = Path(execution.data_root) if execution.data_root else None, Path(execution.data_cache)
+    if not prepared_folder(name, fingerprint, cache).exists():
+        console.print(f"Preparing {name} once, in {cache} …", highlight=False, markup=False, soft_wrap=True)
+    with _Display(console) as display:
+        return open_data(name, fingerprint, root, cache, display.show)
 
 
 def _try(recipe: Recipe, data: MappedData | StreamedData) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from orchestrator.plan import Node, Plan
-from workers.stages import Probe, Stage
+from workers.stages import Landscape, Probe, Stage
 
 EPOCHS_OF_A_PROBE_POINT = 0.1
 
@@ -14,6 +14,8 @@ def cost_epochs(stage: Stage) -> float:
     """A stage's work in epochs of its own data set and architecture, as an estimate before anything is measured."""
     if isinstance(stage, Probe):
         return stage.points * EPOCHS_OF_A_PROBE_POINT
+    if isinstance(stage, Landscape):
+        return stage.points**2 * EPOCHS_OF_A_PROBE_POINT
     return float(stage.training.epochs)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.record import Labels
+from orchestrator.record import Labels, Record, StoredPlan
 
 ABSENT = "(absent)"
 
@@ -21,6 +21,23 @@ class Content:
     labels: Labels
     science: Mapping[str, Any]
     inputs: Mapping[str, str]
+
+
+def contents(plans: Iterable[StoredPlan], records: Mapping[str, Record]) -> dict[str, Content]:
+    """What is known of every stage by key, from plans and records.
+
+    Args:
+        plans: oldest first.
+    """
+    found = {}
+    for plan in plans:
+        for stage in plan.stages:
+            science = plan.science(stage)
+            if science:
+                found[stage.key] = Content(stage.key, stage.kind, stage.name, stage.labels, science, stage.inputs)
+    for key, r in records.items():
+        found[key] = Content(key, r.kind, r.name, r.labels, r.science, r.inputs)
+    return found
 
 
 @dataclass(frozen=True)

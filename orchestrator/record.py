@@ -129,7 +129,11 @@ class PlannedStage(BaseModel):
 
 
 class StoredPlan(BaseModel):
-    """A plan that a sweep worked on, kept in the store so that others know what is missing, and what it would be."""
+    """A plan that a sweep worked on, kept in the store so that others know what is missing, and what it would be.
+
+    Attributes:
+        on_request: it holds no more than what was asked for beside a sweep, whose plan it does not replace.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -137,6 +141,7 @@ class StoredPlan(BaseModel):
     started_unix_s: float
     stages: list[PlannedStage]
     parts: list[dict[str, Any]] = []
+    on_request: bool = False
 
     def science(self, stage: PlannedStage) -> dict[str, Any]:
         """The fields of one of its stages, as a record has them; empty in a plan that was stored without."""
@@ -161,14 +166,21 @@ def digest(text: str) -> str:
 def wanted(plans: Iterable[StoredPlan]) -> dict[str, PlannedStage]:
     """Stages by key of the last sweep over each data set, architecture and preset; older plans are abandoned.
 
+    What was asked for beside the sweeps is wanted as long as these want all that it reads.
+
     Args:
         plans: oldest first.
     """
     by_setting: dict[tuple[str, ...], dict[str, PlannedStage]] = {}
+    on_request: dict[str, PlannedStage] = {}
     for plan in plans:
+        if plan.on_request:
+            on_request |= {stage.key: stage for stage in plan.stages}
+            continue
         stages: dict[tuple[str, ...], dict[str, PlannedStage]] = {}
         for stage in plan.stages:
             setting = (stage.labels.dataset, stage.labels.architecture, stage.labels.preset)
             stages.setdefault(setting, {})[stage.key] = stage
         by_setting.update(stages)
-    return {key: stage for stages in by_setting.values() for key, stage in stages.items()}
+    swept = {key: stage for stages in by_setting.values() for key, stage in stages.items()}
+    return swept | {key: stage for key, stage in on_request.items() if swept.keys() >= set(stage.inputs.values())}

@@ -22,7 +22,7 @@ from orchestrator.leases import HeldLease
 from orchestrator.live_report import LiveReport
 from orchestrator.packing import Packing
 from orchestrator.patience import Patience
-from orchestrator.plan import Plan
+from orchestrator.plan import Node, Plan
 from orchestrator.progress import Progress
 from orchestrator.queue import ReadyQueue
 from orchestrator.rank import upward_rank
@@ -96,9 +96,14 @@ def run_plan(
     placement: Placement,
     report: LiveReport,
     console: Console,
+    only: Node | None = None,
 ) -> int:
-    """Run what is not cached; the exit code."""
-    planned, cached = plan.stored(sys.argv, time.time()), found.cached
+    """Run what is not cached; the exit code.
+
+    Args:
+        only: what was asked for beside a sweep, if that is what the plan is for.
+    """
+    planned, cached = plan.stored(sys.argv, time.time(), only), found.cached
     patience = Patience(lambda text: console.print(text, highlight=False, markup=False))
     if len(cached) == len(plan):
         patience(lambda: store.write_plan(planned))

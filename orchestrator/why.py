@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from orchestrator.command import AsJson, StageName, StorePath, console, new_app, one_sentence, open_existing, print_json
 from orchestrator.finding import find_stage
-from orchestrator.reasons import Content, compare
+from orchestrator.reasons import compare, contents
 from orchestrator.record import Failure, Record
 from orchestrator.status import describe_progress
 from orchestrator.store import Store, StoreError
@@ -81,7 +81,7 @@ def explain(store: Store, seen: Survey, key: str) -> dict[str, Any]:
         for slot, upstream in planned.inputs.items()
     }
     found["drivers"] = sorted(seen.living)
-    known = _contents(seen, records)
+    known = contents(seen.plans, records)
     stage = known.get(key)
     comparison = compare(stage, known, {k: known[k] for k in records}) if stage is not None else None
     found["not_cached_because"] = None if comparison is None else asdict(comparison)
@@ -216,19 +216,6 @@ def _failed_ancestors(seen: Survey, key: str) -> list[dict[str, Any]]:
         if failure is not None:
             found.append(failure.model_dump())
     return sorted(found, key=lambda failure: failure["finished_unix_s"])
-
-
-def _contents(seen: Survey, records: Mapping[str, Record]) -> dict[str, Content]:
-    """What is known of every stage, from plans and records."""
-    found = {}
-    for plan in seen.plans:
-        for stage in plan.stages:
-            science = plan.science(stage)
-            if science:
-                found[stage.key] = Content(stage.key, stage.kind, stage.name, stage.labels, science, stage.inputs)
-    for key, r in records.items():
-        found[key] = Content(key, r.kind, r.name, r.labels, r.science, r.inputs)
-    return found
 
 
 if __name__ == "__main__":

@@ -21,13 +21,14 @@ from workers.data.splits import split_data
 from workers.evaluation import Reestimation, evaluate, evaluate_share, reestimate_statistics
 from workers.execution import Control, Execution
 from workers.gang import ALONE, Member
+from workers.landscape import landscape_rows
 from workers.layout import memory_format
 from workers.models import build_model
 from workers.plugins import load_plugins
 from workers.probing import barrier_row, curve_rows, path_outcomes
 from workers.pruning import density, prune
 from workers.seeds import generator
-from workers.stages import UNIFORM, Alpha, Pretrain, Probe, Round, Setting, Stage, Train, Training
+from workers.stages import UNIFORM, Alpha, Landscape, Pretrain, Probe, Round, Setting, Stage, Train, Training
 from workers.streams import own_stream
 from workers.training import TrainingLog, metrics_row, train
 
@@ -71,6 +72,8 @@ def run_stage(
                 return worker.round(stage, inputs["previous"], out, key)
             case Train():
                 return worker.train(stage, inputs.get("ticket"), out)
+            case Landscape():
+                return worker.landscape(stage, inputs, out)
 
 
 def run_probes(
@@ -113,7 +116,7 @@ def _worker(
 
 
 class _Worker:
-    """The data and network of a stage, and the four kinds of work on them."""
+    """The data and network of a stage, and the kinds of work on them."""
 
     def __init__(self, setting: Setting, execution: Execution, control: Control, member: Member) -> None:
         self._member = member
@@ -199,6 +202,18 @@ class _Worker:
         for out in outs:
             artifacts.write_rows(out / schemas.TIMING, [timing], schemas.TIMING_SCHEMA)
         return rows
+
+    def landscape(self, stage: Landscape, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
+        loaded = {slot: artifacts.load_weights(folder / schemas.WEIGHTS) for slot, folder in inputs.items()}
+        solutions = {slot: state for slot, (state, _) in loaded.items()}
+        rows = landscape_rows(self._fresh_model(0), solutions, stage, self._splits, self._control)
+        artifacts.write_rows(out / schemas.LANDSCAPE, rows, schemas.LANDSCAPE_SCHEMA)
+        errors = [row["error_percent"] for row in rows]
+        return {
+            "same_mask": len({mask for _, mask in loaded.values()}) == 1,
+            "lowest_error_percent": min(errors),
+            "highest_error_percent": max(errors),
+        }
 
     def _chain_step(
         self,

@@ -1,11 +1,12 @@
-"""The linear-mode-connectivity probe: error along the straight path between two solutions."""
+"""The linear-mode-connectivity probe: error along the straight path between two solutions, and at mixtures of more."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -13,9 +14,10 @@ from torch import Tensor, nn
 
 from workers.data.splits import Splits
 from workers.evaluation import Outcomes, Reestimation, evaluate, reestimate_statistics
-from workers.stages import Probe
+from workers.stages import Landscape, Probe
 
 NETWORKS_BYTES = 4 << 30
+State = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -33,47 +35,80 @@ class Barrier:
     at: float
 
 
-def interpolate(a: Mapping[str, Tensor], b: Mapping[str, Tensor], weight: float) -> dict[str, Tensor]:
-    """weight * a + (1 - weight) * b for every floating tensor of two state dicts, whatever layer it belongs to.
+def mix(states: Sequence[State], shares: Sequence[float]) -> dict[str, Tensor]:
+    """The sum of share * state for every floating tensor of some state dicts, whatever layer it belongs to.
 
-    Counters, which are not floating, are a's.
+    Counters, which are not floating, are the first one's.
 
     Raises:
-        ValueError: the two do not hold the same tensors.
+        ValueError: they do not hold the same tensors.
     """
-    if {k: t.shape for k, t in a.items()} != {k: t.shape for k, t in b.items()}:
-        raise ValueError("the two networks of a probe differ in their tensors")
-    return {name: weight * a[name] + (1 - weight) * b[name] if a[name].is_floating_point() else a[name] for name in a}
+    check_alike(states)
+    mixed = {}
+    for name, tensor in states[0].items():
+        mixed[name] = shares[0] * tensor if tensor.is_floating_point() else tensor
+        for state, share in zip(states[1:], shares[1:], strict=True):
+            if tensor.is_floating_point():
+                mixed[name] = mixed[name] + share * state[name]
+    return mixed
 
 
-def path_outcomes(
+def check_alike(states: Sequence[State]) -> None:
+    """ValueError unless all state dicts hold tensors of the same names and shapes."""
+    shapes = [{name: tensor.shape for name, tensor in state.items()} for state in states]
+    if any(each != shapes[0] for each in shapes):
+        raise ValueError("the networks of a probe differ in their tensors")
+
+
+def interpolate(a: State, b: State, weight: float) -> dict[str, Tensor]:
+    """weight * a + (1 - weight) * b, as ``mix`` does it."""
+    return mix((a, b), (weight, 1 - weight))
+
+
+def outcomes_by_load(
     model: nn.Module,
-    pairs: Sequence[tuple[Mapping[str, Tensor], Mapping[str, Tensor]]],
-    probe: Probe,
+    states: Iterable[State],
+    stage: Probe | Landscape,
     splits: Splits,
     before_batch: Callable[[], None] = lambda: None,
-) -> tuple[list[float], list[list[Outcomes]]]:
-    """Every lambda, from 0 (b) to 1 (a), and for each pair (a, b) the outcomes there on the test set.
+) -> Iterator[list[Outcomes]]:
+    """The outcomes of networks on the test set, for as many at a time as fit into ``NETWORKS_BYTES`` together.
 
-    Batch norm is re-estimated at every point. Each loaded batch serves all points of all pairs, as far as their
-    networks fit into ``NETWORKS_BYTES`` together.
+    Batch norm is re-estimated in every network. Each loaded batch serves all networks of a time.
 
     Args:
         before_batch: called before every batch; what it raises ends the probe.
     """
-    lambdas = [index / (probe.points - 1) for index in range(probe.points)]
-    how = Reestimation(probe.bn_images, probe.batch_size, probe.bn_momentum, probe.augmentation, probe.draw_seed)
-    precision = probe.setting.precision
-    points = [(pair, weight) for pair in pairs for weight in lambdas]
-    outcomes: list[Outcomes] = []
+    how = Reestimation(stage.bn_images, stage.batch_size, stage.bn_momentum, stage.augmentation, stage.draw_seed)
+    precision = stage.setting.precision
     at_once = max(1, NETWORKS_BYTES // sum(tensor.nbytes for tensor in model.state_dict().values()))
-    for start in range(0, len(points), at_once):
-        some = points[start : start + at_once]
-        networks = [copy.deepcopy(model) for _ in some]
-        for network, ((a, b), weight) in zip(networks, some, strict=True):
-            network.load_state_dict(interpolate(a, b, weight))
+    left = iter(states)
+    while networks := [_loaded(model, state) for state in islice(left, at_once)]:
         reestimate_statistics(networks, splits, how, precision, before_batch)
-        outcomes += evaluate(networks, splits, splits.test, precision, before_batch)
+        yield evaluate(networks, splits, splits.test, precision, before_batch)
+
+
+def _loaded(model: nn.Module, state: State) -> nn.Module:
+    network = copy.deepcopy(model)
+    network.load_state_dict(state)
+    return network
+
+
+def path_outcomes(
+    model: nn.Module,
+    pairs: Sequence[tuple[State, State]],
+    probe: Probe,
+    splits: Splits,
+    before_batch: Callable[[], None] = lambda: None,
+) -> tuple[list[float], list[list[Outcomes]]]:
+    """Every lambda, from 0 (b) to 1 (a), and for each pair (a, b) the outcomes there, as ``outcomes_by_load`` has them.
+
+    All points of all pairs are measured together.
+    """
+    lambdas = [index / (probe.points - 1) for index in range(probe.points)]
+    states = (interpolate(a, b, weight) for a, b in pairs for weight in lambdas)
+    loads = outcomes_by_load(model, states, probe, splits, before_batch)
+    outcomes = [point for load in loads for point in load]
     return lambdas, [outcomes[start : start + probe.points] for start in range(0, len(outcomes), probe.points)]
 
 
@@ -96,16 +131,17 @@ def standard_error(values: Tensor) -> float:
 
 def curve_rows(lambdas: Sequence[float], outcomes: Sequence[Outcomes]) -> list[dict[str, Any]]:
     """A row of ``probe.parquet`` for each lambda."""
-    return [
-        {
-            "lambda": weight,
-            "error_percent": point.error_percent,
-            "error_standard_error_points": 100 * standard_error(point.error),
-            "loss_nats": point.mean_loss_nats,
-            "loss_standard_error_nats": standard_error(point.loss_nats),
-        }
-        for weight, point in zip(lambdas, outcomes, strict=True)
-    ]
+    return [{"lambda": weight, **outcome_row(point)} for weight, point in zip(lambdas, outcomes, strict=True)]
+
+
+def outcome_row(point: Outcomes) -> dict[str, float]:
+    """Error and loss of one network, with their standard errors over the test images, as all tables have them."""
+    return {
+        "error_percent": point.error_percent,
+        "error_standard_error_points": 100 * standard_error(point.error),
+        "loss_nats": point.mean_loss_nats,
+        "loss_standard_error_nats": standard_error(point.loss_nats),
+    }
 
 
 def barrier_row(lambdas: Sequence[float], outcomes: Sequence[Outcomes]) -> dict[str, Any]:

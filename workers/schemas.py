@@ -11,6 +11,7 @@ METRICS = "metrics.parquet"
 TIMING = "timing.parquet"
 PROBE = "probe.parquet"
 BARRIER = "barrier.parquet"
+LANDSCAPE = "landscape.parquet"
 
 METRICS_SCHEMA = pa.schema(
     {
@@ -23,15 +24,13 @@ METRICS_SCHEMA = pa.schema(
     }
 )
 TIMING_SCHEMA = pa.schema({"epoch": pa.int64(), "seconds": pa.float64(), "images_per_second": pa.float64()})
-PROBE_SCHEMA = pa.schema(
-    {
-        "lambda": pa.float64(),
-        "error_percent": pa.float64(),
-        "error_standard_error_points": pa.float64(),
-        "loss_nats": pa.float64(),
-        "loss_standard_error_nats": pa.float64(),
-    }
-)
+_OUTCOME = {
+    "error_percent": pa.float64(),
+    "error_standard_error_points": pa.float64(),
+    "loss_nats": pa.float64(),
+    "loss_standard_error_nats": pa.float64(),
+}
+PROBE_SCHEMA = pa.schema({"lambda": pa.float64(), **_OUTCOME})
 BARRIER_SCHEMA = pa.schema(
     {
         "barrier_points": pa.float64(),
@@ -42,3 +41,5 @@ BARRIER_SCHEMA = pa.schema(
         "same_mask": pa.bool_(),
     }
 )
+# one row for each of the three solutions, which ``solution`` names by its input, and for each point of the grid
+LANDSCAPE_SCHEMA = pa.schema({"solution": pa.string(), "x": pa.float64(), "y": pa.float64(), **_OUTCOME})

@@ -219,7 +219,29 @@ class Probe:
     draw_seed: int = 0
 
 
-Stage = Pretrain | Round | Train | Probe
-STAGE_KINDS: Mapping[str, type[Pretrain] | type[Round] | type[Train] | type[Probe]] = {
-    stage.kind: stage for stage in (Pretrain, Round, Train, Probe)
+@dataclass(frozen=True)
+class Landscape:
+    """Error on a grid of the plane through three solutions. Inputs: ``a``, ``b`` and ``c``.
+
+    Attributes:
+        points: of the grid, on each of its sides.
+        margin: how far the grid goes beyond the solutions, as a share of the longer side of what encloses them.
+        batch_size, bn_images, bn_momentum, augmentation, draw_seed: as of a probe.
+    """
+
+    kind: ClassVar[str] = "landscape"
+    version: ClassVar[int] = 1
+    setting: Setting
+    points: int
+    margin: float
+    batch_size: int
+    bn_images: int | None
+    bn_momentum: float | None
+    augmentation: Augmentation = "none"
+    draw_seed: int = 0
+
+
+Stage = Pretrain | Round | Train | Probe | Landscape
+STAGE_KINDS: Mapping[str, type[Pretrain] | type[Round] | type[Train] | type[Probe] | type[Landscape]] = {
+    stage.kind: stage for stage in (Pretrain, Round, Train, Probe, Landscape)
 }

@@ -12,6 +12,7 @@ from analysis.figures.catalogue import CATALOGUE, Entry
 from analysis.figures.density_by_layer import density_by_layer
 from analysis.figures.device_hours import device_hours
 from analysis.figures.differences import differences
+from analysis.figures.landscape import landscape
 from analysis.figures.results_table import results_table
 from analysis.figures.sign_agreement import sign_agreement
 from analysis.figures.sign_flips import sign_flips
@@ -31,6 +32,7 @@ __all__ = [
     "density_by_layer",
     "device_hours",
     "differences",
+    "landscape",
     "results_table",
     "sign_agreement",
     "sign_flips",

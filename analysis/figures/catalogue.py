@@ -16,6 +16,7 @@ from analysis.figures.barrier_curves import barrier_curves
 from analysis.figures.density_by_layer import density_by_layer
 from analysis.figures.device_hours import device_hours
 from analysis.figures.differences import differences
+from analysis.figures.landscape import landscape
 from analysis.figures.results_table import results_table
 from analysis.figures.sign_agreement import sign_agreement
 from analysis.figures.sign_flips import sign_flips
@@ -103,6 +104,14 @@ CATALOGUE = (
         "with one standard deviation. To the solution: from the retrained ticket to the transferred network. Between "
         "two SGD seeds: lower is more stable.",
         barrier_by_density,
+    ),
+    Entry(
+        "landscape",
+        "The error landscape through three solutions",
+        "Test error in the plane through three trainings, which lie at their marks; batch-norm statistics are "
+        "estimated anew at each point. Distances are those of the weights, on both axes alike. Straight lines between "
+        "the marks are the paths that probes take. Asked for with python -m orchestrator.landscape.",
+        landscape,
     ),
     Entry(
         "signs_kept",

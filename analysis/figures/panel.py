@@ -27,14 +27,15 @@ class Axis:
 
     Attributes:
         title: what it shows, with its unit.
-        kind: "density" is logarithmic and sparser to the right; "share" goes from 0 to 1, as lambda does.
+        kind: "density" is logarithmic and sparser to the right; "share" goes from 0 to 1, as lambda does; "distance" is
+            of one scale with the panel's other axis.
         from_zero: whether 0 is always seen.
         looks: what else plotly is to set on it.
         order: of categories, from the left or from the top, as they are drawn (``style.text``); else as they come.
     """
 
     title: str
-    kind: Literal["linear", "density", "share", "category", "date", "log"] = "linear"
+    kind: Literal["linear", "density", "share", "distance", "category", "date", "log"] = "linear"
     from_zero: bool = False
     looks: Mapping[str, Any] = field(default_factory=dict)
     order: Sequence[str] = ()
@@ -108,6 +109,8 @@ def compose(
             figure.add_trace(trace, **place)
         _set_axis(figure.update_xaxes, panel.x, panel, "x", **place)
         _set_axis(figure.update_yaxes, panel.y, panel, "y", **place)
+        if panel.y.kind == "distance":
+            figure.update_yaxes(scaleanchor=f"x{number + 1}" if number else "x", **place)
         if shared_y and place["col"] > 1:
             figure.update_yaxes(title_text="", **place)
     style.dress(figure, height=130 + sum(heights))
@@ -128,6 +131,8 @@ def _set_axis(update: Any, axis: Axis, panel: Panel, letter: str, **place: int) 
         }
     elif axis.kind == "share":
         looks |= {"tickvals": [0, 0.5, 1], "range": [-0.04, 1.04]}
+    elif axis.kind == "distance":
+        looks |= {"constrain": "domain"}
     elif axis.kind in ("category", "date", "log"):
         looks |= {"type": axis.kind}
     if axis.order:

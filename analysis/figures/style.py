@@ -22,7 +22,7 @@ VERMILION, ORANGE, PURPLE = "#D55E00", "#E69F00", "#CC79A7"
 GREY = "#808080"  # for the palette's black, which cannot be seen on a dark page
 
 METHOD_COLOURS = {"aws": BLUE, "lrr": VERMILION}
-KIND_COLOURS = {"pretrain": PURPLE, "round": BLUE, "train": ORANGE, "probe": GREEN}
+KIND_COLOURS = {"pretrain": PURPLE, "round": BLUE, "train": ORANGE, "probe": GREEN, "landscape": SKY}
 _COLOURS = {
     ("aws", "signed"): BLUE,
     ("aws", "retrain"): SKY,

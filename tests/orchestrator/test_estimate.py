@@ -12,9 +12,12 @@ from small_recipes import plan_of, recipe
 
 from orchestrator.estimate import Estimates
 from orchestrator.forecast import forecast
+from orchestrator.gangs import width
 from orchestrator.plan import Node, Plan
 from orchestrator.rank import cost_epochs, upward_rank
+from orchestrator.reasons import contents
 from orchestrator.record import Record
+from orchestrator.request import plan_landscape
 from orchestrator.terminal import print_forecast
 from orchestrator.units import duration
 
@@ -106,6 +109,16 @@ def test_a_forecast_is_hours_time_and_money() -> None:
     assert f"{epochs:,.2f} core-hours left, {epochs / 2:,.2f} USD" in text
     assert f"About {duration(3600 * epochs)} on 1 of these" in text
     assert "GPU-hours" in shown(PLAN, set(), [record(first(PLAN, "train"), 9.0, device="a GPU")], 1, None)
+
+
+def test_a_landscape_is_so_many_probe_points_and_says_nothing_of_trainings() -> None:
+    keys = [node.key for node in PLAN if node.stage.kind == "train"][:3]
+    _, node = plan_landscape(contents([PLAN.stored([], 1.0)], {}), set(), keys, 5, 0.25)
+    assert cost_epochs(node.stage) == pytest.approx(25 * cost_epochs(first(PLAN, "probe").stage) / 11)
+    assert width(node.stage) == 1
+    estimates = Estimates([record(node, 7.0)])
+    assert estimates.seconds(node) == pytest.approx(7.0)
+    assert estimates.seconds(first(PLAN, "train")) is None
 
 
 def test_what_was_not_measured_is_not_invented() -> None:

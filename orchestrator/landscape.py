@@ -1,0 +1,152 @@
+"""``python -m orchestrator.landscape``: the error landscape over two directions through three trainings of a store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from orchestrator.arguments import absolute_plugin, check_device, check_folder
+from orchestrator.backends.base import BackendError
+from orchestrator.command import StorePath, new_app, one_sentence, open_existing
+from orchestrator.finding import find_stage
+from orchestrator.gangs import width
+from orchestrator.heartbeat import LEAST_LIMIT_S
+from orchestrator.live_report import LiveReport
+from orchestrator.options import CheckpointInterval, Device, Plugins
+from orchestrator.plan import Node, Plan
+from orchestrator.preparation import prepare_data_set
+from orchestrator.reasons import contents
+from orchestrator.recipes import RecipeError, unknown
+from orchestrator.request import plan_landscape
+from orchestrator.running import Placement, at_work, run_plan, set_aside
+from orchestrator.standing import standing
+from orchestrator.store import Store, StoreError
+from orchestrator.survey import State, Survey, survey
+from workers.data import DataError, default_cache
+from workers.execution import Execution
+from workers.models import ARCHITECTURES
+from workers.options import DataCache, DataRoot, Deterministic, LoaderWorkers
+from workers.plugins import PluginError, load_plugins
+from workers.stages import Setting
+
+EXAMPLES = """
+Example:
+
+  python -m orchestrator.landscape sweeps mnist1d/resnet1d/aws/chain1/round10/retrain/seed1 \\
+    mnist1d/resnet1d/aws/chain1/round10/signed/seed1 mnist1d/resnet1d/aws/chain1/round10/mask/seed1
+"""
+PLACEMENT = Placement("inline", None, None, None, None, LEAST_LIMIT_S, ranks=1)
+app = new_app()
+
+
+def _training(which: str) -> typer.models.ArgumentInfo:
+    return typer.Argument(
+        metavar=f"NAME_{which}",
+        help="A training's name, a part or pattern of it, or its key's first digits.",
+        show_default=False,
+    )
+
+
+@app.command(epilog=EXAMPLES)
+def landscape(
+    store: StorePath,
+    a: Annotated[str, _training("A")],
+    b: Annotated[str, _training("B")],
+    c: Annotated[str, _training("C")],
+    points: Annotated[int, typer.Option(min=2, help="Of the grid, on each of its sides.")] = 15,
+    margin: Annotated[
+        float, typer.Option(min=0, help="How far the grid goes beyond the three, as a share of its side.")
+    ] = 0.25,
+    data_root: DataRoot = None,
+    data_cache: DataCache = None,
+    device: Device = "auto",
+    plugin: Plugins = None,
+    loader_workers: LoaderWorkers = None,
+    deterministic: Deterministic = True,
+    checkpoint_interval: CheckpointInterval = 60.0,
+) -> None:
+    """Measure the test error over the plane through three trainings of a store, and draw it in the report.
+
+    Runs on this machine, as one more stage of the store: it is resumed after an interruption, and never computed
+    twice. All three must be of one data set, architecture and preset. Its distances are those of the weights.
+    """
+    with one_sentence(RecipeError, DataError, BackendError, PluginError):
+        execution = Execution(
+            device=check_device(device, "inline"),
+            data_root=str(check_folder(data_root)) if data_root else None,
+            data_cache=str((data_cache or default_cache()).absolute()),
+            checkpoint_interval_s=checkpoint_interval,
+            plugins=tuple(absolute_plugin(name) for name in plugin or ()),
+            loader_workers=loader_workers,
+            deterministic=deterministic,
+        )
+        load_plugins(execution.plugins)
+        opened, console = open_existing(store), Console(soft_wrap=False)
+        seen = survey(opened)
+        keys = [_find(seen, text) for text in (a, b, c)]
+        plan, node = plan_landscape(contents(seen.plans, opened.records({})), seen.wanted, keys, points, margin)
+        code = _run(plan, node, opened, execution, console)
+        left_out = [seen.stages[key].name for key in keys if key not in seen.wanted]
+        if left_out:
+            console.print(
+                f"No sweep wants {', '.join(left_out)} now: the report leaves the landscape out where newer results "
+                f"have superseded these.",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )
+    raise typer.Exit(code)
+
+
+def _find(seen: Survey, text: str) -> str:
+    """The key of a training that is done."""
+    key = find_stage(seen.stages, seen.wanted, text)
+    if seen.state[key] is not State.DONE:
+        raise StoreError(f"{seen.stages[key].name} is {seen.state[key]}; a landscape goes through what is done")
+    return key
+
+
+def _run(plan: Plan, node: Node, store: Store, execution: Execution, console: Console) -> int:
+    with at_work(store) as lease:
+        found = standing(plan, store)
+        left = [each for each in plan if each.key not in found.cached]
+        _check_can_run(left)
+        if left:
+            _check_architecture(node.stage.setting)
+            prepare_data_set(node.stage.setting.data.name, node.stage.setting.data.fingerprint, execution, console)
+        set_aside(store, found, console)
+        return run_plan(plan, found, store, lease, execution, PLACEMENT, LiveReport(store), console, only=node)
+
+
+def _check_can_run(left: Sequence[Node]) -> None:
+    wide = [node for node in left if width(node.stage) > 1]
+    if wide:
+        raise BackendError(
+            f"{wide[0].name} would have to be made anew, by {width(wide[0].stage)} devices together, and this command "
+            f"runs on one; name trainings whose weights are there"
+        )
+
+
+def _check_architecture(setting: Setting) -> None:
+    """Whether this code has the very architecture that the solutions are of."""
+    model = setting.model
+    if model.name not in ARCHITECTURES:
+        raise RecipeError(f"{unknown('architecture', model.name, ARCHITECTURES)}; is its --plugin missing?")
+    here = ARCHITECTURES[model.name].version
+    if here != model.version:
+        raise RecipeError(
+            f"architecture {model.name} is of version {here} now, and these trainings were made with version "
+            f"{model.version}; repeat their sweep first"
+        )
+
+
+def main() -> None:
+    """Console entry point."""
+    app()
+
+
+if __name__ == "__main__":
+    main()
