@@ -10,7 +10,6 @@ from typing import Annotated
 
 import pandas as pd
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from analysis.load import Frames, load
@@ -21,6 +20,7 @@ from analysis.rules.memory import Memory
 from analysis.rules.pairs import same_initialisation, same_masks, sgd_noise_only
 from analysis.rules.protocol import artifacts, aws_in_rounds_only, one_recipe, reads_of_the_test_set
 from orchestrator.store import Store, StoreError
+from workers.console import Console, visible
 
 COLUMNS = ("rule", "verdict", "counted", "detail")
 COLOURS = {"holds": "green", "broken": "bold red", "not checked": "yellow"}
@@ -85,7 +85,7 @@ def check(
         with Console(stderr=True).status("looking into masks and weights"):
             found = checks(Store(store), frames)
     except (StoreError, OSError) as error:
-        typer.echo(f"winning-sign-checks: {error}", err=True)
+        typer.echo(visible(f"winning-sign-checks: {error}"), err=True)
         raise typer.Exit(2) from error
     if as_json:
         typer.echo(json.dumps({"store": store, "checks": found.to_dict("records")}, indent=1))

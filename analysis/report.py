@@ -29,6 +29,7 @@ from analysis.provenance import provenance
 from analysis.published import PublishedError
 from analysis.sections import Section, sections
 from orchestrator.store import Store, StoreError
+from workers.console import visible
 
 REPORT = "report.html"
 app = typer.Typer(add_completion=False)
@@ -187,7 +188,7 @@ def report(
     try:
         typer.echo(write_report(store, out, published))
     except (StoreError, PublishedError, OSError) as error:
-        typer.echo(f"winning-sign-report: {error}", err=True)
+        typer.echo(visible(f"winning-sign-report: {error}"), err=True)
         raise typer.Exit(2) from error
 
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import ray
-from rich.console import Console
 
 from orchestrator.backends.ray_tasks import RayBackend, Sent
 from orchestrator.driver import Driver
@@ -21,6 +20,7 @@ from orchestrator.rank import upward_rank
 from orchestrator.stop import StopRequest
 from orchestrator.store import Store
 from workers.attempt import Attempt, Outcome
+from workers.console import Console
 from workers.execution import Execution
 from workers.workspace import Artifact
 

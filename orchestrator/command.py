@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from orchestrator.store import Store, StoreError
+from workers.console import Console
 
 StorePath = Annotated[str, typer.Argument(metavar="STORE", help="The folder or URL of a sweep's store.")]
 StageName = Annotated[

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from orchestrator.collection import Category, Garbage, garbage, tombstone
@@ -16,6 +15,7 @@ from orchestrator.stage_files import KEY_DIGITS
 from orchestrator.store import Store, StoreError
 from orchestrator.survey import Survey, survey
 from orchestrator.units import size
+from workers.console import Console
 
 EXAMPLES = """
 Examples:

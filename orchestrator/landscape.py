@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from orchestrator.arguments import absolute_plugin, check_device, check_folder
 from orchestrator.backends.base import BackendError
@@ -25,6 +24,7 @@ from orchestrator.running import Placement, at_work, run_plan, set_aside
 from orchestrator.standing import standing
 from orchestrator.store import Store, StoreError
 from orchestrator.survey import State, Survey, survey
+from workers.console import Console
 from workers.data import DataError, default_cache
 from workers.execution import Execution
 from workers.models import ARCHITECTURES

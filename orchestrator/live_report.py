@@ -8,10 +8,9 @@ import subprocess
 import sys
 from contextlib import suppress
 
-from rich.console import Console
-
 from orchestrator.provenance import code_provenance
 from orchestrator.store import Store
+from workers.console import Console
 
 REPORT = "report.html"
 STAMP = "report.json"

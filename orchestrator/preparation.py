@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from orchestrator.plan import Experiment
 from orchestrator.progress import Stopwatch
 from orchestrator.recipes import Recipe, RecipeError
+from workers.console import Console
 from workers.data import MappedData, StreamedData, open_data, prepared_folder
 from workers.execution import Execution
 from workers.models import build_model

@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -16,6 +16,7 @@ from orchestrator.plan import Node, Plan, describe
 from orchestrator.queue import ReadyQueue, State
 from orchestrator.rank import cost_epochs
 from orchestrator.units import duration
+from workers.console import Console, visible
 
 LATEST = 4
 ETA_INTERVAL_S = 1.0
@@ -124,10 +125,11 @@ class Progress:
         eta = self.eta_s()
         head = Text(f"about {duration(eta)} left" if eta else "measuring…", style="bold")
         running = [
-            Text(f"  running  {self._describe_running(key, progress)}") for key, progress in [*self._running.items()]
+            Text(visible(f"  running  {self._describe_running(key, progress)}"))
+            for key, progress in [*self._running.items()]
         ]
-        latest = [Text(f"  {line}") for line in [*self._latest]]
-        notice = [Text(self._notice, style="yellow")] if self._notice else []
+        latest = [Text(visible(f"  {line}")) for line in [*self._latest]]
+        notice = [Text(visible(self._notice), style="yellow")] if self._notice else []
         return Group(table, head, *running, *latest, *notice)
 
     def _describe_running(self, key: str, progress: Mapping[str, Any]) -> str:

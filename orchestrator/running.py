@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from rich.console import Console
-
 from orchestrator.backends.base import Backend, BackendError
 from orchestrator.backends.inline import InlineBackend
 from orchestrator.driver import Driver
@@ -31,6 +29,7 @@ from orchestrator.standing import Standing
 from orchestrator.stop import StopRequest
 from orchestrator.store import Store
 from orchestrator.terminal import print_summary
+from workers.console import Console
 from workers.data import DataError
 from workers.execution import Execution
 

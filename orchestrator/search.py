@@ -13,7 +13,6 @@ from typing import Annotated, Any
 
 import typer
 from filelock import FileLock, Timeout
-from rich.console import Console
 from rich.markup import escape
 
 from orchestrator.arguments import absolute_plugin, check_device, check_folder
@@ -34,6 +33,7 @@ from orchestrator.tuning.outcome import (
     write_definition,
 )
 from orchestrator.tuning.space import SEARCHABLE, default_space, narrowed
+from workers.console import Console
 from workers.data import DataError, default_cache
 from workers.execution import Execution
 from workers.options import CudaGraphs, DataCache, DataRoot, Deterministic, LoaderWorkers
@@ -130,10 +130,10 @@ def search(
         check_searchable(experiment.recipe)
         searched = narrowed(default_space(experiment.recipe), space or ())
         definition = define(experiment, searched, trials, rounds, final_epochs, seed)
-        root = store.absolute()
+        opened = Store(store)
+        root = Path(opened.root)
         target = check_out(out or root / "recipe.yaml", root)
         check_same_search(root, definition)
-        opened = Store(root)
         opened.open_for_writing()
         try:
             prepare_data([experiment], execution, console)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -13,6 +12,7 @@ from orchestrator.command import AsJson, StorePath, console, new_app, one_senten
 from orchestrator.stage_files import RECORD
 from orchestrator.survey import State, Survey, survey
 from orchestrator.units import duration, size
+from workers.console import Console
 
 EXAMPLES = """
 Examples:

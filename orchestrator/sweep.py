@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from orchestrator.arguments import (
@@ -36,6 +35,7 @@ from orchestrator.store import Store, StoreError
 from orchestrator.terminal import plan_as_json, print_forecast, print_plan
 from tickets import TRANSFERS
 from workers.attempt import machine
+from workers.console import Console
 from workers.data import DataError, data_set_names, default_cache
 from workers.execution import Execution
 from workers.models import ARCHITECTURES

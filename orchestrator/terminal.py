@@ -8,7 +8,6 @@ from collections.abc import Container, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -19,6 +18,7 @@ from orchestrator.rank import cost_epochs
 from orchestrator.store import Store
 from orchestrator.summary import Summary
 from orchestrator.units import duration
+from workers.console import Console
 
 LOG_LINES = 12
 

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from orchestrator.collection import made_anew
@@ -16,6 +15,7 @@ from orchestrator.store import Store
 from orchestrator.survey import State, survey
 from orchestrator.units import size
 from orchestrator.verification import Checked, check, quarantine
+from workers.console import Console
 
 EXAMPLES = """
 Examples:

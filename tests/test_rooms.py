@@ -10,7 +10,14 @@ MAY_IMPORT = {
     "tickets": {"tickets"},
     "workers": {"workers", "tickets"},
     "orchestrator": {"orchestrator", "workers", "tickets"},
-    "analysis": {"analysis", "orchestrator.store", "orchestrator.record", "orchestrator.events", "workers.schemas"},
+    "analysis": {
+        "analysis",
+        "orchestrator.store",
+        "orchestrator.record",
+        "orchestrator.events",
+        "workers.schemas",
+        "workers.console",
+    },
 }
 PROJECT = set(MAY_IMPORT)
 

@@ -10,9 +10,10 @@ from types import FrameType
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.markup import escape
 
 from tickets import TicketError
+from workers.console import Console
 from workers.data import DataError, default_cache
 from workers.execute import run_stage
 from workers.execution import Control, Execution, Interrupted
@@ -47,7 +48,8 @@ def run(
     resumes. A stage of a gang of N is computed by ``python -m torch.distributed.run --nproc-per-node N -m
     workers.run …``.
     """
-    console = Console(stderr=True, soft_wrap=True, quiet=os.environ.get("RANK", "0") != "0")
+    quiet = os.environ.get("RANK", "0") != "0"
+    console = Console(stderr=True, soft_wrap=True, markup=False, highlight=False, emoji=False, quiet=quiet)
     stopped = False
 
     def stop(signum: int, frame: FrameType | None) -> None:
@@ -69,16 +71,14 @@ def run(
         control = Control(
             checkpoints=out / "checkpoint" / job.key,  # another stage's would fit, and be wrong
             should_stop=lambda: stopped,
-            report=lambda p: console.print(
-                f"epoch {p['epoch']}/{p['epochs']}  {p['accuracy_percent']:.2f} %", highlight=False
-            ),
+            report=lambda p: console.print(f"epoch {p['epoch']}/{p['epochs']}  {p['accuracy_percent']:.2f} %"),
         )
         signal.signal(signal.SIGINT, stop)
         inputs = {name: root / path for name, path in job.inputs.items()}
         for name, folder in inputs.items():
             if not folder.is_dir():
                 raise JobError(f"input {name!r} of {job.name} is not in {folder}; give --store, or run that stage")
-        console.print(f"{job.name} ({job.stage.kind}) on {execution.torch_device}", highlight=False)
+        console.print(f"{job.name} ({job.stage.kind}) on {execution.torch_device}")
         with joining(execution.torch_device) as member:
             results = run_stage(job.stage, inputs, out, execution, control, key=job.key, member=member)
         shutil.rmtree(out / "checkpoint", ignore_errors=True)
@@ -86,10 +86,10 @@ def run(
         console.print("Interrupted: checkpointed; the same command resumes.")
         raise typer.Exit(130) from None
     except (JobError, DataError, TicketError, PluginError, GangSizeError) as error:
-        Console(stderr=True, soft_wrap=True).print(f"[red]Error:[/red] {error}", highlight=False)
+        Console(stderr=True, soft_wrap=True).print(f"[red]Error:[/red] {escape(str(error))}", highlight=False)
         raise typer.Exit(2) from None
     for name, value in results.items():
-        console.print(f"{name}: {value}", highlight=False)
+        console.print(f"{name}: {value}")
     console.print(f"written to {out}")
 
 

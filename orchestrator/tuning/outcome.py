@@ -10,13 +10,13 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from orchestrator.store import StoreError
 from orchestrator.tuning.definition import Definition, differences
 from orchestrator.tuning.space import describe_point
+from workers.console import Console
 from workers.storage import write_atomically
 
 DEFINITION = "search.json"

@@ -7,8 +7,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
 from orchestrator.backends.inline import InlineBackend
 from orchestrator.driver import Driver
 from orchestrator.leases import HeldLease
@@ -20,6 +18,7 @@ from orchestrator.rank import upward_rank
 from orchestrator.stop import StopRequest
 from orchestrator.store import Store
 from orchestrator.tuning.definition import OBJECTIVE, Definition, plan_to_round, rungs
+from workers.console import Console
 from workers.execution import Execution
 
 

@@ -18,7 +18,6 @@ import torch
 from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler
-from rich.console import Console
 
 from orchestrator.backends.base import BackendError
 from orchestrator.backends.ray_cluster import has_node_with
@@ -26,6 +25,7 @@ from orchestrator.tuning.definition import DEPTH, OBJECTIVE, REDUCTION, Definiti
 from orchestrator.tuning.outcome import Found
 from orchestrator.tuning.space import describe_point
 from orchestrator.tuning.trial import TrialError, run_rung
+from workers.console import Console
 from workers.execution import Execution
 
 NAME = "tune"

@@ -164,6 +164,11 @@ def test_a_store_without_stages_is_refused_in_one_sentence(tmp_path: Path, exist
     assert list(tmp_path.glob("**/*.html")) == []
 
 
+def test_a_refusal_steers_no_terminal(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, [str(tmp_path / "no\x1b]0;title\x07")], color=True)
+    assert r"no\x1b]0;title\x07" in result.stderr
+
+
 def test_the_command_prints_the_page(store: SyntheticStore, tmp_path: Path) -> None:
     store.train("dense", 70.0, seed=1)
     out = tmp_path / "page.html"

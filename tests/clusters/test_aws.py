@@ -130,6 +130,22 @@ def test_up_starts_a_head_as_the_file_says_and_no_gpu(up: StandIns, aws: dict[st
     assert head["IamInstanceProfile"]["Arn"].endswith("/winning-sign-head")
 
 
+def test_a_machines_credentials_and_disks_are_guarded(up: StandIns, aws: dict[str, Any]) -> None:
+    (head,) = instances(aws, "pending", "running")
+    assert_guarded(aws, head)
+
+
+def assert_guarded(aws: dict[str, Any], machine: dict[str, Any]) -> None:
+    """No forged request gets its credentials, and who finds its disk cannot read it."""
+    asked = machine["MetadataOptions"]
+    assert (asked["HttpTokens"], asked["HttpPutResponseHopLimit"]) == ("required", 1)
+    disks = [disk["Ebs"] for disk in machine["BlockDeviceMappings"]]
+    assert disks
+    assert all(disk["DeleteOnTermination"] for disk in disks)
+    volumes = aws["ec2"].describe_volumes(VolumeIds=[disk["VolumeId"] for disk in disks])["Volumes"]
+    assert all(volume["Encrypted"] for volume in volumes)
+
+
 def test_nothing_but_ssh_is_open_to_the_world(up: StandIns, aws: dict[str, Any]) -> None:
     (head,) = instances(aws, "pending", "running")
     (member,) = head["SecurityGroups"]
@@ -195,6 +211,7 @@ def test_workers_are_spot_machines_with_a_gpu(
     (worker,) = (each for each in instances(aws, "pending", "running") if each["InstanceType"] == "g5.xlarge")
     assert worker["InstanceLifecycle"] == "spot"
     assert worker["IamInstanceProfile"]["Arn"].endswith("/winning-sign-worker")
+    assert_guarded(aws, worker)
 
 
 def test_down_leaves_nothing_that_costs(up: StandIns, aws: dict[str, Any], filled_in: Path) -> None:

@@ -68,6 +68,19 @@ def test_aws_takes_every_field_of_a_machine() -> None:
         assert fields.keys() <= shape.members.keys()
 
 
+@pytest.mark.parametrize("kind", ["head", "gpu"])
+def test_a_machines_credentials_and_disks_are_as_the_docs_say(kind: str) -> None:
+    machine = read(ROOT / "cluster.yaml")["available_node_types"][kind]["node_config"]
+    assert machine["MetadataOptions"] == {"HttpTokens": "required", "HttpPutResponseHopLimit": 1}
+    assert machine["BlockDeviceMappings"]
+    for disk in machine["BlockDeviceMappings"]:
+        assert disk["Ebs"]["Encrypted"] is True
+        assert disk["Ebs"]["DeleteOnTermination"] is True
+    said = (ROOT / "docs" / "security.md").read_text()
+    assert "IMDSv2 only, one hop" in said
+    assert "| the disks | encrypted, and deleted with the machine |" in said
+
+
 def test_machines_image_zones_and_the_stores_requests_are_of_one_region() -> None:
     config = read(ROOT / "cluster.yaml")
     region = config["provider"]["region"]
@@ -162,6 +175,34 @@ def test_every_command_of_a_file_is_bash() -> None:
                 for command in commands:
                     checked = subprocess.run(["bash", "-n", "-c", command], capture_output=True, text=True)
                     assert checked.returncode == 0, f"{path}: {command}: {checked.stderr}"
+
+
+# In the order in which a user comes to need them; there are two ways to machines of one's own.
+PLATFORMS = {
+    "AWS": ["aws configure", "ray up", "report.html .", "**Stop paying**: ", "ray down", "aws s3 rb"],
+    "Google Cloud": ["gcloud auth login", "gcloud config set project", "ray up", "report.html .", "**Stop paying**: "],
+    "Machines of your own": [
+        *("pip install", "--address HEAD:6379", "report.html .", "**Stop**: ", "orchestrator.cancel"),
+        *("ray up", "report.html .", "**Stop**: ", "ray down"),
+    ],
+    "Kubernetes": ["docker build", "kubectl apply -f docs", "report.html .", "**Stop paying**: ", "delete rayjob"],
+    "Slurm": ["make demo", "sbatch", "report.html .", "**Stop**: ", "scancel"],
+}
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_each_platform_goes_from_nothing_to_the_report_and_stops(platform: str) -> None:
+    text = (EXAMPLES.parent / "clusters.md").read_text()
+    section = text.split(f"\n## {platform}\n", 1)[1].split("\n## ", 1)[0]
+    blocks = re.findall(r"```bash\n(.*?)```", section, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        checked = subprocess.run(["bash", "-n"], input=block, capture_output=True, text=True)
+        assert checked.returncode == 0, checked.stderr
+    place = 0
+    for step in PLATFORMS[platform]:
+        place = section.find(step, place)
+        assert place >= 0, step
 
 
 @pytest.mark.parametrize("kind", ["head", "worker"])

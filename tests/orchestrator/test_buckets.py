@@ -7,11 +7,16 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from stores import ask
 
+from analysis import report
+from orchestrator import gc, search, status, why
 from orchestrator.store import Store
 from tests import small_sweeps
 from tests.sweep_processes import Hold, assert_same_results, finish, in_process, kill_all, run, start, wait_for
 from workers.storage import Bucket, open_storage
+
+SECRET = "planted-secret"
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +44,12 @@ def brought(url: str, folder: Path) -> Path:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         storage.download(path, folder / path)
     return folder
+
+
+def holding(secret: str, folder: Path) -> list[Path]:
+    """The files, and the names of files, that have a secret in them."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return [path for path in files if secret in str(path) or secret.encode() in path.read_bytes()]
 
 
 def test_a_sweep_into_a_bucket_gives_the_bits_of_one_into_a_folder(
@@ -70,9 +81,44 @@ def test_a_sweep_into_a_bucket_gives_the_bits_of_one_into_a_folder(
     assert "patterns" in (copy / "report.html").read_text()
     assert not list(copy.rglob("checkpoint"))
     assert not list(copy.glob("drivers/*"))
-    secret = b"planted-secret"
-    assert not [path for path in copy.rglob("*") if path.is_file() and secret in path.read_bytes()]
-    assert secret.decode() not in output + again
+    assert holding(SECRET, copy) == []
+    assert SECRET not in output + again
+
+
+def test_a_stage_that_fails_tells_no_secret(folder: Path, s3: str, tmp_path: Path) -> None:
+    url = f"{s3}/{uuid4()}"
+    code, output = run(*options(folder, url, "--set", "optimizer.learning_rate=1e30"))
+    assert code == 1, output
+    copy = brought(url, tmp_path / "copy")
+    (failure, *_) = Store(copy).failures()
+    assert failure.error_type == "DivergedError"
+    assert "Traceback" in (copy / failure.log).read_text()
+    assert {path.name for path in copy.iterdir()} >= {"stages", "plans", "events", "report.html"}
+    said = [ask(app, url, *more)[1] for app, more in ((status.app, []), (why.app, [failure.name]), (gc.app, []))]
+    assert holding(SECRET, copy) == []
+    assert SECRET not in "".join([output, *said])
+
+
+@pytest.mark.parametrize("url", ["s3://key:planted-secret@bucket/p", "s3://bucket/p?token=planted-secret"])
+def test_a_store_with_a_secret_in_its_url_is_refused_before_anything_is_written(
+    url: str, folder: Path, s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = open_storage(s3).listing()
+    refused = [
+        in_process(*options(folder, url)),
+        in_process(*options(folder, url, "--plan")),
+        ask(status.app, url),
+        ask(report.app, url),
+        ask(search.app, "--dataset", "mnist1d", "--store", url),
+    ]
+    for code, output in refused:
+        assert code == 2, output
+        assert output.count("\n") == 1, output
+        assert "holds a user, a password or a query" in output
+        assert SECRET not in output
+    assert open_storage(s3).listing() == before
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_killed_sweep_into_a_bucket_resumes_from_its_checkpoint(

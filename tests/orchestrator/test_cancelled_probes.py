@@ -6,7 +6,6 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from small_recipes import plan_of, recipe
 
 from orchestrator.backends.base import Group, Lost
@@ -19,6 +18,7 @@ from orchestrator.rank import upward_rank
 from orchestrator.stop import StopRequest
 from orchestrator.store import Store
 from workers.attempt import Attempt, Outcome
+from workers.console import Console
 from workers.execution import Execution
 from workers.stages import Probe
 from workers.workspace import artifact

@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 from small_recipes import plan_of, recipe
 
 from orchestrator import driver as driver_module
@@ -30,6 +29,7 @@ from orchestrator.store import Store
 from orchestrator.summary import Summary
 from orchestrator.terminal import print_summary
 from workers.attempt import Attempt, Outcome
+from workers.console import Console
 from workers.execution import Execution
 from workers.job import read_job
 from workers.workspace import artifact
@@ -100,13 +100,13 @@ class ScriptedBackend:
 class Sweep:
     """A plan, a store and a queue for one run of the driver."""
 
-    def __init__(self, root: Path, plan: Plan) -> None:
+    def __init__(self, root: Path, plan: Plan, *, terminal: bool = False) -> None:
         self.plan, self.store = plan, Store(root)
         self.root = root
         rank = upward_rank(plan)
         self.queue = ReadyQueue(plan, rank, [key for key in plan.nodes if self.store.record(key)])
         self.printed = io.StringIO()
-        self.console = Console(file=self.printed, width=200)
+        self.console = Console(file=self.printed, width=200, force_terminal=terminal)
         self.progress = Progress(self.console, plan, self.queue, rank, lambda: 2)
         self.lease = HeldLease(self.store.storage, ["sweep"])
         self.stop = StopRequest(self.store, self.lease)
@@ -348,6 +348,23 @@ def test_each_end_is_a_line_with_what_a_person_looks_for(sweep: Sweep) -> None:
     assert "crash: retry 1 of 3" in lost
     assert "done" in done
     assert lines[-1].startswith(f"[{len(sweep.plan) - 1}/{len(sweep.plan)}")
+
+
+@pytest.mark.parametrize("terminal", [True, False], ids=["live", "lines"])
+def test_what_a_stage_says_steers_no_terminal(tmp_path: Path, terminal: bool) -> None:
+    sweep = Sweep(tmp_path / "store", plan_of(recipe(methods=("aws",))), terminal=terminal)
+    evil = replace(ERROR, message="evil \x1b]0;title\x07\x1b[2J\x9b31m\x9d0;title\x9c")
+    with sweep.progress:
+        summary = sweep.run(ScriptedBackend({"": [evil] * 2}))  # the two that need nothing, and so all
+        sweep.progress.notice("told \x1b]0;title\x07")
+    (sweep.root / summary.failures[0].log).write_text("last line \x1b[2J\n")
+    print_summary(sweep.console, sweep.store, summary)
+    shown = sweep.printed.getvalue()
+    for steers in ("\x1b]", "\x1b[2J", "\x07", "\x9b", "\x9c", "\x9d"):
+        assert steers not in shown, repr(steers)
+    assert shown.count(r"evil \x1b]0;title\x07\x1b[2J\x9b31m\x9d0;title\x9c") >= 2  # as it goes, and in the summary
+    assert r"told \x1b]0;title\x07" in shown
+    assert r"last line \x1b[2J" in shown
 
 
 def test_the_report_is_refreshed_while_the_sweep_runs(sweep: Sweep) -> None:

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
-from rich.console import Console
 from small_recipes import plan_of, recipe
 
 from orchestrator.estimate import Estimates
@@ -20,6 +19,7 @@ from orchestrator.record import Record
 from orchestrator.request import plan_landscape
 from orchestrator.terminal import print_forecast
 from orchestrator.units import duration
+from workers.console import Console
 
 PLAN = plan_of(recipe())
 

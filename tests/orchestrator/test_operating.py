@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -100,6 +101,32 @@ def test_what_a_store_says_is_never_markup(tmp_path: Path) -> None:
         assert code == 0, output
         assert "[bold]evil[/bold][/x]" in output or "[blink]line[/blink][/]" in output
     assert "[red]bad[/red] [/oops]" in ask(status.app, tmp_path)[1]
+
+
+def test_what_a_store_says_steers_no_terminal(tmp_path: Path) -> None:
+    title, clear, others = "\x1b]0;title\x07", "\x1b[2J", "\x9b31m\x7f\r\x08"
+    made = Made(tmp_path)
+    stage, ready = planned(f"evil{title}"), planned(f"ready{title}")
+    made.plan(stage, ready)
+    failed(made.store, stage, f"bad{clear}\n{others}", log=f"line{clear}{others}\n")
+    made.commit(ready)
+    weights = next(tmp_path.glob("stages/*/*/attempts/*/out/weights.safetensors"))
+    weights.write_bytes(b"torn")
+    lease = HeldLease(made.store.storage, ["sweep", clear])
+    try:
+        shown = {"logs": ask(logs.app, tmp_path, "evil"), "status": ask(status.app, tmp_path)}
+        shown |= {"why": ask(why.app, tmp_path, "evil"), "cancel": ask(cancel.app, tmp_path, "evil")}
+    finally:
+        lease.release()
+    shown |= {"verify": ask(verify.app, tmp_path), "gc": ask(gc.app, tmp_path)}
+    shown |= {"one sentence": ask(why.app, tmp_path, "eval")}
+    for name, (_, output) in shown.items():
+        assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", output), f"{name}: {output!r}"
+        if name != "gc":
+            assert r"\x1b" in output, name
+    assert r"line\x1b[2J\x9b31m\x7f" in shown["logs"][1]
+    assert "bad\\x1b[2J\n\\x9b31m\\x7f\\x0d\\x08" in shown["status"][1]
+    assert r"evil\x1b]0;title\x07" in shown["one sentence"][1]
 
 
 # --- finding a stage -------------------------------------------------------------------------------------------------

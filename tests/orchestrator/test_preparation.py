@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from rich.console import Console
 from torch import nn
 
 from orchestrator import preparation
@@ -18,6 +17,7 @@ from orchestrator.plan import Experiment, Network
 from orchestrator.preparation import prepare_data
 from orchestrator.recipes import RecipeError
 from tests.image_sets import write_image_folder, write_tiny_imagenet
+from workers.console import Console
 from workers.data import DataError
 from workers.execution import Execution
 from workers.models import ARCHITECTURES, architecture, build_model

@@ -6,11 +6,14 @@ The GPUs are a number that Ray is told; the stages run on the CPU.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+from tests import small_sweeps
 from tests.small_sweeps import PATTERNS
+from tests.sweep_processes import assert_same_results, by_name, in_process, run
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
@@ -119,6 +122,50 @@ cluster.shutdown()
 """
 
 
+# A sweep whose stages compute on the CPU, on a GPU that is a number told to Ray.
+SWEEP = """
+import os
+
+os.environ["RAY_AUTH_MODE"] = "token"
+import ray
+
+from orchestrator.backends import ray_tasks
+from orchestrator.sweep import app
+
+start, backend = ray.init, ray_tasks.RayBackend
+ray.init = lambda **options: start(**{**options, "num_cpus": 2, "num_gpus": 1})
+ray_tasks.RayBackend = lambda address, most, device, *more: backend(address, most, "auto", *more)
+app()
+"""
+# As torch says it when a kernel has failed, in the third training batch of whoever comes first.
+DYING = '''
+"""The built-in network for signals, whose GPU dies once."""
+
+from pathlib import Path
+
+import torch
+
+from workers.models import ARCHITECTURES, architecture
+
+ARMED = Path(__file__).with_name("armed")
+build = ARCHITECTURES["resnet1d"].build
+
+
+def die(module, inputs):
+    module.passes = getattr(module, "passes", 0) + 1
+    if module.training and module.passes == 3 and ARMED.exists():
+        ARMED.unlink()
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+
+@architecture("resnet1d")
+def dying(in_channels, num_classes, **options):
+    model = build(in_channels, num_classes, **options)
+    model.register_forward_pre_hook(die)
+    return model
+'''
+
+
 def test_a_gpu_without_a_core_beside_it_is_none() -> None:
     done = subprocess.run([sys.executable, "-c", UNEVEN], capture_output=True, text=True, timeout=240, cwd=ROOT)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -148,3 +195,27 @@ def test_stages_share_gpu_actors_and_outlive_them(tmp_path: Path) -> None:
     assert said["ended"].pop("beside-0") == "hung"
     assert list(said["ended"].values()) == ["node"]  # no fault of the one beside it
     assert said["devices_that_stay"] == 0
+
+
+def test_a_gpu_that_dies_takes_its_process_along_and_its_stage_is_tried_again(tmp_path: Path) -> None:
+    folder = small_sweeps.prepare(tmp_path / "sweep", **small_sweeps.ONE_ROUND)
+    (folder / "dying.py").write_text(DYING)
+    undisturbed, store = folder / "undisturbed", folder / "store"
+    code, output = in_process(*small_sweeps.options(folder, undisturbed, "--backend", "inline", "--device", "cpu"))
+    assert code == 0, output
+    (folder / "armed").touch()
+    one_at_a_time = ["--device", "cpu", "--max-concurrent", 1, "--plugin", folder / "dying.py"]
+    code, output = run(*small_sweeps.options(folder, store, *one_at_a_time), program=("-c", SWEEP))
+    assert code == 0, output
+    assert not (folder / "armed").exists()
+    assert_same_results(undisturbed, store)
+    (name,) = (name for name, record in by_name(store).items() if record.attempt == 2)
+    (failure,) = (json.loads(path.read_text()) for path in store.glob("stages/*/*/attempts/*/failure.json"))
+    assert (failure["name"], failure["cause"]) == (name, "crash")
+    assert "ActorDied" in failure["message"]
+    logs = sorted(store.glob("stages/*/*/attempts/*/log.txt"), key=lambda path: path.read_text()[:23])  # as they began
+    processes = [re.findall(r"pid (\d+)", log.read_text())[0] for log in logs]
+    died = logs.index(store / failure["log"])
+    assert "AcceleratorError" in logs[died].read_text()
+    assert len(set(processes[: died + 1])) == 1
+    assert set(processes[died + 1 :]) == {processes[-1]} != {processes[died]}

@@ -89,6 +89,36 @@ def test_a_bucket_that_refuses_says_so_in_one_line(s3: str) -> None:
     assert "no-such-bucket" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://key:topsecret@bucket/p",
+        "S3://key:topsecret@bucket/p",
+        "s3://key:top/topsecret@bucket/p",
+        "s3://topsecret@bucket",
+        "gs://bucket/p?token=topsecret",
+        "az://container/p#topsecret",
+        "https://user:topsecret@host/p",
+        "HTTPS://user:topsecret@host/p",
+    ],
+)
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_secret_in_a_url_is_refused_and_not_repeated(
+    url: str, kind: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StorageError, match="holds a user, a password or a query") as caught:
+        open_storage(kind(url))
+    assert "secret" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_in_a_bucket_may_have_any_name(s3: str) -> None:
+    storage = open_storage(f"{s3}/{uuid4()}/you@home:1")
+    storage.write("a", b"1")
+    assert storage.read("a") == b"1"
+
+
 def test_no_path_leads_out_of_a_folder(tmp_path: Path) -> None:
     storage = open_storage(tmp_path / "store")
     outside = tmp_path / "outside"
