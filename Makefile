@@ -32,11 +32,9 @@ $(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python
 	$(PIP) --editable '.[test]'
 	@touch $@ $(VENV)/.installed
 
-# README's picture, from the demo's own store; needs Chromium
-picture: demo
-	chromium --headless --no-sandbox --disable-gpu --disable-background-networking --hide-scrollbars \
-	  --user-data-dir="$$(mktemp -d)" --virtual-time-budget=8000 --window-size=1280,1900 \
-	  --screenshot=docs/report.png "file://$(CURDIR)/sweeps/report.html"
+# README's pictures, from the demo's own store; needs Chromium
+picture: demo $(VENV)/.installed-test
+	$(RUN) tests.browser.pictures sweeps/report.html docs
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 
 from analysis.measures import MEASURES
 from analysis.sections import Section
 from analysis.statistics import spread
-from analysis.words import rank
+from analysis.words import count, mean_sd, rank
 
 SAID = ("mean", "sd", "low", "high", "trainings", "chains", "keys")
 
@@ -30,3 +33,12 @@ def numbers(section: Section) -> pd.DataFrame:
         table["density"] = table["density"].fillna(table.pop("density_more"))
     table = table.sort_values(["method", "transfer"], key=lambda names: names.fillna("").map(rank), kind="stable")
     return table.sort_values("round", ascending=False, na_position="first", kind="stable", ignore_index=True)
+
+
+def measured(row: Mapping[Any, Any], measure: str) -> str:
+    """A measure of a row of ``numbers`` as text: mean ± standard deviation (n, chains); empty if not known."""
+    if pd.isna(row[f"{measure}_mean"]):
+        return ""
+    n, chains = int(row[f"{measure}_trainings"]), int(row[f"{measure}_chains"])
+    over = f"{n} in {count(chains, 'chain')}" if chains else str(n)
+    return f"{mean_sd(row[f'{measure}_mean'], row[f'{measure}_sd'])} ({over})"

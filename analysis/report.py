@@ -1,4 +1,4 @@
-"""The report: one HTML file that works offline, written anew while a sweep runs.
+"""The report: one HTML file that works offline, written anew while a sweep runs, and its numbers as tables.
 
 >>> analysis.report.write_report(Path("runs/mnist1d"))    # or: python -m analysis.report runs/mnist1d
 """
@@ -7,52 +7,22 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
-from typing import Annotated, Any
-from urllib.parse import quote
+from pathlib import Path
+from typing import Annotated
 
-import jinja2
-import pandas as pd
 import typer
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
-from analysis import questions, words
-from analysis.figures import CATALOGUE
+from analysis.checks import checks
+from analysis.export import export
 from analysis.load import Frames, load
-from analysis.measures import MEASURES
-from analysis.numbers import numbers
-from analysis.provenance import provenance
+from analysis.page import render
 from analysis.published import PublishedError
-from analysis.sections import Section, sections
 from orchestrator.store import Store, StoreError
 from workers.console import visible
 
 REPORT = "report.html"
+PATIENCE_S = 20.0  # with masks and weights that no report has looked into yet; the next one goes on
 app = typer.Typer(add_completion=False)
-_TEMPLATES = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A figure on the page.
-
-    Attributes:
-        json: the figure for plotly.js; plotly writes <, > and / as escapes, so that it cannot end its script element.
-    """
-
-    title: str
-    caption: str
-    json: Markup
 
 
 def write_report(store: Path | str, out: Path | None = None, published: Path | None = None) -> str:
@@ -60,7 +30,7 @@ def write_report(store: Path | str, out: Path | None = None, published: Path | N
 
     Args:
         out: the file; by default ``report.html`` in the store.
-        published: a CSV file with published results, to be drawn beside the store's: see ``analysis.published``.
+        published: a CSV file with published results to draw beside: see ``analysis.published``.
 
     Returns:
         Where the report is.
@@ -70,95 +40,44 @@ def write_report(store: Path | str, out: Path | None = None, published: Path | N
         PublishedError: the file with published results is none, or does not fit the store.
         OSError: a file cannot be read or written.
     """
-    frames = load(store, published=published)
-    if frames.stages.empty and frames.planned == 0:
-        raise StoreError(f"{store}: this folder has no stages; give the folder of a sweep's store")
+    frames = _loaded(store, published)
     reader = Store(store)
+    found = checks(reader, frames, patience_s=PATIENCE_S).to_dict("records")
     folder = reader.storage.folder
     if out is None and folder is None:
-        page = render(frames, reader.root, lambda path: path)
+        page = render(frames, reader.root, lambda path: path, checks=found)
         reader.storage.write(REPORT, page.encode())
         return f"{reader.root}/{REPORT}"
     out = (out or Path(reader.root) / REPORT).absolute()
     place = out.parent
     if folder is None:
-        page = render(frames, reader.root, lambda path: f"{reader.root}/{path}")
+        page = render(frames, reader.root, lambda path: f"{reader.root}/{path}", checks=found)
     else:
         root = folder
-        page = render(frames, reader.root, lambda path: os.path.relpath(root / path, place))
+        page = render(frames, reader.root, lambda path: os.path.relpath(root / path, place), checks=found)
     _replace(out, page)
     return str(out)
 
 
-def render(frames: Frames, store: str, link: Callable[[str], str]) -> str:
-    """The page.
+def write_tables(store: Path | str, folder: Path) -> str:
+    """Write all frames of a store, its numbers and its comparisons as tables: see ``analysis.export``.
 
-    Args:
-        store: the store's root, for its name.
-        link: from a path in the store to what the page links to.
+    Returns:
+        The folder.
+
+    Raises:
+        StoreError: the store does not exist, has no stages, or is damaged.
+        OSError: the folder cannot be written; then nothing is.
     """
-    parts = sections(frames)
-    return _TEMPLATES.get_template("report.html").render(
-        store_name=PurePosixPath(store).name,
-        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        sections=parts,
-        sentences={part.title: list(questions.comparisons(part)["sentence"]) for part in parts},
-        drawings={part.title: _drawings(part) for part in parts},
-        numbers={part.title: _rows(part) for part in parts},
-        progress=_progress(frames),
-        provenance=provenance(frames),
-        missing=frames.missing[~frames.missing["failed"]].to_dict("records"),
-        failures=frames.failures.to_dict("records"),
-        stages=_stage_rows(frames.stages, link),
-        superseded=list(frames.stages.loc[frames.stages["superseded"], "name"]),
-        leads={part.title: [questions.verdict(part), *questions.answers(part)] for part in parts},
-        chances={part.title: questions.by_chance(part) for part in parts},
-        words=words,
-        plotly=Markup(get_plotlyjs()),
-    )
+    export(_loaded(store), folder)
+    return str(folder)
 
 
-def _drawings(section: Section) -> list[Drawing]:
-    drawn = [(entry, entry.draw(section.frames)) for entry in CATALOGUE if entry.place != "store"]
-    return [Drawing(entry.title, entry.caption, Markup(figure.to_json())) for entry, figure in drawn if figure.data]
-
-
-def _rows(section: Section) -> list[dict[str, str]]:
-    """The table of numbers, as text."""
-    return [
-        {
-            "density": words.density(row["density"]),
-            "method": words.method(row["method"]) if isinstance(row["method"], str) else "",
-            "transfer": words.transfer(row["transfer"]),
-            **{measure.name: _cell(row, measure.name) for measure in MEASURES},
-        }
-        for row in numbers(section).to_dict("records")
-    ]
-
-
-def _cell(row: dict[Any, Any], measure: str) -> str:
-    if pd.isna(row[f"{measure}_mean"]):
-        return ""
-    n, chains = int(row[f"{measure}_trainings"]), int(row[f"{measure}_chains"])
-    over = f"{n} in {words.count(chains, 'chain')}" if chains else str(n)
-    return f"{words.mean_sd(row[f'{measure}_mean'], row[f'{measure}_sd'])} ({over})"
-
-
-def _progress(frames: Frames) -> dict[str, int]:
-    failed = int(frames.missing["failed"].sum())
-    return {
-        "planned": frames.planned,
-        "done": frames.planned - len(frames.missing),
-        "failed": failed,
-        "missing": len(frames.missing) - failed,
-    }
-
-
-def _stage_rows(stages: pd.DataFrame, link: Callable[[str], str]) -> list[dict[str, Any]]:
-    """Every stage with a link to its record, relative to the page."""
-    rows = stages[["name", "kind", "seconds", "device", "git_commit"]].astype(object).fillna("")
-    links = [quote(link(f"{path}/record.json"), safe="/:") for path in stages["folder"]]
-    return [dict(row) for _, row in rows.assign(link=links).sort_values("name").iterrows()]
+def _loaded(store: Path | str, published: Path | None = None) -> Frames:
+    frames = load(store, published=published)
+    if frames.stages.empty and frames.planned == 0:
+        raise StoreError(f"{store}: this folder has no stages; give the folder of a sweep's store")
+    return frames
 
 
 def _replace(path: Path, page: str) -> None:
@@ -183,10 +102,17 @@ def report(
             "density, accuracy_percent and, if wanted, source."
         ),
     ] = None,
+    tables: Annotated[
+        Path | None,
+        typer.Option("--export", help="A folder for all numbers as CSV, Parquet and LaTeX; without --out, no page."),
+    ] = None,
 ) -> None:
-    """Write the report of a store as one HTML file that works offline."""
+    """Write the report of a store as one HTML file that works offline, or its numbers as tables."""
     try:
-        typer.echo(write_report(store, out, published))
+        if tables is not None:
+            typer.echo(write_tables(store, tables))
+        if tables is None or out is not None:
+            typer.echo(write_report(store, out, published))
     except (StoreError, PublishedError, OSError) as error:
         typer.echo(visible(f"winning-sign-report: {error}"), err=True)
         raise typer.Exit(2) from error

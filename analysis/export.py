@@ -1,0 +1,119 @@
+"""Everything that a report is made of as files: each frame as CSV and Parquet, what goes into a paper as LaTeX too."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from shutil import rmtree
+from typing import Any
+
+import pandas as pd
+
+from analysis import latex, words
+from analysis.load import Frames
+from analysis.measures import MEASURES
+from analysis.numbers import measured, numbers
+from analysis.page import said
+from analysis.sections import Section, sections
+
+SETTING = ("dataset", "architecture", "preset")
+
+
+def export(frames: Frames, folder: Path) -> None:
+    """Write the frames, ``numbers`` and ``comparisons`` into a folder; files of these names there are replaced.
+
+    All of it is written beside first, so that a folder holds the whole or what it held before.
+
+    Raises:
+        OSError: the folder cannot be made or written.
+    """
+    made = not folder.exists()
+    folder.mkdir(exist_ok=True)
+    try:
+        beside = Path(tempfile.mkdtemp(prefix=".export.", dir=folder))
+        try:
+            _write(frames, beside)
+            for file in sorted(beside.iterdir()):
+                file.replace(folder / file.name)
+        finally:
+            rmtree(beside)
+    except BaseException:
+        if made:
+            rmtree(folder)
+        raise
+
+
+def tables(frames: Frames) -> dict[str, pd.DataFrame]:
+    """Every table of the export by its name."""
+    own = {each.name: getattr(frames, each.name) for each in fields(frames)}
+    found = {name: frame for name, frame in own.items() if isinstance(frame, pd.DataFrame)}
+    parts = sections(frames)
+    return {**found, "numbers": _numbers(parts), "comparisons": _comparisons(parts)}
+
+
+def _write(frames: Frames, folder: Path) -> None:
+    for name, frame in tables(frames).items():
+        flat = _flat(frame)
+        flat.to_csv(folder / f"{name}.csv", index=False)
+        flat.to_parquet(folder / f"{name}.parquet", index=False)
+    parts = sections(frames)
+    for name, each in (("numbers", _numbers_in_words), ("comparisons", _comparisons_in_words)):
+        (folder / f"{name}.tex").write_text("\n".join(each(parts)), encoding="utf-8")
+
+
+def _flat(frame: pd.DataFrame) -> pd.DataFrame:
+    """Columns of lists, mappings or several types as JSON, since a column of a Parquet file has one simple type."""
+    mixed = [name for name in frame.columns if frame[name].dtype == object and not _simple(frame[name].dropna())]
+    return frame.assign(**{str(name): frame[name].map(json.dumps, na_action="ignore") for name in mixed})
+
+
+def _simple(cells: pd.Series) -> bool:
+    kinds = {type(cell) for cell in cells}
+    return len(kinds) < 2 and not kinds & {list, dict}
+
+
+def _labels(part: Section) -> dict[str, str]:
+    return {name: getattr(part, name) for name in SETTING}
+
+
+def _numbers(parts: list[Section]) -> pd.DataFrame:
+    return _with_setting_first([numbers(part).assign(**_labels(part)) for part in parts])
+
+
+def _with_setting_first(found: list[pd.DataFrame], *columns: str) -> pd.DataFrame:
+    if not found:
+        return pd.DataFrame(columns=[*SETTING, *columns], dtype="str")
+    whole = pd.concat(found, ignore_index=True)
+    return whole[[*SETTING, *(name for name in whole.columns if name not in SETTING)]]
+
+
+def _comparisons(parts: list[Section]) -> pd.DataFrame:
+    found = [said(part).comparisons.assign(**_labels(part)) for part in parts]
+    return _with_setting_first(found, "sentence")
+
+
+def _numbers_in_words(parts: list[Section]) -> Iterator[str]:
+    for part in parts:
+        rows = [_in_words(row) for row in numbers(part).to_dict("records")]
+        if rows:
+            yield latex.table(pd.DataFrame(rows), f"{part.title}. Mean ± standard deviation (n trainings, chains).")
+
+
+def _in_words(row: dict[Any, Any]) -> dict[str, str]:
+    method = row["method"] if isinstance(row["method"], str) else ""
+    return {
+        "density": words.density(row["density"]),
+        "method": words.method(method),
+        "start": words.transfer(row["transfer"]),
+        **{f"{measure.words} ({measure.unit})": measured(row, measure.name) for measure in MEASURES},
+    }
+
+
+def _comparisons_in_words(parts: list[Section]) -> Iterator[str]:
+    for part in parts:
+        rows = said(part).comparisons[["sentence"]].set_axis(["comparison"], axis=1)
+        if not rows.empty:
+            yield latex.table(rows, part.title, [r"p{\linewidth}"])

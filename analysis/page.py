@@ -1,0 +1,213 @@
+"""The page: what the templates need, made from frames. Pure: nothing is read or written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import quote
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from analysis import questions, words
+from analysis.figures import CATALOGUE
+from analysis.figures.catalogue import Entry
+from analysis.load import Frames
+from analysis.measures import MEASURES
+from analysis.numbers import measured, numbers
+from analysis.progress import FAILED, pending, progress
+from analysis.provenance import provenance
+from analysis.sections import Section, sections
+from analysis.stage_data import stage_data
+
+HERO = "accuracy_by_density"
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a section found: the sentence that counts most, the answers, and every comparison made.
+
+    Attributes:
+        comparisons: see ``analysis.questions``.
+        by_chance: how many of them chance alone would show.
+    """
+
+    verdict: str
+    answers: list[str]
+    comparisons: pd.DataFrame
+    by_chance: str
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure on the page.
+
+    Attributes:
+        id: its place on the page.
+        file: the name of its downloads, without an ending.
+        height: in pixels, kept free until it is drawn.
+        json: the figure for plotly.js; plotly writes <, > and / as escapes, so that it cannot end its script element.
+    """
+
+    id: str
+    file: str
+    title: str
+    caption: str
+    summary: str
+    height: int
+    json: Markup
+
+
+@dataclass(frozen=True)
+class Part:
+    """A section on the page: its figures are those of its results, and those of what its tickets hold."""
+
+    id: str
+    section: Section
+    said: Said
+    results: list[Drawing]
+    signs: list[Drawing]
+    comparisons: list[dict[str, Any]]
+    numbers: list[dict[str, Any]]
+
+
+def render(
+    frames: Frames,
+    store: str,
+    link: Callable[[str], str],
+    *,
+    live: bool = False,
+    checks: Iterable[Mapping[Any, Any]] = (),
+) -> str:
+    """The page.
+
+    Args:
+        store: the store's root, for its name.
+        link: from a path in the store to what the page links to.
+        live: whether the page asks its server for news, and shows them.
+        checks: rules of the method, each with "rule", "verdict" ("holds", "broken" or "not checked"), "counted" and
+            "detail".
+    """
+    parts = [_part(number, section) for number, section in enumerate(sections(frames), start=1)]
+    rows = pending(frames)
+    stages = frames.stages
+    return _TEMPLATES.get_template("report.html").render(
+        store_name=PurePosixPath(store).name,
+        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        parts=parts,
+        hero=_hero(parts),
+        whole=list(_drawings("store", "store", frames, "store")),
+        progress=progress(frames),
+        checks=list(checks),
+        provenance=provenance(frames),
+        pending=rows[rows["state"] != FAILED].to_dict("records"),
+        failures=[{**row, "link": quote(link(row["log"]), safe="/:")} for row in frames.failures.to_dict("records")],
+        superseded=sorted(stages.loc[stages["superseded"], "name"]),
+        stages=len(stages),
+        data=_script(stage_data(frames, link)),
+        choices=_choices(frames),
+        live=live,
+        words=words,
+        plotly=Markup(get_plotlyjs()),
+    )
+
+
+def _hero(parts: Sequence[Part]) -> Drawing | None:
+    """The figure beside the first verdict."""
+    drawn = [drawing for part in parts for drawing in part.results]
+    return next((drawing for drawing in drawn if drawing.id.endswith(f"-{HERO}")), drawn[0] if drawn else None)
+
+
+def said(section: Section) -> Said:
+    """A section's findings."""
+    return Said(
+        questions.verdict(section),
+        questions.answers(section),
+        questions.comparisons(section),
+        questions.by_chance(section),
+    )
+
+
+def _part(number: int, section: Section) -> Part:
+    name = f"s{number}"
+    file = "-".join((section.dataset, section.architecture, section.preset))
+    drawn = {place: list(_drawings(name, file, section.frames, place)) for place in ("results", "signs")}
+    found = said(section)
+    return Part(name, section, found, drawn["results"], drawn["signs"], list(_comparisons(found)), list(_rows(section)))
+
+
+def _comparisons(found: Said) -> Iterator[dict[str, Any]]:
+    """Every comparison's sentence, and the labels that it is filtered by; an empty label matches every choice."""
+    for row in found.comparisons.reindex(columns=["sentence", "method", "density"]).to_dict("records"):
+        yield {
+            "sentence": row["sentence"],
+            "method": row["method"] if isinstance(row["method"], str) else "",
+            "density": "" if pd.isna(row["density"]) else row["density"],
+        }
+
+
+def _drawings(id_: str, file: str, frames: Frames, place: str) -> Iterator[Drawing]:
+    for entry in CATALOGUE:
+        if entry.place == place:
+            yield from _drawing(entry, id_, file, frames)
+
+
+def _drawing(entry: Entry, id_: str, file: str, frames: Frames) -> Iterator[Drawing]:
+    figure = entry.draw(frames)
+    if figure.data:
+        yield Drawing(
+            id=f"{id_}-{entry.name}",
+            file="".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in f"{file}-{entry.name}"),
+            title=entry.title,
+            caption=entry.caption,
+            summary=(figure.layout.meta or {}).get("summary", ""),
+            height=int(figure.layout.height or 450),
+            json=Markup(figure.to_json()),
+        )
+
+
+def _rows(section: Section) -> Iterator[dict[str, Any]]:
+    """The table of numbers, as text, and the labels that it is filtered by."""
+    for row in numbers(section).to_dict("records"):
+        yield {
+            "at": "" if pd.isna(row["density"]) else row["density"],
+            "by": row["method"] if isinstance(row["method"], str) else "",
+            "density": words.density(row["density"]),
+            "method": words.method(row["method"]) if isinstance(row["method"], str) else "",
+            "transfer": words.transfer(row["transfer"]),
+            **{measure.name: measured(row, measure.name) for measure in MEASURES},
+        }
+
+
+def _choices(frames: Frames) -> dict[str, Sequence[tuple[str, str]]]:
+    """What can be filtered by: of each label its values, and how they are said; of densities the distinct ones."""
+    rows = frames.stages[~frames.stages["superseded"]]
+    densities = sorted({words.density(value) for value in rows["density"].dropna()}, key=float, reverse=True)
+    methods = sorted(rows["method"].dropna().unique(), key=words.rank)
+    labels = {name: sorted(rows[name].dropna().unique()) for name in ("dataset", "architecture", "preset")}
+    return {
+        **{name: [(value, value) for value in values] for name, values in labels.items()},
+        "method": [(value, words.method(value)) for value in methods],
+        "density": [(value, value) for value in densities],
+    }
+
+
+def _script(value: Any) -> Markup:
+    """JSON that cannot end the script element that it stands in."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    for sign in "<>&":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return Markup(text)

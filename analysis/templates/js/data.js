@@ -1,0 +1,49 @@
+// What the page was given: all stages once, in columns, and figures whose arrays plotly.py has packed.
+
+const TYPED = {
+  i1: Int8Array, u1: Uint8Array, i2: Int16Array, u2: Uint16Array, i4: Int32Array, u4: Uint32Array, f4: Float32Array, f8: Float64Array,
+};
+
+function unpacked(value) {
+  if (Array.isArray(value)) return value.map(unpacked);
+  if (value === null || typeof value !== "object") return value;
+  if (!("bdata" in value)) return Object.fromEntries(Object.entries(value).map(([name, part]) => [name, unpacked(part)]));
+  const bytes = Uint8Array.from(atob(value.bdata), (letter) => letter.charCodeAt(0));
+  const flat = Array.from(new TYPED[value.dtype](bytes.buffer), (number) => (Number.isNaN(number) ? null : number));
+  if (value.shape === undefined) return flat;
+  const [rows, columns] = String(value.shape).split(",").map(Number);
+  return Array.from({ length: rows }, (_, row) => flat.slice(row * columns, (row + 1) * columns));
+}
+
+/** The stages: `names` of the columns, `count`, `at(column, row)`, and `row(key)`, -1 for an unknown key. */
+function readStages() {
+  const { base, columns } = JSON.parse(document.getElementById("stages").textContent);
+  const full = Object.fromEntries(Object.entries(columns).map(([name, column]) => [
+    name, Array.isArray(column) ? column : column.codes.map((code) => (code < 0 ? null : column.values[code])),
+  ]));
+  const rows = new Map(full.key.map((key, row) => [key, row]));
+  const folder = (row) => `${base}/${full.folder[row]}`;
+  return {
+    names: Object.keys(full),
+    count: full.key.length,
+    at: (column, row) => full[column][row],
+    row: (key) => rows.get(key) ?? -1,
+    record: (row) => `${folder(row)}/record.json`,
+    files: (row) => (full.files[row] || "").split(",").filter(Boolean)
+      .map((file) => ({ file, address: `${folder(row)}/${full.out[row]}/${encodeURIComponent(file)}` })),
+  };
+}
+
+/** An element with attributes and children; text is text, never HTML. */
+function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+/** Words of a plotly name or title, which has line breaks and escapes. */
+function words(text) {
+  const plain = String(text ?? "").replace(/<br\s*\/?>/g, "; ").replace(/<[^>]*>/g, "");
+  return new DOMParser().parseFromString(plain.replace(/</g, "&lt;"), "text/html").documentElement.textContent;
+}

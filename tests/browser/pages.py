@@ -1,0 +1,42 @@
+"""What the browser's tests share: the numbers of their store, and a page with every figure drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tests.analysis.conftest import SyntheticStore
+
+METHODS = {"aws": (9.0, 10.0, 11.0), "lrr": (-1.0, 0.0, 1.0)}
+"""What a seed's signed transfer gains over its mask transfer, in points."""
+ROUNDS = (5, 10)
+WIDE = {"width": 1280, "height": 900}
+
+Open = Callable[..., Any]
+
+
+def write_section(store: SyntheticStore, setting: dict[str, Any]) -> None:
+    """A section's trainings and probes: their numbers are what the tests compute with."""
+    for seed in (1, 2, 3):
+        store.train("dense", 70.0 + seed, seed=seed, **setting)
+    for method, gains in METHODS.items():
+        for round_ in ROUNDS:
+            for seed, gain in enumerate(gains, start=1):
+                labels = {"method": method, "chain": 1, "round": round_, "seed": seed, **setting}
+                store.train("retrain", 66.0 + seed, **labels)
+                store.train("mask", 50.0 + seed, **labels)
+                store.train("signed", 50.0 + seed + gain, **labels)
+                middle = 30.0 + seed if method == "aws" else 60.0 + seed
+                store.probe("lmc", "signed", (30.0, middle, 30.0), **labels)
+                store.probe("stability", "signed", (30.0, 32.0, 30.0), **labels)
+
+
+def draw_all(page: Any) -> None:
+    """Scroll to every figure, so that it is drawn."""
+    for figure in page.query_selector_all("figure.figure:visible"):
+        figure.scroll_into_view_if_needed()
+        page.wait_for_function(
+            "figure => figure.querySelector('.plot').childElementCount || !figure.querySelector('.nothing').hidden",
+            arg=figure,
+        )
+    page.evaluate("scrollTo(0, 0)")

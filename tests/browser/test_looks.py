@@ -1,0 +1,92 @@
+"""Nothing is clipped, nothing overlaps, and nobody scrolls sideways: light, dark, on a phone and in between."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.pages import WIDE, Open, draw_all
+
+PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
+LOOKS: dict[str, dict[str, Any]] = {
+    "light": {"viewport": WIDE, "color_scheme": "light"},
+    "dark": {"viewport": WIDE, "color_scheme": "dark"},
+    "tablet": {"viewport": {"width": 800, "height": 1000}},
+    "phone": PHONE,
+}
+
+OVERLAPS = """() => {
+  const found = [];
+  for (const plot of document.querySelectorAll("figure.figure .plot")) {
+    const boxes = [...plot.querySelectorAll("svg text")].filter(text => text.textContent.trim())
+      .map(text => [text.textContent, text.getBoundingClientRect()]).filter(([, box]) => box.width);
+    boxes.forEach(([one, a], i) => boxes.slice(i + 1).forEach(([other, b]) => {
+      const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+      const tall = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+      if (wide > 1 && tall > 2) found.push(`${plot.closest("figure").id}: "${one}" and "${other}"`);
+    }));
+  }
+  return found;
+}"""
+
+CLIPPED = """() => {
+  const found = [];
+  const outside = (box, frame) => box.width &&
+    (box.left < frame.left - 1 || box.right > frame.right + 1 || box.bottom > frame.bottom + 1);
+  for (const plot of document.querySelectorAll("figure.figure .plot")) {
+    const frame = plot.getBoundingClientRect();
+    const cut = [...plot.querySelectorAll("svg text")].filter(text => outside(text.getBoundingClientRect(), frame));
+    found.push(...cut.map(text => `${plot.closest("figure").id}: "${text.textContent}"`));
+  }
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  const range = document.createRange();
+  while (walker.nextNode()) {
+    const node = walker.currentNode;
+    if (!node.textContent.trim() || node.parentElement.closest(".scroll, .unseen, .skip, script, style, svg")) continue;
+    range.selectNodeContents(node);
+    for (const box of range.getClientRects()) {
+      if (box.width && (box.left < 0 || box.right > innerWidth + 0.5)) found.push(node.textContent.trim());
+    }
+  }
+  return found;
+}"""
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_no_text_is_clipped_or_overlaps(open_page: Open, report: Path, look: str, tmp_path: Path) -> None:
+    page = open_page(report, **LOOKS[look])
+    draw_all(page)
+    page.screenshot(path=tmp_path / f"{look}.png", full_page=True)
+    assert page.evaluate(OVERLAPS) == []
+    assert page.evaluate(CLIPPED) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= LOOKS[look]["viewport"]["width"]
+
+
+def test_a_narrower_window_draws_anew(open_page: Open, report: Path) -> None:
+    page = open_page(report)
+    draw_all(page)
+    page.set_viewport_size({"width": 420, "height": 800})
+    page.wait_for_function("() => document.querySelector('.plot .main-svg').getBoundingClientRect().width < 420")
+    page.wait_for_timeout(300)
+    assert page.evaluate(OVERLAPS) == []
+    assert page.evaluate(CLIPPED) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 420
+
+
+def test_the_contents_stay_in_sight_on_a_wide_screen(open_page: Open, report: Path) -> None:
+    page = open_page(report)
+    draw_all(page)
+    page.locator("#trust").evaluate("trust => trust.scrollIntoView()")
+    page.wait_for_selector("#contents a[href='#trust'][aria-current]")
+    assert page.locator("#contents a[href='#trust']").bounding_box()["y"] > 0
+
+
+def test_a_phone_begins_with_the_verdict(open_page: Open, report: Path) -> None:
+    page = open_page(report, **PHONE)
+    verdict = page.locator(".verdict").first.bounding_box()
+    assert verdict["y"] + verdict["height"] < PHONE["viewport"]["height"]
+    page.locator("#contents-list summary").click()
+    page.locator("#contents a", has_text="Trust").click()
+    assert page.locator("#trust").bounding_box()["y"] < 300
