@@ -11,6 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from analysis import report
 from orchestrator import search, sweep
 
 ROOT = Path(__file__).parents[1]
@@ -50,8 +51,9 @@ def test_every_option_in_the_docs_exists() -> None:
     def used(text: str) -> set[str]:
         return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text))
 
-    of_sweep, of_search = options(sweep.app), options(search.app)
-    assert used(README) - of_sweep - of_search - {"--out", "--store"} == set()
+    of_sweep, of_search, of_report = options(sweep.app), options(search.app), options(report.app)
+    assert used(README) - of_sweep - of_search - of_report - {"--out", "--store"} == set()
+    assert used((ROOT / "docs" / "report.md").read_text()) - of_report == set()
     assert used((ROOT / "docs" / "search.md").read_text()) - of_search - of_sweep == set()
 
 
