@@ -24,6 +24,8 @@ from workers.console import Console, visible
 
 COLUMNS = ("rule", "verdict", "counted", "detail")
 COLOURS = {"holds": "green", "broken": "bold red", "not checked": "yellow"}
+PATIENCE_S = 20.0
+"""With masks and weights that nobody has looked into yet, when a page is made; the next one goes on."""
 app = typer.Typer(add_completion=False)
 
 

@@ -108,10 +108,11 @@ class Frames:
     published: pd.DataFrame = field(default_factory=no_published)
 
 
-def load(store: Path | str, *, tickets: bool = True, published: Path | None = None) -> Frames:
+def load(store: Path | str | Store, *, tickets: bool = True, published: Path | None = None) -> Frames:
     """Read a store.
 
     Args:
+        store: a folder, the URL of one in a bucket, or a reader of it.
         tickets: False leaves the frames ``tickets``, ``flips`` and ``agreement`` empty. The first look at a large
             network's ticket takes about half a second; what was found is kept in the user's cache.
         published: a CSV file with published results: see ``analysis.published``.
@@ -122,9 +123,9 @@ def load(store: Path | str, *, tickets: bool = True, published: Path | None = No
         OSError: that file cannot be read.
     """
     others = no_published() if published is None else read_published(published)
-    reader = Store(store)
+    reader = store if isinstance(store, Store) else Store(store)
     if not reader.exists():
-        raise StoreError(f"{store}: there is no such store; give the folder or the URL of a sweep's store")
+        raise StoreError(f"{reader.root}: there is no such store; give the folder or the URL of a sweep's store")
     records, planned = reader.records(), wanted(reader.plans())
     stages = _stages(reader, records, superseded(records, planned))
     metrics = _artifact(reader, records.values(), schemas.METRICS, schemas.METRICS_SCHEMA)
@@ -159,7 +160,7 @@ def load(store: Path | str, *, tickets: bool = True, published: Path | None = No
         packages=_packages(records.values()),
         missing=missing,
         failures=failures,
-        events=_events(reader),
+        events=load_events(reader),
         planned=len(planned),
         published=others,
     )
@@ -259,7 +260,8 @@ def _packages(records: Iterable[Record]) -> pd.DataFrame:
     return _frame(rows, ("key", "package", "version"))
 
 
-def _events(store: Store) -> pd.DataFrame:
+def load_events(store: Store) -> pd.DataFrame:
+    """The frame ``events`` alone: what changes most often."""
     return _frame(({**event, "time": event["time_unix_s"]} for event in read_events(store.storage)), _EVENT_COLUMNS)
 
 

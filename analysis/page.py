@@ -90,6 +90,7 @@ def render(
     link: Callable[[str], str],
     *,
     live: bool = False,
+    version: str = "",
     checks: Iterable[Mapping[Any, Any]] = (),
 ) -> str:
     """The page.
@@ -98,6 +99,7 @@ def render(
         store: the store's root, for its name.
         link: from a path in the store to what the page links to.
         live: whether the page asks its server for news, and shows them.
+        version: what the server calls this page: it is replaced when the server has another.
         checks: rules of the method, each with "rule", "verdict" ("holds", "broken" or "not checked"), "counted" and
             "detail".
     """
@@ -120,9 +122,19 @@ def render(
         data=_script(stage_data(frames, link)),
         choices=_choices(frames),
         live=live,
+        version=version,
         words=words,
         plotly=Markup(get_plotlyjs()),
     )
+
+
+def notice(store: str, sentence: str) -> str:
+    """A live page that has nothing to show yet: it says why, and asks its server again every few seconds.
+
+    Args:
+        store: the store's root, for its name.
+    """
+    return _TEMPLATES.get_template("notice.html").render(store_name=PurePosixPath(store).name, sentence=sentence)
 
 
 def _hero(parts: Sequence[Part]) -> Drawing | None:

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from analysis.checks import checks
+from analysis.checks import PATIENCE_S, checks
 from analysis.export import export
 from analysis.load import Frames, load
 from analysis.page import render
@@ -21,7 +21,6 @@ from orchestrator.store import Store, StoreError
 from workers.console import visible
 
 REPORT = "report.html"
-PATIENCE_S = 20.0  # with masks and weights that no report has looked into yet; the next one goes on
 app = typer.Typer(add_completion=False)
 
 

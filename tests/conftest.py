@@ -40,6 +40,7 @@ SLOW_LAST = (
     "test_ray_gang.py",
     *RAY,
     "test_faults.py",
+    "test_serve.py",
     "test_ray_cluster.py",
     "test_buckets.py",
     "test_cli.py",

@@ -1,57 +1,85 @@
-// While a sweep runs: the server says what is new, and the page is fetched again when it has changed.
+// While a sweep runs: the server says what is new, and the page is fetched again when the server has another.
 
 const EVERY_MS = 2000;
 const EVENTS = 5;
-let version = null;
+const READING_LINE = 100; // what is above it has been read
+let told = null;
 
 async function ask() {
   try {
-    const answer = await fetch("state.json", { cache: "no-store" });
-    if (!answer.ok) throw new Error(`${answer.status}`);
-    const state = await answer.json();
+    const state = JSON.parse((await fetched("state.json")) || "null");
     showNews(state);
-    if (version !== null && state.version !== version) await renew();
-    version = state.version;
-  } catch {
-    showNews(null);
+    const page = document.getElementById("page");
+    if (!state?.version) return;
+    page.dataset.version ||= state.version;
+    const fresh = state.version !== page.dataset.version && (await fetched(location.pathname));
+    if (fresh) renew(new DOMParser().parseFromString(fresh, "text/html"));
+  } finally {
+    setTimeout(ask, EVERY_MS);
   }
-  setTimeout(ask, EVERY_MS);
 }
 
+/** What the server answers; null if it does not. */
+async function fetched(address) {
+  try {
+    const answer = await fetch(address, { cache: "no-store" });
+    return answer.ok ? await answer.text() : null;
+  } catch {
+    return null;
+  }
+}
+
+/** A screen reader tells of what changes here, so that nothing is written anew that is the same. */
 function showNews(state) {
+  const news = JSON.stringify([state?.problem, state?.progress, state?.events]);
+  if (news === told) return;
+  told = news;
   const place = document.getElementById("live");
   place.hidden = false;
   if (!state) {
     place.textContent = "The server does not answer; this is what was known last.";
     return;
   }
-  const progress = Object.entries(state.progress || {}).map(([name, n]) => `${n} ${name}`).join(" · ");
+  const progress = Object.entries(state.progress || {}).map(([name, n]) => `${n.toLocaleString("en")} ${name}`).join(" · ");
   const events = (state.events || []).slice(-EVENTS).reverse();
   place.replaceChildren(
+    ...(state.problem ? [make("p", {}, `${state.problem} This is what was known last.`)] : []),
     make("b", {}, `Live: ${progress}`),
-    make("ol", {}, ...events.map((event) => make("li", {}, [event.time, event.event, event.name].filter(Boolean).join("  ")))),
+    make("ol", {}, ...events.map((event) => make("li", {}, [clock(event.time), event.event, event.name, event.error].filter(Boolean).join("  ")))),
   );
 }
 
-/** Puts the new page in the place of the old one; filters, theme, what is open, focus and scroll stay. */
-async function renew() {
-  const answer = await fetch(location.pathname, { cache: "no-store" });
-  if (!answer.ok) return;
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+const clock = (time) => String(time).replace("T", " ").replace("Z", " UTC");
+
+/** Puts a new page in the place of the old one; filters, theme, what is open, news, focus and the reader's place stay. */
+function renew(fresh) {
   const open = new Map([...document.querySelectorAll("details[id]")].map((details) => [details.id, details.open]));
   const tables = [...document.querySelectorAll("figure > .scroll:not([hidden])")].map((table) => table.id);
   const drawn = figures.filter((figure) => figure.drawn).map((figure) => [figure.element.id, figure.plot.clientHeight]);
-  const focused = document.activeElement?.id;
-  const top = scrollY;
+  const focused = focusPath(document.activeElement);
+  const read = [...document.querySelectorAll("main [id]:not(.plot *)")].filter((element) => element.checkVisibility() && height(element) < READING_LINE).pop();
+  const [at, top] = read && scrollY > 0 ? [height(read), null] : [0, scrollY];
   for (const figure of figures) if (figure.drawn) Plotly.purge(figure.plot);
+  fresh.getElementById("live").replaceWith(document.getElementById("live"));
   document.getElementById("page").replaceWith(document.adoptNode(fresh.getElementById("page")));
+  document.querySelector("footer").replaceWith(document.adoptNode(fresh.querySelector("footer")));
   for (const [id, was] of open) { const details = document.getElementById(id); if (details) details.open = was; }
-  for (const [id, height] of drawn) { const figure = document.getElementById(id); if (figure) figure.querySelector(".plot").style.minHeight = `${height}px`; }
+  for (const [id, pixels] of drawn) { const figure = document.getElementById(id); if (figure) figure.querySelector(".plot").style.minHeight = `${pixels}px`; }
   start();
   for (const [id] of drawn) figures.find((figure) => figure.element.id === id)?.draw();
   for (const id of tables) document.querySelector(`[aria-controls="${CSS.escape(id)}"]`)?.click();
-  if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
-  scrollTo(0, top);
+  if (focused) document.querySelector(focused)?.focus({ preventScroll: true });
+  const same = read && document.getElementById(read.id);
+  scrollTo(0, top ?? (same ? scrollY + height(same) - at : scrollY));
+}
+
+const height = (element) => element.getBoundingClientRect().top;
+
+/** Where the focus is, as a selector of an element by its id, or of a filter by its name and value. */
+function focusPath(element) {
+  if (!element || element === document.body) return null;
+  if (element.id) return `#${CSS.escape(element.id)}`;
+  return element.form ? `[name="${CSS.escape(element.name)}"]${element.type === "checkbox" ? `[value="${CSS.escape(element.value)}"]` : ""}` : null;
 }
 
 ask();

@@ -72,7 +72,8 @@ def test_news_come_and_the_readers_place_stays(open_page: Open, live: LiveStore)
     page.click("#s1-comparisons summary")
     page.click("#s1-barrier_by_density [data-table]")
     page.locator("#s1-numbers").evaluate("numbers => numbers.scrollIntoView()")
-    theme, place = page.get_attribute("html", "data-theme"), page.evaluate("scrollY")
+    place = "document.getElementById('s1-numbers').getBoundingClientRect().top"
+    theme, before = page.get_attribute("html", "data-theme"), page.evaluate(place)
     write_section(live.store, {"dataset": "letters"})
     live.version = 2
     page.wait_for_selector("#s2")
@@ -80,5 +81,5 @@ def test_news_come_and_the_readers_place_stays(open_page: Open, live: LiveStore)
     assert "AWS" not in page.inner_text("#s1-barrier_by_density tbody")
     assert page.get_attribute("#s1-comparisons", "open") is not None
     assert page.get_attribute("html", "data-theme") == theme
-    assert abs(page.evaluate("scrollY") - place) < 400  # the second section's findings are above
+    assert page.evaluate(place) == pytest.approx(before, abs=40)  # the second section's findings are above
     page.wait_for_function("() => document.getElementById('live').textContent.includes('digits/news2')")

@@ -1,0 +1,113 @@
+"""The live page as `analysis.serve` gives it: news come by themselves, and what the reader chose stays."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.analysis.conftest import SyntheticStore
+from tests.browser.pages import Open, write_section
+from tests.serving import Served, serving
+
+
+@pytest.fixture
+def swept(tmp_path: Path) -> SyntheticStore:
+    """A sweep with one data set done, and a training of it to come."""
+    store = SyntheticStore(tmp_path / "runs")
+    write_section(store, {})
+    late = SyntheticStore(tmp_path / "elsewhere").train("dense", 78.0, seed=9)
+    store.plan(("late", late))
+    event = {"time_unix_s": 1_700_000_100.0, "event": "started", "key": late, "name": "digits/<b>late</b>"}
+    (store.root / "events").mkdir()
+    (store.root / "events" / "driver.jsonl").write_text(json.dumps(event) + "\n")
+    return store
+
+
+@pytest.fixture
+def server(swept: SyntheticStore, tmp_path: Path) -> Iterator[Served]:
+    """The sweep's server. A test asks for it before ``open_page``, so that it outlives the pages, which ask it on."""
+    with serving(swept.root, tmp_path / "cache") as running:
+        running.settled()
+        yield running
+
+
+def test_a_new_stage_comes_by_itself(server: Served, swept: SyntheticStore, open_page: Open) -> None:
+    page = open_page(server.url)
+    page.wait_for_selector("#live:not([hidden])")
+    assert "64 planned · 63 done · 1 running" in page.inner_text("#live")
+    assert "2023-11-14 22:15:00 UTC started digits/<b>late</b>" in " ".join(page.inner_text("#live").split())
+    page.evaluate("window.unloaded = false")  # lost by a reload
+    page.locator("#filters input[value=lrr]").check(force=True)
+    page.click("#theme")
+    theme, address = page.get_attribute("html", "data-theme"), page.url
+    page.focus("#filters input[value=lrr]")
+    swept.train("dense", 78.0, seed=9)
+    page.wait_for_function("() => document.getElementById('top').textContent.includes('73.5')")  # of 71, 72, 73, 78
+    page.wait_for_function("() => document.getElementById('live').textContent.includes('64 done · 0 running')")
+    assert page.evaluate("window.unloaded") is False
+    assert page.is_checked("#filters input[value=lrr]")
+    assert page.evaluate("document.activeElement.value") == "lrr"
+    assert page.url == address
+    assert page.get_attribute("html", "data-theme") == theme
+    assert "AWS" not in page.inner_text("#s1-numbers tbody")
+
+
+def test_the_reader_stays_where_findings_come_above(server: Served, swept: SyntheticStore, open_page: Open) -> None:
+    page = open_page(server.url)
+    page.wait_for_selector("#live:not([hidden])")
+    page.locator("#s1-numbers").evaluate("numbers => numbers.scrollIntoView()")
+    place = "document.getElementById('s1-numbers').getBoundingClientRect().top"
+    before = page.evaluate(place)
+    write_section(swept, {"dataset": "letters"})
+    page.wait_for_selector("#s2")
+    assert page.evaluate(place) == pytest.approx(before, abs=40)
+
+
+def test_a_damaged_store_is_told_of_over_what_was_known(server: Served, swept: SyntheticStore, open_page: Open) -> None:
+    page = open_page(server.url)
+    record = next(swept.root.glob("stages/train/*/record.json"))
+    whole = record.read_text()
+    record.write_text(whole[:100])
+    page.wait_for_function("() => document.getElementById('live').textContent.includes('no valid record')")
+    assert page.is_visible("#s1-numbers")
+    record.write_text(whole)
+    page.wait_for_function("() => !document.getElementById('live').textContent.includes('no valid record')")
+
+
+def test_a_server_that_has_ended_is_told_of(browser: Any, swept: SyntheticStore, tmp_path: Path) -> None:
+    with serving(swept.root, tmp_path / "cache") as server:
+        server.settled()
+        page = browser.new_page()
+        page.goto(server.url)
+        page.wait_for_selector("#live:not([hidden])")
+        assert server.interrupt() == (0, "")
+        page.wait_for_function("() => document.getElementById('live').textContent.includes('does not answer')")
+        assert page.is_visible("#s1-numbers")
+        page.close()
+
+
+def test_a_page_that_waits_for_its_store_becomes_the_report(
+    browser: Any, swept: SyntheticStore, tmp_path: Path
+) -> None:
+    elsewhere = swept.root.rename(tmp_path / "not yet")
+    with serving(swept.root, tmp_path / "cache") as server:
+        server.until(lambda state: "does not exist" in state["problem"])
+        page = browser.new_page()
+        page.goto(server.url)
+        assert "does not exist" in page.inner_text("main")
+        elsewhere.rename(swept.root)
+        page.wait_for_selector("#s1-numbers")
+        page.close()
+
+
+def test_a_stages_files_open_from_the_page(server: Served, open_page: Open) -> None:
+    page = open_page(server.url)
+    page.evaluate("document.getElementById('stages-fold').open = true")
+    link = page.wait_for_selector("#stages-table a").get_attribute("href")
+    assert link.startswith("store/stages/")
+    record = page.evaluate("async (address) => (await fetch(address)).json()", link)
+    assert record["labels"]["dataset"] == "digits"
