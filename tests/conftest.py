@@ -14,6 +14,8 @@ from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from tests import google_storage
+from tests.google_storage import GoogleStorage
 from workers.data import Arrays, Source, data_set
 from workers.execution import Execution
 from workers.stages import Data, Model, Optimizer, Setting, Training
@@ -127,6 +129,21 @@ def s3() -> Iterator[str]:
         boto3.client("s3").create_bucket(Bucket="bucket")
         yield "s3://bucket"
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def google() -> Iterator[GoogleStorage]:
+    """A Google Cloud Storage on loopback; processes that the tests start find it as well."""
+    with google_storage.google_storage() as server, pytest.MonkeyPatch.context() as patch:
+        for name, value in google_storage.settings(server).items():
+            patch.setenv(name, value)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gs(google: GoogleStorage) -> str:
+    """The URL of a bucket in it."""
+    return f"gs://{google_storage.BUCKET}"
 
 
 @pytest.fixture(autouse=True)

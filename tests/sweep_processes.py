@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from orchestrator.record import Record
 from orchestrator.store import Store
 from orchestrator.sweep import app
+from workers.storage import open_storage
 
 HOLDING = '''
 """The built-in networks, which wait in their third training batch while a file beside this one says so."""
@@ -143,6 +144,15 @@ def kill_all(process: subprocess.Popen[str]) -> None:
 def by_name(store: Path) -> dict[str, Record]:
     """Records by the stage's name."""
     return {record.name: record for record in Store(store).records().values()}
+
+
+def brought(url: str, folder: Path) -> Path:
+    """A bucket's store as a folder."""
+    storage = open_storage(url)
+    for path in storage.listing():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        storage.download(path, folder / path)
+    return folder
 
 
 def record_times(store: Path) -> dict[str, int]:

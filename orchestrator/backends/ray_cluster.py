@@ -8,7 +8,7 @@ import secrets
 import shlex
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import ray
 from ray._private.services import canonicalize_bootstrap_address
@@ -86,9 +86,9 @@ def disconnect() -> None:
     ray.shutdown()
 
 
-def count_devices() -> tuple[int, int]:
-    """Cores of all nodes, and GPUs that have a core beside them."""
-    there = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+def count_devices(going: Collection[str] = ()) -> tuple[int, int]:
+    """Cores of all nodes but those that are going, by id, and GPUs that have a core beside them."""
+    there = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["NodeID"] not in going]
     cores = sum(int(node.get("CPU", 0)) for node in there)
     return cores, sum(int(min(node.get("GPU", 0), node.get("CPU", 0))) for node in there)
 

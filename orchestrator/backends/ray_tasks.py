@@ -122,7 +122,7 @@ class RayBackend:
 
     @property
     def devices(self) -> int:
-        """Cores, or GPUs with a core beside them, that there are now."""
+        """Cores, or GPUs with a core beside them, that there are now, on machines that stay."""
         self._look()
         room = self._gpus_there if self._on_gpus else self._cpus
         if self._arrivals:  # what is sent to a machine that never comes would wait for ever
@@ -189,8 +189,8 @@ class RayBackend:
 
     def _look(self) -> None:
         if time.monotonic() - self._looked_s > RESOURCES_EVERY_S:
-            self._cpus, self._gpus_there = count_devices()
-            self._looked_s = time.monotonic()
+            self._cpus, self._gpus_there = count_devices(self._draining_nodes())
+            self._looked_s = time.monotonic()  # after the notices, which would have it look again
 
     def _first_gpu_bytes(self) -> int | None:
         self._gpus.append(Gpu.start())
@@ -200,7 +200,9 @@ class RayBackend:
 
     def _draining_nodes(self) -> set[str]:
         with suppress(RayError):  # the head is busy: what was known last
-            self._going = set(self._gcs.get_draining_nodes(timeout=GCS_TIMEOUT_S))
+            going = set(self._gcs.get_draining_nodes(timeout=GCS_TIMEOUT_S))
+            if going != self._going:
+                self._going, self._looked_s = going, 0.0  # they take no more work: what is left is counted anew
         return self._going
 
     def _load(self, place: Gpu | RayGang) -> int:

@@ -1,20 +1,31 @@
-"""The spot notice: what each cloud's metadata service says, and that the Ray node drains. The last test starts Ray."""
+"""The spot notice: what each cloud's metadata service says, that the Ray node drains, and what a sweep does then.
+
+The last two tests start Ray.
+"""
 
 from __future__ import annotations
 
 import http.server
+import json
 import os
+import secrets
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from orchestrator.events import read_events
 from orchestrator.spot_notice import Cloud, Notice, NoticeError, drain_command, look
+from orchestrator.store import Store
 from tests.clusters.heads import program
+from tests.small_sweeps import ONE_ROUND, options, prepare
+from tests.sweep_processes import Hold, assert_same_results, finish, in_process, kill_all, start, wait_for
 
 NOW = datetime(2026, 5, 4, 12, 0, 0, tzinfo=UTC)
 WITHOUT_TOKEN = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -184,3 +195,85 @@ ray.get(held.here.remote())
 print("held", flush=True)
 time.sleep(300)
 """
+
+
+# one spot node is gone as soon as it has nothing to do; the other has to wait for an actor of somebody else's
+SPOTS = """
+import sys, ray
+from ray.cluster_utils import Cluster
+cluster = Cluster(initialize_head=True, head_node_args=dict(num_cpus=1, include_dashboard=False))
+spots = [cluster.add_node(num_cpus=1), cluster.add_node(num_cpus=1, resources={"another's": 1})]
+ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
+@ray.remote(num_cpus=0, resources={"another's": 1})
+class Held:
+    def here(self):
+        return True
+held = Held.remote()
+ray.get(held.here.remote())
+print("ready", cluster.address, *(spot.node_id for spot in spots), flush=True)
+sys.stdin.read()
+ray.shutdown()
+cluster.shutdown()
+"""
+
+
+@pytest.mark.long
+def test_stages_on_nodes_that_drain_go_on_elsewhere_from_where_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # three networks are trained at first; a node that drains may take as long as the test
+    recipe = {**ONE_ROUND, "seeds": 2, "probe_rounds": []}
+    folder, store, alone = prepare(tmp_path / "made", **recipe), tmp_path / "store", tmp_path / "alone"
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    code, output = in_process(*options(folder, alone, "--backend", "inline", "--device", "cpu"))
+    assert code == 0, output
+    hold = Hold.at(tmp_path / "held", store, records=0)
+
+    def attempts() -> dict[str, dict[str, Any]]:
+        """What each attempt tells of itself, by its folder."""
+        found = store.glob("stages/*/*/attempts/*/progress.json")
+        return {str(path.parent.relative_to(store)): json.loads(path.read_text()) for path in found}
+
+    def seen(event: str) -> list[dict[str, Any]]:
+        return [found for found in read_events(Store(store).storage) if found["event"] == event]
+
+    with program(SPOTS, dict(os.environ)) as (address, *spots):
+        joining = ["--backend", "ray", "--address", address, "--device", "cpu", "--plugin", hold.plugin]
+        sweep = start(*options(folder, store, *joining))
+        try:
+            wait_for(lambda: sum(attempt["beats"] > 1 for attempt in attempts().values()) == 3, sweep)
+            first = attempts()
+            moved = {path: attempt["node"] for path, attempt in first.items() if attempt["node"] in spots}
+            assert sorted(moved.values()) == sorted(spots)
+            for spot in spots:
+                subprocess.run(drain_command(Notice("taken back", 600), address, spot), check=True)
+            wait_for(lambda: len(seen("draining")) == 2, sweep)
+            hold.let_go()
+            code, output = finish(sweep)
+        finally:
+            kill_all(sweep)
+    assert code == 0, output
+    assert_same_results(alone, store)
+    assert len(Store(store).records()) == len(Store(alone).records())
+
+    undisturbed = {path.parts[-4]: json.loads(path.read_text()) for path in alone.rglob("attempts/1/progress.json")}
+    last = attempts()
+    for path in moved:  # each stopped in its only epoch, and the other node took its batches up there
+        again, whole = last[path.removesuffix("1") + "2"], undisturbed[Path(path).parts[-3]]
+        assert "interrupted" in (store / path / "log.txt").read_text()
+        assert "epoch" not in last[path]
+        assert again["beats"] < whole["beats"] <= last[path]["beats"] + again["beats"]
+        assert json.loads((store / path / "failure.json").read_text())["cause"] == "preemption"
+    assert output.count("it had advanced, and goes on") == len(seen("failed")) == 2  # no retry is counted
+    assert {attempt["node"] for path, attempt in last.items() if path not in moved}.isdisjoint(spots)
+    # a node that is left has one core: nothing is sent to wait for those that drain
+    under_way, warned = set[str](), 0
+    for event in read_events(Store(store).storage):
+        warned += event["event"] == "draining"
+        if event["event"] == "started":
+            assert warned < 2 or not under_way, event
+            under_way.add(event["key"])
+        elif event["event"] in ("done", "failed"):
+            under_way.remove(event["key"])

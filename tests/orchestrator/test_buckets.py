@@ -13,7 +13,8 @@ from analysis import report
 from orchestrator import gc, search, status, why
 from orchestrator.store import Store
 from tests import small_sweeps
-from tests.sweep_processes import Hold, assert_same_results, finish, in_process, kill_all, run, start, wait_for
+from tests.google_storage import TOKEN
+from tests.sweep_processes import Hold, assert_same_results, brought, finish, in_process, kill_all, run, start, wait_for
 from workers.storage import Bucket, open_storage
 
 SECRET = "planted-secret"
@@ -37,25 +38,22 @@ def alone(folder: Path) -> Path:
     return folder / "alone"
 
 
-def brought(url: str, folder: Path) -> Path:
-    """A bucket's store as a folder."""
-    storage = open_storage(url)
-    for path in storage.listing():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        storage.download(path, folder / path)
-    return folder
-
-
 def holding(secret: str, folder: Path) -> list[Path]:
     """The files, and the names of files, that have a secret in them."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     return [path for path in files if secret in str(path) or secret.encode() in path.read_bytes()]
 
 
+@pytest.mark.parametrize("service", ["s3", pytest.param("gs", marks=pytest.mark.long)])
 def test_a_sweep_into_a_bucket_gives_the_bits_of_one_into_a_folder(
-    folder: Path, alone: Path, s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path,
+    alone: Path,
+    service: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
-    url = f"{s3}/{uuid4()}"
+    url = f"{request.getfixturevalue(service)}/{uuid4()}"
     code, output = run(*options(folder, url))
     assert code == 0, output
     assert f"Report: {url}/report.html" in output
@@ -81,8 +79,9 @@ def test_a_sweep_into_a_bucket_gives_the_bits_of_one_into_a_folder(
     assert "patterns" in (copy / "report.html").read_text()
     assert not list(copy.rglob("checkpoint"))
     assert not list(copy.glob("drivers/*"))
-    assert holding(SECRET, copy) == []
-    assert SECRET not in output + again
+    for secret in (SECRET, TOKEN):
+        assert holding(secret, copy) == []
+        assert secret not in output + again
 
 
 def test_a_stage_that_fails_tells_no_secret(folder: Path, s3: str, tmp_path: Path) -> None:
@@ -142,9 +141,13 @@ def test_a_killed_sweep_into_a_bucket_resumes_from_its_checkpoint(
     assert sorted(record.attempt for record in Store(copy).records().values())[-1] == 2
 
 
-def test_two_sweeps_on_one_store_share_the_work(folder: Path, alone: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("service", ["folder", pytest.param("s3", marks=pytest.mark.long)])
+def test_two_sweeps_on_one_store_share_the_work(
+    folder: Path, alone: Path, service: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     store = tmp_path / "store"
-    sweeps = [start(*options(folder, store)) for _ in range(2)]
+    url = store if service == "folder" else f"{request.getfixturevalue(service)}/{uuid4()}"
+    sweeps = [start(*options(folder, url)) for _ in range(2)]
     try:
         ended = [finish(process) for process in sweeps]
     finally:
@@ -152,8 +155,12 @@ def test_two_sweeps_on_one_store_share_the_work(folder: Path, alone: Path, tmp_p
             kill_all(process)
     for code, output in ended:
         assert code == 0, output
+    if url != store:
+        brought(str(url), store)
     assert_same_results(alone, store)
     assert len(Store(store).records()) == len(Store(alone).records())
     started = sum(output.count("] done ") for _, output in ended)
     assert started == len(Store(store).records())  # each stage was done once, by one of the two
     assert all("] done " in output for _, output in ended)
+    assert all(record.attempt == 1 for record in Store(store).records().values())
+    assert not list(store.glob("stages/*/*/attempts/2"))

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from uuid import uuid4
 
 import pyarrow.parquet as pq
 import pytest
@@ -23,6 +24,7 @@ from tests.small_sweeps import ONE_ROUND, STAGES_OF_ONE_ROUND
 from tests.sweep_processes import (
     Hold,
     assert_same_results,
+    brought,
     by_name,
     control_c,
     finish,
@@ -66,7 +68,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def options(folder: Path, store: Path, *more: object) -> list[object]:
+def options(folder: Path, store: object, *more: object) -> list[object]:
     places = ["--store", store, "--data-root", folder / "data", "--data-cache", folder / "cache"]
     what = ["--datasets", "cifar10", "--archs", "resnet20", "--recipe", folder / "small.yaml"]
     return [*what, *places, "--device", "cpu", *more]
@@ -164,6 +166,20 @@ def test_a_killed_worker_is_survived(folder: Path, inline: Path, joining: list[o
     assert '"cause":"crash"' in first.read_text()
     assert [other.attempt for other in by_name(store).values()].count(1) == len(by_name(store)) - 1
     assert_same_results(inline, store)
+
+
+def test_workers_read_and_write_a_bucket(folder: Path, inline: Path, s3: str, tmp_path: Path) -> None:
+    url = f"{s3}/{uuid4()}"
+    code, output = run(*options(folder, url, "--backend", "ray", "--max-concurrent", 2))
+    assert code == 0, output
+    copy = brought(url, tmp_path / "copy")
+    assert_same_results(inline, copy)
+    assert len(by_name(copy)) == STAGES_OF_ONE_ROUND
+    assert {record.attempt for record in by_name(copy).values()} == {1}
+    assert not list(copy.rglob("checkpoint"))
+    logs = [path.read_text() for path in copy.glob("stages/*/*/attempts/1/log.txt")]
+    assert len({pid for log in logs for pid in re.findall(r"pid (\d+)", log)}) > 1  # neither is the driver's
+    assert "planted-secret" not in output + "".join(logs)
 
 
 def test_control_c_checkpoints_on_ray_too(folder: Path, inline: Path, tmp_path: Path) -> None:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from workers.storage.base import Entry, StorageError
 
 LISTING_PAUSES_S = (0.2, 1.0, 5.0, 20.0)
 PATIENCE = timedelta(minutes=5)  # an object store's 5xx are retried for so long
+NO_BUCKET = "NoSuchBucket"
+REFUSED = "non-2xx status code"  # in the client's words, after it has repeated what may pass
+
+Found = TypeVar("Found")
 
 
 class Bucket:
@@ -58,24 +62,27 @@ class Bucket:
                 raise
 
     def exists(self) -> bool:
-        chunks: Iterable[Sequence[Any]] = self._call(self._client.list)
-        try:
-            return any(chunk for chunk in chunks)  # the first tells
-        except self._fault as error:
-            raise StorageError(f"{self.root}: {_first_line(error)}") from error
+        return self._listed(None, lambda chunks: any(chunk for chunk in chunks))  # the first tells
 
     def listing(self, prefix: str = "") -> dict[str, Entry]:
+        return self._listed(
+            prefix or None,
+            lambda chunks: {
+                meta["path"]: Entry(meta["size"], meta["e_tag"] or "", meta["last_modified"].timestamp())
+                for chunk in chunks
+                for meta in chunk
+            },
+        )
+
+    def _listed(self, prefix: str | None, found: Callable[[Iterable[Sequence[Any]]], Found]) -> Found:
+        """What is found in a listing, which is read as it comes."""
         for pause_s in (*LISTING_PAUSES_S, None):
-            chunks: Iterable[Sequence[Any]] = self._call(self._client.list, prefix or None)
+            chunks: Iterable[Sequence[Any]] = self._call(self._client.list, prefix)
             try:
-                return {
-                    meta["path"]: Entry(meta["size"], meta["e_tag"] or "", meta["last_modified"].timestamp())
-                    for chunk in chunks
-                    for meta in chunk
-                }
+                return found(chunks)
             except self._fault as error:  # the client repeats requests and cut contents, but no cut listing
-                if pause_s is None:
-                    raise StorageError(f"{self.root}: {_first_line(error)}") from error
+                if pause_s is None or REFUSED in str(error):
+                    raise self._unusable(error) from error
                 time.sleep(pause_s)
         raise AssertionError  # the last one has returned or raised
 
@@ -91,7 +98,8 @@ class Bucket:
                 file.write(chunk)
 
     def move(self, path: str, to: str) -> None:
-        self._call(self._client.rename, path, to)
+        self._call(self._client.copy, path, to)
+        self.remove([path])  # not the client's rename: on GCS a removal that is sent again finds nothing to remove
 
     def remove(self, paths: Iterable[str]) -> None:
         doomed = list(paths)
@@ -110,11 +118,15 @@ class Bucket:
         except self._exists as error:
             raise FileExistsError(errno.EEXIST, "exists already", str(arguments[0])) from error
         except FileNotFoundError as error:
-            if "NoSuchBucket" in str(error):
-                raise StorageError(f"{self.root}: there is no such bucket") from error
+            if NO_BUCKET in str(error):
+                raise self._unusable(error) from error
             raise FileNotFoundError(errno.ENOENT, "is not there", f"{self.root}/{arguments[0]}") from error
         except self._fault as error:
-            raise StorageError(f"{self.root}: {_first_line(error)}") from error
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: Exception) -> StorageError:
+        what = "there is no such bucket" if NO_BUCKET in str(error) else _first_line(error)
+        return StorageError(f"{self.root}: {what}")
 
 
 def _aws_options() -> dict[str, Any]:
