@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 from pyarrow.fs import LocalFileSystem
 
-from analysis.comparisons import comparisons
 from analysis.published import check_fits, no_published, read_published
 from analysis.recipes import superseded
-from analysis.signs import AGREEMENT_COLUMNS, FLIP_COLUMNS, agreement, flips, ticket_pairs
-from analysis.ticket_cache import ComparisonCache
-from analysis.ticket_counts import COUNT_COLUMNS, ticket_counts
+from analysis.signs.cache import ComparisonCache
+from analysis.signs.comparisons import comparisons
+from analysis.signs.counts import COUNT_COLUMNS, ticket_counts
+from analysis.signs.pairs import AGREEMENT_COLUMNS, FLIP_COLUMNS, agreement, flips, ticket_pairs
 from orchestrator.events import read_events
 from orchestrator.record import Labels, Record, wanted
 from orchestrator.store import Store, StoreError
@@ -79,11 +79,11 @@ class Frames:
         landscapes: one row per landscape and point of its grid, and one for each of its solutions: ``solution`` is
             that training's key, and missing on the grid; ``x`` and ``y`` are distances of weights, with the first
             solution at (0, 0).
-        tickets: one row per ticket and tensor: counts of weights, survivors and signs (``analysis.ticket_counts``).
+        tickets: one row per ticket and tensor: counts of weights, survivors and signs (``analysis.signs.counts``).
         flips: one row per ticket of a round and prunable tensor: signs that changed since the round before
-            (``analysis.signs.flips``). Here and in ``agreement``, superseded tickets are left out.
+            (``analysis.signs.pairs.flips``). Here and in ``agreement``, superseded tickets are left out.
         agreement: one row per pair of tickets: overlap of their masks and agreement of their signs, and what chance
-            would give (``analysis.signs.agreement``). The labels are the first ticket's.
+            would give (``analysis.signs.pairs.agreement``). The labels are the first ticket's.
         packages: one row per stage and package: the version that it ran with.
         missing: one row per planned stage without a record; ``failed`` if its last attempt failed.
         failures: one row per stage that is not done and whose last attempt failed, oldest first.

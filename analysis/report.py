@@ -13,9 +13,9 @@ from typing import Annotated
 import typer
 
 from analysis.checks import PATIENCE_S, checks
-from analysis.export import export
 from analysis.load import Frames, load
-from analysis.page import render
+from analysis.page.export import export
+from analysis.page.rendering import render
 from analysis.published import PublishedError
 from orchestrator.store import Store, StoreError
 from workers.console import visible
@@ -59,7 +59,7 @@ def write_report(store: Path | str, out: Path | None = None, published: Path | N
 
 
 def write_tables(store: Path | str, folder: Path) -> str:
-    """Write all frames of a store, its numbers and its comparisons as tables: see ``analysis.export``.
+    """Write all frames of a store, its numbers and its comparisons as tables: see ``analysis.page.export``.
 
     Returns:
         The folder.

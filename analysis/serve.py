@@ -16,9 +16,9 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from analysis.live import LivePage
+from analysis.live.live_page import LivePage
+from analysis.live.site import STORE, Answer, Names, Site, refusal
 from analysis.published import PublishedError, read_published
-from analysis.site import STORE, Answer, Names, Site, refusal
 from orchestrator.store import Store, StoreError
 from workers.console import visible
 

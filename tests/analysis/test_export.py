@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from analysis import Frames, latex, load
-from analysis.export import export
+from analysis import Frames, load
+from analysis.page import latex
+from analysis.page.export import export
 from analysis.report import app
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from analysis import load
 from analysis.figures import CATALOGUE
-from analysis.page import render
+from analysis.page.rendering import render
 from analysis.report import app, write_report
 from analysis.sections import sections
 from orchestrator.store import StoreError

@@ -15,8 +15,8 @@ from analysis import Frames, load
 from analysis.figures import density_by_layer, sign_agreement, sign_flips
 from analysis.figures.heat import short_names
 from analysis.load import LABELS
-from analysis.ticket_bits import COUNTS, Comparison
-from analysis.ticket_cache import ComparisonCache
+from analysis.signs.bits import COUNTS, Comparison
+from analysis.signs.cache import ComparisonCache
 from orchestrator.record import Record
 from orchestrator.store import StoreError
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from analysis import load
-from analysis.snapshot import Snapshot
+from analysis.live.snapshot import Snapshot
 from tests.analysis.conftest import SyntheticStore
 from workers.storage import Entry, Folder
 

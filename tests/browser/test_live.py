@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from analysis import load
-from analysis.page import render
+from analysis.page.rendering import render
 from tests.analysis.conftest import SyntheticStore
 from tests.browser.pages import Open, write_section
 

@@ -16,11 +16,11 @@ from typing import Any
 import pandas as pd
 
 from analysis.checks import PATIENCE_S, checks
+from analysis.live.snapshot import Snapshot
 from analysis.load import Frames, load, load_events
-from analysis.page import notice, render
-from analysis.progress import progress
+from analysis.page.progress import progress
+from analysis.page.rendering import notice, render
 from analysis.published import PublishedError
-from analysis.snapshot import Snapshot
 from analysis.statistics import KEY_DIGITS
 from orchestrator.record import digest
 from orchestrator.store import Entry, Store, StoreError

@@ -21,10 +21,10 @@ from analysis.figures.catalogue import Entry
 from analysis.load import Frames
 from analysis.measures import MEASURES
 from analysis.numbers import measured, numbers
-from analysis.progress import FAILED, pending, progress
-from analysis.provenance import provenance
+from analysis.page.progress import FAILED, pending, progress
+from analysis.page.provenance import provenance
+from analysis.page.stage_data import stage_data
 from analysis.sections import Section, sections
-from analysis.stage_data import stage_data
 
 HERO = "accuracy_by_density"
 _TEMPLATES = jinja2.Environment(

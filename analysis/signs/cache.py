@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.ticket_bits import COUNTS, Comparison
+from analysis.signs.bits import COUNTS, Comparison
 from orchestrator.record import digest
 from orchestrator.store import user_cache
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.ticket_bits import COUNTS, Comparison, TicketBits, compare, read_ticket
-from analysis.ticket_cache import ComparisonCache
+from analysis.signs.bits import COUNTS, Comparison, TicketBits, compare, read_ticket
+from analysis.signs.cache import ComparisonCache
 from orchestrator.store import StoreError
 
 Pair = tuple[str, str]

@@ -12,11 +12,12 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import latex, words
+from analysis import words
 from analysis.load import Frames
 from analysis.measures import MEASURES
 from analysis.numbers import measured, numbers
-from analysis.page import said
+from analysis.page import latex
+from analysis.page.rendering import said
 from analysis.sections import Section, sections
 
 SETTING = ("dataset", "architecture", "preset")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import unquote, urlsplit
 
-from analysis.live import LivePage
+from analysis.live.live_page import LivePage
 from orchestrator.store import Storage
 
 STORE = "store"

@@ -1,0 +1,1 @@
+"""The page of a store that changes, and how it is served."""

@@ -1,0 +1,1 @@
+"""What tickets hold, compared: read as bits, each pair once, and kept in the user's cache."""
