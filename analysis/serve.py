@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import os
+import signal
 import socket
 import sys
 import webbrowser
@@ -141,24 +142,27 @@ def serve(
     except OSError as error:
         _fail(str(error) if error.filename else _cannot_listen(error, host, port))
     server.site = Site(live, storage, Names(host, server.address))
-    try:
-        live.start()
-        url = f"http://{_shown(host, server.address)}:{server.port}/"
-        typer.echo(f"{url}  (Ctrl-C ends it)")
-        if not ipaddress.ip_address(server.address).is_loopback:
-            typer.echo(
-                f"Warning: whoever reaches {host}, port {server.port}, reads this store: there is no password. "
-                f"Leave --host out and use ssh -L (see --help) unless all of that network may.",
-                err=True,
-            )
-        if open_:
-            webbrowser.open(url)
-        server.serve_forever()
-    except KeyboardInterrupt:
-        server.server_close()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)  # at once: a page in the making is in C++ code, which the interpreter's own end would abort
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, _end)
+    live.start()
+    url = f"http://{_shown(host, server.address)}:{server.port}/"
+    typer.echo(f"{url}  (Ctrl-C ends it)")
+    if not ipaddress.ip_address(server.address).is_loopback:
+        typer.echo(
+            f"Warning: whoever reaches {host}, port {server.port}, reads this store: there is no password. "
+            f"Leave --host out and use ssh -L (see --help) unless all of that network may.",
+            err=True,
+        )
+    if open_:
+        webbrowser.open(url)
+    server.serve_forever()
+
+
+def _end(*_: object) -> None:
+    """At once: KeyboardInterrupt may be lost in a callback, and the interpreter's own end aborts C++ code at work."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _shown(host: str, address: str) -> str:

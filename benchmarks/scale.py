@@ -127,7 +127,7 @@ def measure_finished(stages: int, s3: str | None) -> list[list[str]]:
         _seconds_of(command)  # prepares the data
         whole, report = _seconds_of(command), _seconds_of(["analysis.report", store])
     what = f"a finished sweep of {len(plan):,} stages again"
-    return [[what, f"{whole:.1f} s", "60 s" if s3 else "10 s"], ["of which the report, alone", f"{report:.1f} s", ""]]
+    return [[what, f"{whole:.1f} s", "60 s" if s3 else "10 s"], ["its report, made anew", f"{report:.1f} s", ""]]
 
 
 def _seconds_of(module: Sequence[str]) -> float:

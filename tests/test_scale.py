@@ -5,7 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
 
+
+@pytest.mark.long
 def test_the_parts_of_scale_stand_in_its_tables() -> None:
     command = [sys.executable, "-m", "benchmarks.scale", "--stages", "20", "--no-op-stages", "20"]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -14,7 +17,8 @@ def test_the_parts_of_scale_stand_in_its_tables() -> None:
     measured = {row[0].strip(): row[1].strip() for row in rows if len(row) == 3}
     (finished,) = (name for name in measured if name.startswith("a finished sweep of"))
     assert {"planning", "a stage of 20 that do nothing, through Ray"} <= {*measured, *(n.split()[0] for n in measured)}
-    assert float(measured[finished].removesuffix(" s")) > float(measured["of which the report, alone"][:-2]) > 0
+    assert float(measured[finished].removesuffix(" s")) > 0
+    assert float(measured["its report, made anew"].removesuffix(" s")) > 0
     ratios = [float(row[6]) for row in rows if len(row) == 9 and row[1].strip() in ("64", "1,024")]
     assert len(ratios) == 8
     assert min(ratios) > 0.999

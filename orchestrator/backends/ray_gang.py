@@ -23,6 +23,7 @@ from typing import Any
 
 import ray
 from ray.exceptions import RayError
+from ray.util.placement_group import get_current_placement_group, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator.backends.base import Lost
@@ -50,13 +51,14 @@ class _Mailbox:
         self._sent: list[Attempt | None] = []
         self._outcomes: dict[int, dict[int, Outcome]] = {}
         self._crew: dict[int, tuple[str, Any]] = {}
+        self._room: Any = None
         self._over, self._broken = "", False
         self._changed = asyncio.Condition()
 
-    async def enter(self, rank: int, node: str, actor: Any) -> None:
-        """A rank is there, on this machine and as this actor."""
+    async def enter(self, rank: int, node: str, actor: Any, room: Any) -> None:
+        """A rank is there: on this machine, as this actor, in this placement group."""
         async with self._changed:
-            self._crew[rank] = node, actor
+            self._crew[rank], self._room = (node, actor), room
             self._changed.notify_all()
 
     async def crew(self) -> list[tuple[str, Any]]:
@@ -83,11 +85,12 @@ class _Mailbox:
             self._outcomes.setdefault(index, {})[rank] = outcome
             self._changed.notify_all()
 
-    async def end(self, reason: str) -> None:
-        """The gang's processes are gone, or are to go."""
+    async def end(self, reason: str) -> Any:
+        """Its processes are gone, or are to go; returns their placement group, None if no rank was ever there."""
         async with self._changed:
             self._over, self._broken = self._over or reason, True
             self._changed.notify_all()
+            return self._room
 
     async def broken(self) -> None:
         """Returns once the gang cannot go on."""
@@ -127,7 +130,7 @@ def _serve(config: dict[str, Any]) -> None:
     mailbox, member = config["mailbox"], joined()
     threading.Thread(target=_leave_when_broken, args=(mailbox,), daemon=True).start()
     here = ray.get_runtime_context()
-    ray.get(mailbox.enter.remote(member.rank, here.get_node_id(), here.current_actor))
+    ray.get(mailbox.enter.remote(member.rank, here.get_node_id(), here.current_actor, get_current_placement_group()))
     for index in itertools.count():
         attempt = ray.get(mailbox.receive.remote(index))
         if attempt is None:
@@ -236,6 +239,8 @@ class RayGang:
         finally:
             shutil.rmtree(storage, ignore_errors=True)
         try:
-            ray.get(self._mailbox.end.remote(reason))
+            room = ray.get(self._mailbox.end.remote(reason))
+            if room is not None:  # Train gives it back, unless its controller was killed
+                remove_placement_group(room)
         except RayError:
             return  # Ray was shut down, and nobody waits any more

@@ -1,4 +1,4 @@
-"""Debian's Chromium, headless, once for all tests; every page must stay quiet and ask no network for anything."""
+"""Debian's Chromium, headless, once for a file of tests; every page must stay quiet and ask no network for anything."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tests.browser.pages import WIDE, Open, write_section
 ARGUMENTS = ["--no-sandbox", "--disable-background-networking", "--no-first-run", "--disable-component-update"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """One browser for a process of tests."""
+    """One browser for a file of tests: while it is open, an event loop runs in which no other test can run its own."""
     playwright = pytest.importorskip("playwright.sync_api", reason="there is no playwright: pip install '.[test]'")
     found = shutil.which("chromium")
     if found is None:

@@ -182,6 +182,7 @@ def test_workers_read_and_write_a_bucket(folder: Path, inline: Path, s3: str, tm
     assert "planted-secret" not in output + "".join(logs)
 
 
+@pytest.mark.long
 def test_control_c_checkpoints_on_ray_too(folder: Path, inline: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     hold = Hold.at(tmp_path / "held", store, records=2)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -142,15 +143,22 @@ def test_all_trainings_of_a_sweep_are_one_gangs(gang: Path) -> None:
     assert crews[0][0].count("pid") == 2
 
 
-def test_a_killed_rank_is_survived_by_a_new_gang(folder: Path, gang: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("victim", ["a rank", pytest.param("ray::TrainController", marks=pytest.mark.long)])
+def test_a_gang_that_lost_a_process_is_followed_by_another(
+    folder: Path, gang: Path, tmp_path: Path, victim: str
+) -> None:
     store = tmp_path / "store"
     hold = Hold.at(tmp_path / "held", store, records=2)
     process = start(*options(folder, store, "--gpus-per-stage", 2, "--checkpoint-interval", 0, "--plugin", hold.plugin))
     try:
         wait_for(hold.is_held, process)
         crew = re.findall(r"trained by (.*)", logs(store, "*"))[-1]
-        rank_one = re.findall(r"pid (\d+)", crew)[1]
-        os.kill(int(rank_one), signal.SIGKILL)
+        if victim == "a rank":
+            pid = int(re.findall(r"pid (\d+)", crew)[1])
+        else:
+            own = psutil.Process(process.pid).children(recursive=True)
+            [pid] = [each.pid for each in own if each.name().startswith(victim[:15]) or victim in each.cmdline()[:1]]
+        os.kill(pid, signal.SIGKILL)
         hold.let_go()
         code, output = finish(process)
     finally:
@@ -159,7 +167,8 @@ def test_a_killed_rank_is_survived_by_a_new_gang(folder: Path, gang: Path, tmp_p
     attempts = [record.attempt for record in by_name(store).values()]
     assert sorted(attempts)[-2:] == [1, 2]
     (failure,) = store.glob("stages/*/*/attempts/*/failure.json")
-    assert re.search(r"of a gang of 2, rank .* was lost: WorkerGroupError", failure.read_text())
+    why = "WorkerGroupError" if victim == "a rank" else "Actor"
+    assert re.search(rf"of a gang of 2, rank .* was lost: {why}", failure.read_text())
     assert len(set(re.findall(r"trained by (.*)", logs(store, "*")))) == 2
     assert_same_results(gang, store)
 

@@ -11,6 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests import small_sweeps
 from tests.small_sweeps import PATTERNS
 from tests.sweep_processes import assert_same_results, by_name, in_process, run
@@ -197,6 +199,7 @@ def test_stages_share_gpu_actors_and_outlive_them(tmp_path: Path) -> None:
     assert said["devices_that_stay"] == 0
 
 
+@pytest.mark.long
 def test_a_gpu_that_dies_takes_its_process_along_and_its_stage_is_tried_again(tmp_path: Path) -> None:
     folder = small_sweeps.prepare(tmp_path / "sweep", **small_sweeps.ONE_ROUND)
     (folder / "dying.py").write_text(DYING)

@@ -104,6 +104,7 @@ def test_the_worse_half_stops_early(searched: tuple[Path, str]) -> None:
     assert "trial 3   depth 2 " in searched[1]
 
 
+@pytest.mark.long
 def test_a_killed_search_goes_on_to_the_same_result(folder: Path, searched: tuple[Path, str], tmp_path: Path) -> None:
     store = tmp_path / "store"
     hold = Hold.at(tmp_path / "held", store / "trials" / "003", records=1)
