@@ -38,17 +38,7 @@ def accuracy_traces(section: Section, transfers: Collection[str] | None = None) 
     if not dense.empty:
         densities = [*accuracies["density"]] or [1.0, 0.1]
         traces += _dense(dense.iloc[0], (max(densities) * 1.12, min(densities) / 1.12))
-    for name, start, rows in style.lines(accuracies):
-        traces.append(
-            go.Scatter(
-                x=rows["density"],
-                y=rows["mean"],
-                error_y=style.error_bars(rows["sd"]),
-                customdata=style.points(rows, "training"),
-                hovertemplate="%{y:.2f} %<br>%{customdata[0]}",
-                **style.line(name, start),
-            )
-        )
+    traces += [style.against_density(*each, "%", "training") for each in style.lines(accuracies)]
     return traces
 
 

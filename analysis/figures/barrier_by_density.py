@@ -30,17 +30,7 @@ def barrier_by_density(frames: Frames) -> go.Figure:
 
 def _panels(section: Section, prefix: str) -> Iterator[Panel]:
     for probe, words in PROBES.items():
-        traces = [
-            go.Scatter(
-                x=rows["density"],
-                y=rows["mean"],
-                error_y=style.error_bars(rows["sd"]),
-                customdata=style.points(rows, "probe"),
-                hovertemplate="%{y:.2f} points<br>%{customdata[0]}",
-                **style.line(name, start),
-            )
-            for name, start, rows in style.lines(_barriers(section, probe))
-        ]
+        traces = [style.against_density(*each, "points", "probe") for each in style.lines(_barriers(section, probe))]
         yield Panel(prefix + words, traces, Axis("density", "density"), Axis("points", from_zero=True))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -11,39 +10,12 @@ import plotly.graph_objects as go
 from analysis.figures import style
 from analysis.figures.panel import Axis, Panel, compose
 from analysis.load import Frames
+from analysis.measures import ACCURACY, BARRIER, STABILITY, Measure
 from analysis.sections import Section, sections
 from analysis.statistics import spread
 from analysis.words import density, method, number, rank, transfer
 
-
-@dataclass(frozen=True)
-class _Measure:
-    """What a row of panels shows.
-
-    Attributes:
-        probe: the kind of probe that it is of; None for the accuracy of trainings.
-        noun: what n counts.
-    """
-
-    title: str
-    value: str
-    unit: str
-    axis: Axis
-    noun: str
-    probe: str | None = None
-    error: str | None = None
-
-
-def _barrier(title: str, probe: str) -> _Measure:
-    error = "barrier_standard_error_points"
-    return _Measure(title, "barrier_points", "points", Axis("points", from_zero=True), "probe", probe, error)
-
-
-MEASURES = (
-    _Measure("accuracy", "test_accuracy_percent", "%", Axis("test accuracy (%)"), "training"),
-    _barrier("barrier between two SGD seeds", "stability"),
-    _barrier("barrier to the solution", "lmc"),
-)
+SHOWN = (ACCURACY, STABILITY, BARRIER)
 
 
 def starts_compared(frames: Frames, transfers: Sequence[str]) -> go.Figure:
@@ -61,7 +33,7 @@ def starts_compared(frames: Frames, transfers: Sequence[str]) -> go.Figure:
     panels = [
         _panel(part, name, measure, transfers, "" if alone else f"{part.title}: ")
         for part in parts
-        for measure in MEASURES
+        for measure in SHOWN
         for name in methods[part.title]
     ]
     columns = {len(names) for names in methods.values() if names}
@@ -76,34 +48,27 @@ def _methods(section: Section, needed: str) -> list[str]:
     return sorted(rows.loc[rows["transfer"] == needed, "method"].dropna().unique(), key=rank)
 
 
-def _panel(section: Section, name: str, measure: _Measure, transfers: Sequence[str], prefix: str) -> Panel:
-    traces = [
-        go.Scatter(
-            x=rows["density"],
-            y=rows["mean"],
-            error_y=style.error_bars(rows["sd"]),
-            customdata=style.points(rows, measure.noun),
-            hovertemplate=f"%{{y:.2f}} {measure.unit}<br>%{{customdata[0]}}",
-            **style.line(name, start),
-        )
-        for _, start, rows in style.lines(_cells(section, name, measure, transfers))
-    ]
-    return Panel(f"{prefix}{method(name)}, {measure.title}", traces, Axis("density", "density"), measure.axis)
+def _panel(section: Section, name: str, measure: Measure, transfers: Sequence[str], prefix: str) -> Panel:
+    noun = "probe" if measure.probe else "training"
+    cells = _cells(section, name, measure, transfers)
+    traces = [style.against_density(*each, measure.unit, noun) for each in style.lines(cells)]
+    y = Axis("points", from_zero=True) if measure.probe else Axis(f"{measure.words} ({measure.unit})")
+    return Panel(f"{prefix}{method(name)}, {measure.words}", traces, Axis("density", "density"), y)
 
 
-def _cells(section: Section, name: str, measure: _Measure, transfers: Sequence[str]) -> pd.DataFrame:
-    rows = section.trainings if measure.probe is None else section.barriers(measure.probe)
+def _cells(section: Section, name: str, measure: Measure, transfers: Sequence[str]) -> pd.DataFrame:
+    rows = measure.rows(section)
     rows = rows[rows["transfer"].isin(transfers) & (rows["method"] == name) & rows["round"].notna()]
-    return spread(rows, ["method", "transfer", "round"], measure.value, error=measure.error)
+    return spread(rows, ["method", "transfer", "round"], measure.column, error=measure.error)
 
 
 def _summary(section: Section, transfers: Sequence[str], methods: Sequence[str]) -> str:
     rows = section.trainings
     rounds = rows.loc[rows["transfer"] == transfers[0], "round"]
     said = [
-        f"{method(name)} at density {density(float(cells['density'].mean()))}, {measure.title}: {', '.join(means)}"
+        f"{method(name)} at density {density(float(cells['density'].mean()))}, {measure.words}: {', '.join(means)}"
         for name in methods
-        for measure in MEASURES
+        for measure in SHOWN
         for cells in [_at(_cells(section, name, measure, transfers), rounds.max())]
         if (means := list(_means(cells, measure.unit)))
     ]

@@ -106,6 +106,24 @@ def line(method: str, transfer: str) -> dict[str, Any]:
     }
 
 
+def against_density(method: str, transfer: str, rows: pd.DataFrame, unit: str, noun: str) -> go.Scatter:
+    """One method's and transfer's means against density, with one standard deviation.
+
+    Args:
+        rows: of ``analysis.statistics.spread``.
+        unit: of the means.
+        noun: what n counts: "training" or "probe".
+    """
+    return go.Scatter(
+        x=rows["density"],
+        y=rows["mean"],
+        error_y=error_bars(rows["sd"]),
+        customdata=points(rows, noun),
+        hovertemplate=f"%{{y:.2f}} {unit}<br>%{{customdata[0]}}",
+        **line(method, transfer),
+    )
+
+
 def error_bars(sd: pd.Series) -> dict[str, object]:
     """One standard deviation to both sides of each point of a line."""
     return {"type": "data", "array": sd, "thickness": 1.2, "width": 3}

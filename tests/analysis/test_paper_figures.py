@@ -57,8 +57,8 @@ def test_signs_kept_has_a_row_per_measure_for_the_methods_that_kept_psi(sweep: S
     with_psi(sweep, "lrr", "signed_psi_kept")
     figure = signs_kept(load(sweep.root))
     assert titles(figure) == [
-        "LRR, accuracy",
-        "LRR, barrier between two SGD seeds",
+        "LRR, test accuracy",
+        "LRR, barrier between SGD seeds",
         "LRR, barrier to the solution",
     ]
     named = [trace.name for trace in figure.data]
@@ -76,7 +76,7 @@ def test_signs_of_psi_puts_lrr_beside_aws(sweep: SyntheticStore) -> None:
     for method in ("aws", "lrr"):
         with_psi(sweep, method, "signed_psi_signs")
     figure = signs_of_psi(load(sweep.root))
-    assert titles(figure)[:2] == ["LRR, accuracy", "AWS, accuracy"]
+    assert titles(figure)[:2] == ["LRR, test accuracy", "AWS, test accuracy"]
     assert len(titles(figure)) == 6
     assert {trace.meta["transfer"] for trace in figure.data} == {"signed", "signed_psi_signs"}
     with_both = [trace for trace in figure.data if trace.name == "AWS signed transfer, signs of ψ too"]
