@@ -56,6 +56,7 @@ def test_a_new_stage_comes_by_itself(server: Served, swept: SyntheticStore, open
     assert "AWS" not in page.inner_text("#s1-numbers tbody")
 
 
+@pytest.mark.long
 def test_the_reader_stays_where_findings_come_above(server: Served, swept: SyntheticStore, open_page: Open) -> None:
     page = open_page(server.url)
     page.wait_for_selector("#live:not([hidden])")
@@ -67,6 +68,7 @@ def test_the_reader_stays_where_findings_come_above(server: Served, swept: Synth
     assert page.evaluate(place) == pytest.approx(before, abs=40)
 
 
+@pytest.mark.long
 def test_a_damaged_store_is_told_of_over_what_was_known(server: Served, swept: SyntheticStore, open_page: Open) -> None:
     page = open_page(server.url)
     record = next(swept.root.glob("stages/train/*/record.json"))
@@ -78,6 +80,7 @@ def test_a_damaged_store_is_told_of_over_what_was_known(server: Served, swept: S
     page.wait_for_function("() => !document.getElementById('live').textContent.includes('no valid record')")
 
 
+@pytest.mark.long
 def test_a_server_that_has_ended_is_told_of(browser: Any, swept: SyntheticStore, tmp_path: Path) -> None:
     with serving(swept.root, tmp_path / "cache") as server:
         server.settled()
@@ -90,6 +93,7 @@ def test_a_server_that_has_ended_is_told_of(browser: Any, swept: SyntheticStore,
         page.close()
 
 
+@pytest.mark.long
 def test_a_page_that_waits_for_its_store_becomes_the_report(
     browser: Any, swept: SyntheticStore, tmp_path: Path
 ) -> None:

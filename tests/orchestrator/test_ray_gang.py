@@ -143,7 +143,8 @@ def test_all_trainings_of_a_sweep_are_one_gangs(gang: Path) -> None:
     assert crews[0][0].count("pid") == 2
 
 
-@pytest.mark.parametrize("victim", ["a rank", pytest.param("ray::TrainController", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("victim", ["a rank", "ray::TrainController"])
 def test_a_gang_that_lost_a_process_is_followed_by_another(
     folder: Path, gang: Path, tmp_path: Path, victim: str
 ) -> None:
