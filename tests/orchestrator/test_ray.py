@@ -168,6 +168,7 @@ def test_a_killed_worker_is_survived(folder: Path, inline: Path, joining: list[o
     assert_same_results(inline, store)
 
 
+@pytest.mark.long
 def test_workers_read_and_write_a_bucket(folder: Path, inline: Path, s3: str, tmp_path: Path) -> None:
     url = f"{s3}/{uuid4()}"
     code, output = run(*options(folder, url, "--backend", "ray", "--max-concurrent", 2))

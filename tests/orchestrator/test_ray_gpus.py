@@ -176,6 +176,7 @@ def test_a_gpu_without_a_core_beside_it_is_none() -> None:
     assert "has 1 GPUs for stages" in done.stdout
 
 
+@pytest.mark.long
 def test_stages_share_gpu_actors_and_outlive_them(tmp_path: Path) -> None:
     (tmp_path / "patterns.py").write_text(PATTERNS)
     done = subprocess.run(
