@@ -87,7 +87,7 @@ class Scheduler:
             if needed > room:
                 continue
             if due is None and needed <= free:
-                return self._begin(key, needed, now_s, self._share(node, free))
+                return self._begin(key, needed, now_s, self._share(node, room))
             if due is None:
                 due = self._reserve(needed, free, now_s)
                 if not now_s < due.at_s < math.inf:
@@ -107,11 +107,15 @@ class Scheduler:
         self._busy += devices
         return keys
 
-    def _share(self, node: Node, free: int) -> int:
-        """How many of the ready probes that read the same data start with this one, when all free devices take some."""
+    def _share(self, node: Node, room: int) -> int:
+        """How many of the ready probes that read the same data start with this one.
+
+        All devices take some, not the free ones alone: by and by the others will be free as well, and towards the
+        end a device with eight would be waited for by all that found nothing more to do.
+        """
         if not isinstance(node.stage, Probe):
             return 1
-        return min(MOST_PROBES, math.ceil(self._queue.count_like(node.key) / free))
+        return min(MOST_PROBES, math.ceil(self._queue.count_like(node.key) / room))
 
     def _reserve(self, needed: int, free: int, now_s: float) -> Reservation:
         at_s = now_s

@@ -187,3 +187,20 @@ def test_of_equals_the_longest_way_to_the_end_starts_first() -> None:
     (first,) = scheduler.start(1, 0.0)
     assert rank[first] == max(rank.values())
     assert rank[first] > cost_epochs(plan.nodes[first].stage)
+
+
+def test_a_device_that_is_free_alone_takes_no_more_probes_than_its_share_of_all_devices() -> None:
+    plan = plan_of(recipe(rounds=3, seeds=3, transfer_rounds=(1, 2, 3), probe_rounds=(1, 2, 3)))
+    probes = [node.key for node in plan if node.stage.kind == "probe"]
+    queue = ReadyQueue(plan, dict.fromkeys(plan.nodes, 0.0), plan.nodes.keys() - set(probes))
+    groups = []
+    scheduler = Scheduler(plan, queue)
+    room = 8
+    while keys := scheduler.start(room, math.nan):
+        groups.append(len(keys))
+        room += 1 if scheduler.busy == room else 0  # from now on one device is free at a time
+    assert groups[0] == min(8, -(-len(probes) // 8))
+    assert sum(groups) == len(probes)
+    # each takes its share of what is left, so that the last ones are short and all end alike
+    assert groups == sorted(groups, reverse=True)
+    assert groups[-1] == 1
