@@ -8,7 +8,7 @@ from statistics import median
 
 from orchestrator.gangs import width
 from orchestrator.plan import Node, Plan
-from orchestrator.rank import EPOCHS_OF_A_PROBE_POINT, cost_epochs, upward_rank
+from orchestrator.rank import EPOCHS_OF_A_PROBE_POINT, cost_epochs, trained_epochs, upward_rank
 from orchestrator.record import Record
 from workers.stages import Landscape, Probe
 
@@ -71,6 +71,6 @@ def _epochs(record: Record) -> float:
     """What was done, as ``rank.cost_epochs`` counts it."""
     training = record.science.get("training")
     if training:
-        return float(training["epochs"])
+        return trained_epochs(training)
     points: int = record.science["points"]
     return EPOCHS_OF_A_PROBE_POINT * (points**2 if record.kind == Landscape.kind else points)

@@ -7,6 +7,7 @@ from collections.abc import Hashable
 from dataclasses import InitVar, dataclass, field
 from statistics import fmean
 
+from orchestrator.rank import trained_epochs
 from orchestrator.record import Record
 from workers.streams import POOL
 
@@ -55,7 +56,7 @@ class Packing:
         self._peak_bytes = max(self._peak_bytes, peak_bytes or 0)
         if training is not None and record.attempt == 1:  # probes come in groups, and a resumed stage did a part only
             group = (record.labels.dataset, record.labels.architecture, device)
-            self.learn(group, record.seconds / training["epochs"], beside, peak_bytes)
+            self.learn(group, record.seconds / trained_epochs(training), beside, peak_bytes)
 
     def learn(self, group: Hashable, seconds: float, beside: int, peak_bytes: int | None) -> None:
         """An epoch of a stage of this group took so long with so many beside it.

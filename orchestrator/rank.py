@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from orchestrator.plan import Node, Plan
 from workers.stages import Landscape, Probe, Stage
 
 EPOCHS_OF_A_PROBE_POINT = 0.1
+LEAST_EPOCHS = 0.1  # of a stage that trains none: it opens its data, and prunes
 
 
 def cost_epochs(stage: Stage) -> float:
@@ -16,7 +18,13 @@ def cost_epochs(stage: Stage) -> float:
         return stage.points * EPOCHS_OF_A_PROBE_POINT
     if isinstance(stage, Landscape):
         return stage.points**2 * EPOCHS_OF_A_PROBE_POINT
-    return float(stage.training.epochs)
+    return max(float(len(stage.training.span)), LEAST_EPOCHS)
+
+
+def trained_epochs(training: Mapping[str, Any]) -> float:
+    """``cost_epochs`` of a stage in a record, by the fields of its training."""
+    stop = training.get("stop_after")
+    return max(float((training["epochs"] if stop is None else stop) - training.get("first_epoch", 0)), LEAST_EPOCHS)
 
 
 def upward_rank(plan: Plan, cost: Callable[[Node], float] = lambda node: cost_epochs(node.stage)) -> dict[str, float]:

@@ -8,6 +8,7 @@ from tickets.errors import TicketError
 from tickets.initialisation import reinitialise_, reset_layers
 from tickets.parquet import load, save
 from tickets.roles import Role, UnknownLayerError, classifier_name, parameter_roles, prunable_names
+from tickets.sources import SIGN_SOURCES, Origin, SignedWeight, named_source, sign_source
 from tickets.ticket import Provenance, SignedTensor, Ticket, from_model
 from tickets.transfer import DENSE, MASK, RETRAIN, SIGNED, TRANSFERS, Transfer, transfer_
 
@@ -16,10 +17,13 @@ __all__ = [
     "MASK",
     "RETRAIN",
     "SIGNED",
+    "SIGN_SOURCES",
     "TRANSFERS",
+    "Origin",
     "Provenance",
     "Role",
     "SignedTensor",
+    "SignedWeight",
     "Ticket",
     "TicketError",
     "Transfer",
@@ -27,10 +31,12 @@ __all__ = [
     "classifier_name",
     "from_model",
     "load",
+    "named_source",
     "parameter_roles",
     "prunable_names",
     "reinitialise_",
     "reset_layers",
     "save",
+    "sign_source",
     "transfer_",
 ]

@@ -1,66 +1,102 @@
 """Transfers as data: which source each part of a new network's start comes from.
 
 A start is put together from a fresh initialisation, a ticket and, for some transfers, the trained weights of the
-ticket's round. method.md, "Transfers and final training"; paper section 4 and figures 2 and 5.
+ticket's round, of other rounds or of other initialisations. method.md, "Transfers and final training"; paper section 4
+and figures 2 and 5.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from tickets.errors import TicketError
 from tickets.roles import NORMALIZATION_LAYERS, Role
+from tickets.sources import SIGN_SOURCES, Origin, SignedWeight, named_source
 
 if TYPE_CHECKING:
     from tickets.ticket import SignedTensor, Ticket
-
-Part = Literal["fresh", "signed", "trained"]
-"""Source of a dense part: a fresh draw; |fresh| with the trained sign; or the trained values."""
 
 
 @dataclass(frozen=True)
 class Transfer:
     """The source of each part of a start.
 
+    Every part but the mask may also name a source of ``tickets.sources``, such as "round_3", "epoch_0" or "init_2",
+    for its values, and the mask a round.
+
     Attributes:
         mask: none (a dense start, whose every part is fresh), the ticket's, or the ticket's shuffled, with its
             signs, within each layer.
-        signs: of the prunable weights: fresh, the ticket's, or random.
+        signs: of the prunable weights: fresh, the ticket's, or a registered source's, such as "random".
         magnitudes: of the prunable weights: fresh or trained.
-        psi, classifier, biases: a fresh draw, its magnitude with the trained sign, or the trained values.
-        statistics: running statistics of batch norm.
+        psi, classifier, biases: a fresh draw, "signed" (its magnitude with the trained sign), or trained values.
+        statistics: running statistics of batch norm: fresh or trained.
         psi_shift: initial shift of psi; 0 is a network's own, figure 5 uses 0.1 so that a shift has a sign.
         flip_fraction: fraction of the surviving signs that are flipped afterwards (a control).
+        signs_version: of a registered source of signs.
+
+    Raises:
+        ValueError: a part names no source that it can come from.
     """
 
-    mask: Literal["none", "ticket", "shuffled"] = "ticket"
-    signs: Literal["fresh", "ticket", "random"] = "fresh"
-    magnitudes: Literal["fresh", "trained"] = "fresh"
-    psi: Part = "fresh"
-    classifier: Part = "fresh"
-    biases: Part = "fresh"
-    statistics: Literal["fresh", "trained"] = "fresh"
+    mask: str = "ticket"
+    signs: str = "fresh"
+    magnitudes: str = "fresh"
+    psi: str = "fresh"
+    classifier: str = "fresh"
+    biases: str = "fresh"
+    statistics: str = "fresh"
     psi_shift: float = 0.0
     flip_fraction: float = 0.0
+    signs_version: int = 1
 
     def __post_init__(self) -> None:
-        fresh = all(part == "fresh" for part in (self.signs, self.magnitudes, self.psi, self.classifier, self.biases))
-        if self.mask == "none" and not (fresh and self.statistics == "fresh" and not self.flip_fraction):
+        if self.mask == "none" and any(source != "fresh" for source in self._sources().values()):
             raise ValueError("a transfer without a mask is a dense start, whose every part is fresh")
+        if self.mask == "none" and self.flip_fraction:
+            raise ValueError("a transfer without a mask is a dense start, and has no ticket's signs to flip")
         if not 0 <= self.flip_fraction <= 1:
             raise ValueError(f"flip_fraction is a share between 0 and 1, not {self.flip_fraction}")
+        named = named_source(self.mask)
+        if self.mask not in ("none", "ticket", "shuffled") and (named is None or named[0] != "round"):
+            raise ValueError(f"mask is none, ticket, shuffled or a round such as round_3, not {self.mask!r}")
+        for part, source in self._sources().items():
+            if source not in _SOURCES[part] and named_source(source) is None and part != "signs":
+                known = ", ".join(_SOURCES[part])
+                raise ValueError(f"{part} comes from {known}, round_3, epoch_0 or init_2, not {source!r}")
+
+    def _sources(self) -> dict[str, str]:
+        return {part: getattr(self, part) for part in _SOURCES}
 
     @property
     def needs_ticket(self) -> bool:
         """Whether a ticket or its round's weights are read at all."""
         return self.mask != "none"
 
+    @property
+    def draws(self) -> bool:
+        """Whether anything of the start depends on its initialisation's seed."""
+        settled = ("ticket", "trained")
+        parts = (self.mask, *self._sources().values())
+        return self.flip_fraction > 0 or any(part not in settled and not named_source(part) for part in parts)
 
+    @property
+    def others(self) -> list[str]:
+        """What it names beside the ticket's own round, as in ``tickets.sources``."""
+        return sorted({source for source in (self.mask, *self._sources().values()) if named_source(source)})
+
+
+_SOURCES = {
+    "signs": ("fresh", "ticket"),
+    "magnitudes": ("fresh", "trained"),
+    **dict.fromkeys(("psi", "classifier", "biases"), ("fresh", "signed", "trained")),
+    "statistics": ("fresh", "trained"),
+}
 DENSE = Transfer(mask="none")
 RETRAIN = Transfer(
     signs="ticket",
@@ -73,7 +109,7 @@ RETRAIN = Transfer(
 SIGNED = Transfer(signs="ticket", classifier="signed", biases="signed")
 MASK = Transfer()
 
-TRANSFERS: Mapping[str, Transfer] = {
+TRANSFERS: dict[str, Transfer] = {
     "dense": DENSE,
     "retrain": RETRAIN,
     "signed": SIGNED,
@@ -83,8 +119,10 @@ TRANSFERS: Mapping[str, Transfer] = {
     "random_signs": Transfer(signs="random", classifier="signed", biases="signed"),
     "shuffled": Transfer(mask="shuffled", signs="ticket", classifier="signed", biases="signed"),
     "flipped_quarter": Transfer(signs="ticket", classifier="signed", biases="signed", flip_fraction=0.25),
+    "rewound": Transfer("ticket", "epoch_0", "epoch_0", "epoch_0", "epoch_0", "epoch_0", "epoch_0"),
 }
-"""Every transfer by its name; the last three are this project's controls."""
+"""Every transfer by its name. Three are this project's controls; "rewound" is the lottery ticket of Frankle and Carbin
+(2019): the chain's own initialisation under the mask. A plugin may add its own."""
 
 
 @torch.no_grad()
@@ -94,6 +132,7 @@ def transfer_(
     ticket: Ticket | None,
     trained: Mapping[str, Tensor] | None,
     generator: torch.Generator,
+    others: Mapping[str, Origin] | None = None,
 ) -> dict[str, Tensor]:
     """Turn a freshly initialised model, in place, into the start that a transfer describes.
 
@@ -102,24 +141,26 @@ def transfer_(
         ticket: signs and mask; may be None only for a dense start.
         trained: state dict of the ticket's round; read where a source is "trained".
         generator: CPU generator for the controls' draws (random, shuffled and flipped signs).
+        others: what ``transfer.others`` names.
 
     Returns:
         The boolean mask of every prunable weight; empty for a dense start.
 
     Raises:
-        TicketError: the ticket does not fit the model, or the transfer needs one that is not given.
+        TicketError: the ticket does not fit the model, or the transfer needs one, or a source, that is not given.
     """
     if not transfer.needs_ticket:
         return {}
     if ticket is None:
         raise TicketError("this transfer takes signs or masks from a ticket, and none was given")
     ticket.check_fits(model)
+    origins = {**(others or {}), **({} if trained is None else {"trained": Origin(trained)})}
     if transfer.psi_shift:
         for module in model.modules():
             if isinstance(module, NORMALIZATION_LAYERS) and module.bias is not None:
                 module.bias.fill_(transfer.psi_shift)
 
-    sources: dict[Role, Part] = {
+    sources = {
         Role.NORMALIZATION: transfer.psi,
         Role.CLASSIFIER: transfer.classifier,
         Role.BIAS: transfer.biases,
@@ -128,22 +169,26 @@ def transfer_(
     for name, parameter in model.named_parameters():
         signed = ticket.tensors[name]
         if signed.role is Role.PRUNABLE:
-            magnitude = parameter if transfer.magnitudes == "fresh" else _trained(trained, name, parameter)
-            sign, mask = _signs_and_mask(parameter, signed, transfer, generator)
+            magnitude = _values(transfer.magnitudes, name, parameter, origins)
+            sign, mask = _signs_and_mask(name, parameter, signed, transfer, generator, origins)
             masks[name] = mask
             parameter.copy_(magnitude.abs() * sign.to(parameter) * mask)
         elif sources[signed.role] == "signed":
             parameter.copy_(parameter.abs() * signed.sign.to(parameter))
-        elif sources[signed.role] == "trained":
-            parameter.copy_(_trained(trained, name, parameter))
-    if transfer.statistics == "trained":
-        for name, buffer in model.named_buffers():
-            buffer.copy_(_trained(trained, name, buffer))
+        else:
+            parameter.copy_(_values(sources[signed.role], name, parameter, origins))
+    for name, buffer in model.named_buffers():
+        buffer.copy_(_values(transfer.statistics, name, buffer, origins))
     return masks
 
 
 def _signs_and_mask(
-    fresh: Tensor, signed: SignedTensor, transfer: Transfer, generator: torch.Generator
+    name: str,
+    fresh: Tensor,
+    signed: SignedTensor,
+    transfer: Transfer,
+    generator: torch.Generator,
+    origins: Mapping[str, Origin],
 ) -> tuple[Tensor, Tensor]:
     # on the model's device throughout; only the draws come from the CPU, where they are the same for every device
     device = fresh.device
@@ -151,11 +196,14 @@ def _signs_and_mask(
     if transfer.mask == "shuffled":
         order = torch.randperm(sign.numel(), generator=generator).to(device)
         sign, mask = sign.flatten()[order].view_as(sign), mask.flatten()[order].view_as(mask)
-    if transfer.signs == "fresh":
+    elif transfer.mask != "ticket":
+        mask = _mask_of(transfer.mask, name, origins).to(device)
+    if named_source(transfer.signs):
+        sign = _values(transfer.signs, name, fresh, origins).sign().to(torch.int8)
+    elif transfer.signs == "fresh":
         sign = fresh.sign().to(torch.int8)
-    elif transfer.signs == "random":
-        drawn = torch.randint(0, 2, sign.shape, generator=generator, dtype=torch.int8)
-        sign = drawn.to(device) * 2 - 1
+    elif transfer.signs != "ticket":
+        sign = _registered_signs(transfer, SignedWeight(fresh, sign, mask), generator)
     if transfer.flip_fraction:
         alive = mask.flatten().nonzero().squeeze(1)
         chosen = alive[torch.randperm(len(alive), generator=generator).to(device)]
@@ -166,7 +214,26 @@ def _signs_and_mask(
     return sign, mask
 
 
-def _trained(trained: Mapping[str, Tensor] | None, name: str, like: Tensor) -> Tensor:
-    if trained is None or name not in trained:
-        raise TicketError(f"{name}: this transfer keeps trained values, and the round's weights lack this one")
-    return trained[name].to(like)
+def _registered_signs(transfer: Transfer, weight: SignedWeight, generator: torch.Generator) -> Tensor:
+    source = SIGN_SOURCES.get(transfer.signs)
+    if source is None or source.version != transfer.signs_version:
+        raise TicketError(
+            f"no source of signs {transfer.signs} of version {transfer.signs_version} is registered; name its plugin"
+        )
+    return source.rule(weight, generator)
+
+
+def _values(source: str, name: str, fresh: Tensor, origins: Mapping[str, Origin]) -> Tensor:
+    if source == "fresh":
+        return fresh
+    if source not in origins or name not in origins[source].state:
+        whose = "the round's weights" if source == "trained" else f"what was given as {source}"
+        raise TicketError(f"{name}: this transfer keeps {source} values, and {whose} lack this one")
+    return origins[source].state[name].to(fresh)
+
+
+def _mask_of(source: str, name: str, origins: Mapping[str, Origin]) -> Tensor:
+    ticket = origins[source].ticket if source in origins else None
+    if ticket is None or name not in ticket.tensors:
+        raise TicketError(f"{name}: this transfer takes its mask from {source}, which was not given")
+    return ticket.tensors[name].mask

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 import tickets
 from workers import artifacts, schemas
+from workers.criteria import Candidate, scores
 from workers.data import open_data
 from workers.data.splits import split_data
 from workers.evaluation import Reestimation, evaluate, evaluate_share, reestimate_statistics
@@ -23,11 +24,12 @@ from workers.execution import Control, Execution
 from workers.gang import ALONE, Member
 from workers.landscape import landscape_rows
 from workers.layout import memory_format
+from workers.masking import Masking
 from workers.models import build_model
 from workers.plugins import load_plugins
 from workers.probing import barrier_row, curve_rows, path_outcomes
-from workers.pruning import density, prune
-from workers.seeds import generator
+from workers.pruning import density, prune, survivors_after
+from workers.seeds import derive, generator
 from workers.stages import UNIFORM, Alpha, Landscape, Pretrain, Probe, Round, Setting, Stage, Train, Training
 from workers.streams import own_stream
 from workers.training import TrainingLog, metrics_row, train
@@ -69,9 +71,9 @@ def run_stage(
             case Pretrain():
                 return worker.pretrain(stage, out, key)
             case Round():
-                return worker.round(stage, inputs["previous"], out, key)
+                return worker.round(stage, inputs["previous"], inputs.get("reset"), out, key)
             case Train():
-                return worker.train(stage, inputs.get("ticket"), out)
+                return worker.train(stage, inputs, out)
             case Landscape():
                 return worker.landscape(stage, inputs, out)
 
@@ -143,25 +145,50 @@ class _Worker:
         start = {"init_blake2b": init_digest, "data_blake2b": self._data.content_blake2b}
         return {**start, **self._chain_step(model, stage, masks, 0, out, key)}
 
-    def round(self, stage: Round, previous: Path, out: Path, key: str) -> dict[str, Any]:
+    def round(self, stage: Round, previous: Path, reset: Path | None, out: Path, key: str) -> dict[str, Any]:
         ticket = tickets.load(previous / schemas.TICKET)
         model = self._fresh_model(0)
         ticket.check_fits(model)
         model.load_state_dict(artifacts.load_weights(previous / schemas.WEIGHTS)[0])
-        parameters = dict(model.named_parameters())
         old = {name: mask.to(self._device) for name, mask in ticket.masks.items()}
-        masks = prune({name: parameters[name].detach() for name in old}, old, stage.prune_fraction)
+        masks = self._pruned(model, old, stage)
+        if reset is not None:
+            model.load_state_dict(artifacts.load_weights(reset / schemas.WEIGHTS)[0])
         return self._chain_step(model, stage, masks, stage.round, out, key)
 
-    def train(self, stage: Train, source: Path | None, out: Path) -> dict[str, Any]:
+    def _pruned(self, model: nn.Module, masks: Mapping[str, Tensor], stage: Round) -> Mapping[str, Tensor]:
+        """The masks after a round's prunings; the model's pruned weights are zero at each of them."""
+        pruning, training = stage.pruning, stage.training
+        share = pruning.share(stage.prune_fraction, stage.round)
+        weights = sum(mask.numel() for mask in masks.values())
+        total = alive = _alive(masks)
+        for step in range(1, pruning.steps + 1):
+            self._control.beat()
+            keep = survivors_after(total, 1 - (1 - share) ** (step / pruning.steps))
+            Masking(model, masks).mask_weights_()
+            candidate = Candidate(
+                model,
+                masks,
+                keep / weights,
+                self._splits,
+                training.augmentation,
+                training.batch_size,
+                derive(stage.sgd_seed, "step", step),
+            )
+            masks = prune(scores(pruning.criterion, candidate), masks, 1 - keep / max(alive, 1))
+            alive = keep
+        return masks
+
+    def train(self, stage: Train, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
         model = self._fresh_model(stage.init_seed)
         init_digest = artifacts.state_digest(model.state_dict())
-        ticket, trained = None, None
-        if source is not None:
-            ticket = tickets.load(source / schemas.TICKET)
-            trained = artifacts.load_weights(source / schemas.WEIGHTS)[0]
+        ticket, trained, others = None, None, {}
+        if "ticket" in inputs:
+            ticket = tickets.load(inputs["ticket"] / schemas.TICKET)
+            trained = artifacts.load_weights(inputs["ticket"] / schemas.WEIGHTS)[0]
+            others = {name: self._origin(name, inputs) for name in stage.transfer.others}
         stream = generator(stage.init_seed, "transfer")
-        masks = tickets.transfer_(model, stage.transfer, ticket, trained, stream)
+        masks = tickets.transfer_(model, stage.transfer, ticket, trained, stream, others)
         log = self._train(model, stage.training, masks, stage.sgd_seed)
         if stage.read_test_set and not self._setting.watch_test_set:
             split, last, beat = self._splits.test, log.metrics[-1], self._control.beat
@@ -227,7 +254,7 @@ class _Worker:
         log = self._train(model, stage.training, masks, stage.sgd_seed, stage.alpha if stage.method == "aws" else None)
         if not self._member.leads:  # nothing that follows is worth sharing
             return {}
-        if stage.method == "aws" and len(self._splits.validation):
+        if stage.method == "aws" and log.metrics and len(self._splits.validation):
             log.metrics.append(self._unbiased_validation(model, stage.training, log.metrics[-1]))
         _write_log(log, out)
         artifacts.save_weights(out / schemas.WEIGHTS, model.state_dict(), masks)
@@ -238,7 +265,7 @@ class _Worker:
             tickets.Provenance(
                 dataset=self._setting.data.name,
                 architecture=self._setting.model.name,
-                method=stage.method,
+                method=(stage.pruning.method if isinstance(stage, Round) else "") or stage.method,
                 round=round_,
                 density=density(masks),
                 preset=self._setting.preset,
@@ -246,8 +273,8 @@ class _Worker:
             ),
         )
         tickets.save(ticket, out / schemas.TICKET)
-        last = log.metrics[-1]
-        accuracy = last["accuracy_percent"] if last["split"].startswith("validation") else None
+        last = log.metrics[-1] if log.metrics else None  # pruned at initialisation, nothing is trained
+        accuracy = last["accuracy_percent"] if last and last["split"].startswith("validation") else None
         return {"density": ticket.density, "validation_accuracy_percent": accuracy}
 
     def _unbiased_validation(self, model: nn.Module, training: Training, last: Mapping[str, Any]) -> dict[str, Any]:
@@ -295,11 +322,26 @@ class _Worker:
             member=self._member,
         )
 
+    def _origin(self, name: str, inputs: Mapping[str, Path]) -> tickets.Origin:
+        """What a transfer calls by this name: an input, or the initialisation of a transfer seed."""
+        if name in inputs:
+            return tickets.Origin(
+                artifacts.load_weights(inputs[name] / schemas.WEIGHTS)[0], tickets.load(inputs[name] / schemas.TICKET)
+            )
+        kind, seed = tickets.named_source(name) or ("", 0)
+        if kind != "init":
+            raise ValueError(f"this transfer takes values of {name}, and the stage has no such input")
+        return tickets.Origin(self._fresh_model(derive("init", "seed", seed)).state_dict())
+
     def _fresh_model(self, init_seed: int) -> nn.Module:
         data, model = self._data, self._setting.model
         built = build_model(model, in_channels=data.channels, num_classes=data.num_classes, init_seed=init_seed)
         self._splits = replace(self._splits, layout=memory_format(built, self._device))
         return built.to(self._device).to(memory_format=self._splits.layout)
+
+
+def _alive(masks: Mapping[str, Tensor]) -> int:
+    return int(torch.stack([mask.sum() for mask in masks.values()]).sum())
 
 
 def _write_log(log: TrainingLog, out: Path) -> None:

@@ -1,4 +1,4 @@
-"""Global magnitude pruning of the surviving prunable weights. method.md, "Pruning stages"."""
+"""Global pruning of the surviving prunable weights, by their scores. method.md, "Pruning stages"."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ def survivors_after(survivors: int, prune_fraction: float) -> int:
 
 
 @torch.no_grad()
-def prune(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor], prune_fraction: float) -> dict[str, Tensor]:
-    """New masks that keep the largest magnitudes of all layers' survivors together.
+def prune(scores: Mapping[str, Tensor], masks: Mapping[str, Tensor], prune_fraction: float) -> dict[str, Tensor]:
+    """New masks that keep the highest scores of all layers' survivors together.
 
-    No floor and no normalisation per layer. Exactly ``survivors_after`` weights stay: among equal magnitudes the
-    ones that come first, in the order of ``weights`` and row-major within a tensor.
+    No floor and no normalisation per layer. Exactly ``survivors_after`` weights stay: among equal scores the ones that
+    come first, in the order of ``scores`` and row-major within a tensor.
 
     Args:
-        weights: prunable weights by name.
+        scores: of the prunable weights by name, finite: their magnitudes, or another criterion's.
         masks: boolean masks by the same names; a pruned weight never comes back.
     """
-    magnitudes = torch.cat([weights[name].abs().flatten() for name in weights])
-    alive = torch.cat([masks[name].flatten() for name in weights])
+    everything = torch.cat([scores[name].flatten() for name in scores])
+    alive = torch.cat([masks[name].flatten() for name in scores])
     keep = survivors_after(int(alive.sum()), prune_fraction)
-    ranked = torch.where(alive, magnitudes, -1.0)
+    ranked = torch.where(alive, everything, -torch.inf)
     if keep == 0:
         kept = torch.zeros_like(alive)
     else:
@@ -37,8 +37,8 @@ def prune(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor], prune_frac
         kept = ranked > threshold
         ties = (ranked == threshold).nonzero().squeeze(1)
         kept[ties[: keep - int(kept.sum())]] = True
-    pieces = kept.split([weights[name].numel() for name in weights])
-    return {name: piece.view_as(weights[name]) for name, piece in zip(weights, pieces, strict=True)}
+    pieces = kept.split([scores[name].numel() for name in scores])
+    return {name: piece.view_as(scores[name]) for name, piece in zip(scores, pieces, strict=True)}
 
 
 def _kth_largest(values: Tensor, k: int) -> Tensor:

@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 
 from tickets import Transfer
 
-Method = Literal["aws", "lrr"]
+PsiTraining = Literal["aws", "lrr"]
 Preset = Literal["sound", "reference"]
 Augmentation = Literal["none", "crop_flip", "half_resized_crop_flip", "resized_crop_flip"]
 Precision = Literal["float32", "bfloat16"]
@@ -105,6 +105,9 @@ class Training:
     """One training: a new optimizer, stepped over ``epochs`` passes; the tail batch of an epoch is kept.
 
     Attributes:
+        epochs: of the whole schedule; with none the network stays as it is.
+        first_epoch, stop_after: the part of the schedule that is trained, if not all of it: the epochs from the first
+            one on, counted from 0, and as many as are over when it stops.
         batch_size: images in a step, of all ranks together.
         compiled: whether the forward pass goes through torch.compile, whose fused operations round differently.
     """
@@ -116,6 +119,24 @@ class Training:
     augmentation: Augmentation = "none"
     compiled: bool = False
     gang: Gang = Gang()
+    first_epoch: int = 0
+    stop_after: int | None = None
+
+    @property
+    def span(self) -> range:
+        """The epochs of the schedule that are trained, counted from 0."""
+        return range(self.first_epoch, self.epochs if self.stop_after is None else self.stop_after)
+
+
+def learning_rate(training: Training, epoch: int) -> float:
+    """Learning rate in an epoch, counted from 0; it is stepped once per epoch."""
+    full, schedule = training.optimizer.learning_rate, training.schedule
+    if schedule.name == "steps":
+        return full * schedule.factor ** sum(epoch >= milestone for milestone in schedule.milestones)
+    if schedule.name == "cosine":
+        low = full * schedule.factor
+        return low + (full - low) * (1 + math.cos(math.pi * epoch / training.epochs)) / 2
+    return full
 
 
 @dataclass(frozen=True)
@@ -141,10 +162,51 @@ UNIFORM = Alpha()
 
 
 @dataclass(frozen=True)
+class Criterion:
+    """What scores weights, by its registered name (``workers.criteria``): the lowest scores go."""
+
+    name: str = "magnitude"
+    version: int = 1
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """How the rounds of a chain prune. The defaults are the paper's, of AWS and LRR.
+
+    Attributes:
+        method: what its tickets are called, where it is neither AWS nor LRR.
+        prune_at: epochs of round 0 after which all rounds prune, without training in between; 0 is at
+            initialisation. None: each round prunes what it was given, and trains.
+        reset_to: epoch of round 0 to whose values the survivors go back after each pruning (input ``reset``); 0 is the
+            initialisation. None: weights carry over.
+        schedule_from: where the learning rate begins again after a pruning: at its full value ("start"), where it was
+            in the epoch of ``reset_to`` ("reset"), or where it ended ("end": fine-tuning).
+        one_shot: every round prunes the network of round 0, at once, to its own density.
+        steps: prunings in a row that a round consists of, scored anew after each.
+    """
+
+    method: str = ""
+    criterion: Criterion = Criterion()
+    prune_at: int | None = None
+    reset_to: int | None = None
+    schedule_from: Literal["start", "reset", "end"] = "start"
+    one_shot: bool = False
+    steps: int = 1
+
+    def share(self, prune_fraction: float, round_: int) -> float:
+        """Share of the weights that a round finds alive and that goes: of those of round 0, if it starts from there."""
+        return 1 - (1 - prune_fraction) ** round_ if self.one_shot else prune_fraction
+
+
+MAGNITUDE_PRUNING = Pruning()
+
+
+@dataclass(frozen=True)
 class Pretrain:
     """Round 0: dense training of a fresh network. Under AWS psi is interpolated here already.
 
     Attributes:
+        method: whether psi is interpolated ("aws") or not ("lrr", and every other method).
         alpha: read under AWS only.
     """
 
@@ -152,7 +214,7 @@ class Pretrain:
     version: ClassVar[int] = 1
     setting: Setting
     training: Training
-    method: Method
+    method: PsiTraining
     init_seed: int
     sgd_seed: int
     alpha: Alpha = UNIFORM
@@ -160,28 +222,30 @@ class Pretrain:
 
 @dataclass(frozen=True)
 class Round:
-    """Prune, then train. Input: ``previous``, the round before.
+    """Prune, then train. Inputs: ``previous``, the network that is pruned, and ``reset``, where it goes back to.
 
     Attributes:
         round: 1 is the first pruning round.
-        prune_fraction: share of the surviving prunable weights that goes, globally by magnitude.
-        alpha: read under AWS only.
+        prune_fraction: share of the surviving prunable weights that goes in a round, globally by score.
+        method, alpha: as of ``Pretrain``.
     """
 
     kind: ClassVar[str] = "round"
     version: ClassVar[int] = 1
     setting: Setting
     training: Training
-    method: Method
+    method: PsiTraining
     round: int
     prune_fraction: float
     sgd_seed: int
     alpha: Alpha = UNIFORM
+    pruning: Pruning = MAGNITUDE_PRUNING
 
 
 @dataclass(frozen=True)
 class Train:
-    """The final training of some start. Input: ``ticket``, the round it comes from, unless the start is dense.
+    """The final training of some start. Inputs: ``ticket``, the round it comes from, unless the start is dense, and
+    what else the transfer names: ``round_3`` or ``epoch_0`` of the same chain.
 
     Attributes:
         read_test_set: evaluate the test set after the last epoch; a search for hyper-parameters must not.

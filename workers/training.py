@@ -30,7 +30,7 @@ from workers.masking import Masking
 from workers.normalization import PsiInterpolation, draw_alphas
 from workers.randomness import device_draws, own_generators_if_drawn
 from workers.seeds import derive, generator
-from workers.stages import UNIFORM, Alpha, Precision, Training
+from workers.stages import UNIFORM, Alpha, Precision, Training, learning_rate
 from workers.step import Step, make_optimizer, set_learning_rate
 from workers.training_state import TrainingState
 
@@ -52,17 +52,6 @@ class TrainingLog:
 
     metrics: list[dict[str, Any]] = field(default_factory=list)
     timing: list[dict[str, Any]] = field(default_factory=list)
-
-
-def learning_rate(training: Training, epoch: int) -> float:
-    """Learning rate in an epoch, counted from 0; it is stepped once per epoch."""
-    full, schedule = training.optimizer.learning_rate, training.schedule
-    if schedule.name == "steps":
-        return full * schedule.factor ** sum(epoch >= milestone for milestone in schedule.milestones)
-    if schedule.name == "cosine":
-        low = full * schedule.factor
-        return low + (full - low) * (1 + math.cos(math.pi * epoch / training.epochs)) / 2
-    return full
 
 
 def train(
@@ -173,7 +162,8 @@ class _Trainer:
         if not self._member.alone:
             log.info("trained by %s", "; ".join(self._member.texts(f"pid {os.getpid()} on {socket.gethostname()}")))
         self._check_state(f"the start at epoch {start.epoch}, batch {start.batch},")
-        for epoch in range(start.epoch, self._training.epochs):
+        span = self._training.span
+        for epoch in range(start.epoch, span.stop):
             began, first = time.perf_counter(), start.batch if epoch == start.epoch else 0
             images = self._run_epoch(epoch, first)
             self._log_epoch(epoch, watched)
@@ -182,11 +172,11 @@ class _Trainer:
             self._control.report(
                 {
                     "epoch": epoch + 1,
-                    "epochs": self._training.epochs,
+                    "epochs": span.stop,
                     "accuracy_percent": self._log.metrics[-1]["accuracy_percent"],
                 }
             )
-            if epoch + 1 < self._training.epochs and self._control.checkpoint_due(epoch_ended=True):
+            if epoch + 1 < span.stop and self._control.checkpoint_due(epoch_ended=True):
                 self._checkpoint(Position(epoch + 1, 0))
         self._check_state("the trained network")
         return self._log
@@ -233,7 +223,7 @@ class _Trainer:
         control = self._control
         found = newest_checkpoint([*control.earlier, *([control.checkpoints] if control.checkpoints else [])])
         if found is None:
-            return Position(0, 0)
+            return Position(self._training.first_epoch, 0)
         self._state.unpack(found.tensors)
         self._log = TrainingLog(**found.log)
         return found.position

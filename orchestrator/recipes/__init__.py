@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
@@ -11,14 +12,14 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from tickets import TRANSFERS
+from orchestrator.methods import METHODS, Method
+from tickets import SIGN_SOURCES, TRANSFERS, Transfer, named_source
 from workers.stages import (
     IMAGE_SIZE,
     UNIFORM,
     Alpha,
     Augmentation,
     BatchNormPolicy,
-    Method,
     Optimizer,
     Precision,
     Preset,
@@ -26,6 +27,7 @@ from workers.stages import (
 )
 
 NESTED = (("optimizer", Optimizer), ("alpha", Alpha), ("final_schedule", Schedule), ("round_schedule", Schedule))
+OwnName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,40}$")]
 FAMILY = {"cifar10": "cifar", "cifar100": "cifar", "imagefolder": "imagenet"}
 
 
@@ -40,8 +42,10 @@ class Recipe(BaseModel):
 
     Attributes:
         model: options of the architecture, such as ``{width: 16}``.
-        transfers: starts to train from each ticket beside its retrain (``tickets.TRANSFERS``).
+        methods: ways to find tickets (``orchestrator.methods.METHODS``, and ``own_methods``).
+        transfers: starts to train from each ticket beside its retrain (``tickets.TRANSFERS``, and ``own_transfers``).
         twins: those of them that are trained a second time with another SGD seed, for stability.
+        own_methods, own_transfers: the user's, by name, as the fields of ``Method`` and ``Transfer``.
         transfer_rounds: rounds whose tickets are retrained and transferred: a list, "all", or "probed" for no others
             than the probed ones.
         probe_rounds: rounds whose tickets are probed as well: a list, or "all".
@@ -87,9 +91,11 @@ class Recipe(BaseModel):
     alpha: Alpha = UNIFORM
     final_epochs: int = Field(ge=1)
     final_schedule: Schedule
-    methods: tuple[Method, ...] = ("aws", "lrr")
+    methods: tuple[str, ...] = ("aws", "lrr")
+    own_methods: dict[OwnName, Method] = Field(default_factory=dict)
     transfers: tuple[str, ...] = ("signed", "mask")
     twins: tuple[str, ...] = ("signed",)
+    own_transfers: dict[OwnName, Transfer] = Field(default_factory=dict)
     transfer_rounds: tuple[int, ...]
     probe_rounds: tuple[int, ...]
     chains: int = Field(default=1, ge=1)
@@ -114,20 +120,78 @@ class Recipe(BaseModel):
             raise ValueError(f"a trial uses one GPU or a share of it, not {value:g}")
         return value
 
-    @field_validator("transfers", "twins")
+    @field_validator("methods", "transfers", "twins")
     @classmethod
-    def _known_transfers(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for name in value:
-            if name not in TRANSFERS:
-                raise ValueError(unknown("transfer", name, TRANSFERS))
+    def _at_least_one(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("name at least one")
+        return tuple(dict.fromkeys(value))
+
+    @property
+    def known_methods(self) -> Mapping[str, Method]:
+        """The built-in and the user's own methods, by name."""
+        return {**METHODS, **self.own_methods}
+
+    @property
+    def known_transfers(self) -> Mapping[str, Transfer]:
+        """The built-in and the user's own transfers, by name."""
+        return {**TRANSFERS, **self.own_transfers}
+
+    def start(self, transfer: str) -> Transfer:
+        """A transfer by its name, with the version of the signs' source as it is registered now."""
+        found = self.known_transfers[transfer]
+        source = SIGN_SOURCES.get(found.signs)
+        return found if source is None else replace(found, signs_version=source.version)
+
+    @model_validator(mode="after")
+    def _own_names_are_new(self) -> Recipe:
+        for what, own, known in (
+            ("method", self.own_methods, METHODS),
+            ("transfer", self.own_transfers, TRANSFERS),
+        ):
+            if taken := own.keys() & known.keys():
+                raise ValueError(f"own_{what}s: {min(taken)} is a {what} already; give yours another name")
+        return self
+
+    @model_validator(mode="after")
+    def _methods_can_run(self) -> Recipe:
+        for name in self.methods:
+            if name not in self.known_methods:
+                raise ValueError(f"methods: {unknown('method', name, self.known_methods)}")
+            method, epochs = self.known_methods[name], self.round_zero_epochs(name)
+            method.pruning(name)
+            for what in ("prune_at", "reset_to"):
+                if (getattr(method, what) or 0) > epochs:
+                    raise ValueError(
+                        f"method {name}: {what} {getattr(method, what)} is beyond round 0's {epochs} epochs"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _transfers_can_run(self) -> Recipe:
+        for name in (*self.transfers, *self.twins):
+            if name not in self.known_transfers:
+                raise ValueError(f"transfers: {unknown('transfer', name, self.known_transfers)}")
             if name in ("dense", "retrain"):
                 raise ValueError(f"{name} is trained in every sweep and is no transfer to ask for")
-        return _once(value)
+            signs = self.known_transfers[name].signs
+            if signs not in ("fresh", "ticket", *SIGN_SOURCES) and not named_source(signs):
+                known = ", ".join(["fresh", "ticket", *SIGN_SOURCES])
+                raise ValueError(
+                    f"transfer {name}: no source of signs {signs!r}; known: {known}, round_3, epoch_0, init_2"
+                )
+            for source in self.known_transfers[name].others:
+                kind, number = named_source(source) or ("", 0)
+                last = {"round": self.rounds, "epoch": min(map(self.round_zero_epochs, self.methods))}.get(kind, number)
+                if number > last:
+                    raise ValueError(f"transfer {name}: {source} is beyond the last {kind}, {last}")
+        return self
 
-    @field_validator("methods")
-    @classmethod
-    def _distinct(cls, value: tuple[Method, ...]) -> tuple[Method, ...]:
-        return _once(value)
+    def round_zero_epochs(self, method: str) -> int:
+        """Epochs of a method's round 0."""
+        spec = self.known_methods[method]
+        whole = self.final_epochs if spec.schedule == "final" else self.pretrain_epochs
+        return whole if spec.prune_at is None else min(spec.prune_at, whole)
 
     @model_validator(mode="after")
     def _gang_can_share(self) -> Recipe:
@@ -244,12 +308,6 @@ def _read_builtin(name: str) -> dict[str, Any]:
     path = folder / f"{name}.yaml"
     content = yaml.safe_load((path if path.is_file() else folder / "small_images.yaml").read_text())
     return merge(_read_builtin(content["like"]), content) if "like" in content else content
-
-
-def _once(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    if not values:
-        raise ValueError("name at least one")
-    return tuple(dict.fromkeys(values))
 
 
 def _sentence(dataset: str, error: ValidationError) -> str:

@@ -28,6 +28,8 @@ def expected_counts(recipe_: Recipe) -> Counter[str]:
     seeds = recipe_.seeds
     counts = Counter({"train dense": seeds, "pretrain": chains, "round": chains * recipe_.rounds})
     counts["train retrain"] = tickets * seeds
+    if "rewound" in recipe_.transfers and tickets:
+        counts["pretrain"] += chains  # the chain's initialisation
     # neighbouring retrains are a pair, so none is trained for stability alone
     counts["probe stability"] = probed * (seeds - 1)
     for transfer in recipe_.transfers:
@@ -71,7 +73,7 @@ def test_every_stage_has_the_inputs_that_its_kind_reads(recipe_: Recipe) -> None
         slots = {
             Pretrain: set(),
             Round: {"previous"},
-            Train: set() if node.labels.transfer == "dense" else {"ticket"},
+            Train: {"dense": set(), "rewound": {"ticket", "epoch_0"}}.get(node.labels.transfer or "", {"ticket"}),
             Probe: {"a", "b"},
         }[type(stage)]
         assert set(node.inputs) == slots
@@ -139,7 +141,7 @@ def test_lmc_joins_a_transfer_and_the_retrain_of_the_same_ticket_and_seed(recipe
     for node in of_kind(plan, Probe):
         if node.labels.probe == "lmc":
             a, b = upstream(plan, node, "a"), upstream(plan, node, "b")
-            assert a.inputs == b.inputs != {}
+            assert a.inputs["ticket"] == b.inputs["ticket"]
             assert (a.labels.transfer, b.labels.transfer) == (node.labels.transfer, "retrain")
             assert a.labels.seed == b.labels.seed == node.labels.seed
             assert not a.labels.twin
@@ -166,6 +168,8 @@ def test_both_methods_start_a_chain_from_one_initialisation_and_see_the_same_dra
     chains: dict[str, dict[tuple[int | None, int | None], tuple[int, ...]]] = {"aws": {}, "lrr": {}}
     for node in of_kind(plan, Pretrain, Round):
         stage = node.stage
+        if node.labels.round is None:
+            continue
         seeds = (stage.init_seed, stage.sgd_seed) if isinstance(stage, Pretrain) else (stage.sgd_seed,)  # type: ignore[union-attr]
         chains[node.labels.method or ""][node.labels.chain, node.labels.round] = seeds
     assert chains["aws"] == chains["lrr"]
@@ -179,7 +183,7 @@ def test_transfers_start_from_initialisations_that_no_chain_has_seen(recipe_: Re
     plan = plan_of(recipe_)
     chains = {node.stage.init_seed for node in of_kind(plan, Pretrain)}  # type: ignore[union-attr]
     assert len(chains) == recipe_.chains
-    fresh = [node for node in of_kind(plan, Train) if node.labels.transfer != "retrain"]
+    fresh = [node for node in of_kind(plan, Train) if node.labels.transfer not in ("retrain", "rewound")]
     assert not chains & {node.stage.init_seed for node in fresh}  # type: ignore[union-attr]
     by_seed = {(node.labels.seed, node.stage.init_seed) for node in fresh}  # type: ignore[union-attr]
     assert len(by_seed) == recipe_.seeds == len({init for _, init in by_seed})
@@ -190,7 +194,7 @@ def test_transfers_start_from_initialisations_that_no_chain_has_seen(recipe_: Re
 def test_transfers_of_one_seed_are_paired_with_each_other_and_with_the_dense_training(recipe_: Recipe) -> None:
     draws: dict[int | None, set[tuple[int, int]]] = {}
     for node in of_kind(plan_of(recipe_), Train):
-        if node.labels.transfer != "retrain" and not node.labels.twin:
+        if node.labels.transfer not in ("retrain", "rewound") and not node.labels.twin:
             stage = node.stage
             assert isinstance(stage, Train)
             draws.setdefault(node.labels.seed, set()).add((stage.init_seed, stage.sgd_seed))

@@ -7,6 +7,10 @@ from torch import Tensor
 from workers.pruning import density, prune, survivors_after
 
 
+def magnitudes(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: weight.abs() for name, weight in weights.items()}
+
+
 def ones(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()}
 
@@ -26,7 +30,7 @@ def test_survivors_over_fifteen_rounds_with_ties() -> None:
     weights = {"a": torch.arange(700).remainder(3).float().view(70, 10), "b": -torch.ones(7, 43)}
     masks, expected = ones(weights), 1001
     for _ in range(15):
-        new = prune(weights, masks, 0.2)
+        new = prune(magnitudes(weights), masks, 0.2)
         expected = int(0.8 * expected)
         assert sum(int(mask.sum()) for mask in new.values()) == expected
         assert all(not (new[name] & ~masks[name]).any() for name in new)  # nothing comes back
@@ -36,19 +40,19 @@ def test_survivors_over_fifteen_rounds_with_ties() -> None:
 
 def test_pruning_is_global_with_no_floor_per_layer() -> None:
     weights = {"small": torch.full((8,), 0.1), "large": torch.full((32,), 5.0)}
-    masks = prune(weights, ones(weights), 0.2)
+    masks = prune(magnitudes(weights), ones(weights), 0.2)
     assert int(masks["small"].sum()) == 0
     assert int(masks["large"].sum()) == 32
 
 
 def test_magnitude_counts_and_not_sign() -> None:
     weights = {"a": torch.tensor([-5.0, 1.0, -2.0, 3.0, 4.0])}
-    assert prune(weights, ones(weights), 0.4)["a"].tolist() == [True, False, False, True, True]
+    assert prune(magnitudes(weights), ones(weights), 0.4)["a"].tolist() == [True, False, False, True, True]
 
 
 def test_ties_keep_the_first() -> None:
     weights = {"a": torch.ones(2, 2), "b": torch.ones(2)}
-    masks = prune(weights, ones(weights), 0.5)
+    masks = prune(magnitudes(weights), ones(weights), 0.5)
     assert masks["a"].tolist() == [[True, True], [True, False]]
     assert not masks["b"].any()
 
@@ -56,7 +60,7 @@ def test_ties_keep_the_first() -> None:
 def test_a_surviving_zero_may_survive_and_a_pruned_weight_never() -> None:
     weights = {"a": torch.tensor([0.0, 0.0, 9.0, 1.0, 0.0])}
     masks = {"a": torch.tensor([True, True, False, True, True])}
-    kept = prune(weights, masks, 0.25)["a"]
+    kept = prune(magnitudes(weights), masks, 0.25)["a"]
     assert kept.tolist() == [True, True, False, True, False]
 
 
@@ -66,4 +70,4 @@ def test_density_counts_prunable_weights() -> None:
 
 def test_everything_can_go() -> None:
     weights = {"a": torch.ones(1)}
-    assert not prune(weights, ones(weights), 0.2)["a"].any()
+    assert not prune(magnitudes(weights), ones(weights), 0.2)["a"].any()
