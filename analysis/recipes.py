@@ -17,6 +17,7 @@ from orchestrator.record import Record
 # What tells the repetitions and arms of one experiment apart; the rest of a stage's fields is its recipe. Alpha's
 # distribution is AWS's own, and LRR has none: it cannot be shared.
 IDENTITY = frozenset({"init_seed", "sgd_seed", "draw_seed", "round", "method", "alpha", "transfer"})
+ONE_RECIPE = frozenset({None, "aws", "lrr"})  # methods that train alike but for psi, and so must share their recipe
 
 
 def superseded(records: Mapping[str, Record], wanted: Container[str]) -> set[str]:
@@ -46,7 +47,18 @@ def _slot(record: Record) -> tuple[str, ...]:
     """
     labels = record.labels
     solutions = sorted(record.inputs.values()) if record.kind == "landscape" else ()
-    return (labels.dataset, labels.architecture, labels.preset, record.kind, *solutions)
+    return (labels.dataset, labels.architecture, labels.preset, record.kind, *own_training(record), *solutions)
+
+
+def own_training(record: Record) -> tuple[str, ...]:
+    """What tells the recipe of a chain's stage from those of other methods; empty where they share one.
+
+    A method that goes back, or is trained to completion, has trainings of its own, and so has a chain's beginning.
+    """
+    if record.kind not in ("pretrain", "round"):
+        return ()
+    method, stop = record.labels.method, record.science.get("training", {}).get("stop_after")
+    return (*(() if method in ONE_RECIPE else (str(method),)), *(() if stop is None else (f"epoch {stop}",)))
 
 
 def _recipe(record: Record) -> str:

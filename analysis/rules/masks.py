@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
+from typing import Any
 
 from analysis.rules.finding import Finding, NotLookedError
 from analysis.rules.looks import Looks
@@ -24,7 +25,8 @@ def masks(records: Iterable[Record], looks: Looks) -> list[Finding]:
     solutions = defaultdict(list)
     for record in records:
         if record.kind == "train" and "ticket" in record.inputs:
-            solutions[record.inputs["ticket"]].append(record)
+            mask = record.science.get("transfer", {}).get("mask", "ticket")
+            solutions[record.inputs.get(mask, record.inputs["ticket"])].append(record)
     for record in sorted(chains.values(), key=_place):
         densities.ask(record.name, partial(_density, record, looks))
         if record.kind == "round":
@@ -60,7 +62,7 @@ def _density(record: Record, looks: Looks) -> str | None:
         raise NotLookedError("the record does not say how much was pruned")
     else:
         before = looks.survivors(_previous(record))["survive"]
-        expected = stay(before, record.science["prune_fraction"])
+        expected = stay(before, _share(record.science))
     if survive != expected:
         return f"{survive:,} of {weights:,} weights survive instead of {expected:,}"
     said = record.results.get("density")
@@ -74,7 +76,16 @@ def _regrown(record: Record, looks: Looks) -> str | None:
     return f"{_weights(regrown)} grew back" if regrown else None
 
 
+def _share(science: Mapping[str, Any]) -> float:
+    """What went of the weights that were alive before; one-shot methods prune round 0's each time."""
+    fraction: float = science["prune_fraction"]
+    one_shot = science.get("pruning", {}).get("one_shot", False)
+    return 1 - (1 - fraction) ** science["round"] if one_shot else fraction
+
+
 def _smaller_kept(record: Record, looks: Looks) -> str | None:
+    if record.science.get("pruning", {}).get("criterion", {}).get("name", "magnitude") != "magnitude":
+        raise NotLookedError("a method that goes by something else than magnitude")
     pruned = looks.smaller_kept(record.key, _previous(record))
     return f"{_weights(pruned)} went although a smaller one stayed" if pruned else None
 

@@ -57,12 +57,12 @@ def agree(one: Any, other: Any) -> bool:
 
 def _masks_differ(probe: Record, records: Mapping[str, Record]) -> str | None:
     a, b = _ends(probe, records)
-    shuffled = [end.science.get("transfer", {}).get("mask") == "shuffled" for end in (a, b)]
-    if any(shuffled) and probe.labels.probe == "lmc":
-        raise NotLookedError("a shuffled mask, a control, is not its ticket's")
+    masks = [end.science.get("transfer", {}).get("mask", "ticket") for end in (a, b)]
+    if set(masks) != {"ticket"} and probe.labels.probe == "lmc":
+        raise NotLookedError("a shuffled mask, or another round's, is not its ticket's")
     if a.inputs.get("ticket") != b.inputs.get("ticket"):
         return f"its ends come from two tickets, of {a.name} and {b.name}"
-    if all(shuffled) and a.science.get("init_seed") != b.science.get("init_seed"):
+    if set(masks) == {"shuffled"} and a.science.get("init_seed") != b.science.get("init_seed"):
         return "its ends' masks were shuffled differently"
     if "same_mask" not in probe.results:
         raise NotLookedError("the probe does not say")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.recipes import IDENTITY
+from analysis.recipes import IDENTITY, own_training
 from analysis.rules.finding import Finding
 from analysis.rules.pairs import agree
 from analysis.words import count
@@ -63,12 +63,15 @@ def aws_in_rounds_only(records: Iterable[Record], upstream: Mapping[str, Record]
 def _stray_method(record: Record, upstream: Mapping[str, Record]) -> str | None:
     science = record.science
     if record.kind in ("pretrain", "round"):
-        method = science.get("method", record.labels.method)
-        if method != record.labels.method:
-            return f"is called {record.labels.method} and was trained as {method}"
+        called = record.labels.method
+        psi = science.get("method", called)
+        # the paper's two are called as they train psi; a method of another name says it in its rounds
+        named = science.get("pruning", {}).get("method") or (psi if called in ("aws", "lrr") else called)
+        if called != named:
+            return f"is called {called} and was trained as {named}"
         previous = upstream.get(record.inputs.get("previous", ""))
-        if previous is not None and previous.science.get("method", method) != method:
-            return f"goes on with {method} from a round of {previous.science['method']}"
+        if previous is not None and previous.science.get("method", psi) != psi:
+            return f"goes on with {psi} from a round of {previous.science['method']}"
         return None
     training = science.get("training")
     said = {*science, *(training if isinstance(training, Mapping) else ())}
@@ -101,7 +104,7 @@ def _parts(record: Record) -> Iterator[tuple[tuple[str, ...], Any]]:
     labels, science = record.labels, record.science
     section = (labels.dataset, labels.architecture, labels.preset)
     own = {name: part for name, part in science.items() if name not in {*IDENTITY, "setting", "alpha"}}
-    yield ("recipe", *section, record.kind), own
+    yield ("recipe", *section, record.kind, *own_training(record)), own
     if "setting" in science:
         yield ("setting", *section), science["setting"]
     if "alpha" in science:  # LRR draws none, whatever its record says
