@@ -20,11 +20,13 @@ from orchestrator.arguments import (
 )
 from orchestrator.backends.base import BackendError
 from orchestrator.estimate import Estimates
+from orchestrator.experiment_file import read_experiment
 from orchestrator.experiments import find_experiments
 from orchestrator.forecast import forecast
 from orchestrator.gangs import width
 from orchestrator.heartbeat import LEAST_LIMIT_S
 from orchestrator.live_report import LiveReport
+from orchestrator.methods import METHODS
 from orchestrator.options import CheckpointInterval, Device, Plugins, Settings
 from orchestrator.plan import expand
 from orchestrator.preparation import prepare_data
@@ -48,6 +50,8 @@ Examples:
 
   python -m orchestrator.sweep --datasets mnist1d --seeds 3
 
+  python -m orchestrator.sweep experiments/figure2.yaml --data-root ~/data
+
   python -m orchestrator.sweep --datasets cifar10 --archs resnet20 --data-root ~/data --plan
 
   python -m orchestrator.sweep --datasets cifar100 --seeds 3 --methods aws --set optimizer.learning_rate=0.05
@@ -69,12 +73,23 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 
 @app.command(epilog=EXAMPLES)
 def sweep(
+    experiment: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[EXPERIMENT]",
+            help="A sweep in a YAML file, such as experiments/figure2.yaml; options below change it.",
+            show_default=False,
+        ),
+    ] = None,
     datasets: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="NAMES", help=f"Data sets, separated by commas: {_listed(data_set_names())}.", show_default=False
         ),
-    ],
+    ] = None,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="The experiment's smoke variant, which takes seconds.")
+    ] = False,
     seeds: Annotated[
         int | None, typer.Option(help="Transfer seeds, and dense trainings: 1 to N. Default: the preset's.")
     ] = None,
@@ -82,7 +97,9 @@ def sweep(
         str | None,
         typer.Option(metavar="NAMES", help=f"Architectures: {_listed(ARCHITECTURES)}. Default: the data set's own."),
     ] = None,
-    methods: Annotated[str | None, typer.Option(metavar="NAMES", help="Pruning methods. Default: aws,lrr.")] = None,
+    methods: Annotated[
+        str | None, typer.Option(metavar="NAMES", help=f"Pruning methods: {', '.join(METHODS)}. Default: aws,lrr.")
+    ] = None,
     rounds: Annotated[
         int | None, typer.Option(help="Pruning rounds; each keeps 80 % of the weights. Default: the recipe's.")
     ] = None,
@@ -97,7 +114,9 @@ def sweep(
         int | None,
         typer.Option(help="Independent pruning chains per method: only these say something of another ticket."),
     ] = None,
-    preset: Annotated[str, typer.Option(help="sound, or reference: the released code's protocol.")] = "sound",
+    preset: Annotated[
+        str | None, typer.Option(help="sound, or reference: the released code's protocol. Default: sound.")
+    ] = None,
     store: Annotated[
         str,
         typer.Option(
@@ -165,8 +184,11 @@ def sweep(
     """
     console = Console(soft_wrap=False)
     try:
-        if preset not in ("sound", "reference"):
+        if preset not in (None, "sound", "reference"):
             raise RecipeError(unknown("preset", preset, ("sound", "reference")))
+        if experiment is None and (datasets is None or smoke):
+            raise RecipeError("name --datasets, such as mnist1d, or an experiment's file; --smoke goes with a file")
+        wanted = read_experiment(experiment, smoke=smoke) if experiment else None
         if backend not in ("ray", "inline"):
             raise RecipeError(unknown("backend", backend, ("ray", "inline")))
         if backend == "inline" and address:
@@ -202,11 +224,18 @@ def sweep(
             "probe_rounds": parse_rounds(probe_rounds),
         }
         changes = [
+            *([wanted.recipe] if wanted else []),
             *([read_recipe_file(recipe)] if recipe else []),
             *(parse_setting(text) for text in set_ or ()),
             {name: value for name, value in flags.items() if value is not None},
         ]
-        experiments = find_experiments(split_names(datasets) or [], split_names(archs), preset, changes, execution)
+        experiments = find_experiments(
+            wanted.datasets if wanted and datasets is None else split_names(datasets) or [],
+            wanted.archs if wanted and archs is None else split_names(archs),
+            preset or (wanted.preset if wanted else "sound"),
+            changes,
+            execution,
+        )
         expanded = expand(experiments)
         opened = Store(store)
         if plan:

@@ -224,9 +224,9 @@ def resolve(dataset: str, arch: str | None, preset: str, changes: Sequence[Mappi
         RecipeError: a field is unknown or its value does not fit; one sentence.
     """
     family = dataset.partition(":")[0]
-    builtin = _read_builtin(FAMILY.get(family, family))
+    builtin = read_builtin(FAMILY.get(family, family))
     arch = arch or builtin["arch"]
-    presets = _read_builtin("presets")
+    presets = read_builtin("presets")
     if preset not in presets:
         raise RecipeError(unknown("preset", preset, presets))
     own, of_arch = builtin.get("presets", {}), dict(builtin.get("archs", {}).get(arch, {}))
@@ -303,11 +303,12 @@ def unknown(what: str, name: str, known: Mapping[str, Any] | Sequence[str]) -> s
     return f"unknown {what} {name!r}; {hint}"
 
 
-def _read_builtin(name: str) -> dict[str, Any]:
+def read_builtin(name: str) -> dict[str, Any]:
+    """A file of this folder by its name, or the one for small images where there is none, with what it is like."""
     folder = files("orchestrator.recipes")
     path = folder / f"{name}.yaml"
     content = yaml.safe_load((path if path.is_file() else folder / "small_images.yaml").read_text())
-    return merge(_read_builtin(content["like"]), content) if "like" in content else content
+    return merge(read_builtin(content["like"]), content) if "like" in content else content
 
 
 def _sentence(dataset: str, error: ValidationError) -> str:

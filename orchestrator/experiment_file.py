@@ -1,0 +1,87 @@
+"""A sweep as a YAML file: what is compared on which data, with a smoke variant that takes seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from orchestrator.recipes import RecipeError, merge, read_builtin, unknown
+from workers.stages import Preset
+
+Names = tuple[str, ...]
+
+
+class Smoke(BaseModel):
+    """What an experiment's smoke variant has of its own, over the built-in one (``recipes/smoke.yaml``)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    datasets: Names = Field(default=(), min_length=1)
+    archs: Names = Field(default=(), min_length=1)
+    recipe: dict[str, Any] = Field(default_factory=dict)
+
+
+class ExperimentFile(BaseModel):
+    """A sweep in a file; see the folder ``experiments``.
+
+    Attributes:
+        title: what it is for, in a line.
+        archs: None takes each data set's own.
+        recipe: fields of the recipe, over those of the data set and the preset.
+        smoke: what a run that only shows that it works has of its own.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: str
+    datasets: Names = Field(min_length=1)
+    archs: Names | None = Field(default=None, min_length=1)
+    preset: Preset = "sound"
+    recipe: dict[str, Any] = Field(default_factory=dict)
+    smoke: Smoke = Smoke()
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a file asks for."""
+
+    datasets: Names
+    archs: Names | None
+    preset: Preset
+    recipe: dict[str, Any]
+
+
+def read_experiment(path: Path, *, smoke: bool = False) -> Wanted:
+    """Read an experiment's file.
+
+    Args:
+        smoke: its smoke variant: the same comparisons, as small as can be.
+
+    Raises:
+        RecipeError: it cannot be read, or a field is unknown or does not fit.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RecipeError(f"{path}: {str(error).splitlines()[0]}") from error
+    if not isinstance(content, dict):
+        raise RecipeError(f"{path}: expected a mapping with datasets and recipe, as the files in experiments/ are")
+    try:
+        file = ExperimentFile.model_validate(content)
+    except ValidationError as error:
+        # a field that is not known is likely the one that is missing
+        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+        field = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            known = Smoke.model_fields if field.startswith("smoke.") else ExperimentFile.model_fields
+            raise RecipeError(f"{path}: {unknown('field', field.removeprefix('smoke.'), list(known))}") from error
+        raise RecipeError(f"{path}: {field}: {first['msg']}") from error
+    if not smoke:
+        return Wanted(file.datasets, file.archs, file.preset, file.recipe)
+    builtin = Smoke.model_validate(read_builtin("smoke"))
+    recipe = merge(file.recipe, builtin.recipe, file.smoke.recipe)
+    return Wanted(file.smoke.datasets or builtin.datasets, file.smoke.archs or builtin.archs, file.preset, recipe)

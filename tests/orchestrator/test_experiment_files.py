@@ -1,0 +1,101 @@
+"""The experiments that come with the project, and those that a user writes: what they ask for, and that they run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from analysis.load import load
+from orchestrator.experiment_file import Wanted, read_experiment
+from orchestrator.plan import Experiment, Plan, expand
+from orchestrator.recipes import RecipeError, resolve
+from orchestrator.sweep import app
+
+FOLDER = Path(__file__).parents[2] / "experiments"
+FILES = sorted(FOLDER.glob("*.yaml"))
+EXPERIMENTS = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+
+
+def planned(wanted: Wanted) -> Plan:
+    """Its plan, on data that is never read."""
+    pairs = [(data, arch) for data in wanted.datasets for arch in wanted.archs or (None,)]
+    return expand(Experiment(resolve(*pair, wanted.preset, [wanted.recipe]), "fingerprint-1") for pair in pairs)
+
+
+def compared(plan: Plan) -> set[tuple[str | None, str | None]]:
+    return {(node.labels.method, node.labels.transfer) for node in plan if node.stage.kind == "train"}
+
+
+@EXPERIMENTS
+def test_the_whole_can_be_planned_and_its_smoke_variant_compares_the_same_in_few_stages(file: Path) -> None:
+    whole, smoke = planned(read_experiment(file)), planned(read_experiment(file, smoke=True))
+    assert compared(smoke) == compared(whole)
+    assert {node.labels.dataset for node in smoke} == {"mnist1d"}
+    assert len(smoke) < min(len(whole), 110)
+
+
+def test_there_is_one_for_each_figure_and_for_the_controls() -> None:
+    names = {file.stem for file in FILES}
+    assert {"figure2", "figure3", "figure4", "figure5", "tables", "controls", "other_methods"} <= names
+    assert planned(read_experiment(FOLDER / "figure2.yaml")).counts()["train signed_psi_kept"]
+    assert planned(read_experiment(FOLDER / "figure5.yaml")).counts()["train signed_psi_signs"]
+    assert {node.labels.architecture for node in planned(read_experiment(FOLDER / "figure4.yaml"))} == {"resnet32"}
+
+
+@EXPERIMENTS
+def test_the_smoke_variant_runs_to_its_report(file: Path, tmp_path: Path, data_cache: Path) -> None:
+    store = tmp_path / "store"
+    arguments = [str(file), "--smoke", "--backend", "inline", "--device", "cpu", "--store", str(store)]
+    done = CliRunner().invoke(app, [*arguments, "--data-cache", str(data_cache)])
+    assert done.exit_code == 0, done.output
+    frames = load(store)
+    assert frames.missing.empty
+    assert not frames.stages["superseded"].any()
+    wanted = compared(planned(read_experiment(file, smoke=True)))
+    trained = frames.stages[frames.stages["kind"] == "train"]
+    assert len(set(zip(trained["method"], trained["transfer"], strict=True))) == len(wanted)
+    assert (store / "report.html").stat().st_size > 100_000
+
+
+def test_options_change_what_the_file_says(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("title: mine\ndatasets: [cifar10]\nrecipe: {rounds: 4, seeds: 2}\n")
+    shown = CliRunner().invoke(
+        app, [str(file), "--smoke", "--plan", "--json", "--seeds", "3", "--methods", "lrr", "--store", str(tmp_path)]
+    )
+    assert shown.exit_code == 0, shown.output
+    assert '"mnist1d/resnet1d/lrr/chain1/round02/signed/seed3"' in shown.output
+    assert "aws" not in shown.output
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("- a list\n", "expected a mapping"),
+        ("title: [\n", "mine.yaml: "),
+        ("title: mine\ndataset: [mnist1d]\n", "did you mean datasets"),
+        ("title: mine\n", "datasets: "),
+        ("title: mine\ndatasets: []\n", "datasets: "),
+        ("title: mine\ndatasets: [mnist1d]\nsmoke: {recipes: {}}\n", "did you mean recipe"),
+        ("title: mine\ndatasets: [mnist1d]\nrecipe: {round: 3}\n", "did you mean rounds"),
+        ("title: mine\ndatasets: [mnist1d]\npreset: loud\n", "preset: "),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_sentence_and_exit_code_2(content: str, said: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(content)
+    done = CliRunner().invoke(app, [str(file), "--store", str(tmp_path / "store")])
+    assert done.exit_code == 2
+    assert said in " ".join(done.output.split())
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_file_that_is_missing_and_no_file_at_all(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="No such file"):
+        read_experiment(tmp_path / "none.yaml")
+    for arguments in ([], ["--datasets", "mnist1d", "--smoke"]):
+        done = CliRunner().invoke(app, [*arguments, "--store", str(tmp_path / "store")])
+        assert done.exit_code == 2
+        assert "--datasets" in done.output
