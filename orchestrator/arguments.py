@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -10,8 +11,9 @@ import torch
 
 from orchestrator.backends.base import BackendError
 from orchestrator.recipes import RecipeError
-from workers.data import DataError
+from workers.data import DataError, default_cache
 from workers.execution import Execution
+from workers.plugins import load_plugins
 
 RAY_JOB_MARK = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray sets it for the process that a job runs, and for no other
 
@@ -55,6 +57,36 @@ def check_device(device: str, backend: str) -> str:
     if backend == "inline" and device.startswith("cuda") and not torch.cuda.is_available():
         raise BackendError(f"--device {device}: there is no GPU here; leave --device out to use the CPU")
     return device
+
+
+def checked_execution(
+    backend: str,
+    device: str,
+    data_root: Path | None,
+    data_cache: Path | None,
+    plugins: Sequence[str] | None,
+    checkpoint_interval_s: float,
+    loader_workers: int | None,
+    deterministic: bool,
+    cuda_graphs: bool = True,
+) -> Execution:
+    """How stages are run, from options as they were given; the plugins are imported.
+
+    Raises:
+        BackendError, DataError, PluginError: one of them cannot be used.
+    """
+    execution = Execution(
+        device=check_device(device, backend),
+        data_root=str(check_folder(data_root)) if data_root else None,
+        data_cache=str((data_cache or default_cache()).absolute()),
+        checkpoint_interval_s=checkpoint_interval_s,
+        plugins=tuple(absolute_plugin(name) for name in plugins or ()),
+        loader_workers=loader_workers,
+        cuda_graphs=cuda_graphs,
+        deterministic=deterministic,
+    )
+    load_plugins(execution.plugins)
+    return execution
 
 
 def absolute_plugin(plugin: str) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.arguments import absolute_plugin, check_device, check_folder
+from orchestrator.arguments import checked_execution
 from orchestrator.backends.base import BackendError
 from orchestrator.command import StorePath, new_app, one_sentence, open_existing
 from orchestrator.finding import find_stage
@@ -25,11 +25,11 @@ from orchestrator.standing import standing
 from orchestrator.store import Store, StoreError
 from orchestrator.survey import State, Survey, survey
 from workers.console import Console
-from workers.data import DataError, default_cache
+from workers.data import DataError
 from workers.execution import Execution
 from workers.models import ARCHITECTURES
 from workers.options import DataCache, DataRoot, Deterministic, LoaderWorkers
-from workers.plugins import PluginError, load_plugins
+from workers.plugins import PluginError
 from workers.stages import Setting
 
 EXAMPLES = """
@@ -74,16 +74,9 @@ def landscape(
     twice. All three must be of one data set, architecture and preset. Its distances are those of the weights.
     """
     with one_sentence(RecipeError, DataError, BackendError, PluginError):
-        execution = Execution(
-            device=check_device(device, "inline"),
-            data_root=str(check_folder(data_root)) if data_root else None,
-            data_cache=str((data_cache or default_cache()).absolute()),
-            checkpoint_interval_s=checkpoint_interval,
-            plugins=tuple(absolute_plugin(name) for name in plugin or ()),
-            loader_workers=loader_workers,
-            deterministic=deterministic,
+        execution = checked_execution(
+            "inline", device, data_root, data_cache, plugin, checkpoint_interval, loader_workers, deterministic
         )
-        load_plugins(execution.plugins)
         opened, console = open_existing(store), Console(soft_wrap=False)
         seen = survey(opened)
         keys = [_find(seen, text) for text in (a, b, c)]

@@ -15,7 +15,7 @@ import typer
 from filelock import FileLock, Timeout
 from rich.markup import escape
 
-from orchestrator.arguments import absolute_plugin, check_device, check_folder
+from orchestrator.arguments import checked_execution
 from orchestrator.backends.base import BackendError
 from orchestrator.experiments import find_experiments
 from orchestrator.options import CheckpointInterval, Device, Plugins, Settings
@@ -34,10 +34,10 @@ from orchestrator.tuning.outcome import (
 )
 from orchestrator.tuning.space import SEARCHABLE, default_space, narrowed
 from workers.console import Console
-from workers.data import DataError, default_cache
+from workers.data import DataError
 from workers.execution import Execution
 from workers.options import CudaGraphs, DataCache, DataRoot, Deterministic, LoaderWorkers
-from workers.plugins import PluginError, load_plugins
+from workers.plugins import PluginError
 from workers.storage import write_atomically
 
 EXAMPLES = """
@@ -110,17 +110,17 @@ def search(
     try:
         if preset not in ("sound", "reference"):
             raise RecipeError(unknown("preset", preset, ("sound", "reference")))
-        execution = Execution(
-            device=check_device(device, "ray"),
-            data_root=str(check_folder(data_root)) if data_root else None,
-            data_cache=str((data_cache or default_cache()).absolute()),
-            checkpoint_interval_s=checkpoint_interval,
-            plugins=tuple(absolute_plugin(name) for name in plugin or ()),
-            loader_workers=loader_workers,
-            cuda_graphs=cuda_graphs,
-            deterministic=deterministic,
+        execution = checked_execution(
+            "ray",
+            device,
+            data_root,
+            data_cache,
+            plugin,
+            checkpoint_interval,
+            loader_workers,
+            deterministic,
+            cuda_graphs,
         )
-        load_plugins(execution.plugins)
         changes = [*([read_recipe_file(recipe)] if recipe else []), *(parse_setting(text) for text in set_ or ())]
         flags = {} if gpus_per_trial is None else {"gpus_per_trial": gpus_per_trial}  # of this run: no winner's file
         (experiment,) = find_experiments([dataset], [arch] if arch else None, preset, [*changes, flags], execution)

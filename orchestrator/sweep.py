@@ -10,9 +10,7 @@ import typer
 from rich.markup import escape
 
 from orchestrator.arguments import (
-    absolute_plugin,
-    check_device,
-    check_folder,
+    checked_execution,
     cluster_of_this_job,
     devices_at_hand,
     parse_rounds,
@@ -38,11 +36,10 @@ from orchestrator.terminal import plan_as_json, print_forecast, print_plan
 from tickets import TRANSFERS
 from workers.attempt import machine
 from workers.console import Console
-from workers.data import DataError, data_set_names, default_cache
-from workers.execution import Execution
+from workers.data import DataError, data_set_names
 from workers.models import ARCHITECTURES
 from workers.options import CudaGraphs, DataCache, DataRoot, Deterministic, LoaderWorkers
-from workers.plugins import PluginError, load_plugins
+from workers.plugins import PluginError
 from workers.storage import StorageError
 
 EXAMPLES = """
@@ -203,17 +200,17 @@ def sweep(
             raise RecipeError("--json prints a plan; give --plan with it")
         if not plan and (devices or price is not None):
             raise RecipeError("--devices and --price belong to a plan; give --plan with them")
-        execution = Execution(
-            device=check_device(device, backend),
-            data_root=str(check_folder(data_root)) if data_root else None,
-            data_cache=str((data_cache or default_cache()).absolute()),
-            checkpoint_interval_s=checkpoint_interval,
-            plugins=tuple(absolute_plugin(name) for name in plugin or ()),
-            loader_workers=loader_workers,
-            cuda_graphs=cuda_graphs,
-            deterministic=deterministic,
+        execution = checked_execution(
+            backend,
+            device,
+            data_root,
+            data_cache,
+            plugin,
+            checkpoint_interval,
+            loader_workers,
+            deterministic,
+            cuda_graphs,
         )
-        load_plugins(execution.plugins)
         flags = {
             "seeds": seeds,
             "rounds": rounds,
