@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from math import isnan
 
-METHODS = {"lrr": "LRR", "aws": "AWS"}
+METHODS = {
+    "lrr": "LRR",
+    "aws": "AWS",
+    "lrr_rewound_schedule": "LRR, schedule rewound",
+    "weight_rewinding": "weight rewinding",
+    "fine_tuning": "fine-tuning",
+    "imp": "IMP",
+    "one_shot": "one-shot",
+    "random_at_init": "random at init",
+    "erk_at_init": "ERK at init",
+    "magnitude_at_init": "magnitude at init",
+    "snip": "SNIP",
+    "synflow": "SynFlow",
+}
 TRANSFERS = {
     "dense": "dense",
     "retrain": "retrain",
@@ -15,6 +28,7 @@ TRANSFERS = {
     "random_signs": "random signs",
     "shuffled": "shuffled signed mask",
     "flipped_quarter": "a quarter of the signs flipped",
+    "rewound": "own initialisation",
 }
 KINDS = {
     "pretrain": "round 0",
@@ -27,7 +41,7 @@ KINDS = {
 
 def method(label: str) -> str:
     """A method's name."""
-    return METHODS.get(label, label)
+    return METHODS.get(label, label.replace("_", " "))
 
 
 def transfer(label: str) -> str:

@@ -59,7 +59,7 @@ def _panels(section: Section, prefix: str) -> Iterator[Panel]:
 
 def _traces(kind: str, name: str, other: str, rows: pd.DataFrame, chance: pd.DataFrame) -> Iterator[go.Scatter]:
     dash, symbol = _LOOKS[kind]
-    shade = style.GREY if kind == "methods" else style.METHOD_COLOURS.get(name, style.GREY)
+    shade = style.GREY if kind == "methods" else style.method_colour(name)
     words = _name(kind, name, other)
     shared: dict[str, Any] = {
         "legendgroup": style.text(words),

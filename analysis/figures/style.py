@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
+from zlib import crc32
 
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.words import density, number, rank, sample
+from analysis.words import METHODS, density, number, rank, sample
 from analysis.words import method as method_words
 from analysis.words import transfer as transfer_words
 
@@ -21,7 +22,13 @@ BLUE, SKY, GREEN = "#0072B2", "#56B4E9", "#009E73"
 VERMILION, ORANGE, PURPLE = "#D55E00", "#E69F00", "#CC79A7"
 GREY = "#808080"  # for the palette's black, which cannot be seen on a dark page
 
-METHOD_COLOURS = {"aws": BLUE, "lrr": VERMILION}
+# Tol's muted ones, where more methods are compared than the palette has families
+_MORE = ("#44AA99", "#AA4499", "#999933", "#CC6677", "#8877DD", "#DDAA33", "#6699AA", "#BB8877", "#88AA55", "#AA88BB")
+METHOD_COLOURS = {
+    "aws": BLUE,
+    "lrr": VERMILION,
+    **dict(zip([name for name in METHODS if name not in ("aws", "lrr")], _MORE, strict=True)),
+}
 KIND_COLOURS = {"pretrain": PURPLE, "round": BLUE, "train": ORANGE, "probe": GREEN, "landscape": SKY}
 _COLOURS = {
     ("aws", "signed"): BLUE,
@@ -42,13 +49,23 @@ _DASHES_AND_MARKERS = {
     "random_signs": ("longdashdot", "x"),
     "shuffled": ("2px,6px", "cross"),
     "flipped_quarter": ("12px,6px", "star"),
+    "rewound": ("4px,4px", "pentagon"),
 }
-_OTHER = ("solid", "hexagon")
+_MORE_MARKERS = ("hexagon", "bowtie", "hourglass", "octagon", "star-square", "star-diamond")
 
 
 def colour(method: str, transfer: str) -> str:
-    """A line's colour; a control has its method's."""
-    return _COLOURS.get((method, transfer), METHOD_COLOURS.get(method, GREY))
+    """A line's colour; a control has its method's, and what has no method is grey."""
+    return _COLOURS.get((method, transfer), method_colour(method))
+
+
+def method_colour(method: str) -> str:
+    """A method's colour: the same in every figure and every report, also of a user's own method."""
+    return METHOD_COLOURS.get(method) or (_MORE[_pick(method, len(_MORE))] if method and method != "nan" else GREY)
+
+
+def _pick(name: str, choices: int) -> int:
+    return crc32(name.encode()) % choices
 
 
 def translucent(hex_colour: str, alpha: float = 0.18) -> str:
@@ -93,7 +110,8 @@ def _over(row: dict[Hashable, Any], noun: str) -> str:
 
 def line(method: str, transfer: str) -> dict[str, Any]:
     """The looks and the name of one method's and transfer's line, as arguments of ``go.Scatter``."""
-    dash, symbol = _DASHES_AND_MARKERS.get(transfer, _OTHER)
+    own = ("solid", _MORE_MARKERS[_pick(transfer, len(_MORE_MARKERS))])
+    dash, symbol = _DASHES_AND_MARKERS.get(transfer, own)
     shade = colour(method, transfer)
     name = text(f"{method_words(method)} {transfer_words(transfer)}")
     return {
