@@ -26,7 +26,7 @@ from benchmarks.table import print_table
 from benchmarks.timing import Clock, interleaved, seconds, wall_clock
 from tickets import Provenance, Ticket
 from workers.models import build_model
-from workers.pruning import prune
+from workers.pruning import magnitudes, prune
 from workers.stages import Model
 
 FRACTION = 0.2
@@ -69,7 +69,7 @@ def by_numpy(model: nn.Module, masks: Tensors, clock: Clock) -> tuple[float, int
 def by_workers(model: nn.Module, masks: Tensors, clock: Clock) -> tuple[float, int]:
     """Seconds of ``workers.pruning.prune``, and how many weights it kept."""
     weights, kept = _weights(model, masks), {}
-    taken = seconds(clock, lambda: kept.update(prune(weights, masks, FRACTION)))
+    taken = seconds(clock, lambda: kept.update(prune(magnitudes(weights), masks, FRACTION)))
     return taken, sum(int(mask.sum()) for mask in kept.values())
 
 
@@ -102,7 +102,7 @@ def compare_prunings(model: nn.Module, densities: Sequence[float], repeats: int,
         return taken
 
     for density in densities:
-        masks = prune(_weights(model, alive), alive, 1 - density)
+        masks = prune(magnitudes(_weights(model, alive)), alive, 1 - density)
         for way, function in WAYS.items():
             name = f"{density:g}, {way}"
             measures[name] = partial(measure, name, function, masks)
@@ -120,7 +120,7 @@ def compare_prunings(model: nn.Module, densities: Sequence[float], repeats: int,
 def measure_transfer(model: nn.Module, density: float, repeats: int, clock: Clock) -> None:
     """Print the time of a signed transfer."""
     alive = _all_alive(model)
-    masks = prune(_weights(model, alive), alive, 1 - density)
+    masks = prune(magnitudes(_weights(model, alive)), alive, 1 - density)
     provenance = Provenance("cifar100", "resnet50", "aws", 15, density, "sound", "benchmark")
     ticket: Ticket = tickets.from_model(model, masks, CLASSES, provenance)
 

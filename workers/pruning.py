@@ -14,6 +14,11 @@ def survivors_after(survivors: int, prune_fraction: float) -> int:
     return int(round((1 - prune_fraction) * survivors, 6))
 
 
+def magnitudes(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The paper's scores: absolute values."""
+    return {name: weight.detach().abs() for name, weight in weights.items()}
+
+
 @torch.no_grad()
 def prune(scores: Mapping[str, Tensor], masks: Mapping[str, Tensor], prune_fraction: float) -> dict[str, Tensor]:
     """New masks that keep the highest scores of all layers' survivors together.

@@ -21,7 +21,7 @@ from workers.data.splits import Splits, split_data
 from workers.execution import Control, Interrupted
 from workers.gang import ALONE, Member, joined
 from workers.models import build_model
-from workers.pruning import prune
+from workers.pruning import magnitudes, prune
 from workers.stages import BatchNormPolicy, Data, Gang, Model, Optimizer, Training
 from workers.training import TrainingLog, train
 
@@ -61,9 +61,7 @@ def fresh(splits: Splits, network: Model = NETWORK) -> tuple[nn.Module, Splits]:
 
 def masks_of(model: nn.Module) -> dict[str, Tensor]:
     weights = {name: tensor for name, tensor in model.named_parameters() if tensor.dim() == 4}
-    return prune(
-        {n: w.detach() for n, w in weights.items()}, {n: torch.ones_like(w) > 0 for n, w in weights.items()}, 0.5
-    )
+    return prune(magnitudes(weights), {n: torch.ones_like(w) > 0 for n, w in weights.items()}, 0.5)
 
 
 def trained(

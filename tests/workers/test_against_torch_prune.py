@@ -21,7 +21,7 @@ from torch.nn.utils.prune import L1Unstructured, custom_from_mask, global_unstru
 
 import tickets
 from workers.models import build_model
-from workers.pruning import prune, survivors_after
+from workers.pruning import magnitudes, prune, survivors_after
 from workers.stages import Model
 
 ROUNDS = 15
@@ -98,7 +98,7 @@ def test_every_round_of_a_network_that_trains_between_them_leaves_torchs_masks(n
     stream = torch.Generator().manual_seed(1)
     before = survivors = count(masks)
     for _ in range(ROUNDS):
-        masks = prune(weights, masks, 0.2)
+        masks = prune(magnitudes(weights), masks, 0.2)
         assert_same(masks, theirs.prune(amount=survivors - survivors_after(survivors, 0.2)))
         survivors = count(masks)
         # as far as weights move in an epoch or two: many of the small ones change places
@@ -119,7 +119,7 @@ def test_two_chains_that_round_each_in_its_way_differ_by_the_weights_between_the
     we_keep = they_keep = len(largest_first)
     apart = set()
     for _ in range(ROUNDS):
-        ours, kept = prune(weights, ours, 0.2), theirs.prune(amount=0.2)
+        ours, kept = prune(magnitudes(weights), ours, 0.2), theirs.prune(amount=0.2)
         we_keep, they_keep = int(0.8 * we_keep), they_keep - round(0.2 * they_keep)
         assert (count(ours), count(kept)) == (we_keep, they_keep)
         between = torch.zeros_like(flat(kept))
@@ -137,7 +137,7 @@ def test_two_chains_that_round_each_in_its_way_differ_by_the_weights_between_the
 def test_the_rounding_rule_at_a_fifth(survivors: int, we_keep: int, they_keep: int) -> None:
     weights = {"a": torch.arange(1.0, survivors + 1)}
     masks = {"a": torch.ones(survivors, dtype=torch.bool)}
-    assert count(prune(weights, masks, 0.2)) == we_keep
+    assert count(prune(magnitudes(weights), masks, 0.2)) == we_keep
     assert count(their_masks(weights, masks, 0.2)) == they_keep
 
 
@@ -167,7 +167,7 @@ def networks(draw: st.DrawFn, distinct: bool) -> tuple[dict[str, Tensor], dict[s
 def test_the_same_number_is_the_same_mask(network: tuple[Tensors, Tensors], fraction: float) -> None:
     weights, masks = network
     amount = count(masks) - survivors_after(count(masks), fraction)
-    assert_same(prune(weights, masks, fraction), their_masks(weights, masks, amount))
+    assert_same(prune(magnitudes(weights), masks, fraction), their_masks(weights, masks, amount))
 
 
 @given(networks(distinct=True), fractions)
@@ -176,7 +176,7 @@ def test_by_fraction_torch_keeps_at_most_the_next_largest_more(
 ) -> None:
     weights, masks = network
     alive = count(masks)
-    ours, theirs = prune(weights, masks, fraction), their_masks(weights, masks, fraction)
+    ours, theirs = prune(magnitudes(weights), masks, fraction), their_masks(weights, masks, fraction)
     we_keep = math.floor((1 - Fraction(str(fraction))) * alive)  # in exact arithmetic
     more = alive - round(fraction * alive) - we_keep
     assert more in (0, 1)
@@ -195,11 +195,12 @@ def test_among_equals_torch_may_choose_otherwise_and_we_keep_the_first(
     keep = survivors_after(count(masks), fraction)
     assume(keep)
     ours, theirs = (
-        flat(kept) for kept in (prune(weights, masks, fraction), their_masks(weights, masks, count(masks) - keep))
+        flat(kept)
+        for kept in (prune(magnitudes(weights), masks, fraction), their_masks(weights, masks, count(masks) - keep))
     )
-    magnitudes, alive = flat(weights).abs(), flat(masks)
-    threshold = magnitudes[ours].min()
-    equals = (magnitudes == threshold) & alive
+    sizes, alive = flat(weights).abs(), flat(masks)
+    threshold = sizes[ours].min()
+    equals = (sizes == threshold) & alive
     assert torch.equal(ours & ~equals, theirs & ~equals)
     assert int(ours.sum()) == int(theirs.sum()) == keep
     chosen = ours[equals].tolist()  # in the order of the layers, row-major

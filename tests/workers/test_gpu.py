@@ -18,7 +18,7 @@ from workers.data.streaming import DeviceReader, ProcessReader, Request, open_re
 from workers.execution import Control, Interrupted
 from workers.memory import PeakMemory
 from workers.models import build_model
-from workers.pruning import prune
+from workers.pruning import magnitudes, prune
 from workers.stages import Data, Model, Optimizer, Precision, Training
 from workers.streams import own_stream
 from workers.training import train
@@ -52,7 +52,7 @@ def trained(
             Training(3, 32, spec),
             splits,
             precision=precision,
-            masks=prune({name: model.get_parameter(name).detach() for name in names}, full, 0.5),
+            masks=prune(magnitudes({name: model.get_parameter(name) for name in names}), full, 0.5),
             interpolate_psi=True,
             sgd_seed=seed,
             watched={"validation": splits.validation},
@@ -139,8 +139,8 @@ def test_images_are_decoded_on_the_gpu_as_by_pil(tmp_path: Path) -> None:
 def test_pruning_there_equals_pruning_on_the_cpu() -> None:
     weights = {"a": torch.randn(300, 400), "b": torch.ones(1000)}
     masks = {name: torch.rand_like(weight) < 0.7 for name, weight in weights.items()}
-    here = prune(weights, masks, 0.2)
-    there = prune({n: w.to(GPU) for n, w in weights.items()}, {n: m.to(GPU) for n, m in masks.items()}, 0.2)
+    here = prune(magnitudes(weights), masks, 0.2)
+    there = prune(magnitudes({n: w.to(GPU) for n, w in weights.items()}), {n: m.to(GPU) for n, m in masks.items()}, 0.2)
     assert all(torch.equal(mask, there[name].cpu()) for name, mask in here.items())
 
 

@@ -4,11 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from workers.pruning import density, prune, survivors_after
-
-
-def magnitudes(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: weight.abs() for name, weight in weights.items()}
+from workers.pruning import density, magnitudes, prune, survivors_after
 
 
 def ones(weights: dict[str, Tensor]) -> dict[str, Tensor]:

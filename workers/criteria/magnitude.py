@@ -5,9 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from workers.criteria.registry import Candidate, criterion
+from workers.pruning import magnitudes
 
 
 @criterion("magnitude")
 def magnitude(candidate: Candidate) -> dict[str, Tensor]:
     """The weights' absolute values."""
-    return {name: weight.abs() for name, weight in candidate.weights.items()}
+    return magnitudes(candidate.weights)
