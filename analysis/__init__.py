@@ -7,5 +7,6 @@
 
 from analysis import figures
 from analysis.load import Frames, load
+from analysis.signs.tickets_compared import compare
 
-__all__ = ["Frames", "figures", "load"]
+__all__ = ["Frames", "compare", "figures", "load"]

@@ -19,18 +19,18 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a ticket comes from.
+    """Where a ticket comes from; of a ticket from another project's file, what that file says of it.
 
     Attributes:
         density: surviving fraction of the prunable weights, in [0, 1].
-        round: the pruning round; 0 is dense pretraining.
+        round: the pruning round; 0 is dense pretraining, None is unknown.
         stage_key: key of the stage that made it.
     """
 
     dataset: str
     architecture: str
     method: str
-    round: int
+    round: int | None
     density: float
     preset: str
     stage_key: str

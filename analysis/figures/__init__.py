@@ -9,6 +9,7 @@ from analysis.figures.against_published import against_published
 from analysis.figures.barrier_by_density import barrier_by_density
 from analysis.figures.barrier_curves import barrier_curves
 from analysis.figures.catalogue import CATALOGUE, Entry
+from analysis.figures.compared_tickets import comparison_figure
 from analysis.figures.density_by_layer import density_by_layer
 from analysis.figures.device_hours import device_hours
 from analysis.figures.differences import differences
@@ -29,6 +30,7 @@ __all__ = [
     "against_published",
     "barrier_by_density",
     "barrier_curves",
+    "comparison_figure",
     "density_by_layer",
     "device_hours",
     "differences",

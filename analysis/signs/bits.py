@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,17 +78,36 @@ def read_ticket(path: Path) -> TicketBits:
         raise StoreError(f"{path} is no readable ticket: {error}") from error
     if np.any((zeros < 0) | (zeros >= np.repeat(weights, zeros_each))):
         raise StoreError(f"{path} is no readable ticket: it names a surviving zero beyond its tensor's end")
+    positions = np.concatenate([[0], np.cumsum(weights)])[:-1]
+    alive = signs != 0
+    alive[np.repeat(positions, zeros_each) + zeros] = True
+    return pack(names, roles, weights, signs, alive)
+
+
+def pack(
+    names: Sequence[str],
+    roles: Sequence[str],
+    weights: npt.NDArray[np.int64],
+    signs: npt.NDArray[np.integer],
+    alive: npt.NDArray[np.bool_],
+) -> TicketBits:
+    """A ticket's signs and mask as bits.
+
+    Args:
+        weights: of each tensor; shape (tensors,).
+        signs, alive: of all tensors in a row; shape (sum of weights,).
+    """
     words = np.maximum(-(-weights // WORD), 1)  # an empty tensor has a word too, for reduceat
     ends = np.cumsum(words)
     starts = ends - words
     padded = np.zeros(int(words.sum()) * WORD, np.int8)
+    kept = np.zeros(padded.size, np.bool_)
     first = 0
     for start, count in zip(starts * WORD, weights, strict=True):
         padded[start : start + count] = signs[first : first + count]
+        kept[start : start + count] = alive[first : first + count]
         first += count
-    alive = padded != 0
-    alive[np.repeat(starts * WORD, zeros_each) + zeros] = True
-    return TicketBits(names, roles, weights, starts, _pack(alive), _pack(padded > 0), _pack(padded < 0))
+    return TicketBits(tuple(names), tuple(roles), weights, starts, _pack(kept), _pack(padded > 0), _pack(padded < 0))
 
 
 def compare(a: TicketBits, b: TicketBits) -> Comparison:

@@ -1,14 +1,12 @@
-"""Which tickets are compared, and what their masks and signs have in common, against what chance would give.
-
-A surviving weight that is exactly 0 is alive, and so counts in masks; it has no sign, and so is left out wherever
-signs are compared: it neither agrees nor flips.
-"""
+"""Which tickets of a store are compared, and what their masks and signs have in common."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import pandas as pd
+
+from analysis.signs.shared import flipped, shared, signed
 
 PAIRS = ("rounds_previous", "rounds_last", "chains", "methods")
 SETTING = ["dataset", "architecture", "preset"]
@@ -80,8 +78,8 @@ def flips(pairs: pd.DataFrame, compared: pd.DataFrame) -> pd.DataFrame:
     totals = rows.groupby("key")[["alive", "weights"]].transform("sum")
     rows = rows.assign(
         density=totals["alive"] / totals["weights"],
-        signed=_signed(rows),
-        flipped=rows["positive_negative"] + rows["negative_positive"],
+        signed=signed(rows),
+        flipped=flipped(rows),
     )
     rows["flipped_percent"] = 100 * rows["flipped"] / rows["signed"]
     return rows[["key", *FLIP_COLUMNS]]
@@ -90,9 +88,7 @@ def flips(pairs: pd.DataFrame, compared: pd.DataFrame) -> pd.DataFrame:
 def agreement(pairs: pd.DataFrame, compared: pd.DataFrame, tickets: pd.DataFrame) -> pd.DataFrame:
     """How far masks and signs of two tickets agree, over all prunable tensors, and how far they would by chance.
 
-    Counts are summed over tensors before anything is divided, so that every weight has the same say. Chance is
-    worked out in each tensor, from that tensor's own densities and shares of positive signs, and then summed
-    likewise: what layers have in common by their nature alone is no agreement.
+    As ``analysis.signs.shared`` defines them.
 
     Args:
         pairs: from ``ticket_pairs``.
@@ -107,28 +103,7 @@ def agreement(pairs: pd.DataFrame, compared: pd.DataFrame, tickets: pd.DataFrame
         (of independent signs).
     """
     rows = _prunable(pairs[pairs["pair"].isin(PAIRS)], compared)
-    positive = rows["both_positive"] + rows["positive_negative"]
-    other_positive = rows["both_positive"] + rows["negative_positive"]
-    signed = _signed(rows)
-    by_chance = 1.0 * positive * other_positive + 1.0 * (signed - positive) * (signed - other_positive)
-    rows = rows.assign(
-        signed=signed,
-        equal=rows["both_positive"] + rows["both_negative"],
-        chance_equal=(by_chance / signed).fillna(0.0),
-        chance_common=(1.0 * rows["alive"] * rows["other_alive"] / rows["weights"]).fillna(0.0),
-    )
-    counts = ["weights", "alive", "other_alive", "common", "signed", "equal", "chance_equal", "chance_common"]
-    table = rows.groupby(["pair", "key", "other_key"], sort=False)[counts].sum().reset_index()
-    either = table["alive"] + table["other_alive"]
-    table = table.assign(
-        density=table["alive"] / table["weights"],
-        other_density=table["other_alive"] / table["weights"],
-        union=either - table["common"],
-        overlap_percent=100 * table["common"] / (either - table["common"]),
-        chance_overlap_percent=100 * table["chance_common"] / (either - table["chance_common"]),
-        agreement_percent=100 * table["equal"] / table["signed"],
-        chance_agreement_percent=100 * table["chance_equal"] / table["signed"],
-    )
+    table = shared(rows, ["pair", "key", "other_key"])
     other = tickets[["key", "method", "chain", "round"]].add_prefix("other_")
     return table.merge(other, on="other_key")[["key", *AGREEMENT_COLUMNS]]
 
@@ -142,9 +117,3 @@ def _matched(a: pd.DataFrame, b: pd.DataFrame, on: Sequence[str]) -> pd.DataFram
 
 def _prunable(pairs: pd.DataFrame, compared: pd.DataFrame) -> pd.DataFrame:
     return pairs.merge(compared[compared["role"] == "prunable"], on=["key", "other_key"])
-
-
-def _signed(rows: pd.DataFrame) -> pd.Series:
-    """Weights with a sign in both tickets."""
-    quadrants = ["both_positive", "positive_negative", "negative_positive", "both_negative"]
-    return rows[quadrants].sum(axis=1)

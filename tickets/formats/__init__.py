@@ -1,0 +1,120 @@
+"""Tickets as files of this and other projects: each format is a value, and one table has them all.
+
+>>> ticket = formats.read("checkpoint.pth.tar", hints=Hints(provenance={"dataset": "cifar100"}))
+>>> formats.write(ticket, "for-the-hub", "hub")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+
+from tickets.errors import TicketError
+from tickets.formats.authors import AUTHORS
+from tickets.formats.format import UNKNOWN, Format, Hints, NeedsHintError
+from tickets.formats.hub import HUB
+from tickets.formats.masked import MASKED
+from tickets.formats.open_lth import OPEN_LTH
+from tickets.formats.parquet import PARQUET
+from tickets.formats.placing import placed
+from tickets.formats.source import Source
+from tickets.formats.sparse import SPARSE
+from tickets.formats.torch_prune import TORCH_PRUNE
+from tickets.formats.turboprune import TURBOPRUNE
+from tickets.ticket import Ticket
+
+__all__ = ["FORMATS", "UNKNOWN", "Format", "Hints", "NeedsHintError", "named", "read", "read_with_format", "write"]
+
+FORMATS: Mapping[str, Format] = {
+    each.name: each for each in (PARQUET, MASKED, HUB, AUTHORS, TORCH_PRUNE, OPEN_LTH, TURBOPRUNE, SPARSE)
+}
+"""Every format by name. The first that fits a file's content is taken: what says more of itself comes first."""
+
+
+def named(name: str) -> Format:
+    """A format by its name.
+
+    Raises:
+        TicketError: there is none; the message has the nearest names.
+    """
+    if name not in FORMATS:
+        near = get_close_matches(name, FORMATS, n=3) or list(FORMATS)
+        raise TicketError(f"{name}: there is no such format; nearest: {', '.join(near)}")
+    return FORMATS[name]
+
+
+def read(path: Path | str, format: str | None = None, hints: Hints | None = None) -> Ticket:
+    """Read a ticket; see ``read_with_format``."""
+    return read_with_format(path, format, hints)[1]
+
+
+def read_with_format(path: Path | str, format: str | None = None, hints: Hints | None = None) -> tuple[Format, Ticket]:
+    """Read a ticket, and tell its format.
+
+    Args:
+        format: its name; None tells it by the content.
+        hints: what the file does not say.
+
+    Raises:
+        NeedsHintError: the file leaves something open, and the message says which hint tells it.
+        TicketError: the file is missing, damaged, of another format, or needs more than tensors to be read.
+    """
+    source = Source(Path(path))
+    found = named(format) if format else _fitting(source)
+    if format and not found.fits(source):
+        raise TicketError(f"{path} is not {found.title}; it is {_fitting(source).title}")
+    return found, found.read(source, hints or Hints())
+
+
+def write(ticket: Ticket, path: Path | str, format: str | None = None, *, force: bool = False) -> Format:
+    """Write a ticket; what was written is read back and compared before it is put in place, in one step.
+
+    Args:
+        format: its name; None tells it by the path's extension.
+        force: whether a file or folder of the same kind that is there may be replaced.
+
+    Returns:
+        The format.
+
+    Raises:
+        TicketError: the format cannot hold this ticket, or the path is taken; nothing is written then.
+    """
+    path = Path(path)
+    chosen = named(format) if format else _by_name(path)
+
+    def make(place: Path) -> None:
+        chosen.write(ticket, place)
+        _same(ticket, chosen.read(Source(place), Hints()), chosen)
+
+    placed(path, make, force=force)
+    return chosen
+
+
+def _fitting(source: Source) -> Format:
+    for each in FORMATS.values():
+        if each.fits(source):
+            return each
+    raise TicketError(f"{source.path} is of no known format; these are {', '.join(FORMATS)}")
+
+
+def _by_name(path: Path) -> Format:
+    fitting = [f for f in FORMATS.values() if any(e and path.name.endswith(e) for e in f.extensions)]
+    if not path.suffix:
+        fitting = [f for f in FORMATS.values() if "" in f.extensions]
+    if len(fitting) == 1:
+        return fitting[0]
+    which = ", ".join(f.name for f in fitting or FORMATS.values())
+    raise TicketError(f"{path}: its name does not tell the format; choose one of {which} with --to")
+
+
+def _same(ticket: Ticket, back: Ticket, chosen: Format) -> None:
+    for name, tensor in ticket.tensors.items():
+        if back.tensors.get(name) != tensor:
+            read_as = back.tensors[name].role if name in back.tensors else "nothing"
+            raise TicketError(
+                f"{name}: {chosen.title} cannot hold this {tensor.role} tensor, which would be read back as another "
+                f"({read_as}); write parquet or safetensors"
+            )
+    if set(back.tensors) != set(ticket.tensors) or (chosen.keeps_provenance and back.provenance != ticket.provenance):
+        raise TicketError(f"{chosen.title} cannot hold this ticket; write parquet or safetensors")

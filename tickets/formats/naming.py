@@ -1,0 +1,134 @@
+"""Signed masks in state dicts: five formats differ in how they name a mask, and in little else."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from tickets.errors import TicketError
+from tickets.formats.format import Hints, new_ticket
+from tickets.formats.inference import STATISTICS, infer_roles, join, split
+from tickets.roles import Role
+from tickets.ticket import SignedTensor, Ticket
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How a state dict names masks.
+
+    Attributes:
+        mask: last part of a mask's name; with ``{}``, made of the parameter's own, else there is one for the weight.
+        parameter: last part of a masked parameter's name, made of its own.
+        masked: roles whose weights have a mask.
+        dtype: of the masks.
+    """
+
+    mask: str
+    parameter: str = "{}"
+    masked: Collection[Role] = (Role.PRUNABLE,)
+    dtype: torch.dtype = torch.float32
+
+    def mask_of(self, name: str) -> str | None:
+        """The name of a parameter's mask."""
+        layer, leaf = split(name)
+        return join(layer, self.mask.format(leaf)) if leaf == "weight" or "{}" in self.mask else None
+
+    def masked_name(self, name: str) -> str:
+        """The name under which a parameter is kept beside its mask."""
+        layer, leaf = split(name)
+        return join(layer, self.parameter.format(leaf))
+
+
+def read_state(tensors: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None, hints: Hints, path: Path) -> Ticket:
+    """The ticket of weights and masks by the parameters' own names.
+
+    Args:
+        tensors: parameters, and running statistics that tell normalization layers.
+        masks: 0 and 1; None where a weight is pruned if and only if it is 0.
+
+    Raises:
+        TicketError: as ``infer_roles``, or a tensor is no mask or no weight; the message names the file and the tensor.
+    """
+    parameters = {name: tensor for name, tensor in tensors.items() if split(name)[1] not in STATISTICS}
+    normalized = {split(name)[0] for name in tensors if split(name)[1] in STATISTICS}
+    try:
+        signs = {name: _sign(name, tensor) for name, tensor in parameters.items()}
+        if masks is None:
+            kept = {name: sign != 0 for name, sign in signs.items() if sign.dim() > 1}
+        else:
+            kept = {name: _mask(name, mask, signs) for name, mask in masks.items()}
+        roles = infer_roles(
+            {name: tuple(sign.shape) for name, sign in signs.items()},
+            normalized,
+            masked=() if masks is None else kept,
+            pruned=[name for name, mask in kept.items() if not mask.all()],
+            classifier=hints.classifier,
+        )
+    except TicketError as error:
+        raise type(error)(f"{path}: {error}") from error
+    whole = {name: torch.ones_like(sign, dtype=torch.bool) for name, sign in signs.items()}
+    kept = {**whole, **kept}
+    return new_ticket(
+        {name: SignedTensor(role, signs[name] * kept[name], kept[name]) for name, role in roles.items()}, hints
+    )
+
+
+def split_state(tensors: Mapping[str, Tensor], naming: Naming) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Parameters (with statistics) and masks, both by the parameters' own names."""
+    masks, parameters = {}, {}
+    bare = naming.parameter.replace("{}", "")
+    for name, tensor in tensors.items():
+        own = name.removesuffix(bare)
+        if own != name or not bare:
+            mask = naming.mask_of(own)
+            if mask is not None and mask in tensors:
+                masks[own] = tensors[mask]
+                parameters[own] = tensor
+                continue
+        parameters[name] = tensor
+    used = {naming.mask_of(name) for name in masks}
+    return {name: tensor for name, tensor in parameters.items() if name not in used}, masks
+
+
+def signs_as_weights(ticket: Ticket) -> dict[str, Tensor]:
+    """A state dict whose weights are the signs: -1, 0 and 1 in float32, since a ticket has no magnitudes."""
+    return {name: tensor.sign.float() for name, tensor in ticket.tensors.items()}
+
+
+def write_state(ticket: Ticket, naming: Naming) -> dict[str, Tensor]:
+    """A state dict with signs for weights, and masks beside them.
+
+    Raises:
+        TicketError: two tensors would have one name.
+    """
+    state: dict[str, Tensor] = {}
+    for name, weight in signs_as_weights(ticket).items():
+        tensor, mask = ticket.tensors[name], naming.mask_of(name)
+        new = {name: weight}
+        if mask is not None and tensor.role in naming.masked and split(name)[1] == "weight":
+            new = {naming.masked_name(name): weight, mask: tensor.mask.to(naming.dtype)}
+        for key, value in new.items():
+            if key in state:
+                raise TicketError(f"{key}: two tensors would have this name")
+            state[key] = value
+    return state
+
+
+def _sign(name: str, tensor: Tensor) -> Tensor:
+    if tensor.is_complex() or bool(torch.isnan(tensor).any()):
+        raise TicketError(f"{name}: a weight is a real number, and this holds others")
+    return torch.sign(tensor).to(torch.int8)
+
+
+def _mask(name: str, mask: Tensor, signs: Mapping[str, Tensor]) -> Tensor:
+    if name not in signs:
+        raise TicketError(f"{name}: there is a mask of it, but no weight")
+    if mask.shape != signs[name].shape:
+        raise TicketError(f"{name}: its mask has shape {tuple(mask.shape)}, its weight {tuple(signs[name].shape)}")
+    if not bool(((mask == 0) | (mask == 1)).all()):
+        raise TicketError(f"{name}: a mask is 0 or 1, and its mask holds other values")
+    return mask.bool()

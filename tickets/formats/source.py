@@ -1,0 +1,100 @@
+"""A file as it comes: which container it is, and the tensors in it, without running anything of its own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from tickets.errors import TicketError
+
+Kind = Literal["folder", "parquet", "safetensors", "torch", "other"]
+_WRAPPED = ("state_dict", "model_state_dict", "model")  # where checkpoints keep a state dict
+_PREFIXES = ("module.", "_orig_mod.")  # of DistributedDataParallel and torch.compile
+_UNSAFE = re.compile(r"Unsupported (?:global|class|operand)[^\n]*?(?:GLOBAL )?([\w.]+) was not")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file or folder, read when asked and once.
+
+    Raises:
+        TicketError: from each attribute, where the file is missing, damaged or needs more than tensors.
+    """
+
+    path: Path
+
+    @cached_property
+    def kind(self) -> Kind:
+        """Told by the first bytes; a name may be anything."""
+        if self.path.is_dir():
+            return "folder"
+        try:
+            with self.path.open("rb") as file:
+                head = file.read(9)
+        except FileNotFoundError as error:
+            raise TicketError(f"{self.path}: there is no such file") from error
+        except OSError as error:
+            raise TicketError(f"{self.path} cannot be read: {error.strerror}") from error
+        if head.startswith(b"PAR1"):
+            return "parquet"
+        if head.startswith((b"PK\x03\x04", b"\x80\x02\x8a\nl")):  # torch.save's archive, and what it wrote before 1.6
+            return "torch"
+        return "safetensors" if head[8:] == b"{" else "other"
+
+    @property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """All tensors by name, on the CPU; none for what has no named tensors."""
+        return self._contents[0]
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """The header's texts, in safetensors."""
+        return self._contents[1]
+
+    @cached_property
+    def _contents(self) -> tuple[Mapping[str, Tensor], Mapping[str, str]]:
+        if self.kind == "safetensors":
+            return _safetensors(self.path)
+        return (_state_dict(self.path), {}) if self.kind == "torch" else ({}, {})
+
+
+def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, "pt") as file:
+            return _unprefixed({name: file.get_tensor(name) for name in file.keys()}), file.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise TicketError(f"{path} is no readable safetensors file: {error}") from error
+
+
+def _state_dict(path: Path) -> dict[str, Tensor]:
+    try:
+        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file makes torch raise nearly anything
+        unsafe = _UNSAFE.search(str(error))
+        if unsafe:
+            raise TicketError(
+                f"{path} holds a {unsafe[1]}, and reading that would run code of the file's own; save its state_dict "
+                f"alone and give that"
+            ) from error
+        raise TicketError(f"{path} is no readable file of torch.save: {str(error).splitlines()[0]}") from error
+    if isinstance(loaded, Mapping):
+        loaded = next((loaded[key] for key in _WRAPPED if isinstance(loaded.get(key), Mapping)), loaded)
+        tensors = {str(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
+        if tensors:
+            return _unprefixed({name: t.to_dense() if t.layout != torch.strided else t for name, t in tensors.items()})
+    raise TicketError(f"{path} holds no state dict; save the model's state_dict() and give that")
+
+
+def _unprefixed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    for prefix in _PREFIXES * 2:
+        if tensors and all(name.startswith(prefix) for name in tensors):
+            tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    return tensors
