@@ -1,11 +1,13 @@
 """Signed masks: what a ticket is, how it is stored, and how it starts a new network.
 
 >>> ticket = tickets.load("ticket.parquet")
->>> masks = ticket.apply(model, seed=1)    # |fresh| * sign, pruned weights at zero
+>>> kept = ticket.apply(model, seed=1)    # |fresh| * sign, pruned weights at zero
+>>> optimizer = kept.guard(torch.optim.AdamW(model.parameters()))    # and they stay there
 """
 
 from tickets.errors import TicketError
 from tickets.initialisation import reinitialise_, reset_layers
+from tickets.kept import Kept
 from tickets.parquet import load, save
 from tickets.roles import Role, UnknownLayerError, classifier_name, parameter_roles, prunable_names
 from tickets.sources import SIGN_SOURCES, Origin, SignedWeight, named_source, sign_source
@@ -19,6 +21,7 @@ __all__ = [
     "SIGNED",
     "SIGN_SOURCES",
     "TRANSFERS",
+    "Kept",
     "Origin",
     "Provenance",
     "Role",

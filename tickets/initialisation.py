@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from tickets.fit import COMPILED
+
 
 def reinitialise_(model: nn.Module, seed: int) -> None:
     """Draw all parameters and statistics anew from a seed, in place; the global generator is left as it was.
@@ -31,7 +33,7 @@ def reset_layers(model: nn.Module) -> None:
         ValueError: a layer has parameters and no way to draw them.
     """
     for name, module in model.named_modules():
-        if module is model and next(module.children(), None) is not None:
+        if (module is model and next(module.children(), None) is not None) or COMPILED in module._modules:
             continue
         reset = getattr(module, "reset_parameters", None)
         if callable(reset):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from difflib import get_close_matches
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from tickets.errors import TicketError
+from tickets.fit import counterparts, renamed, unwrapped
 from tickets.initialisation import reinitialise_
+from tickets.kept import Kept
 from tickets.roles import Role, parameter_roles
+from tickets.sources import Origin
 from tickets.transfer import SIGNED, Transfer, transfer_
 
 SCHEMA_VERSION = 1
@@ -96,37 +98,46 @@ class Ticket:
         seed: int | None = None,
         transfer: Transfer = SIGNED,
         trained: Mapping[str, Tensor] | None = None,
-    ) -> dict[str, Tensor]:
+        others: Mapping[str, Origin] | None = None,
+        names: Mapping[str, str] | None = None,
+    ) -> Kept:
         """Start a model from this ticket, in place; by default |fresh| * sign with everything else fresh.
 
         Args:
+            model: a network of the ticket's parameters, also compiled or under DistributedDataParallel.
             seed: re-initialise the model from this seed first; None takes its parameters as they are.
-            transfer: the source of each part.
+            transfer: the source of each part. Where the classifier is fresh, the model's may be of any shape.
             trained: state dict of the ticket's round, for a transfer that keeps trained values.
+            others: what the transfer names beside the ticket's round, by the model's names: ``transfer.others``.
+            names: the model's name of each tensor that has another one in the ticket.
 
         Returns:
-            Boolean masks by parameter name. Pruned weights are zero now; keep them so while training.
+            The network's handle: ``guard`` the optimizer with it, so that pruned weights, which are zero now, stay so.
 
         Raises:
             TicketError: the ticket does not fit the model; the model is then unchanged.
         """
-        self.check_fits(model)
+        network = unwrapped(model)
+        found = counterparts(self.tensors, network, names, own_classifier=transfer.classifier == "fresh")
         if seed is not None:
-            reinitialise_(model, seed)
+            reinitialise_(network, seed)
         generator = torch.Generator().manual_seed(seed or 0)
-        return transfer_(model, transfer, self, trained, generator)
+        state = None if trained is None else renamed(trained, found)
+        masks = transfer_(network, transfer, self._under_names_of(network, found), state, generator, others)
+        return Kept(network, masks, self.density)
 
-    def check_fits(self, model: nn.Module) -> None:
+    def check_fits(self, model: nn.Module, names: Mapping[str, str] | None = None) -> None:
         """Raise TicketError, naming the first tensor that differs, unless the model has these parameters."""
-        shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
-        for name, tensor in self.tensors.items():
-            if name not in shapes:
-                raise TicketError(f"{name}: the model has no such parameter{_nearest(name, shapes)}")
-            if shapes[name] != tuple(tensor.sign.shape):
-                raise TicketError(f"{name}: the ticket has shape {tuple(tensor.sign.shape)}, the model {shapes[name]}")
-        for name in shapes:
-            if name not in self.tensors:
-                raise TicketError(f"{name}: the ticket has no such tensor{_nearest(name, self.tensors)}")
+        counterparts(self.tensors, unwrapped(model), names)
+
+    def _under_names_of(self, network: nn.Module, found: Mapping[str, str]) -> Ticket:
+        """This ticket with the network's names; a classifier of which nothing is taken gets the network's shape."""
+        tensors = {found[name]: tensor for name, tensor in self.tensors.items() if name in found}
+        for name, parameter in network.named_parameters():
+            if name not in tensors or tensors[name].sign.shape != parameter.shape:
+                nothing = torch.zeros(parameter.shape, dtype=torch.int8)
+                tensors[name] = SignedTensor(Role.CLASSIFIER, nothing, torch.ones_like(nothing, dtype=torch.bool))
+        return replace(self, tensors=tensors)
 
 
 def from_model(model: nn.Module, masks: Mapping[str, Tensor], num_classes: int, provenance: Provenance) -> Ticket:
@@ -142,8 +153,3 @@ def from_model(model: nn.Module, masks: Mapping[str, Tensor], num_classes: int, 
         mask = masks[name].bool().cpu() if name in masks else torch.ones_like(sign, dtype=torch.bool)
         tensors[name] = SignedTensor(roles[name], sign * mask, mask)
     return Ticket(tensors, provenance)
-
-
-def _nearest(name: str, names: Iterable[str]) -> str:
-    near = get_close_matches(name, list(names), n=3)
-    return f"; nearest: {', '.join(near)}" if near else ""

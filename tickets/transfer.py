@@ -155,6 +155,8 @@ def transfer_(
         raise TicketError("this transfer takes signs or masks from a ticket, and none was given")
     ticket.check_fits(model)
     origins = {**(others or {}), **({} if trained is None else {"trained": Origin(trained)})}
+    if missing := [name for name in transfer.others if name not in origins]:
+        raise TicketError(f"this transfer takes values of {' and '.join(missing)}; give them as others")
     if transfer.psi_shift:
         for module in model.modules():
             if isinstance(module, NORMALIZATION_LAYERS) and module.bias is not None:
@@ -233,7 +235,7 @@ def _values(source: str, name: str, fresh: Tensor, origins: Mapping[str, Origin]
 
 
 def _mask_of(source: str, name: str, origins: Mapping[str, Origin]) -> Tensor:
-    ticket = origins[source].ticket if source in origins else None
+    ticket = origins[source].ticket
     if ticket is None or name not in ticket.tensors:
-        raise TicketError(f"{name}: this transfer takes its mask from {source}, which was not given")
+        raise TicketError(f"{name}: this transfer takes its mask from {source}, which has no ticket with it")
     return ticket.tensors[name].mask

@@ -175,7 +175,7 @@ def test_a_hub_folder_has_a_card_that_tells_and_checks(tmp_path: Path) -> None:
     assert len(example.splitlines()) == 3
     names = {"model": network(), "path": tmp_path / "hub" / "ticket.parquet"}
     exec(example, names)
-    assert set(names["masks"]) == set(ticket.masks)
+    assert set(names["kept"].masks) == set(ticket.masks)
 
 
 def test_a_hub_folder_whose_files_changed_is_refused(tmp_path: Path) -> None:

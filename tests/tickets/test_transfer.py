@@ -139,3 +139,52 @@ def test_a_transfer_without_its_sources_says_what_is_missing() -> None:
         transfer_(network(1), SIGNED, None, None, torch.Generator())
     with pytest.raises(TicketError, match=r"0\.weight: this transfer keeps trained values"):
         transfer_(network(1), RETRAIN, trained()[2], None, torch.Generator())
+
+
+def test_every_part_may_name_another_network() -> None:
+    _, state, ticket = trained()
+    other = network(5)
+    parts = ("signs", "magnitudes", "psi", "classifier", "biases", "statistics")
+    for part in parts:
+        model, fresh = network(1), network(1).state_dict()
+        origin = {"epoch_3": tickets.Origin(other.state_dict())}
+        transfer_(model, Transfer(**{part: "epoch_3"}), ticket, state, torch.Generator(), origin)
+        theirs = other.state_dict()
+        names = {"psi": (SCALE, SHIFT), "classifier": (CLASSIFIER, "4.bias"), "biases": (BIAS,)}
+        taken = {**names, "statistics": ("1.running_mean", "1.running_var")}.get(part, ())
+        mask = ticket.tensors[PRUNABLE].mask
+        sign = theirs[PRUNABLE].sign() if part == "signs" else fresh[PRUNABLE].sign()
+        size = theirs[PRUNABLE].abs() if part == "magnitudes" else fresh[PRUNABLE].abs()
+        for name, tensor in model.state_dict().items():
+            expected = theirs[name] if name in taken else fresh[name]
+            assert torch.equal(tensor, size * sign * mask if name == PRUNABLE else expected), (part, name)
+
+
+def test_a_network_that_a_transfer_names_and_nobody_gave_changes_nothing() -> None:
+    model, before = network(1), network(1).state_dict()
+    with pytest.raises(TicketError, match="takes values of epoch_0; give them as others"):
+        trained()[2].apply(model, transfer=TRANSFERS["rewound"])
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_a_registered_source_gives_the_signs_and_its_version_is_asked_for() -> None:
+    @tickets.sign_source("upside_down", version=2)
+    def upside_down(weight: tickets.SignedWeight, generator: torch.Generator) -> Tensor:
+        return -weight.sign
+
+    try:
+        _, _, ticket = trained()
+        model = network(1)
+        ticket.apply(model, transfer=Transfer(signs="upside_down", signs_version=2))
+        fresh, signed = network(1).state_dict()[PRUNABLE], ticket.tensors[PRUNABLE]
+        assert torch.equal(model.state_dict()[PRUNABLE], fresh.abs() * -signed.sign)
+        with pytest.raises(TicketError, match="upside_down of version 1"):
+            ticket.apply(network(1), transfer=Transfer(signs="upside_down"))
+    finally:
+        del tickets.SIGN_SOURCES["upside_down"]
+
+
+@pytest.mark.parametrize(("name", "draws"), [("retrain", False), ("rewound", False), ("signed", True), ("mask", True)])
+def test_a_start_draws_unless_every_part_is_given(name: str, draws: bool) -> None:
+    assert TRANSFERS[name].draws == draws
+    assert replace(TRANSFERS[name], mask="shuffled").draws
