@@ -1,11 +1,12 @@
 # make demo: install, run the default sweep on MNIST-1D, and say where its report is.
+# make docs: install with the docs extra and build the documentation into build/docs.
 # make test: install with the test extra, then ruff, mypy and all tests, in two processes. CI calls exactly this.
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python -m
 PIP := $(RUN) pip install --quiet --disable-pip-version-check --root-user-action=ignore
 
-.PHONY: demo test test-all picture clean
+.PHONY: demo docs test test-all picture clean
 
 demo: $(VENV)/.installed
 	$(RUN) orchestrator.sweep --datasets mnist1d --seeds 3
@@ -19,6 +20,10 @@ test: $(VENV)/.installed-test
 test-all: $(VENV)/.installed-test
 	$(RUN) pytest -n 2 -m ''
 
+docs: $(VENV)/.installed-docs
+	$(RUN) sphinx -W --keep-going -q -b html docs build/docs
+	@echo 'The documentation: build/docs/index.html'
+
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo 'Python 3.11 or newer is needed; name one: make PYTHON=python3.12'; exit 2; }
@@ -31,6 +36,10 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python
 	$(PIP) --editable '.[test]'
 	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-docs: pyproject.toml | $(VENV)/bin/python
+	$(PIP) --editable '.[docs]'
+	@touch $@
 
 # README's pictures, from the demo's own store; needs Chromium
 picture: demo $(VENV)/.installed-test

@@ -54,7 +54,7 @@ def test_every_option_in_the_docs_exists() -> None:
     of_sweep, of_search, of_report = options(sweep.app), options(search.app), options(report.app)
     assert used(README) - of_sweep - of_search - of_report - {"--out", "--store"} == set()
     assert used((ROOT / "docs" / "report.md").read_text()) - of_report == set()
-    assert used((ROOT / "docs" / "search.md").read_text()) - of_search - of_sweep == set()
+    assert used((ROOT / "docs" / "tuning.md").read_text()) - of_search - of_sweep == set()
 
 
 @pytest.mark.parametrize(

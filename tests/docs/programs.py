@@ -1,0 +1,51 @@
+"""What is known of each program that a document calls: how a test runs it, or which other test does."""
+
+from __future__ import annotations
+
+CLUSTERS = "tests/clusters/test_files.py"
+
+# Programs of others, which reach other machines: where a document's steps are tried, and words of that file.
+ELSEWHERE: dict[str, tuple[str, str]] = {
+    "aws": (CLUSTERS, '"aws configure"'),
+    "gcloud": (CLUSTERS, '"gcloud auth login"'),
+    "kubectl": (CLUSTERS, '"kubectl apply -f docs"'),
+    "helm": (CLUSTERS, "test_each_platform_goes_from_nothing_to_the_report_and_stops"),
+    "docker": (CLUSTERS, '"docker build"'),
+    "ssh": ("tests/clusters/stand_ins.py", "SSH"),
+    "scp": (CLUSTERS, '"report.html ."'),
+    "rsync": ("tests/clusters/stand_ins.py", "RSYNC"),
+    "nohup": (CLUSTERS, '"--address HEAD:6379"'),
+    "sbatch": ("tests/clusters/test_slurm.py", "sweep.slurm"),
+}
+# Programs of every Unix, which only show or edit files here.
+UNIX = {"grep", "sed", "tail", "xargs"}
+
+# Commands of ours that take a store and end: run for real, on a small one.
+REAL = {
+    "orchestrator.status",
+    "orchestrator.why",
+    "orchestrator.logs",
+    "orchestrator.verify",
+    "orchestrator.cancel",
+    "orchestrator.unlock",
+    "orchestrator.gc",
+    "analysis.report",
+    "analysis.checks",
+}
+# Commands of ours that need hours, a terminal or files that a reader has: their options are read by themselves, and
+# another test runs them. (Two measurements are run by nobody but the reader.)
+READ: dict[str, str | None] = {
+    "tickets": "tests/tickets/test_command.py",
+    "analysis.serve": "tests/analysis/test_serve.py",
+    "orchestrator.search": "tests/orchestrator/test_search.py",
+    "orchestrator.landscape": "tests/orchestrator/test_landscape_command.py",
+    "workers.run": "tests/orchestrator/test_cli.py",
+    "benchmarks.faults": "tests/orchestrator/test_faults.py",
+    "benchmarks.report": None,
+    "benchmarks.ticket_io": None,
+    **{
+        f"benchmarks.{name}": "tests/test_benchmarks.py"
+        for name in ("loader", "precision", "probe", "pruning", "scale", "training")
+    },
+    "venv": None,
+}

@@ -1,0 +1,150 @@
+"""The site is built without a warning, every link in it leads somewhere, and no page asks another site for anything."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+LOADS = {("script", "src"), ("img", "src"), ("iframe", "src"), ("source", "src"), ("source", "srcset")}
+LOADING_RELS = {"stylesheet", "icon", "preload", "preconnect", "dns-prefetch", "modulepreload", "manifest"}
+
+
+class Page(HTMLParser):
+    """What a page has, where it leads, and what a browser would load for it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.ids: set[str] = set()
+        self.links: list[str] = []
+        self.loads: list[str] = []
+        self.text = path.read_text()
+        self.feed(self.text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attributes}
+        self.ids |= {given[name] for name in ("id", "name") if name in given}
+        self.loads += [value for name, value in given.items() if (tag, name) in LOADS]
+        if tag == "a" and "href" in given:
+            self.links.append(given["href"])
+        if tag == "link" and LOADING_RELS & set(given.get("rel", "").split()):
+            self.loads.append(given["href"])
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `make docs` builds it, in an environment that has no proxy to another machine."""
+    out = tmp_path_factory.mktemp("site")
+    arguments = ["-W", "--keep-going", "-q", "-b", "html", str(DOCS), str(out)]
+    assert f"sphinx {' '.join(arguments[:5])} docs" in (ROOT / "Makefile").read_text()
+    done = subprocess.run([sys.executable, "-m", "sphinx", *arguments], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    return out
+
+
+@pytest.fixture(scope="module")
+def pages(site: Path) -> dict[Path, Page]:
+    return {path: Page(path) for path in site.rglob("*.html")}
+
+
+def test_every_link_leads_to_a_page_and_a_place_in_it(site: Path, pages: dict[Path, Page]) -> None:
+    broken = []
+    for path, page in pages.items():
+        for link in page.links:
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                continue
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            inside = target.is_file() and target.is_relative_to(site)
+            if not inside or (parts.fragment and target in pages and unquote(parts.fragment) not in pages[target].ids):
+                broken.append(f"{path.relative_to(site)}: {link}")
+    assert broken == []
+
+
+def test_no_page_loads_anything_from_elsewhere(site: Path, pages: dict[Path, Page]) -> None:
+    for path, page in pages.items():
+        for loaded in page.loads:
+            parts = urlsplit(loaded)
+            assert parts.scheme in ("", "data"), f"{path.relative_to(site)}: {loaded}"
+            assert not parts.netloc, f"{path.relative_to(site)}: {loaded}"
+            assert parts.scheme or (path.parent / unquote(parts.path)).is_file(), f"{path.relative_to(site)}: {loaded}"
+    for style in site.rglob("*.css"):
+        text = style.read_text()
+        assert "@import" not in text, style
+        assert "url(http" not in text.replace('"', "").replace("'", ""), style
+        assert "url(//" not in text.replace('"', "").replace("'", ""), style
+
+
+def test_every_document_is_a_page_that_the_navigation_leads_to(site: Path, pages: dict[Path, Page]) -> None:
+    home = {link.partition("#")[0] for link in pages[site / "index.html"].links}
+    for document in DOCS.rglob("*.md"):
+        assert document.relative_to(DOCS).with_suffix(".html").as_posix() in home | {"index.html"}, document
+
+
+@pytest.mark.parametrize(
+    ("page", "name", "said"),
+    [
+        ("tickets", "tickets.Ticket.apply", "Start a model from this ticket"),
+        ("tickets", "tickets.load", "the file is missing, truncated, of another schema"),
+        ("pruning", "workers.pruning.prune", "No floor and no normalisation per layer"),
+        ("pruning", "workers.normalization.PsiInterpolation", "Calls a model with interpolated psi"),
+        ("stages", "workers.stages.Round", "globally by magnitude"),
+        ("planning", "orchestrator.plan.expand", ""),
+        ("store", "orchestrator.identity.stage_key", "32 hexadecimal digits that identify a stage"),
+        ("frames", "analysis.load.load", ""),
+        ("frames", "analysis.statistics.spread", "One row per group"),
+        ("figures", "analysis.figures.accuracy_by_density", ""),
+    ],
+)
+def test_docstrings_are_there(site: Path, pages: dict[Path, Page], page: str, name: str, said: str) -> None:
+    shown = pages[site / "api" / f"{page}.html"]
+    # what a package hands on is found under the module's name as well
+    assert any(known == name or known.endswith(f".{name.rpartition('.')[2]}") for known in shown.ids), name
+    assert said in shown.text
+
+
+def test_words_of_a_docstring_are_no_markup(pages: dict[Path, Page]) -> None:
+    for path, page in pages.items():
+        assert 'class="problematic"' not in page.text, path
+        assert "system-message" not in page.text, path
+
+
+def test_what_the_repository_shows_elsewhere_is_shown_here(site: Path, pages: dict[Path, Page]) -> None:
+    assert "0.1.0 (unreleased)" in pages[site / "changelog.html"].text
+    assert "imports point down that table only" in pages[site / "contributing.html"].text
+    assert "images/CPU-second" in pages[site / "results.html"].text
+    assert '<a class="reference internal" href="results.html"' in pages[site / "faq.html"].text
+    home = pages[site / "index.html"].text
+    assert "only-light" in home
+    assert "only-dark" in home
+    assert "<picture" not in home
+
+
+def drawn() -> Iterator[tuple[str, str]]:
+    sys.path.insert(0, str(DOCS / "diagrams"))
+    try:
+        import draw
+
+        yield from ((name, make()) for name, make in draw.DRAWINGS.items())
+    finally:
+        sys.path.remove(str(DOCS / "diagrams"))
+
+
+def test_drawings_are_those_of_their_script_and_are_in_the_page(site: Path, pages: dict[Path, Page]) -> None:
+    concepts = pages[site / "concepts.html"].text
+    made = dict(drawn())
+    assert {path.stem for path in (DOCS / "diagrams").glob("*.svg")} == made.keys()
+    for name, text in made.items():
+        assert (DOCS / "diagrams" / f"{name}.svg").read_text() == text, f"{name}: python docs/diagrams/draw.py"
+        assert text.strip() in concepts.replace("\r", ""), name
+        title = ElementTree.fromstring(text).find("{http://www.w3.org/2000/svg}title")
+        assert title is not None
+        assert title.text
