@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,12 @@ from typer.testing import CliRunner
 
 from analysis.load import load
 from orchestrator.experiment_file import Wanted, read_experiment
+from orchestrator.methods import METHODS, Method
 from orchestrator.plan import Experiment, Plan, expand
 from orchestrator.recipes import RecipeError, resolve
 from orchestrator.sweep import app
+from tickets import TRANSFERS, Transfer
+from workers.criteria import CRITERIA
 
 FOLDER = Path(__file__).parents[2] / "experiments"
 FILES = sorted(FOLDER.glob("*.yaml"))
@@ -99,3 +103,26 @@ def test_a_file_that_is_missing_and_no_file_at_all(tmp_path: Path) -> None:
         done = CliRunner().invoke(app, [*arguments, "--store", str(tmp_path / "store")])
         assert done.exit_code == 2
         assert "--datasets" in done.output
+
+
+def documented() -> str:
+    return (FOLDER.parent / "docs" / "experiments.md").read_text()
+
+
+@pytest.mark.parametrize("smoke", [False, True])
+def test_the_documents_example_is_a_file_that_can_be_planned(smoke: bool, tmp_path: Path) -> None:
+    file = tmp_path / "documented.yaml"
+    file.write_text(documented().split("```yaml\n")[1].split("```")[0])
+    found = compared(planned(read_experiment(file, smoke=smoke)))
+    assert {("rewound_to_the_fifth", "signs_of_round_five"), ("imp", "rewound"), ("aws", "retrain")} <= found
+
+
+def test_the_document_names_every_method_transfer_criterion_and_field() -> None:
+    names = {*METHODS, *CRITERIA, *(TRANSFERS.keys() - {"dense"})}
+    names |= {field.name for kind in (Method, Transfer) for field in fields(kind)} - {"signs_version"}
+    assert [name for name in sorted(names) if f"`{name}" not in documented()] == []
+
+
+def test_the_folder_says_what_each_file_asks() -> None:
+    said = (FOLDER / "README.md").read_text()
+    assert [file.name for file in FILES if f"({file.name})" not in said] == []
