@@ -123,11 +123,14 @@ def _set_axis(update: Any, axis: Axis, panel: Panel, letter: str, **place: int) 
     if axis.kind == "density":
         seen = [value for trace in panel.traces for value in (trace[letter] if trace[letter] is not None else ())]
         known = [float(value) for value in seen if value is not None and float(value) > 0] or [1.0, 0.1]
+        densest, sparsest = max(known) * 1.12, min(known) / 1.12
+        # a short chain may lie between two round numbers
+        ticks = [tick for tick in DENSITY_TICKS if sparsest <= tick <= densest] or sorted(set(known))
         looks |= {
             "type": "log",
-            "range": [log10(max(known) * 1.12), log10(min(known) / 1.12)],
-            "tickvals": DENSITY_TICKS,
-            "ticktext": [f"{tick:g}" for tick in DENSITY_TICKS],
+            "range": [log10(densest), log10(sparsest)],
+            "tickvals": ticks,
+            "ticktext": [f"{tick:.3g}" for tick in ticks],
         }
     elif axis.kind == "share":
         looks |= {"tickvals": [0, 0.5, 1], "range": [-0.04, 1.04]}

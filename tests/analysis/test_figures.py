@@ -10,6 +10,7 @@ import pytest
 
 from analysis import load
 from analysis.figures import accuracy_by_density, barrier_by_density, barrier_curves, style
+from analysis.figures.panel import Axis, Panel, compose
 from analysis.sections import Section, sections
 
 if TYPE_CHECKING:
@@ -93,3 +94,12 @@ def test_presets_datasets_and_architectures_never_share_a_section(store: Synthet
         "letters · tiny · sound",
     ]
     assert [len(part.frames.stages) for part in found] == [1] * 4
+
+
+@pytest.mark.parametrize(
+    ("densities", "ticks"), [([0.64], ["0.64"]), ([1.0, 0.64, 0.03], ["1", "0.5", "0.2", "0.1", "0.05"])]
+)
+def test_a_density_axis_has_ticks_however_short_it_is(densities: list[float], ticks: list[str]) -> None:
+    drawn = go.Scatter(x=densities, y=[1.0] * len(densities))
+    figure = compose([Panel("", [drawn], Axis("density", "density"), Axis("accuracy"))], "")
+    assert list(figure.layout.xaxis.ticktext) == ticks
