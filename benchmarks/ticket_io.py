@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -72,12 +72,12 @@ FORMATS: dict[str, tuple[Callable[[Ticket, Path], None], Callable[[Path], object
 }
 
 
-def main() -> None:
+def main(given: Sequence[str] | None = None) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--density", type=float, default=0.035, help="surviving fraction of the prunable weights")
     parser.add_argument("--repeats", type=int, default=7)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     ticket = make_ticket(arguments.density)
     weights = sum(tensor.sign.numel() for tensor in ticket.tensors.values())
     print(f"ResNet-50, {weights:,} parameters, density {ticket.density:.4f}; {describe_machine()}")

@@ -1,6 +1,9 @@
 """The benchmarks run, and their baseline does the work that ours does: otherwise a ratio would prove nothing."""
 
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -11,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks import loader, precision, probe, pruning, scale, training
+from benchmarks import loader, precision, probe, pruning, scale, ticket_io, training
 from benchmarks.finished_store import write_finished
 from benchmarks.generated import PIXEL_MEAN, PIXEL_STD, labelled_images, splits_of
 from benchmarks.ladder import OPTIMIZER, SEED, Rung, Trainings, Workload, ladder
@@ -245,6 +248,25 @@ def test_a_recorded_sweep_keeps_its_epochs_and_the_spread_of_its_durations(tmp_p
         assert len(drawn) > 1
     with pytest.raises(ValueError, match="has no record"):
         RecordedSweep(str(tmp_path / "nothing"))
+
+
+def test_a_ticket_is_compared_with_what_the_released_code_writes(capsys: pytest.CaptureFixture[str]) -> None:
+    ticket_io.main(["--repeats", "1"])
+    shown = capsys.readouterr().out
+    ratios = {line[:24].strip(): float(line.split("x")[0].split()[-1]) for line in shown.splitlines()[2:]}
+    assert ratios["float32 mask and signs"] == 1
+    assert ratios["ticket (Parquet)"] > 2 * ratios["2-bit packing"] > 30
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no chromium here: apt-get install chromium")
+def test_a_report_is_opened_and_timed() -> None:
+    # in a process of its own: Playwright keeps an event loop in this one
+    command = [sys.executable, "-m", "benchmarks.report", "--stages", "20", "--repeats", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    seconds = dict(re.findall(r"\| (the first \w+ \w+ \w+) +\| +([\d.]+) s", done.stdout))
+    assert len(seconds) == 2, done.stdout
+    assert float(re.findall(r"\| size +\| +([\d.]+) MB", done.stdout)[0]) < 8
 
 
 @pytest.mark.parametrize("module", [training, probe, loader, pruning, precision, scale])

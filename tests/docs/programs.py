@@ -33,7 +33,7 @@ REAL = {
     "analysis.checks",
 }
 # Commands of ours that need hours, a terminal or files that a reader has: their options are read by themselves, and
-# another test runs them. (Two measurements are run by nobody but the reader.)
+# another test runs them.
 READ: dict[str, str | None] = {
     "tickets": "tests/tickets/test_command.py",
     "analysis.serve": "tests/analysis/test_serve.py",
@@ -41,11 +41,9 @@ READ: dict[str, str | None] = {
     "orchestrator.landscape": "tests/orchestrator/test_landscape_command.py",
     "workers.run": "tests/orchestrator/test_cli.py",
     "benchmarks.faults": "tests/orchestrator/test_faults.py",
-    "benchmarks.report": None,
-    "benchmarks.ticket_io": None,
     **{
         f"benchmarks.{name}": "tests/test_benchmarks.py"
-        for name in ("loader", "precision", "probe", "pruning", "scale", "training")
+        for name in ("loader", "precision", "probe", "pruning", "report", "scale", "ticket_io", "training")
     },
     "venv": None,
 }
