@@ -45,7 +45,7 @@ def cost_of_results(stages: pd.DataFrame, device: str, result: Result) -> pd.Dat
     if result == "accuracy":
         wanted = stages[(stages["kind"] == "train") & ~stages["twin"]]
     else:
-        wanted = stages[stages["probe"] == result]
+        wanted = stages[(stages["kind"] == "probe") & (stages["probe"] == result)]
     inputs = {key: [up for up in said.split(",") if up] for key, said in stages[["key", "inputs"]].to_numpy()}
     on_device = set(stages.loc[stages["device"] == device, "key"])
     made = [(*labels, _made_from(labels[0], inputs)) for labels in wanted[["key", "method", "transfer"]].to_numpy()]

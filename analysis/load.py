@@ -27,7 +27,9 @@ LABELS = tuple(Labels.model_fields)
 _PROVENANCE = ("git_commit", "git_dirty_blake2b", "device", "host", "python")
 _TYPES = {
     **dict.fromkeys(("key", "kind", "name", "dataset", "architecture", "preset"), "str"),
-    **dict.fromkeys(("method", "transfer", "probe", "folder", "out", "files", "inputs", *_PROVENANCE), "str"),
+    **dict.fromkeys(
+        ("method", "transfer", "probe", "pair_probe", "folder", "out", "files", "inputs", *_PROVENANCE), "str"
+    ),
     **dict.fromkeys(("event", "error", "cause", "machine", "by", "found_by"), "str"),
     **dict.fromkeys(("chain", "round", "seed", "attempt", "ranks", "stages_beside"), "Int64"),
     **dict.fromkeys(("twin", "superseded", "failed"), "bool"),
@@ -46,7 +48,7 @@ _RESULTS = (
 )
 _NUMBERS = {name: "float64" for name in ("seconds", "flip_fraction", *_RESULTS) if name not in _TYPES}
 _IDENTITY = ("key", "kind", "name", *LABELS)
-_MADE = ("flip_fraction", "inputs", "seconds", "ranks", "stages_beside", "finished")
+_MADE = ("flip_fraction", "pair_probe", "inputs", "seconds", "ranks", "stages_beside", "finished")
 _STAGE_COLUMNS = (*_IDENTITY, *_RESULTS, *_MADE, *_PROVENANCE, "superseded", "folder", "out", "files")
 _EVENT_COLUMNS = (
     "time",
@@ -73,7 +75,8 @@ class Frames:
             relative to the store, ``out`` to that, and ``files`` are the names of those in there, with commas between,
             as ``inputs`` are the keys of the stages it read. ``flip_fraction``: of the surviving signs, by the transfer
             of a training. ``seconds`` are of the attempt that was committed, on ``ranks`` devices at once, with at
-            most ``stages_beside`` other stages on the same device at any moment.
+            most ``stages_beside`` other stages on the same device at any moment. ``pair_probe``: what a stage of this
+            kind measured, whose numbers are the columns that begin with its name.
         metrics: one row per stage, epoch and split; the epoch's seconds and images per second repeat on its rows.
         probes: one row per probe and lambda; the barrier's columns repeat on each of its rows.
         landscapes: one row per landscape and point of its grid, and one for each of its solutions: ``solution`` is
@@ -191,6 +194,7 @@ def _made(record: Record) -> dict[str, Any]:
     transfer = record.science.get("transfer")
     return {
         "flip_fraction": None if transfer is None else transfer.get("flip_fraction", 0.0),
+        "pair_probe": record.science.get("probe"),
         "inputs": ",".join(record.inputs.values()),
         "ranks": record.science.get("training", {}).get("gang", {}).get("ranks", 1),
         "stages_beside": record.provenance.get("stages_beside", 0),

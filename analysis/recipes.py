@@ -47,14 +47,17 @@ def _slot(record: Record) -> tuple[str, ...]:
     """
     labels = record.labels
     solutions = sorted(record.inputs.values()) if record.kind == "landscape" else ()
-    return (labels.dataset, labels.architecture, labels.preset, record.kind, *own_training(record), *solutions)
+    return (labels.dataset, labels.architecture, labels.preset, record.kind, *own_recipe(record), *solutions)
 
 
-def own_training(record: Record) -> tuple[str, ...]:
-    """What tells the recipe of a chain's stage from those of other methods; empty where they share one.
+def own_recipe(record: Record) -> tuple[str, ...]:
+    """What tells a stage's recipe from those of others of its kind; empty where they share one.
 
-    A method that goes back, or is trained to completion, has trainings of its own, and so has a chain's beginning.
+    A method that goes back, or is trained to completion, has trainings of its own, and so has a chain's beginning. What
+    pairs are measured for beside their barrier is one thing for each probe's name.
     """
+    if record.kind == "pair_probe":
+        return (str(record.science.get("probe")),)
     if record.kind not in ("pretrain", "round"):
         return ()
     method, stop = record.labels.method, record.science.get("training", {}).get("stop_after")

@@ -35,6 +35,7 @@ KINDS = {
     "round": "pruning round",
     "train": "final training",
     "probe": "probe",
+    "pair_probe": "other probe",
     "landscape": "landscape",
 }
 

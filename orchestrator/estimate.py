@@ -8,9 +8,15 @@ from statistics import median
 
 from orchestrator.gangs import width
 from orchestrator.plan import Node, Plan
-from orchestrator.rank import EPOCHS_OF_A_PROBE_POINT, cost_epochs, trained_epochs, upward_rank
+from orchestrator.rank import (
+    EPOCHS_OF_A_PAIR_PROBE,
+    EPOCHS_OF_A_PROBE_POINT,
+    cost_epochs,
+    trained_epochs,
+    upward_rank,
+)
 from orchestrator.record import Record
-from workers.stages import Landscape, Probe
+from workers.stages import Landscape, PairProbe, Probe
 
 Work = tuple[str, str, int]
 """A data set, an architecture, and the ranks of a gang: epochs of one take about the same time."""
@@ -47,7 +53,7 @@ class Estimates:
         self._of_kind = {group: median(times) for group, times in {**shared, **alone}.items()}
         trainings: dict[Work, list[float]] = defaultdict(list)
         for (kind, work), seconds in self._of_kind.items():
-            if kind not in (Probe.kind, Landscape.kind):
+            if kind not in (Probe.kind, PairProbe.kind, Landscape.kind):
                 trainings[work].append(seconds)
         self._of_training = {work: median(times) for work, times in trainings.items()}
 
@@ -72,5 +78,7 @@ def _epochs(record: Record) -> float:
     training = record.science.get("training")
     if training:
         return trained_epochs(training)
+    if record.kind == PairProbe.kind:
+        return EPOCHS_OF_A_PAIR_PROBE
     points: int = record.science["points"]
     return EPOCHS_OF_A_PROBE_POINT * (points**2 if record.kind == Landscape.kind else points)

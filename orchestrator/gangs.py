@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from orchestrator.backends.base import Lost
 from workers.attempt import Outcome
 from workers.gang import RankLostError
-from workers.stages import Landscape, Probe, Stage
+from workers.stages import Landscape, PairProbe, Probe, Stage
 
 
 def width(stage: Stage) -> int:
     """Devices that a stage needs at the same time."""
-    return 1 if isinstance(stage, Probe | Landscape) else stage.training.gang.ranks
+    return 1 if isinstance(stage, Probe | PairProbe | Landscape) else stage.training.gang.ranks
 
 
 def verdict(outcomes: Mapping[int, Outcome], ranks: int) -> Outcome | Lost:

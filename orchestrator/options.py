@@ -12,7 +12,10 @@ Settings = Annotated[
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto.")]
 Plugins = Annotated[
     list[str] | None,
-    typer.Option(metavar="FILE|MODULE", help="Python with your data sets and architectures; repeatable."),
+    typer.Option(
+        metavar="FILE|MODULE",
+        help="Python with your data sets, architectures, criteria, transfers and probes; repeatable.",
+    ),
 ]
 CheckpointInterval = Annotated[
     float, typer.Option(metavar="SECONDS", min=0, help="Time between checkpoints inside a training.")

@@ -13,12 +13,14 @@ from orchestrator.methods import Method
 from orchestrator.recipes import Recipe
 from orchestrator.record import Labels, PlannedStage, StoredPlan
 from tickets import named_source
+from workers.probes import PROBES
 from workers.seeds import derive
 from workers.stages import (
     UNIFORM,
     Data,
     Gang,
     Model,
+    PairProbe,
     Pretrain,
     Probe,
     PsiTraining,
@@ -128,6 +130,8 @@ def describe(node: Node) -> str:
     kind = node.stage.kind
     if kind == "train":
         return f"train {node.labels.transfer}"
+    if isinstance(node.stage, PairProbe):
+        return f"probe {node.stage.probe}"
     return f"probe {node.labels.probe}" if kind == "probe" else kind
 
 
@@ -135,7 +139,8 @@ def expand(experiments: Iterable[Experiment]) -> Plan:
     """All stages of some experiments.
 
     For every method and chain: pretraining, then its rounds. From the tickets of the transfer rounds, for every seed:
-    the retrain and each transfer. In probe rounds: a twin for stability, and the probes. Dense trainings per seed.
+    the retrain and each transfer. In probe rounds: a twin for stability, and the probes of each pair. Dense trainings
+    per seed.
     """
     plan = Plan()
     for experiment in experiments:
@@ -240,6 +245,9 @@ class _Expansion:
         )
         labels = a.labels.model_copy(update={"probe": kind, "twin": False})
         self._plan.add(name, stage, labels, a=a, b=b)
+        for probe in recipe.probes:
+            measure = PairProbe(self._setting, probe, PROBES[probe].version)
+            self._plan.add(f"{name}/{probe}", measure, labels, a=a, b=b)
 
 
 class _Chain:

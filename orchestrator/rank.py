@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from orchestrator.plan import Node, Plan
-from workers.stages import Landscape, Probe, Stage
+from workers.stages import Landscape, PairProbe, Probe, Stage
 
 EPOCHS_OF_A_PROBE_POINT = 0.1
+EPOCHS_OF_A_PAIR_PROBE = 0.2  # one that has both networks answer the test set
 LEAST_EPOCHS = 0.1  # of a stage that trains none: it opens its data, and prunes
 
 
@@ -18,6 +19,8 @@ def cost_epochs(stage: Stage) -> float:
         return stage.points * EPOCHS_OF_A_PROBE_POINT
     if isinstance(stage, Landscape):
         return stage.points**2 * EPOCHS_OF_A_PROBE_POINT
+    if isinstance(stage, PairProbe):
+        return EPOCHS_OF_A_PAIR_PROBE
     return max(float(len(stage.training.span)), LEAST_EPOCHS)
 
 

@@ -18,6 +18,7 @@ from rich.markup import escape
 from orchestrator.arguments import checked_execution
 from orchestrator.backends.base import BackendError
 from orchestrator.experiments import find_experiments
+from orchestrator.listing import ListingCommand
 from orchestrator.options import CheckpointInterval, Device, Plugins, Settings
 from orchestrator.preparation import prepare_data
 from orchestrator.recipes import RecipeError, parse_setting, read_recipe_file, unknown
@@ -56,10 +57,12 @@ LOCK = ".search.lock"
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
 
-@app.command(epilog=EXAMPLES)
+@app.command(cls=ListingCommand, epilog=EXAMPLES)
 def search(
-    dataset: Annotated[str, typer.Option(metavar="NAME", help="Data set, as for a sweep.", show_default=False)],
-    arch: Annotated[str | None, typer.Option(metavar="NAME", help="Architecture. Default: the data set's own.")] = None,
+    dataset: Annotated[str, typer.Option(metavar="NAME", help="Data set: {datasets}.", show_default=False)],
+    arch: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Architecture: {archs}. Default: the data set's own.")
+    ] = None,
     preset: Annotated[str, typer.Option(help="A preset that holds out validation images.")] = "sound",
     trials: Annotated[int, typer.Option(min=2, help="Recipes to try; the first is the one you start from.")] = 16,
     rounds: Annotated[

@@ -12,7 +12,7 @@ from orchestrator.plan import Node, Plan
 from orchestrator.queue import ReadyQueue
 from orchestrator.rank import upward_rank
 from orchestrator.schedule import Scheduler
-from workers.stages import Probe
+from workers.stages import PairProbe, Probe
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ class _Cluster:
 
     def _keep_checkpoint(self, group: _Group, interval_s: float) -> None:
         key = group.keys[0]
-        if not isinstance(self._plan.nodes[key].stage, Probe):
+        if not isinstance(self._plan.nodes[key].stage, Probe | PairProbe):
             ran_s = self._now_s - group.began_s
             self._left_s[key] -= ran_s // interval_s * interval_s if interval_s else ran_s
 

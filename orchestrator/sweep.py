@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -23,8 +22,8 @@ from orchestrator.experiments import find_experiments
 from orchestrator.forecast import forecast
 from orchestrator.gangs import width
 from orchestrator.heartbeat import LEAST_LIMIT_S
+from orchestrator.listing import ListingCommand
 from orchestrator.live_report import LiveReport
-from orchestrator.methods import METHODS
 from orchestrator.options import CheckpointInterval, Device, Plugins, Settings
 from orchestrator.plan import expand
 from orchestrator.preparation import prepare_data
@@ -33,11 +32,9 @@ from orchestrator.running import Placement, at_work, run_plan, set_aside
 from orchestrator.standing import standing
 from orchestrator.store import Store, StoreError
 from orchestrator.terminal import plan_as_json, print_forecast, print_plan
-from tickets import TRANSFERS
 from workers.attempt import machine
 from workers.console import Console
-from workers.data import DataError, data_set_names
-from workers.models import ARCHITECTURES
+from workers.data import DataError
 from workers.options import CudaGraphs, DataCache, DataRoot, Deterministic, LoaderWorkers
 from workers.plugins import PluginError
 from workers.storage import StorageError
@@ -58,17 +55,10 @@ Examples:
   python -m orchestrator.sweep --datasets imagenet --address auto --device cuda \\
     --max-concurrent 8 --store s3://bucket/sweeps
 """
-ASKABLE = TRANSFERS.keys() - {"dense", "retrain"}  # those two are part of every sweep
-
-
-def _listed(known: Iterable[str]) -> str:
-    return ", ".join(sorted(known))
-
-
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
 
-@app.command(epilog=EXAMPLES)
+@app.command(cls=ListingCommand, epilog=EXAMPLES)
 def sweep(
     experiment: Annotated[
         Path | None,
@@ -80,9 +70,7 @@ def sweep(
     ] = None,
     datasets: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAMES", help=f"Data sets, separated by commas: {_listed(data_set_names())}.", show_default=False
-        ),
+        typer.Option(metavar="NAMES", help="Data sets, separated by commas: {datasets}.", show_default=False),
     ] = None,
     smoke: Annotated[
         bool, typer.Option("--smoke", help="The experiment's smoke variant, which takes seconds.")
@@ -92,20 +80,32 @@ def sweep(
     ] = None,
     archs: Annotated[
         str | None,
-        typer.Option(metavar="NAMES", help=f"Architectures: {_listed(ARCHITECTURES)}. Default: the data set's own."),
+        typer.Option(metavar="NAMES", help="Architectures: {archs}. Default: the data set's own."),
     ] = None,
     methods: Annotated[
-        str | None, typer.Option(metavar="NAMES", help=f"Pruning methods: {', '.join(METHODS)}. Default: aws,lrr.")
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Pruning methods: {methods}; and a recipe's own_methods, by any criterion: {criteria}. Default: "
+            "aws,lrr.",
+        ),
     ] = None,
     rounds: Annotated[
         int | None, typer.Option(help="Pruning rounds; each keeps 80 % of the weights. Default: the recipe's.")
     ] = None,
     transfers: Annotated[
         str | None,
-        typer.Option(metavar="NAMES", help=f"Starts from each ticket: {_listed(ASKABLE)}. Default: signed,mask."),
+        typer.Option(
+            metavar="NAMES",
+            help="Starts from each ticket: {transfers}; and a recipe's own_transfers. Default: signed,mask.",
+        ),
     ] = None,
     probe_rounds: Annotated[
         str | None, typer.Option(metavar="ROUNDS", help='Rounds to probe, such as 8,12 or "all".')
+    ] = None,
+    probes: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="What else each probed pair is measured for: {probes}. Default: nothing."),
     ] = None,
     chains: Annotated[
         int | None,
@@ -219,6 +219,7 @@ def sweep(
             "methods": split_names(methods),
             "transfers": split_names(transfers),
             "probe_rounds": parse_rounds(probe_rounds),
+            "probes": split_names(probes),
         }
         changes = [
             *([wanted.recipe] if wanted else []),

@@ -52,6 +52,10 @@ SLOW_LAST = (
     "test_image_sets.py",
     "test_modes.py",
     "test_benchmarks.py",
+    "test_experiment_files.py",
+    "test_extending.py",
+    "test_commands.py",
+    "test_site.py",
 )
 
 

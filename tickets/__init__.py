@@ -10,7 +10,8 @@ from tickets.initialisation import reinitialise_, reset_layers
 from tickets.kept import Kept
 from tickets.parquet import load, save
 from tickets.roles import Role, UnknownLayerError, classifier_name, parameter_roles, prunable_names
-from tickets.sources import SIGN_SOURCES, Origin, SignedWeight, named_source, sign_source
+from tickets.signs import sign_source
+from tickets.sources import SIGN_SOURCES, Origin, SignedWeight, named_source
 from tickets.ticket import Provenance, SignedTensor, Ticket, from_model
 from tickets.transfer import DENSE, MASK, RETRAIN, SIGNED, TRANSFERS, Transfer, transfer_
 

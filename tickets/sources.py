@@ -66,26 +66,4 @@ class SignSource:
 
 
 SIGN_SOURCES: dict[str, SignSource] = {}
-
-
-def sign_source(name: str, *, version: int = 1) -> Callable[[SignRule], SignRule]:
-    """Register a function that gives signs to a prunable weight: int8 in {-1, 0, +1}, of its shape and on its device.
-
-    It is called for one weight after another, with a CPU generator for all of them.
-
-    Args:
-        version: raise it when the signs change, so that earlier results are not taken for the new one's.
-    """
-
-    def register(rule: SignRule) -> SignRule:
-        SIGN_SOURCES[name] = SignSource(rule, version)
-        return rule
-
-    return register
-
-
-@sign_source("random")
-def random_signs(weight: SignedWeight, generator: torch.Generator) -> Tensor:
-    """Every sign by the toss of a coin."""
-    drawn = torch.randint(0, 2, weight.sign.shape, generator=generator, dtype=torch.int8)
-    return drawn.to(weight.sign.device) * 2 - 1
+"""By name; ``tickets.signs`` registers them."""

@@ -116,13 +116,15 @@ TRANSFERS: dict[str, Transfer] = {
     "mask": MASK,
     "signed_psi_kept": Transfer(signs="ticket", classifier="signed", biases="signed", psi="trained"),
     "signed_psi_signs": Transfer(signs="ticket", classifier="signed", biases="signed", psi="signed", psi_shift=0.1),
-    "random_signs": Transfer(signs="random", classifier="signed", biases="signed"),
     "shuffled": Transfer(mask="shuffled", signs="ticket", classifier="signed", biases="signed"),
     "flipped_quarter": Transfer(signs="ticket", classifier="signed", biases="signed", flip_fraction=0.25),
     "rewound": Transfer("ticket", "epoch_0", "epoch_0", "epoch_0", "epoch_0", "epoch_0", "epoch_0"),
 }
-"""Every transfer by its name. Three are this project's controls; "rewound" is the lottery ticket of Frankle and Carbin
-(2019): the chain's own initialisation under the mask. A plugin may add its own."""
+"""Every transfer by its name; ``tickets.signs`` adds one for each source of signs.
+
+"shuffled", "flipped_quarter" and "random_signs" are this project's controls; "rewound" is the lottery ticket of Frankle
+and Carbin (2019): the chain's own initialisation under the mask.
+"""
 
 
 @torch.no_grad()
@@ -222,7 +224,13 @@ def _registered_signs(transfer: Transfer, weight: SignedWeight, generator: torch
         raise TicketError(
             f"no source of signs {transfer.signs} of version {transfer.signs_version} is registered; name its plugin"
         )
-    return source.rule(weight, generator)
+    signs = source.rule(weight, generator)
+    if signs.dtype != torch.int8 or signs.shape != weight.sign.shape or not torch.equal(signs, signs.clamp(-1, 1)):
+        raise TicketError(
+            f"the source of signs {transfer.signs} gives {signs.dtype} of shape {tuple(signs.shape)}; expected int8 in "
+            f"-1, 0 and 1, of shape {tuple(weight.sign.shape)}"
+        )
+    return signs
 
 
 def _values(source: str, name: str, fresh: Tensor, origins: Mapping[str, Origin]) -> Tensor:

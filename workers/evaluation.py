@@ -53,7 +53,7 @@ def evaluate(
     errors: list[list[Tensor]] = [[] for _ in models]
     for model in models:
         model.eval()
-    for batch in split.in_order(_evaluation_batch(split)):
+    for batch in split.in_order(evaluation_batch(split)):
         before_batch()
         images = splits.normalized(batch.images)
         for slot, model in enumerate(models):
@@ -87,7 +87,7 @@ def evaluate_share(
     return loss, 100 * wrong
 
 
-def _evaluation_batch(split: Split) -> int:
+def evaluation_batch(split: Split) -> int:
     """Images in a batch: as many as keep its size in pixels, within limits."""
     return min(1000, max(EVALUATION_PIXELS // (split.height * split.width), 50))
 

@@ -27,10 +27,23 @@ from workers.layout import memory_format
 from workers.masking import Masking
 from workers.models import build_model
 from workers.plugins import load_plugins
+from workers.probes import Pair, measured
 from workers.probing import barrier_row, curve_rows, path_outcomes
 from workers.pruning import density, prune, survivors_after
 from workers.seeds import derive, generator
-from workers.stages import UNIFORM, Alpha, Landscape, Pretrain, Probe, Round, Setting, Stage, Train, Training
+from workers.stages import (
+    UNIFORM,
+    Alpha,
+    Landscape,
+    PairProbe,
+    Pretrain,
+    Probe,
+    Round,
+    Setting,
+    Stage,
+    Train,
+    Training,
+)
 from workers.streams import own_stream
 from workers.training import TrainingLog, metrics_row, train
 
@@ -74,6 +87,8 @@ def run_stage(
                 return worker.round(stage, inputs["previous"], inputs.get("reset"), out, key)
             case Train():
                 return worker.train(stage, inputs, out)
+            case PairProbe():
+                return worker.pair_probe(stage, inputs)
             case Landscape():
                 return worker.landscape(stage, inputs, out)
 
@@ -230,6 +245,13 @@ class _Worker:
             artifacts.write_rows(out / schemas.TIMING, [timing], schemas.TIMING_SCHEMA)
         return rows
 
+    def pair_probe(self, stage: PairProbe, inputs: Mapping[str, Path]) -> dict[str, Any]:
+        a, b = (self._solution(inputs[slot]) for slot in ("a", "b"))
+        prunable = tuple(tickets.prunable_names(a, self._data.num_classes))
+        seed = derive("probe", stage.probe)
+        pair = Pair(a, b, prunable, self._splits, self._setting.precision, seed, self._control.stop_if_asked)
+        return dict(measured(stage, pair))
+
     def landscape(self, stage: Landscape, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
         loaded = {slot: artifacts.load_weights(folder / schemas.WEIGHTS) for slot, folder in inputs.items()}
         solutions = {slot: state for slot, (state, _) in loaded.items()}
@@ -332,6 +354,12 @@ class _Worker:
         if kind != "init":
             raise ValueError(f"this transfer takes values of {name}, and the stage has no such input")
         return tickets.Origin(self._fresh_model(derive("init", "seed", seed)).state_dict())
+
+    def _solution(self, folder: Path) -> nn.Module:
+        """A trained network, in evaluation mode."""
+        model = self._fresh_model(0).eval()
+        model.load_state_dict(artifacts.load_weights(folder / schemas.WEIGHTS)[0])
+        return model
 
     def _fresh_model(self, init_seed: int) -> nn.Module:
         data, model = self._data, self._setting.model

@@ -30,7 +30,7 @@ class Execution:
         data_root: the user's data; None where the data sets need none.
         data_cache: decoded data sets, one copy per host.
         checkpoint_interval_s: a training checkpoints when this time has passed since the last one.
-        plugins: files or modules with the user's data sets and architectures, imported first.
+        plugins: files or modules that register what is the user's own, imported first.
         loader_workers: processes that decode streamed images with PIL; None decodes on the GPU, or in one process.
         cuda_graphs: on a GPU, replay training steps as CUDA graphs.
         deterministic: on a GPU, use deterministic kernels only: same key, same bits. Otherwise cuDNN may pick the

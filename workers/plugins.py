@@ -1,16 +1,27 @@
-"""A user's own data sets and architectures: Python files or modules that register them when imported."""
+"""A user's own data sets, architectures, criteria, transfers and probes: Python that registers them when imported.
+
+It is a file or a module that ``--plugin`` names, or a module that an installed distribution names as an entry point of
+the group ``winning_sign.plugins``; the latter are always there. docs/extending.md.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import importlib
 import importlib.util
+import logging
 import sys
 import threading
 from collections.abc import Iterable
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
+from workers.console import visible
+
+GROUP = "winning_sign.plugins"
 _LOADING = threading.RLock()
+log = logging.getLogger("winning_sign")
 
 
 class PluginError(ValueError):
@@ -18,11 +29,24 @@ class PluginError(ValueError):
 
 
 def load_plugins(plugins: Iterable[str]) -> None:
-    """Import each plugin once per process: a path that ends in .py, or a module's name.
+    """Import what is installed and each of these plugins, once per process.
+
+    What is installed and fails is a warning: whoever asked for something else goes on, and what it would have
+    registered is an unknown name.
+
+    Args:
+        plugins: paths that end in .py, or modules' names.
 
     Raises:
-        PluginError: it does not exist, or fails while it is imported.
+        PluginError: one of them does not exist, or fails while it is imported.
     """
+    for point in _installed():
+        try:
+            point.load()
+        except Exception as error:  # anybody's package may raise anything
+            name = f"{point.dist.name} {point.dist.version}" if point.dist else "a distribution"
+            said = f"{name}: its plugin {point.value} cannot be imported: {type(error).__name__}: {error}"
+            log.warning("%s", visible(f"{said}; update or uninstall it, or do without what it registers"))
     for plugin in plugins:
         try:
             if plugin.endswith(".py"):
@@ -32,6 +56,11 @@ def load_plugins(plugins: Iterable[str]) -> None:
                 importlib.import_module(plugin)
         except Exception as error:  # a user's file may raise anything
             raise PluginError(f"--plugin {plugin}: {type(error).__name__}: {error}") from error
+
+
+@cache
+def _installed() -> tuple[EntryPoint, ...]:
+    return tuple(entry_points(group=GROUP))
 
 
 def _load_file(path: Path) -> None:

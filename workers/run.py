@@ -36,7 +36,7 @@ def run(
     data_root: DataRoot = None,
     data_cache: DataCache = None,
     plugin: Annotated[
-        list[str] | None, typer.Option(help="File or module with your data sets and architectures.")
+        list[str] | None, typer.Option(help="File or module with your own, as the sweep's --plugin.")
     ] = None,
     loader_workers: LoaderWorkers = None,
     deterministic: Deterministic = True,

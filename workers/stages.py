@@ -284,6 +284,21 @@ class Probe:
 
 
 @dataclass(frozen=True)
+class PairProbe:
+    """What else there is to measure of two solutions. Inputs: ``a`` and ``b``, as of a probe.
+
+    Attributes:
+        probe, probe_version: which function measures it, by its registered name (``workers.probes``).
+    """
+
+    kind: ClassVar[str] = "pair_probe"
+    version: ClassVar[int] = 1
+    setting: Setting
+    probe: str
+    probe_version: int = 1
+
+
+@dataclass(frozen=True)
 class Landscape:
     """Error on a grid of the plane through three solutions. Inputs: ``a``, ``b`` and ``c``.
 
@@ -305,7 +320,7 @@ class Landscape:
     draw_seed: int = 0
 
 
-Stage = Pretrain | Round | Train | Probe | Landscape
-STAGE_KINDS: Mapping[str, type[Pretrain] | type[Round] | type[Train] | type[Probe] | type[Landscape]] = {
-    stage.kind: stage for stage in (Pretrain, Round, Train, Probe, Landscape)
+Stage = Pretrain | Round | Train | Probe | PairProbe | Landscape
+STAGE_KINDS: Mapping[str, type[Stage]] = {
+    stage.kind: stage for stage in (Pretrain, Round, Train, Probe, PairProbe, Landscape)
 }

@@ -14,6 +14,7 @@ from analysis.figures.density_by_layer import density_by_layer
 from analysis.figures.device_hours import device_hours
 from analysis.figures.differences import differences
 from analysis.figures.landscape import landscape
+from analysis.figures.pair_probes import pair_probes
 from analysis.figures.results_table import results_table
 from analysis.figures.sign_agreement import sign_agreement
 from analysis.figures.sign_flips import sign_flips
@@ -35,6 +36,7 @@ __all__ = [
     "device_hours",
     "differences",
     "landscape",
+    "pair_probes",
     "results_table",
     "sign_agreement",
     "sign_flips",

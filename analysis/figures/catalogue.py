@@ -17,6 +17,7 @@ from analysis.figures.density_by_layer import density_by_layer
 from analysis.figures.device_hours import device_hours
 from analysis.figures.differences import differences
 from analysis.figures.landscape import landscape
+from analysis.figures.pair_probes import pair_probes
 from analysis.figures.results_table import results_table
 from analysis.figures.sign_agreement import sign_agreement
 from analysis.figures.sign_flips import sign_flips
@@ -104,6 +105,14 @@ CATALOGUE = (
         "with one standard deviation. To the solution: from the retrained ticket to the transferred network. Between "
         "two SGD seeds: lower is more stable.",
         barrier_by_density,
+    ),
+    Entry(
+        "pair_probes",
+        "What else pairs were probed for",
+        "Each number that a probe of --probes gives to a pair of solutions, under its own name and with its own unit: "
+        "mean over probes against density, with one standard deviation. To the solution: a transferred network and the "
+        "retrained ticket. Between two SGD seeds: two final trainings of one start.",
+        pair_probes,
     ),
     Entry(
         "landscape",

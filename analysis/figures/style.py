@@ -29,7 +29,14 @@ METHOD_COLOURS = {
     "lrr": VERMILION,
     **dict(zip([name for name in METHODS if name not in ("aws", "lrr")], _MORE, strict=True)),
 }
-KIND_COLOURS = {"pretrain": PURPLE, "round": BLUE, "train": ORANGE, "probe": GREEN, "landscape": SKY}
+KIND_COLOURS = {
+    "pretrain": PURPLE,
+    "round": BLUE,
+    "train": ORANGE,
+    "probe": GREEN,
+    "pair_probe": VERMILION,
+    "landscape": SKY,
+}
 _COLOURS = {
     ("aws", "signed"): BLUE,
     ("aws", "retrain"): SKY,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.recipes import IDENTITY, own_training
+from analysis.recipes import IDENTITY, own_recipe
 from analysis.rules.finding import Finding
 from analysis.rules.pairs import agree
 from analysis.words import count
@@ -104,7 +104,7 @@ def _parts(record: Record) -> Iterator[tuple[tuple[str, ...], Any]]:
     labels, science = record.labels, record.science
     section = (labels.dataset, labels.architecture, labels.preset)
     own = {name: part for name, part in science.items() if name not in {*IDENTITY, "setting", "alpha"}}
-    yield ("recipe", *section, record.kind, *own_training(record)), own
+    yield ("recipe", *section, record.kind, *own_recipe(record)), own
     if "setting" in science:
         yield ("setting", *section), science["setting"]
     if "alpha" in science:  # LRR draws none, whatever its record says

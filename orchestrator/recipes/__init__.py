@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from orchestrator.methods import METHODS, Method
 from tickets import SIGN_SOURCES, TRANSFERS, Transfer, named_source
+from workers.probes import PROBES
 from workers.stages import (
     IMAGE_SIZE,
     UNIFORM,
@@ -49,6 +50,7 @@ class Recipe(BaseModel):
         transfer_rounds: rounds whose tickets are retrained and transferred: a list, "all", or "probed" for no others
             than the probed ones.
         probe_rounds: rounds whose tickets are probed as well: a list, or "all".
+        probes: what else each probed pair is measured for, beside its barrier (``workers.probes.PROBES``).
         chains: independent pruning chains per method; seeds: transfer seeds, and dense trainings.
         alpha: the distribution of AWS's alpha.
         image_size: side in pixels of what the network sees of streamed images, which have many sizes.
@@ -98,6 +100,7 @@ class Recipe(BaseModel):
     own_transfers: dict[OwnName, Transfer] = Field(default_factory=dict)
     transfer_rounds: tuple[int, ...]
     probe_rounds: tuple[int, ...]
+    probes: tuple[str, ...] = ()
     chains: int = Field(default=1, ge=1)
     seeds: int = Field(default=3, ge=1)
     validation_fraction: float = Field(ge=0, lt=1)
@@ -186,6 +189,14 @@ class Recipe(BaseModel):
                 if number > last:
                     raise ValueError(f"transfer {name}: {source} is beyond the last {kind}, {last}")
         return self
+
+    @field_validator("probes")
+    @classmethod
+    def _probes_are_known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in PROBES:
+                raise ValueError(unknown("probe", name, PROBES))
+        return tuple(dict.fromkeys(value))
 
     def round_zero_epochs(self, method: str) -> int:
         """Epochs of a method's round 0."""

@@ -224,6 +224,7 @@ def test_a_new_stage_changes_the_version_and_the_page(sweep: SyntheticStore, tmp
         assert "ense training reaches 73.5" in page  # (71 + 72 + 73 + 78) / 4
 
 
+@pytest.mark.long
 def test_a_damaged_store_is_told_of_and_the_page_comes_back(sweep: SyntheticStore, tmp_path: Path) -> None:
     record = next(sweep.root.glob("stages/train/*/record.json"))
     whole = record.read_text()

@@ -23,6 +23,7 @@ from tests.docs.commands import DOCUMENTS, ROOT, Command, blocks, commands, inli
 from tests.docs.programs import ELSEWHERE, READ, REAL, UNIX
 from tests.image_sets import encoded, write_image_folder, write_shards
 
+NAMED_FILE = re.compile(r"```(?:python|yaml)\n# (\w+\.\w+)\n(.*?)```", re.S)
 QUICK_START = ROOT / "docs" / "quickstart.md"
 ROOMS = ("tickets.", "workers.", "orchestrator.", "analysis.", "benchmarks.")
 PROGRAMS = (*ELSEWHERE, *UNIX, "python", "python3", "pip", "make", "ray")
@@ -106,11 +107,14 @@ def small_store(tmp_path_factory: pytest.TempPathFactory, data_cache: Path) -> P
 
 @pytest.fixture
 def folder(tmp_path: Path, small_store: Path) -> Path:
-    """A folder with what the documents speak of: a store, README's plugin, a published series."""
+    """A folder with what the documents speak of: a store, plugins, experiments, a published series."""
     shutil.copytree(small_store, tmp_path / "here" / "sweeps")
     plugin = re.search(r"```python\n(import numpy.*?)```", (ROOT / "README.md").read_text(), re.S)
     assert plugin
     (tmp_path / "here" / "stripes.py").write_text(plugin[1])
+    (tmp_path / "here" / "experiments").symlink_to(ROOT / "experiments")
+    for name, text in NAMED_FILE.findall((ROOT / "docs" / "extending.md").read_text()):
+        (tmp_path / "here" / name).write_text(text)
     published = "dataset,architecture,series,density,accuracy_percent\nmnist1d,resnet1d,Theirs,0.5,90\n"
     (tmp_path / "here" / "their.csv").write_text(published)
     return tmp_path / "here"

@@ -141,7 +141,8 @@ def test_a_killed_sweep_into_a_bucket_resumes_from_its_checkpoint(
     assert sorted(record.attempt for record in Store(copy).records().values())[-1] == 2
 
 
-@pytest.mark.parametrize("service", ["folder", pytest.param("s3", marks=pytest.mark.long)])
+@pytest.mark.long  # test_faults.py has two drivers as well
+@pytest.mark.parametrize("service", ["folder", "s3"])
 def test_two_sweeps_on_one_store_share_the_work(
     folder: Path, alone: Path, service: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

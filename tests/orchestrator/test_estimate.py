@@ -121,6 +121,15 @@ def test_a_landscape_is_so_many_probe_points_and_says_nothing_of_trainings() -> 
     assert estimates.seconds(first(PLAN, "train")) is None
 
 
+def test_another_probe_of_a_pair_is_measured_by_its_own_kind_and_says_nothing_of_trainings() -> None:
+    plan = plan_of(recipe(probes=("disagreement",)))
+    node = first(plan, "pair_probe")
+    assert width(node.stage) == 1
+    estimates = Estimates([record(node, 7.0)])
+    assert estimates.seconds(node) == pytest.approx(7.0)
+    assert estimates.seconds(first(plan, "train")) is None
+
+
 def test_what_was_not_measured_is_not_invented() -> None:
     two = plan_of(recipe(), recipe(arch="resnet20"))
     found = forecast(two, set(), Estimates([]), 4, 2.0)

@@ -19,6 +19,7 @@ from workers.stages import (
     Landscape,
     Model,
     Optimizer,
+    PairProbe,
     Pretrain,
     Probe,
     Round,
@@ -36,6 +37,7 @@ PRETRAIN = Pretrain(SETTING, SHORT, "aws", init_seed=1, sgd_seed=2)
 ROUND = Round(SETTING, SHORT, "aws", round=1, prune_fraction=0.2, sgd_seed=3)
 TRAIN = Train(SETTING, FINAL, SIGNED, init_seed=4, sgd_seed=5)
 PROBE = Probe(SETTING, points=11, batch_size=128, bn_images=5120, bn_momentum=None)
+PAIR_PROBE = PairProbe(SETTING, "weight_distance")
 LANDSCAPE = Landscape(SETTING, points=15, margin=0.25, batch_size=128, bn_images=5120, bn_momentum=None)
 
 # A golden key changes only on purpose: every result that a user has under the old one is then computed anew. Raise the
@@ -45,6 +47,7 @@ GOLDEN: list[tuple[Stage, dict[str, str], str]] = [
     (ROUND, {"previous": "a" * 32}, "9558dc1eb209c340f280f221430dc9d0"),
     (TRAIN, {"ticket": "b" * 32}, "bb9687453ec0a6a52b0f26a4f5b7086e"),
     (PROBE, {"a": "c" * 32, "b": "d" * 32}, "70c5f1d4e4d16f40c34688c226fcded0"),
+    (PAIR_PROBE, {"a": "c" * 32, "b": "d" * 32}, "6784f98736b8f22c376835685dab6471"),
     (LANDSCAPE, {"a": "c" * 32, "b": "d" * 32, "c": "e" * 32}, "963a891d88f44e9fdc0a461c91f4f785"),
 ]
 

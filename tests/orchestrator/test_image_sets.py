@@ -45,7 +45,8 @@ def options(root: Path, store: Path, dataset: str, *more: object) -> list[object
     return ["--datasets", dataset, "--archs", "resnet20", "--backend", "inline", "--device", "cpu", *places, *more]
 
 
-@pytest.mark.parametrize("preset", ["sound", pytest.param("reference", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("preset", ["sound", "reference"])
 def test_tiny_imagenet_from_its_folders_to_the_report(root: Path, tmp_path: Path, preset: str) -> None:
     code, output = in_process(*options(root, tmp_path, "tiny-imagenet", "--preset", preset))
     assert code == 0, output

@@ -14,7 +14,7 @@ from orchestrator.identity import stage_key
 from orchestrator.plan import Experiment, Node, Plan, describe, expand
 from orchestrator.recipes import Recipe, resolve
 from tickets import TRANSFERS
-from workers.stages import UNIFORM, Alpha, Pretrain, Probe, Round, Train
+from workers.stages import UNIFORM, Alpha, PairProbe, Pretrain, Probe, Round, Train
 
 ANY_RECIPES = given(recipes())
 MANY = settings(max_examples=40, deadline=None)
@@ -102,6 +102,19 @@ def test_keys_are_those_of_the_content_and_names_are_unique(recipe_: Recipe) -> 
 def test_the_same_recipe_gives_the_same_plan(recipe_: Recipe) -> None:
     again = Recipe.model_validate(recipe_.model_dump())
     assert list(plan_of(recipe_)) == list(plan_of(again))
+
+
+def test_other_probes_are_of_the_same_pairs_and_change_no_other_stage() -> None:
+    without, plan = plan_of(recipe()), plan_of(recipe(probes=("disagreement", "weight_distance")))
+    assert names(without).items() <= names(plan).items()
+    pairs = {node.name: node for node in without if isinstance(node.stage, Probe)}
+    found = {node.name: node for node in plan if node.key not in without.nodes}
+    assert found.keys() == {f"{name}/{probe}" for name in pairs for probe in ("disagreement", "weight_distance")}
+    for name, node in found.items():
+        pair, _, probe = name.rpartition("/")
+        assert node.stage == PairProbe(pairs[pair].stage.setting, probe)
+        assert (node.inputs, node.labels) == (pairs[pair].inputs, pairs[pair].labels)
+    assert plan.counts()["probe disagreement"] == len(pairs)
 
 
 def names(plan: Plan) -> dict[str, str]:

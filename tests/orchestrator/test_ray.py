@@ -144,6 +144,7 @@ def running(store: Path) -> str:
     return name
 
 
+@pytest.mark.long  # test_faults.py kills one as well
 def test_a_killed_worker_is_survived(folder: Path, inline: Path, joining: list[object], tmp_path: Path) -> None:
     store = tmp_path / "store"
     hold = Hold.at(tmp_path / "held", store, records=2)

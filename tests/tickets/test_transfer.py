@@ -1,5 +1,6 @@
 """Every transfer field by field; each test fails when one rule of method.md's "Transfers" is broken."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -7,7 +8,21 @@ import torch
 from torch import Tensor, nn
 
 import tickets
-from tickets import DENSE, MASK, RETRAIN, SIGNED, TRANSFERS, Provenance, Ticket, TicketError, Transfer, transfer_
+from tickets import (
+    DENSE,
+    MASK,
+    RETRAIN,
+    SIGN_SOURCES,
+    SIGNED,
+    TRANSFERS,
+    Provenance,
+    Ticket,
+    TicketError,
+    Transfer,
+    sign_source,
+    transfer_,
+)
+from tickets.sources import SignRule
 
 PROVENANCE = Provenance("tiny", "net", "aws", 3, 0.5, "sound", "k")
 PRUNABLE, BIAS, SCALE, SHIFT, CLASSIFIER = "0.weight", "0.bias", "1.weight", "1.bias", "4.weight"
@@ -91,6 +106,40 @@ def test_random_signs_keep_mask_and_magnitudes() -> None:
     fresh, got, _, ticket = start(TRANSFERS["random_signs"])
     assert torch.equal(got[PRUNABLE].abs(), fresh[PRUNABLE].abs() * ticket.masks[PRUNABLE])
     assert not torch.equal(got[PRUNABLE].sign().to(torch.int8), ticket.tensors[PRUNABLE].sign)
+
+
+@pytest.fixture
+def own_signs() -> Iterator[Callable[[SignRule], Transfer]]:
+    """Registers a source of signs called "own"; the transfer that it brings."""
+
+    def register(rule: SignRule) -> Transfer:
+        sign_source("own", version=2)(rule)
+        return replace(TRANSFERS["own_signs"], signs_version=2)
+
+    yield register
+    del SIGN_SOURCES["own"], TRANSFERS["own_signs"]
+
+
+def test_a_source_of_signs_brings_the_signed_transfer_with_them(own_signs: Callable[[SignRule], Transfer]) -> None:
+    transfer = own_signs(lambda weight, _: -weight.sign)
+    assert replace(transfer, signs="ticket", signs_version=1) == SIGNED
+    (fresh, got, _, ticket), (_, signed, _, _) = start(transfer), start(SIGNED)
+    assert torch.equal(got[PRUNABLE], -fresh[PRUNABLE].abs() * ticket.tensors[PRUNABLE].sign)
+    assert all(torch.equal(got[name], signed[name]) for name in got if name != PRUNABLE)
+    with pytest.raises(TicketError, match="no source of signs own of version 1 is registered"):
+        start(replace(transfer, signs_version=1))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [lambda sign: sign.float(), lambda sign: 2 * sign, lambda sign: sign[:1]],
+    ids=["floats", "twos", "another shape"],
+)
+def test_signs_that_are_none_are_refused(
+    own_signs: Callable[[SignRule], Transfer], wrong: Callable[[Tensor], Tensor]
+) -> None:
+    with pytest.raises(TicketError, match=r"the source of signs own gives .* expected int8 in -1, 0 and 1"):
+        start(own_signs(lambda weight, _: wrong(weight.sign)))
 
 
 def test_shuffled_keeps_counts_per_layer() -> None:

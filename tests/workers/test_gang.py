@@ -72,7 +72,7 @@ def test_the_tail_may_leave_a_rank_without_an_image(data_cache: Path, tmp_path: 
     gang_of_two(replace(spec, gang=Gang(2, "per_rank")), data_cache, tmp_path / "per_rank")
 
 
-@pytest.mark.parametrize("dropout", [False, True])
+@pytest.mark.parametrize("dropout", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_an_interrupted_gang_resumes_to_the_same_bits(data_cache: Path, tmp_path: Path, dropout: bool) -> None:
     network = Model("efficientnet_b0", {}) if dropout else NETWORK
     spec = training(2, epochs=1) if dropout else training(2)
@@ -81,7 +81,7 @@ def test_an_interrupted_gang_resumes_to_the_same_bits(data_cache: Path, tmp_path
     disturbed.mkdir()
     in_gang(2, train_and_save, spec, data_cache, disturbed, network, 2 if dropout else 6)
     assert all("interrupted" in read(disturbed / f"rank{rank}.safetensors") for rank in range(2))
-    assert len(list((disturbed / "checkpoint").iterdir())) == 1  # rank 0's
+    assert 1 <= len(list((disturbed / "checkpoint").iterdir())) <= 2  # the rolling two, of rank 0
     resumed = gang_of_two(spec, data_cache, disturbed, network)
     assert all(torch.equal(resumed[name], tensor) for name, tensor in undisturbed.items())
 

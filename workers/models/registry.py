@@ -1,4 +1,4 @@
-"""Architectures by name. A user's own is one decorated function in a plugin file (README, "Your own")."""
+"""Architectures by name. A user's own is one decorated function in a plugin file (docs/extending.md)."""
 
 from __future__ import annotations
 
