@@ -9,7 +9,8 @@ from statistics import median
 from typing import Any
 
 from orchestrator.estimate import Estimates
-from orchestrator.plan import Experiment, Plan, expand
+from orchestrator.expansion import Experiment, expand
+from orchestrator.plan import Plan
 from orchestrator.recipes import resolve
 from orchestrator.record import Record
 from orchestrator.store import Store

@@ -31,8 +31,9 @@ from benchmarks.finished_store import write_finished
 from benchmarks.machine import describe_machine
 from benchmarks.recorded import RecordedSweep
 from benchmarks.table import print_table
+from orchestrator.expansion import Experiment, expand
 from orchestrator.experiments import find_experiments
-from orchestrator.plan import Experiment, Plan, expand
+from orchestrator.plan import Plan
 from orchestrator.queue import ReadyQueue
 from orchestrator.rank import cost_epochs, upward_rank
 from orchestrator.recipes import resolve

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from orchestrator.plan import Experiment, Network
+from orchestrator.expansion import Experiment, Network
 from orchestrator.recipes import Recipe, RecipeError, resolve, unknown
 from tickets import Role, UnknownLayerError, classifier_name, parameter_roles
 from workers.data import DataSet, Source, data_set_names, find_data_set, find_source

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from orchestrator.plan import Experiment
+from orchestrator.expansion import Experiment
 from orchestrator.progress import Stopwatch
 from orchestrator.recipes import Recipe, RecipeError
 from workers.console import Console

@@ -17,6 +17,7 @@ from orchestrator.arguments import (
 )
 from orchestrator.backends.base import BackendError
 from orchestrator.estimate import Estimates
+from orchestrator.expansion import expand
 from orchestrator.experiment_file import read_experiment
 from orchestrator.experiments import find_experiments
 from orchestrator.forecast import forecast
@@ -25,7 +26,6 @@ from orchestrator.heartbeat import LEAST_LIMIT_S
 from orchestrator.listing import ListingCommand
 from orchestrator.live_report import LiveReport
 from orchestrator.options import CheckpointInterval, Device, Plugins, Settings
-from orchestrator.plan import expand
 from orchestrator.preparation import prepare_data
 from orchestrator.recipes import RecipeError, parse_setting, read_recipe_file, unknown
 from orchestrator.running import Placement, at_work, run_plan, set_aside

@@ -11,8 +11,9 @@ from dataclasses import asdict
 from rich.markup import escape
 from rich.table import Table
 
+from orchestrator.expansion import Experiment
 from orchestrator.forecast import Forecast
-from orchestrator.plan import Experiment, Plan, describe
+from orchestrator.plan import Plan, describe
 from orchestrator.queue import State
 from orchestrator.rank import cost_epochs
 from orchestrator.store import Store

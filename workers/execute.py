@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 import tickets
 from workers import artifacts, schemas
-from workers.criteria import Candidate, scores
 from workers.data import open_data
 from workers.data.splits import split_data
 from workers.evaluation import Reestimation, evaluate, evaluate_share, reestimate_statistics
@@ -24,12 +23,12 @@ from workers.execution import Control, Execution
 from workers.gang import ALONE, Member
 from workers.landscape import landscape_rows
 from workers.layout import memory_format
-from workers.masking import Masking
 from workers.models import build_model
 from workers.plugins import load_plugins
 from workers.probes import Pair, measured
 from workers.probing import barrier_row, curve_rows, path_outcomes
-from workers.pruning import density, prune, survivors_after
+from workers.pruning import density
+from workers.round_masks import round_masks
 from workers.seeds import derive, generator
 from workers.stages import (
     UNIFORM,
@@ -166,33 +165,10 @@ class _Worker:
         ticket.check_fits(model)
         model.load_state_dict(artifacts.load_weights(previous / schemas.WEIGHTS)[0])
         old = {name: mask.to(self._device) for name, mask in ticket.masks.items()}
-        masks = self._pruned(model, old, stage)
+        masks = round_masks(stage, model, old, self._splits, self._control.beat)
         if reset is not None:
             model.load_state_dict(artifacts.load_weights(reset / schemas.WEIGHTS)[0])
         return self._chain_step(model, stage, masks, stage.round, out, key)
-
-    def _pruned(self, model: nn.Module, masks: Mapping[str, Tensor], stage: Round) -> Mapping[str, Tensor]:
-        """The masks after a round's prunings; the model's pruned weights are zero at each of them."""
-        pruning, training = stage.pruning, stage.training
-        share = pruning.share(stage.prune_fraction, stage.round)
-        weights = sum(mask.numel() for mask in masks.values())
-        total = alive = _alive(masks)
-        for step in range(1, pruning.steps + 1):
-            self._control.beat()
-            keep = survivors_after(total, 1 - (1 - share) ** (step / pruning.steps))
-            Masking(model, masks).mask_weights_()
-            candidate = Candidate(
-                model,
-                masks,
-                keep / weights,
-                self._splits,
-                training.augmentation,
-                training.batch_size,
-                derive(stage.sgd_seed, "step", step),
-            )
-            masks = prune(scores(pruning.criterion, candidate), masks, 1 - keep / max(alive, 1))
-            alive = keep
-        return masks
 
     def train(self, stage: Train, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
         model = self._fresh_model(stage.init_seed)
@@ -366,10 +342,6 @@ class _Worker:
         built = build_model(model, in_channels=data.channels, num_classes=data.num_classes, init_seed=init_seed)
         self._splits = replace(self._splits, layout=memory_format(built, self._device))
         return built.to(self._device).to(memory_format=self._splits.layout)
-
-
-def _alive(masks: Mapping[str, Tensor]) -> int:
-    return int(torch.stack([mask.sum() for mask in masks.values()]).sum())
 
 
 def _write_log(log: TrainingLog, out: Path) -> None:

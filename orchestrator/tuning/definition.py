@@ -9,7 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from orchestrator.plan import Experiment, Plan, describe, expand
+from orchestrator.expansion import Experiment, expand
+from orchestrator.plan import Plan, describe
 from orchestrator.recipes import Recipe, RecipeError, merge
 from orchestrator.tuning.space import FRACTION, Range, Space, draw_points, layer
 from workers.stages import Train

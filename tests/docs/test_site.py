@@ -97,7 +97,7 @@ def test_every_document_is_a_page_that_the_navigation_leads_to(site: Path, pages
         ("pruning", "workers.pruning.prune", "No floor and no normalisation per layer"),
         ("pruning", "workers.normalization.PsiInterpolation", "Calls a model with interpolated psi"),
         ("stages", "workers.stages.Round", "globally by score"),
-        ("planning", "orchestrator.plan.expand", ""),
+        ("planning", "orchestrator.expansion.expand", ""),
         ("store", "orchestrator.identity.stage_key", "32 hexadecimal digits that identify a stage"),
         ("frames", "analysis.load.load", ""),
         ("frames", "analysis.statistics.spread", "One row per group"),

@@ -6,7 +6,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from orchestrator.plan import Experiment, Plan, expand
+from orchestrator.expansion import Experiment, expand
+from orchestrator.plan import Plan
 from orchestrator.recipes import Recipe
 from tickets import TRANSFERS
 from workers.stages import Optimizer, Schedule

@@ -9,9 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from analysis.load import load
+from orchestrator.expansion import Experiment, expand
 from orchestrator.experiment_file import Wanted, read_experiment
 from orchestrator.methods import METHODS, Method
-from orchestrator.plan import Experiment, Plan, expand
+from orchestrator.plan import Plan
 from orchestrator.recipes import RecipeError, resolve
 from orchestrator.sweep import app
 from tickets import TRANSFERS, Transfer

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_recipes import TRANSFER_NAMES, plan_of, recipe, recipes
 
+from orchestrator.expansion import Experiment, expand
 from orchestrator.identity import stage_key
-from orchestrator.plan import Experiment, Node, Plan, describe, expand
+from orchestrator.plan import Node, Plan, describe
 from orchestrator.recipes import Recipe, resolve
 from tickets import TRANSFERS
 from workers.stages import UNIFORM, Alpha, PairProbe, Pretrain, Probe, Round, Train

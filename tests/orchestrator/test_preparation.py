@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from orchestrator import preparation
+from orchestrator.expansion import Experiment, Network
 from orchestrator.experiments import find_experiments
-from orchestrator.plan import Experiment, Network
 from orchestrator.preparation import prepare_data
 from orchestrator.recipes import RecipeError
 from tests.image_sets import write_image_folder, write_tiny_imagenet

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_recipes import recipe
 
-from orchestrator.plan import Experiment
+from orchestrator.expansion import Experiment
 from orchestrator.recipes import Recipe, RecipeError, resolve
 from orchestrator.store import StoreError
 from orchestrator.tuning.definition import (

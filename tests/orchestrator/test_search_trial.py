@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from small_recipes import recipe
 
-from orchestrator.plan import Experiment
+from orchestrator.expansion import Experiment
 from orchestrator.store import Store
 from orchestrator.tuning.definition import Definition, define
 from orchestrator.tuning.space import FRACTION, RATE
