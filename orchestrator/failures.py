@@ -38,8 +38,9 @@ PAUSE_S = {Cause.TRANSIENT: (10.0, 60.0)}
 
 LIKE_A_CRASH = ("OutOfMemoryError", "MemoryError", "RanksDisagreeError")
 """What a stage raises and may not raise again: it had less memory than it might, or ranks that read different files."""
-LOADER_DIED = r"DataLoader worker \(pid"
-"""How torch's words begin when a process that decodes images was killed, as the kernel does where memory is short."""
+LIKE_A_CRASH_BY_WORDS = r"DataLoader worker \(pid|\[enforce fail at .*DefaultCPUAllocator: can't allocate memory"
+"""How torch's words begin where its error is a plain RuntimeError: a process that decodes images was killed, as the
+kernel does where memory is short, or the host had no memory left."""
 TRANSIENT = (
     (r"AcceleratorError|RuntimeError", r"CUDA driver initialization failed|initialization error|busy or unavailable"),
     (r"RuntimeError|DistBackendError|DistStoreError|DistNetworkError", r"NCCL|Socket Timeout|Connection reset|[Gg]loo"),
@@ -96,7 +97,9 @@ def cause_of(ended: Ended) -> Cause:
     """Why an attempt ended badly."""
     if ended.how in ("node", "drained"):
         return Cause.PREEMPTION
-    if ended.how in ("process", "hung") or ended.error_type in LIKE_A_CRASH or re.match(LOADER_DIED, ended.message):
+    if ended.how in ("process", "hung") or ended.error_type in LIKE_A_CRASH:
+        return Cause.CRASH
+    if re.match(LIKE_A_CRASH_BY_WORDS, ended.message):
         return Cause.CRASH
     for types, messages in TRANSIENT:
         if re.fullmatch(types, ended.error_type) and re.search(messages, ended.message):

@@ -52,7 +52,7 @@ def _raise(module: nn.Module) -> None:
 
 
 def _out_of_memory(module: nn.Module) -> None:
-    raise torch.OutOfMemoryError("injected: out of memory")
+    torch.empty(1 << 60, dtype=torch.uint8)  # an exbibyte: the host refuses it, in torch's own words
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +12,13 @@ from orchestrator.failures import BUDGET, Cause, Ended, History, cause_of, class
 
 def raised(error_type: str, message: str = "") -> Ended:
     return Ended("raised", error_type, message)
+
+
+def words_of_a_full_host() -> str:
+    """What this torch says where the host has no memory left."""
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 60, dtype=torch.uint8)
+    return str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -24,6 +32,7 @@ def raised(error_type: str, message: str = "") -> Ended:
         (raised("MemoryError"), Cause.CRASH),
         (raised("RuntimeError", "DataLoader worker (pid 12) is killed by signal: Killed."), Cause.CRASH),
         (raised("RuntimeError", "DataLoader worker (pid(s) 12, 13) exited unexpectedly"), Cause.CRASH),
+        (raised("RuntimeError", words_of_a_full_host()), Cause.CRASH),
         (raised("RanksDisagreeError", "the start on rank 1 of 2 differs"), Cause.CRASH),
         (raised("RuntimeError", "CUDA driver initialization failed, you might not have a CUDA gpu"), Cause.TRANSIENT),
         (raised("DistBackendError", "NCCL error: remote process exited"), Cause.TRANSIENT),
