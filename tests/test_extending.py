@@ -102,7 +102,7 @@ def test_the_frames_and_the_page_have_them_too(store: Path) -> None:
     assert found["density"].round(2).eq(0.64).all()
     assert not found["superseded"].any()
     page = (store / "report.html").read_text()
-    for words in ("corners · perceptron", "layer_relative majority signs", "sign_agreement_percent"):
+    for words in ("corners · perceptron", "layer relative majority signs", "sign_agreement_percent"):
         assert words in page
 
 
