@@ -1,6 +1,6 @@
 # make demo: install, run the default sweep on MNIST-1D, and say where its report is.
 # make docs: install with the docs extra and build the documentation into build/docs.
-# make test: install with the test extra, then ruff, mypy and all tests, in three processes, which wait half of the time. CI calls exactly this.
+# make test: install with the test extra, then ruff, mypy and all tests but those marked long, in two processes. CI calls exactly this.
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python -m
@@ -15,7 +15,7 @@ test: $(VENV)/.installed-test
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy
-	$(RUN) pytest -n 3
+	$(RUN) pytest -n 2
 
 test-all: $(VENV)/.installed-test
 	$(RUN) pytest -n 2 -m ''

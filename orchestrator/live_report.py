@@ -6,6 +6,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import time
 from contextlib import suppress
 
 from orchestrator.provenance import code_provenance
@@ -15,6 +16,7 @@ from workers.console import Console
 REPORT = "report.html"
 STAMP = "report.json"
 """What the report in the store was made of."""
+INTERVAL_S = 60.0
 
 
 class LiveReport:
@@ -25,10 +27,13 @@ class LiveReport:
         self._store = store
         self._command = [sys.executable, "-m", "analysis.report", store.root]
         self._process: subprocess.Popen[bytes] | None = None
+        self._next_s = 0.0
 
     def refresh(self) -> None:
-        """Start writing, unless that is still going on."""
-        if self._process is None or self._process.poll() is not None:
+        """Start writing, unless that is still going on, or was begun less than ``INTERVAL_S`` ago."""
+        over = self._process is None or self._process.poll() is not None
+        if over and time.monotonic() >= self._next_s:
+            self._next_s = time.monotonic() + INTERVAL_S
             self._process = subprocess.Popen(
                 self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
             )

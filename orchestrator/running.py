@@ -33,7 +33,7 @@ from workers.console import Console
 from workers.data import DataError
 from workers.execution import Execution
 
-REPORT_INTERVAL_S = 60.0
+FIRST_REPORT_S = 10.0  # a sweep of seconds has one report, at its end
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,6 @@ def run_plan(
     for record in found.records.values():
         packing.observe(record)
     patience(lambda: store.write_plan(planned))
-    report.refresh()
     progress = Progress(console, plan, queue, rank, lambda: max(1, workers.devices // placement.ranks) * packing.level)
     stop = StopRequest(store, lease)
     previous = _on_signals(stop, progress, console)
@@ -149,7 +148,7 @@ def run_plan(
                 placement.hang_limit_s,
                 estimates.seconds,
             )
-            summary = driver.run(report.refresh, REPORT_INTERVAL_S)
+            summary = driver.run(report.refresh, FIRST_REPORT_S)
     except BaseException:
         stop.ask()  # what still runs in this process checkpoints, instead of being waited for
         raise

@@ -205,6 +205,7 @@ def test_nonsense_is_refused_and_the_next_reader_is_served(served: tuple[Served,
     assert server.ask("/").status == 200
 
 
+@pytest.mark.long  # test_served.py sees it in a browser
 def test_a_new_stage_changes_the_version_and_the_page(sweep: SyntheticStore, tmp_path: Path) -> None:
     late = type(sweep)(tmp_path / "elsewhere").train("dense", 78.0, seed=9)  # its key is that of the same stage here
     sweep.plan(LATE, ("late", late))

@@ -54,7 +54,9 @@ CLIPPED = """() => {
 }"""
 
 
-@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize(
+    "look", ["light", "phone", *(pytest.param(look, marks=pytest.mark.long) for look in ("dark", "tablet"))]
+)
 def test_no_text_is_clipped_or_overlaps(open_page: Open, report: Path, look: str, tmp_path: Path) -> None:
     page = open_page(report, **LOOKS[look])
     draw_all(page)

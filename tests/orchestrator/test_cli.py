@@ -145,6 +145,7 @@ def test_the_same_command_again_computes_nothing(folder: Path, copy: Path) -> No
     assert record_times(copy) == before
 
 
+@pytest.mark.long
 def test_another_seed_runs_new_stages_only(folder: Path, copy: Path) -> None:
     before, names = record_times(copy), by_name(copy)
     code, output = in_process(*options(folder, copy), "--seeds", 2)

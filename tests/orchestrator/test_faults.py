@@ -23,8 +23,6 @@ from orchestrator.record import Record
 SEED = 30  # one kill of a worker on Ray, whose processes start for seconds, and several where they cost little
 # the others act like one of these, or on what other tests try
 TRIED = ["driver", "two drivers", "checkpoint", "live artifact", "disk", "worker", "node"]
-if " " not in sys.executable:  # docs/clusters.md
-    TRIED.append("gang")
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.timeout(900)  # all trials are one command
 
@@ -37,8 +35,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def output(folder: Path) -> str:
-    """What the command prints about a trial of each of these faults, in an environment of its own."""
-    options = ["--trials", len(TRIED), "--faults", ",".join(TRIED), "--seed", SEED, "--jobs", 1, "--keep", folder]
+    """What the command prints about a trial of each of these faults."""
+    return tried(TRIED, folder)
+
+
+def tried(faults: list[str], folder: Path) -> str:
+    """The command's words about a trial of each, in an environment of its own."""
+    options = ["--trials", len(faults), "--faults", ",".join(faults), "--seed", SEED, "--jobs", 1, "--keep", folder]
     program = [sys.executable, "-m", "benchmarks.faults", *map(str, options)]
     done = subprocess.run(program, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     return done.stdout
@@ -53,6 +56,12 @@ def test_a_fault_is_survived_without_a_changed_bit(fault: str, output: str) -> N
     trials, injected, survived, _, _, changed, _ = (cell.strip() for cell in row.split("|")[2:-1])
     assert (trials, survived, changed) == ("1", "1", "0")
     assert int(injected) >= 1
+
+
+@pytest.mark.long  # test_gang.py loses ranks as well
+@pytest.mark.skipif(" " in sys.executable, reason="docs/clusters.md: Ray Train starts no workers from such a folder")
+def test_a_gang_that_loses_a_rank_is_survived_without_a_changed_bit(tmp_path: Path) -> None:
+    test_a_fault_is_survived_without_a_changed_bit("gang", tried(["gang"], tmp_path))
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from tickets import TRANSFERS
 from workers.stages import UNIFORM, Alpha, PairProbe, Pretrain, Probe, Round, Train
 
 ANY_RECIPES = given(recipes())
-MANY = settings(max_examples=40, deadline=None)
+MANY = settings(max_examples=25, deadline=None)
 
 
 def expected_counts(recipe_: Recipe) -> Counter[str]:

@@ -178,7 +178,11 @@ def test_a_gang_that_lost_a_process_is_followed_by_another(
     ("more", "message"),
     [
         (["--backend", "inline", "--gpus-per-stage", 2], "--backend inline is one process"),
-        (["--gpus-per-stage", 16, "--set", "batch_size=64"], "none could ever start; give at most"),
+        pytest.param(
+            ["--gpus-per-stage", 16, "--set", "batch_size=64"],
+            "none could ever start; give at most",
+            marks=pytest.mark.long,
+        ),
         (["--gpus-per-stage", 4, "--scale-to", 3, "--address", "127.0.0.2:1"], "give at least --scale-to 4"),
     ],
 )

@@ -81,6 +81,7 @@ def test_a_compiled_training_is_the_same_training(splits: Splits, programs: list
         torch.testing.assert_close(compiled.state_dict()[name], tensor, rtol=1e-3, atol=1e-4, msg=name)
 
 
+@pytest.mark.long
 def test_any_number_of_architectures_is_compiled(splits: Splits, programs: list[Any]) -> None:
     # past torch's own limit of eight programs it would go on eagerly, and round otherwise, without a word
     for width in range(2, 7):
