@@ -31,7 +31,7 @@ def test_it_is_begun_once_an_interval_and_never_twice_at_once(tmp_path: Path, mo
     for after_s, over, expected in (
         (0, None, 1),
         (1, 0, 1),
-        (INTERVAL_S, None, 2),
+        (INTERVAL_S, 0, 2),
         (INTERVAL_S, None, 2),  # that one is still being written
         (0, 0, 3),
     ):
