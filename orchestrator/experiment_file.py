@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from orchestrator.recipes import RecipeError, merge, read_builtin, unknown
+from orchestrator.recipes import RecipeError, merge, read_builtin, read_mapping, unknown
 from workers.stages import Preset
 
 Names = tuple[str, ...]
@@ -64,12 +63,7 @@ def read_experiment(path: Path, *, smoke: bool = False) -> Wanted:
     Raises:
         RecipeError: it cannot be read, or a field is unknown or does not fit.
     """
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RecipeError(f"{path}: {str(error).splitlines()[0]}") from error
-    if not isinstance(content, dict):
-        raise RecipeError(f"{path}: expected a mapping with datasets and recipe, as the files in experiments/ are")
+    content = read_mapping(path, str(path), "a mapping with datasets and recipe, as the files in experiments/ are")
     try:
         file = ExperimentFile.model_validate(content)
     except ValidationError as error:

@@ -13,6 +13,15 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from orchestrator.methods import METHODS, Method
+from orchestrator.recipes.layers import (
+    RecipeError,
+    merge,
+    parse_setting,
+    read_builtin,
+    read_mapping,
+    read_recipe_file,
+    unknown,
+)
 from tickets import SIGN_SOURCES, TRANSFERS, Transfer, named_source
 from workers.probes import PROBES
 from workers.stages import (
@@ -27,13 +36,21 @@ from workers.stages import (
     Schedule,
 )
 
+__all__ = [
+    "Recipe",
+    "RecipeError",
+    "merge",
+    "parse_setting",
+    "read_builtin",
+    "read_mapping",
+    "read_recipe_file",
+    "resolve",
+    "unknown",
+]
+
 NESTED = (("optimizer", Optimizer), ("alpha", Alpha), ("final_schedule", Schedule), ("round_schedule", Schedule))
 OwnName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,40}$")]
 FAMILY = {"cifar10": "cifar", "cifar100": "cifar", "imagefolder": "imagenet"}
-
-
-class RecipeError(ValueError):
-    """A recipe that cannot be used; the message names the field."""
 
 
 class Recipe(BaseModel):
@@ -261,65 +278,6 @@ def resolve(dataset: str, arch: str | None, preset: str, changes: Sequence[Mappi
         return Recipe.model_validate(values)
     except ValidationError as error:
         raise RecipeError(_sentence(dataset, error)) from error
-
-
-def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Later layers over earlier ones; mappings are merged, everything else is replaced."""
-    merged: dict[str, Any] = {}
-    for layer in layers:
-        for name, value in layer.items():
-            old = merged.get(name)
-            both = isinstance(old, Mapping) and isinstance(value, Mapping)
-            merged[name] = merge(old, value) if both else value  # type: ignore[arg-type]
-    return merged
-
-
-def parse_setting(text: str) -> dict[str, Any]:
-    """``optimizer.learning_rate=0.05`` as a layer; the value is YAML.
-
-    Raises:
-        RecipeError: it is not of the form KEY=VALUE.
-    """
-    name, separator, value = text.partition("=")
-    if not separator or not name.strip():
-        raise RecipeError(f"--set {text}: expected KEY=VALUE, such as optimizer.learning_rate=0.05")
-    try:
-        layer: Any = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"--set {text}: the value is not YAML") from error
-    for part in reversed(name.strip().split(".")):
-        layer = {part: layer}
-    return layer
-
-
-def read_recipe_file(path: Path) -> dict[str, Any]:
-    """A user's recipe file as a layer: a YAML mapping of recipe fields.
-
-    Raises:
-        RecipeError: it cannot be read, or is no mapping.
-    """
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RecipeError(f"--recipe {path}: {str(error).splitlines()[0]}") from error
-    if not isinstance(content, dict):
-        raise RecipeError(f"--recipe {path}: expected a mapping of recipe fields, such as rounds: 10")
-    return content
-
-
-def unknown(what: str, name: str, known: Mapping[str, Any] | Sequence[str]) -> str:
-    """A sentence that names the nearest known names."""
-    near = get_close_matches(name, list(known), n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(sorted(known))}"
-    return f"unknown {what} {name!r}; {hint}"
-
-
-def read_builtin(name: str) -> dict[str, Any]:
-    """A file of this folder by its name, or the one for small images where there is none, with what it is like."""
-    folder = files("orchestrator.recipes")
-    path = folder / f"{name}.yaml"
-    content = yaml.safe_load((path if path.is_file() else folder / "small_images.yaml").read_text())
-    return merge(read_builtin(content["like"]), content) if "like" in content else content
 
 
 def _sentence(dataset: str, error: ValidationError) -> str:

@@ -1,0 +1,87 @@
+"""Layers of recipe fields: the built-in YAML, a user's files and settings, and later ones over earlier ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be used; the message names the field."""
+
+
+def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Later layers over earlier ones; mappings are merged, everything else is replaced."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for name, value in layer.items():
+            old = merged.get(name)
+            both = isinstance(old, Mapping) and isinstance(value, Mapping)
+            merged[name] = merge(old, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def parse_setting(text: str) -> dict[str, Any]:
+    """``optimizer.learning_rate=0.05`` as a layer; the value is YAML.
+
+    Raises:
+        RecipeError: it is not of the form KEY=VALUE.
+    """
+    name, separator, value = text.partition("=")
+    if not separator or not name.strip():
+        raise RecipeError(f"--set {text}: expected KEY=VALUE, such as optimizer.learning_rate=0.05")
+    try:
+        layer: Any = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"--set {text}: the value is not YAML") from error
+    for part in reversed(name.strip().split(".")):
+        layer = {part: layer}
+    return layer
+
+
+def read_recipe_file(path: Path) -> dict[str, Any]:
+    """A user's recipe file as a layer: a YAML mapping of recipe fields.
+
+    Raises:
+        RecipeError: it cannot be read, or is no mapping.
+    """
+    return read_mapping(path, f"--recipe {path}", "a mapping of recipe fields, such as rounds: 10")
+
+
+def read_mapping(path: Path, called: str, expected: str) -> dict[str, Any]:
+    """A YAML file that holds a mapping.
+
+    Args:
+        called: what a sentence about it begins with.
+        expected: what it should hold, in words.
+
+    Raises:
+        RecipeError: it cannot be read, or is no mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RecipeError(f"{called}: {str(error).splitlines()[0]}") from error
+    if not isinstance(content, dict):
+        raise RecipeError(f"{called}: expected {expected}")
+    return content
+
+
+def read_builtin(name: str) -> dict[str, Any]:
+    """A file of this folder by its name, or the one for small images where there is none, with what it is like."""
+    folder = files("orchestrator.recipes")
+    path = folder / f"{name}.yaml"
+    content = yaml.safe_load((path if path.is_file() else folder / "small_images.yaml").read_text())
+    return merge(read_builtin(content["like"]), content) if "like" in content else content
+
+
+def unknown(what: str, name: str, known: Mapping[str, Any] | Sequence[str]) -> str:
+    """A sentence that names the nearest known names."""
+    near = get_close_matches(name, list(known), n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(sorted(known))}"
+    return f"unknown {what} {name!r}; {hint}"
