@@ -6,7 +6,8 @@
     python -m benchmarks.scale --only simulation --recorded STORE    # durations from a real sweep's records as well
 
 - planning: the plan, its ranks and the ready queue, in a fresh process with its peak memory. Goals: 5 s, 1 GB.
-- no_op: stages that do nothing through the real driver, store and Ray, whose start is not counted. Goal: 10 ms each.
+- no_op: stages that do nothing through the real driver, store and Ray, whose start is not counted, and the driver's
+  peak memory. Goals: 10 ms each, 1 GB.
 - finished: the whole command on a store where every stage is done, with the report. Goals: 10 s; on S3 60 s.
 - simulation: the driver's scheduler on 64 and 1,024 devices that are taken away at random. Goal: within 10 % of the
   lower bound, the larger of the critical path and the work over the devices.
@@ -21,11 +22,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 from benchmarks.finished_store import write_finished
 from benchmarks.machine import describe_machine
@@ -40,6 +41,7 @@ from orchestrator.recipes import resolve
 from orchestrator.simulation import Preemptions, simulate
 from workers.execution import Execution
 
+Measured = TypeVar("Measured")
 PARTS = ("planning", "no_op", "finished", "simulation")
 SEEDS = 3
 MOST_ROUNDS = 15
@@ -76,20 +78,29 @@ def _plan_once(changes: dict[str, Any]) -> tuple[int, float, int]:
     began = time.perf_counter()
     plan = _cifar([("cifar100", "resnet20")], changes)
     ReadyQueue(plan, upward_rank(plan), [])
+    return len(plan), time.perf_counter() - began, _peak_bytes()
+
+
+def _peak_bytes() -> int:
+    """The most memory that this process held."""
     unit = 1 if sys.platform == "darwin" else 1024
-    return len(plan), time.perf_counter() - began, unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _in_a_fresh_process(function: Callable[..., Measured], *arguments: object) -> Measured:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        return process.submit(function, *arguments).result()
 
 
 def measure_planning(stages: int) -> list[list[str]]:
     """Rows of the table."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-        planned, took, peak_bytes = process.submit(_plan_once, changes_for(stages)).result()
+    planned, took, peak_bytes = _in_a_fresh_process(_plan_once, changes_for(stages))
     what = f"planning {planned:,} stages"
     return [[what, f"{took:.2f} s", "5 s"], [f"{what}, peak memory", f"{peak_bytes / 1e6:,.0f} MB", "1,000 MB"]]
 
 
-def measure_no_op(stages: int) -> list[list[str]]:
-    """Rows of the table."""
+def _no_op_once(stages: int) -> tuple[float, int]:
+    """Seconds, and the driver's peak memory in bytes."""
     from benchmarks.no_op import NoOpBackend, run_no_op  # here: the other parts do without Ray
 
     whole = _cifar([("cifar100", "resnet20")], changes_for(stages))
@@ -98,10 +109,18 @@ def measure_no_op(stages: int) -> list[list[str]]:
     try:
         with tempfile.TemporaryDirectory() as folder:
             run_no_op(warm_up, Path(folder) / "warm-up", backend)
-            took = run_no_op(plan, Path(folder) / "store", backend)
+            return run_no_op(plan, Path(folder) / "store", backend), _peak_bytes()
     finally:
         backend.close()
-    return [[f"a stage of {stages:,} that do nothing, through Ray", f"{1e3 * took / stages:.1f} ms", "10 ms"]]
+
+
+def measure_no_op(stages: int) -> list[list[str]]:
+    """Rows of the table."""
+    took, peak_bytes = _in_a_fresh_process(_no_op_once, stages)
+    return [
+        [f"a stage of {stages:,} that do nothing, through Ray", f"{1e3 * took / stages:.1f} ms", "10 ms"],
+        [f"the driver of {stages:,} stages, peak memory", f"{peak_bytes / 1e6:,.0f} MB", "1,000 MB"],
+    ]
 
 
 def finished_plan(stages: int, cache: Path) -> Plan:
