@@ -16,6 +16,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from tests import google_storage
 from tests.google_storage import GoogleStorage
+from tests.registries import registries_kept
 from workers.data import Arrays, Source, data_set
 from workers.execution import Execution
 from workers.stages import Data, Model, Optimizer, Setting, Training
@@ -89,6 +90,12 @@ def find_tiny(data_root: Path | None, downloads: Path) -> Source:
         return Arrays(images[:230], labels[:230], images[230:], labels[230:])
 
     return Source("made by the tests", "tiny-1", decode)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _unknown_to_other_files() -> Iterator[None]:
+    with registries_kept():
+        yield
 
 
 @pytest.fixture(scope="session")

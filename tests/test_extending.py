@@ -7,41 +7,18 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from analysis import load
+from tests.registries import registries_kept
 from tests.sweep_processes import by_name, in_process
-from tickets import SIGN_SOURCES, TRANSFERS
-from workers.criteria import CRITERIA
-from workers.data.registry import DATA_SETS
-from workers.models import ARCHITECTURES
-from workers.probes import PROBES
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "extending.md").read_text()
 PLUGINS = ("corners", "perceptron", "layer_relative", "majority", "sign_agreement")
 NAMES = ("corners", "perceptron", "layer_relative", "majority_signs", "sign_agreement")
-REGISTRIES = (DATA_SETS, ARCHITECTURES, CRITERIA, SIGN_SOURCES, TRANSFERS, PROBES)
-
-
-@contextmanager
-def registries_kept() -> Iterator[None]:
-    """What is registered meanwhile is forgotten afterwards."""
-    before = [dict(registry) for registry in REGISTRIES]
-    yield
-    for registry, content in zip(REGISTRIES, before, strict=True):
-        registry.clear()
-        registry.update(content)  # type: ignore[arg-type]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _unknown_to_other_tests() -> Iterator[None]:
-    with registries_kept():
-        yield
 
 
 def write_files(folder: Path) -> Path:

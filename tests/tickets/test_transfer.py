@@ -221,16 +221,13 @@ def test_a_registered_source_gives_the_signs_and_its_version_is_asked_for() -> N
     def upside_down(weight: tickets.SignedWeight, generator: torch.Generator) -> Tensor:
         return -weight.sign
 
-    try:
-        _, _, ticket = trained()
-        model = network(1)
-        ticket.apply(model, transfer=Transfer(signs="upside_down", signs_version=2))
-        fresh, signed = network(1).state_dict()[PRUNABLE], ticket.tensors[PRUNABLE]
-        assert torch.equal(model.state_dict()[PRUNABLE], fresh.abs() * -signed.sign)
-        with pytest.raises(TicketError, match="upside_down of version 1"):
-            ticket.apply(network(1), transfer=Transfer(signs="upside_down"))
-    finally:
-        del tickets.SIGN_SOURCES["upside_down"]
+    _, _, ticket = trained()
+    model = network(1)
+    ticket.apply(model, transfer=Transfer(signs="upside_down", signs_version=2))
+    fresh, signed = network(1).state_dict()[PRUNABLE], ticket.tensors[PRUNABLE]
+    assert torch.equal(model.state_dict()[PRUNABLE], fresh.abs() * -signed.sign)
+    with pytest.raises(TicketError, match="upside_down of version 1"):
+        ticket.apply(network(1), transfer=Transfer(signs="upside_down"))
 
 
 @pytest.mark.parametrize(("name", "draws"), [("retrain", False), ("rewound", False), ("signed", True), ("mask", True)])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from workers.criteria import CRITERIA, Candidate, criterion, scores
+from workers.criteria import Candidate, criterion, scores
 from workers.criteria.drawn import erk_densities
 from workers.data.splits import Splits
 from workers.models import build_model
@@ -158,17 +158,14 @@ def test_a_score_that_cannot_be_used_is_said() -> None:
     def broken(asked: Candidate) -> dict[str, Tensor]:
         return {"w": asked.model.get_parameter("w") * float("nan")}
 
-    try:
-        model = nn.Module()
-        model.register_parameter("w", nn.Parameter(torch.ones(2)))
-        masks = {"w": torch.ones(2, dtype=torch.bool)}
-        asked = Candidate(model, masks, 0.5, None, "none", 2, 0)  # type: ignore[arg-type]
-        with pytest.raises(ValueError, match="score of w that is not finite"):
-            scores(Criterion("broken", 2), asked)
-        with pytest.raises(ValueError, match="no criterion broken of version 1"):
-            scores(Criterion("broken"), asked)
-        wider = Candidate(model, {"v": masks["w"], **masks}, 0.5, None, "none", 2, 0)  # type: ignore[arg-type]
-        with pytest.raises(ValueError, match="no score of shape \\(2,\\) for v"):
-            scores(Criterion("broken", 2), wider)
-    finally:
-        del CRITERIA["broken"]
+    model = nn.Module()
+    model.register_parameter("w", nn.Parameter(torch.ones(2)))
+    masks = {"w": torch.ones(2, dtype=torch.bool)}
+    asked = Candidate(model, masks, 0.5, None, "none", 2, 0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="score of w that is not finite"):
+        scores(Criterion("broken", 2), asked)
+    with pytest.raises(ValueError, match="no criterion broken of version 1"):
+        scores(Criterion("broken"), asked)
+    wider = Candidate(model, {"v": masks["w"], **masks}, 0.5, None, "none", 2, 0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="no score of shape \\(2,\\) for v"):
+        scores(Criterion("broken", 2), wider)

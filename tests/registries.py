@@ -1,0 +1,27 @@
+"""What tests add of their own to the names that recipes and options can say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from orchestrator.methods import METHODS
+from tickets import SIGN_SOURCES, TRANSFERS
+from workers.criteria import CRITERIA
+from workers.data import DATA_SETS
+from workers.models import ARCHITECTURES
+from workers.probes import PROBES
+
+REGISTRIES = (DATA_SETS, ARCHITECTURES, CRITERIA, SIGN_SOURCES, TRANSFERS, PROBES, METHODS)
+
+
+@contextmanager
+def registries_kept() -> Iterator[None]:
+    """What is registered meanwhile is forgotten afterwards."""
+    before = [dict(registry) for registry in REGISTRIES]
+    try:
+        yield
+    finally:
+        for registry, content in zip(REGISTRIES, before, strict=True):
+            registry.clear()
+            registry.update(content)  # type: ignore[arg-type]
