@@ -39,7 +39,7 @@ class NoOpBackend(RayBackend):
     """Ray tasks of a core each, as stages have them, that leave an empty artifact."""
 
     def submit(self, attempts: Sequence[Attempt]) -> None:
-        ref = _do_nothing.options(num_cpus=1, name=attempts[0].job.name).remote(attempts)
+        ref = _do_nothing.options(num_cpus=1, name=attempts[0].job.stage.kind).remote(attempts)
         self._sent[ref] = Sent(tuple(attempts), None)
 
 

@@ -104,7 +104,7 @@ class Progress:
         self._latest.append(line)
         if self._live is None:
             finished = self._queue.counts[State.DONE] + self._queue.counts[State.CACHED]
-            if not self._eta_s or self._eta_due.due():
+            if self._eta_s is None or self._eta_due.due():
                 self._eta_s = self.eta_s()
             eta = self._eta_s
             left = f", about {duration(eta)} left" if eta else ""

@@ -142,7 +142,8 @@ class RayBackend:
             ref = place.actor.run.remote(attempts)
         else:
             self._make_room(1)
-            ref = _run.options(num_cpus=1, name=attempts[0].job.name).remote(attempts)
+            # not by the stage's own name: Ray's metrics keep each name for ever, in the driver and on each machine
+            ref = _run.options(num_cpus=1, name=attempts[0].job.stage.kind).remote(attempts)
         self._sent[ref] = Sent(tuple(attempts), place)
 
     def wait(self, timeout_s: float) -> list[tuple[Group, Sequence[Outcome | Lost]]]:
