@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.faults.cluster import set_environment
-from benchmarks.faults.registry import FAULTS, schedule
-from benchmarks.faults.trial import Result, open_bench, possible, run_trials
+from benchmarks.faults.registry import CHECKS, FAULTS, schedule
+from benchmarks.faults.trial import Result, open_bench, run_trials
 from benchmarks.machine import describe_machine
 from benchmarks.table import print_table
 
@@ -37,10 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown := set(names) - FAULTS.keys():
         parser.error(f"no {', '.join(sorted(unknown))} here; choose from {', '.join(FAULTS)}")
     set_environment()
-    impossible = [name for name in names if not possible(FAULTS[name])]
-    if impossible:
-        print(f"left out, because this machine mounts no disk for a user: {', '.join(impossible)}")
-    names = [name for name in names if name not in impossible]
+    for need, (possible, otherwise) in CHECKS.items():
+        impossible = [name for name in names if FAULTS[name].needs == need]
+        if impossible and not possible():
+            print(f"left out, because this machine {otherwise}: {', '.join(impossible)}")
+            names = [name for name in names if name not in impossible]
     print(describe_machine())
     began = time.monotonic()
     with open_bench(given.keep.absolute() if given.keep else None) as bench:

@@ -8,13 +8,15 @@ import signal
 import tempfile
 from typing import Any
 
-# a node is given up after two seconds, and a driver whose GCS is gone after a few
+# a node is given up after two seconds, a driver whose GCS is gone after a few, and a silent connection too
 FAST = {
     "health_check_initial_delay_ms": 1000,
     "health_check_period_ms": 500,
     "health_check_timeout_ms": 1000,
     "health_check_failure_threshold": 4,
     "gcs_rpc_server_reconnect_timeout_s": 5,
+    "grpc_client_keepalive_time_ms": 2000,
+    "grpc_client_keepalive_timeout_ms": 2000,
 }
 
 

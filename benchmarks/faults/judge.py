@@ -54,11 +54,12 @@ class Verdict:
     changed: list[str]
 
 
-def judge(place: Place, reference: Reference, kills: int) -> Verdict:
+def judge(place: Place, reference: Reference, kills: int, unaware: int = 0) -> Verdict:
     """Compare a finished sweep.
 
     Args:
-        kills: how many running stages were killed from outside.
+        kills: how many running stages were killed from outside, or given up.
+        unaware: how many of these went on all the same.
 
     Raises:
         TrialError: more was computed again than one checkpoint interval per kill, and the stages found damaged.
@@ -71,7 +72,7 @@ def judge(place: Place, reference: Reference, kills: int) -> Verdict:
     fast_s, median_s = place.seconds_per_batch()
     interval = reference.ranks * (2 + math.ceil(CHECKPOINT_INTERVAL_S / fast_s))
     remade = sum(name.startswith("set-aside/") for stage in stages.values() for name in stage.files)
-    bound = (kills + retried) * interval + remade * STAGE_BATCHES
+    bound = (kills + retried) * interval + (remade + unaware) * STAGE_BATCHES
     changed = _differences(store, reference, events)
     if again > bound:
         raise TrialError(f"{again} batches were computed again, and {bound} at most should have been")

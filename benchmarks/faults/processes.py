@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 import shutil
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+from benchmarks.faults.namespaces import join_network, mount_small_disk
 from benchmarks.faults.small_sweep import Place
 from orchestrator.store import Store
 
@@ -23,7 +23,6 @@ START = multiprocessing.get_context("forkserver")
 START.set_forkserver_preload(["orchestrator.sweep", "orchestrator.backends.ray_tasks", "benchmarks.faults.processes"])
 LIMIT_S = 600.0  # of a sweep that takes seconds: on a busy machine, starting a gang anew alone takes minutes
 PAUSES_S = (0.5, 2.0)  # before the next try of what is known to pass: a trial does not wait for minutes
-CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
 
 
 class TrialError(Exception):
@@ -48,14 +47,17 @@ class Sweep:
         output: Path,
         environment: Mapping[str, str] | None = None,
         small_disk: Path | None = None,
+        network: int | None = None,
     ) -> Sweep:
         """Start the command.
 
         Args:
             small_disk: a folder that is to be a disk of a few MB, which only this process sees; at the end its content
                 is copied to the folder ``store`` beside it.
+            network: the process whose network it is to have.
         """
-        options = (list(arguments), str(output), dict(environment or {}), str(small_disk) if small_disk else None)
+        disk = str(small_disk) if small_disk else None
+        options = (list(arguments), str(output), dict(environment or {}), disk, network)
         process = START.Process(target=_run, args=options)
         process.start()
         return cls(process, output)
@@ -102,7 +104,9 @@ class Sweep:
         return self.output.read_text() if self.output.exists() else ""
 
 
-def _run(arguments: list[str], output: str, environment: dict[str, str], small_disk: str | None) -> None:
+def _run(
+    arguments: list[str], output: str, environment: dict[str, str], small_disk: str | None, network: int | None
+) -> None:
     """In the forked process: the command itself, but for its report, which is a process of its own that only reads."""
     import orchestrator.failures
     import orchestrator.sweep
@@ -114,6 +118,8 @@ def _run(arguments: list[str], output: str, environment: dict[str, str], small_d
     sys.argv = ["orchestrator.sweep", *arguments]
     orchestrator.failures.PAUSE_S[orchestrator.failures.Cause.TRANSIENT] = PAUSES_S
     orchestrator.sweep.LiveReport = _NoReport  # type: ignore[misc,assignment]
+    if network is not None:
+        join_network(network)
     if small_disk is None:
         orchestrator.sweep.app(arguments)
         return
@@ -139,22 +145,6 @@ class _NoReport:
         """Nothing."""
 
 
-def mount_small_disk(folder: Path, size: str = "8m") -> None:
-    """Mount a small disk that this process alone sees; nobody has to be root for that.
-
-    Raises:
-        OSError: this machine does not allow it.
-    """
-    user, group = os.getuid(), os.getgid()
-    libc = ctypes.CDLL(None, use_errno=True)
-    _check(libc.unshare(CLONE_NEWUSER | CLONE_NEWNS))
-    Path("/proc/self/setgroups").write_text("deny")
-    Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
-    Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
-    folder.mkdir()
-    _check(libc.mount(b"none", str(folder).encode(), b"tmpfs", 0, f"size={size}".encode()))
-
-
 def can_mount() -> bool:
     """Whether this machine lets a process mount a small disk of its own."""
     child = START.Process(target=_try_mount)
@@ -168,9 +158,3 @@ def _try_mount() -> None:
         mount_small_disk(Path(folder) / "disk", "1m")
         os._exit(0)
     os._exit(1)
-
-
-def _check(returned: int) -> None:
-    if returned:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))

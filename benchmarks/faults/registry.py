@@ -6,14 +6,15 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from benchmarks.faults import damage
 from benchmarks.faults.bucket import SETTINGS, Faults, faulty_proxy
 from benchmarks.faults.gang import RANKS, gang
-from benchmarks.faults.processes import TrialError
-from benchmarks.faults.trial import Fault, Trial
+from benchmarks.faults.network import can_pair, network
+from benchmarks.faults.processes import TrialError, can_mount
+from benchmarks.faults.trial import Fault, Needs, Trial
 from orchestrator.record import Record
 from orchestrator.store import Store
 
@@ -272,11 +273,17 @@ ALL = (
     Fault("worker", "SIGKILL of a worker, up to three times", _worker, "ray"),
     Fault("hang", "a stage hangs", _hang, "ray"),
     Fault("node", "SIGKILL of a raylet with everything on it", _node, "ray"),
+    Fault("network", "a node is cut off and goes on; at times it comes back", network, "network"),
     Fault("late node", "a node joins in the middle", _late_node, "ray"),
     Fault("driver on ray", "SIGKILL of a driver whose stages run on a cluster", _driver_on_ray, "ray"),
     Fault("gcs", "SIGKILL of the GCS; the cluster is started anew", _gcs, "ray"),
 )
 FAULTS = {fault.name: fault for fault in ALL}
+CHECKS: dict[Needs, tuple[Callable[[], bool], str]] = {
+    "disk": (can_mount, "mounts no disk for a user"),
+    "network": (can_pair, "gives a user no network of its own"),
+}
+"""Whether this machine can run trials that need something, and what is said if not."""
 
 
 def schedule(names: list[str], trials: int, seed: int) -> list[tuple[Fault, int]]:

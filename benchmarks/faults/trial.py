@@ -18,11 +18,11 @@ from typing import Literal
 from benchmarks.faults.bucket import SETTINGS, s3_server
 from benchmarks.faults.cluster import Cluster
 from benchmarks.faults.judge import Reference, Verdict, judge
-from benchmarks.faults.processes import Sweep, TrialError, can_mount
+from benchmarks.faults.processes import Sweep, TrialError
 from benchmarks.faults.small_sweep import Place
 from orchestrator.store import StoreError
 
-Needs = Literal["nothing", "ray", "bucket", "disk"]
+Needs = Literal["nothing", "ray", "bucket", "disk", "network"]
 
 
 @dataclass
@@ -93,6 +93,7 @@ class Trial:
     Attributes:
         reference: what it must come to.
         kills: running stages that were killed so far.
+        unaware: of these, how many did not notice, and may have been computed to their end.
         injected: faults so far.
     """
 
@@ -101,17 +102,24 @@ class Trial:
     place: Place
     draw: random.Random
     kills: int = 0
+    unaware: int = 0
     injected: int = 0
     sweeps: list[Sweep] = field(default_factory=list)
 
-    def start(self, *more: object, environment: dict[str, str] | None = None, small_disk: Path | None = None) -> Sweep:
+    def start(
+        self,
+        *more: object,
+        environment: dict[str, str] | None = None,
+        small_disk: Path | None = None,
+        network: int | None = None,
+    ) -> Sweep:
         """The sweep's command, without Ray unless told otherwise."""
         options = more if "--address" in more else ("--backend", "inline", *more)
         arguments = self.place.arguments(self.bench.cache, *options)
         if small_disk is not None:
             arguments[arguments.index("--store") + 1] = str(small_disk)
         output = self.place.folder / f"output-{len(self.sweeps)}.txt"
-        self.sweeps.append(Sweep.start(arguments, output, environment, small_disk))
+        self.sweeps.append(Sweep.start(arguments, output, environment, small_disk, network))
         return self.sweeps[-1]
 
     def start_on_ray(self, *more: object) -> Sweep:
@@ -194,7 +202,7 @@ def run_trial(bench: Bench, fault: Fault, seed: int) -> Result:
     verdict, problem = None, ""
     try:
         fault.run(trial)
-        verdict = judge(place, reference, trial.kills)
+        verdict = judge(place, reference, trial.kills, trial.unaware)
     except (TrialError, StoreError, OSError) as error:  # a store that cannot be read is not survived either
         problem = str(error)
     finally:
@@ -231,8 +239,3 @@ def run_trials(
         for future in beside:
             future.result()
     return results
-
-
-def possible(fault: Fault) -> bool:
-    """Whether this machine can run its trials."""
-    return fault.needs != "disk" or can_mount()

@@ -18,6 +18,8 @@ from orchestrator.backends.base import BackendError
 
 OBJECT_STORE_BYTES = 200_000_000  # tasks pass paths, not tensors
 ANSWERS_WITHIN_S = 5.0
+# a task on a machine that has fallen silent is given up after these, and not after Ray's seven minutes
+SILENCE = {"RAY_grpc_client_keepalive_time_ms": "65000", "RAY_grpc_client_keepalive_timeout_ms": "20000"}
 EMPTY_SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # a frame of HTTP/2, with which both sides begin
 
 
@@ -32,7 +34,8 @@ def connect(address: str | None, cpus: int | None) -> None:
         BackendError: there is no such cluster, or it refuses.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ.setdefault("RAY_DEDUP_LOGS", "1")
+    for name, value in {"RAY_DEDUP_LOGS": "1", **SILENCE}.items():
+        os.environ.setdefault(name, value)
     try:
         if address is None:
             # Ray runs what it is sent

@@ -97,8 +97,12 @@ backend = RayBackend(None, None, "auto", scale_to=2)
 while not backend.devices:
     backend.wait(1)
 backend._gcs = Notices()
-backend.draining()
-said["devices_that_stay"] = backend.devices
+for _ in range(100):  # until the actor has told where it is
+    backend.draining()
+    said["devices_that_stay"] = backend.devices
+    if not said["devices_that_stay"]:
+        break
+    time.sleep(0.1)
 backend.close()
 print(json.dumps(said))
 """

@@ -1,0 +1,160 @@
+"""A Ray cluster of two machines, as far as their networks go, with a cable between them that can be pulled out.
+
+Each machine is a network namespace: neither of them has any way out of this machine.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.faults.cluster import FAST
+from benchmarks.faults.processes import TrialError
+from benchmarks.faults.trial import Trial
+
+HEAD, NODE, PORT = "10.77.0.1", "10.77.0.2", 6399
+STARTS_WITHIN_S = 120.0
+TOOLS = ("unshare", "nsenter", "ip")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A network of its own, which lasts as long as one process.
+
+    Attributes:
+        address: its own.
+        pid: of the process.
+    """
+
+    address: str
+    pid: int
+
+    def command(self, *words: str) -> list[str]:
+        """A command, there."""
+        return ["nsenter", "--target", str(self.pid), "--user", "--net", "--preserve-credentials", *words]
+
+    def run(self, *lines: str) -> None:
+        """Run lines of a shell there."""
+        subprocess.run(self.command("sh", "-ec", "\n".join(lines)), check=True, capture_output=True)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A head and a node of one core each."""
+
+    head: Machine
+    node: Machine
+
+    @property
+    def address(self) -> str:
+        """Where drivers that run on the head join."""
+        return f"{HEAD}:{PORT}"
+
+    def pull_cable(self) -> None:
+        """From here on what one sends does not reach the other, and nobody is told."""
+        self.head.run("ip link set cable down")
+
+    def put_cable_back(self) -> None:
+        """They reach each other again."""
+        self.head.run("ip link set cable up", _route(self.head, self.node))
+
+
+@contextmanager
+def networks() -> Iterator[tuple[Machine, Machine]]:
+    """Two machines with a cable between them.
+
+    Raises:
+        OSError, subprocess.CalledProcessError: this machine does not allow it, or lacks a tool.
+    """
+    with ExitStack() as stack:
+        head = Machine(HEAD, stack.enter_context(_kept("unshare", "--user", "--map-root-user", "--net")))
+        node = Machine(NODE, stack.enter_context(_kept(*head.command("unshare", "--net"))))
+        head.run(f"ip link add cable type veth peer name cable netns {node.pid}")
+        for machine, other in ((head, node), (node, head)):
+            # its address is not the cable's: it reaches itself without
+            own = [f"ip address add {machine.address}/32 dev lo", "ip link set lo up", "ip link set cable up"]
+            machine.run(*own, _route(machine, other))
+        yield head, node
+
+
+def _route(machine: Machine, other: Machine) -> str:
+    return f"ip route replace {other.address} dev cable src {machine.address}"
+
+
+@contextmanager
+def _kept(*command: str) -> Iterator[int]:
+    """The pid of a process that does nothing, started by this command, once it is there."""
+    process = subprocess.Popen(
+        [*command, "sh", "-c", "echo; exec sleep infinity"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        if not process.stdout.readline():
+            raise subprocess.CalledProcessError(process.wait(), command)
+        yield process.pid
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@contextmanager
+def pair(folder: Path) -> Iterator[Pair]:
+    """Ray on two such machines, which log into a folder."""
+    with networks() as (head, node), ExitStack() as stack:
+        # a short path: sockets lie in it
+        files = stack.enter_context(tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True))
+        begin = ["--head", f"--port={PORT}", "--include-dashboard=false", f"--temp-dir={files}"]
+        stack.enter_context(_ray(head, folder, *begin, f"--system-config={json.dumps(FAST)}"))
+        stack.enter_context(_ray(node, folder, f"--address={HEAD}:{PORT}"))
+        yield Pair(head, node)
+
+
+@contextmanager
+def _ray(machine: Machine, folder: Path, *options: str) -> Iterator[None]:
+    log = folder / f"ray-{machine.address}.txt"
+    start = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats", "--num-cpus=1"]
+    own = [f"--node-ip-address={machine.address}", "--object-store-memory=100000000"]
+    with log.open("wb") as output:
+        process = subprocess.Popen(machine.command(*start, *own, *options), stdout=output, stderr=output)
+    try:
+        began = time.monotonic()
+        while "Ray runtime started" not in log.read_text():
+            if process.poll() is not None or time.monotonic() - began > STARTS_WITHIN_S:
+                raise TrialError(f"Ray does not start on {machine.address}:\n{log.read_text()[-3000:]}")
+            time.sleep(0.1)
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def network(trial: Trial) -> None:
+    """The node is cut off, with whatever runs there; at times it is back a little later."""
+    with pair(trial.place.folder) as machines:
+        sweep = trial.start("--address", machines.address, network=machines.head.pid)
+        if sweep.reaches(trial.moment(), trial.place):
+            machines.pull_cable()
+            trial.injected += 1
+            trial.kills += 1
+            trial.unaware += 1
+            if trial.draw.random() < 0.5:
+                time.sleep(trial.draw.uniform(0.5, 8))
+                machines.put_cable_back()
+        trial.finish(sweep)
+
+
+def can_pair() -> bool:
+    """Whether this machine lets a process have networks of its own."""
+    try:
+        with networks():
+            return all(shutil.which(tool) for tool in TOOLS)
+    except (OSError, subprocess.CalledProcessError):
+        return False
