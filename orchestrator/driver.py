@@ -30,6 +30,7 @@ from orchestrator.provenance import code_provenance
 from orchestrator.queue import FINISHED, GIVEN_UP, ReadyQueue, State
 from orchestrator.record import File, Record
 from orchestrator.schedule import Scheduler
+from orchestrator.stage_files import RECORD
 from orchestrator.stop import StopRequest
 from orchestrator.store import Store, StoreError
 from orchestrator.summary import Summary
@@ -288,6 +289,9 @@ class Driver:
 
     def _ended_badly(self, running: Running, ended: Ended) -> None:
         node, stage = running.node, self._patience(lambda: self._store.look(running.node.key))
+        if stage is not None and RECORD in stage.files:  # another driver was faster, and did not fail
+            self._adopt(node)
+            return
         ended = replace(ended, advanced=stage is not None and stage.checkpoint > running.checkpoint)
         history = self._histories[node.key]
         decision = classify(ended, history)

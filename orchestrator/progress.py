@@ -75,6 +75,7 @@ class Progress:
 
     def adopted(self, node: Node, results: Mapping[str, Any]) -> None:
         """Another driver committed a stage."""
+        self._running.pop(node.key, None)
         self._say(f"found    {node.name}  {headline(results)}(by another sweep)")
 
     def interrupted(self, node: Node) -> None:

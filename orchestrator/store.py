@@ -335,14 +335,21 @@ class Store:
         """
         seen = self.stage(key)
         judged = seen.files.get(RECORD) if seen is not None else None
-        stage = self.look(key)
-        if stage is None or RECORD not in stage.files:
-            return
-        if judged is not None and judged.version and stage.files[RECORD] != judged:
-            return
-        number = 1 + sum(name.startswith("set-aside/") for name in stage.files)
+        record = f"{self.folder(key)}/{RECORD}"
         with suppress(FileNotFoundError):  # another driver was faster
-            self.storage.move(f"{stage.folder}/{RECORD}", f"{stage.folder}/set-aside/{number}-{slug(why)[:60]}.json")
+            content = self.storage.read(record)
+            stage = self.look(key)
+            if stage is None or RECORD not in stage.files:
+                return
+            if judged is not None and judged.version and stage.files[RECORD] != judged:
+                return
+            number = 1 + sum(name.startswith("set-aside/") for name in stage.files)
+            aside = f"{stage.folder}/set-aside/{number}-{slug(why)[:60]}.json"
+            self.storage.move(record, aside)
+            if self.storage.read(aside) != content:  # the stage was made anew between the look and the move
+                with suppress(FileExistsError):
+                    self.storage.create(record, self.storage.read(aside))
+                self.storage.remove([aside])
         self._forget(key)
         self.look(key)
 

@@ -220,7 +220,7 @@ class _Heart:
         self._written = time.monotonic()
         self._content |= {"beats": self._beats, "longest_step_s": self._longest_s if self._beats > 1 else None}
         for file in self._files:
-            temporary = file.with_suffix(".tmp")
+            temporary = file.with_name(f".{file.name}")  # no listing shows it
             temporary.write_text(json.dumps(self._content))
             temporary.replace(file)
 

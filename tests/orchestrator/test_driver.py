@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
@@ -699,6 +700,25 @@ def test_a_stage_that_another_driver_commits_first_is_taken_from_it(sweep: Sweep
         patch.setattr(Store, "commit", late)
         assert sweep.run(backend).exit_code == 0
     assert sweep.events("done") == [name for name in backend.submitted if not name.endswith("round01")]
+    assert "(by another sweep)" in sweep.printed.getvalue()
+
+
+def test_a_stage_that_fails_here_after_another_driver_committed_it_is_taken_from_it(sweep: Sweep) -> None:
+    donor = Sweep(sweep.root.with_name("donor"), sweep.plan)
+    donor.run(ScriptedBackend({}))
+
+    def commit_it(attempt: Attempt) -> None:
+        record = donor.store.record(attempt.job.key)
+        if attempt.job.name.endswith("round01") and record is not None:
+            folder = Store(sweep.root).folder(record.key)
+            shutil.copytree(donor.root / donor.store.out(record.key), sweep.root / folder / "attempts" / "2" / "out")
+            theirs = record.model_copy(update={"attempt": 2, "out": "attempts/2/out"}).sealed()
+            sweep.store.storage.create(f"{folder}/record.json", theirs.model_dump_json().encode())
+
+    backend = ScriptedBackend({"round01": [ERROR]})
+    backend.on_submit = commit_it
+    assert sweep.run(backend).exit_code == 0
+    assert sweep.state("round01") is State.DONE
     assert "(by another sweep)" in sweep.printed.getvalue()
 
 

@@ -455,6 +455,26 @@ def test_a_record_that_was_made_anew_is_not_set_aside_by_who_judged_the_one_befo
     assert len([path for path in other.storage.listing() if "/set-aside/" in path]) == 1
 
 
+def test_a_record_that_is_made_anew_while_it_is_set_aside_stays(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    late, other = Store(root), Store(root)
+    other.commit(attempt(other))
+    late.records()
+    committed = []
+    move = late.storage.move
+
+    def after_the_other(path: str, to: str) -> None:
+        other.look(KEY)
+        other.set_aside(KEY, "found first")
+        committed.append(other.commit(attempt(other)))
+        move(path, to)
+
+    monkeypatch.setattr(late.storage, "move", after_the_other)
+    late.set_aside(KEY, "damaged")
+    assert Store(root).records() == {KEY: committed[0]}
+    assert len([path for path in other.storage.listing() if "/set-aside/" in path]) == 1
+    assert late.record(KEY) == committed[0]
+
+
 def test_a_failures_log_lies_in_the_store() -> None:
     with pytest.raises(ValidationError):
         failure("stages/train/x/attempts/1", "m", 0.0).model_validate(

@@ -47,6 +47,13 @@ def test_files_are_written_read_listed_moved_and_removed(storage: Storage, tmp_p
     assert storage.read("c/four.json") == b"2"
 
 
+def test_a_file_that_vanishes_hides_no_other(tmp_path: Path) -> None:
+    for name in "abcdefgh":
+        (tmp_path / name).touch()
+        (tmp_path / f"{name}-gone").symlink_to(tmp_path / "nothing")  # listed, and not there when it is looked at
+    assert sorted(open_storage(tmp_path).listing()) == [*"abcdefgh"]
+
+
 def test_a_changed_file_has_another_version(storage: Storage) -> None:
     storage.write("file", b"1")
     before = storage.listing()["file"]

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from workers.storage.base import Entry, StorageError
@@ -44,16 +45,13 @@ class Folder:
         pending = [str(self._at(prefix))]
         cut = len(self.root) + 1
         while pending:
-            try:
-                with os.scandir(pending.pop()) as entries:
-                    for entry in entries:
-                        if entry.is_dir(follow_symlinks=False):
-                            pending.append(entry.path)
-                        elif not entry.name.startswith("."):  # being written
-                            status = entry.stat()
-                            found[entry.path[cut:]] = Entry(status.st_size, f"{status.st_mtime_ns}", status.st_mtime)
-            except (FileNotFoundError, NotADirectoryError):
-                continue  # removed meanwhile
+            for entry in _entries(pending.pop()):
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(entry.path)
+                elif not entry.name.startswith("."):  # being written
+                    with suppress(FileNotFoundError):  # it alone was removed meanwhile
+                        status = entry.stat()
+                        found[entry.path[cut:]] = Entry(status.st_size, f"{status.st_mtime_ns}", status.st_mtime)
         return found
 
     def upload(self, source: Path, path: str) -> None:
@@ -74,6 +72,14 @@ class Folder:
     def remove(self, paths: Iterable[str]) -> None:
         for path in paths:
             self._at(path).unlink(missing_ok=True)
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def write_atomically(path: Path, content: bytes, *, exclusive: bool = False) -> None:
