@@ -110,12 +110,13 @@ class Scheduler:
     def _share(self, node: Node, room: int) -> int:
         """How many of the ready probes that read the same data start with this one.
 
-        All devices take some, not the free ones alone: by and by the others will be free as well, and towards the
-        end a device with eight would be waited for by all that found nothing more to do.
+        Half of what each of all devices, free or not, would get (guided self-scheduling): by and by the others will
+        be free as well, and towards the end a device with eight would be waited for by all that found nothing more
+        to do, and would lose the most with its machine.
         """
         if not isinstance(node.stage, Probe):
             return 1
-        return min(MOST_PROBES, math.ceil(self._queue.count_like(node.key) / room))
+        return min(MOST_PROBES, math.ceil(self._queue.count_like(node.key) / (2 * room)))
 
     def _reserve(self, needed: int, free: int, now_s: float) -> Reservation:
         at_s = now_s

@@ -189,7 +189,7 @@ def test_of_equals_the_longest_way_to_the_end_starts_first() -> None:
     assert rank[first] > cost_epochs(plan.nodes[first].stage)
 
 
-def test_a_device_that_is_free_alone_takes_no_more_probes_than_its_share_of_all_devices() -> None:
+def test_a_device_that_is_free_alone_takes_half_its_share_of_all_devices_of_the_probes() -> None:
     plan = plan_of(recipe(rounds=3, seeds=3, transfer_rounds=(1, 2, 3), probe_rounds=(1, 2, 3)))
     probes = [node.key for node in plan if node.stage.kind == "probe"]
     queue = ReadyQueue(plan, dict.fromkeys(plan.nodes, 0.0), plan.nodes.keys() - set(probes))
@@ -199,8 +199,8 @@ def test_a_device_that_is_free_alone_takes_no_more_probes_than_its_share_of_all_
     while keys := scheduler.start(room, math.nan):
         groups.append(len(keys))
         room += 1 if scheduler.busy == room else 0  # from now on one device is free at a time
-    assert groups[0] == min(8, -(-len(probes) // 8))
+    assert groups[0] == -(-len(probes) // (2 * 8))
     assert sum(groups) == len(probes)
-    # each takes its share of what is left, so that the last ones are short and all end alike
+    # each takes of what is left, so that the last ones are short and all end alike
     assert groups == sorted(groups, reverse=True)
     assert groups[-1] == 1
