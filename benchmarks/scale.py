@@ -215,8 +215,8 @@ def measure_simulation(sweeps: Iterable[tuple[str, Plan, dict[str, float]]]) -> 
     print(
         f"Second rows: each device is taken away every {PREEMPTIONS.every_s / 3600:g} h on average, for "
         f"{PREEMPTIONS.away_s / 60:g} min; checkpoints every {PREEMPTIONS.checkpoint_interval_s:g} s. Third rows: "
-        f"after the time of {OFTEN.every_s:g} stages, for that of {OFTEN.away_s:g}; {1 / OFTEN.checkpoint_interval_s:g} "
-        f"checkpoints in one's time. Goal: 1.10.\n"
+        f"after the time of {OFTEN.every_s:g} stages, for that of {OFTEN.away_s:g}; "
+        f"{1 / OFTEN.checkpoint_interval_s:g} checkpoints in one's time. Goal: 1.10.\n"
     )
     header = ["simulated sweep", "devices", "preempted", "critical path min", "work / devices min", "makespan min"]
     print_table([*header, "to the bound", "busy", "simulated in"], rows)

@@ -1,12 +1,14 @@
-"""Parts of this machine that some processes alone see: a small disk, or a network. Nobody has to be root for that."""
+"""What some processes alone see of this machine: a small disk, a network, a name. Nobody has to be root for that."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import socket
 from pathlib import Path
 
-NEW_MOUNTS, NEW_USER, NEW_NETWORK = 0x00020000, 0x10000000, 0x40000000  # of clone(2)
+# of clone(2)
+NEW_MOUNTS, NEW_HOST_NAME, NEW_USER, NEW_NETWORK = 0x00020000, 0x04000000, 0x10000000, 0x40000000
 NAMES = {"user": NEW_USER, "net": NEW_NETWORK}
 
 
@@ -16,14 +18,29 @@ def mount_small_disk(folder: Path, size: str = "8m") -> None:
     Raises:
         OSError: this machine does not allow it.
     """
+    libc = _set_apart(NEW_MOUNTS)
+    folder.mkdir()
+    _check(libc.mount(b"none", str(folder).encode(), b"tmpfs", 0, f"size={size}".encode()))
+
+
+def take_host_name(name: str) -> None:
+    """Have this process on a machine of another name, as far as it can tell.
+
+    Raises:
+        OSError: this machine does not allow it.
+    """
+    _set_apart(NEW_HOST_NAME)
+    socket.sethostname(name)
+
+
+def _set_apart(what: int) -> ctypes.CDLL:
     user, group = os.getuid(), os.getgid()
     libc = ctypes.CDLL(None, use_errno=True)
-    _check(libc.unshare(NEW_USER | NEW_MOUNTS))
+    _check(libc.unshare(NEW_USER | what))
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
     Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
-    folder.mkdir()
-    _check(libc.mount(b"none", str(folder).encode(), b"tmpfs", 0, f"size={size}".encode()))
+    return libc
 
 
 def join_network(pid: int) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.faults.cluster import FAST
-from benchmarks.faults.processes import TrialError
+from benchmarks.faults.processes import Surroundings, TrialError
 from benchmarks.faults.trial import Trial
 
 HEAD, NODE, PORT = "10.77.0.1", "10.77.0.2", 6399
@@ -139,7 +139,7 @@ def _ray(machine: Machine, folder: Path, *options: str) -> Iterator[None]:
 def network(trial: Trial) -> None:
     """The node is cut off, with whatever runs there; at times it is back a little later."""
     with pair(trial.place.folder) as machines:
-        sweep = trial.start("--address", machines.address, network=machines.head.pid)
+        sweep = trial.start("--address", machines.address, within=Surroundings(network=machines.head.pid))
         if sweep.reaches(trial.moment(), trial.place):
             machines.pull_cable()
             trial.injected += 1

@@ -9,13 +9,13 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-from benchmarks.faults.namespaces import join_network, mount_small_disk
+from benchmarks.faults.namespaces import join_network, mount_small_disk, take_host_name
 from benchmarks.faults.small_sweep import Place
 from orchestrator.store import Store
 
@@ -23,10 +23,32 @@ START = multiprocessing.get_context("forkserver")
 START.set_forkserver_preload(["orchestrator.sweep", "orchestrator.backends.ray_tasks", "benchmarks.faults.processes"])
 LIMIT_S = 600.0  # of a sweep that takes seconds: on a busy machine, starting a gang anew alone takes minutes
 PAUSES_S = (0.5, 2.0)  # before the next try of what is known to pass: a trial does not wait for minutes
+LEASES_S = (0.5, 3.0)  # renewed, and stale: likewise
 
 
 class TrialError(Exception):
     """A sweep that did not do what it must, fault or no fault."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a sweep sees otherwise than this process.
+
+    Attributes:
+        environment: further variables.
+        small_disk: a folder that is to be a disk of a few MB, which only the sweep sees; at the end its content is
+            copied to the folder ``store`` beside it.
+        network: the process whose network it is to have.
+        host_name: of the machine that it takes itself to be on, whose leases, and other machines', are short.
+    """
+
+    environment: Mapping[str, str] = field(default_factory=dict)
+    small_disk: Path | None = None
+    network: int | None = None
+    host_name: str = ""
+
+
+HERE = Surroundings()
 
 
 @dataclass
@@ -41,24 +63,9 @@ class Sweep:
     output: Path
 
     @classmethod
-    def start(
-        cls,
-        arguments: Sequence[str],
-        output: Path,
-        environment: Mapping[str, str] | None = None,
-        small_disk: Path | None = None,
-        network: int | None = None,
-    ) -> Sweep:
-        """Start the command.
-
-        Args:
-            small_disk: a folder that is to be a disk of a few MB, which only this process sees; at the end its content
-                is copied to the folder ``store`` beside it.
-            network: the process whose network it is to have.
-        """
-        disk = str(small_disk) if small_disk else None
-        options = (list(arguments), str(output), dict(environment or {}), disk, network)
-        process = START.Process(target=_run, args=options)
+    def start(cls, arguments: Sequence[str], output: Path, within: Surroundings = HERE) -> Sweep:
+        """Start the command."""
+        process = START.Process(target=_run, args=[list(arguments), str(output), within])
         process.start()
         return cls(process, output)
 
@@ -104,32 +111,33 @@ class Sweep:
         return self.output.read_text() if self.output.exists() else ""
 
 
-def _run(
-    arguments: list[str], output: str, environment: dict[str, str], small_disk: str | None, network: int | None
-) -> None:
+def _run(arguments: list[str], output: str, within: Surroundings) -> None:
     """In the forked process: the command itself, but for its report, which is a process of its own that only reads."""
     import orchestrator.failures
+    import orchestrator.leases
     import orchestrator.sweep
 
     written = os.open(output, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
     os.dup2(written, 1)
     os.dup2(written, 2)
-    os.environ.update(environment)
+    os.environ.update(within.environment)
     sys.argv = ["orchestrator.sweep", *arguments]
     orchestrator.failures.PAUSE_S[orchestrator.failures.Cause.TRANSIENT] = PAUSES_S
     orchestrator.sweep.LiveReport = _NoReport  # type: ignore[misc,assignment]
-    if network is not None:
-        join_network(network)
-    if small_disk is None:
+    if within.network is not None:
+        join_network(within.network)
+    if within.host_name:
+        take_host_name(within.host_name)
+        orchestrator.leases.RENEW_EVERY_S, orchestrator.leases.STALE_AFTER_S = LEASES_S
+    if within.small_disk is None:
         orchestrator.sweep.app(arguments)
         return
-    disk = Path(small_disk)
-    mount_small_disk(disk)
+    mount_small_disk(within.small_disk)
     try:
         orchestrator.sweep.app(arguments)
     finally:
-        (disk / ".balloon").unlink(missing_ok=True)
-        shutil.copytree(disk, disk.with_name("store"))
+        (within.small_disk / ".balloon").unlink(missing_ok=True)
+        shutil.copytree(within.small_disk, within.small_disk.with_name("store"))
 
 
 class _NoReport:
@@ -147,14 +155,26 @@ class _NoReport:
 
 def can_mount() -> bool:
     """Whether this machine lets a process mount a small disk of its own."""
-    child = START.Process(target=_try_mount)
+    return _can(_try_mount)
+
+
+def can_take_name() -> bool:
+    """Whether this machine lets a process have a host name of its own."""
+    return _can(_try_name)
+
+
+def _can(try_it: Callable[[], None]) -> bool:
+    child = START.Process(target=try_it)
     child.start()
     child.join()
     return child.exitcode == 0
 
 
 def _try_mount() -> None:
-    with tempfile.TemporaryDirectory() as folder, suppress(OSError):
+    with tempfile.TemporaryDirectory() as folder:
         mount_small_disk(Path(folder) / "disk", "1m")
         os._exit(0)
-    os._exit(1)
+
+
+def _try_name() -> None:
+    take_host_name("another")

@@ -13,7 +13,7 @@ from benchmarks.faults import damage
 from benchmarks.faults.bucket import SETTINGS, Faults, faulty_proxy
 from benchmarks.faults.gang import RANKS, gang
 from benchmarks.faults.network import can_pair, network
-from benchmarks.faults.processes import TrialError, can_mount
+from benchmarks.faults.processes import Surroundings, TrialError, can_mount, can_take_name
 from benchmarks.faults.trial import Fault, Needs, Trial
 from orchestrator.record import Record
 from orchestrator.store import Store
@@ -103,6 +103,23 @@ def _two_drivers(trial: Trial) -> None:
         trial.finish(sweep)
 
 
+def _frozen(trial: Trial) -> None:
+    """For a while that may be longer than a lease lasts: then the other has taken its work over when it wakes up."""
+    sweeps = [trial.start(within=Surroundings(host_name=name)) for name in ("one", "another")]
+    frozen = trial.draw.choice(sweeps)
+    if frozen.reaches(trial.moment(), trial.place):
+        frozen.send(signal.SIGSTOP)
+        trial.injected += 1
+        trial.kills += 1
+        trial.unaware += 1
+        time.sleep(trial.draw.uniform(2, 10))
+        frozen.send(signal.SIGCONT)
+    for sweep in sweeps:
+        taken_over = sweep is frozen and sweep.wait() == 130 and "took this one's work over" in sweep.text()
+        if not taken_over:
+            trial.finish(sweep)
+
+
 def _checkpoint(trial: Trial) -> None:
     for moment in trial.moments(2):
         sweep = trial.start()
@@ -167,13 +184,13 @@ def _index(trial: Trial) -> None:
 def _bucket(trial: Trial) -> None:
     faults = Faults(random.Random(trial.draw.random()), BUCKET_FAULTS)
     with faulty_proxy(trial.bench.s3, faults) as address:
-        environment = {**SETTINGS, "AWS_ENDPOINT_URL": address}
+        within = Surroundings({**SETTINGS, "AWS_ENDPOINT_URL": address})
         moment = trial.moment()
-        sweep = trial.start(environment=environment)
+        sweep = trial.start(within=within)
         if trial.draw.random() < 0.5 and sweep.reaches(moment, trial.place):
             sweep.kill()
             trial.kills += 1
-            sweep = trial.start(environment=environment)
+            sweep = trial.start(within=within)
         trial.finish(sweep)
     trial.injected += sum(faults.counts.values())
 
@@ -181,7 +198,7 @@ def _bucket(trial: Trial) -> None:
 def _disk(trial: Trial) -> None:
     disk = trial.place.folder / "disk"
     trial.place.inject("fill disk", trial.moments(2), str(disk))
-    trial.finish(trial.start(small_disk=disk))
+    trial.finish(trial.start(within=Surroundings(small_disk=disk)))
     trial.fired()
 
 
@@ -257,6 +274,7 @@ ALL = (
     _fails("nan", "DivergedError"),
     Fault("out of memory", "a stage has no memory, up to three times", _out_of_memory),
     Fault("two drivers", "two at once; one is killed, or frozen, or not", _two_drivers),
+    Fault("frozen driver", "one of two, on machines of their own, is frozen for 2 to 10 s", _frozen, "host name"),
     Fault("clock", "the clock goes back by three hours", _clock),
     Fault("checkpoint", "SIGKILL, then the newest checkpoint is cut or has a bit flipped", _checkpoint),
     Fault("artifact", "SIGKILL, then files that are still needed are cut or have a bit flipped", _artifact),
@@ -282,6 +300,7 @@ FAULTS = {fault.name: fault for fault in ALL}
 CHECKS: dict[Needs, tuple[Callable[[], bool], str]] = {
     "disk": (can_mount, "mounts no disk for a user"),
     "network": (can_pair, "gives a user no network of its own"),
+    "host name": (can_take_name, "gives a user no host name of its own"),
 }
 """Whether this machine can run trials that need something, and what is said if not."""
 

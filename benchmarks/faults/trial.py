@@ -18,11 +18,11 @@ from typing import Literal
 from benchmarks.faults.bucket import SETTINGS, s3_server
 from benchmarks.faults.cluster import Cluster
 from benchmarks.faults.judge import Reference, Verdict, judge
-from benchmarks.faults.processes import Sweep, TrialError
+from benchmarks.faults.processes import HERE, Surroundings, Sweep, TrialError
 from benchmarks.faults.small_sweep import Place
 from orchestrator.store import StoreError
 
-Needs = Literal["nothing", "ray", "bucket", "disk", "network"]
+Needs = Literal["nothing", "ray", "bucket", "disk", "network", "host name"]
 
 
 @dataclass
@@ -106,20 +106,14 @@ class Trial:
     injected: int = 0
     sweeps: list[Sweep] = field(default_factory=list)
 
-    def start(
-        self,
-        *more: object,
-        environment: dict[str, str] | None = None,
-        small_disk: Path | None = None,
-        network: int | None = None,
-    ) -> Sweep:
+    def start(self, *more: object, within: Surroundings = HERE) -> Sweep:
         """The sweep's command, without Ray unless told otherwise."""
         options = more if "--address" in more else ("--backend", "inline", *more)
         arguments = self.place.arguments(self.bench.cache, *options)
-        if small_disk is not None:
-            arguments[arguments.index("--store") + 1] = str(small_disk)
+        if within.small_disk is not None:
+            arguments[arguments.index("--store") + 1] = str(within.small_disk)
         output = self.place.folder / f"output-{len(self.sweeps)}.txt"
-        self.sweeps.append(Sweep.start(arguments, output, environment, small_disk, network))
+        self.sweeps.append(Sweep.start(arguments, output, within))
         return self.sweeps[-1]
 
     def start_on_ray(self, *more: object) -> Sweep:
