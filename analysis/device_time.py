@@ -1,8 +1,10 @@
 """Device time of stages, and what a result took from nothing.
 
-A stage counts with the seconds of the attempt that was committed, once for each device of its gang. Where stages shared
-a device, each counts in full, so that their sum is more than the device's own time; the least it can have been, each
-divided by the stages that were on the device at the same time at most, is kept beside it.
+A stage counts with the seconds of the attempt that was committed, once for each device of its gang; or, where that
+resumed earlier ones, with those of all its epochs, if that is more. The part of an epoch before the checkpoint that was
+resumed is not known then. Where stages shared a device, each counts in full, so that their sum is more than the
+device's own time; the least it can have been, each divided by the stages that were on the device at the same time at
+most, is kept beside it.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ Result = Literal["accuracy", "lmc", "stability"]
 def device_time(section: Section) -> pd.DataFrame:
     """The section's stages with ``held``, their device-seconds, and ``least``, if shared ones had their share only."""
     rows = section.frames.stages
-    held = rows["seconds"] * rows["ranks"].astype("float64")
+    timed = section.frames.metrics.drop_duplicates(["key", "epoch"]).groupby("key")["seconds"].sum()
+    seconds = rows["seconds"].clip(lower=rows["key"].map(timed).fillna(0.0))
+    held = seconds * rows["ranks"].astype("float64")
     return rows.assign(
         held=held,
         least=held / (1.0 + rows["stages_beside"].astype("float64")),

@@ -11,6 +11,7 @@ import torch
 
 from orchestrator.backends.base import BackendError
 from orchestrator.recipes import RecipeError
+from orchestrator.store import Store, StoreError
 from workers.data import DataError, default_cache
 from workers.execution import Execution
 from workers.plugins import load_plugins
@@ -42,6 +43,15 @@ def check_folder(folder: Path) -> Path:
             f"val/, or for imagefolder:NAME the folder NAME/ with train/<class>/ and val/<class>/"
         )
     return folder.absolute()
+
+
+def check_store(store: Store) -> Store:
+    """The store; StoreError if it can be no folder. Looks only, so that a plan refuses what a run would."""
+    folder = store.storage.folder
+    there = next((path for path in (folder, *folder.parents) if path.exists()), folder) if folder else None
+    if there is not None and not there.is_dir():
+        raise StoreError(f"{store.root}: {there} is a file, and a store is a folder; give another --store")
+    return store
 
 
 def check_device(device: str, backend: str) -> str:

@@ -22,12 +22,18 @@ Work = tuple[str, str, int]
 """A data set, an architecture, and the ranks of a gang: epochs of one take about the same time."""
 
 
+Group = tuple[str, Work]
+"""A kind of stage and its work."""
+
+
 class Estimates:
     """Seconds of stages on one kind of device.
 
     A stage's cost in epochs times the median seconds of one, in stages of the same kind, data set and architecture;
     where there are none, in trainings of the same data set and architecture. A time is never carried over to other data
     or another architecture. Stages that shared a GPU count with their share of it, and only if none had it to itself.
+    Resumed stages count only where nothing else says anything, and with the longest of them: their records tell of the
+    last attempt, so that each took at least as long.
 
     Args:
         records: of a store.
@@ -38,30 +44,34 @@ class Estimates:
     """
 
     def __init__(self, records: Iterable[Record], device: str | None = None) -> None:
-        whole = [record for record in records if record.attempt == 1]  # a later attempt did a part of the work only
-        made_on = Counter(record.provenance.get("device") for record in whole)
+        measured = list(records)
+        whole = [record for record in measured if record.attempt == 1]
+        made_on = Counter(record.provenance.get("device") for record in whole or measured)
         self.device = device or max(made_on, key=lambda name: made_on[name], default=None)
-        alone: dict[tuple[str, Work], list[float]] = defaultdict(list)
-        shared: dict[tuple[str, Work], list[float]] = defaultdict(list)
-        for record in whole:
+        alone: dict[Group, list[float]] = defaultdict(list)
+        shared: dict[Group, list[float]] = defaultdict(list)
+        resumed: dict[Group, list[float]] = defaultdict(list)
+        for record in measured:
             if record.provenance.get("device") != self.device:
                 continue
             sharing = 1 + record.provenance.get("stages_beside", 0)
             ranks = record.science.get("training", {}).get("gang", {}).get("ranks", 1)
             group = record.kind, (record.labels.dataset, record.labels.architecture, ranks)
-            (shared if sharing > 1 else alone)[group].append(record.seconds / sharing / _epochs(record))
-        self._of_kind = {group: median(times) for group, times in {**shared, **alone}.items()}
-        trainings: dict[Work, list[float]] = defaultdict(list)
-        for (kind, work), seconds in self._of_kind.items():
-            if kind not in (Probe.kind, PairProbe.kind, Landscape.kind):
-                trainings[work].append(seconds)
-        self._of_training = {work: median(times) for work, times in trainings.items()}
+            times = resumed if record.attempt > 1 else shared if sharing > 1 else alone
+            times[group].append(record.seconds / sharing / _epochs(record))
+        self._typical = _Epochs({group: median(times) for group, times in {**shared, **alone}.items()})
+        self._least = _Epochs({group: max(times) for group, times in resumed.items()})
 
     def seconds(self, node: Node) -> float | None:
         """How long a stage takes that has its devices to itself; None if nothing like it was measured."""
-        work = node.labels.dataset, node.labels.architecture, width(node.stage)
-        of_an_epoch = self._of_kind.get((node.stage.kind, work), self._of_training.get(work))
+        of_an_epoch = self._typical.seconds(node)
+        if of_an_epoch is None:
+            of_an_epoch = self._least.seconds(node)
         return None if of_an_epoch is None else of_an_epoch * cost_epochs(node.stage)
+
+    def is_least(self, node: Node) -> bool:
+        """Whether ``seconds`` is the least that a stage takes, since only resumed ones like it were measured."""
+        return self._typical.seconds(node) is None and self._least.seconds(node) is not None
 
     def of(self, plan: Plan) -> dict[str, float]:
         """Seconds by key, of the stages that have an estimate."""
@@ -71,6 +81,22 @@ class Estimates:
         """The upward rank in seconds, or in epochs unless every stage has an estimate: the two do not compare."""
         seconds = self.of(plan)
         return upward_rank(plan, lambda node: seconds[node.key]) if len(seconds) == len(plan) else upward_rank(plan)
+
+
+class _Epochs:
+    """Seconds of an epoch by kind of stage and work; of a kind that was not measured, those of the work's trainings."""
+
+    def __init__(self, of_kind: dict[Group, float]) -> None:
+        self._of_kind = of_kind
+        trainings: dict[Work, list[float]] = defaultdict(list)
+        for (kind, work), seconds in of_kind.items():
+            if kind not in (Probe.kind, PairProbe.kind, Landscape.kind):
+                trainings[work].append(seconds)
+        self._of_training = {work: median(times) for work, times in trainings.items()}
+
+    def seconds(self, node: Node) -> float | None:
+        work = node.labels.dataset, node.labels.architecture, width(node.stage)
+        return self._of_kind.get((node.stage.kind, work), self._of_training.get(work))
 
 
 def _epochs(record: Record) -> float:

@@ -10,11 +10,30 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, ValidationError
 
 from workers.storage import Storage, read_many
 
 WRITE_EVERY_S = 10.0
+
+
+class Event(BaseModel):
+    """What a line may hold; its time is one that a calendar has."""
+
+    time_unix_s: Annotated[float, Field(ge=0, lt=2**33)]
+    event: str
+    key: str = ""
+    name: str = ""
+    attempt: int | None = None
+    seconds: float | None = None
+    error: str | None = None
+    cause: str | None = None
+    retry: bool | None = None
+    machine: str | None = None
+    by: str | None = None
+    found_by: str | None = None
 
 
 class EventLog:
@@ -52,10 +71,10 @@ class EventLog:
 
 
 def read_events(storage: Storage) -> Iterator[dict[str, Any]]:
-    """All drivers' events, in the order of their times; a line that a killed driver tore is left out."""
+    """All drivers' events, in the order of their times; what is no event, such as a torn line, is left out."""
     found: list[dict[str, Any]] = []
     for content in read_many(storage, sorted(storage.listing("events"))):
         for line in (content or b"").splitlines():
-            with suppress(json.JSONDecodeError):
-                found.append(json.loads(line))
+            with suppress(ValidationError):
+                found.append(Event.model_validate_json(line).model_dump(exclude_unset=True))
     yield from sorted(found, key=lambda event: event["time_unix_s"])

@@ -39,7 +39,9 @@ def find_stages(stages: Mapping[str, PlannedStage], wanted: Container[str], text
     if not names:
         raise StoreError(f"{text}: the store has no stages")
     near = get_close_matches(text, names, n=3, cutoff=0.0)
-    raise StoreError(f"{text}: no stage has such a name or key; the nearest names are {', '.join(near)}")
+    raise StoreError(
+        f"{text}: no stage has such a name or key{_too_short(text)}; the nearest names are {', '.join(near)}"
+    )
 
 
 def find_stage(stages: Mapping[str, PlannedStage], wanted: Container[str], text: str) -> str:
@@ -52,5 +54,12 @@ def find_stage(stages: Mapping[str, PlannedStage], wanted: Container[str], text:
     if len(found) > 1:
         names = [stages[key].name if len({stages[k].name for k in found}) > 1 else key for key in found[:SHOWN]]
         more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-        raise StoreError(f"{text}: {len(found)} stages have such a name or key; say which: {', '.join(names)}{more}")
+        many = f"{len(found)} stages have such a name or key{_too_short(text)}"
+        raise StoreError(f"{text}: {many}; say which: {', '.join(names)}{more}")
     return found[0]
+
+
+def _too_short(text: str) -> str:
+    """What to say of a text that may have been meant as a key's first digits."""
+    short = len(text) < LEAST_DIGITS and re.fullmatch("[0-9a-f]+", text)
+    return f" (of a key, give at least {LEAST_DIGITS} digits)" if short else ""

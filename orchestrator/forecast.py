@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from orchestrator.estimate import Estimates
 from orchestrator.gangs import width
-from orchestrator.plan import Plan
+from orchestrator.plan import Node, Plan
 from orchestrator.simulation import simulate
 
 
@@ -23,6 +23,8 @@ class Forecast:
         devices: how many there are.
         makespan_s: until the end, simulated; None as well while anything is unmeasured, or needs more devices.
         cost_usd: of the device-hours.
+        held_cost_usd: of all devices for the makespan: a sweep holds a cluster's until it ends.
+        at_least: those of which only resumed stages were measured, so that hours, makespan and cost may be more.
     """
 
     measured_on: str | None
@@ -32,6 +34,8 @@ class Forecast:
     devices: int
     makespan_s: float | None
     cost_usd: float | None
+    held_cost_usd: float | None
+    at_least: tuple[str, ...]
 
 
 def forecast(
@@ -48,18 +52,25 @@ def forecast(
     """
     seconds = estimates.of(plan)
     left = [node for node in plan if node.key not in cached]
-    unmeasured = {f"{n.labels.dataset}/{n.labels.architecture}" for n in left if n.key not in seconds}
+    unmeasured = _works(node for node in left if node.key not in seconds)
     estimated = [seconds[node.key] * width(node.stage) for node in left if node.key in seconds]
     hours = sum(estimated) / 3600 if estimated or not left else None
     makespan_s, widest = None, max((width(node.stage) for node in left), default=1)
     if devices >= widest and not unmeasured:
         makespan_s = simulate(plan, cached, seconds, devices, devices_of=lambda node: width(node.stage)).makespan_s
+    price, held = usd_per_device_hour, None if makespan_s is None else devices * makespan_s / 3600
     return Forecast(
         estimates.device,
         len(estimated),
-        tuple(sorted(unmeasured)),
+        unmeasured,
         hours,
         devices,
         makespan_s,
-        None if hours is None or usd_per_device_hour is None else hours * usd_per_device_hour,
+        None if hours is None or price is None else hours * price,
+        None if held is None or price is None else held * price,
+        _works(node for node in left if estimates.is_least(node)),
     )
+
+
+def _works(nodes: Iterable[Node]) -> tuple[str, ...]:
+    return tuple(sorted({f"{node.labels.dataset}/{node.labels.architecture}" for node in nodes}))

@@ -73,7 +73,13 @@ def gc(
 
 
 def list_garbage(store: Store, seen: Survey, *, keep_weights: bool, superseded: bool) -> list[Garbage]:
-    """Everything that may go; ``superseded``: what only earlier plans of a setting want may go as well."""
+    """Everything that may go; ``superseded``: what only earlier plans of a setting want may go as well.
+
+    Raises:
+        StoreError: a plan is damaged, so that nobody knows what its sweep needs.
+    """
+    for message in seen.damaged_plans.values():
+        raise StoreError(message)
     planned = seen.wanted if superseded else {stage.key for plan in seen.plans for stage in plan.stages}
     records = {key[:KEY_DIGITS]: record for key, record in store.records({}).items()}
     inputs = {

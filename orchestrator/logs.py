@@ -53,7 +53,8 @@ def logs(
         opened = open_existing(store)
         seen = survey(opened)
         key = find_stage(seen.stages, seen.wanted, stage)
-        lines = _follow(opened, key, attempt) if follow else _read(opened, seen.stages[key].name, key, attempt)
+        name = seen.stages[key].name
+        lines = _follow(opened, name, key, attempt) if follow else _read(opened, name, key, attempt)
         for line in lines:
             if json_:
                 print(json.dumps({"attempt": line.attempt, "line": line.text}), flush=True)
@@ -63,17 +64,22 @@ def logs(
 
 def _read(store: Store, name: str, key: str, attempt: int | None) -> Iterator[Line]:
     stage = store.look(key)
-    if stage is None or not stage.attempts:
-        raise StoreError(f"{name} was not tried yet, so it has no log; -f waits for one")
-    if attempt is not None and attempt not in stage.attempts:
-        raise StoreError(f"{name} has no attempt {attempt}; it has {', '.join(map(str, stage.attempts))}")
-    number = attempt or stage.attempts[-1]
+    number = attempt or max(stage.attempts if stage is not None else [], default=0)
+    if stage is None or number not in stage.attempts:
+        raise StoreError(_no_attempt(name, stage, attempt))
     if f"attempts/{number}/log.txt" not in stage.files:
         raise StoreError(f"attempt {number} of {name} has written no log")
     yield from _Tail(store, f"{stage.folder}/attempts/{number}/log.txt", number).new(over=True)
 
 
-def _follow(store: Store, key: str, attempt: int | None) -> Iterator[Line]:
+def _no_attempt(name: str, stage: StageFiles | None, attempt: int | None) -> str:
+    """Why there is nothing to read."""
+    if stage is None or not stage.attempts:
+        return f"{name} was not tried yet, so it has no log; while a driver is at work, -f waits for one"
+    return f"{name} has no attempt {attempt}; it has {', '.join(map(str, stage.attempts))}"
+
+
+def _follow(store: Store, name: str, key: str, attempt: int | None) -> Iterator[Line]:
     """Lines as they come: of one attempt until that has ended, else of the newest ones until the stage has."""
     watch = LeaseWatch(store.storage)
     tail: _Tail | None = None
@@ -88,6 +94,8 @@ def _follow(store: Store, key: str, attempt: int | None) -> Iterator[Line]:
                     yield from tail.new(over=True)
                 tail = _Tail(store, f"{stage.folder}/attempts/{number}/log.txt", number)
             yield from tail.new(over=ended)
+        if ended and tail is None:
+            raise StoreError(_no_attempt(name, stage, attempt))
         if ended:
             return
         time.sleep(POLL_S if store.storage.folder is not None else POLL_A_BUCKET_S)

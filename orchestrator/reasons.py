@@ -58,7 +58,7 @@ class Comparison:
     """A stage against a done one.
 
     Attributes:
-        changes: of its own fields.
+        changes: of its own fields; those of labels come first, as ``labels.preset``.
         upstream: by input name, the same for what it reads, where that differs; None if it cannot be told.
     """
 
@@ -78,24 +78,26 @@ class Comparison:
 
 
 def compare(stage: Content, known: Mapping[str, Content], records: Mapping[str, Content]) -> Comparison | None:
-    """A stage against the nearest record: of the same kind and labels, with the fewest differences.
+    """A stage against the nearest record of its kind: with the fewest other labels, then the fewest other fields.
 
     Args:
         known: what is known of any stage, by key; of a stage that was planned only, from its plan.
         records: what is done, by key.
 
     Returns:
-        None if no record has its kind and labels.
+        None if no other record has its kind.
     """
-    alike = [
-        record
-        for record in records.values()
-        if (record.kind, record.labels) == (stage.kind, stage.labels) and record.key != stage.key
-    ]
+    alike = [record for record in records.values() if record.kind == stage.kind and record.key != stage.key]
     if not alike:
         return None
+    fewest = min(len(_relabelled(record, stage)) for record in alike)
+    alike = [record for record in alike if len(_relabelled(record, stage)) == fewest]
     nearest = min(alike, key=lambda record: (len(changes(record.science, stage.science)), _moved(record, stage)))
     return _against(stage, nearest, known)
+
+
+def _relabelled(old: Content, new: Content) -> list[Change]:
+    return changes(vars(old.labels), vars(new.labels), "labels")
 
 
 def _moved(old: Content, new: Content) -> int:
@@ -109,7 +111,8 @@ def _against(stage: Content, old: Content, known: Mapping[str, Content]) -> Comp
         if before != key:
             new_input, old_input = known.get(key), known.get(before or "")
             upstream[slot] = _against(new_input, old_input, known) if new_input and old_input else None
-    return Comparison(stage.name, stage.key, old.key, changes(old.science, stage.science), upstream)
+    own = _relabelled(old, stage) + changes(old.science, stage.science)
+    return Comparison(stage.name, stage.key, old.key, own, upstream)
 
 
 def changes(old: Any, new: Any, path: str = "") -> list[Change]:

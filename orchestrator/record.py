@@ -133,15 +133,29 @@ class StoredPlan(BaseModel):
 
     Attributes:
         on_request: it holds no more than what was asked for beside a sweep, whose plan it does not replace.
+        blake2b: of all other fields, so that a flipped digit is seen; empty in a plan of an older version.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")  # else a damaged "blake2b" would pass for none
 
     argv: list[str]
     started_unix_s: float
     stages: list[PlannedStage]
     parts: list[dict[str, Any]] = []
     on_request: bool = False
+    blake2b: str = ""
+
+    def sealed(self) -> StoredPlan:
+        """The plan with its own digest."""
+        return self.model_copy(update={"blake2b": self._digest()})
+
+    @property
+    def intact(self) -> bool:
+        """Whether nothing has changed since it was sealed, as far as that can be told."""
+        return self.blake2b in ("", self._digest())
+
+    def _digest(self) -> str:
+        return digest(self.model_dump_json(exclude={"blake2b"}, exclude_defaults=True))  # a new field changes none
 
     def science(self, stage: PlannedStage) -> dict[str, Any]:
         """The fields of one of its stages, as a record has them; empty in a plan that was stored without."""

@@ -1,4 +1,4 @@
-"""``python -m orchestrator.status``: who is at work in a store, how far it is, and what failed."""
+"""``python -m orchestrator.status``: who is at work in a store, how far it is, and what failed or was cancelled."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.text import Text
 
 from orchestrator.command import AsJson, StorePath, console, new_app, one_sentence, open_existing, print_json
 from orchestrator.stage_files import RECORD
-from orchestrator.survey import State, Survey, survey
+from orchestrator.survey import GIVEN_UP, State, Survey, survey
 from orchestrator.units import duration, size
 from workers.console import Console
 
@@ -64,8 +64,10 @@ def as_json(seen: Survey) -> dict[str, Any]:
             {"key": key, "name": seen.stages[key].name, **seen.progress(key)} for key in _in_state(seen, State.RUNNING)
         ],
         "failed": [failure.model_dump() for failure in seen.failures()],
+        "cancelled": [failure.model_dump() for failure in seen.failures(State.CANCELLED)],
         "ended_in_the_last_hour": sum(seen.seen_unix_s - at < HOUR_S for at in ended),
         "last_ended_unix_s": ended[-1] if ended else None,
+        "damaged_plans": sorted(seen.damaged_plans.values()),
         "bytes": _bytes(seen),
     }
 
@@ -80,14 +82,19 @@ def show(seen: Survey, out: Console) -> None:
         out.print(f"  {' '.join(lease.argv)}")
     if not seen.leases:
         out.print("no driver is at work")
+    for message in seen.damaged_plans.values():
+        out.print(f"damaged: {message}")
     _show_counts(seen, out)
     for key in _in_state(seen, State.RUNNING):
         out.print(f"running: {seen.stages[key].name}  {describe_progress(seen.progress(key))}")
-    failures = seen.failures()
-    for failure in failures[:FAILURES]:
-        out.print(f"failed: {failure.name}  {failure.error_type}: {failure.message}  ({failure.cause}; {failure.log})")
-    if len(failures) > FAILURES:
-        out.print(f"and {len(failures) - FAILURES} more")
+    for state in GIVEN_UP:
+        failures = seen.failures(state)
+        for failure in failures[:FAILURES]:
+            out.print(
+                f"{state}: {failure.name}  {failure.error_type}: {failure.message}  ({failure.cause}; {failure.log})"
+            )
+        if len(failures) > FAILURES:
+            out.print(f"and {len(failures) - FAILURES} more {state}")
     ended = _ended(seen)
     if ended:
         ago = duration(max(0.0, seen.seen_unix_s - max(ended)))

@@ -206,12 +206,29 @@ class Store:
                 last.append(Failure.model_validate_json(content or b""))
         return sorted(last, key=lambda failure: failure.finished_unix_s)
 
-    def plans(self) -> list[StoredPlan]:
-        """Every plan that a sweep worked on here, oldest first."""
+    def plans(
+        self, damaged: dict[str, str] | None = None, listing: Mapping[str, Entry] | None = None
+    ) -> list[StoredPlan]:
+        """Every plan that a sweep worked on here, oldest first; damaged ones are left out.
+
+        Args:
+            damaged: if given, what is wrong with each damaged plan is put here by its path.
+            listing: the store's files, if they were listed already.
+        """
+        paths = sorted(
+            path
+            for path in (self.storage.listing("plans") if listing is None else listing)
+            if path.startswith("plans/")
+        )
         plans = []
-        for content in self._read(sorted(self.storage.listing("plans"))):
-            with suppress(ValidationError):  # a torn one says nothing: the sweep that wrote it writes it anew
-                plans.append(StoredPlan.model_validate_json(content or b""))
+        for path, content in zip(paths, self._read(paths), strict=True):
+            if content is None:  # removed meanwhile
+                continue
+            try:
+                plans.append(_parse_plan(f"{self.root}/{path}", content))
+            except StoreError as error:
+                if damaged is not None:
+                    damaged[path] = str(error)
         return sorted(plans, key=lambda plan: plan.started_unix_s)
 
     # --- writing -------------------------------------------------------------------------------------------------
@@ -237,7 +254,7 @@ class Store:
     def write_plan(self, plan: StoredPlan) -> None:
         """Keep a plan; the same stages are kept once, with the time and command of their last sweep."""
         name = digest("".join(stage.key for stage in plan.stages))[:KEY_DIGITS]
-        self.storage.write(f"plans/{name}.json", plan.model_dump_json().encode())
+        self.storage.write(f"plans/{name}.json", plan.sealed().model_dump_json().encode())
 
     def write_index(self) -> None:
         """Keep copies of all records in one file for the next reader, unless that has them all."""
@@ -372,6 +389,20 @@ class Store:
 def user_cache() -> Path:
     """Where copies from buckets are kept."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "winning-sign" / "stores"
+
+
+def _parse_plan(path: str, content: bytes) -> StoredPlan:
+    mend = (
+        "repeat the command of its sweep, which writes it anew; or python -m orchestrator.verify sets it aside, and "
+        "orchestrator.gc then no longer keeps what that sweep needs"
+    )
+    try:
+        plan = StoredPlan.model_validate_json(content)
+    except ValidationError as error:
+        raise StoreError(f"{path} is no valid plan ({error.error_count()} faults); {mend}") from error
+    if not plan.intact:
+        raise StoreError(f"{path} is not what was written; {mend}")
+    return plan
 
 
 def _parse_record(path: str, content: bytes) -> Record:

@@ -27,8 +27,14 @@ class State(StrEnum):
     DONE = "done"
     RUNNING = "running"
     FAILED = "failed"
+    CANCELLED = "cancelled"
     WAITING = "waiting"
     BLOCKED = "blocked"
+
+
+GIVEN_UP = (State.FAILED, State.CANCELLED)
+STATE_AFTER: dict[str, State] = {Cause.DAMAGED_INPUT: State.WAITING, Cause.CANCELLED: State.CANCELLED}
+"""Of a stage whose last attempt ended badly, by the cause; of any other cause it has failed."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,7 @@ class Survey:
 
     Attributes:
         plans: oldest first.
+        damaged_plans: what is wrong with those that cannot be read, by path.
         stages: every stage that a plan or a record names, by key.
         wanted: keys of the stages of the last plans.
         files: the stages' files, by the first digits of their keys.
@@ -71,6 +78,7 @@ class Survey:
     root: str
     seen_unix_s: float
     plans: list[StoredPlan]
+    damaged_plans: dict[str, str]
     stages: dict[str, PlannedStage]
     wanted: set[str]
     files: dict[str, StageFiles]
@@ -105,9 +113,9 @@ class Survey:
             **{name: told.get(name) for name in ("host", "pid", "epoch", "epochs", "accuracy_percent")},
         }
 
-    def failures(self) -> list[Failure]:
-        """Why stages of the last plans have failed, the first failure first."""
-        failed = (self.attempts[key].failure for key in self.wanted if self.state[key] is State.FAILED)
+    def failures(self, state: State = State.FAILED) -> list[Failure]:
+        """Why stages of the last plans have failed, or were cancelled, the first first."""
+        failed = (self.attempts[key].failure for key in self.wanted if self.state[key] is state)
         return sorted((failure for failure in failed if failure), key=lambda failure: failure.finished_unix_s)
 
 
@@ -115,7 +123,8 @@ def survey(store: Store) -> Survey:
     """Look at a store."""
     listing = store.storage.listing()
     files = group_stages(listing)
-    plans = _plans(store, listing)
+    damaged_plans: dict[str, str] = {}
+    plans = store.plans(damaged_plans, listing)
     stages = {stage.key: stage for plan in plans for stage in plan.stages}
     unplanned = files.keys() - {key[:KEY_DIGITS] for key in stages}
     if any(RECORD in files[short].files for short in unplanned):
@@ -135,6 +144,7 @@ def survey(store: Store) -> Survey:
         root=store.root,
         seen_unix_s=time.time(),
         plans=plans,
+        damaged_plans=damaged_plans,
         stages=stages,
         wanted=set(wanted(plans)),
         files=files,
@@ -144,11 +154,6 @@ def survey(store: Store) -> Survey:
         attempts=attempts,
         state=_states(stages, files, attempts, living),
     )
-
-
-def _plans(store: Store, listing: Mapping[str, Entry]) -> list[StoredPlan]:
-    plans = _parse_all(StoredPlan, store, sorted(path for path in listing if path.startswith("plans/")))
-    return sorted(plans.values(), key=lambda plan: plan.started_unix_s)
 
 
 def _attempts(
@@ -197,14 +202,14 @@ def _states(
         if stage is not None and RECORD in stage.files:
             state[key] = State.DONE
         elif last is not None and last.failure is not None:
-            state[key] = State.WAITING if last.failure.cause == Cause.DAMAGED_INPUT else State.FAILED
+            state[key] = STATE_AFTER.get(last.failure.cause, State.FAILED)
         elif last is not None and not last.interrupted and last.driver in living:
             state[key] = State.RUNNING
     dependents: dict[str, list[str]] = {}
     for key, planned in stages.items():
         for upstream in planned.inputs.values():
             dependents.setdefault(upstream, []).append(key)
-    behind = [key for key, found in state.items() if found is State.FAILED]
+    behind = [key for key, found in state.items() if found in GIVEN_UP]
     while behind:
         for key in dependents.get(behind.pop(), ()):
             if state[key] is State.WAITING:
@@ -214,7 +219,7 @@ def _states(
 
 
 def _parse_all(model: type[Model], store: Store, paths: list[str]) -> dict[str, Model]:
-    """Files by path; what is torn or gone is left out: ``orchestrator.verify`` tells of it."""
+    """Files by path; what is torn or gone is left out: it says nothing that could not be seen otherwise."""
     found = {}
     for path, content in zip(paths, read_many(store.storage, paths), strict=True):
         try:

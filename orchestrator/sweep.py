@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from orchestrator.arguments import (
+    check_store,
     checked_execution,
     cluster_of_this_job,
     devices_at_hand,
@@ -235,7 +236,7 @@ def sweep(
             execution,
         )
         expanded = expand(experiments)
-        opened = Store(store)
+        opened = check_store(Store(store))
         if plan:
             found = standing(expanded, opened)
             # what kind a cluster's devices are is not known here: the one that most was measured on

@@ -83,10 +83,16 @@ def print_forecast(console: Console, foreseen: Forecast) -> None:
     if foreseen.makespan_s is not None:
         took = duration(foreseen.makespan_s)
         lines.append(f"About {took} on {foreseen.devices:,} of these, one stage at a time on each (simulated).")
+    if foreseen.held_cost_usd is not None:
+        held = f"{foreseen.held_cost_usd:,.2f} USD"
+        lines.append(f"{held} if all {foreseen.devices:,} are held for that long, as a sweep holds a cluster's.")
+    if foreseen.at_least:
+        lines.append(f"It may be more: of {', '.join(foreseen.at_least)} only stages that were resumed are measured.")
     if foreseen.unmeasured:
         on = f" on {foreseen.measured_on}" if foreseen.measured_on else ""
         lines.append(
-            f"Not measured yet{on}: {', '.join(foreseen.unmeasured)}; a sweep's first stages measure the durations."
+            f"Not measured yet{on}: {', '.join(foreseen.unmeasured)}; a sweep's first stages measure the durations: "
+            f"begin it in this store, and ask again for hours, makespan and cost."
         )
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 def duration(seconds: float) -> str:
     """Seconds as a person says them."""
+    if seconds < 10:
+        return f"{round(seconds, 2 if seconds < 1 else 1):g} s"
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 90 * 60:

@@ -1,4 +1,4 @@
-"""Checks everything that a store's records say: that they can be read, lie where they belong, and their files' bits."""
+"""Checks a store's records and plans: that they can be read, lie where they belong, and the bits of records' files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from orchestrator.store import Store
 from workers.storage import PARALLEL_REQUESTS, Storage
 from workers.workspace import Artifact, artifact
 
-Kind = Literal["artifact", "record", "place", "copy"]
+Kind = Literal["artifact", "record", "place", "copy", "plan"]
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,10 @@ class Fault:
     """Something that is broken.
 
     Attributes:
-        kind: an artifact is not what its record says; a record cannot be read; it lies in another key's folder; or
-            its whole folder is a copy of another's.
-        key: of the stage; the first digits of it where the record does not tell.
+        kind: an artifact is not what its record says; a record cannot be read; it lies in another key's folder;
+            its whole folder is a copy of another's; or a plan cannot be read.
+        key: of the stage; the first digits of it where the record does not tell; empty for a plan.
+        folder: of the stage; a plan's own path.
     """
 
     kind: Kind
@@ -40,7 +41,7 @@ class Checked:
     """What was found.
 
     Attributes:
-        faults: at most one for each folder.
+        faults: at most one for each folder, and for each plan.
         missing_inputs: by name of the stage, keys that it read and that have no record any more.
         files, size_bytes: how much was hashed.
     """
@@ -98,13 +99,23 @@ def check(store: Store, step: Callable[[int, int], None]) -> Checked:
     for short, message in broken.items():
         record = records.pop(short)
         faults.append(Fault("artifact", record.key, record.name, stages[short].folder, message))
-    return Checked(faults, _missing_inputs(records, stages), len(records) + len(faults), len(files), total, len(gone))
+    counted = len(records) + len(faults)
+    plans: dict[str, str] = {}
+    store.plans(plans)
+    faults += [Fault("plan", "", path, path, message) for path, message in plans.items()]
+    return Checked(faults, _missing_inputs(records, stages), counted, len(files), total, len(gone))
 
 
 def quarantine(store: Store, faults: Collection[Fault]) -> None:
     """Set aside what is broken, so that the next sweep makes it anew; nothing is deleted."""
+    plans: dict[str, str] = {}
+    if any(fault.kind == "plan" for fault in faults):
+        store.plans(plans)  # again: a sweep may have written one anew
     for fault in faults:
-        if fault.kind == "copy":
+        if fault.kind == "plan":
+            if fault.folder in plans:
+                store.storage.move(fault.folder, f"set-aside/{fault.folder}")
+        elif fault.kind == "copy":
             for path in store.storage.listing(fault.folder):
                 store.storage.move(path, f"set-aside/{path}")
         else:

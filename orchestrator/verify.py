@@ -33,7 +33,7 @@ def verify(
     check_only: Annotated[bool, typer.Option("--check-only", help="Set nothing aside.")] = False,
     json_: AsJson = False,
 ) -> None:
-    """Hash every artifact again and check every record; what is broken is set aside, so that a sweep makes it anew.
+    """Hash all artifacts again, check all records and plans, and set aside what is broken: a sweep makes it anew.
 
     The exit code is 1 if something was broken. Nothing is deleted.
     """
@@ -54,7 +54,7 @@ def verify(
             quarantine(opened, found.faults)
         anew = _made_anew(opened, found)
     if json_:
-        print_json({**asdict(found), "set_aside": not check_only, "made_anew": anew})
+        print_json({**asdict(found), "set_aside": bool(found.faults) and not check_only, "made_anew": anew})
     else:
         _show(console(), found, anew, check_only=check_only)
     raise typer.Exit(1 if found.faults else 0)

@@ -11,12 +11,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from orchestrator.command import AsJson, StageName, StorePath, console, new_app, one_sentence, open_existing, print_json
+from orchestrator.failures import Cause
 from orchestrator.finding import find_stage
 from orchestrator.reasons import compare, contents
 from orchestrator.record import Failure, Record
 from orchestrator.status import describe_progress
 from orchestrator.store import Store, StoreError
-from orchestrator.survey import State, Survey, survey
+from orchestrator.survey import GIVEN_UP, State, Survey, survey
 from orchestrator.units import duration
 from workers.storage import read_many
 
@@ -29,6 +30,7 @@ Examples:
 """
 LOG_LINES = 12
 VALUE_CHARACTERS = 80
+_ENDED: dict[str, str] = {Cause.CANCELLED: "was cancelled"}
 app = new_app()
 
 
@@ -68,7 +70,7 @@ def explain(store: Store, seen: Survey, key: str) -> dict[str, Any]:
         records = {k: r for k, r in records.items() if r.finished_unix_s < record.finished_unix_s} | {key: record}
     elif state is State.RUNNING:
         found["running"] = seen.progress(key)
-    elif state is State.FAILED:
+    elif state in GIVEN_UP:
         found["log"] = _last_lines(store, seen, key)
     elif state is State.BLOCKED:
         found["blocked_by"] = _failed_ancestors(seen, key)
@@ -106,7 +108,8 @@ def sentences(found: Mapping[str, Any]) -> list[str]:
         lines.append("orchestrator.gc took its weights: a sweep that reads them makes it anew, to the same bits.")
     for failure in found["earlier_failures"]:
         lines.append(
-            f"Attempt {failure['attempt']} failed ({failure['cause']}): {failure['error_type']}: {failure['message']}"
+            f"Attempt {failure['attempt']} {_ENDED.get(failure['cause'], 'failed')} ({failure['cause']}): "
+            f"{failure['error_type']}: {failure['message']}"
         )
     lines += [f"A record of it was set aside: {name}" for name in found["set_aside"]]
     lines += _outlook(found)
@@ -121,11 +124,12 @@ def _outlook(found: Mapping[str, Any]) -> list[str]:
     if state == State.RUNNING:
         running = found["running"]
         return [f"Driver {running['driver']} has it: {describe_progress(running)}."]
-    if state == State.FAILED:
-        return ["A failure never blocks a later try: the next sweep tries it again, from its last checkpoint."]
+    if state in GIVEN_UP:
+        return ["This never blocks a later try: the next sweep tries it again, from its last checkpoint."]
     if state == State.BLOCKED:
         return [
-            f"Blocked by {blocker['name']}, which failed: {blocker['error_type']}: {blocker['message']}"
+            f"Blocked by {blocker['name']}, which {_ENDED.get(blocker['cause'], 'failed')}: {blocker['error_type']}: "
+            f"{blocker['message']}"
             for blocker in found["blocked_by"]
         ]
     if state == State.WAITING:
@@ -143,7 +147,7 @@ def _not_cached(found: Mapping[str, Any]) -> list[str]:
         return ["What it computes is not stored: its plan is of an older version, and it was never tried."]
     comparison = found["not_cached_because"]
     if comparison is None:
-        return ["Nothing like it was in the store: no earlier stage of its kind has its labels."]
+        return ["Nothing like it was in the store: no other stage of its kind."]
     lines = [f"It was not in the store before; the nearest record is {comparison['nearest']}:"]
     lines += [f"  {_change(change)}" for change in comparison["changes"]]
     for slot, upstream in comparison["upstream"].items():
@@ -212,7 +216,7 @@ def _failed_ancestors(seen: Survey, key: str) -> list[dict[str, Any]]:
             continue
         looked.add(upstream)
         pending += seen.stages[upstream].inputs.values()
-        failure = seen.attempts[upstream].failure if seen.state[upstream] is State.FAILED else None
+        failure = seen.attempts[upstream].failure if seen.state[upstream] in GIVEN_UP else None
         if failure is not None:
             found.append(failure.model_dump())
     return sorted(found, key=lambda failure: failure["finished_unix_s"])

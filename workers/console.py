@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,8 +11,9 @@ from rich.console import ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-# C0, DEL and C1, which a terminal may act on; lines and columns are a text's own
-VISIBLE = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
+HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Unicode's categories of what a terminal or a browser may act on: controls, formats that reorder or hide what stands
+beside them, halves of pairs that cannot be printed, and separators of lines."""
 
 
 class Console(RichConsole):
@@ -29,5 +31,12 @@ class Console(RichConsole):
 
 
 def visible(text: str) -> str:
-    """The text with its control characters spelled out, but for newlines and tabs."""
-    return text.translate(VISIBLE)
+    """The text with its control and format characters spelled out, but for newlines and tabs."""
+    return text if text.isprintable() else "".join(map(_spelled, text))
+
+
+def _spelled(sign: str) -> str:
+    if sign in "\n\t" or unicodedata.category(sign) not in HIDDEN:
+        return sign
+    code = ord(sign)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -156,8 +156,9 @@ CATALOGUE = (
         "device_hours",
         "What it cost",
         "Device time by start and kind of stage, and the mean of one result with everything it is made from. A stage "
-        "counts with the attempt that made its result, once for each device of its gang, and in full where stages "
-        "shared a device; attempts that failed and results that were left out are not counted.",
+        "counts with the attempt that made its result, or with all its epochs where that resumed earlier attempts, "
+        "once for each device of its gang, and in full where stages shared a device; what was done in vain and results "
+        "that were left out are not counted.",
         device_hours,
     ),
     Entry(

@@ -23,6 +23,7 @@ from analysis.measures import MEASURES
 from analysis.numbers import measured, numbers
 from analysis.page.progress import FAILED, pending, progress
 from analysis.page.provenance import provenance
+from analysis.page.shown import shown, shown_json
 from analysis.page.stage_data import stage_data
 from analysis.sections import Section, sections
 
@@ -30,6 +31,7 @@ HERO = "accuracy_by_density"
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
+    finalize=shown,
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
@@ -187,7 +189,7 @@ def _drawing(entry: Entry, id_: str, file: str, frames: Frames) -> Iterator[Draw
             caption=entry.caption,
             summary=(figure.layout.meta or {}).get("summary", ""),
             height=int(figure.layout.height or 450),
-            json=Markup(figure.to_json()),
+            json=Markup(shown_json(figure.to_json(engine="json"))),  # in ASCII; orjson's is not
         )
 
 
@@ -219,7 +221,7 @@ def _choices(frames: Frames) -> dict[str, Sequence[tuple[str, str]]]:
 
 def _script(value: Any) -> Markup:
     """JSON that cannot end the script element that it stands in."""
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    text = shown_json(json.dumps(value, separators=(",", ":"), allow_nan=False))
     for sign in "<>&":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     return Markup(text)

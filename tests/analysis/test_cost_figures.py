@@ -11,7 +11,9 @@ import pytest
 
 from analysis import load
 from analysis.attempts import attempts, lanes
+from analysis.device_time import device_time
 from analysis.figures import device_hours, throughput, timeline
+from analysis.sections import sections
 
 if TYPE_CHECKING:
     from conftest import SyntheticStore
@@ -45,6 +47,19 @@ def results_of_a_chain(store: SyntheticStore) -> None:
 def bars(figure: go.Figure, axis: str) -> dict[tuple[str, str], float]:
     """Length by row and kind, of the panel with this x axis."""
     return {(bar.y[0], bar.name): bar.x[0] for bar in figure.data if bar.xaxis == axis}
+
+
+def test_a_resumed_stage_counts_with_all_its_epochs(store: SyntheticStore) -> None:
+    def trained(seed: int, seconds: float, epochs: list[float]) -> None:
+        rows = {"epoch": [*range(1, len(epochs) + 1)], "seconds": epochs, "images_per_second": [1.0] * len(epochs)}
+        files = {"metrics.parquet": store.metrics(70.0), "timing.parquet": pa.table(rows)}
+        labels = {"transfer": "dense", "seed": seed}
+        store.stage("train", labels, {}, seconds=seconds, files=files, provenance=made_on("GPU"))
+
+    trained(1, seconds=10.0, epochs=[300.0, 5.0])  # the last of two attempts had the second epoch
+    trained(2, seconds=400.0, epochs=[300.0, 5.0])
+    (section,) = sections(load(store.root))
+    assert sorted(device_time(section)["held"]) == [305.0, 400.0]
 
 
 def test_device_hours_count_each_device_of_a_gang(store: SyntheticStore) -> None:

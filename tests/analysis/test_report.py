@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from analysis import load
 from analysis.figures import CATALOGUE
 from analysis.page.rendering import render
+from analysis.page.shown import shown_json
 from analysis.report import app, write_report
 from analysis.sections import sections
 from orchestrator.store import StoreError
@@ -131,6 +132,33 @@ def test_hostile_names_are_shown_and_never_run(store: SyntheticStore) -> None:
     names = {str(trace.get("name")) for figure in page.drawings for trace in figure["data"]}  # type: ignore[attr-defined]
     assert any("&lt;script&gt;" in name for name in names)  # plotly reads tags in names, so they are escaped twice
     assert not any("<" in name for name in names)
+
+
+def test_no_text_of_a_store_reorders_or_hides_what_stands_beside_it(store: SyntheticStore) -> None:
+    root = _with_name(store, "evil\u202egnp\x1b[2J\u200b\U000e0041.")
+    store.plan(("late\u2066", "a" * 32))
+    store.failure("late\u2066", "a" * 32, "bad\x9b\u2028")
+    clean = written(_with_name(type(store)(store.root / "other"), "harmless")).read_text()
+    page = written(root)
+    hidden = "\u202e\x1b\u200b\U000e0041\u2066\x9b\u2028"
+    for sign in hidden:  # plotly's own code may have some
+        assert page.read_text().count(sign) == clean.count(sign), f"{ord(sign):x}"
+    parsed = Page(page)
+    spelled = r"evil\u202egnp\x1b[2J\u200b\U000e0041."
+    assert spelled in parsed.text
+    assert r"late\u2066" in parsed.text
+    assert r"bad\x9b\u2028" in parsed.text
+    values = json.dumps([parsed.stages, parsed.drawings], ensure_ascii=False)
+    assert not set(hidden) & set(values)
+    assert any(spelled in str(trace.get("name")) for figure in parsed.drawings for trace in figure["data"])  # type: ignore[attr-defined]
+
+
+def test_json_is_made_visible_and_else_stays_as_it_is() -> None:
+    for harmless in (r'{"a<\u003c\u00e4": ["\\u202e", "\n\"\\", "\ud83d\ude00"]}', "[]", r'"\\\\u202e"'):
+        assert shown_json(harmless) == harmless
+    assert json.loads(shown_json(json.dumps({"\u202e": ["\\\x1b", "\U000e0041", "\udc80"]}))) == {
+        r"\u202e": ["\\" + r"\x1b", r"\U000e0041", r"\udc80"]
+    }
 
 
 def test_missing_and_failed_are_listed(sweep: SyntheticStore) -> None:

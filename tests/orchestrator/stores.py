@@ -52,7 +52,7 @@ class Made:
         """Keep a plan of these."""
         self.store.write_plan(StoredPlan(argv=["sweep"], started_unix_s=started, stages=list(stages)))
 
-    def commit(self, stage: PlannedStage, attempt: int | None = None) -> Record:
+    def commit(self, stage: PlannedStage, attempt: int | None = None, seconds: float = 1.0) -> Record:
         """A stage that is done, with one artifact."""
         self.store.locate(stage.kind, stage.name, stage.key)
         if attempt is None:
@@ -70,7 +70,7 @@ class Made:
                 out=f"attempts/{attempt}/out",
                 files={"weights.safetensors": File(size_bytes=found.size_bytes, blake2b=found.blake2b)},
                 results={},
-                seconds=1.0,
+                seconds=seconds,
                 finished_unix_s=time.time(),
                 provenance={},
             )
@@ -96,6 +96,7 @@ def failed(
     attempt: int | None = None,
     retry: bool = False,
     driver: str = "a-driver",
+    cause: str = "application",
 ) -> None:
     """The last attempt, or a new one, has failed."""
     if attempt is None:
@@ -111,7 +112,7 @@ def failed(
         message=message,
         log=f"{place}/log.txt",
         finished_unix_s=time.time(),
-        cause="application",
+        cause=cause,
     )
     store.fail(place, failure)
     event = {"time_unix_s": time.time(), "event": "failed", "key": stage.key, "attempt": attempt, "retry": retry}

@@ -325,7 +325,7 @@ def test_a_plan_foresees_hours_time_and_money(folder: Path, first: tuple[Path, s
     code, output = in_process(*options(folder, first[0]), "--seeds", 2, "--plan", "--devices", 3, "--price", 100)
     assert code == 0
     assert "core-hours left" in output
-    assert "USD" in output
+    assert output.count("USD") == 2  # of the device-hours, and of devices held to the end
     assert "on 3 of these" in output
 
 
@@ -359,6 +359,10 @@ BAD = [
     (["--datasets", "imagenet"], "expected there: imagenet/ with train/<wnid>/*.JPEG and val/<wnid>/*.JPEG"),
     (["--datasets", "tiny-imagenet"], "val/val_annotations.txt"),
     (["--store", "/dev/null/store"], "give another --store"),
+    (["--store", "/dev/null/store", "--plan"], "/dev/null is a file, and a store is a folder; give another --store"),
+    (["--store", __file__, "--plan"], "is a file, and a store is a folder; give another --store"),
+    (["--store", ""], "the store has no name"),
+    (["--store", "", "--plan"], "the store has no name"),
     (["--store", "https://host/sweeps"], "begins with one of s3://, gs://, az://"),
 ]
 

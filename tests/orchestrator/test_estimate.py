@@ -63,12 +63,29 @@ def test_a_measured_probe_says_more_of_probes_than_a_training() -> None:
 
 def test_a_part_of_a_stage_another_device_and_other_work_say_nothing() -> None:
     train = first(PLAN, "train")
-    resumed, elsewhere = record(train, 3.0, attempt=2), record(train, 3.0, device="a GPU")
-    assert Estimates([resumed]).seconds(train) is None
+    resumed, elsewhere = record(train, 30.0, attempt=2), record(train, 3.0, device="a GPU")
+    assert Estimates([record(train, 6.0), resumed]).seconds(train) == pytest.approx(6.0)
     assert Estimates([elsewhere], "cpu (here)").seconds(train) is None
     assert Estimates([elsewhere]).seconds(train) == pytest.approx(3.0)
     other = first(plan_of(recipe(arch="resnet20")), "train")
     assert Estimates([record(train, 3.0)]).seconds(other) is None
+
+
+def test_resumed_stages_are_better_than_nothing_and_the_longest_tells_the_least_it_takes() -> None:
+    train, probe = first(PLAN, "train"), first(PLAN, "probe")
+    measured = [record(train, seconds, attempt=2) for seconds in (2.0, 5.0, 1.0)]
+    estimates = Estimates(measured)
+    assert estimates.seconds(train) == pytest.approx(5.0)
+    assert estimates.is_least(train)
+    assert forecast(PLAN, set(), estimates, 1).at_least == ("tiny/resnet1d",)
+    assert "It may be more: of tiny/resnet1d only stages that were resumed are measured" in shown(
+        PLAN, set(), measured, 1, None
+    )
+    known = Estimates([*measured, record(train, 1.0)])
+    assert known.seconds(train) == pytest.approx(1.0)
+    assert known.seconds(probe) == pytest.approx(cost_epochs(probe.stage) / 3)  # of trainings of 3
+    assert not known.is_least(train)
+    assert forecast(PLAN, set(), known, 1).at_least == ()
 
 
 def test_a_stage_that_shared_its_device_counts_with_its_share_if_none_was_alone() -> None:
@@ -108,7 +125,21 @@ def test_a_forecast_is_hours_time_and_money() -> None:
     text = shown(PLAN, set(), measured, 1, 0.5)
     assert f"{epochs:,.2f} core-hours left, {epochs / 2:,.2f} USD" in text
     assert f"About {duration(3600 * epochs)} on 1 of these" in text
+    assert "It may be more" not in text
     assert "GPU-hours" in shown(PLAN, set(), [record(first(PLAN, "train"), 9.0, device="a GPU")], 1, None)
+
+
+def test_a_cluster_that_is_held_until_the_end_costs_its_idle_devices_too() -> None:
+    measured = [record(first(PLAN, "train"), 3 * 3600.0)]  # an hour an epoch
+    found = forecast(PLAN, set(), Estimates(measured), 1000, 0.5)
+    assert found.makespan_s is not None
+    assert found.held_cost_usd == pytest.approx(1000 * found.makespan_s / 3600 * 0.5)
+    assert found.cost_usd is not None
+    assert found.held_cost_usd > 10 * found.cost_usd
+    assert f"{found.held_cost_usd:,.2f} USD if all 1,000 are held for that long" in shown(
+        PLAN, set(), measured, 1000, 0.5
+    )
+    assert forecast(PLAN, set(), Estimates(measured), 1000).held_cost_usd is None
 
 
 def test_a_landscape_is_so_many_probe_points_and_says_nothing_of_trainings() -> None:
@@ -135,7 +166,9 @@ def test_what_was_not_measured_is_not_invented() -> None:
     found = forecast(two, set(), Estimates([]), 4, 2.0)
     assert (found.device_hours, found.makespan_s, found.cost_usd) == (None, None, None)
     assert found.unmeasured == ("tiny/resnet1d", "tiny/resnet20")
-    assert "Not measured yet: tiny/resnet1d, tiny/resnet20" in shown(two, set(), [], 4, 2.0)
+    text = shown(two, set(), [], 4, 2.0)
+    assert "Not measured yet: tiny/resnet1d, tiny/resnet20" in text
+    assert "begin it in this store, and ask again for hours, makespan and cost" in text
     half = forecast(two, set(), Estimates([record(first(PLAN, "train"), 9.0)]), 4, None)
     assert half.device_hours is not None
     assert (half.estimated_stages, half.makespan_s, half.unmeasured) == (len(PLAN), None, ("tiny/resnet20",))

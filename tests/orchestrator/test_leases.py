@@ -170,6 +170,33 @@ def test_a_torn_event_is_left_out(tmp_path: Path) -> None:
     assert [event["time_unix_s"] for event in read_events(storage)] == [1, 3]
 
 
+NO_EVENTS = [
+    b"5",
+    b"[1]",
+    b'"x"',
+    b"null",
+    b"{}",
+    b'{"event": "done"}',
+    b'{"time_unix_s": "soon", "event": "done"}',
+    b'{"time_unix_s": NaN, "event": "done"}',
+    b'{"time_unix_s": 1e300, "event": "done"}',
+    b'{"time_unix_s": 2, "event": 5}',
+    b'{"time_unix_s": 2, "event": "done", "attempt": "x"}',
+    b'{"time_unix_s": 2, "event": "\xff"}',
+    b"[" * 100_000,
+]
+
+
+@pytest.mark.parametrize("line", NO_EVENTS, ids=lambda line: line[:50].decode(errors="replace"))
+def test_a_line_that_is_no_event_is_left_out(line: bytes, tmp_path: Path) -> None:
+    storage = open_storage(tmp_path)
+    write_event(storage, "a", {"time_unix_s": 1, "event": "started"})
+    with (tmp_path / "events" / "a.jsonl").open("ab") as file:
+        file.write(line + b"\n")
+    write_event(storage, "a", {"time_unix_s": 3, "event": "done"})
+    assert [*read_events(storage)] == [{"time_unix_s": 1, "event": "started"}, {"time_unix_s": 3, "event": "done"}]
+
+
 def write_event(storage: Storage, driver: str, event: dict[str, object]) -> None:
     log = EventLog(storage, driver)
     log.add(event)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from orchestrator import cancel, gc, leases, logs, status, unlock, verify, why
 from orchestrator.collection import made_anew
 from orchestrator.leases import HeldLease
 from orchestrator.store import Store
+from orchestrator.units import duration
+from orchestrator.verification import check, quarantine
 from tests import small_sweeps
 from tests.sweep_processes import Hold, by_name, finish, in_process, kill_all, start, wait_for
 
@@ -138,6 +141,16 @@ def test_a_stage_is_found_by_name_key_part_and_pattern(first: Path) -> None:
         assert ask(why.app, first, text, "--json", read=True)["key"] == record.key
 
 
+def test_too_few_digits_of_a_key_are_told_to_be_so(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    made.plan(planned("n/base3"), planned("n/other3"))
+    for text in ("3", "ab"):  # a part of names, and of none
+        code, output = ask(why.app, tmp_path, text)
+        assert (code, output.count("\n")) == (2, 1)
+        assert "(of a key, give at least 4 digits)" in output
+    assert "digits" not in ask(why.app, tmp_path, "n/bas4")[1]
+
+
 def test_an_ambiguous_part_is_one_sentence_with_the_candidates(first: Path) -> None:
     code, output = ask(why.app, first, "round0")
     assert code == 2
@@ -157,7 +170,8 @@ def test_of_several_with_one_name_that_of_the_last_plan_is_meant(tmp_path: Path)
 
 def test_status_of_a_finished_store(first: Path) -> None:
     found = ask(status.app, first, "--json", read=True)
-    assert found["states"] == {"done": found["planned"], "running": 0, "failed": 0, "waiting": 0, "blocked": 0}
+    none = {"running": 0, "failed": 0, "cancelled": 0, "waiting": 0, "blocked": 0}
+    assert found["states"] == {"done": found["planned"], **none}
     assert found["kinds"]["round"]["done"] == 2
     assert found["drivers"] == []
     assert found["ended_in_the_last_hour"] == found["planned"]
@@ -188,7 +202,7 @@ def test_status_shows_running_failed_blocked_and_waiting(tmp_path: Path) -> None
     try:
         running(made.store, base, lease.driver, epoch=3, epochs=10, accuracy_percent=12.5, host="here", pid=7)
         found = ask(status.app, tmp_path, "--json", read=True)
-        assert found["states"] == {"done": 0, "running": 1, "failed": 1, "waiting": 1, "blocked": 1}
+        assert found["states"] == {"done": 0, "running": 1, "failed": 1, "cancelled": 0, "waiting": 1, "blocked": 1}
         assert found["running"][0]["epoch"] == 3
         assert 0 <= found["running"][0]["seconds_since_last_beat"] < 30
         assert found["drivers"][0]["alive"] is True
@@ -269,9 +283,54 @@ def test_why_of_a_real_sweep_that_was_changed(copy: Path, folder: Path) -> None:
     assert code == 130, output
     assert "Interrupted; the same command goes on from here." in output
     after = ask(status.app, copy, "--json", read=True)
-    assert after["states"]["failed"] == 1
-    assert after["failed"][0]["cause"] == "cancelled"
+    assert (after["states"]["cancelled"], after["states"]["failed"], after["failed"]) == (1, 0, [])
+    assert after["cancelled"][0]["cause"] == "cancelled"
+    assert f"cancelled: {name}  Cancelled: by orchestrator.cancel" in ask(status.app, copy)[1]
     assert "the next sweep tries it again" in ask(why.app, copy, name)[1]
+
+
+def test_why_falls_back_to_the_nearest_labels(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    twin = planned("n/base", lr=0.05)
+    sound = planned("n/sound", lr=0.1)
+    far = planned("n/far").model_copy(update={"labels": twin.labels.model_copy(update={"chain": 2, "dataset": "m"})})
+    labels = twin.labels.model_copy(update={"preset": "reference"})
+    reference = planned("n/reference").model_copy(update={"labels": labels})
+    made.plan(twin, sound, far, reference)
+    for stage in (twin, sound, far):
+        made.commit(stage)
+    found = ask(why.app, tmp_path, "n/reference", "--json", read=True)["not_cached_because"]
+    assert found["nearest"] == twin.key
+    assert found["changes"] == [
+        {"field": "labels.preset", "old": "sound", "new": "reference"},
+        {"field": "training.optimizer.learning_rate", "old": 0.05, "new": 0.1},
+    ]
+    assert "  labels.preset: sound -> reference" in ask(why.app, tmp_path, "n/reference")[1]
+
+
+def test_why_tells_a_short_time_as_measured(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    stage = planned("n/base")
+    made.plan(stage)
+    made.commit(stage, seconds=0.234)
+    assert ", in 0.23 s." in ask(why.app, tmp_path, "n/base")[1]
+
+
+def test_durations_as_a_person_says_them() -> None:
+    said = {0: "0 s", 1e-6: "0 s", 0.04: "0.04 s", 0.2: "0.2 s", 3.46: "3.5 s", 12.4: "12 s", 89: "89 s", 90: "2 min"}
+    assert {seconds: duration(seconds) for seconds in said} == said
+
+
+def test_a_cancelled_stage_is_told_to_be_so_and_blocks(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    stage = planned("n/base")
+    behind = planned("n/behind", inputs={"ticket": stage.key})
+    made.plan(stage, behind)
+    failed(made.store, stage, "by orchestrator.cancel", cause="cancelled")
+    found = ask(status.app, tmp_path, "--json", read=True)
+    assert {state: n for state, n in found["states"].items() if n} == {"cancelled": 1, "blocked": 1}
+    assert "Blocked by n/base, which was cancelled" in ask(why.app, tmp_path, "n/behind")[1]
+    assert "the next sweep tries it again" in ask(why.app, tmp_path, "n/base")[1]
 
 
 def test_why_says_so_where_the_plan_is_older(tmp_path: Path) -> None:
@@ -299,6 +358,21 @@ def test_logs_of_an_attempt_and_as_json(copy: Path) -> None:
     assert {line["attempt"] for line in lines} == {1}
     code, output = ask(logs.app, copy, "dense/seed1", "--attempt", 4)
     assert (code, output.count("\n")) == (2, 1)
+
+
+def test_logs_of_an_attempt_that_there_is_not_are_one_sentence_also_when_followed(copy: Path) -> None:
+    code, output = ask(logs.app, copy, "dense/seed1", "--attempt", 3, "-f")
+    assert (code, output.count("\n")) == (2, 1)
+    assert "has no attempt 3; it has 1" in output
+
+
+def test_logs_of_what_nobody_tries_are_not_waited_for(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    made.plan(planned("n/base"))
+    for more in ([], ["-f"]):
+        code, output = ask(logs.app, tmp_path, "n/base", *more)
+        assert (code, output.count("\n")) == (2, 1)
+        assert "was not tried yet" in output
 
 
 def test_logs_follow_to_the_next_attempt_and_end_with_the_stage(
@@ -379,7 +453,7 @@ def test_unlock_takes_dead_leases_and_never_a_living_one(tmp_path: Path, monkeyp
 
 
 def test_verify_finds_a_flipped_bit_and_the_next_sweep_makes_it_anew(copy: Path, first: Path, folder: Path) -> None:
-    assert ask(verify.app, copy)[0] == 0
+    assert ask(verify.app, copy, "--json", read=True)["set_aside"] is False
     record = one(copy, "/round01")
     weights = copy / Store(copy).out(record.key) / "weights.safetensors"
     content = bytearray(weights.read_bytes())
@@ -393,6 +467,7 @@ def test_verify_finds_a_flipped_bit_and_the_next_sweep_makes_it_anew(copy: Path,
     found = json.loads(output)
     assert code == 1
     assert [(fault["kind"], fault["key"]) for fault in found["faults"]] == [("artifact", record.key)]
+    assert found["set_aside"] is True
     assert found["made_anew"] == [record.name]
     code, output = ask(verify.app, copy)
     assert code == 0
@@ -495,6 +570,72 @@ def test_gc_keeps_what_an_earlier_plan_still_needs_unless_that_is_superseded(tmp
     assert ask(gc.app, tmp_path, "--json", read=True)["paths"] == []
     paths = ask(gc.app, tmp_path, "--superseded", "--json", read=True)["paths"]
     assert [path.rpartition("/")[2] for path in paths] == ["weights.safetensors"]
+
+
+def flip(path: Path, part: bytes) -> None:
+    """Flip a bit within a file: of the first byte of this part."""
+    content = bytearray(path.read_bytes())
+    content[content.index(part)] ^= 1
+    path.write_bytes(content)
+
+
+def cut(path: Path, part: bytes) -> None:
+    """Cut a file short."""
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+@pytest.mark.parametrize("damage", [flip, cut])
+def test_gc_takes_nothing_that_a_damaged_plan_may_need(tmp_path: Path, damage: Callable[[Path, bytes], None]) -> None:
+    made = Made(tmp_path)
+    upstream = planned("n/one")
+    waiting = planned("n/two", inputs={"ticket": upstream.key})
+    made.plan(upstream, waiting)
+    made.commit(upstream)
+    (plan,) = (tmp_path / "plans").iterdir()
+    damage(plan, upstream.key.encode() + b'"}')  # the very input
+    before = contents(tmp_path)
+    for more in ([], ["--delete"], ["--delete", "--superseded"], ["--json"]):
+        code, output = ask(gc.app, tmp_path, *more)
+        assert (code, output.count("\n")) == (2, 1)
+        assert f"plans/{plan.name} is " in output
+        assert "repeat the command of its sweep" in output
+    assert contents(tmp_path) == before
+    assert plan.name in ask(status.app, tmp_path)[1]
+    assert plan.name in ask(status.app, tmp_path, "--json", read=True)["damaged_plans"][0]
+    assert ask(verify.app, tmp_path, "--check-only")[0] == 1
+    assert contents(tmp_path) == before
+    made.plan(upstream, waiting)  # as the next sweep of the same command
+    assert ask(gc.app, tmp_path, "--json", read=True)["paths"] == []
+
+
+def test_verify_sets_a_damaged_plan_aside_and_the_next_sweep_writes_it_anew(copy: Path, folder: Path) -> None:
+    (plan,) = (copy / "plans").iterdir()
+    written = json.loads(plan.read_bytes())["stages"]
+    flip(plan, b'"labels"')
+    code, output = ask(verify.app, copy, "--json")
+    found = json.loads(output)
+    assert code == 1
+    assert [(fault["kind"], fault["folder"]) for fault in found["faults"]] == [("plan", f"plans/{plan.name}")]
+    assert found["records"] == len(by_name(copy))
+    assert not plan.exists()
+    assert (copy / "set-aside" / "plans" / plan.name).exists()
+    assert ask(verify.app, copy)[0] == 0
+    assert ask(status.app, copy, "--json", read=True)["damaged_plans"] == []
+    code, output = in_process(*options(folder, copy))
+    assert code == 0, output
+    assert json.loads(plan.read_bytes())["stages"] == written
+
+
+def test_verify_leaves_a_plan_that_a_sweep_has_written_anew_meanwhile(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    made.plan(planned("n/one"))
+    (plan,) = (tmp_path / "plans").iterdir()
+    cut(plan, b"")
+    found = check(made.store, lambda done, total: None)
+    made.plan(planned("n/one"))
+    quarantine(made.store, found.faults)
+    assert [fault.kind for fault in found.faults] == ["plan"]
+    assert plan.exists()
 
 
 def test_gc_tells_what_each_file_is(tmp_path: Path) -> None:

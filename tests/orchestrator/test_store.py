@@ -6,6 +6,7 @@ import json
 import shutil
 import threading
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -413,11 +414,39 @@ def test_of_two_folders_with_one_key_the_one_with_the_record_counts(tmp_path: Pa
     assert found.attempts == [1]
 
 
-def test_a_torn_plan_is_passed_over(root: str) -> None:
+def test_a_torn_plan_is_passed_over_and_told(root: str) -> None:
     store = Store(root)
     store.write_plan(plan(KEY))
     store.storage.write("plans/torn.json", b'{"argv": [')
-    assert [len(found.stages) for found in Store(root).plans()] == [1]
+    damaged: dict[str, str] = {}
+    assert [len(found.stages) for found in Store(root).plans(damaged)] == [1]
+    assert list(damaged) == ["plans/torn.json"]
+    assert "repeat the command of its sweep" in damaged["plans/torn.json"]
+
+
+def test_no_flipped_bit_and_no_cut_changes_a_plan_unseen(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write_plan(plan(KEY, OTHER))
+    (file,) = (tmp_path / "plans").iterdir()
+    (written,), content = store.plans(), file.read_bytes()
+    broken = [content[:length] for length in range(len(content))]
+    for at, bit in product(range(len(content)), range(8)):
+        broken.append(content[:at] + bytes([content[at] ^ (1 << bit)]) + content[at + 1 :])
+    unseen = []
+    for each in broken:
+        file.write_bytes(each)
+        damaged: dict[str, str] = {}
+        unseen += [found for found in store.plans(damaged) if found != written]
+        assert len(damaged) < 2
+    assert unseen == []
+
+
+def test_a_plan_of_an_older_version_has_no_digest_and_stays_valid(root: str) -> None:
+    store = Store(root)
+    store.storage.write("plans/old.json", plan(KEY).model_dump_json(exclude={"blake2b"}).encode())
+    damaged: dict[str, str] = {}
+    assert [len(found.stages) for found in store.plans(damaged)] == [1]
+    assert damaged == {}
 
 
 @pytest.mark.parametrize(

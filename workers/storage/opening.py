@@ -23,8 +23,10 @@ def open_storage(root: str | Path) -> Storage:
     """The storage of a folder, or of ``s3://bucket/path``, ``gs://bucket/path`` or ``az://container/path``.
 
     Raises:
-        StorageError: no such kind of URL, one with a user, password or query, or its client cannot be made.
+        StorageError: no name, no such kind of URL, one with a user, password or query, or its client cannot be made.
     """
+    if not str(root).strip():
+        raise StorageError("the store has no name; give a folder, such as sweeps, or the URL of a bucket's")
     if is_bucket(root) or URL.match(str(root)):
         _check_no_secret(str(root))
     if is_bucket(root):
