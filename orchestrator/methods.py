@@ -16,8 +16,9 @@ class Method:
     Attributes:
         interpolate_psi: AWS's training, with psi interpolated towards its initialisation.
         criterion: what weights go by: a registered name.
-        schedule: train round 0 and the rounds as the recipe's rounds, at their own epochs and rate, or to completion as
-            its final training, which is how Renda et al. (2020) compare fine-tuning and rewinding.
+        schedule: train round 0 and the rounds as the recipe's rounds, or by the epochs and schedule of its final
+            training, as Renda et al. (2020) do. From the "end" of the schedule, rounds train ``round_epochs`` anyhow:
+            docs/experiments.md, "Epochs of a round".
         prune_at, reset_to, schedule_from, one_shot, steps: as of ``workers.stages.Pruning``.
     """
 
@@ -67,7 +68,7 @@ class Method:
 METHODS: dict[str, Method] = {
     "aws": Method(interpolate_psi=True),
     "lrr": Method(),
-    # trained to completion in every round: Renda et al. (2020), sections 2 and 3
+    # round 0 to completion, as in Renda et al. (2020), sections 2 and 3; and so the rounds, but for fine-tuning's
     "lrr_rewound_schedule": Method(schedule="final"),
     "weight_rewinding": Method(schedule="final", reset_to=1, schedule_from="reset"),
     "fine_tuning": Method(schedule="final", schedule_from="end"),

@@ -76,7 +76,8 @@ def diff(
     """How far the masks and signs of every two tickets agree, against chance, in all and layer by layer.
 
     Overlap: common survivors of those of either. Agreement: equal signs among the common survivors that have one in
-    both. Chance: of independent masks and signs with each layer's own densities and shares of plus.
+    both. Chance: of independent masks and signs with each layer's own densities and shares of plus. A layer that is
+    prunable in one of two tickets only is dense in the other, and is left out of "all layers".
     """
     from analysis import compare, figures  # pandas and plotly, which the other commands do without
 
@@ -98,8 +99,11 @@ def diff(
         return
     for pair, own in groupby(rows, key=lambda row: (row["ticket"], row["other_ticket"])):
         console().print(f"{pair[0]} and {pair[1]}")
-        cells = [[row["tensor"] or "all layers", *(row[name] for name in DIFF_COLUMNS.values())] for row in own]
+        layers = list(own)
+        cells = [[row["tensor"] or "all layers", *(row[name] for name in DIFF_COLUMNS.values())] for row in layers]
         console().print(_table(["layer", *DIFF_COLUMNS], cells, texts=1))
+        if apart := [row["tensor"] for row in layers if not row["in_total"]]:
+            console().print(f"Not in all layers, since it is prunable in one of them only: {', '.join(apart)}\n")
 
 
 @app.command(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
-from itertools import combinations
+from itertools import combinations, permutations, takewhile
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,7 @@ PAIR = ("ticket", "other_ticket")
 COLUMNS = (
     *PAIR,
     "tensor",
+    "in_total",
     "weights",
     "density",
     "other_density",
@@ -39,31 +41,42 @@ COLUMNS = (
 def compare(tickets: Mapping[str, Ticket]) -> pd.DataFrame:
     """How far the masks and signs of every two tickets agree, over all prunable weights and in each layer.
 
+    A layer that is prunable in one ticket only is dense in the other. It has a row, and no part in the pair's total:
+    dense weights would soon outnumber the survivors, and their overlap is what chance gives. Names may differ by what
+    stands before all of a ticket's names, such as "module.": they are then the first ticket's.
+
     Args:
         tickets: by the names that they have in the table; of one network.
 
     Returns:
         ``COLUMNS``, as ``analysis.signs.shared.shared`` defines them, with ``flipped_percent`` of the signed: for each
-        pair a row over all layers, whose ``tensor`` is missing, and then one per layer in the network's order.
+        pair a row over the layers that are prunable in both, whose ``tensor`` is missing, and then one per layer that
+        is in either, in the network's order; ``in_total`` tells whether it is in both.
 
     Raises:
-        ValueError: there are fewer than two tickets, or two are of different networks; the message names both and
-            the first tensor that differs.
+        ValueError: there are fewer than two tickets, or two are of different networks or have no prunable layer in
+            common; the message names both and the first tensor that differs.
     """
     if len(tickets) < 2:
         raise ValueError("a comparison needs two tickets or more")
-    first, reference = next(iter(tickets.items()))
-    for name, ticket in tickets.items():
-        _check_same_network(first, reference, name, ticket)
-    order = [name for name in reference.tensors if name in reference.masks]
+    reference = next(iter(tickets.values()))
+    tickets = {name: _under_names_of(reference, ticket) for name, ticket in tickets.items()}
+    _check_same_network(tickets)
+    prunable = {name: ticket.masks.keys() for name, ticket in tickets.items()}
+    anywhere = set().union(*prunable.values())
+    order = [name for name in reference.tensors if name in anywhere]
     packed = {name: _bits(ticket, order) for name, ticket in tickets.items()}
     frames = []
     for a, b in combinations(packed, 2):
+        both, either = prunable[a] & prunable[b], prunable[a] | prunable[b]
+        if not both:
+            raise ValueError(f"{a} and {b} have no prunable layer in common")
         counts = pd.DataFrame(bits.compare(packed[a], packed[b]).counts, columns=list(bits.COUNTS))
-        frames.append(counts.assign(ticket=a, other_ticket=b, tensor=order))
+        rows = counts.assign(ticket=a, other_ticket=b, tensor=order, in_total=[name in both for name in order])
+        frames.append(rows[rows["tensor"].isin(either)])
     rows = pd.concat(frames, ignore_index=True)
-    totals = shared(rows, PAIR).assign(tensor=None)
-    table = pd.concat([totals, shared(rows, [*PAIR, "tensor"])], ignore_index=True)
+    totals = shared(rows[rows["in_total"]], PAIR).assign(tensor=None, in_total=True)
+    table = pd.concat([totals, shared(rows, [*PAIR, "tensor", "in_total"])], ignore_index=True)
     table["tensor"] = table["tensor"].astype("str")
     table["flipped_percent"] = 100 * table["flipped"] / table["signed"]
     place = {pair: number for number, pair in enumerate(combinations(packed, 2))}
@@ -79,17 +92,28 @@ def _bits(ticket: Ticket, order: Sequence[str]) -> bits.TicketBits:
     return bits.pack(order, [tensor.role.value for tensor in tensors], weights, signs, alive)
 
 
-def _check_same_network(a: str, first: Ticket, b: str, second: Ticket) -> None:
-    shapes, others = ({n: tuple(m.shape) for n, m in ticket.masks.items()} for ticket in (first, second))
-    for one, these, other, those in ((a, shapes, b, others), (b, others, a, shapes)):
-        for name, shape in these.items():
-            if name not in those:
-                near = get_close_matches(name, those, n=3)
+def _under_names_of(reference: Ticket, ticket: Ticket) -> Ticket:
+    """A ticket with the reference's names, where these are its own but for what stands before all of them."""
+    prefix, theirs = _prefix(ticket.tensors), _prefix(reference.tensors)
+    tensors = {theirs + name.removeprefix(prefix): tensor for name, tensor in ticket.tensors.items()}
+    return replace(ticket, tensors=tensors) if tensors.keys() == reference.tensors.keys() else ticket
+
+
+def _prefix(names: Iterable[str]) -> str:
+    """The modules that all names begin with, each with its dot."""
+    levels = zip(*(name.split(".")[:-1] for name in names), strict=False)
+    return "".join(f"{level[0]}." for level in takewhile(lambda level: len(set(level)) == 1, levels))
+
+
+def _check_same_network(tickets: Mapping[str, Ticket]) -> None:
+    for (a, one), (b, other) in permutations(tickets.items(), 2):
+        for name, mask in one.masks.items():
+            if name not in other.tensors:
+                near = get_close_matches(name, other.tensors, n=3)
                 raise ValueError(
-                    f"{one} and {other} are not of one network: {other} has no prunable {name}"
+                    f"{a} and {b} are not of one network: {b} has no {name}"
                     + (f"; nearest: {', '.join(near)}" if near else "")
                 )
-            if those[name] != shape:
-                raise ValueError(
-                    f"{one} and {other} are not of one network: {name} has shape {shape} and {those[name]}"
-                )
+            shapes = tuple(mask.shape), tuple(other.tensors[name].mask.shape)
+            if shapes[0] != shapes[1]:
+                raise ValueError(f"{a} and {b} are not of one network: {name} has shape {shapes[0]} and {shapes[1]}")

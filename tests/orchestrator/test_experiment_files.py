@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from pathlib import Path
 
@@ -14,11 +15,12 @@ from orchestrator.experiment_file import Wanted, read_experiment
 from orchestrator.experiments import find_experiments
 from orchestrator.methods import METHODS, Method
 from orchestrator.plan import Plan
-from orchestrator.recipes import RecipeError, resolve
+from orchestrator.recipes import Recipe, RecipeError, resolve
 from orchestrator.sweep import app
 from tickets import TRANSFERS, Transfer
 from workers.criteria import CRITERIA
 from workers.execution import Execution
+from workers.stages import Pretrain, Round, Schedule, Training
 
 FOLDER = Path(__file__).parents[2] / "experiments"
 FILES = sorted(FOLDER.glob("*.yaml"))
@@ -134,6 +136,50 @@ def test_the_document_names_every_method_transfer_criterion_and_field() -> None:
     names = {*METHODS, *CRITERIA, *(TRANSFERS.keys() - {"dense"})}
     names |= {field.name for kind in (Method, Transfer) for field in fields(kind)} - {"signs_version"}
     assert [name for name in sorted(names) if f"`{name}" not in documented()] == []
+
+
+def epochs(plan: Plan, method: str) -> tuple[int, list[Training]]:
+    """What round 0 trains in epochs, and the trainings of a method's rounds."""
+    (zero,) = (node.stage for node in plan if isinstance(node.stage, Pretrain) and node.labels.round == 0)
+    rounds = [node.stage for node in plan if isinstance(node.stage, Round) and node.labels.method == method]
+    return len(zero.training.span), [stage.training for stage in rounds]
+
+
+def said_epochs(cell: str, recipe: Recipe, method: Method) -> int:
+    """A cell of the document's table: fields of the recipe, less one of the method's."""
+    first, *less = re.findall(r"`(\w+)`", cell) or ["none"]
+    return getattr(recipe, first, 0) - sum(getattr(method, name) for name in less)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_documents_epochs_are_those_that_are_planned(name: str) -> None:
+    table = documented().partition("### Epochs of a round")[2].partition("As a rule")[0]
+    (row,) = (line for line in table.splitlines() if f"`{name}`" in line)
+    cells = row.split("|")[2:4]
+    changes = {"methods": [name], "rounds": 2, "chains": 1, "pretrain_epochs": 4, "round_epochs": 3, "final_epochs": 7}
+    for recipe in (
+        resolve("cifar100", None, "sound", [{"methods": [name]}]),
+        resolve("mnist1d", None, "sound", [changes]),
+    ):
+        zero, rounds = epochs(expand([Experiment(recipe, "fingerprint-1")]), name)
+        assert [zero, *{len(training.span) for training in rounds}] == [
+            said_epochs(cell, recipe, METHODS[name]) for cell in cells
+        ]
+        if recipe.dataset == "cifar100":
+            assert [zero, len(rounds[0].span)] == [int(cell.partition("(")[2].partition(")")[0]) for cell in cells]
+
+
+def test_the_documents_fine_tuning_has_the_budget_of_rewinding(tmp_path: Path) -> None:
+    file = tmp_path / "documented.yaml"
+    file.write_text(documented().split("```yaml\n")[2].split("```")[0])
+    plan = planned(read_experiment(file))
+    zero, rewound = epochs(plan, "lrr_rewound_schedule")
+    _, tuned = epochs(plan, "fine_tuning_in_full")
+    assert zero == 100
+    assert [len(training.span) for training in tuned] == [len(training.span) for training in rewound] == [100] * 15
+    for training in tuned:
+        assert training.schedule == Schedule()
+        assert training.optimizer.learning_rate == pytest.approx(0.001)
 
 
 def test_the_folder_says_what_each_file_asks() -> None:

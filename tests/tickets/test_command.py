@@ -143,6 +143,18 @@ def test_diff_prints_a_table_per_pair_and_valid_json(files: Path) -> None:
     assert [row["tensor"] for row in rows] == [None, "0.weight", "2.weight", "5.weight"]
 
 
+def test_diff_names_the_layers_that_only_one_ticket_prunes(files: Path) -> None:
+    ours = tickets.load("round15.parquet")
+    theirs = {**ours.tensors, "7.weight": replace(ours.tensors["7.weight"], role=Role.PRUNABLE)}
+    tickets.save(replace(ours, tensors={f"net.{name}": tensor for name, tensor in theirs.items()}), "wrapped.parquet")
+    done = command("diff", "round07.parquet", "wrapped.parquet")
+    assert done.exit_code == 0, done.output
+    assert "prunable in one of them only: 7.weight\n" in done.output
+    assert "only:" not in command("diff", "round07.parquet", "round15.parquet").output
+    rows = json.loads(command("diff", "--json", "round07.parquet", "wrapped.parquet").output)
+    assert [row["in_total"] for row in rows] == [True, True, True, True, False]
+
+
 def test_convert_keeps_what_is_told(files: Path) -> None:
     done = command(
         "convert", "checkpoint.pth.tar", "t.parquet", "--dataset", "cifar100", "--method", "aws", "--round", 15
@@ -166,7 +178,7 @@ def test_convert_keeps_what_is_told(files: Path) -> None:
         ("verify round07.parquet none.parquet", "none.parquet: there is no such file"),
         ("diff round07.parquet", "name two different tickets or more"),
         ("diff round07.parquet round07.parquet", "name two different tickets or more"),
-        ("diff round07.parquet other.parquet", "are not of one network: other.parquet has no prunable 0.weight"),
+        ("diff round07.parquet other.parquet", "are not of one network: other.parquet has no 0.weight"),
         ("diff round07.parquet round15.parquet --figure mask.pth", "mask.pth is there already"),
         ("convert round07.parquet round15.parquet", "round15.parquet is there already"),
         ("convert round07.parquet t.pt", "its name does not tell the format; choose one of torch-prune"),

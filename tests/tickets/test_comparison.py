@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from networks import PROVENANCE, network, networks, random_masks, ticket_of
 
 import analysis
@@ -92,14 +94,59 @@ def test_the_order_of_tensors_does_not_matter() -> None:
 
 def test_tickets_of_different_networks_are_named() -> None:
     one = ticket(a=([1], []))
-    with pytest.raises(ValueError, match=r"x and y are not of one network: y has no prunable a\.weight; nearest: aa"):
+    with pytest.raises(ValueError, match=r"x and y are not of one network: y has no a\.weight; nearest: aa"):
         analysis.compare({"x": one, "y": ticket(aa=([1], []))})
-    with pytest.raises(ValueError, match=r"y and x are not of one network: x has no prunable b\.weight"):
+    with pytest.raises(ValueError, match=r"y and x are not of one network: x has no b\.weight"):
         analysis.compare({"x": one, "y": ticket(a=([1], []), b=([1], []))})
     with pytest.raises(ValueError, match=r"a\.weight has shape \(1,\) and \(2,\)"):
         analysis.compare({"x": one, "y": ticket(a=([1, 1], []))})
     with pytest.raises(ValueError, match="two tickets or more"):
         analysis.compare({"x": one})
+
+
+def with_pruned_head(one: Ticket, signs: list[int]) -> Ticket:
+    """As other projects prune: the classifier too."""
+    sign = torch.tensor(signs, dtype=torch.int8)
+    return replace(one, tensors={**one.tensors, "head.weight": SignedTensor(Role.PRUNABLE, sign, sign != 0)})
+
+
+def test_what_is_prunable_in_one_only_is_dense_in_the_other_and_in_no_total() -> None:
+    ours, other = ticket(a=([1, 1, 0, 0], [])), ticket(a=([1, 0, -1, 0], []))
+    theirs = with_pruned_head(ours, [0, -1])
+    frame = analysis.compare({"ours": ours, "theirs": theirs, "other": other})
+    for pair in (("ours", "theirs"), ("theirs", "other")):
+        rows = frame[(frame["ticket"] == pair[0]) & (frame["other_ticket"] == pair[1])]
+        assert rows[["tensor", "in_total"]].values.tolist()[1:] == [["a.weight", True], ["head.weight", False]]
+        head, total = row(rows, "head.weight"), row(rows, None)
+        assert (head["common"], head["union"], head["signed"], head["equal"]) == (1, 2, 1, 1)
+        assert head["overlap_percent"] == head["chance_overlap_percent"] == 50
+        assert (total["in_total"], total["weights"], total["density"], total["other_density"]) == (True, 4, 0.5, 0.5)
+    # where neither prunes it, it is no layer, whoever else is compared
+    alone = analysis.compare({"ours": ours, "other": other})
+    rows = frame[(frame["ticket"] == "ours") & (frame["other_ticket"] == "other")].reset_index(drop=True)
+    pd.testing.assert_frame_equal(rows, alone)
+
+
+def test_what_one_of_three_does_not_have_is_said_and_so_is_that_nothing_can_be_compared() -> None:
+    ours = ticket(a=([1, 1], []))
+    theirs = with_pruned_head(ours, [0, -1])
+    headless = replace(ours, tensors={"a.weight": ours.tensors["a.weight"]})
+    with pytest.raises(ValueError, match=r"theirs and headless are not of one network: headless has no head\.weight"):
+        analysis.compare({"ours": ours, "theirs": theirs, "headless": headless})
+    dense = replace(ours.tensors["a.weight"], role=Role.CLASSIFIER)
+    with pytest.raises(ValueError, match="ours and head have no prunable layer in common"):
+        analysis.compare({"ours": ours, "head": replace(theirs, tensors={**theirs.tensors, "a.weight": dense})})
+
+
+@settings(max_examples=20)
+@given(networks(), st.sampled_from(["", "net.", "a.b."]), st.sampled_from(["", "model.", "module."]))
+def test_what_stands_before_all_names_of_a_ticket_is_no_difference(drawn: Ticket, one: str, other: str) -> None:
+    first, second = (
+        replace(drawn, tensors={prefix + name: tensor for name, tensor in drawn.tensors.items()})
+        for prefix in (one, other)
+    )
+    same = analysis.compare({"x": first, "y": first})
+    pd.testing.assert_frame_equal(analysis.compare({"x": first, "y": second}), same)
 
 
 @settings(max_examples=20)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -153,6 +156,41 @@ def test_random_takes_from_every_layer_alike(splits: Splits) -> None:
     assert density(kept) == pytest.approx(0.4, abs=0.01)
 
 
+@pytest.mark.parametrize("name", ["called", "in_place", "trained"])
+def test_what_a_criterion_does_to_its_network_does_not_reach_the_chain(name: str, splits: Splits) -> None:
+    @criterion("called")
+    def called(asked: Candidate) -> dict[str, Tensor]:
+        for images, _ in asked.batches(2):  # which moves batch norm's statistics
+            asked.model(images)
+        return {each: weight.abs() for each, weight in asked.weights.items()}
+
+    @criterion("in_place")
+    def in_place(asked: Candidate) -> dict[str, Tensor]:
+        for mask in asked.masks.values():
+            mask.logical_not_()
+        return {each: weight.abs_() for each, weight in asked.weights.items()}
+
+    @criterion("trained")
+    def trained(asked: Candidate) -> dict[str, Tensor]:
+        optimizer = torch.optim.SGD(asked.model.eval().requires_grad_().parameters(), 0.1)
+        for images, labels in asked.batches(2):
+            F.cross_entropy(asked.model(images), labels).backward()
+            optimizer.step()
+        return asked.weights
+
+    asked = candidate(splits)
+    asked.model.train()
+    before = state(asked.model), {each: mask.clone() for each, mask in asked.masks.items()}
+    found = scores(Criterion(name), asked)
+    assert all(torch.equal(before[0][each], after) for each, after in asked.model.state_dict().items())
+    assert all(torch.equal(before[1][each], after) for each, after in asked.masks.items())
+    assert asked.model.training
+    assert all(parameter.grad is None for parameter in asked.model.parameters())
+    if name != "trained":
+        magnitudes = scores(Criterion("magnitude"), asked)
+        assert all(torch.equal(found[each], magnitudes[each]) for each in magnitudes)
+
+
 def test_a_score_that_cannot_be_used_is_said() -> None:
     @criterion("broken", version=2)
     def broken(asked: Candidate) -> dict[str, Tensor]:
@@ -167,5 +205,22 @@ def test_a_score_that_cannot_be_used_is_said() -> None:
     with pytest.raises(ValueError, match="no criterion broken of version 1"):
         scores(Criterion("broken"), asked)
     wider = Candidate(model, {"v": masks["w"], **masks}, 0.5, None, "none", 2, 0)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="no score of shape \\(2,\\) for v"):
+    with pytest.raises(ValueError, match=r"no tensor of shape \(2,\) for v: it is of type NoneType"):
         scores(Criterion("broken", 2), wider)
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        ({"w": np.ones(2)}, r"broken gives no tensor of shape \(2,\) for w: it is of type ndarray"),
+        ({"w": torch.ones(3)}, r"broken gives no tensor of shape \(2,\) for w: it is of shape \(3,\)"),
+        (np.ones(2), "broken gives a ndarray, and no mapping of tensors by name"),
+    ],
+)
+def test_what_is_no_tensor_is_one_sentence(returned: Any, said: str) -> None:
+    criterion("broken")(lambda asked: returned)
+    model = nn.Module()
+    model.register_parameter("w", nn.Parameter(torch.ones(2)))
+    asked = Candidate(model, {"w": torch.ones(2, dtype=torch.bool)}, 0.5, None, "none", 2, 0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=said):
+        scores(Criterion("broken"), asked)

@@ -18,7 +18,7 @@ SNIP_BATCHES = 10
 @criterion("snip")
 def snip(candidate: Candidate) -> dict[str, Tensor]:
     """How much the loss would change without a weight: |gradient * weight| (Lee et al. 2019, equation 4)."""
-    model = candidate.copy().train()
+    model = candidate.model.train()
     sums = {name: torch.zeros_like(weight) for name, weight in candidate.weights.items()}
     with own_generators(candidate.splits.device):  # of dropout
         torch.manual_seed(candidate.generator("dropout").initial_seed())
@@ -34,7 +34,7 @@ def snip(candidate: Candidate) -> dict[str, Tensor]:
 @criterion("synflow")
 def synflow(candidate: Candidate) -> dict[str, Tensor]:
     """The flow through a weight that keeps every layer alive, without data (Tanaka et al. 2020, equation 2)."""
-    model = candidate.copy().double().eval()  # products over all layers leave the range of float32
+    model = candidate.model.double().eval()  # products over all layers leave the range of float32
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.abs_()

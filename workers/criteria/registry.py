@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,8 @@ class Candidate:
     """A network of which some weights are about to go.
 
     Attributes:
-        model: with its pruned weights at zero; a criterion may read it and call it, and leaves it as it was.
+        model: with its pruned weights at zero, in training mode. A criterion is given a copy of its own: it may call
+            and change it.
         masks: boolean masks of the prunable weights by name; True are alive.
         density: fraction of the prunable weights that will be alive afterwards.
         splits: the data; criteria see training images only.
@@ -44,10 +45,6 @@ class Candidate:
     def generator(self, *labels: int | str) -> torch.Generator:
         """A CPU generator for one stream of draws."""
         return generator(self.seed, "criterion", *labels)
-
-    def copy(self) -> nn.Module:
-        """The network once more, to be changed at will."""
-        return copy.deepcopy(self.model)
 
     def batches(self, count: int) -> Iterator[tuple[Tensor, Tensor]]:
         """At most so many batches of the training split, as the network sees them, with their labels."""
@@ -91,18 +88,26 @@ def criterion(name: str, *, version: int = 1) -> Callable[[Score], Score]:
 
 
 def scores(which: Criterion, candidate: Candidate) -> dict[str, Tensor]:
-    """What a criterion makes of a network.
+    """What a criterion makes of a network, which stays as it is, as do the masks, whatever the criterion does.
 
     Raises:
-        ValueError: there is none of this name and version, or its scores do not fit the weights or are not finite.
+        ValueError: there is none of this name and version, or its scores are no tensors that fit the weights, or are
+            not finite.
     """
     known = CRITERIA.get(which.name)
     if known is None or known.criterion != which:
         raise ValueError(f"no criterion {which.name} of version {which.version} is registered; name its --plugin")
-    found = known.score(candidate)
+    masks = {name: mask.clone() for name, mask in candidate.masks.items()}
+    found = known.score(replace(candidate, model=copy.deepcopy(candidate.model), masks=masks))
+    if not isinstance(found, Mapping):
+        raise ValueError(f"criterion {which.name} gives a {type(found).__name__}, and no mapping of tensors by name")
     for name, mask in candidate.masks.items():
-        if name not in found or found[name].shape != mask.shape:
-            raise ValueError(f"criterion {which.name} gives no score of shape {tuple(mask.shape)} for {name}")
-        if not bool(found[name][mask].isfinite().all()):
+        score = found.get(name)
+        if not isinstance(score, Tensor) or score.shape != mask.shape:
+            given = f"shape {tuple(score.shape)}" if isinstance(score, Tensor) else f"type {type(score).__name__}"
+            raise ValueError(
+                f"criterion {which.name} gives no tensor of shape {tuple(mask.shape)} for {name}: it is of {given}"
+            )
+        if not bool(score[mask].isfinite().all()):
             raise ValueError(f"criterion {which.name} gives a score of {name} that is not finite")
     return {name: found[name].detach() for name in candidate.masks}
