@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from orchestrator.recipes import RecipeError, merge, read_builtin, read_mapping, unknown
+from orchestrator.recipes import Layer, RecipeError, merge, read_builtin, read_mapping, unfit, unknown, unknown_field
 from workers.stages import Preset
 
 Names = tuple[str, ...]
@@ -51,7 +51,7 @@ class Wanted:
     datasets: Names
     archs: Names | None
     preset: Preset
-    recipe: dict[str, Any]
+    recipe: Layer
 
 
 def read_experiment(path: Path, *, smoke: bool = False) -> Wanted:
@@ -61,7 +61,7 @@ def read_experiment(path: Path, *, smoke: bool = False) -> Wanted:
         smoke: its smoke variant: the same comparisons, as small as can be.
 
     Raises:
-        RecipeError: it cannot be read, or a field is unknown or does not fit.
+        RecipeError: it cannot be read, or a field is unknown, be it one of the smoke variant, or does not fit.
     """
     content = read_mapping(path, str(path), "a mapping with datasets and recipe, as the files in experiments/ are")
     try:
@@ -73,9 +73,13 @@ def read_experiment(path: Path, *, smoke: bool = False) -> Wanted:
         if first["type"] == "extra_forbidden":
             known = Smoke.model_fields if field.startswith("smoke.") else ExperimentFile.model_fields
             raise RecipeError(f"{path}: {unknown('field', field.removeprefix('smoke.'), list(known))}") from error
-        raise RecipeError(f"{path}: {field}: {first['msg']}") from error
+        raise RecipeError(f"{path}: {unfit(first)}") from error
+    for name, fields in (("recipe", file.recipe), ("smoke.recipe", file.smoke.recipe)):
+        if said := unknown_field(fields):
+            raise RecipeError(f"{path}: {name}: {said}")
     if not smoke:
-        return Wanted(file.datasets, file.archs, file.preset, file.recipe)
+        return Wanted(file.datasets, file.archs, file.preset, Layer(file.recipe, str(path)))
     builtin = Smoke.model_validate(read_builtin("smoke"))
     recipe = merge(file.recipe, builtin.recipe, file.smoke.recipe)
-    return Wanted(file.smoke.datasets or builtin.datasets, file.smoke.archs or builtin.archs, file.preset, recipe)
+    datasets, archs = file.smoke.datasets or builtin.datasets, file.smoke.archs or builtin.archs
+    return Wanted(datasets, archs, file.preset, Layer(recipe, str(path)))

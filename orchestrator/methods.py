@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Strict
 
 from workers.criteria import CRITERIA
 from workers.stages import Criterion, Pruning
+
+Whole = Annotated[int, Strict()]
+"""A number in a file; pydantic would take the text '1' and the word true for one as well."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +30,11 @@ class Method:
     interpolate_psi: bool = False
     criterion: str = "magnitude"
     schedule: Literal["rounds", "final"] = "rounds"
-    prune_at: int | None = None
-    reset_to: int | None = None
+    prune_at: Whole | None = None
+    reset_to: Whole | None = None
     schedule_from: Literal["start", "reset", "end"] = "start"
     one_shot: bool = False
-    steps: int = 1
+    steps: Whole = 1
 
     def __post_init__(self) -> None:
         if self.schedule_from == "reset" and self.reset_to is None:

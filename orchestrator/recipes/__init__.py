@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
-from orchestrator.methods import METHODS, Method
+from orchestrator.methods import METHODS, Method, Whole
 from orchestrator.recipes.layers import (
+    Layer,
     RecipeError,
     merge,
     parse_setting,
     read_builtin,
     read_mapping,
     read_recipe_file,
-    unknown,
 )
+from orchestrator.recipes.sentences import UNKNOWN_FIELD, unfit, unknown
 from tickets import SIGN_SOURCES, TRANSFERS, Transfer, named_source
 from workers.probes import PROBES
 from workers.stages import (
@@ -33,6 +35,7 @@ from workers.stages import (
 )
 
 __all__ = [
+    "Layer",
     "Recipe",
     "RecipeError",
     "merge",
@@ -41,10 +44,18 @@ __all__ = [
     "read_mapping",
     "read_recipe_file",
     "resolve",
+    "unfit",
     "unknown",
+    "unknown_field",
 ]
 
-NESTED = (("optimizer", Optimizer), ("alpha", Alpha), ("final_schedule", Schedule), ("round_schedule", Schedule))
+NESTED: dict[str, type[Any]] = {
+    "optimizer": Optimizer,
+    "alpha": Alpha,
+    "final_schedule": Schedule,
+    "round_schedule": Schedule,
+}
+OWN: dict[str, type[Any]] = {"own_methods": Method, "own_transfers": Transfer}
 OwnName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,40}$")]
 FAMILY = {"cifar10": "cifar", "cifar100": "cifar", "imagefolder": "imagenet"}
 
@@ -88,38 +99,38 @@ class Recipe(BaseModel):
     preset: Preset = "sound"
     model: dict[str, int | float | bool | str] = Field(default_factory=dict)
     optimizer: Optimizer
-    batch_size: int = Field(ge=2)
+    batch_size: Whole = Field(ge=2)
     augmentation: Augmentation
-    image_size: int = Field(default=IMAGE_SIZE, ge=8)
+    image_size: Whole = Field(default=IMAGE_SIZE, ge=8)
     pixel_mean: tuple[float, ...] | None = None
     pixel_std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
     precision: Precision = "float32"
-    compile_from_epochs: int | None = Field(default=None, ge=1)
-    gpus_per_stage: int = Field(default=1, ge=1)
+    compile_from_epochs: Whole | None = Field(default=None, ge=1)
+    gpus_per_stage: Whole = Field(default=1, ge=1)
     gpus_per_trial: float | None = Field(default=None, exclude=True)
     batch_norm: BatchNormPolicy = "synchronised"
-    pretrain_epochs: int = Field(ge=1)
-    rounds: int = Field(ge=1)
-    round_epochs: int = Field(ge=1)
+    pretrain_epochs: Whole = Field(ge=1)
+    rounds: Whole = Field(ge=1)
+    round_epochs: Whole = Field(ge=1)
     round_schedule: Schedule = Schedule()
     prune_fraction: float = Field(default=0.2, gt=0, lt=1)
     alpha: Alpha = UNIFORM
-    final_epochs: int = Field(ge=1)
+    final_epochs: Whole = Field(ge=1)
     final_schedule: Schedule
     methods: tuple[str, ...] = ("aws", "lrr")
     own_methods: dict[OwnName, Method] = Field(default_factory=dict)
     transfers: tuple[str, ...] = ("signed", "mask")
     twins: tuple[str, ...] = ("signed",)
     own_transfers: dict[OwnName, Transfer] = Field(default_factory=dict)
-    transfer_rounds: tuple[int, ...]
-    probe_rounds: tuple[int, ...]
+    transfer_rounds: tuple[Whole, ...]
+    probe_rounds: tuple[Whole, ...]
     probes: tuple[str, ...] = ()
-    chains: int = Field(default=1, ge=1)
-    seeds: int = Field(default=3, ge=1)
+    chains: Whole = Field(default=1, ge=1)
+    seeds: Whole = Field(default=3, ge=1)
     validation_fraction: float = Field(ge=0, lt=1)
     watch_test_set: bool
-    probe_points: int = Field(default=11, ge=3)
-    bn_images: int | None = Field(default=None, ge=2)
+    probe_points: Whole = Field(default=11, ge=3)
+    bn_images: Whole | None = Field(default=None, ge=2)
     bn_momentum: float | None = Field(default=None, gt=0, le=1)
 
     @field_validator("optimizer")
@@ -257,9 +268,11 @@ def resolve(dataset: str, arch: str | None, preset: str, changes: Sequence[Mappi
     of_arch_and_preset = of_arch.pop("presets", {}).get(preset, {})
     values = merge(builtin["recipe"], of_arch, presets[preset], own.get(preset, {}), of_arch_and_preset)
     user = merge(*changes)
+    files = ", ".join(layer.source for layer in changes if isinstance(layer, Layer))
+    called = f"recipe for {dataset} ({files})" if files else f"recipe for {dataset}"
     for name, option in (("dataset", "--datasets"), ("arch", "--archs"), ("preset", "--preset")):
         if name in user:
-            raise RecipeError(f"{name} is no field to change in a recipe; give {option}")
+            raise RecipeError(f"{called}: {name} is no field to change in a recipe; give {option}")
     values = merge(values, user, {"dataset": dataset, "arch": arch, "preset": preset})
     rounds = values["rounds"]
     if isinstance(rounds, int):
@@ -271,20 +284,34 @@ def resolve(dataset: str, arch: str | None, preset: str, changes: Sequence[Mappi
             elif name not in user:
                 values[name] = [r for r in values[name] if r <= rounds] or [rounds]
     try:
-        return Recipe.model_validate(values)
+        recipe = Recipe.model_validate(values)
     except ValidationError as error:
-        raise RecipeError(_sentence(dataset, error)) from error
+        found = error.errors()  # others may follow from what the user said
+        said = next((each for each in found if each["loc"] and each["loc"][0] in user), found[0])
+        raise RecipeError(f"{called}: {_sentence(said)}") from error
+    alone = [name for name in recipe.twins if name not in recipe.transfers]
+    if alone and "twins" in user:
+        raise RecipeError(
+            f"{called}: twins: {alone[0]} is no transfer that is trained; name it in transfers, or not in twins"
+        )
+    return recipe
 
 
-def _sentence(dataset: str, error: ValidationError) -> str:
-    first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"])
-    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        return f"recipe for {dataset}: {unknown('field', field, _field_names())}"
-    message = first["msg"].removeprefix("Value error, ")
-    return f"recipe for {dataset}: {field + ': ' if field else ''}{message}"
+def unknown_field(layer: Mapping[str, Any]) -> str | None:
+    """A sentence about the first name in a layer that is no field of a recipe; None if there is none."""
+    try:
+        Recipe.model_validate(layer)
+    except ValidationError as error:
+        return next((_sentence(each) for each in error.errors() if each["type"] in UNKNOWN_FIELD), None)
+    return None
 
 
-def _field_names() -> list[str]:
-    nested = [f"{name}.{part}" for name, kind in NESTED for part in kind.__dataclass_fields__]
-    return [*Recipe.model_fields, *nested]
+def _sentence(error: ErrorDetails) -> str:
+    if error["type"] not in UNKNOWN_FIELD:
+        return unfit(error)
+    *outer, name = (str(part) for part in error["loc"])
+    if outer:
+        kind = {**NESTED, **OWN}[outer[0]]
+        return unknown("field", name, [each.name for each in fields(kind)], ".".join([*outer, ""]))
+    nested = [f"{of}.{each.name}" for of, kind in NESTED.items() for each in fields(kind)]
+    return unknown("field", name, [*Recipe.model_fields, *nested])

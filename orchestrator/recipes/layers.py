@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,28 @@ import yaml
 
 class RecipeError(ValueError):
     """A recipe that cannot be used; the message names the field."""
+
+
+class Layer(dict[str, Any]):
+    """Recipe fields that are said in a file, and which file that is, in words of the command line."""
+
+    def __init__(self, fields: Mapping[str, Any], source: str) -> None:
+        super().__init__(fields)
+        self.source = source
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's own plain values; a key that is said twice is an error, where YAML would take the last one."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if (key.tag, key.value) in seen:
+                    raise yaml.MarkedYAMLError(problem=f"{key.value} is said twice", problem_mark=key.start_mark)
+                seen.add((key.tag, key.value))
+        return node
 
 
 def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,21 +57,22 @@ def parse_setting(text: str) -> dict[str, Any]:
     if not separator or not name.strip():
         raise RecipeError(f"--set {text}: expected KEY=VALUE, such as optimizer.learning_rate=0.05")
     try:
-        layer: Any = yaml.safe_load(value)
-    except yaml.YAMLError as error:
+        layer: Any = yaml.load(value, _Loader)
+    except (ValueError, yaml.YAMLError) as error:
         raise RecipeError(f"--set {text}: the value is not YAML") from error
     for part in reversed(name.strip().split(".")):
         layer = {part: layer}
     return layer
 
 
-def read_recipe_file(path: Path) -> dict[str, Any]:
+def read_recipe_file(path: Path) -> Layer:
     """A user's recipe file as a layer: a YAML mapping of recipe fields.
 
     Raises:
         RecipeError: it cannot be read, or is no mapping.
     """
-    return read_mapping(path, f"--recipe {path}", "a mapping of recipe fields, such as rounds: 10")
+    called = f"--recipe {path}"
+    return Layer(read_mapping(path, called, "a mapping of recipe fields, such as rounds: 10"), called)
 
 
 def read_mapping(path: Path, called: str, expected: str) -> dict[str, Any]:
@@ -61,11 +83,14 @@ def read_mapping(path: Path, called: str, expected: str) -> dict[str, Any]:
         expected: what it should hold, in words.
 
     Raises:
-        RecipeError: it cannot be read, or is no mapping.
+        RecipeError: it cannot be read, is no mapping, or says a key twice; with the line.
     """
     try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = yaml.load(path.read_text(), _Loader)
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise RecipeError(f"{called}{line}: {error.problem}") from error
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise RecipeError(f"{called}: {str(error).splitlines()[0]}") from error
     if not isinstance(content, dict):
         raise RecipeError(f"{called}: expected {expected}")
@@ -78,10 +103,3 @@ def read_builtin(name: str) -> dict[str, Any]:
     path = folder / f"{name}.yaml"
     content = yaml.safe_load((path if path.is_file() else folder / "small_images.yaml").read_text())
     return merge(read_builtin(content["like"]), content) if "like" in content else content
-
-
-def unknown(what: str, name: str, known: Mapping[str, Any] | Sequence[str]) -> str:
-    """A sentence that names the nearest known names."""
-    near = get_close_matches(name, list(known), n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(sorted(known))}"
-    return f"unknown {what} {name!r}; {hint}"

@@ -93,7 +93,17 @@ def test_options_change_what_the_file_says(tmp_path: Path) -> None:
     ("content", "said"),
     [
         ("- a list\n", "expected a mapping"),
-        ("title: [\n", "mine.yaml: "),
+        ("title: [\n", "mine.yaml:2: expected the node content"),
+        ("title: mine\ntitle: yours\n", "mine.yaml:2: title is said twice"),
+        ("title: mine\ndatasets: mnist1d\n", "mine.yaml: datasets: expected a list, such as [mnist1d]"),
+        ("title: mine\ndatasets: [mnist1d]\nrecipe: {methods: lrr}\n", "mine.yaml): methods: expected a list"),
+        ("title: mine\ndatasets: [mnist1d]\nrecipe: {twins: [flipped_quarter]}\n", "mine.yaml): twins: flipped"),
+        ("title: mine\ndatasets: [mnist1d]\nrecipe: {optimizer: {lr: 1}}\n", "mine.yaml: recipe: unknown field"),
+        ("title: mine\ndatasets: [mnist1d]\nsmoke: {recipe: {chain: 1}}\n", "smoke.recipe: unknown field 'chain'; did"),
+        (
+            "title: mine\ndatasets: [mnist1d]\nsmoke: {recipe: {own_methods: {x: {reset: 1}}}}\n",
+            "smoke.recipe: unknown field 'own_methods.x.reset'; did you mean own_methods.x.reset_to",
+        ),
         ("title: mine\ndataset: [mnist1d]\n", "did you mean datasets"),
         ("title: mine\n", "datasets: "),
         ("title: mine\ndatasets: []\n", "datasets: "),

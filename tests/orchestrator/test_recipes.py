@@ -238,7 +238,18 @@ def test_a_setting_is_a_path_and_a_yaml_value(text: str, layer: dict[str, Any]) 
     assert parse_setting(text) == layer
 
 
-@pytest.mark.parametrize("text", ["seeds", "=3", "", "seeds=[1", "model=!!python/object:os.system {}"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "seeds",
+        "=3",
+        "",
+        "seeds=[1",
+        "seeds=2024-13-45",
+        "alpha={name: beta, name: beta}",
+        "model=!!python/object:os.system {}",
+    ],
+)
 def test_what_is_no_setting_is_refused_with_its_text(text: str) -> None:
     with pytest.raises(RecipeError) as caught:
         parse_setting(text)
@@ -252,6 +263,8 @@ def test_what_is_no_setting_is_refused_with_its_text(text: str) -> None:
         ("prune_fractions=0.3", "prune_fraction"),
         ("optimizer.learning_rat=0.3", "optimizer.learning_rate"),
         ("learning_rate=0.3", "optimizer.learning_rate"),
+        ("own_methods.mine.schedul=final", "own_methods.mine.schedule or own_methods.mine.schedule_from?"),
+        ("own_transfers.mine.sign=ticket", "own_transfers.mine.signs"),
         ("final_schedule.milestone=[1]", "final_schedule.milestones"),
     ],
 )
@@ -309,6 +322,67 @@ def test_a_value_that_does_not_fit_is_one_sentence_that_names_the_field(text: st
     assert "\n" not in message
 
 
+def test_a_nested_name_like_no_other_lists_those_beside_it() -> None:
+    with pytest.raises(RecipeError, match=r"'optimizer.lr'; known: learning_rate, momentum, name, weight_decay"):
+        settings("optimizer.lr=0.3")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("methods=lrr", r"methods: expected a list, such as \[lrr\]"),
+        ("methods=null", r"methods: expected a list$"),
+        ("transfer_rounds=some", r"transfer_rounds: expected a list, such as \[8, 12\], all or probed"),
+        ("probe_rounds=3", r"probe_rounds: expected a list, such as \[8, 12\], or all"),
+        ("own_methods.mine.reset_to='1'", "own_methods.mine.reset_to: expected a whole number, not '1'"),
+        ("own_methods.mine.prune_at=true", "own_methods.mine.prune_at: expected a whole number, not True"),
+        ("own_methods.mine.steps=1.5", "own_methods.mine.steps: expected a whole number, not 1.5"),
+        ("seeds=yes", "seeds: expected a whole number, not True"),
+    ],
+)
+def test_lists_and_whole_numbers_are_asked_for_in_words(text: str, said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        settings(text)
+
+
+def test_a_twin_of_what_is_not_trained_is_refused_where_it_was_asked_for() -> None:
+    with pytest.raises(RecipeError, match="twins: mask is no transfer that is trained; name it in transfers"):
+        settings("transfers=[signed]", "twins=[signed, mask]")
+    assert settings("transfers=[mask]").transfers == ("mask",)  # the twins of which are nobody's wish
+
+
+def test_a_sentence_names_the_files_that_a_recipe_is_made_of(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("rounds: none\n")
+    with pytest.raises(RecipeError) as caught:
+        resolve("mnist1d", None, "sound", [read_recipe_file(path), parse_setting("seeds=2")])
+    assert str(caught.value).startswith(f"recipe for mnist1d (--recipe {path}): rounds: ")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("rounds: 3\nseeds: [\n", ":3: expected the node content"),
+        ("rounds: 3\nseeds: 1\nrounds: 4\n", ":3: rounds is said twice"),
+        ("optimizer:\n  name: sgd\n  name: adam\n", ":3: name is said twice"),
+        ("alpha: {name: beta, name: beta}\n", ":1: name is said twice"),
+        ("seeds: 2024-13-45\n", ": month must be in"),
+    ],
+)
+def test_what_is_wrong_with_a_files_yaml_is_said_with_its_line(content: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(content)
+    with pytest.raises(RecipeError) as caught:
+        read_recipe_file(path)
+    assert str(caught.value).startswith(f"--recipe {path}{said}")
+
+
+def test_a_key_that_overrides_a_merged_one_is_said_once(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("optimizer: &one {name: sgd, momentum: 0.5}\nmodel: {<<: *one, momentum: 0.9}\n")
+    assert read_recipe_file(path)["model"] == {"name": "sgd", "momentum": 0.9}
+
+
 def test_an_unknown_preset_names_the_nearest() -> None:
     with pytest.raises(RecipeError, match="unknown preset 'sounds'; did you mean sound"):
         resolve("mnist1d", None, "sounds")
@@ -332,7 +406,7 @@ def test_a_file_that_is_no_recipe_is_refused_with_its_path(tmp_path: Path, conte
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(RecipeError) as caught:
         read_recipe_file(path)
-    assert str(caught.value).startswith(f"--recipe {path}: ")
+    assert str(caught.value).startswith(f"--recipe {path}:")
     assert "\n" not in str(caught.value)
 
 
