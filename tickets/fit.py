@@ -22,7 +22,16 @@ WHOLE = "build the network that the ticket was made for (ticket.provenance names
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The network itself, below the wrappers of DistributedDataParallel and torch.compile."""
+    """The network itself, below the wrappers of DistributedDataParallel and torch.compile.
+
+    Raises:
+        TicketError: it is none.
+    """
+    if not isinstance(model, nn.Module):
+        raise TicketError(
+            f"a ticket is for a network, a torch.nn.Module, and this is a {type(model).__name__}; load a state dict "
+            f"into its network and give that"
+        )
     while True:
         if isinstance(model, (DataParallel, DistributedDataParallel)):
             model = model.module
@@ -138,13 +147,14 @@ def _no_parameter(
     name: str, names: Mapping[str, str], tensor: SignedTensor, free: list[str], shapes: Mapping[str, tuple[int, ...]]
 ) -> str:
     what = f"names calls it {names[name]}, and the model" if name in names else "the model"
-    alike = [other for other in free if shapes[other] == tuple(tensor.sign.shape)]
-    near = get_close_matches(name, alike, n=3, cutoff=0)
-    remedy = (
-        f'of its shape are {", ".join(near)}; if it is one of them, say names={{"{name}": "{near[0]}"}}'
-        if near
-        else WHOLE
-    )
+    shape = tuple(tensor.sign.shape)
+    alike = [other for other in free if shapes[other] == shape]
+    if near := get_close_matches(name, alike, n=3, cutoff=0):
+        remedy = f'of its shape are {", ".join(near)}; if it is one of them, say names={{"{name}": "{near[0]}"}}'
+    elif near := get_close_matches(name, free, n=3, cutoff=0):
+        remedy = f"none is of its shape {shape}; nearest: {', '.join(f'{n} {shapes[n]}' for n in near)}; {WHOLE}"
+    else:
+        remedy = WHOLE
     if tensor.role is Role.CLASSIFIER:
         remedy += f"; it is the classifier: {OWN_CLASSIFIER}"
     return f"{name}: {what} has no such parameter; {remedy}"

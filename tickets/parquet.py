@@ -3,12 +3,14 @@
 Columns: ``name``, ``shape`` (list of int64), ``role``, ``sign`` (list of int8 in {-1, 0, +1}, row-major) and
 ``surviving_zeros`` (list of int64: flat positions that the mask keeps although their sign is 0; nearly always
 empty). Hence the mask is ``sign != 0`` or'ed with ``surviving_zeros``. The provenance is in the file's key-value
-metadata, under ``winning_sign``.
+metadata, under ``winning_sign``, and the content's blake2b-128 beside it, under ``winning_sign_blake2b``.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from tickets.errors import TicketError
 from tickets.roles import Role
 from tickets.ticket import SCHEMA_VERSION, Provenance, SignedTensor, Ticket
 
-METADATA_KEY = b"winning_sign"
+METADATA_KEY, DIGEST_KEY = b"winning_sign", b"winning_sign_blake2b"
 SCHEMA = pa.schema(
     [
         pa.field("name", pa.string(), nullable=False),
@@ -44,8 +46,9 @@ def save(ticket: Ticket, path: Path | str) -> None:
         columns["role"].append(tensor.role.value)
         columns["sign"].append(sign.numpy())
         columns["surviving_zeros"].append(zeros.numpy())
-    header = json.dumps({"schema_version": SCHEMA_VERSION, **asdict(ticket.provenance)}, sort_keys=True)
-    table = pa.table(columns, schema=SCHEMA.with_metadata({METADATA_KEY: header.encode()}))
+    header = json.dumps({"schema_version": SCHEMA_VERSION, **asdict(ticket.provenance)}, sort_keys=True).encode()
+    metadata = {METADATA_KEY: header, DIGEST_KEY: _digest(header, ticket.tensors)}
+    table = pa.table(columns, schema=SCHEMA.with_metadata(metadata))
     pq.write_table(table, path, use_dictionary=True, compression="zstd", compression_level=7, data_page_size=8 << 20)
 
 
@@ -53,30 +56,46 @@ def load(path: Path | str) -> Ticket:
     """Read a ticket.
 
     Raises:
-        TicketError: the file is missing, truncated, of another schema, or holds a value outside {-1, 0, +1}; the
-            message names the file and, where there is one, the tensor.
+        TicketError: the file is missing, truncated, of another schema, holds a value outside {-1, 0, +1}, or is not
+            what was written; the message names the file and, where there is one, the tensor. (Files from before
+            tickets had a digest are read without that last check.)
     """
     path = Path(path)
     try:
         table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
+        columns = {name: table.column(name).combine_chunks() for name in table.column_names}
+        labels = columns["name"].to_pylist() if "name" in columns else []
+    except (pa.ArrowException, OSError, ValueError, RuntimeError) as error:
         raise TicketError(f"{path} is no readable ticket: {error}") from error
-    header = _header(path, table)
-    missing = [field.name for field in SCHEMA if field.name not in table.column_names]
+    metadata = table.schema.metadata or {}
+    header = _header(path, metadata)
+    missing = [field.name for field in SCHEMA if field.name not in columns]
     if missing:
         raise TicketError(f"{path} is no ticket: it lacks the columns {', '.join(missing)}")
 
     tensors: dict[str, SignedTensor] = {}
-    columns = (table.column(field.name).combine_chunks() for field in SCHEMA)
-    for name, shape, role, sign, zeros in zip(*columns, strict=True):
-        label = name.as_py()
+    rows = (columns[field.name] for field in SCHEMA if field.name != "name")
+    for label, shape, role, sign, zeros in zip(labels, *rows, strict=True):
+        if not (isinstance(label, str) and isinstance(sign, pa.ListScalar)):
+            raise TicketError(f"{path} is no ticket: its columns are of other types")
         if label in tensors:
             raise TicketError(f"{path}: {label} occurs twice")
         try:
             tensors[label] = _tensor(sign.values, shape.as_py(), role.as_py(), zeros.as_py())
-        except (ValueError, TypeError, IndexError, pa.ArrowException) as error:
+        except (ValueError, TypeError, IndexError, RuntimeError, pa.ArrowException) as error:
             raise TicketError(f"{path}: {label}: {error}") from error
+    if metadata.get(DIGEST_KEY, digest := _digest(metadata[METADATA_KEY], tensors)) != digest:
+        raise TicketError(f"{path} is not what was written; get it anew from where it was made")
     return Ticket(tensors, header)
+
+
+def _digest(header: bytes, tensors: Mapping[str, SignedTensor]) -> bytes:
+    content = hashlib.blake2b(header, digest_size=16)
+    for name, tensor in tensors.items():
+        content.update(json.dumps([name, list(tensor.sign.shape), tensor.role.value]).encode())
+        content.update(tensor.sign.contiguous().numpy().tobytes())
+        content.update(tensor.mask.contiguous().numpy().tobytes())
+    return content.hexdigest().encode()
 
 
 def _tensor(values: pa.Array, shape: list[int], role: str, zeros: list[int]) -> SignedTensor:
@@ -96,8 +115,8 @@ def _tensor(values: pa.Array, shape: list[int], role: str, zeros: list[int]) -> 
     return SignedTensor(Role(role), sign.view(shape), mask.view(shape))
 
 
-def _header(path: Path, table: pa.Table) -> Provenance:
-    raw = (table.schema.metadata or {}).get(METADATA_KEY)
+def _header(path: Path, metadata: Mapping[bytes, bytes]) -> Provenance:
+    raw = metadata.get(METADATA_KEY)
     if raw is None:
         raise TicketError(f"{path} is a Parquet file but no ticket: it has no winning_sign metadata")
     try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +16,7 @@ from tickets.initialisation import reinitialise_
 from tickets.kept import Kept
 from tickets.roles import Role, parameter_roles
 from tickets.sources import Origin
-from tickets.transfer import SIGNED, Transfer, transfer_
+from tickets.transfer import SIGNED, TRANSFERS, Transfer, transfer_
 
 SCHEMA_VERSION = 1
 
@@ -87,9 +89,10 @@ class Ticket:
 
     @property
     def density(self) -> float:
-        """Surviving fraction of the prunable weights."""
+        """Surviving fraction of the prunable weights; 1 where there are none."""
         masks = self.masks.values()
-        return sum(int(m.sum()) for m in masks) / sum(m.numel() for m in masks)
+        weights = sum(m.numel() for m in masks)
+        return sum(int(m.sum()) for m in masks) / weights if weights else 1.0
 
     def apply(
         self,
@@ -105,7 +108,8 @@ class Ticket:
 
         Args:
             model: a network of the ticket's parameters, also compiled or under DistributedDataParallel.
-            seed: re-initialise the model from this seed first; None takes its parameters as they are.
+            seed: re-initialise the model from this seed first, as ``tickets.reinitialise_`` does; None takes its
+                parameters as they are.
             transfer: the source of each part. Where the classifier is fresh, the model's may be of any shape.
             trained: state dict of the ticket's round, for a transfer that keeps trained values.
             others: what the transfer names beside the ticket's round, by the model's names: ``transfer.others``.
@@ -115,15 +119,22 @@ class Ticket:
             The network's handle: ``guard`` the optimizer with it, so that pruned weights, which are zero now, stay so.
 
         Raises:
-            TicketError: the ticket does not fit the model; the model is then unchanged.
+            TicketError: the ticket does not fit the model, or a source of the transfer is missing or does not fit.
+                Whatever is raised, the model is then unchanged.
         """
         network = unwrapped(model)
+        if any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers())):
+            raise TicketError("the model is on the meta device, where it has no values; build it on another device")
+        if not isinstance(transfer, Transfer):
+            [near] = get_close_matches(str(transfer), TRANSFERS, n=1, cutoff=0)
+            raise TicketError(f'transfer {transfer!r} is no Transfer; say transfer=tickets.TRANSFERS["{near}"]')
         found = counterparts(self.tensors, network, names, own_classifier=transfer.classifier == "fresh")
-        if seed is not None:
-            reinitialise_(network, seed)
         generator = torch.Generator().manual_seed(seed or 0)
         state = None if trained is None else renamed(trained, found)
-        masks = transfer_(network, transfer, self._under_names_of(network, found), state, generator, others)
+        with _unchanged_by_errors(network):
+            if seed is not None:
+                reinitialise_(network, seed)
+            masks = transfer_(network, transfer, self._under_names_of(network, found), state, generator, others)
         return Kept(network, masks, self.density)
 
     def check_fits(self, model: nn.Module, names: Mapping[str, str] | None = None) -> None:
@@ -138,6 +149,19 @@ class Ticket:
                 nothing = torch.zeros(parameter.shape, dtype=torch.int8)
                 tensors[name] = SignedTensor(Role.CLASSIFIER, nothing, torch.ones_like(nothing, dtype=torch.bool))
         return replace(self, tensors=tensors)
+
+
+@contextmanager
+def _unchanged_by_errors(network: nn.Module) -> Iterator[None]:
+    tensors = [*network.parameters(), *network.buffers()]
+    before = [tensor.detach().clone() for tensor in tensors]
+    try:
+        yield
+    except BaseException:
+        with torch.no_grad():
+            for tensor, value in zip(tensors, before, strict=True):
+                tensor.copy_(value)
+        raise
 
 
 def from_model(model: nn.Module, masks: Mapping[str, Tensor], num_classes: int, provenance: Provenance) -> Ticket:

@@ -32,13 +32,16 @@ class Transfer:
     Attributes:
         mask: none (a dense start, whose every part is fresh), the ticket's, or the ticket's shuffled, with its
             signs, within each layer.
-        signs: of the prunable weights: fresh, the ticket's, or a registered source's, such as "random".
-        magnitudes: of the prunable weights: fresh or trained.
+        signs: of the prunable weights: fresh, the ticket's, or a registered source's, such as "random". A survivor of
+            the mask for which another round has no sign, because it is pruned there, takes its fresh sign.
+        magnitudes: of the prunable weights: fresh or trained; under a shuffled mask no round's, whose weights are zero
+            where they are pruned.
         psi, classifier, biases: a fresh draw, "signed" (its magnitude with the trained sign), or trained values.
         statistics: running statistics of batch norm: fresh or trained.
         psi_shift: initial shift of psi; 0 is a network's own, figure 5 uses 0.1 so that a shift has a sign.
         flip_fraction: fraction of the surviving signs that are flipped afterwards (a control).
-        signs_version: of a registered source of signs.
+        signs_version: of a registered source of signs; of another round's than the mask's it is 2 by itself. (In 1,
+            a survivor without a sign there began at zero.)
 
     Raises:
         ValueError: a part names no source that it can come from.
@@ -62,9 +65,15 @@ class Transfer:
             raise ValueError("a transfer without a mask is a dense start, and has no ticket's signs to flip")
         if not 0 <= self.flip_fraction <= 1:
             raise ValueError(f"flip_fraction is a share between 0 and 1, not {self.flip_fraction}")
-        named = named_source(self.mask)
-        if self.mask not in ("none", "ticket", "shuffled") and (named is None or named[0] != "round"):
+        if self.mask not in ("none", "ticket", "shuffled") and not _is_round(self.mask):
             raise ValueError(f"mask is none, ticket, shuffled or a round such as round_3, not {self.mask!r}")
+        if self.mask == "shuffled" and (self.magnitudes == "trained" or _is_round(self.magnitudes)):
+            raise ValueError(
+                f"under a shuffled mask, magnitudes cannot be {self.magnitudes}: weights that are pruned there are "
+                f"zero, and some of them would survive; take fresh, epoch_0 or init_2"
+            )
+        if self._other_rounds_signs:
+            object.__setattr__(self, "signs_version", 2)
         for part, source in self._sources().items():
             if source not in _SOURCES[part] and named_source(source) is None and part != "signs":
                 known = ", ".join(_SOURCES[part])
@@ -72,6 +81,10 @@ class Transfer:
 
     def _sources(self) -> dict[str, str]:
         return {part: getattr(self, part) for part in _SOURCES}
+
+    @property
+    def _other_rounds_signs(self) -> bool:
+        return _is_round(self.signs) and self.signs != self.mask
 
     @property
     def needs_ticket(self) -> bool:
@@ -89,6 +102,11 @@ class Transfer:
     def others(self) -> list[str]:
         """What it names beside the ticket's own round, as in ``tickets.sources``."""
         return sorted({source for source in (self.mask, *self._sources().values()) if named_source(source)})
+
+
+def _is_round(source: str) -> bool:
+    named = named_source(source)
+    return named is not None and named[0] == "round"
 
 
 _SOURCES = {
@@ -149,7 +167,8 @@ def transfer_(
         The boolean mask of every prunable weight; empty for a dense start.
 
     Raises:
-        TicketError: the ticket does not fit the model, or the transfer needs one, or a source, that is not given.
+        TicketError: the ticket does not fit the model, or a source is not given or does not fit; some of the model may
+            be changed by then.
     """
     if not transfer.needs_ticket:
         return {}
@@ -201,9 +220,11 @@ def _signs_and_mask(
         order = torch.randperm(sign.numel(), generator=generator).to(device)
         sign, mask = sign.flatten()[order].view_as(sign), mask.flatten()[order].view_as(mask)
     elif transfer.mask != "ticket":
-        mask = _mask_of(transfer.mask, name, origins).to(device)
+        mask = _mask_of(transfer.mask, name, fresh, origins).to(device)
     if named_source(transfer.signs):
         sign = _values(transfer.signs, name, fresh, origins).sign().to(torch.int8)
+        if transfer._other_rounds_signs:
+            sign = torch.where(sign == 0, fresh.sign().to(torch.int8), sign)
     elif transfer.signs == "fresh":
         sign = fresh.sign().to(torch.int8)
     elif transfer.signs != "ticket":
@@ -239,11 +260,22 @@ def _values(source: str, name: str, fresh: Tensor, origins: Mapping[str, Origin]
     if source not in origins or name not in origins[source].state:
         whose = "the round's weights" if source == "trained" else f"what was given as {source}"
         raise TicketError(f"{name}: this transfer keeps {source} values, and {whose} lack this one")
-    return origins[source].state[name].to(fresh)
+    value = origins[source].state[name]
+    _check_shape(name, source, value, fresh)
+    return value.to(fresh)
 
 
-def _mask_of(source: str, name: str, origins: Mapping[str, Origin]) -> Tensor:
+def _mask_of(source: str, name: str, fresh: Tensor, origins: Mapping[str, Origin]) -> Tensor:
     ticket = origins[source].ticket
     if ticket is None or name not in ticket.tensors:
         raise TicketError(f"{name}: this transfer takes its mask from {source}, which has no ticket with it")
-    return ticket.tensors[name].mask
+    mask = ticket.tensors[name].mask
+    _check_shape(name, source, mask, fresh)
+    return mask
+
+
+def _check_shape(name: str, source: str, value: Tensor, fresh: Tensor) -> None:
+    if value.shape != fresh.shape:
+        raise TicketError(
+            f"{name}: what was given as {source} has shape {tuple(value.shape)}, the model {tuple(fresh.shape)}"
+        )

@@ -31,6 +31,9 @@ class Holder(nn.Module):
         for name, part in parts.items():
             self.add_module(name, part)
 
+    def reset_parameters(self) -> None:
+        tickets.reset_layers(self)
+
 
 def suggested_names(error: TicketError) -> str:
     """The value of ``names`` that a message says."""

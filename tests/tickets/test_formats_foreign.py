@@ -260,6 +260,24 @@ def test_a_file_that_needs_code_is_refused(make: Callable[[], object], tmp_path:
     with pytest.raises(TicketError, match=r"t\.pt holds a [\w.]+, and reading that would run code") as caught:
         formats.read(tmp_path / "t.pt")
     assert "\n" not in str(caught.value)
+    assert "weights_only" not in str(caught.value)  # torch advises to read it all the same
+
+
+@pytest.mark.parametrize(
+    ("weight", "said"),
+    [
+        (
+            torch.ones(2, 2).to(torch.float8_e4m3fn),
+            r"a\.weight: it is of torch\.float8_e4m3fn, whose",
+        ),
+        (torch.ones(2, 2).to(torch.complex64), r"a\.weight: it is of torch\.complex64"),
+        (torch.ones(2, 2, device="meta"), r"a\.weight: it has no values"),
+    ],
+)
+def test_tensors_without_signs_are_refused(weight: Tensor, said: str, tmp_path: Path) -> None:
+    torch.save({"a.weight": weight, "b.weight": torch.ones(1, 2)}, tmp_path / "t.pt")
+    with pytest.raises(TicketError, match=said):
+        formats.read(tmp_path / "t.pt")
 
 
 @pytest.mark.parametrize("kept", [3, 100, -60])

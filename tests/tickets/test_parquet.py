@@ -122,3 +122,29 @@ def test_a_ticket_that_does_not_fit_names_the_tensor_and_changes_nothing() -> No
     shorter = replace(ticket, tensors={name: t for name, t in ticket.tensors.items() if name != "1.bias"})
     with pytest.raises(TicketError, match=r"1\.bias: the ticket has no such tensor"):
         shorter.apply(small)
+
+
+def test_a_flipped_bit_is_an_error_or_changes_nothing(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(20, 30), nn.Linear(30, 3))
+    ticket = tickets.from_model(model, {"0.weight": torch.rand(30, 20) < 0.5}, 3, PROVENANCE)
+    tickets.save(ticket, tmp_path / "t.parquet")
+    content = (tmp_path / "t.parquet").read_bytes()
+    refused = 0
+    for at in range(len(content)):
+        flipped = bytearray(content)
+        flipped[at] ^= 1 << at % 8
+        (tmp_path / "flipped.parquet").write_bytes(flipped)
+        try:
+            assert tickets.load(tmp_path / "flipped.parquet") == ticket, at
+        except TicketError:
+            refused += 1
+    assert refused > len(content) / 2
+
+
+def test_a_ticket_from_before_tickets_had_a_digest_is_read(tmp_path: Path) -> None:
+    ticket = Ticket({"a": SignedTensor(Role.PRUNABLE, torch.ones(2).to(torch.int8), torch.ones(2) > 0)}, PROVENANCE)
+    tickets.save(ticket, tmp_path / "t.parquet")
+    table = pq.read_table(tmp_path / "t.parquet")
+    metadata = {key: value for key, value in table.schema.metadata.items() if b"blake2b" not in key}
+    pq.write_table(table.replace_schema_metadata(metadata), tmp_path / "before.parquet")
+    assert tickets.load(tmp_path / "before.parquet") == ticket

@@ -209,6 +209,28 @@ def test_every_part_may_name_another_network() -> None:
             assert torch.equal(tensor, size * sign * mask if name == PRUNABLE else expected), (part, name)
 
 
+def test_a_survivor_without_a_sign_in_a_sparser_round_takes_its_fresh_one() -> None:
+    _, state, ticket = trained()
+    model, fresh = network(1), network(1).state_dict()[PRUNABLE]
+    sparser = {**state, PRUNABLE: torch.zeros_like(state[PRUNABLE])}
+    sparser[PRUNABLE][0] = -1
+    transfer = Transfer(signs="round_5")
+    transfer_(model, transfer, ticket, state, torch.Generator(), {"round_5": tickets.Origin(sparser)})
+    sign = fresh.sign()
+    sign[0] = -1
+    assert torch.equal(model.state_dict()[PRUNABLE], fresh.abs() * sign * ticket.masks[PRUNABLE])
+    # which version 1 began at zero; nothing else has another key
+    assert transfer.signs_version == 2
+    assert Transfer(signs="epoch_0").signs_version == Transfer(mask="round_5", signs="round_5").signs_version == 1
+    assert {each.signs_version for each in TRANSFERS.values()} == {1}
+
+
+@pytest.mark.parametrize("magnitudes", ["trained", "round_3"])
+def test_survivors_of_a_shuffled_mask_do_not_begin_at_zero(magnitudes: str) -> None:
+    with pytest.raises(ValueError, match=f"under a shuffled mask, magnitudes cannot be {magnitudes}"):
+        Transfer(mask="shuffled", magnitudes=magnitudes)
+
+
 def test_a_network_that_a_transfer_names_and_nobody_gave_changes_nothing() -> None:
     model, before = network(1), network(1).state_dict()
     with pytest.raises(TicketError, match="takes values of epoch_0; give them as others"):
@@ -233,4 +255,4 @@ def test_a_registered_source_gives_the_signs_and_its_version_is_asked_for() -> N
 @pytest.mark.parametrize(("name", "draws"), [("retrain", False), ("rewound", False), ("signed", True), ("mask", True)])
 def test_a_start_draws_unless_every_part_is_given(name: str, draws: bool) -> None:
     assert TRANSFERS[name].draws == draws
-    assert replace(TRANSFERS[name], mask="shuffled").draws
+    assert replace(TRANSFERS[name], mask="shuffled", magnitudes="fresh").draws

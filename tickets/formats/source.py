@@ -18,6 +18,10 @@ from tickets.errors import TicketError
 Kind = Literal["folder", "parquet", "safetensors", "torch", "other"]
 _WRAPPED = ("state_dict", "model_state_dict", "model")  # where checkpoints keep a state dict
 _PREFIXES = ("module.", "_orig_mod.")  # of DistributedDataParallel and torch.compile
+_REAL = (  # of which torch tells the signs
+    *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
+    *(torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
+)
 _UNSAFE = re.compile(r"Unsupported (?:global|class|operand)[^\n]*?(?:GLOBAL )?([\w.]+) was not")
 
 
@@ -69,9 +73,11 @@ class Source:
 def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, "pt") as file:
-            return _unprefixed({name: file.get_tensor(name) for name in file.keys()}), file.metadata() or {}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise TicketError(f"{path} is no readable safetensors file: {error}") from error
+    return _unprefixed(_real(tensors, path)), metadata
 
 
 def _state_dict(path: Path) -> dict[str, Tensor]:
@@ -83,14 +89,28 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
             raise TicketError(
                 f"{path} holds a {unsafe[1]}, and reading that would run code of the file's own; save its state_dict "
                 f"alone and give that"
-            ) from error
-        raise TicketError(f"{path} is no readable file of torch.save: {str(error).splitlines()[0]}") from error
+            ) from None
+        # nothing of what torch says: it advises to read such a file all the same
+        raise TicketError(
+            f"{path} is no readable file of torch.save: it is damaged, or holds more than tensors; save the network's "
+            f"state_dict alone and give that"
+        ) from None
     if isinstance(loaded, Mapping):
         loaded = next((loaded[key] for key in _WRAPPED if isinstance(loaded.get(key), Mapping)), loaded)
         tensors = {str(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
         if tensors:
-            return _unprefixed({name: t.to_dense() if t.layout != torch.strided else t for name, t in tensors.items()})
+            return _unprefixed(_real(tensors, path))
     raise TicketError(f"{path} holds no state dict; save the model's state_dict() and give that")
+
+
+def _real(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """The tensors, dense; TicketError unless each has values, all of them real numbers."""
+    for name, tensor in tensors.items():
+        if tensor.dtype not in _REAL:
+            raise TicketError(f"{path}: {name}: it is of {tensor.dtype}, whose signs are not read; save it in float32")
+        if tensor.is_meta:
+            raise TicketError(f"{path}: {name}: it has no values; save the network's state_dict as it was trained")
+    return {name: t.to_dense() if t.layout != torch.strided else t for name, t in tensors.items()}
 
 
 def _unprefixed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

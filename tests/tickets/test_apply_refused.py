@@ -1,0 +1,103 @@
+"""What ``Ticket.apply`` refuses, it refuses in one sentence, and leaves the model as it was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torchvision.models import resnet18
+
+import tickets
+from tests.tickets.own_training import network, ticket_under
+from tickets import RETRAIN, TicketError
+
+
+class InConstructor(nn.Module):
+    """It draws its layers as no torch.nn layer would."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = network()
+        nn.init.normal_(self.layers[0].weight, std=9)
+
+
+class Again(InConstructor):
+    """It can draw them once more."""
+
+    def reset_parameters(self) -> None:
+        tickets.reset_layers(self)
+        nn.init.normal_(self.layers[0].weight, std=9)
+
+
+def values(model: nn.Module) -> list[Tensor]:
+    return [tensor.clone() for tensor in model.state_dict().values()]
+
+
+@pytest.mark.parametrize("model", [resnet18(num_classes=3), nn.Sequential(InConstructor()), InConstructor()])
+def test_a_constructors_own_initialisation_is_not_guessed(model: nn.Module) -> None:
+    before = values(model)
+    with pytest.raises(TicketError, match=r"a (ResNet|InConstructor) initialises in its constructor.*manual_seed\(4\)"):
+        tickets.reinitialise_(model, 4)
+    assert all(map(torch.equal, values(model), before))
+
+
+@pytest.mark.parametrize("model", [Again(), nn.Sequential(nn.Sequential(Again()), nn.Linear(3, 3))])
+def test_a_class_that_can_draw_itself_anew_does_wherever_it_stands(model: nn.Module) -> None:
+    tickets.reinitialise_(model, 4)
+    (weight,) = (p for name, p in model.named_parameters() if name.endswith("layers.0.weight"))
+    assert weight.std() > 4
+
+
+def test_drawing_anew_seeds_nothing_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = network()
+
+    def on_all_gpus(seed: int) -> None:
+        raise AssertionError("all ranks would draw alike")
+
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", on_all_gpus)
+    monkeypatch.setattr(torch, "manual_seed", on_all_gpus)
+    state = torch.get_rng_state()
+    tickets.reinitialise_(model, 4)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(
+    ("trained", "said"),
+    [
+        (None, "the round's weights lack this one"),
+        ({}, "the round's weights lack this one"),
+        ({name: value[:1] for name, value in network().state_dict().items()}, "what was given as trained has shape"),
+    ],
+)
+def test_what_a_transfer_lacks_changes_nothing(trained: dict[str, Tensor] | None, said: str) -> None:
+    model = network()
+    before = values(model)
+    with pytest.raises(TicketError, match=said):
+        ticket_under().apply(model, seed=1, transfer=RETRAIN, trained=trained)
+    assert all(map(torch.equal, values(model), before))
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "said"),
+    [
+        (network().state_dict(), {}, "a torch.nn.Module, and this is a OrderedDict"),
+        (network().to("meta"), {}, "on the meta device"),
+        (network(), {"transfer": "masks"}, r'say transfer=tickets.TRANSFERS\["mask"\]'),
+    ],
+)
+def test_what_is_no_model_or_transfer_is_said(model: Any, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(TicketError, match=said):
+        ticket_under().apply(model, **options)
+
+
+def test_a_layer_of_another_name_and_shape_finds_the_nearest() -> None:
+    names = [str(number) for number in range(len(network()))]
+    model = nn.Sequential()
+    for name, layer in zip(names, network(), strict=True):
+        model.add_module("first" if name == "0" else name, nn.Linear(4, 9) if name == "0" else layer)
+    with pytest.raises(
+        TicketError, match=r"0\.weight: .*none is of its shape \(5, 4\); nearest: first\.weight \(9, 4\)"
+    ):
+        ticket_under().apply(model)
