@@ -35,7 +35,7 @@ A *ticket*: which weights of a network survive pruning, and their signs, without
 ```python
 import tickets
 ticket = tickets.load("ticket.parquet")
-kept = ticket.apply(model, seed=1)  # pruned weights are zero; kept.guard(optimizer) keeps them so
+kept = ticket.apply(model)  # pruned weights are zero; kept.guard(optimizer) keeps them so
 ```
 
 Without this package, `ticket.safetensors` has for every parameter `NAME`, its sign in int8, and `NAME.mask`, a bool.
