@@ -346,7 +346,7 @@ def test_lists_and_whole_numbers_are_asked_for_in_words(text: str, said: str) ->
 
 
 def test_a_twin_of_what_is_not_trained_is_refused_where_it_was_asked_for() -> None:
-    with pytest.raises(RecipeError, match="twins: mask is not among the transfers; name it there too, or"):
+    with pytest.raises(RecipeError, match="twins: mask is no transfer that is trained; name it in transfers"):
         settings("transfers=[signed]", "twins=[signed, mask]")
     assert settings("transfers=[mask]").transfers == ("mask",)  # the twins of which are nobody's wish
 
