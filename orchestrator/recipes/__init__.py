@@ -290,7 +290,11 @@ def resolve(dataset: str, arch: str | None, preset: str, changes: Sequence[Mappi
         said = next((each for each in found if each["loc"] and each["loc"][0] in user), found[0])
         raise RecipeError(f"{called}: {_sentence(said)}") from error
     alone = [name for name in recipe.twins if name not in recipe.transfers]
-    if alone and "twins" in user:
+    twins, transfers = (
+        max((place for place, layer in enumerate(changes) if name in layer), default=-1)
+        for name in ("twins", "transfers")
+    )
+    if alone and twins >= max(transfers, 0):  # transfers that were narrowed later leave the others' twins out
         raise RecipeError(
             f"{called}: twins: {alone[0]} is no transfer that is trained; name it in transfers, or not in twins"
         )

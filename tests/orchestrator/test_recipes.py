@@ -349,6 +349,7 @@ def test_a_twin_of_what_is_not_trained_is_refused_where_it_was_asked_for() -> No
     with pytest.raises(RecipeError, match="twins: mask is no transfer that is trained; name it in transfers"):
         settings("transfers=[signed]", "twins=[signed, mask]")
     assert settings("transfers=[mask]").transfers == ("mask",)  # the twins of which are nobody's wish
+    assert settings("twins=[signed, mask]", "transfers=[signed]").transfers == ("signed",)  # an experiment, narrowed
 
 
 def test_a_sentence_names_the_files_that_a_recipe_is_made_of(tmp_path: Path) -> None:
