@@ -15,15 +15,12 @@ from tickets.fit import COMPILED
 def reinitialise_(model: nn.Module, seed: int) -> None:
     """Draw all parameters and statistics anew from a seed, in place; torch's global generators are left as they were.
 
-    A class of one's own draws all that is below it by its ``reset_parameters``: what its constructor did to its layers
-    cannot be repeated. What is below none is drawn by torch's layers themselves.
+    A class of one's own draws all that is below it by its ``reset_parameters``. What is below none is drawn by torch's
+    layers themselves, whatever a constructor did to them: see ``check_redrawable``.
 
     Raises:
-        TicketError: a class that is not of torch.nn has neither a ``reset_parameters`` nor a module above it that has;
-            nothing is drawn then.
         ValueError: a layer has parameters and no way to draw them.
     """
-    _refuse_constructors(model, seed)
     with _seeded(model, seed):
         own = getattr(model, "reset_parameters", None)
         if callable(own):
@@ -58,7 +55,12 @@ def reset_layers(model: nn.Module) -> None:
             )
 
 
-def _refuse_constructors(model: nn.Module, seed: int) -> None:
+def check_redrawable(model: nn.Module, seed: int) -> None:
+    """Refuse a model that may have initialised itself in a constructor, which nothing can repeat.
+
+    Raises:
+        TicketError: a class that is not of torch.nn has neither a ``reset_parameters`` nor a module above it that has.
+    """
     known: set[nn.Module] = set()
     for name, module in model.named_modules():
         if module in known or COMPILED in module._modules or next(module.parameters(), None) is None:

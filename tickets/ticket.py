@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tickets.errors import TicketError
 from tickets.fit import counterparts, renamed, unwrapped
-from tickets.initialisation import reinitialise_
+from tickets.initialisation import check_redrawable, reinitialise_
 from tickets.kept import Kept
 from tickets.roles import Role, parameter_roles
 from tickets.sources import Origin
@@ -133,6 +133,7 @@ class Ticket:
         state = None if trained is None else renamed(trained, found)
         with _unchanged_by_errors(network):
             if seed is not None:
+                check_redrawable(network, seed)
                 reinitialise_(network, seed)
             masks = transfer_(network, transfer, self._under_names_of(network, found), state, generator, others)
         return Kept(network, masks, self.density)

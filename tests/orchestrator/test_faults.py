@@ -145,7 +145,7 @@ def test_trials_are_seeded_and_take_turns() -> None:
         ("nan", 2001),
         ("driver", 2002),
     ]
-    assert Counter(fault.name for fault, _ in schedule(list(FAULTS), trials=200, seed=0))["gang"] >= 10
+    assert Counter(fault.name for fault, _ in schedule(list(FAULTS), trials=200, seed=0))["gang"] >= 8
     assert not {seed for _, seed in drawn} & {seed for _, seed in schedule(["driver"], trials=200, seed=1)}
 
 

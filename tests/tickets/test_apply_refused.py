@@ -12,6 +12,7 @@ from torchvision.models import resnet18
 import tickets
 from tests.tickets.own_training import network, ticket_under
 from tickets import RETRAIN, TicketError
+from tickets.initialisation import check_redrawable
 
 
 class InConstructor(nn.Module):
@@ -39,8 +40,19 @@ def values(model: nn.Module) -> list[Tensor]:
 def test_a_constructors_own_initialisation_is_not_guessed(model: nn.Module) -> None:
     before = values(model)
     with pytest.raises(TicketError, match=r"a (ResNet|InConstructor) initialises in its constructor.*manual_seed\(4\)"):
-        tickets.reinitialise_(model, 4)
+        check_redrawable(model, 4)
     assert all(map(torch.equal, values(model), before))
+
+
+def test_a_ticket_asks_for_that_where_it_has_a_seed() -> None:
+    names = {name: f"layers.{name}" for name in ticket_under().tensors}
+    model = InConstructor()
+    before = values(model)
+    with pytest.raises(TicketError, match="initialises in its constructor"):
+        ticket_under().apply(model, seed=4, names=names)
+    assert all(map(torch.equal, values(model), before))
+    ticket_under().apply(model, names=names).check()
+    ticket_under().apply(Again(), seed=4, names=names).check()
 
 
 @pytest.mark.parametrize("model", [Again(), nn.Sequential(nn.Sequential(Again()), nn.Linear(3, 3))])
