@@ -12,15 +12,15 @@ import pandas as pd
 import typer
 from rich.table import Table
 
-from analysis.load import Frames, load
+from analysis.frames.load import Frames, load
+from analysis.rules.cache import Memory
+from analysis.rules.files import Looks
 from analysis.rules.finding import Finding
-from analysis.rules.looks import Looks
 from analysis.rules.masks import masks
-from analysis.rules.memory import Memory
 from analysis.rules.pairs import same_initialisation, same_masks, sgd_noise_only
 from analysis.rules.protocol import artifacts, aws_in_rounds_only, one_recipe, reads_of_the_test_set
 from orchestrator.store import Store, StoreError
-from workers.console import Console, visible
+from workers.terminal.console import Console, visible
 
 COLUMNS = ("rule", "verdict", "counted", "detail")
 COLOURS = {"holds": "green", "broken": "bold red", "not checked": "yellow"}

@@ -13,12 +13,12 @@ from typing import Annotated
 import typer
 
 from analysis.checks import PATIENCE_S, checks
-from analysis.load import Frames, load
+from analysis.frames.load import Frames, load
+from analysis.frames.published import PublishedError
 from analysis.page.export import export
 from analysis.page.rendering import render
-from analysis.published import PublishedError
 from orchestrator.store import Store, StoreError
-from workers.console import visible
+from workers.terminal.console import visible
 
 REPORT = "report.html"
 app = typer.Typer(add_completion=False)
@@ -29,7 +29,7 @@ def write_report(store: Path | str, out: Path | None = None, published: Path | N
 
     Args:
         out: the file; by default ``report.html`` in the store.
-        published: a CSV file with published results to draw beside: see ``analysis.published``.
+        published: a CSV file with published results to draw beside: see ``analysis.frames.published``.
 
     Returns:
         Where the report is.

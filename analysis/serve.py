@@ -17,11 +17,11 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from analysis.frames.published import PublishedError, read_published
 from analysis.live.live_page import LivePage
 from analysis.live.site import STORE, Answer, Names, Site, refusal
-from analysis.published import PublishedError, read_published
 from orchestrator.store import Store, StoreError
-from workers.console import visible
+from workers.terminal.console import visible
 
 EXAMPLES = """
 Examples:

@@ -11,10 +11,10 @@ from random import Random
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from orchestrator.plan import Node, Plan
-from orchestrator.record import File, Record
-from orchestrator.stage_files import stage_folder
-from workers import schemas
+from orchestrator.planning.plan import Node, Plan
+from orchestrator.store.layout import stage_folder
+from orchestrator.store.record import File, Record
+from workers.storage import schemas
 
 EPOCHS = 10
 LAMBDAS = 11

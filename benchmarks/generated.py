@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from workers.data.batches import ResidentSplit
-from workers.data.pictures import FilePictures
+from workers.data.images.encoded import FilePictures
 from workers.data.splits import Splits
-from workers.seeds import generator
+from workers.devices.seeds import generator
 
 PIXEL_MEAN, PIXEL_STD = 0.5, 0.25
 JPEG_SIZES = ((500, 375), (500, 375), (375, 500), (500, 333), (640, 480), (400, 300))

@@ -1,7 +1,7 @@
 """The way from the released code's training to ours, one technique at a time, each rung a training that can be run.
 
 Whatever a rung does not have yet is done as the released code does it. From the mask on, every rung is
-``workers.step.Step`` itself with something taken away; from the fused optimizer on, nothing is.
+``workers.training.step.Step`` itself with something taken away; from the fused optimizer on, nothing is.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ import tickets
 from benchmarks.generated import LabelledImages
 from benchmarks.released_style import Loader, ReleasedStep, make_loader, on_device
 from benchmarks.timing import Epoch
-from workers.capture import CapturedStep, StepFunction
 from workers.data.augmentation import draw_epoch
 from workers.data.splits import Splits
-from workers.layout import memory_format
-from workers.masking import Masking
+from workers.devices.memory_format import memory_format
+from workers.devices.randomness import own_generators_if_drawn
+from workers.devices.seeds import derive, generator
+from workers.devices.streams import lease_stream, return_stream
 from workers.models import build_model
-from workers.normalization import PsiInterpolation
-from workers.randomness import own_generators_if_drawn
-from workers.seeds import derive, generator
+from workers.pruning.masking import Masking
 from workers.stages import Augmentation, Model, Optimizer, Precision
-from workers.step import Step, make_optimizer
-from workers.streams import lease_stream, return_stream
-from workers.training_state import TrainingState
+from workers.training.capture import CapturedStep, StepFunction
+from workers.training.psi import PsiInterpolation
+from workers.training.state import TrainingState
+from workers.training.step import Step, make_optimizer
 
 SEED = 0
 OPTIMIZER = Optimizer(0.1)
@@ -202,7 +202,7 @@ def released_loader(work: Workload) -> Loader:
 
 
 def stepwise_epochs(work: Workload, rung: Rung, draws_globally: bool) -> Epoch:
-    """``workers.training``'s epochs, without what the rung lacks.
+    """``workers.training.trainer``'s epochs, without what the rung lacks.
 
     Args:
         draws_globally: whether the network draws from the global generator.

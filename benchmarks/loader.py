@@ -26,9 +26,9 @@ from benchmarks.released_style import on_device
 from benchmarks.table import print_table
 from benchmarks.timing import Epoch, interleaved, next_epoch, wall_clock
 from workers.data.augmentation import draw_epoch
-from workers.data.pictures import FilePictures
+from workers.data.images.encoded import FilePictures
+from workers.data.images.streaming import DeviceReader, ProcessReader, Reader, StreamedSplit, jpeg_decoder
 from workers.data.splits import Splits
-from workers.data.streaming import DeviceReader, ProcessReader, Reader, StreamedSplit, jpeg_decoder
 from workers.stages import IMAGE_SIZE, Augmentation
 
 AUGMENTATION: Augmentation = "resized_crop_flip"

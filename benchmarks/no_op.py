@@ -9,20 +9,20 @@ from pathlib import Path
 
 import ray
 
-from orchestrator.backends.ray_tasks import RayBackend, Sent
-from orchestrator.driver import Driver
-from orchestrator.leases import HeldLease
-from orchestrator.packing import Packing
-from orchestrator.plan import Plan
-from orchestrator.progress import Progress
-from orchestrator.queue import ReadyQueue
-from orchestrator.rank import upward_rank
-from orchestrator.stop import StopRequest
+from orchestrator.backends.ray.backend import RayBackend, Sent
+from orchestrator.driver.driver import Driver
+from orchestrator.driver.stop import StopRequest
+from orchestrator.planning.plan import Plan
+from orchestrator.scheduling.packing import Packing
+from orchestrator.scheduling.queue import ReadyQueue
+from orchestrator.scheduling.rank import upward_rank
 from orchestrator.store import Store
-from workers.attempt import Attempt, Outcome
-from workers.console import Console
-from workers.execution import Execution
-from workers.workspace import Artifact
+from orchestrator.store.leases import HeldLease
+from orchestrator.terminal.progress import Progress
+from workers.attempts.attempt import Attempt, Outcome
+from workers.attempts.workspace import Artifact
+from workers.stages.execution import Execution
+from workers.terminal.console import Console
 
 
 @ray.remote(max_retries=0)

@@ -26,12 +26,12 @@ from benchmarks.machine import find_device
 from benchmarks.table import print_table
 from workers.data import DataError, MappedData, StreamedData, default_cache, fingerprint, open_data
 from workers.data.splits import Splits, split_data
-from workers.evaluation import evaluate
-from workers.execution import Control
+from workers.devices.streams import own_stream
 from workers.models import build_model
 from workers.stages import Data, Model, Optimizer, Precision, Schedule, Training
-from workers.streams import own_stream
-from workers.training import train
+from workers.stages.execution import Control
+from workers.training.evaluation import evaluate
+from workers.training.trainer import train
 
 DATASET = "cifar10"
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)

@@ -31,12 +31,12 @@ from benchmarks.released_style import make_loader, released_curve
 from benchmarks.table import print_table
 from benchmarks.timing import Clock, interleaved, seconds, work_clock
 from workers.data.splits import Splits
-from workers.evaluation import Outcomes
-from workers.execution import Control
 from workers.models import build_model
-from workers.probing import barrier, path_outcomes
+from workers.probing.path import barrier, path_outcomes
 from workers.stages import Augmentation, Data, Model, Optimizer, Precision, Probe, Setting, Training
-from workers.training import train
+from workers.stages.execution import Control
+from workers.training.evaluation import Outcomes
+from workers.training.trainer import train
 
 CLASSES = 10
 SIGNAL = 0.2  # with it an epoch of 3,000 images leaves half of the test answered wrong, whatever the scale

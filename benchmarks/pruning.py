@@ -2,8 +2,8 @@
 
     python -m benchmarks.pruning [--densities 1,0.5,0.1,0.035] [--repeats R]
 
-A fifth of the survivors goes, at several densities of the mask so far. ``workers.pruning.prune`` is compared with
-``torch.nn.utils.prune.global_unstructured``, the baseline, and with the usual round trip through numpy (all magnitudes
+A fifth of the survivors goes, at several densities of the mask so far. ``workers.pruning.selection.prune`` is compared
+with ``torch.nn.utils.prune.global_unstructured``, the baseline, and with the usual round trip through numpy (all magnitudes
 to the CPU, ``numpy.partition``, a comparison by layer). Wall-clock time, on a CPU with one thread. The goals are 50 ms
 on a GPU and 1 s on a CPU, for a pruning and for a signed transfer.
 """
@@ -26,7 +26,7 @@ from benchmarks.table import print_table
 from benchmarks.timing import Clock, interleaved, seconds, wall_clock
 from tickets import Provenance, Ticket
 from workers.models import build_model
-from workers.pruning import magnitudes, prune
+from workers.pruning.selection import magnitudes, prune
 from workers.stages import Model
 
 FRACTION = 0.2
@@ -67,7 +67,7 @@ def by_numpy(model: nn.Module, masks: Tensors, clock: Clock) -> tuple[float, int
 
 
 def by_workers(model: nn.Module, masks: Tensors, clock: Clock) -> tuple[float, int]:
-    """Seconds of ``workers.pruning.prune``, and how many weights it kept."""
+    """Seconds of ``workers.pruning.selection.prune``, and how many weights it kept."""
     weights, kept = _weights(model, masks), {}
     taken = seconds(clock, lambda: kept.update(prune(magnitudes(weights), masks, FRACTION)))
     return taken, sum(int(mask.sum()) for mask in kept.values())
@@ -76,7 +76,7 @@ def by_workers(model: nn.Module, masks: Tensors, clock: Clock) -> tuple[float, i
 WAYS: Mapping[str, Callable[[nn.Module, Tensors, Clock], tuple[float, int]]] = {
     "torch's global_unstructured": by_torch,
     "numpy.partition": by_numpy,
-    "workers.pruning.prune": by_workers,
+    "workers.pruning.selection.prune": by_workers,
 }
 
 
@@ -126,7 +126,7 @@ def measure_transfer(model: nn.Module, density: float, repeats: int, clock: Cloc
 
     def transfer() -> float:
         fresh, draws = copy.deepcopy(model), torch.Generator().manual_seed(0)
-        return seconds(clock, lambda: tickets.transfer_(fresh, tickets.SIGNED, ticket, None, draws))
+        return seconds(clock, lambda: tickets.transfer_(fresh, tickets.SIGNED, ticket.tensors, None, draws))
 
     taken = interleaved({"transfer": transfer}, repeats)["transfer"]
     print_table(["transfer", "ms"], [[f"signed, density {density:g}", f"{1e3 * taken:,.1f}"]])

@@ -8,12 +8,13 @@ from random import Random
 from statistics import median
 from typing import Any
 
-from orchestrator.estimate import Estimates
-from orchestrator.expansion import Experiment, expand
-from orchestrator.plan import Plan
+from orchestrator.planning.expansion import expand
+from orchestrator.planning.plan import Plan
 from orchestrator.recipes import resolve
-from orchestrator.record import Record
+from orchestrator.recipes.experiments import Experiment
+from orchestrator.scheduling.estimate import Estimates
 from orchestrator.store import Store
+from orchestrator.store.record import Record
 
 EPOCHS_FIELD = {"pretrain": "pretrain_epochs", "round": "round_epochs", "train": "final_epochs"}
 Workload = tuple[str, str, str]
@@ -23,8 +24,8 @@ Workload = tuple[str, str, str]
 class RecordedSweep:
     """What the records of a store say about durations.
 
-    A stage lasts as long as the median of its kind, data set and architecture (``orchestrator.estimate``), times what
-    a recorded stage of that kind, drawn at random, took of that median: equal stages differ as much as they did.
+    A stage lasts as long as the median of its kind, data set and architecture (``orchestrator.scheduling.estimate``),
+    times what a recorded stage of that kind, drawn at random, took of that median: equal stages differ as much as they did.
 
     Attributes:
         device: on which the durations were measured.

@@ -20,9 +20,9 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from benchmarks.generated import PIXEL_MEAN, PIXEL_STD, LabelledImages
-from workers.evaluation import Outcomes
-from workers.probing import interpolate
+from workers.probing.path import interpolate
 from workers.stages import Augmentation, Optimizer
+from workers.training.evaluation import Outcomes
 
 BN_MOMENTUM = 0.1
 

@@ -33,14 +33,14 @@ from benchmarks.finished_store import write_finished
 from benchmarks.machine import describe_machine
 from benchmarks.recorded import RecordedSweep
 from benchmarks.table import print_table
-from orchestrator.expansion import Experiment, expand
-from orchestrator.experiments import find_experiments
-from orchestrator.plan import Plan
-from orchestrator.queue import ReadyQueue
-from orchestrator.rank import cost_epochs, upward_rank
+from orchestrator.planning.expansion import expand
+from orchestrator.planning.plan import Plan
 from orchestrator.recipes import resolve
-from orchestrator.simulation import Preemptions, simulate
-from workers.execution import Execution
+from orchestrator.recipes.experiments import Experiment, find_experiments
+from orchestrator.scheduling.queue import ReadyQueue
+from orchestrator.scheduling.rank import cost_epochs, upward_rank
+from orchestrator.scheduling.simulation import Preemptions, simulate
+from workers.stages.execution import Execution
 
 Measured = TypeVar("Measured")
 PARTS = ("planning", "no_op", "finished", "simulation")

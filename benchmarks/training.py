@@ -4,8 +4,8 @@
     python -m benchmarks.training --architectures resnet20,resnet32 --pack 2,4,8 --all
 
 The techniques add up from the baseline, ``benchmarks.released_style``, to the trainer that users get, whose step is
-``workers.step.Step``. On a GPU that is wall-clock time, with a loader process per core for the baseline. On a CPU it is
-time on one core: one thread, no loader processes, CPU-seconds. The variants are interleaved over the repeats, each
+``workers.training.step.Step``. On a GPU that is wall-clock time, with a loader process per core for the baseline. On a
+CPU it is time on one core: one thread, no loader processes, CPU-seconds. The variants are interleaved over the repeats, each
 after an epoch of warm-up; the medians are printed.
 """
 

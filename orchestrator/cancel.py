@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from orchestrator.command import AsJson, StorePath, console, new_app, one_sentence, open_existing, print_json
-from orchestrator.finding import find_stages
+from orchestrator.operating.selection import find_stages
+from orchestrator.operating.survey import State, Survey, survey
 from orchestrator.store import Store
-from orchestrator.survey import State, Survey, survey
+from orchestrator.terminal.command import AsJson, StorePath, console, new_app, one_sentence, open_existing, print_json
 
 EXAMPLES = """
 Examples:

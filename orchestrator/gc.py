@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from orchestrator.collection import Category, Garbage, garbage, tombstone
-from orchestrator.command import AsJson, StorePath, console, new_app, one_sentence, open_existing, print_json
-from orchestrator.leases import LeaseWatch
-from orchestrator.stage_files import KEY_DIGITS
+from orchestrator.operating.garbage import Category, Garbage, garbage, tombstone
+from orchestrator.operating.survey import Survey, survey
 from orchestrator.store import Store, StoreError
-from orchestrator.survey import Survey, survey
-from orchestrator.units import size
-from workers.console import Console
+from orchestrator.store.layout import KEY_DIGITS
+from orchestrator.store.leases import LeaseWatch
+from orchestrator.terminal.command import AsJson, StorePath, console, new_app, one_sentence, open_existing, print_json
+from orchestrator.terminal.units import size
+from workers.terminal.console import Console
 
 EXAMPLES = """
 Examples:

@@ -7,30 +7,30 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.arguments import checked_execution
 from orchestrator.backends.base import BackendError
-from orchestrator.command import StorePath, new_app, one_sentence, open_existing
-from orchestrator.finding import find_stage
-from orchestrator.gangs import width
-from orchestrator.heartbeat import LEAST_LIMIT_S
-from orchestrator.live_report import LiveReport
-from orchestrator.options import CheckpointInterval, Device, Plugins
-from orchestrator.plan import Node, Plan
-from orchestrator.preparation import prepare_data_set
-from orchestrator.reasons import contents
+from orchestrator.driver.heartbeat import LEAST_LIMIT_S
+from orchestrator.operating.selection import find_stage
+from orchestrator.operating.survey import State, Survey, survey
+from orchestrator.planning.comparison import contents
+from orchestrator.planning.landscape import plan_landscape
+from orchestrator.planning.plan import Node, Plan
 from orchestrator.recipes import RecipeError, unknown
-from orchestrator.request import plan_landscape
-from orchestrator.running import Placement, at_work, run_plan, set_aside
-from orchestrator.standing import standing
+from orchestrator.session.cache import standing
+from orchestrator.session.live_report import LiveReport
+from orchestrator.session.preparation import prepare_data_set
+from orchestrator.session.run import Placement, at_work, run_plan, set_aside
 from orchestrator.store import Store, StoreError
-from orchestrator.survey import State, Survey, survey
-from workers.console import Console
+from orchestrator.terminal.arguments import checked_execution
+from orchestrator.terminal.command import StorePath, new_app, one_sentence, open_existing
+from orchestrator.terminal.options import CheckpointInterval, Device, Plugins
 from workers.data import DataError
-from workers.execution import Execution
 from workers.models import ARCHITECTURES
-from workers.options import DataCache, DataRoot, Deterministic, LoaderWorkers
 from workers.plugins import PluginError
 from workers.stages import Setting
+from workers.stages.execution import Execution
+from workers.stages.kinds import width
+from workers.terminal.console import Console
+from workers.terminal.options import DataCache, DataRoot, Deterministic, LoaderWorkers
 
 EXAMPLES = """
 Example:

@@ -11,13 +11,13 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.command import StageName, StorePath, console, new_app, one_sentence, open_existing
-from orchestrator.events import read_events
-from orchestrator.finding import find_stage
-from orchestrator.leases import LeaseWatch
-from orchestrator.stage_files import RECORD, StageFiles
+from orchestrator.operating.selection import find_stage
+from orchestrator.operating.survey import survey
 from orchestrator.store import Store, StoreError
-from orchestrator.survey import survey
+from orchestrator.store.events import read_events
+from orchestrator.store.layout import RECORD, StageFiles
+from orchestrator.store.leases import LeaseWatch
+from orchestrator.terminal.command import StageName, StorePath, console, new_app, one_sentence, open_existing
 
 EXAMPLES = """
 Examples:

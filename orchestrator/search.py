@@ -15,14 +15,14 @@ import typer
 from filelock import FileLock, Timeout
 from rich.markup import escape
 
-from orchestrator.arguments import checked_execution
 from orchestrator.backends.base import BackendError
-from orchestrator.experiments import find_experiments
-from orchestrator.listing import ListingCommand
-from orchestrator.options import CheckpointInterval, Device, Plugins, Settings
-from orchestrator.preparation import prepare_data
 from orchestrator.recipes import RecipeError, parse_setting, read_recipe_file, unknown
+from orchestrator.recipes.experiments import find_experiments
+from orchestrator.session.preparation import prepare_data
 from orchestrator.store import Store, StoreError
+from orchestrator.terminal.arguments import checked_execution
+from orchestrator.terminal.help import ListingCommand
+from orchestrator.terminal.options import CheckpointInterval, Device, Plugins, Settings
 from orchestrator.tuning.definition import Definition, check_searchable, define, winning_layer
 from orchestrator.tuning.outcome import (
     Found,
@@ -34,12 +34,12 @@ from orchestrator.tuning.outcome import (
     write_definition,
 )
 from orchestrator.tuning.space import SEARCHABLE, default_space, narrowed
-from workers.console import Console
 from workers.data import DataError
-from workers.execution import Execution
-from workers.options import CudaGraphs, DataCache, DataRoot, Deterministic, LoaderWorkers
 from workers.plugins import PluginError
+from workers.stages.execution import Execution
 from workers.storage import write_atomically
+from workers.terminal.console import Console
+from workers.terminal.options import CudaGraphs, DataCache, DataRoot, Deterministic, LoaderWorkers
 
 EXAMPLES = """
 Examples:
@@ -177,7 +177,7 @@ def _run(
     if address is None:
         os.environ["RAY_AUTH_MODE"] = "token"  # Ray reads it when it is imported
     try:
-        from orchestrator.backends.ray_cluster import connect, disconnect  # here: --help must not wait for Ray
+        from orchestrator.backends.ray.cluster import connect, disconnect  # here: --help must not wait for Ray
         from orchestrator.tuning.tuner import run_trials, trial_needs
     except ImportError as error:
         raise BackendError(f"a search runs on Ray Tune: {error}; install ray[tune]") from error

@@ -8,11 +8,11 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.command import AsJson, StorePath, console, new_app, one_sentence, open_existing, print_json
-from orchestrator.stage_files import RECORD
-from orchestrator.survey import GIVEN_UP, State, Survey, survey
-from orchestrator.units import duration, size
-from workers.console import Console
+from orchestrator.operating.survey import GIVEN_UP, State, Survey, survey
+from orchestrator.store.layout import RECORD
+from orchestrator.terminal.command import AsJson, StorePath, console, new_app, one_sentence, open_existing, print_json
+from orchestrator.terminal.units import duration, size
+from workers.terminal.console import Console
 
 EXAMPLES = """
 Examples:

@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from orchestrator.arguments import (
+from orchestrator.backends.base import BackendError
+from orchestrator.driver.heartbeat import LEAST_LIMIT_S
+from orchestrator.planning.expansion import expand
+from orchestrator.recipes import RecipeError, parse_setting, read_recipe_file, unknown
+from orchestrator.recipes.experiment_file import read_experiment
+from orchestrator.recipes.experiments import find_experiments
+from orchestrator.scheduling.estimate import Estimates
+from orchestrator.scheduling.forecast import forecast
+from orchestrator.session.cache import standing
+from orchestrator.session.live_report import LiveReport
+from orchestrator.session.preparation import prepare_data
+from orchestrator.session.run import Placement, at_work, run_plan, set_aside
+from orchestrator.store import Store, StoreError
+from orchestrator.terminal.arguments import (
     check_store,
     checked_execution,
     cluster_of_this_job,
@@ -16,29 +29,16 @@ from orchestrator.arguments import (
     parse_rounds,
     split_names,
 )
-from orchestrator.backends.base import BackendError
-from orchestrator.estimate import Estimates
-from orchestrator.expansion import expand
-from orchestrator.experiment_file import read_experiment
-from orchestrator.experiments import find_experiments
-from orchestrator.forecast import forecast
-from orchestrator.gangs import width
-from orchestrator.heartbeat import LEAST_LIMIT_S
-from orchestrator.listing import ListingCommand
-from orchestrator.live_report import LiveReport
-from orchestrator.options import CheckpointInterval, Device, Plugins, Settings
-from orchestrator.preparation import prepare_data
-from orchestrator.recipes import RecipeError, parse_setting, read_recipe_file, unknown
-from orchestrator.running import Placement, at_work, run_plan, set_aside
-from orchestrator.standing import standing
-from orchestrator.store import Store, StoreError
-from orchestrator.terminal import plan_as_json, print_forecast, print_plan
-from workers.attempt import machine
-from workers.console import Console
+from orchestrator.terminal.help import ListingCommand
+from orchestrator.terminal.options import CheckpointInterval, Device, Plugins, Settings
+from orchestrator.terminal.plan_table import plan_as_json, print_forecast, print_plan
+from workers.attempts.attempt import machine
 from workers.data import DataError
-from workers.options import CudaGraphs, DataCache, DataRoot, Deterministic, LoaderWorkers
 from workers.plugins import PluginError
+from workers.stages.kinds import width
 from workers.storage import StorageError
+from workers.terminal.console import Console
+from workers.terminal.options import CudaGraphs, DataCache, DataRoot, Deterministic, LoaderWorkers
 
 EXAMPLES = """
 Examples:

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from orchestrator.command import AsJson, StorePath, console, new_app, one_sentence, open_existing, print_json
-from orchestrator.leases import STALE_AFTER_S, Lease, LeaseWatch, process_gone
 from orchestrator.store import StoreError
+from orchestrator.store.leases import STALE_AFTER_S, Lease, LeaseWatch, process_gone
+from orchestrator.terminal.command import AsJson, StorePath, console, new_app, one_sentence, open_existing, print_json
 
 EXAMPLES = """
 Examples:

@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from orchestrator.collection import made_anew
-from orchestrator.command import AsJson, StorePath, console, new_app, one_sentence, open_existing, print_json
-from orchestrator.stage_files import KEY_DIGITS
+from orchestrator.operating.garbage import made_anew
+from orchestrator.operating.survey import State, survey
+from orchestrator.operating.verification import Checked, check, quarantine
 from orchestrator.store import Store
-from orchestrator.survey import State, survey
-from orchestrator.units import size
-from orchestrator.verification import Checked, check, quarantine
-from workers.console import Console
+from orchestrator.store.layout import KEY_DIGITS
+from orchestrator.terminal.command import AsJson, StorePath, console, new_app, one_sentence, open_existing, print_json
+from orchestrator.terminal.units import size
+from workers.terminal.console import Console
 
 EXAMPLES = """
 Examples:

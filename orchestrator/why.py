@@ -10,15 +10,23 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from orchestrator.command import AsJson, StageName, StorePath, console, new_app, one_sentence, open_existing, print_json
-from orchestrator.failures import Cause
-from orchestrator.finding import find_stage
-from orchestrator.reasons import compare, contents
-from orchestrator.record import Failure, Record
+from orchestrator.operating.selection import find_stage
+from orchestrator.operating.survey import GIVEN_UP, State, Survey, survey
+from orchestrator.planning.comparison import compare, contents
 from orchestrator.status import describe_progress
 from orchestrator.store import Store, StoreError
-from orchestrator.survey import GIVEN_UP, State, Survey, survey
-from orchestrator.units import duration
+from orchestrator.store.record import Cause, Failure, Record
+from orchestrator.terminal.command import (
+    AsJson,
+    StageName,
+    StorePath,
+    console,
+    new_app,
+    one_sentence,
+    open_existing,
+    print_json,
+)
+from orchestrator.terminal.units import duration
 from workers.storage import read_many
 
 EXAMPLES = """

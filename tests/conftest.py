@@ -18,8 +18,8 @@ from tests import google_storage
 from tests.google_storage import GoogleStorage
 from tests.registries import registries_kept
 from workers.data import Arrays, Source, data_set
-from workers.execution import Execution
 from workers.stages import Data, Model, Optimizer, Setting, Training
+from workers.stages.execution import Execution
 
 # no deadline: a shared machine is slow at times; derandomized: a run tells of the code, not of luck
 settings.register_profile("project", deadline=None, derandomize=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from orchestrator.methods import METHODS
+from orchestrator.recipes.methods import METHODS
 from tickets import SIGN_SOURCES, TRANSFERS
-from workers.criteria import CRITERIA
 from workers.data import DATA_SETS
 from workers.models import ARCHITECTURES
-from workers.probes import PROBES
+from workers.probing.probes import PROBES
+from workers.pruning.criteria import CRITERIA
 
 REGISTRIES = (DATA_SETS, ARCHITECTURES, CRITERIA, SIGN_SOURCES, TRANSFERS, PROBES, METHODS)
 

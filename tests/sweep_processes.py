@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from typer.testing import CliRunner
 
-from orchestrator.record import Record
 from orchestrator.store import Store
+from orchestrator.store.record import Record
 from orchestrator.sweep import app
 from workers.storage import open_storage
 

@@ -20,22 +20,23 @@ from benchmarks.generated import PIXEL_MEAN, PIXEL_STD, labelled_images, splits_
 from benchmarks.ladder import OPTIMIZER, SEED, Rung, Trainings, Workload, ladder
 from benchmarks.recorded import RecordedSweep
 from benchmarks.released_style import PilImages, ReleasedStep, make_loader, released_curve, transform_of
-from orchestrator.expansion import Experiment, expand
-from orchestrator.rank import cost_epochs
+from orchestrator.planning.expansion import expand
 from orchestrator.recipes import resolve
-from orchestrator.record import Record
+from orchestrator.recipes.experiments import Experiment
+from orchestrator.scheduling.rank import cost_epochs
 from orchestrator.store import Store
+from orchestrator.store.record import Record
 from tests.images import write_images
 from workers.data.augmentation import AUGMENTATIONS, Draws, augmented, draw_epoch
 from workers.data.splits import Splits
-from workers.execution import Control
-from workers.masking import Masking
 from workers.models import build_model
-from workers.normalization import PsiInterpolation
-from workers.probing import path_outcomes
+from workers.probing.path import path_outcomes
+from workers.pruning.masking import Masking
 from workers.stages import Data, Model, Probe, Setting, Training
-from workers.step import Step, make_optimizer
-from workers.training import train
+from workers.stages.execution import Control
+from workers.training.psi import PsiInterpolation
+from workers.training.step import Step, make_optimizer
+from workers.training.trainer import train
 
 CPU = torch.device("cpu")
 TRAIN, TEST = labelled_images(100, 10, "train", size=16), labelled_images(30, 10, "test", size=16)

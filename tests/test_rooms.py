@@ -1,76 +1,102 @@
-"""The house: which room may import which (README, "How the code is laid out")."""
+"""The house: which room may import which, floor by floor, and how much a folder may hold (docs/design.md)."""
 
-import ast
+from __future__ import annotations
+
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-MAY_IMPORT = {
-    "tickets": {"tickets"},
-    "workers": {"workers", "tickets"},
-    "orchestrator": {"orchestrator", "workers", "tickets"},
-    "analysis": {
-        "analysis",
-        "orchestrator.store",
-        "orchestrator.record",
-        "orchestrator.events",
-        "workers.schemas",
-        "workers.console",
-        "tickets",
-    },
+from tests.import_graph import ROOMS, ROOT, circle, folder_edges, imports, module_edges, python_files
+
+ROOM_MAY_IMPORT = {
+    "tickets": set(),
+    "workers": {"tickets"},
+    "orchestrator": {"workers", "tickets"},
+    "analysis": {"tickets", "orchestrator.store", "workers.storage.schemas", "workers.terminal"},
 }
-PROJECT = set(MAY_IMPORT)
-# a command line that nothing imports stands above its room
-MAY_IMPORT_TOO = {"tickets/__main__.py": {"analysis", "orchestrator.command", "workers.console"}}
-# what others save is read as tensors only
+# Each room's floors, ground first: an entry imports from lower floors only, never from its own or a higher one.
+FLOORS = {
+    "tickets": "errors < roles < kept < signed < network < transfers < ticket < parquet < inspection < formats",
+    "workers": "storage, stages, terminal < devices, plugins < models < data < pruning < training < probing < attempts"
+    " < run",
+    "orchestrator": "store, recipes, backends < operating, planning < scheduling < terminal < driver < session, tuning",
+    "analysis": "signs < frames < comparisons < figures < rules < page < checks, report, live < serve",
+}
+COMMANDS = {"cancel", "gc", "landscape", "logs", "search", "spot_notice", "status", "sweep", "unlock", "verify", "why"}
+"""The files of ``orchestrator/``: each is a command, above all floors; everything else there is a folder."""
+MOST_ENTRIES = 12
+# nothing imports a command line, so it may stand above its room
+COMMAND_LINES_MAY_IMPORT = {"tickets/__main__.py": {"analysis", "orchestrator.terminal.command", "workers.terminal"}}
 READS_OTHERS_FILES = "tickets/formats/source.py"
+USES_RAY = ("orchestrator/backends/ray/", "orchestrator/tuning/tuner.py")
 
 
-def imports(path: Path) -> set[str]:
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_what_its_row_allows(room: str) -> None:
+    for path in python_files(room):
+        name = path.relative_to(ROOT).as_posix()
+        may_import = {room} | ROOM_MAY_IMPORT[room] | COMMAND_LINES_MAY_IMPORT.get(name, set())
+        for imported in imports(path):
+            if imported.module.split(".")[0] in ROOMS:
+                full_name = imported.full_name
+                allowed = any(full_name == may or full_name.startswith(f"{may}.") for may in may_import)
+                assert allowed, f"{name} imports {full_name}"
 
 
-@pytest.mark.parametrize("room", MAY_IMPORT)
-def test_arrows_point_down(room: str) -> None:
-    for path in (ROOT / room).rglob("*.py"):
-        may_import = MAY_IMPORT[room] | MAY_IMPORT_TOO.get(path.relative_to(ROOT).as_posix(), set())
-        for name in imports(path):
-            if name.split(".")[0] in PROJECT:
-                allowed = any(name == may or name.startswith(f"{may}.") for may in may_import)
-                assert allowed, f"{path.relative_to(ROOT)} imports {name}"
+@pytest.mark.parametrize("room", ROOMS)
+def test_arrows_run_to_lower_floors(room: str) -> None:
+    floor_of = {name: i for i, floor in enumerate(FLOORS[room].split(" < ")) for name in floor.split(", ")}
+    edges = folder_edges(module_edges(), ROOT / room)
+    commands = COMMANDS if room == "orchestrator" else {"__main__"}
+    unknown = {path.stem for path in (ROOT / room).iterdir() if path.stem.strip("_") and path.suffix in ("", ".py")}
+    assert unknown - set(floor_of) - commands - {"__init__", "__pycache__"} == set(), "give it a floor"
+    for source, targets in edges.items():
+        for target in targets:
+            assert target not in commands, f"{room}/{source} imports the command {target}"
+            if source not in commands:
+                assert floor_of[target] < floor_of[source], f"{room}: {source} imports {target}"
 
 
-def test_ray_is_imported_by_its_backends_and_the_search_only() -> None:
-    users = {
-        path.relative_to(ROOT).as_posix()
-        for room in MAY_IMPORT
-        for path in (ROOT / room).rglob("*.py")
-        if any(name.split(".")[0] == "ray" for name in imports(path))
-    }
-    assert users == {
-        "orchestrator/backends/ray_cluster.py",
-        "orchestrator/backends/ray_demand.py",
-        "orchestrator/backends/ray_gang.py",
-        "orchestrator/backends/ray_gpus.py",
-        "orchestrator/backends/ray_lost.py",
-        "orchestrator/backends/ray_tasks.py",
-        "orchestrator/tuning/tuner.py",
-    }
+def test_no_files_import_each_other_in_a_circle() -> None:
+    assert [path.relative_to(ROOT).as_posix() for path in circle(module_edges())] == []
+
+
+def test_no_folders_import_each_other_in_a_circle() -> None:
+    edges = module_edges()
+    for folder in {folder for path in edges for folder in path.parents if ROOT in folder.parents}:
+        assert circle(folder_edges(edges, folder)) == [], folder.relative_to(ROOT)
+
+
+@pytest.mark.parametrize("room", (*ROOMS, "tests"))
+def test_no_folder_overflows(room: str) -> None:
+    for folder in {path.parent for path in python_files(room)}:
+        entries = {
+            path.stem
+            for path in folder.iterdir()
+            if (path.suffix == ".py" or any(path.rglob("*.py"))) and path.stem != "__init__"
+        }
+        if folder == ROOT / "orchestrator":
+            assert COMMANDS <= entries
+            entries -= COMMANDS
+        assert len(entries) <= MOST_ENTRIES, (folder.relative_to(ROOT), sorted(entries))
+
+
+def test_ray_is_imported_by_its_backend_and_the_search_only() -> None:
+    for room in ROOMS:
+        for path in python_files(room):
+            if any(imported.module.split(".")[0] == "ray" for imported in imports(path)):
+                assert path.relative_to(ROOT).as_posix().startswith(USES_RAY), path
 
 
 def test_nothing_is_ever_unpickled() -> None:
-    for room in MAY_IMPORT:
-        for path in (ROOT / room).rglob("*.py"):
-            assert not {name.split(".")[0] for name in imports(path)} & {"pickle", "cloudpickle", "joblib"}, path
+    for room in ROOMS:
+        for path in python_files(room):
+            assert not {imported.module.split(".")[0] for imported in imports(path)} & {
+                "pickle",
+                "cloudpickle",
+                "joblib",
+            }, path
             text = path.read_text()
             if path.relative_to(ROOT).as_posix() == READS_OTHERS_FILES:
                 assert text.count("torch.load") == text.count("weights_only=True)") == 1

@@ -6,14 +6,15 @@
 """
 
 from tickets.errors import TicketError
-from tickets.initialisation import reinitialise_, reset_layers
 from tickets.kept import Kept
+from tickets.network.initialisation import reinitialise_, reset_layers
 from tickets.parquet import load, save
 from tickets.roles import Role, UnknownLayerError, classifier_name, parameter_roles, prunable_names
-from tickets.signs import sign_source
-from tickets.sources import SIGN_SOURCES, Origin, SignedWeight, named_source
-from tickets.ticket import Provenance, SignedTensor, Ticket, from_model
-from tickets.transfer import DENSE, MASK, RETRAIN, SIGNED, TRANSFERS, Transfer, transfer_
+from tickets.signed import SignedTensor
+from tickets.ticket import Provenance, Ticket, from_model
+from tickets.transfers.signs import sign_source
+from tickets.transfers.sources import SIGN_SOURCES, Origin, SignedWeight, named_source
+from tickets.transfers.transfer import DENSE, MASK, RETRAIN, SIGNED, TRANSFERS, Transfer, transfer_
 
 __all__ = [
     "DENSE",

@@ -12,7 +12,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from orchestrator.command import AsJson, console, new_app, one_sentence, print_json
+from orchestrator.terminal.command import AsJson, console, new_app, one_sentence, print_json
 from tickets import formats
 from tickets.errors import TicketError
 from tickets.formats.format import Hints, NeedsHintError

@@ -21,7 +21,8 @@ import torch
 
 from tickets.errors import TicketError
 from tickets.roles import Role
-from tickets.ticket import SCHEMA_VERSION, Provenance, SignedTensor, Ticket
+from tickets.signed import SignedTensor
+from tickets.ticket import SCHEMA_VERSION, Provenance, Ticket
 
 METADATA_KEY, DIGEST_KEY = b"winning_sign", b"winning_sign_blake2b"
 SCHEMA = pa.schema(

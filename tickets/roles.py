@@ -82,3 +82,6 @@ def parameter_roles(model: nn.Module, num_classes: int) -> dict[str, Role]:
 def prunable_names(model: nn.Module, num_classes: int) -> list[str]:
     """Names of the prunable weights, in the order of ``model.named_parameters()``."""
     return [name for name, role in parameter_roles(model, num_classes).items() if role is Role.PRUNABLE]
+
+
+BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)

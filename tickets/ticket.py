@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
 
 import torch
 from torch import Tensor, nn
 
 from tickets.errors import TicketError
-from tickets.fit import counterparts, renamed, unwrapped
-from tickets.initialisation import check_redrawable, reinitialise_
 from tickets.kept import Kept
+from tickets.network.fit import counterparts, renamed
+from tickets.network.initialisation import check_redrawable, reinitialise_
+from tickets.network.wrappers import unwrapped
 from tickets.roles import Role, parameter_roles
-from tickets.sources import Origin
-from tickets.transfer import SIGNED, TRANSFERS, Transfer, transfer_
+from tickets.signed import SignedTensor
+from tickets.transfers.sources import Origin
+from tickets.transfers.transfer import SIGNED, TRANSFERS, Transfer, transfer_
 
 SCHEMA_VERSION = 1
 
@@ -38,41 +40,6 @@ class Provenance:
     density: float
     preset: str
     stage_key: str
-
-
-@dataclass(frozen=True, eq=False)
-class SignedTensor:
-    """Signs of one parameter.
-
-    Attributes:
-        sign: int8 in {-1, 0, +1}, of the parameter's shape.
-        mask: bool, of the same shape: which weights survive. It is kept apart from the sign, because a
-            surviving weight may be exactly 0 (the released code inferred it from ``sign != 0`` and pruned it).
-    """
-
-    role: Role
-    sign: Tensor
-    mask: Tensor
-
-    def __post_init__(self) -> None:
-        if self.sign.dtype != torch.int8 or self.mask.dtype != torch.bool:
-            raise TicketError(f"a sign is int8 and a mask bool, got {self.sign.dtype} and {self.mask.dtype}")
-        if self.sign.shape != self.mask.shape:
-            raise TicketError(f"sign {tuple(self.sign.shape)} and mask {tuple(self.mask.shape)} differ in shape")
-        if self.sign.numel() and int(self.sign.abs().max()) > 1:
-            raise TicketError("a sign is -1, 0 or +1")
-        if bool((self.sign != 0).logical_and(~self.mask).any()):
-            raise TicketError("a pruned weight has a sign")
-
-    def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, SignedTensor)
-            and self.role == other.role
-            and torch.equal(self.sign, other.sign)
-            and torch.equal(self.mask, other.mask)
-        )
-
-    __hash__ = None  # type: ignore[assignment]  # tensors are compared by value
 
 
 @dataclass(frozen=True)
@@ -142,14 +109,14 @@ class Ticket:
         """Raise TicketError, naming the first tensor that differs, unless the model has these parameters."""
         counterparts(self.tensors, unwrapped(model), names)
 
-    def _under_names_of(self, network: nn.Module, found: Mapping[str, str]) -> Ticket:
-        """This ticket with the network's names; a classifier of which nothing is taken gets the network's shape."""
+    def _under_names_of(self, network: nn.Module, found: Mapping[str, str]) -> dict[str, SignedTensor]:
+        """The tensors by the network's names; a classifier of which nothing is taken gets the network's shape."""
         tensors = {found[name]: tensor for name, tensor in self.tensors.items() if name in found}
         for name, parameter in network.named_parameters():
             if name not in tensors or tensors[name].sign.shape != parameter.shape:
                 nothing = torch.zeros(parameter.shape, dtype=torch.int8)
                 tensors[name] = SignedTensor(Role.CLASSIFIER, nothing, torch.ones_like(nothing, dtype=torch.bool))
-        return replace(self, tensors=tensors)
+        return tensors
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
-from workers.console import visible
+from workers.terminal.console import visible
 
 GROUP = "winning_sign.plugins"
 _LOADING = threading.RLock()

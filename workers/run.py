@@ -13,14 +13,14 @@ import typer
 from rich.markup import escape
 
 from tickets import TicketError
-from workers.console import Console
+from workers.attempts.execute import run_stage
 from workers.data import DataError, default_cache
-from workers.execute import run_stage
-from workers.execution import Control, Execution, Interrupted
-from workers.gang import GangSizeError, joining, own_device
-from workers.job import JobError, read_job
-from workers.options import CudaGraphs, DataCache, DataRoot, Deterministic, LoaderWorkers
 from workers.plugins import PluginError
+from workers.stages.execution import Control, Execution, Interrupted
+from workers.stages.job import JobError, read_job
+from workers.terminal.console import Console
+from workers.terminal.options import CudaGraphs, DataCache, DataRoot, Deterministic, LoaderWorkers
+from workers.training.gang.member import GangSizeError, joining, own_device
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

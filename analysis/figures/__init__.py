@@ -4,25 +4,25 @@
 >>> figures.accuracy_by_density(load("runs/mnist1d"))
 """
 
-from analysis.figures.accuracy_by_density import accuracy_by_density
-from analysis.figures.against_published import against_published
-from analysis.figures.barrier_by_density import barrier_by_density
-from analysis.figures.barrier_curves import barrier_curves
 from analysis.figures.catalogue import CATALOGUE, Entry
-from analysis.figures.compared_tickets import comparison_figure
-from analysis.figures.density_by_layer import density_by_layer
-from analysis.figures.device_hours import device_hours
-from analysis.figures.differences import differences
-from analysis.figures.landscape import landscape
-from analysis.figures.pair_probes import pair_probes
-from analysis.figures.results_table import results_table
-from analysis.figures.sign_agreement import sign_agreement
-from analysis.figures.sign_flips import sign_flips
-from analysis.figures.signs_flipped import signs_flipped
-from analysis.figures.signs_kept import signs_kept
-from analysis.figures.signs_of_psi import signs_of_psi
-from analysis.figures.throughput import throughput
-from analysis.figures.timeline import timeline
+from analysis.figures.results.accuracy_by_density import accuracy_by_density
+from analysis.figures.results.against_published import against_published
+from analysis.figures.results.barrier_by_density import barrier_by_density
+from analysis.figures.results.barrier_curves import barrier_curves
+from analysis.figures.results.differences import differences
+from analysis.figures.results.landscape import landscape
+from analysis.figures.results.pair_probes import pair_probes
+from analysis.figures.results.results_table import results_table
+from analysis.figures.signs.compared_tickets import comparison_figure
+from analysis.figures.signs.density_by_layer import density_by_layer
+from analysis.figures.signs.sign_agreement import sign_agreement
+from analysis.figures.signs.sign_flips import sign_flips
+from analysis.figures.signs.signs_flipped import signs_flipped
+from analysis.figures.signs.signs_kept import signs_kept
+from analysis.figures.signs.signs_of_psi import signs_of_psi
+from analysis.figures.store.device_hours import device_hours
+from analysis.figures.store.throughput import throughput
+from analysis.figures.store.timeline import timeline
 
 __all__ = [
     "CATALOGUE",

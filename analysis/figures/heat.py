@@ -12,11 +12,11 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
+from analysis.comparisons.statistics import KEY_DIGITS
+from analysis.comparisons.words import count, density, number, rank
+from analysis.comparisons.words import method as method_words
 from analysis.figures import style
 from analysis.figures.panel import Axis, Panel, compose
-from analysis.statistics import KEY_DIGITS
-from analysis.words import count, density, number, rank
-from analysis.words import method as method_words
 
 LABEL_LENGTH = 14  # of a layer's label, in letters: a quarter of a phone's width
 _LABEL_PIXELS, _ROW_PIXELS, _HIGHEST = 15, 16, 640

@@ -14,9 +14,9 @@ from zlib import crc32
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.words import METHODS, density, number, rank, sample
-from analysis.words import method as method_words
-from analysis.words import transfer as transfer_words
+from analysis.comparisons.words import METHODS, density, number, rank, sample
+from analysis.comparisons.words import method as method_words
+from analysis.comparisons.words import transfer as transfer_words
 
 BLUE, SKY, GREEN = "#0072B2", "#56B4E9", "#009E73"
 VERMILION, ORANGE, PURPLE = "#D55E00", "#E69F00", "#CC79A7"
@@ -97,7 +97,7 @@ def points(summary: pd.DataFrame, noun: str) -> list[list[object]]:
     """``customdata`` of the points of a summary: what each is over in words, its density, and its stages' keys.
 
     Args:
-        summary: rows of ``analysis.statistics.spread``.
+        summary: rows of ``analysis.comparisons.statistics.spread``.
         noun: what n counts: "training" or "probe".
     """
     return [
@@ -135,7 +135,7 @@ def against_density(method: str, transfer: str, rows: pd.DataFrame, unit: str, n
     """One method's and transfer's means against density, with one standard deviation.
 
     Args:
-        rows: of ``analysis.statistics.spread``.
+        rows: of ``analysis.comparisons.statistics.spread``.
         unit: of the means.
         noun: what n counts: "training" or "probe".
     """

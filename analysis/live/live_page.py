@@ -16,14 +16,15 @@ from typing import Any
 import pandas as pd
 
 from analysis.checks import PATIENCE_S, checks
+from analysis.comparisons.statistics import KEY_DIGITS
+from analysis.frames.load import Frames, load, load_events
+from analysis.frames.published import PublishedError
 from analysis.live.snapshot import Snapshot
-from analysis.load import Frames, load, load_events
 from analysis.page.progress import progress
 from analysis.page.rendering import notice, render
-from analysis.published import PublishedError
-from analysis.statistics import KEY_DIGITS
-from orchestrator.record import digest
-from orchestrator.store import Entry, Store, StoreError
+from orchestrator.store import Store, StoreError
+from orchestrator.store.record import digest
+from orchestrator.store.store import Entry
 
 EVENTS = 20
 REST = 3.0
@@ -57,7 +58,7 @@ class LivePage:
         store: a folder or the URL of one in a bucket; it may not exist yet.
         link: from a path in the store to what the page links to.
         every_s: pause between two looks at the store; there are none while nobody asks.
-        published: a CSV file with published results to draw beside: see ``analysis.published``.
+        published: a CSV file with published results to draw beside: see ``analysis.frames.published``.
 
     Raises:
         StoreError: no store can be there.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
-from orchestrator.store import Entry, Storage, Store
+from orchestrator.store import Store
+from orchestrator.store.store import Entry, Storage
 
 
 class Snapshot:

@@ -12,13 +12,13 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import words
-from analysis.load import Frames
-from analysis.measures import MEASURES
-from analysis.numbers import measured, numbers
+from analysis.comparisons import words
+from analysis.comparisons.measures import MEASURES
+from analysis.comparisons.numbers import measured, numbers
+from analysis.frames.load import Frames
+from analysis.frames.sections import Section, sections
 from analysis.page import latex
 from analysis.page.rendering import said
-from analysis.sections import Section, sections
 
 SETTING = ("dataset", "architecture", "preset")
 

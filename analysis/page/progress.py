@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.load import Frames
+from analysis.frames.load import Frames
 
 RUNNING, FAILED, WAITING = "running", "failed", "waiting"
 

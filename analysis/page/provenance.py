@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.load import Frames
-from analysis.words import count
+from analysis.comparisons.words import count
+from analysis.frames.load import Frames
 
 
 def provenance(frames: Frames) -> dict[str, list[str]]:

@@ -15,17 +15,18 @@ import pandas as pd
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from analysis import questions, words
+from analysis.comparisons import answers as questions
+from analysis.comparisons import words
+from analysis.comparisons.measures import MEASURES
+from analysis.comparisons.numbers import measured, numbers
 from analysis.figures import CATALOGUE
 from analysis.figures.catalogue import Entry
-from analysis.load import Frames
-from analysis.measures import MEASURES
-from analysis.numbers import measured, numbers
+from analysis.frames.load import Frames
+from analysis.frames.sections import Section, sections
 from analysis.page.progress import FAILED, pending, progress
 from analysis.page.provenance import provenance
 from analysis.page.shown import shown, shown_json
 from analysis.page.stage_data import stage_data
-from analysis.sections import Section, sections
 
 HERO = "accuracy_by_density"
 _TEMPLATES = jinja2.Environment(
@@ -43,7 +44,7 @@ class Said:
     """What a section found: the sentence that counts most, the answers, and every comparison made.
 
     Attributes:
-        comparisons: see ``analysis.questions``.
+        comparisons: see ``analysis.comparisons.answers``.
         by_chance: how many of them chance alone would show.
     """
 

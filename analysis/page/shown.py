@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from workers.console import visible
+from workers.terminal.console import visible
 
 _ESCAPE = re.compile(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u....|\\.")
 

@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from analysis.load import Frames
-from analysis.statistics import KEY_DIGITS
+from analysis.comparisons.statistics import KEY_DIGITS
+from analysis.frames.load import Frames
 
 STAGES = "stages"
 """The folder of a store in which all stages lie."""

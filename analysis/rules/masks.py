@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
+from analysis.rules.files import Looks
 from analysis.rules.finding import Finding, NotLookedError
-from analysis.rules.looks import Looks
-from orchestrator.record import Record
+from orchestrator.store.record import Record
 
 
 def masks(records: Iterable[Record], looks: Looks) -> list[Finding]:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from analysis.rules.finding import Finding, NotLookedError
-from orchestrator.record import Record
+from orchestrator.store.record import Record
 
 
 def same_masks(probes: Iterable[Record], records: Mapping[str, Record]) -> Finding:

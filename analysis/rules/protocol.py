@@ -9,12 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.recipes import IDENTITY, own_recipe
+from analysis.comparisons.words import count
+from analysis.frames.superseded import IDENTITY, own_recipe
 from analysis.rules.finding import Finding
 from analysis.rules.pairs import agree
-from analysis.words import count
-from orchestrator.record import Record
 from orchestrator.store import Store
+from orchestrator.store.record import Record
 
 COMMIT_DIGITS = 12
 

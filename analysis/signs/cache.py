@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from analysis.signs.bits import COUNTS, Comparison
-from orchestrator.record import digest
 from orchestrator.store import user_cache
+from orchestrator.store.record import digest
 
 VERSION = 1
 """Raised when the same two tickets give other counts than before."""

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from benchmarks.faults.processes import TrialError
 from benchmarks.faults.small_sweep import CHECKPOINT_INTERVAL_S, Place
-from orchestrator.events import read_events
-from orchestrator.record import Record
-from orchestrator.stage_files import KEY_DIGITS, RECORD, stage_folders
 from orchestrator.store import Store
-from workers.schemas import TIMING
+from orchestrator.store.events import read_events
+from orchestrator.store.layout import KEY_DIGITS, RECORD, stage_folders
+from orchestrator.store.record import Record
+from workers.storage.schemas import TIMING
 
 STAGE_BATCHES = 36
 

@@ -20,7 +20,7 @@ from benchmarks.faults.small_sweep import Place
 from orchestrator.store import Store
 
 START = multiprocessing.get_context("forkserver")
-START.set_forkserver_preload(["orchestrator.sweep", "orchestrator.backends.ray_tasks", "benchmarks.faults.processes"])
+START.set_forkserver_preload(["orchestrator.sweep", "orchestrator.backends.ray.backend", "benchmarks.faults.processes"])
 LIMIT_S = 600.0  # of a sweep that takes seconds: on a busy machine, starting a gang anew alone takes minutes
 PAUSES_S = (0.5, 2.0)  # before the next try of what is known to pass: a trial does not wait for minutes
 LEASES_S = (0.5, 3.0)  # renewed, and stale: likewise
@@ -113,8 +113,8 @@ class Sweep:
 
 def _run(arguments: list[str], output: str, within: Surroundings) -> None:
     """In the forked process: the command itself, but for its report, which is a process of its own that only reads."""
-    import orchestrator.failures
-    import orchestrator.leases
+    import orchestrator.driver.failures
+    import orchestrator.store.leases
     import orchestrator.sweep
 
     written = os.open(output, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
@@ -122,13 +122,13 @@ def _run(arguments: list[str], output: str, within: Surroundings) -> None:
     os.dup2(written, 2)
     os.environ.update(within.environment)
     sys.argv = ["orchestrator.sweep", *arguments]
-    orchestrator.failures.PAUSE_S[orchestrator.failures.Cause.TRANSIENT] = PAUSES_S
+    orchestrator.driver.failures.PAUSE_S[orchestrator.store.record.Cause.TRANSIENT] = PAUSES_S
     orchestrator.sweep.LiveReport = _NoReport  # type: ignore[misc,assignment]
     if within.network is not None:
         join_network(within.network)
     if within.host_name:
         take_host_name(within.host_name)
-        orchestrator.leases.RENEW_EVERY_S, orchestrator.leases.STALE_AFTER_S = LEASES_S
+        orchestrator.store.leases.RENEW_EVERY_S, orchestrator.store.leases.STALE_AFTER_S = LEASES_S
     if within.small_disk is None:
         orchestrator.sweep.app(arguments)
         return

@@ -15,8 +15,8 @@ from benchmarks.faults.gang import RANKS, gang
 from benchmarks.faults.network import can_pair, network
 from benchmarks.faults.processes import Surroundings, TrialError, can_mount, can_take_name
 from benchmarks.faults.trial import Fault, Needs, Trial
-from orchestrator.record import Record
 from orchestrator.store import Store
+from orchestrator.store.record import Record
 
 AT_ONCE = 2  # stages on the cluster
 HANG_LIMIT_S = 5  # a sixth of what a process may take to start, beside whatever else this machine does

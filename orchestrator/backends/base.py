@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from workers.attempt import Attempt, Outcome
+from workers.attempts.attempt import Attempt, Outcome
 
 Group = tuple[Attempt, ...]
 """One attempt, or several probes that read the same data together."""

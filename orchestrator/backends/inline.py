@@ -11,8 +11,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 import torch
 
 from orchestrator.backends.base import Group, Lost
-from workers.attempt import Attempt, Outcome, run_attempts
-from workers.streams import POOL
+from workers.attempts.attempt import Attempt, Outcome, run_attempts
+from workers.devices.streams import POOL
 
 
 class InlineBackend:

@@ -99,7 +99,7 @@ def read_mapping(path: Path, called: str, expected: str) -> dict[str, Any]:
 
 def read_builtin(name: str) -> dict[str, Any]:
     """A file of this folder by its name, or the one for small images where there is none, with what it is like."""
-    folder = files("orchestrator.recipes")
+    folder = files("orchestrator.recipes") / "builtin"
     path = folder / f"{name}.yaml"
     content = yaml.safe_load((path if path.is_file() else folder / "small_images.yaml").read_text())
     return merge(read_builtin(content["like"]), content) if "like" in content else content

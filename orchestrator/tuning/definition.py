@@ -9,9 +9,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from orchestrator.expansion import Experiment, expand
-from orchestrator.plan import Plan, describe
+from orchestrator.planning.expansion import expand
+from orchestrator.planning.plan import Plan, describe
 from orchestrator.recipes import Recipe, RecipeError, merge
+from orchestrator.recipes.experiments import Experiment
 from orchestrator.tuning.space import FRACTION, Range, Space, draw_points, layer
 from workers.stages import Train
 

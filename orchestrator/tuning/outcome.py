@@ -16,8 +16,8 @@ from rich.table import Table
 from orchestrator.store import StoreError
 from orchestrator.tuning.definition import Definition, differences
 from orchestrator.tuning.space import describe_point
-from workers.console import Console
 from workers.storage import write_atomically
+from workers.terminal.console import Console
 
 DEFINITION = "search.json"
 SHOWN = 10

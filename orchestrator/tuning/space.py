@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from orchestrator.recipes import Recipe, RecipeError, unknown
-from workers.seeds import derive
+from workers.devices.seeds import derive
 from workers.stages import Alpha
 
 RATE, DECAY, FRACTION, ALPHA = "optimizer.learning_rate", "optimizer.weight_decay", "prune_fraction", "alpha"

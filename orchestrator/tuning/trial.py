@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.backends.inline import InlineBackend
-from orchestrator.driver import Driver
-from orchestrator.leases import HeldLease
-from orchestrator.packing import Packing
-from orchestrator.plan import Plan, describe
-from orchestrator.progress import Progress
-from orchestrator.queue import ReadyQueue
-from orchestrator.rank import upward_rank
-from orchestrator.stop import StopRequest
+from orchestrator.driver.driver import Driver
+from orchestrator.driver.stop import StopRequest
+from orchestrator.planning.plan import Plan, describe
+from orchestrator.scheduling.packing import Packing
+from orchestrator.scheduling.queue import ReadyQueue
+from orchestrator.scheduling.rank import upward_rank
 from orchestrator.store import Store
+from orchestrator.store.leases import HeldLease
+from orchestrator.terminal.progress import Progress
 from orchestrator.tuning.definition import OBJECTIVE, Definition, plan_to_round, rungs
-from workers.console import Console
-from workers.execution import Execution
+from workers.stages.execution import Execution
+from workers.terminal.console import Console
 
 
 class TrialError(RuntimeError):

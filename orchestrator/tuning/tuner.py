@@ -20,13 +20,13 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler
 
 from orchestrator.backends.base import BackendError
-from orchestrator.backends.ray_cluster import has_node_with
+from orchestrator.backends.ray.cluster import has_node_with
 from orchestrator.tuning.definition import DEPTH, OBJECTIVE, REDUCTION, Definition
 from orchestrator.tuning.outcome import Found
 from orchestrator.tuning.space import describe_point
 from orchestrator.tuning.trial import TrialError, run_rung
-from workers.console import Console
-from workers.execution import Execution
+from workers.stages.execution import Execution
+from workers.terminal.console import Console
 
 NAME = "tune"
 GPUS_PER_TRIAL = 0.25

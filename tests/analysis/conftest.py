@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from orchestrator.record import Failure, File, Labels, PlannedStage, Record, StoredPlan
-from orchestrator.stage_files import stage_folder
 from orchestrator.store import Store
+from orchestrator.store.layout import stage_folder
+from orchestrator.store.record import Failure, File, Labels, PlannedStage, Record, StoredPlan
 
 LAMBDAS = (0.0, 0.5, 1.0)
 SETTING = {"dataset": "digits", "architecture": "tiny", "preset": "sound"}

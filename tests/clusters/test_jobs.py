@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.arguments import RAY_JOB_MARK, cluster_of_this_job
+from orchestrator.terminal.arguments import RAY_JOB_MARK, cluster_of_this_job
 from tests.clusters.heads import PLAIN_PATH, environment, head, sweep_command
 from tests.clusters.stand_ins import ROOT, free_port
 from tests.small_sweeps import STAGES_OF_ONE_ROUND

@@ -20,9 +20,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator.events import read_events
 from orchestrator.spot_notice import Cloud, Notice, NoticeError, drain_command, look
 from orchestrator.store import Store
+from orchestrator.store.events import read_events
 from tests.clusters.heads import program
 from tests.small_sweeps import ONE_ROUND, options, prepare
 from tests.sweep_processes import Hold, assert_same_results, finish, in_process, kill_all, start, wait_for

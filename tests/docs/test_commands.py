@@ -17,7 +17,7 @@ import pytest
 from packaging.requirements import Requirement
 from PIL import Image
 
-from orchestrator.live_report import LiveReport
+from orchestrator.session.live_report import LiveReport
 from tests.docs.calling import call, ray_reads, reads, within
 from tests.docs.commands import DOCUMENTS, ROOT, Command, blocks, commands, inline_commands
 from tests.docs.programs import ELSEWHERE, READ, REAL, UNIX

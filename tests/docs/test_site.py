@@ -94,14 +94,14 @@ def test_every_document_is_a_page_that_the_navigation_leads_to(site: Path, pages
     [
         ("tickets", "tickets.Ticket.apply", "Start a model from this ticket"),
         ("tickets", "tickets.load", "the file is missing, truncated, of another schema"),
-        ("pruning", "workers.pruning.prune", "No floor and no normalisation per layer"),
-        ("pruning", "workers.normalization.PsiInterpolation", "Calls a model with interpolated psi"),
+        ("pruning", "workers.pruning.selection.prune", "No floor and no normalisation per layer"),
+        ("pruning", "workers.training.psi.PsiInterpolation", "Calls a model with interpolated psi"),
         ("stages", "workers.stages.Round", "globally by score"),
-        ("planning", "orchestrator.expansion.expand", ""),
-        ("store", "orchestrator.identity.stage_key", "32 hexadecimal digits that identify a stage"),
-        ("frames", "analysis.load.load", ""),
-        ("frames", "analysis.statistics.spread", "One row per group"),
-        ("figures", "analysis.figures.accuracy_by_density", ""),
+        ("planning", "orchestrator.planning.expansion.expand", ""),
+        ("store", "orchestrator.planning.identity.stage_key", "32 hexadecimal digits that identify a stage"),
+        ("frames", "analysis.frames.load.load", ""),
+        ("frames", "analysis.comparisons.statistics.spread", "One row per group"),
+        ("figures", "analysis.figures.results.accuracy_by_density", ""),
     ],
 )
 def test_docstrings_are_there(site: Path, pages: dict[Path, Page], page: str, name: str, said: str) -> None:

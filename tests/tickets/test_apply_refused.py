@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torchvision.models import resnet18
 
 import tickets
-from tests.tickets.own_training import network, ticket_under
+from tests.tickets.use.own_training import network, ticket_under
 from tickets import RETRAIN, TicketError
-from tickets.initialisation import check_redrawable
+from tickets.network.initialisation import check_redrawable
 
 
 class InConstructor(nn.Module):

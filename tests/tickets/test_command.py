@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from click.testing import Result
-from networks import network, random_masks, ticket_of
+from tests.tickets.networks import network, random_masks, ticket_of
 from typer.testing import CliRunner
 
 import tickets

@@ -14,7 +14,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import PROVENANCE, network, networks, random_masks, ticket_of
+from tests.tickets.networks import PROVENANCE, network, networks, random_masks, ticket_of
 
 import analysis
 import tickets

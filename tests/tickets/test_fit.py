@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import tickets
-from tests.tickets.own_training import PROVENANCE, network, ticket_under
+from tests.tickets.use.own_training import PROVENANCE, network, ticket_under
 from tickets import MASK, RETRAIN, SIGNED, TicketError
 
 FRESH_CLASSIFIER = replace(SIGNED, classifier="fresh")

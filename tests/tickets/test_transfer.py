@@ -22,7 +22,7 @@ from tickets import (
     sign_source,
     transfer_,
 )
-from tickets.sources import SignRule
+from tickets.transfers.sources import SignRule
 
 PROVENANCE = Provenance("tiny", "net", "aws", 3, 0.5, "sound", "k")
 PRUNABLE, BIAS, SCALE, SHIFT, CLASSIFIER = "0.weight", "0.bias", "1.weight", "1.bias", "4.weight"
@@ -54,7 +54,7 @@ def start(transfer: Transfer, seed: int = 1) -> tuple[dict[str, Tensor], dict[st
     _, state, ticket = trained()
     model = network(seed)
     fresh = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    masks = transfer_(model, transfer, ticket, state, torch.Generator().manual_seed(0))
+    masks = transfer_(model, transfer, ticket.tensors, state, torch.Generator().manual_seed(0))
     assert set(masks) == (set() if transfer == DENSE else {PRUNABLE})
     return fresh, dict(model.state_dict()), state, ticket
 
@@ -187,7 +187,7 @@ def test_a_transfer_without_its_sources_says_what_is_missing() -> None:
     with pytest.raises(TicketError, match="none was given"):
         transfer_(network(1), SIGNED, None, None, torch.Generator())
     with pytest.raises(TicketError, match=r"0\.weight: this transfer keeps trained values"):
-        transfer_(network(1), RETRAIN, trained()[2], None, torch.Generator())
+        transfer_(network(1), RETRAIN, trained()[2].tensors, None, torch.Generator())
 
 
 def test_every_part_may_name_another_network() -> None:
@@ -197,7 +197,7 @@ def test_every_part_may_name_another_network() -> None:
     for part in parts:
         model, fresh = network(1), network(1).state_dict()
         origin = {"epoch_3": tickets.Origin(other.state_dict())}
-        transfer_(model, Transfer(**{part: "epoch_3"}), ticket, state, torch.Generator(), origin)
+        transfer_(model, Transfer(**{part: "epoch_3"}), ticket.tensors, state, torch.Generator(), origin)
         theirs = other.state_dict()
         names = {"psi": (SCALE, SHIFT), "classifier": (CLASSIFIER, "4.bias"), "biases": (BIAS,)}
         taken = {**names, "statistics": ("1.running_mean", "1.running_var")}.get(part, ())
@@ -215,7 +215,7 @@ def test_a_survivor_without_a_sign_in_a_sparser_round_takes_its_fresh_one() -> N
     sparser = {**state, PRUNABLE: torch.zeros_like(state[PRUNABLE])}
     sparser[PRUNABLE][0] = -1
     transfer = Transfer(signs="round_5")
-    transfer_(model, transfer, ticket, state, torch.Generator(), {"round_5": tickets.Origin(sparser)})
+    transfer_(model, transfer, ticket.tensors, state, torch.Generator(), {"round_5": tickets.Origin(sparser)})
     sign = fresh.sign()
     sign[0] = -1
     assert torch.equal(model.state_dict()[PRUNABLE], fresh.abs() * sign * ticket.masks[PRUNABLE])

@@ -11,17 +11,17 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from tickets.errors import TicketError
-from tickets.formats.authors import AUTHORS
+from tickets.formats.foreign.authors import AUTHORS
+from tickets.formats.foreign.open_lth import OPEN_LTH
+from tickets.formats.foreign.torch_prune import TORCH_PRUNE
+from tickets.formats.foreign.turboprune import TURBOPRUNE
 from tickets.formats.format import UNKNOWN, Format, Hints, NeedsHintError
-from tickets.formats.hub import HUB
-from tickets.formats.masked import MASKED
-from tickets.formats.open_lth import OPEN_LTH
-from tickets.formats.parquet import PARQUET
+from tickets.formats.own.hub import HUB
+from tickets.formats.own.masked import MASKED
+from tickets.formats.own.parquet import PARQUET
+from tickets.formats.own.sparse import SPARSE
 from tickets.formats.placing import placed
 from tickets.formats.source import Source
-from tickets.formats.sparse import SPARSE
-from tickets.formats.torch_prune import TORCH_PRUNE
-from tickets.formats.turboprune import TURBOPRUNE
 from tickets.ticket import Ticket
 
 __all__ = ["FORMATS", "UNKNOWN", "Format", "Hints", "NeedsHintError", "named", "read", "read_with_format", "write"]

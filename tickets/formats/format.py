@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tickets.errors import TicketError
 from tickets.formats.source import Source
-from tickets.ticket import Provenance, SignedTensor, Ticket
+from tickets.signed import SignedTensor
+from tickets.ticket import Provenance, Ticket
 
 UNKNOWN = "unknown"
 """A text of the provenance that a file does not tell."""

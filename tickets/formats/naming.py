@@ -13,7 +13,8 @@ from tickets.errors import TicketError
 from tickets.formats.format import Hints, new_ticket
 from tickets.formats.inference import STATISTICS, infer_roles, join, split
 from tickets.roles import Role
-from tickets.ticket import SignedTensor, Ticket
+from tickets.signed import SignedTensor
+from tickets.ticket import Ticket
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """The data sets."""
 
-from workers.data import cifar, image_folder, imagenet, mnist1d, tiny_imagenet
-from workers.data.cache import (
+from workers.data.errors import DataError
+from workers.data.images.encoded import Encoded, FilePictures, Pictures
+from workers.data.preparing.cache import (
     MappedData,
     StreamedData,
     default_cache,
@@ -10,10 +11,9 @@ from workers.data.cache import (
     open_data,
     prepared_folder,
 )
-from workers.data.errors import DataError
-from workers.data.pictures import Encoded, FilePictures, Pictures
+from workers.data.preparing.resumption import Progress
 from workers.data.registry import DATA_SETS, Arrays, DataSet, Source, data_set, data_set_names, find_data_set
-from workers.data.resumption import Progress
+from workers.data.sets import cifar, image_folder, imagenet, mnist1d, tiny_imagenet
 
 __all__ = [
     "DATA_SETS",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from workers.seeds import generator
+from workers.devices.seeds import generator
 from workers.stages import Augmentation
 
 ASPECT_RATIOS = (3 / 4, 4 / 3)

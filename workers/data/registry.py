@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.data.pictures import Encoded
+from workers.data.images.encoded import Encoded
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from workers.data.batches import ResidentSplit, Split
-from workers.data.cache import MappedData, StreamedData
-from workers.seeds import generator
+from workers.data.preparing.cache import MappedData, StreamedData
+from workers.devices.seeds import generator
 from workers.stages import Data
 
 
@@ -67,7 +67,11 @@ def split_data(
             data.test_labels.to(device),
         )
     else:
-        from workers.data.streaming import Reader, StreamedSplit, open_reader  # and torchvision, which takes seconds
+        from workers.data.images.streaming import (  # and torchvision, which takes seconds
+            Reader,
+            StreamedSplit,
+            open_reader,
+        )
 
         rows, held = _held_out(len(data.train), spec.validation_fraction)
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from tickets import reinitialise_
-from workers.randomness import own_generators
+from workers.devices.randomness import own_generators
 from workers.stages import Model
 
 Builder = Callable[..., nn.Module]

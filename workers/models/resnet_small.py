@@ -28,7 +28,7 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         out = F.relu(self.bn1(self.conv1(x)))
-        # the stride by slicing, bit for bit the same: see workers.layout for what a strided 1x1 does on CPUs
+        # stride by slicing, bit for bit the same: workers.devices.memory_format says what a strided 1x1 does on CPUs
         rows, columns = self._stride
         return F.relu(self.bn2(self.conv2(out)) + self.shortcut(x[:, :, ::rows, ::columns]))
 

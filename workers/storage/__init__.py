@@ -6,8 +6,8 @@ Paths are relative to the store's root, with slashes. A reader of a file sees al
 from workers.storage.base import Entry, Storage, StorageError
 from workers.storage.bucket import Bucket
 from workers.storage.folder import Folder, write_atomically
-from workers.storage.many import PARALLEL_REQUESTS, download_many, read_many
 from workers.storage.opening import is_bucket, open_storage
+from workers.storage.parallel import PARALLEL_REQUESTS, download_many, read_many
 
 __all__ = [
     "PARALLEL_REQUESTS",

@@ -1,0 +1,44 @@
+"""All numbers of a section as one table: what the figures draw, to be read and copied."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from analysis.comparisons.measures import MEASURES
+from analysis.comparisons.statistics import spread
+from analysis.comparisons.words import count, mean_sd, rank
+from analysis.frames.sections import Section
+
+SAID = ("mean", "sd", "low", "high", "trainings", "chains", "keys")
+
+
+def numbers(section: Section) -> pd.DataFrame:
+    """One row per round, method and transfer, sparsest first and dense on top.
+
+    Returns:
+        ``round``, ``method``, ``transfer``, ``density``, and for each of accuracy (percent), barrier and stability
+        (points) ``{measure}_mean``, ``_sd``, ``_low``, ``_high``, ``_trainings``, ``_chains``, ``_keys``: see
+        ``spread``.
+    """
+    by = ["round", "method", "transfer"]
+    table = pd.DataFrame({"round": pd.Series(dtype="Int64"), "method": "", "transfer": "", "density": 0.0})
+    for measure in MEASURES:
+        cells = spread(measure.rows(section), by, measure.column)[[*by, "density", *SAID]].rename(
+            columns={name: f"{measure.name}_{name}" for name in SAID}
+        )
+        table = table.merge(cells, on=by, how="outer", suffixes=("", "_more"))
+        table["density"] = table["density"].fillna(table.pop("density_more"))
+    table = table.sort_values(["method", "transfer"], key=lambda names: names.fillna("").map(rank), kind="stable")
+    return table.sort_values("round", ascending=False, na_position="first", kind="stable", ignore_index=True)
+
+
+def measured(row: Mapping[Any, Any], measure: str) -> str:
+    """A measure of a row of ``numbers`` as text: mean ± standard deviation (n, chains); empty if not known."""
+    if pd.isna(row[f"{measure}_mean"]):
+        return ""
+    n, chains = int(row[f"{measure}_trainings"]), int(row[f"{measure}_chains"])
+    over = f"{n} in {count(chains, 'chain')}" if chains else str(n)
+    return f"{mean_sd(row[f'{measure}_mean'], row[f'{measure}_sd'])} ({over})"

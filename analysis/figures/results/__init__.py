@@ -1,0 +1,1 @@
+"""Figures of accuracies and barriers."""

@@ -1,0 +1,96 @@
+"""Test error along the straight path between two solutions, LRR beside AWS, a row of panels per density (figure 3c)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from analysis.comparisons.statistics import spread
+from analysis.comparisons.words import density, number, rank
+from analysis.comparisons.words import method as method_words
+from analysis.comparisons.words import transfer as transfer_words
+from analysis.figures import style
+from analysis.figures.panel import Axis, Panel, compose
+from analysis.frames.load import Frames
+from analysis.frames.sections import Section, sections
+
+
+def barrier_curves(
+    frames: Frames, probe: Literal["lmc", "stability"], near: float | None = None, apart_from: float | None = None
+) -> go.Figure:
+    """Mean error at each lambda over seeds and chains, with a band of one standard deviation.
+
+    Args:
+        probe: "lmc" (lambda 0: the retrain solution, 1: the transfer's) or "stability" (two final trainings).
+        near: only the probed density nearest to this one on a logarithmic scale; the paper shows 0.09.
+        apart_from: all probed densities but the one that ``near`` would show.
+    """
+    parts = sections(frames)
+    curves = {part.title: _curves(part, probe, near, apart_from) for part in parts}
+    methods = sorted({name for each in curves.values() for name in each["method"].unique()}, key=rank)
+    prefix = {part.title: "" if len(parts) == 1 else f"{part.title}: " for part in parts}
+    panels = [panel for title, each in curves.items() for panel in _panels(each, methods, prefix[title])]
+    said = " ".join(_summary(title, each) for title, each in curves.items())
+    return compose(panels, said, columns=max(len(methods), 1), shared_y=True)
+
+
+def _curves(section: Section, probe: str, near: float | None, apart_from: float | None) -> pd.DataFrame:
+    rows = section.frames.probes
+    rows = rows[(rows["probe"] == probe) & rows["round"].notna()]
+    if near is not None:
+        rows = rows[_nearest(rows, near)]
+    if apart_from is not None:
+        rows = rows[~_nearest(rows, apart_from)]
+    by = ["round", "method", "transfer", "lambda"]
+    return spread(rows, by, "error_percent", error="error_standard_error_points")
+
+
+def _nearest(rows: pd.DataFrame, density: float) -> pd.Series:
+    """Which rows are of the round whose density is nearest on a logarithmic scale."""
+    ratios = rows.groupby("round")["density"].mean() / density
+    return rows["round"].isin(ratios.map(lambda ratio: max(ratio, 1 / ratio)).nsmallest(1).index)
+
+
+def _panels(curves: pd.DataFrame, methods: list[str], prefix: str) -> Iterator[Panel]:
+    for round_ in sorted(curves["round"].unique(), reverse=True):
+        row = curves[curves["round"] == round_]
+        at = float(row["density"].mean())
+        for name in methods:
+            traces = [
+                trace
+                for _, start, curve in style.lines(row[row["method"] == name])
+                for trace in _traces(name, start, curve, at)
+            ]
+            title = f"{prefix}{method_words(name)}, density {density(at)}"
+            yield Panel(title, traces, Axis("λ", "share"), Axis("test error (%)"))
+
+
+def _traces(name: str, start: str, curve: pd.DataFrame, at: float) -> Iterator[go.Scatter]:
+    look = style.line(name, start)
+    look["meta"] = {**look["meta"], "density": at}
+    sd = curve["sd"].fillna(0)
+    shade = style.colour(name, start)
+    low, high = list(curve["mean"] - sd), list(curve["mean"] + sd)
+    yield style.band(list(curve["lambda"]), low, high, shade, look)
+    yield go.Scatter(
+        x=curve["lambda"],
+        y=curve["mean"],
+        customdata=style.points(curve, "probe"),
+        hovertemplate="λ = %{x:.2f}: %{y:.2f} %<br>%{customdata[0]}",
+        **look,
+    )
+
+
+def _summary(title: str, curves: pd.DataFrame) -> str:
+    said = []
+    for round_ in sorted(curves["round"].unique(), reverse=True):
+        for name, start, curve in style.lines(curves[curves["round"] == round_]):
+            ends = curve[curve["lambda"].isin([0.0, 1.0])]["mean"].mean()
+            said.append(
+                f"{method_words(name)} {transfer_words(start)} at density {density(float(curve['density'].mean()))}: "
+                f"{number(float(ends))} % at the ends, {number(float(curve['mean'].max()))} % at most"
+            )
+    return f"{title}: {'; '.join(said) or 'nothing was probed yet'}."

@@ -1,0 +1,84 @@
+"""Some starts of the same tickets side by side: accuracy, stability and barrier to the solution against density."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from analysis.comparisons.measures import ACCURACY, BARRIER, STABILITY, Measure
+from analysis.comparisons.statistics import spread
+from analysis.comparisons.words import density, method, number, rank, transfer
+from analysis.figures import style
+from analysis.figures.panel import Axis, Panel, compose
+from analysis.frames.load import Frames
+from analysis.frames.sections import Section, sections
+
+SHOWN = (ACCURACY, STABILITY, BARRIER)
+
+
+def starts_compared(frames: Frames, transfers: Sequence[str]) -> go.Figure:
+    """Mean of each measure over seeds and chains, with one standard deviation.
+
+    A row of panels per measure, LRR beside AWS, for the methods of whose tickets the first of the transfers was
+    trained; no traces where there is none.
+
+    Args:
+        transfers: what is drawn; the first is what the figure is about.
+    """
+    parts = sections(frames)
+    alone = len(parts) == 1
+    methods = {part.title: _methods(part, transfers[0]) for part in parts}
+    panels = [
+        _panel(part, name, measure, transfers, "" if alone else f"{part.title}: ")
+        for part in parts
+        for measure in SHOWN
+        for name in methods[part.title]
+    ]
+    columns = {len(names) for names in methods.values() if names}
+    # a row of panels shares its axis, which needs the same methods in all rows
+    side_by_side = len(columns) == 1 and all(panel.traces for panel in panels)
+    said = " ".join(_summary(part, transfers, methods[part.title]) for part in parts)
+    return compose(panels, said, columns=max(columns) if side_by_side else 1, shared_y=side_by_side)
+
+
+def _methods(section: Section, needed: str) -> list[str]:
+    rows = section.trainings
+    return sorted(rows.loc[rows["transfer"] == needed, "method"].dropna().unique(), key=rank)
+
+
+def _panel(section: Section, name: str, measure: Measure, transfers: Sequence[str], prefix: str) -> Panel:
+    noun = "probe" if measure.probe else "training"
+    cells = _cells(section, name, measure, transfers)
+    traces = [style.against_density(*each, measure.unit, noun) for each in style.lines(cells)]
+    y = Axis("points", from_zero=True) if measure.probe else Axis(f"{measure.words} ({measure.unit})")
+    return Panel(f"{prefix}{method(name)}, {measure.words}", traces, Axis("density", "density"), y)
+
+
+def _cells(section: Section, name: str, measure: Measure, transfers: Sequence[str]) -> pd.DataFrame:
+    rows = measure.rows(section)
+    rows = rows[rows["transfer"].isin(transfers) & (rows["method"] == name) & rows["round"].notna()]
+    return spread(rows, ["method", "transfer", "round"], measure.column, error=measure.error)
+
+
+def _summary(section: Section, transfers: Sequence[str], methods: Sequence[str]) -> str:
+    rows = section.trainings
+    rounds = rows.loc[rows["transfer"] == transfers[0], "round"]
+    said = [
+        f"{method(name)} at density {density(float(cells['density'].mean()))}, {measure.words}: {', '.join(means)}"
+        for name in methods
+        for measure in SHOWN
+        for cells in [_at(_cells(section, name, measure, transfers), rounds.max())]
+        if (means := list(_means(cells, measure.unit)))
+    ]
+    return f"{section.title}: {'; '.join(said) or 'nothing to compare was trained'}."
+
+
+def _at(cells: pd.DataFrame, round_: int) -> pd.DataFrame:
+    return cells[cells["round"] == round_]
+
+
+def _means(cells: pd.DataFrame, unit: str) -> Iterator[str]:
+    for _, start, rows in style.lines(cells):
+        yield f"{transfer(start)} {number(float(rows['mean'].iloc[0]))} {unit}"

@@ -1,0 +1,144 @@
+"""How far the signs of two tickets agree, between rounds, chains and methods, against chance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from analysis.comparisons.statistics import KEY_DIGITS, spread
+from analysis.comparisons.words import density, method, number, rank
+from analysis.figures import style
+from analysis.figures.panel import Axis, Panel, compose
+from analysis.frames.load import Frames
+from analysis.frames.sections import Section, sections
+
+VALUE, CHANCE = "agreement_percent", "chance_agreement_percent"
+PANELS = {
+    "between the rounds of a chain": ("rounds_previous", "rounds_last"),
+    "between chains and between methods": ("chains", "methods"),
+}
+WORDS = {
+    "rounds_previous": "{method}, with the round before",
+    "rounds_last": "{method}, with the last round",
+    "chains": "{method}, between chains",
+    "methods": "{method} against {other}",
+}
+_LOOKS = {
+    "rounds_previous": ("dash", "square"),
+    "rounds_last": ("solid", "circle"),
+    "chains": ("solid", "circle"),
+    "methods": ("longdash", "diamond"),
+}
+_BY = ["pair", "method", "other_method", "round"]
+
+
+def sign_agreement(frames: Frames) -> go.Figure:
+    """Percentage of equal signs among the weights that both tickets keep, mean over pairs, with one standard deviation.
+
+    Two panels per section; no traces where no two tickets can be compared.
+    """
+    parts = sections(frames)
+    alone = len(parts) == 1
+    panels = [panel for part in parts for panel in _panels(part, "" if alone else f"{part.title}: ")]
+    return compose(panels, " ".join(_summary(part) for part in parts), columns=1 if alone else 2)
+
+
+def _panels(section: Section, prefix: str) -> Iterator[Panel]:
+    means, chances = _means(section, VALUE), _means(section, CHANCE)
+    for words, kinds in PANELS.items():
+        traces = [
+            trace
+            for kind, name, other, rows in _lines(means, kinds)
+            for trace in _traces(kind, name, other, rows, _same(chances, kind, name, other))
+        ]
+        yield Panel(prefix + words, traces, Axis("density", "density"), Axis("equal signs (%)"))
+
+
+def _traces(kind: str, name: str, other: str, rows: pd.DataFrame, chance: pd.DataFrame) -> Iterator[go.Scatter]:
+    dash, symbol = _LOOKS[kind]
+    shade = style.GREY if kind == "methods" else style.method_colour(name)
+    words = _name(kind, name, other)
+    shared: dict[str, Any] = {
+        "legendgroup": style.text(words),
+        "meta": {"pair": kind, **({} if kind == "methods" else {"method": name})},
+    }
+    yield go.Scatter(
+        x=rows["density"],
+        y=rows["mean"],
+        error_y=style.error_bars(rows["sd"]),
+        customdata=_points(rows),
+        hovertemplate="%{y:.2f} %<br>%{customdata[0]}",
+        name=style.text(words),
+        mode="lines+markers",
+        line={"color": shade, "dash": dash, "width": 2},
+        marker={"color": shade, "symbol": symbol, "size": 7},
+        **shared,
+    )
+    yield go.Scatter(
+        x=chance["density"],
+        y=chance["mean"],
+        customdata=_points(chance),
+        hovertemplate="chance: %{y:.2f} %<br>%{customdata[0]}",
+        name=style.text(f"{words}: chance"),
+        mode="lines",
+        line={"color": shade, "dash": "dot", "width": 1.5},
+        **shared,
+    )
+
+
+def _points(rows: pd.DataFrame) -> list[list[object]]:
+    """Each point's ``customdata``; besides what it is over, how far the masks overlap."""
+    overlaps = zip(rows["overlap_percent"], rows["chance_overlap_percent"], strict=True)
+    return [
+        [f"{said}<br>overlap of the masks {number(overlap)} %, by chance {number(chance)} %", at, keys]
+        for (said, at, keys), (overlap, chance) in zip(style.points(rows, "pair"), overlaps, strict=True)
+    ]
+
+
+def _means(section: Section, value: str) -> pd.DataFrame:
+    """``spread`` over pairs of tickets.
+
+    Pairs of chains share chains, so there is no interval over them, and their chains are counted at both ends.
+    """
+    rows = section.frames.agreement
+    cells = spread(rows, _BY, value)
+    both = pd.concat([rows[[*_BY, "key", "chain"]], rows[_BY].assign(key=rows["other_key"], chain=rows["other_chain"])])
+    own = both.assign(keys=both["key"].str[:KEY_DIGITS]).groupby(_BY)
+    ends = own.agg(chains=("chain", "nunique"), keys=("keys", lambda keys: ",".join(dict.fromkeys(keys))))
+    overlaps = rows.groupby(_BY)[["overlap_percent", "chance_overlap_percent"]].mean()
+    cells = cells.drop(columns=["chains", "keys"]).merge(ends.join(overlaps).reset_index(), on=_BY)
+    cells.loc[cells["pair"] == "chains", ["low", "high"]] = float("nan")
+    return cells
+
+
+def _lines(means: pd.DataFrame, kinds: tuple[str, ...]) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
+    """Kind, methods and rows of each line, in the order in which they are named."""
+    lines = means[means["pair"].isin(kinds)][["pair", "method", "other_method"]].drop_duplicates()
+    for kind, name, other in sorted(
+        lines.itertuples(index=False, name=None), key=lambda line: (kinds.index(line[0]), rank(line[1]), rank(line[2]))
+    ):
+        yield kind, name, other, _same(means, kind, name, other)
+
+
+def _same(means: pd.DataFrame, kind: str, name: str, other: str) -> pd.DataFrame:
+    own = (means["pair"] == kind) & (means["method"] == name) & (means["other_method"] == other)
+    return means[own].sort_values("density", ascending=False)
+
+
+def _name(kind: str, name: str, other: str) -> str:
+    return WORDS[kind].format(method=method(name), other=method(other))
+
+
+def _summary(section: Section) -> str:
+    means, chances = _means(section, VALUE), _means(section, CHANCE)
+    said = []
+    for kind, name, other, rows in _lines(means, tuple(WORDS)):
+        sparsest, chance = rows.iloc[-1], _same(chances, kind, name, other).iloc[-1]
+        said.append(
+            f"{_name(kind, name, other)} {number(sparsest['mean'])} % (chance {number(chance['mean'])} %) at density "
+            f"{density(sparsest['density'])}"
+        )
+    return f"{section.title}: equal signs, {'; '.join(said) or 'no two tickets can be compared yet'}."

@@ -1,0 +1,94 @@
+"""How accuracy falls as more of a ticket's surviving signs are flipped: a control that the signs matter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from analysis.comparisons.statistics import spread
+from analysis.comparisons.words import density, method, number, rank, transfer
+from analysis.figures import style
+from analysis.figures.panel import Axis, Panel, compose
+from analysis.frames.load import Frames
+from analysis.frames.sections import Section, sections
+
+EXPECTED_OF_RANDOM = 0.5  # a random sign differs from the ticket's in half of the cases
+
+
+def signs_flipped(frames: Frames) -> go.Figure:
+    """Mean accuracy of each method against the share of surviving signs flipped, with one standard deviation.
+
+    A panel per density, sparsest first; no traces where no sign was flipped. Random signs are drawn where they are
+    expected: at one half.
+    """
+    parts = sections(frames)
+    cells = {part.title: _cells(part) for part in parts}
+    prefix = {part.title: "" if len(parts) == 1 else f"{part.title}: " for part in parts}
+    panels = [panel for title, each in cells.items() for panel in _panels(each, prefix[title])]
+    return compose(panels, " ".join(_summary(title, each) for title, each in cells.items()), columns=2)
+
+
+def _cells(section: Section) -> pd.DataFrame:
+    """The spread by method, round, share of signs flipped and transfer, in the rounds where some are flipped."""
+    rows = section.trainings
+    rows = rows[rows["round"].notna() & rows["method"].notna()]
+    random = rows["transfer"] == "random_signs"
+    share = rows["flip_fraction"].mask(random, EXPECTED_OF_RANDOM)
+    rows = rows.assign(share=share)[(share > 0) | (rows["transfer"] == "signed") & (share == 0)]
+    rounds = rows.loc[rows["share"] > 0, "round"].unique()
+    by = ["method", "round", "share", "transfer"]
+    return spread(rows[rows["round"].isin(rounds)], by, "test_accuracy_percent")
+
+
+def _panels(cells: pd.DataFrame, prefix: str) -> Iterator[Panel]:
+    for round_ in sorted(cells["round"].unique(), reverse=True):
+        here = cells[cells["round"] == round_]
+        at = float(here["density"].mean())
+        traces = [_trace(name, here[here["method"] == name], at) for name in sorted(here["method"].unique(), key=rank)]
+        x = Axis("share of the surviving signs flipped", from_zero=True)
+        yield Panel(f"{prefix}density {density(at)}", traces, x, Axis("test accuracy (%)"))
+
+
+def _trace(name: str, rows: pd.DataFrame, at: float) -> go.Scatter:
+    rows = rows.sort_values("share")
+    look: dict[str, Any] = style.line(name, "signed")
+    look |= {"name": style.text(method(name)), "legendgroup": style.text(method(name))}
+    look["meta"] = {"method": name, "density": at}
+    symbols = [style.line(name, start)["marker"]["symbol"] for start in rows["transfer"]]
+    points = style.points(rows, "training")
+    for point, start in zip(points, rows["transfer"], strict=True):
+        point[0] = f"{style.text(_said(start))}<br>{point[0]}"
+    return go.Scatter(
+        x=rows["share"],
+        y=rows["mean"],
+        error_y=style.error_bars(rows["sd"]),
+        customdata=points,
+        hovertemplate="%{y:.2f} %<br>%{x:.2f} of the signs flipped<br>%{customdata[0]}",
+        **{**look, "marker": {**look["marker"], "symbol": symbols}},
+    )
+
+
+def _said(start: str) -> str:
+    if start == "random_signs":
+        return f"{transfer(start)}: half of them are expected to differ from the ticket's"
+    return transfer(start)
+
+
+def _summary(title: str, cells: pd.DataFrame) -> str:
+    sparsest = cells[cells["round"] == cells["round"].max()]
+    said = [
+        f"{method(name)} {', '.join(_points(rows.sort_values('share')))}"
+        for name, rows in sorted(sparsest.groupby("method"), key=lambda each: rank(str(each[0])))
+    ]
+    if not said:
+        return f"{title}: no signs were flipped."
+    at = density(float(sparsest["density"].mean()))
+    return f"{title}: accuracy at density {at} by the share of signs flipped: {'; '.join(said)}."
+
+
+def _points(rows: pd.DataFrame) -> Iterator[str]:
+    for row in rows.to_dict("records"):
+        yield f"{number(row['mean'])} % at {row['share']:g}"

@@ -1,0 +1,142 @@
+"""What results cost: device time by start and kind of stage, and what one result takes from nothing.
+
+``analysis.frames.device_time`` says what is counted, and how stages that shared a device are.
+Unlike devices are never summed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping
+from typing import Any, Literal
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from analysis.comparisons.statistics import KEY_DIGITS
+from analysis.comparisons.words import KINDS, count, density, kind, method, rank, transfer
+from analysis.figures import style
+from analysis.figures.panel import Axis, Panel, compose
+from analysis.frames.device_time import Result, cost_of_results, device_time
+from analysis.frames.load import Frames
+from analysis.frames.sections import Section, sections
+
+_UNITS = ((3600.0, "device-hours"), (60.0, "device-minutes"), (1.0, "device-seconds"))
+_RESULTS: Mapping[Result, str] = {
+    "accuracy": "one accuracy, from nothing",
+    "lmc": "one barrier to the solution, from nothing",
+    "stability": "one barrier between two SGD seeds, from nothing",
+}
+_LABELS = {"start": ("method", "transfer"), "setting": ("dataset", "architecture", "preset")}
+_ROW_HEIGHT = 26
+
+
+def device_hours(frames: Frames, by: Literal["start", "setting"] = "start") -> go.Figure:
+    """Bars of device time; a panel's unit is hours, or minutes or seconds where its bars are short.
+
+    Args:
+        by: "start": for each section and device a panel of all results, with a bar per method and transfer, and panels
+            of one result's mean cost with everything it is made from. "setting": a panel per device with a bar per
+            section; nothing where there is one section only, which "start" shows.
+    """
+    parts = [(part, device_time(part)) for part in sections(frames)]
+    if by == "start":
+        panels = [panel for part, rows in parts for panel in _by_start(rows, part.title if len(parts) > 1 else "")]
+    else:
+        panels = list(_by_setting(parts)) if len(parts) > 1 else []
+    bars = max((len(panel.y.order) for panel in panels), default=0)
+    said = " ".join(_summary(part, rows) for part, rows in parts)
+    return compose(panels, said, panel_height=max(200, 70 + _ROW_HEIGHT * bars)).update_layout(barmode="stack")
+
+
+def _by_setting(parts: list[tuple[Section, pd.DataFrame]]) -> Iterator[Panel]:
+    stages = pd.concat([rows.assign(row=style.text(part.title)) for part, rows in parts])
+    for device, rows in stages.groupby("device"):
+        yield _panel(str(device), str(device), rows, "setting", [*rows["row"].unique()])
+
+
+def _by_start(stages: pd.DataFrame, section: str) -> Iterator[Panel]:
+    order = _order(stages)
+    for device, rows in stages.groupby("device"):
+        where = f"{section}: " if section else ""
+        yield _panel(f"{where}all results", str(device), _named(rows), "start", order)
+        for result, words in _RESULTS.items():
+            costs = cost_of_results(stages, str(device), result)
+            yield _panel(where + words, str(device), _named(costs), "start", order)
+
+
+def _named(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.assign(row=[_row(each) for each in rows[["method", "transfer"]].to_dict("records")])
+
+
+def _row(labels: Mapping[Hashable, Any]) -> str:
+    name = "" if pd.isna(labels["method"]) else method(labels["method"])
+    start = "pruning chains" if pd.isna(labels["transfer"]) else transfer(labels["transfer"])
+    return style.text(f"{name} {start}".strip())
+
+
+def _order(stages: pd.DataFrame) -> list[str]:
+    """Rows from the top: dense, then each method's chains and transfers."""
+    known = stages[["method", "transfer"]].drop_duplicates().to_dict("records")
+    # dense trainings have no method, and a chain's own stages no transfer: each comes first
+    places = {
+        _row(each): [("",) if pd.isna(label) else ("x", *rank(label)) for label in each.values()] for each in known
+    }
+    return sorted(places, key=lambda row: places[row])
+
+
+def _panel(title: str, device: str, rows: pd.DataFrame, of: str, order: list[str]) -> Panel:
+    """A bar per row, with a segment per kind of stage in the order in which a result is made."""
+    longest = rows.groupby("row")["held"].sum().max()
+    seconds, unit = next(each for each in _UNITS if each[0] == 1 or longest >= 2 * each[0])
+    kinds = [*KINDS]
+    cells = [(str(row), str(name), each) for (row, name), each in rows.groupby(["row", "kind"])]
+    cells.sort(key=lambda cell: kinds.index(cell[1]) if cell[1] in kinds else len(kinds))
+    traces = [_bar(row, name, each, _shared(each, of), seconds, unit) for row, name, each in cells]
+    seen = set(rows["row"])
+    axis = Axis(of, "category", order=[row for row in order if row in seen])
+    return Panel(title, traces, Axis(style.text(f"{unit} on {device}"), from_zero=True), axis)
+
+
+def _shared(rows: pd.DataFrame, of: str) -> dict[str, Any]:
+    """The labels that all stages of a bar share."""
+    return {label: rows[label].iloc[0] for label in _LABELS[of] if not pd.isna(rows[label].iloc[0])}
+
+
+def _bar(row: str, name: str, cells: pd.DataFrame, meta: Mapping[str, Any], seconds: float, unit: str) -> go.Bar:
+    """One kind of stage's part of a bar; ``cells`` with ``results`` are means over these."""
+    words = style.text(kind(name))
+    stages = cells.drop_duplicates("key")
+    said = [words]
+    if "results" in cells:
+        said.append(f"n = {count(int(cells['results'].iloc[0]), 'result')}")
+        said.append(f"mean, with {count(len(stages), 'stage')} that they are made from{_densities(cells)}")
+    else:
+        said.append(f"n = {count(len(stages), 'stage')}")
+    shared = int((stages["stages_beside"] > 0).sum())
+    if shared:
+        said.append(f"{shared} shared a device: at least {cells['least'].sum() / seconds:.3g}")
+    return go.Bar(
+        x=[cells["held"].sum() / seconds],
+        y=[row],
+        orientation="h",
+        customdata=[["<br>".join(said), None, ",".join(key[:KEY_DIGITS] for key in stages["key"])]],
+        hovertemplate=f"%{{y}}<br>%{{x:.3g}} {unit}<br>%{{customdata[0]}}",
+        name=words,
+        legendgroup=words,
+        meta={**meta, "kind": name},
+        marker={"color": style.KIND_COLOURS.get(name, style.GREY)},
+    )
+
+
+def _densities(cells: pd.DataFrame) -> str:
+    known = cells["density"].dropna()
+    return "" if known.empty else f", down to density {density(float(known.min()))}"
+
+
+def _summary(section: Section, stages: pd.DataFrame) -> str:
+    said = []
+    for device, rows in stages.groupby("device"):
+        hours, least = rows["held"].sum() / 3600, rows["least"].sum() / 3600
+        shared = f" (at least {least:.3g}, as some shared a device)" if least < hours else ""
+        said.append(f"{count(len(rows), 'stage')} took {hours:.3g} device-hours{shared} on {device}")
+    return f"{section.title}: {'; '.join(said)}."

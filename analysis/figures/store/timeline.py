@@ -1,0 +1,144 @@
+"""When each stage ran and where: a Gantt chart of a store's sweeps, from their events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from analysis.comparisons.statistics import KEY_DIGITS
+from analysis.comparisons.words import KINDS, count, kind
+from analysis.figures import style
+from analysis.figures.panel import Axis, Panel, compose
+from analysis.frames.attempts import NOT_DONE, UNKNOWN, attempts, lanes
+from analysis.frames.load import Frames
+
+_TIME = "%Y-%m-%d %H:%M:%S"
+_SAID = {UNKNOWN: "no end recorded: it still runs, or was lost with its driver"}
+_MARKS = {
+    "failed": ("failed", "x", style.VERMILION),
+    "interrupted": ("interrupted", "square", style.GREY),
+    "drained": ("told that its machine goes", "triangle-down", style.SKY),
+}
+_LONGEST_ERROR = 160  # characters of a hover
+
+
+def timeline(frames: Frames) -> go.Figure:
+    """A bar per attempt from its start to its end, by node and coloured by kind of stage.
+
+    A node has as many rows as it had attempts at once; those that made no result are in rows of their own, and hatched.
+    One trace per kind, however many stages; a panel for each stretch of time between long pauses; no traces where no
+    event was kept.
+    """
+    rows = attempts(frames)
+    rows = rows.assign(row=_rows(rows))
+    stretches = _stretches(rows)
+    panels = [_panel(part) for part in stretches]
+    most = max((len(panel.y.order) for panel in panels), default=0)
+    figure = compose(panels, _summary(rows), panel_height=min(max(150, 70 + 22 * most), 720))
+    return figure.update_layout(barmode="overlay", bargap=0.15)
+
+
+def _rows(rows: pd.DataFrame) -> pd.Series:
+    """Names of the rows of the chart: a node's second lane is "node · 2"."""
+    named = zip(rows["node"], lanes(rows), strict=True)
+    return pd.Series([style.text(f"{node} · {lane + 1}" if lane else node) for node, lane in named], rows.index, "str")
+
+
+def _stretches(rows: pd.DataFrame) -> list[pd.DataFrame]:
+    """The attempts, parted where nothing ran for longer than anything ran in all: a bar could not be seen beside it."""
+    until = rows["end"].cummax().shift()
+    pause = rows["start"] - until
+    pause = pause.where(pause > pd.Timedelta(0), pd.Timedelta(0))
+    busy = rows["end"].max() - rows["start"].min() - pause.sum()
+    return [part for _, part in rows.groupby((pause > busy).cumsum())]
+
+
+def _panel(rows: pd.DataFrame) -> Panel:
+    kinds = [*KINDS]
+    names = sorted(rows["kind"].unique(), key=lambda name: (kinds.index(name) if name in kinds else len(kinds), name))
+    traces = [*(_bars(name, rows[rows["kind"] == name]) for name in names), *_marks(rows)]
+    order = rows.assign(last=rows["node"] == NOT_DONE, length=rows["row"].str.len())
+    order = order.sort_values(["last", "node", "length", "row"])
+    title = f"{rows['start'].min():%Y-%m-%d %H:%M} to {rows['end'].max():%Y-%m-%d %H:%M} UTC"
+    rows_axis = Axis("node", "category", order=list(order["row"].unique()))
+    return Panel(title, traces, Axis("time (UTC)", "date"), rows_axis)
+
+
+def _bars(name: str, rows: pd.DataFrame) -> go.Bar:
+    words, shade = style.text(kind(name)), style.KIND_COLOURS.get(name, style.GREY)
+    # an outline of the same colour: bars shorter than a pixel are seen, and where two meet it is darker
+    marker: dict[str, Any] = {"color": shade, "line": {"color": shade, "width": 0.7}, "opacity": 0.8}
+    if (rows["outcome"] != "done").any():
+        marker["pattern"] = {"shape": ["" if outcome == "done" else "/" for outcome in rows["outcome"]]}
+    return go.Bar(
+        base=_said_times(rows["start"]),
+        x=[round(length.total_seconds() * 1000) for length in rows["end"] - rows["start"]],
+        y=list(rows["row"]),
+        orientation="h",
+        customdata=_points(rows),
+        hovertemplate=f"%{{y}}<br>%{{base|{_TIME}}} to %{{x|{_TIME}}}<br>%{{customdata[0]}}",
+        name=words,
+        legendgroup=words,
+        meta={"kind": name},
+        marker=marker,
+    )
+
+
+def _marks(rows: pd.DataFrame) -> Iterator[go.Scatter]:
+    at = {outcome: rows["end"].where(rows["outcome"] == outcome) for outcome in ("failed", "interrupted")}
+    for mark, times in {**at, "drained": rows["drained"]}.items():
+        marked = rows[times.notna()]
+        if marked.empty:
+            continue
+        name, symbol, shade = _MARKS[mark]
+        yield go.Scatter(
+            x=_said_times(times.dropna()),
+            y=list(marked["row"]),
+            mode="markers",
+            customdata=_points(marked),
+            hovertemplate=f"{name}: %{{x|{_TIME}}}<br>%{{customdata[0]}}",
+            name=name,
+            legendgroup=name,
+            meta={"event": mark},
+            marker={"symbol": symbol, "size": 9, "color": shade, "line": {"color": style.GREY, "width": 0.5}},
+        )
+
+
+def _said_times(times: pd.Series) -> list[str]:
+    """Times for plotly, in UTC and to the millisecond."""
+    return [f"{time:%Y-%m-%d %H:%M:%S}.{time.microsecond // 1000:03d}" for time in times]
+
+
+def _points(rows: pd.DataFrame) -> list[list[object]]:
+    columns = ["name", "stages", "attempt", "outcome", "error", "keys"]
+    return [
+        [_said(*said), None, ",".join(key[:KEY_DIGITS] for key in keys.split(","))]
+        for *said, keys in rows[columns].itertuples(index=False)
+    ]
+
+
+def _said(name: str, stages: int, attempt: int, outcome: str, error: object) -> str:
+    words = [style.text(name if stages == 1 else f"{stages} probes at once, the first {name}")]
+    if outcome != "done" or attempt > 1:
+        words.append(f"attempt {attempt}: {_SAID.get(outcome, outcome)}")
+    if isinstance(error, str):
+        words.append(style.text(error[:_LONGEST_ERROR]))
+    return "<br>".join(words)
+
+
+def _summary(rows: pd.DataFrame) -> str:
+    if rows.empty:
+        return "No events were kept."
+    nodes = rows.loc[rows["node"] != NOT_DONE, "node"].nunique()
+    outcomes = rows["outcome"].value_counts()
+    also = [f"{n} {outcome}" for outcome, n in outcomes.items() if outcome != "done"]
+    drained = int(rows["drained"].notna().sum())
+    if drained:
+        also.append(f"{drained} told that the machine goes")
+    done = f"{count(int(outcomes.get('done', 0)), 'attempt')} done on {count(nodes, 'node')}"
+    return (
+        f"{rows['start'].min():%Y-%m-%d %H:%M} to {rows['end'].max():%Y-%m-%d %H:%M} UTC: {', '.join([done, *also])}."
+    )

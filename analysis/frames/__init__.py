@@ -1,0 +1,1 @@
+"""Read a store into tidy pandas frames."""

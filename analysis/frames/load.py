@@ -1,0 +1,280 @@
+"""A store as tidy pandas frames: labels as columns, one row per thing, units in the column names."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Container, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as ds
+from pyarrow.fs import LocalFileSystem
+
+from analysis.frames.published import check_fits, no_published, read_published
+from analysis.frames.superseded import superseded
+from analysis.signs.cache import ComparisonCache
+from analysis.signs.comparisons import comparisons
+from analysis.signs.counts import COUNT_COLUMNS, ticket_counts
+from analysis.signs.pairs import AGREEMENT_COLUMNS, FLIP_COLUMNS, agreement, flips, ticket_pairs
+from orchestrator.store import Store, StoreError
+from orchestrator.store.events import read_events
+from orchestrator.store.record import Labels, Record, wanted
+from workers.storage import schemas
+
+LABELS = tuple(Labels.model_fields)
+_PROVENANCE = ("git_commit", "git_dirty_blake2b", "device", "host", "python")
+_TYPES = {
+    **dict.fromkeys(("key", "kind", "name", "dataset", "architecture", "preset"), "str"),
+    **dict.fromkeys(
+        ("method", "transfer", "probe", "pair_probe", "folder", "out", "files", "inputs", *_PROVENANCE), "str"
+    ),
+    **dict.fromkeys(("event", "error", "cause", "machine", "by", "found_by"), "str"),
+    **dict.fromkeys(("chain", "round", "seed", "attempt", "ranks", "stages_beside"), "Int64"),
+    **dict.fromkeys(("twin", "superseded", "failed"), "bool"),
+    **dict.fromkeys(("same_mask", "retry"), "boolean"),
+    **dict.fromkeys(("finished", "time"), "datetime64[us, UTC]"),
+}
+_RESULTS = (
+    "density",
+    "validation_accuracy_percent",
+    "test_accuracy_percent",
+    "test_loss_nats",
+    "barrier_points",
+    "barrier_standard_error_points",
+    "loss_barrier_nats",
+    "same_mask",
+)
+_NUMBERS = {name: "float64" for name in ("seconds", "flip_fraction", *_RESULTS) if name not in _TYPES}
+_IDENTITY = ("key", "kind", "name", *LABELS)
+_MADE = ("flip_fraction", "pair_probe", "inputs", "seconds", "ranks", "stages_beside", "finished")
+_STAGE_COLUMNS = (*_IDENTITY, *_RESULTS, *_MADE, *_PROVENANCE, "superseded", "folder", "out", "files")
+_EVENT_COLUMNS = (
+    "time",
+    "event",
+    "key",
+    "name",
+    "attempt",
+    "seconds",
+    "error",
+    "cause",
+    "retry",
+    "machine",
+    "by",
+    "found_by",
+)
+
+
+@dataclass(frozen=True)
+class Frames:
+    """A store's content. Every frame but ``failures``, ``packages`` and ``events`` has the labels as columns.
+
+    Attributes:
+        stages: one row per committed stage, with its results; ``analysis.frames.superseded`` explains ``superseded``.
+            ``folder`` is relative to the store, ``out`` to that, and ``files`` are the names of those in there, with commas between,
+            as ``inputs`` are the keys of the stages it read. ``flip_fraction``: of the surviving signs, by the transfer
+            of a training. ``seconds`` are of the attempt that was committed, on ``ranks`` devices at once, with at
+            most ``stages_beside`` other stages on the same device at any moment. ``pair_probe``: what a stage of this
+            kind measured, whose numbers are the columns that begin with its name.
+        metrics: one row per stage, epoch and split; the epoch's seconds and images per second repeat on its rows.
+        probes: one row per probe and lambda; the barrier's columns repeat on each of its rows.
+        landscapes: one row per landscape and point of its grid, and one for each of its solutions: ``solution`` is
+            that training's key, and missing on the grid; ``x`` and ``y`` are distances of weights, with the first
+            solution at (0, 0).
+        tickets: one row per ticket and tensor: counts of weights, survivors and signs (``analysis.signs.counts``).
+        flips: one row per ticket of a round and prunable tensor: signs that changed since the round before
+            (``analysis.signs.pairs.flips``). Here and in ``agreement``, superseded tickets are left out.
+        agreement: one row per pair of tickets: overlap of their masks and agreement of their signs, and what chance
+            would give (``analysis.signs.pairs.agreement``). The labels are the first ticket's.
+        packages: one row per stage and package: the version that it ran with.
+        missing: one row per planned stage without a record; ``failed`` if its last attempt failed.
+        failures: one row per stage that is not done and whose last attempt failed, oldest first.
+        events: one row per event of the store's sweeps, oldest first: ``time``, ``event`` ("started", "done",
+            "failed", …), the stage's ``key`` and ``name``, and what else it tells.
+        planned: how many stages the last sweep over each data set, architecture and preset wants.
+        published: other people's results, from the user's file: see ``analysis.frames.published``; empty without.
+    """
+
+    stages: pd.DataFrame
+    metrics: pd.DataFrame
+    probes: pd.DataFrame
+    landscapes: pd.DataFrame
+    tickets: pd.DataFrame
+    flips: pd.DataFrame
+    agreement: pd.DataFrame
+    packages: pd.DataFrame
+    missing: pd.DataFrame
+    failures: pd.DataFrame
+    events: pd.DataFrame
+    planned: int
+    published: pd.DataFrame = field(default_factory=no_published)
+
+
+def load(store: Path | str | Store, *, tickets: bool = True, published: Path | None = None) -> Frames:
+    """Read a store.
+
+    Args:
+        store: a folder, the URL of one in a bucket, or a reader of it.
+        tickets: False leaves the frames ``tickets``, ``flips`` and ``agreement`` empty. The first look at a large
+            network's ticket takes about half a second; what was found is kept in the user's cache.
+        published: a CSV file with published results: see ``analysis.frames.published``.
+
+    Raises:
+        StoreError: the folder does not exist, or one of its files is damaged.
+        PublishedError: the file with published results is none, or none of them is for a setting of this store.
+        OSError: that file cannot be read.
+    """
+    others = no_published() if published is None else read_published(published)
+    reader = store if isinstance(store, Store) else Store(store)
+    if not reader.exists():
+        raise StoreError(f"{reader.root}: there is no such store; give the folder or the URL of a sweep's store")
+    records, planned = reader.records(), wanted(reader.plans())
+    stages = _stages(reader, records, superseded(records, planned))
+    metrics = _artifact(reader, records.values(), schemas.METRICS, schemas.METRICS_SCHEMA)
+    timing = _artifact(reader, records.values(), schemas.TIMING, schemas.TIMING_SCHEMA)
+    points = _artifact(reader, records.values(), schemas.PROBE, schemas.PROBE_SCHEMA)
+    barriers = _artifact(reader, records.values(), schemas.BARRIER, schemas.BARRIER_SCHEMA)
+    places = _artifact(reader, records.values(), schemas.LANDSCAPE, schemas.LANDSCAPE_SCHEMA)
+    failures = _frame(
+        (failure.model_dump() for failure in reader.failures()),
+        ("key", "name", "attempt", "error_type", "message", "log", "cause", "finished_unix_s"),
+    )
+    failures["finished"] = _time(failures.pop("finished_unix_s"))
+    missing = _frame(
+        (
+            {**stage.model_dump(exclude={"labels"}), **stage.labels.model_dump(), "failed": key in set(failures["key"])}
+            for key, stage in planned.items()
+            if key not in records
+        ),
+        (*_IDENTITY, "failed"),
+    )
+    counts, flipped, agreed = _ticket_frames(reader, records if tickets else {}, stages, missing)
+    if published is not None:
+        check_fits(others, pd.concat([stages, missing]), published)
+    return Frames(
+        stages=stages,
+        metrics=_labelled(metrics.merge(timing, on=["key", "epoch"], how="left"), stages),
+        probes=_labelled(points.merge(barriers, on="key", how="left"), stages, "density"),
+        landscapes=_labelled(_with_solutions(places, records), stages, "density"),
+        tickets=counts,
+        flips=flipped,
+        agreement=agreed,
+        packages=_packages(records.values()),
+        missing=missing,
+        failures=failures,
+        events=load_events(reader),
+        planned=len(planned),
+        published=others,
+    )
+
+
+def _stages(store: Store, records: Mapping[str, Record], old: Container[str]) -> pd.DataFrame:
+    rows = [
+        {
+            **record.results,
+            **record.model_dump(include={"key", "kind", "name", "seconds"}),
+            **record.labels.model_dump(),
+            **{name: record.provenance.get(name) for name in _PROVENANCE},
+            **_made(record),
+            "density": _density(record, records),
+            "superseded": record.key in old,
+            "folder": store.folder(record.key),
+            "out": record.out,
+            "files": ",".join(sorted(record.files)),
+        }
+        for record in records.values()
+    ]
+    extra = sorted({name for row in rows for name in row} - set(_STAGE_COLUMNS))
+    return _frame(rows, (*_STAGE_COLUMNS, *extra)).sort_values("finished", ignore_index=True)
+
+
+def _made(record: Record) -> dict[str, Any]:
+    """What a stage's fields and provenance say of how it was made."""
+    transfer = record.science.get("transfer")
+    return {
+        "flip_fraction": None if transfer is None else transfer.get("flip_fraction", 0.0),
+        "pair_probe": record.science.get("probe"),
+        "inputs": ",".join(record.inputs.values()),
+        "ranks": record.science.get("training", {}).get("gang", {}).get("ranks", 1),
+        "stages_beside": record.provenance.get("stages_beside", 0),
+        "finished": record.finished_unix_s,
+    }
+
+
+def _density(record: Record, records: Mapping[str, Record]) -> float | None:
+    """A stage's density, or else that of all it read: a probe has the density of its two ends."""
+    if "density" in record.results:
+        return float(record.results["density"])
+    upstream = {_density(records[key], records) for key in record.inputs.values() if key in records}
+    return upstream.pop() if len(upstream) == 1 else None
+
+
+def _artifact(store: Store, records: Iterable[Record], file: str, schema: pa.Schema) -> pd.DataFrame:
+    """The rows of one kind of file over all stages, with their stage's key; all files are read in one scan."""
+    files = store.local([(record.key, file) for record in records if file in record.files])
+    keys = {path.as_posix(): key for (key, _), path in files.items()}
+    if not keys:
+        return schema.empty_table().to_pandas().assign(key=pd.Series(dtype="str"))
+    dataset = ds.dataset(list(keys), schema=schema, format="parquet", filesystem=LocalFileSystem())
+    try:
+        frame = dataset.to_table(columns=[*schema.names, "__filename"]).to_pandas()
+    except (pa.ArrowException, OSError) as error:
+        raise StoreError(f"{store.root}: a {file} cannot be read: {error}") from error
+    return frame.assign(key=frame.pop("__filename").map(keys))
+
+
+def _with_solutions(places: pd.DataFrame, records: Mapping[str, Record]) -> pd.DataFrame:
+    """Landscapes' rows with the key of each solution in place of its input's name."""
+    slots = zip(places["key"], places["solution"], strict=True)
+    keys = [None if pd.isna(slot) else records[key].inputs[slot] for key, slot in slots]
+    return places.assign(solution=pd.Series(keys, index=places.index, dtype="str"))
+
+
+def _ticket_frames(
+    store: Store, records: Mapping[str, Record], stages: pd.DataFrame, missing: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """The frames ``tickets``, ``flips`` and ``agreement``, of the tickets of these records."""
+    contents = {key: r.files[schemas.TICKET].blake2b for key, r in records.items() if schemas.TICKET in r.files}
+    tickets = stages[stages["key"].isin(contents.keys())]
+    pairs = ticket_pairs(tickets, pd.concat([stages[~stages["superseded"]], missing]))
+
+    def files(keys: Collection[str]) -> dict[str, Path]:
+        return {key: path for (key, _), path in store.local([(key, schemas.TICKET) for key in keys]).items()}
+
+    both = list(pairs[["key", "other_key"]].itertuples(index=False, name=None))
+    compared = comparisons(both, contents, files, ComparisonCache())
+    return (
+        _labelled(ticket_counts(compared), stages)[[*_IDENTITY, *COUNT_COLUMNS, "superseded"]],
+        _labelled(flips(pairs, compared), stages)[[*_IDENTITY, *FLIP_COLUMNS]],
+        _labelled(agreement(pairs, compared, tickets), stages)[[*_IDENTITY, *AGREEMENT_COLUMNS]],
+    )
+
+
+def _labelled(rows: pd.DataFrame, stages: pd.DataFrame, *more: str) -> pd.DataFrame:
+    return stages[[*_IDENTITY, *more, "superseded"]].merge(rows, on="key", how="inner")
+
+
+def _packages(records: Iterable[Record]) -> pd.DataFrame:
+    rows = (
+        {"key": record.key, "package": package, "version": str(version)}
+        for record in records
+        for package, version in record.provenance.get("packages", {}).items()
+    )
+    return _frame(rows, ("key", "package", "version"))
+
+
+def load_events(store: Store) -> pd.DataFrame:
+    """The frame ``events`` alone: what changes most often."""
+    return _frame(({**event, "time": event["time_unix_s"]} for event in read_events(store.storage)), _EVENT_COLUMNS)
+
+
+def _frame(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> pd.DataFrame:
+    frame = pd.DataFrame(list(rows)).reindex(columns=list(columns))
+    for name in frame.columns.intersection(["finished", "time"]):
+        frame[name] = _time(frame[name])
+    return frame.astype({name: kind for name, kind in {**_TYPES, **_NUMBERS}.items() if name in frame})
+
+
+def _time(unix_s: pd.Series) -> pd.Series:
+    return pd.to_datetime(unix_s.astype("float64"), unit="s", utc=True).dt.as_unit("us")

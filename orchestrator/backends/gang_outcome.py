@@ -1,0 +1,26 @@
+"""What gangs change for the driver: how many devices a stage needs, and how an attempt of several ranks ended. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from orchestrator.backends.base import Lost
+from workers.attempts.attempt import Outcome
+from workers.training.gang.member import RankLostError
+
+
+def verdict(outcomes: Mapping[int, Outcome], ranks: int) -> Outcome | Lost:
+    """How an attempt ended, by what its ranks said, in the order in which they said it; some may have said nothing.
+
+    The first failure is the cause: those after it are of ranks that it left alone.
+    """
+    for outcome in outcomes.values():
+        if outcome.error_type == "AcceleratorError":  # a process whose GPU failed once can never use it again
+            return Lost(f"AcceleratorError: {outcome.message}")
+        if outcome.status == "failed" and outcome.error_type != RankLostError.__name__:
+            return outcome
+    failed = [rank for rank, outcome in outcomes.items() if outcome.status == "failed"]
+    if failed or len(outcomes) < ranks:
+        silent = ", ".join(str(rank) for rank in range(ranks) if rank not in outcomes)
+        return Lost(f"of a gang of {ranks}, {f'rank {silent}' if silent else 'the connection'} was lost")
+    return outcomes[0]

@@ -1,0 +1,1 @@
+"""Run a plan: submit ready stages, commit results, retry failures, share the store with other drivers."""

@@ -1,0 +1,1 @@
+"""Inspect and repair a store without running stages; needs neither Ray nor torch."""

@@ -1,0 +1,241 @@
+"""What a store says about its stages and drivers, at one look: one listing, and reads of what is not done yet only."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from orchestrator.store import Store
+from orchestrator.store.layout import KEY_DIGITS, RECORD, StageFiles, group_stages
+from orchestrator.store.leases import Lease, process_gone
+from orchestrator.store.record import Cause, Claim, Failure, PlannedStage, StoredPlan, wanted
+from workers.storage import Entry, read_many
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class State(StrEnum):
+    """Where a stage stands."""
+
+    DONE = "done"
+    RUNNING = "running"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    WAITING = "waiting"
+    BLOCKED = "blocked"
+
+
+GIVEN_UP = (State.FAILED, State.CANCELLED)
+STATE_AFTER: dict[str, State] = {Cause.DAMAGED_INPUT: State.WAITING, Cause.CANCELLED: State.CANCELLED}
+"""Of a stage whose last attempt ended badly, by the cause; of any other cause it has failed."""
+
+
+@dataclass(frozen=True)
+class LastAttempt:
+    """The newest attempt at a stage.
+
+    Attributes:
+        driver: whose it is; empty if its claim cannot be read.
+        progress: its ``progress.json``.
+        beat_unix_s: when that was written last.
+        interrupted: it checkpointed and stopped when asked to.
+    """
+
+    number: int
+    folder: str
+    driver: str = ""
+    started_unix_s: float | None = None
+    progress: Mapping[str, Any] | None = None
+    beat_unix_s: float | None = None
+    failure: Failure | None = None
+    interrupted: bool = False
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A store at one moment.
+
+    Attributes:
+        plans: oldest first.
+        damaged_plans: what is wrong with those that cannot be read, by path.
+        stages: every stage that a plan or a record names, by key.
+        wanted: keys of the stages of the last plans.
+        files: the stages' files, by the first digits of their keys.
+        others: the files outside of ``stages/``.
+        leases: by driver, of the living and the dead.
+        gone: by driver, whether its process has ended; None for another machine's.
+        attempts: the newest, by key, of stages that are not done.
+        state: by key.
+    """
+
+    root: str
+    seen_unix_s: float
+    plans: list[StoredPlan]
+    damaged_plans: dict[str, str]
+    stages: dict[str, PlannedStage]
+    wanted: set[str]
+    files: dict[str, StageFiles]
+    others: dict[str, Entry]
+    leases: dict[str, Lease]
+    gone: dict[str, bool | None]
+    attempts: dict[str, LastAttempt]
+    state: dict[str, State]
+
+    def of(self, key: str) -> StageFiles | None:
+        """A stage's files; None if it has none."""
+        return self.files.get(key[:KEY_DIGITS])
+
+    def alive(self, driver: str) -> bool:
+        """Whether a driver holds a lease, and its process has not ended as far as this machine can tell."""
+        return driver in self.leases and self.gone[driver] is not True
+
+    @property
+    def living(self) -> dict[str, Lease]:
+        """Drivers that are alive."""
+        return {driver: lease for driver, lease in self.leases.items() if self.alive(driver)}
+
+    def progress(self, key: str) -> dict[str, Any]:
+        """How far a running stage is, for people and as JSON."""
+        attempt = self.attempts[key]
+        told = attempt.progress or {}
+        silent = None if attempt.beat_unix_s is None else max(0.0, self.seen_unix_s - attempt.beat_unix_s)
+        return {
+            "attempt": attempt.number,
+            "driver": attempt.driver,
+            "seconds_since_last_beat": silent,
+            **{name: told.get(name) for name in ("host", "pid", "epoch", "epochs", "accuracy_percent")},
+        }
+
+    def failures(self, state: State = State.FAILED) -> list[Failure]:
+        """Why stages of the last plans have failed, or were cancelled, the first first."""
+        failed = (self.attempts[key].failure for key in self.wanted if self.state[key] is state)
+        return sorted((failure for failure in failed if failure), key=lambda failure: failure.finished_unix_s)
+
+
+def survey(store: Store) -> Survey:
+    """Look at a store."""
+    listing = store.storage.listing()
+    files = group_stages(listing)
+    damaged_plans: dict[str, str] = {}
+    plans = store.plans(damaged_plans, listing)
+    stages = {stage.key: stage for plan in plans for stage in plan.stages}
+    unplanned = files.keys() - {key[:KEY_DIGITS] for key in stages}
+    if any(RECORD in files[short].files for short in unplanned):
+        for record in store.records({}).values():
+            stages.setdefault(
+                record.key,
+                PlannedStage(
+                    key=record.key, kind=record.kind, name=record.name, labels=record.labels, inputs=record.inputs
+                ),
+            )
+    leases = _parse_all(Lease, store, [p for p in listing if p.startswith("drivers/") and p.endswith("/lease.json")])
+    held = {lease.driver: lease for path, lease in leases.items() if path == f"drivers/{lease.driver}/lease.json"}
+    gone = {driver: process_gone(lease) for driver, lease in held.items()}
+    attempts = _attempts(store, stages, files)
+    living = {driver for driver in held if gone[driver] is not True}
+    return Survey(
+        root=store.root,
+        seen_unix_s=time.time(),
+        plans=plans,
+        damaged_plans=damaged_plans,
+        stages=stages,
+        wanted=set(wanted(plans)),
+        files=files,
+        others={path: entry for path, entry in listing.items() if not path.startswith("stages/")},
+        leases=held,
+        gone=gone,
+        attempts=attempts,
+        state=_states(stages, files, attempts, living),
+    )
+
+
+def _attempts(
+    store: Store, stages: Mapping[str, PlannedStage], files: Mapping[str, StageFiles]
+) -> dict[str, LastAttempt]:
+    """The newest attempt of every stage that is not done, by one batch of reads for each kind of file."""
+    newest: dict[str, tuple[int, str, StageFiles]] = {}
+    for key in stages:
+        stage = files.get(key[:KEY_DIGITS])
+        if stage is not None and RECORD not in stage.files and stage.attempts:
+            newest[key] = stage.attempts[-1], f"{stage.folder}/attempts/{stage.attempts[-1]}", stage
+
+    def present(name: str) -> list[str]:
+        return [f"{folder}/{name}" for n, folder, stage in newest.values() if f"attempts/{n}/{name}" in stage.files]
+
+    claims = _parse_all(Claim, store, present("claim.json"))
+    failures = _parse_all(Failure, store, present("failure.json"))
+    beats = _read_json(store, present("progress.json"))
+    found = {}
+    for key, (number, folder, stage) in newest.items():
+        claim = claims.get(f"{folder}/claim.json")
+        beat = stage.files.get(f"attempts/{number}/progress.json")
+        found[key] = LastAttempt(
+            number=number,
+            folder=folder,
+            driver=claim.driver if claim else "",
+            started_unix_s=claim.started_unix_s if claim else None,
+            progress=beats.get(f"{folder}/progress.json"),
+            beat_unix_s=beat.modified_unix_s if beat else None,
+            failure=failures.get(f"{folder}/failure.json"),
+            interrupted=f"attempts/{number}/interrupted.json" in stage.files,
+        )
+    return found
+
+
+def _states(
+    stages: Mapping[str, PlannedStage],
+    files: Mapping[str, StageFiles],
+    attempts: Mapping[str, LastAttempt],
+    living: set[str],
+) -> dict[str, State]:
+    state: dict[str, State] = {}
+    for key in stages:
+        stage, last = files.get(key[:KEY_DIGITS]), attempts.get(key)
+        state[key] = State.WAITING
+        if stage is not None and RECORD in stage.files:
+            state[key] = State.DONE
+        elif last is not None and last.failure is not None:
+            state[key] = STATE_AFTER.get(last.failure.cause, State.FAILED)
+        elif last is not None and not last.interrupted and last.driver in living:
+            state[key] = State.RUNNING
+    dependents: dict[str, list[str]] = {}
+    for key, planned in stages.items():
+        for upstream in planned.inputs.values():
+            dependents.setdefault(upstream, []).append(key)
+    behind = [key for key, found in state.items() if found in GIVEN_UP]
+    while behind:
+        for key in dependents.get(behind.pop(), ()):
+            if state[key] is State.WAITING:
+                state[key] = State.BLOCKED
+                behind.append(key)
+    return state
+
+
+def _parse_all(model: type[Model], store: Store, paths: list[str]) -> dict[str, Model]:
+    """Files by path; what is torn or gone is left out: it says nothing that could not be seen otherwise."""
+    found = {}
+    for path, content in zip(paths, read_many(store.storage, paths), strict=True):
+        try:
+            if content is not None:
+                found[path] = model.model_validate_json(content)
+        except ValidationError:
+            continue
+    return found
+
+
+def _read_json(store: Store, paths: list[str]) -> dict[str, dict[str, Any]]:
+    found = {}
+    for path, content in zip(paths, read_many(store.storage, paths), strict=True):
+        try:
+            value = json.loads(content or b"null")
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            found[path] = value
+    return found

@@ -1,0 +1,94 @@
+"""The plan: the directed acyclic graph of stages that a sweep expands to. Pure: no I/O, no clock, no Ray."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from orchestrator.planning.identity import stage_key
+from orchestrator.store.record import Labels, PlannedStage, StoredPlan
+from workers.stages import PairProbe, Stage
+
+
+@dataclass(frozen=True)
+class Node:
+    """A stage in a plan. ``inputs`` holds the keys of the upstream stages by input name."""
+
+    key: str
+    name: str
+    stage: Stage
+    inputs: Mapping[str, str]
+    labels: Labels
+
+    def planned(self) -> PlannedStage:
+        """The node as the store keeps it."""
+        return PlannedStage(
+            key=self.key, kind=self.stage.kind, name=self.name, labels=self.labels, inputs=dict(self.inputs)
+        )
+
+
+@dataclass
+class Plan:
+    """Nodes by key; every node stands after its inputs."""
+
+    nodes: dict[str, Node] = field(default_factory=dict)
+
+    def add(self, name: str, stage: Stage, labels: Labels, **inputs: Node) -> Node:
+        """Add a stage, or find the one with the same key."""
+        keys = {slot: node.key for slot, node in inputs.items()}
+        key = stage_key(stage, keys)
+        if key not in self.nodes:
+            self.nodes[key] = Node(key, name, stage, keys, labels)
+        return self.nodes[key]
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self.nodes.values())
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def stored(self, argv: list[str], started_unix_s: float, only: Node | None = None) -> StoredPlan:
+        """The plan as the store keeps it, with every stage's science; settings that stages share are there once.
+
+        Args:
+            only: what was asked for beside a sweep; the other stages are there because it reads them.
+        """
+        positions: dict[str, int] = {}
+        parts: list[dict[str, Any]] = []
+        stages = []
+        for node in self if only is None else [only]:
+            science = asdict(node.stage)
+            shared = {name: science.pop(name) for name, value in list(science.items()) if isinstance(value, dict)}
+            for part in shared.values():
+                if positions.setdefault(json.dumps(part), len(parts)) == len(parts):
+                    parts.append(part)
+            found = {name: positions[json.dumps(part)] for name, part in shared.items()}
+            stages.append(node.planned().model_copy(update={"science": science, "parts": found}))
+        return StoredPlan(
+            argv=argv, started_unix_s=started_unix_s, stages=stages, parts=parts, on_request=only is not None
+        )
+
+    def dependents(self) -> dict[str, list[str]]:
+        """Keys of the stages that read each stage, by its key."""
+        found: dict[str, list[str]] = {key: [] for key in self.nodes}
+        for node in self:
+            for upstream in set(node.inputs.values()):
+                found[upstream].append(node.key)
+        return found
+
+    def counts(self) -> Counter[str]:
+        """Number of stages by what they are in the method's words."""
+        return Counter(describe(node) for node in self)
+
+
+def describe(node: Node) -> str:
+    """What a node is, in the method's words: "pretrain", "round", "train signed", "probe lmc", …"""
+    kind = node.stage.kind
+    if kind == "train":
+        return f"train {node.labels.transfer}"
+    if isinstance(node.stage, PairProbe):
+        return f"probe {node.stage.probe}"
+    return f"probe {node.labels.probe}" if kind == "probe" else kind

@@ -1,0 +1,99 @@
+"""From what a user names to experiments: recipes whose data was found and whose networks the method has rules for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from orchestrator.recipes import Recipe, RecipeError, resolve, unknown
+from tickets import Role, UnknownLayerError, classifier_name, parameter_roles
+from workers.data import DataSet, Source, data_set_names, find_data_set, find_source
+from workers.models import ARCHITECTURES
+from workers.stages.execution import Execution
+
+
+def find_experiments(
+    datasets: Sequence[str],
+    archs: Sequence[str] | None,
+    preset: str,
+    changes: Sequence[Mapping[str, Any]],
+    execution: Execution,
+) -> list[Experiment]:
+    """Every data set with every architecture (None: the data set's own), checked before any work starts.
+
+    Raises:
+        RecipeError: an unknown name, or a recipe or network that cannot be used.
+        DataError: data that is not where it is expected.
+    """
+    if not datasets:
+        raise RecipeError(f"--datasets names none; known: {', '.join(data_set_names())}")
+    known = {name: _data_set(name) for name in datasets}
+    wanted: Sequence[str | None] = archs or [None]
+    pairs = dict.fromkeys((dataset, arch) for dataset in known for arch in wanted)
+    recipes = [resolve(dataset, arch, preset, changes) for dataset, arch in pairs]
+    for recipe in recipes:
+        if recipe.arch not in ARCHITECTURES:
+            raise RecipeError(unknown("architecture", recipe.arch, ARCHITECTURES))
+    root = Path(execution.data_root) if execution.data_root else None
+    # once per data set: a folder of a million images takes seconds to list
+    sources = {name: find_source(name, root, Path(execution.data_cache)) for name in known}
+    return [_experiment(recipe, known[recipe.dataset], sources[recipe.dataset]) for recipe in recipes]
+
+
+def _data_set(name: str) -> DataSet:
+    found = find_data_set(name)
+    if found is None:
+        raise RecipeError(unknown("data set", name, data_set_names()))
+    return found
+
+
+def _experiment(recipe: Recipe, data_set: DataSet, source: Source) -> Experiment:
+    """A recipe with its data found and its network known to be one that the method has rules for."""
+    architecture = ARCHITECTURES[recipe.arch]
+    assert source.num_classes is not None
+    try:
+        options = {"in_channels": data_set.channels, "num_classes": source.num_classes, **recipe.model}
+        try:
+            with torch.device("meta"):  # no memory, no time
+                model = architecture.build(**options)
+        except (RuntimeError, NotImplementedError):  # it reads a value while it is built, as drop-path code does
+            model = architecture.build(**options)
+        network = _network(model, source.num_classes)
+        empty = [name for name, parameter in model.named_parameters() if not parameter.numel()]
+        if empty:
+            raise ValueError(f"{empty[0]} has no element")
+    except (TypeError, ValueError, RuntimeError, UnknownLayerError) as error:
+        raise RecipeError(f"architecture {recipe.arch} with {dict(recipe.model)}: {error}") from error
+    return Experiment(recipe, source.fingerprint, architecture.version, network)
+
+
+def _network(model: nn.Module, num_classes: int) -> Network:
+    roles = parameter_roles(model, num_classes)
+    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    prunable = [sizes[name] for name, role in roles.items() if role is Role.PRUNABLE]
+    return Network(sum(sizes.values()), sum(prunable), len(prunable), classifier_name(model, num_classes))
+
+
+@dataclass(frozen=True)
+class Network:
+    """What the method sees of an architecture: how much of it may be pruned, and which layer is its classifier."""
+
+    parameters: int
+    prunable_weights: int
+    prunable_layers: int
+    classifier: str
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A recipe with what is only known where the data and the architectures are."""
+
+    recipe: Recipe
+    data_fingerprint: str
+    model_version: int = 1
+    network: Network | None = None

@@ -1,0 +1,1 @@
+"""Run one sweep around the driver: lease, data, backend, signals, report."""

@@ -1,0 +1,69 @@
+"""The report while a sweep runs and at its end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import time
+from contextlib import suppress
+
+from orchestrator.store import Store
+from orchestrator.store.provenance import code_provenance
+from workers.terminal.console import Console
+
+REPORT = "report.html"
+STAMP = "report.json"
+"""What the report in the store was made of."""
+INTERVAL_S = 60.0
+
+
+class LiveReport:
+    """Writes the report in a process of its own: the driver goes on, and a fault there cannot end a sweep."""
+
+    def __init__(self, store: Store) -> None:
+        self.path = f"{store.root}/{REPORT}"
+        self._store = store
+        self._command = [sys.executable, "-m", "analysis.report", store.root]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._next_s = 0.0
+
+    def refresh(self) -> None:
+        """Start writing, unless that is still going on, or was begun less than ``INTERVAL_S`` ago."""
+        over = self._process is None or self._process.poll() is not None
+        if over and time.monotonic() >= self._next_s:
+            self._next_s = time.monotonic() + INTERVAL_S
+            self._process = subprocess.Popen(
+                self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            )
+
+    def write(self) -> None:
+        """Write, unless it was written by this code from what the store had when listed last; say so if that fails."""
+        if self._process is not None:
+            self._process.wait()
+        stamp = self._stamp()
+        with suppress(FileNotFoundError):
+            self._store.storage.read(REPORT)
+            if self._process is None and self._store.storage.read(STAMP) == stamp:
+                return
+        done = subprocess.run(self._command, capture_output=True, text=True)
+        if done.returncode:
+            Console(stderr=True).print(f"The report could not be written:\n{done.stderr}", markup=False)
+        else:
+            self._store.storage.write(STAMP, stamp)
+
+    def _stamp(self) -> bytes:
+        """A digest of all records and failures, as last listed, of the plans and their order, and of the code."""
+        files = {
+            f"{stage.folder}/{path}": entry.version
+            for stage in self._store.stages(anew=False).values()
+            for path, entry in stage.files.items()
+            if path.endswith((".json", ".parquet"))
+        }
+        plans = [[stage.key for stage in plan.stages] for plan in self._store.plans()]
+        code = code_provenance()
+        content = json.dumps(
+            [sorted(files.items()), plans, code["git_commit"], code["git_dirty_blake2b"], code["packages"]]
+        )
+        return json.dumps({"made_of_blake2b": hashlib.blake2b(content.encode(), digest_size=16).hexdigest()}).encode()

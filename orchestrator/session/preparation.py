@@ -1,0 +1,108 @@
+"""Every data set is prepared before anything runs, and a person sees how far that is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from orchestrator.recipes import Recipe, RecipeError
+from orchestrator.recipes.experiments import Experiment
+from orchestrator.terminal.progress import Stopwatch
+from workers.data import MappedData, StreamedData, open_data, prepared_folder
+from workers.models import build_model
+from workers.stages import IMAGE_SIZE, Model
+from workers.stages.execution import Execution
+from workers.terminal.console import Console
+
+LINE_INTERVAL_S = 30.0
+
+
+def prepare_data(experiments: Sequence[Experiment], execution: Execution, console: Console) -> None:
+    """Prepare every data set now and try every network on it, so that what is wrong is said before anything runs.
+
+    Raises:
+        DataError: a data set cannot be downloaded, read or cached.
+        RecipeError: a recipe or a network does not suit the images.
+    """
+    sources = dict.fromkeys((e.recipe.dataset, e.data_fingerprint) for e in experiments)
+    opened = {name: prepare_data_set(name, found, execution, console) for name, found in sources}
+    for experiment in experiments:
+        _try(experiment.recipe, opened[experiment.recipe.dataset])
+
+
+def prepare_data_set(name: str, fingerprint: str, execution: Execution, console: Console) -> MappedData | StreamedData:
+    """Prepare one data set, unless this host has it.
+
+    Raises:
+        DataError: it cannot be downloaded, read or cached, or is not the one of that fingerprint.
+    """
+    root, cache = Path(execution.data_root) if execution.data_root else None, Path(execution.data_cache)
+    if not prepared_folder(name, fingerprint, cache).exists():
+        console.print(f"Preparing {name} once, in {cache} …", highlight=False, markup=False, soft_wrap=True)
+    with _Display(console) as display:
+        return open_data(name, fingerprint, root, cache, display.show)
+
+
+def _try(recipe: Recipe, data: MappedData | StreamedData) -> None:
+    """Whether the recipe's augmentation, image size and network suit the images; RecipeError if not."""
+    if isinstance(data, StreamedData):
+        if recipe.augmentation == "crop_flip":
+            raise RecipeError(
+                f"{recipe.dataset} has images of many sizes, which augmentation crop_flip does not take; "
+                f"give --set augmentation=resized_crop_flip"
+            )
+        size = (recipe.image_size, recipe.image_size)
+    else:
+        size = (data.train_images.shape[2], data.train_images.shape[3])
+        if recipe.image_size != IMAGE_SIZE:
+            raise RecipeError(f"image_size is for images of many sizes, and those of {recipe.dataset} have one: {size}")
+    for field in ("pixel_mean", "pixel_std"):
+        values = getattr(recipe, field)
+        if values is not None and len(values) != data.channels:
+            raise RecipeError(f"{field} has {len(values)} values, and {recipe.dataset} has {data.channels} channels")
+    model = Model(recipe.arch, recipe.model)
+    network = build_model(model, in_channels=data.channels, num_classes=data.num_classes, init_seed=0).eval()
+    named = f"architecture {recipe.arch} on {recipe.dataset}, whose images are {size[0]}x{size[1]}"
+    try:
+        with torch.no_grad():
+            logits = network(torch.zeros(2, data.channels, *size))
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise RecipeError(f"{named}: {error}") from error
+    if logits.shape != (2, data.num_classes):
+        raise RecipeError(f"{named}: its output is {tuple(logits.shape)} for 2 images of {data.num_classes} classes")
+
+
+class _Display:
+    """A bar for each part of the work on a terminal, else a line now and then."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._stopwatch = Stopwatch(LINE_INTERVAL_S)
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+
+    def __enter__(self) -> _Display:
+        self._bars.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if not self._bars.disable:  # an older rich would end even what never began with an empty line
+            self._bars.stop()
+
+    def show(self, what: str, done: int, total: int) -> None:
+        """Say how far a part of the work is; called when it begins as well."""
+        if self._console.is_terminal:
+            bar = next((task.id for task in self._bars.tasks if task.description == what), None)
+            bar = self._bars.add_task(what) if bar is None else bar
+            self._bars.update(bar, completed=done, total=total)
+        elif self._stopwatch.due():
+            self._console.print(f"{what}: {done:,} of {total:,}", highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,188 @@
+"""Who is at work in a store: each driver holds a lease, and each attempt says whose it is.
+
+    {root}/drivers/{driver}/lease.json     rewritten every few seconds by the driver, with a count that grows
+                           /revoked.json   by another driver that judged it dead, by exclusive creation
+                           /stop           by anyone: checkpoint what runs, and end
+
+A lease is stale when it has not changed for ``STALE_AFTER_S`` of the *reader's* seconds, so no two clocks are ever
+compared; on the same machine, as soon as the process is gone. What makes this safe is not the lease but that an
+attempt's number and a stage's record are created exclusively: a driver that wakes up after its lease was revoked can
+run a stage once more, but neither take an attempt nor replace a record.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from orchestrator.store.record import DriverName
+from workers.storage import Storage
+
+RENEW_EVERY_S = 5.0
+STALE_AFTER_S = 30.0
+
+
+class Lease(BaseModel):
+    """That a driver is alive.
+
+    Attributes:
+        renewals: grows while it is.
+        boot: the machine's boot and the container's process numbers, and
+        process_start: the process's start in it, so that a process number used again is not taken for it.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    driver: DriverName
+    host: str
+    boot: str
+    pid: int
+    process_start: str
+    argv: list[str]
+    started_unix_s: float
+    renewals: int = 0
+
+
+class LeaseWatch:
+    """Tells living drivers from dead ones by watching their leases."""
+
+    def __init__(self, storage: Storage, clock: Callable[[], float] = time.monotonic) -> None:
+        self._storage, self._clock = storage, clock
+        self._seen: dict[str, tuple[int, float]] = {}  # renewals, and when they were first seen
+
+    def leases(self) -> dict[str, Lease]:
+        """All leases by driver, stale or not."""
+        found = {}
+        for path in self._storage.listing("drivers"):
+            if path.endswith("/lease.json"):
+                with suppress(FileNotFoundError, ValidationError):
+                    lease = Lease.model_validate_json(self._storage.read(path))
+                    if path == f"drivers/{lease.driver}/lease.json":  # one lease speaks for one driver
+                        found[lease.driver] = lease
+        return found
+
+    def living(self) -> dict[str, Lease]:
+        """The leases that are not stale, as far as this watch has seen."""
+        return {driver: lease for driver, lease in self.leases().items() if not self._stale(lease)}
+
+    def _stale(self, lease: Lease) -> bool:
+        gone = process_gone(lease)
+        if gone is not None:
+            return gone
+        renewals, since = self._seen.get(lease.driver, (-1, 0.0))
+        if renewals != lease.renewals:
+            self._seen[lease.driver] = lease.renewals, self._clock()
+            return False
+        return self._clock() - since > STALE_AFTER_S
+
+    def revoke(self, driver: str, by: str) -> None:
+        """Tell a driver that was judged dead that its work has been taken over, should it wake up."""
+        with suppress(FileExistsError):
+            self._storage.create(f"drivers/{driver}/revoked.json", by.encode())
+        self._storage.remove([f"drivers/{driver}/lease.json", f"drivers/{driver}/stop"])
+
+
+class HeldLease:
+    """This process's lease, renewed by a thread until it is released.
+
+    Attributes:
+        lost: another driver has revoked it.
+        stop_asked: someone asked this driver to stop.
+    """
+
+    def __init__(self, storage: Storage, argv: list[str]) -> None:
+        pid = os.getpid()
+        host = "".join(c if c.isalnum() else "-" for c in socket.gethostname())
+        self._lease = Lease(
+            driver=f"{host}-{pid}-{secrets.token_hex(4)}",
+            host=socket.gethostname(),
+            boot=_boot(),
+            pid=pid,
+            process_start=process_start(pid) or "",
+            argv=argv,
+            started_unix_s=time.time(),
+        )
+        self._storage, self._folder = storage, f"drivers/{self.driver}"
+        self.lost = self.stop_asked = False
+        self._released = threading.Event()
+        storage.create(f"{self._folder}/lease.json", self._lease.model_dump_json().encode())
+        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+        self._thread.start()
+
+    @property
+    def driver(self) -> str:
+        """This driver's name."""
+        return self._lease.driver
+
+    @property
+    def stop_file(self) -> str:
+        """What asks this driver to stop, relative to the store's root."""
+        return f"{self._folder}/stop"
+
+    def check(self) -> None:
+        """Look whether the lease was revoked, or a stop asked for."""
+        present = self._storage.listing(self._folder)
+        self.lost = self.lost or f"{self._folder}/revoked.json" in present
+        self.stop_asked = self.stop_asked or self.stop_file in present
+
+    def release(self) -> None:
+        """End the lease."""
+        self._released.set()
+        self._thread.join()
+        with suppress(OSError):
+            self._storage.remove(self._storage.listing(self._folder))
+
+    def _keep(self) -> None:
+        while not self._released.wait(RENEW_EVERY_S):
+            with suppress(OSError):  # unreachable for a while: others may judge it stale, and then it is revoked
+                self.check()
+                if self.lost:
+                    return
+                self._lease = self._lease.model_copy(update={"renewals": self._lease.renewals + 1})
+                self._storage.write(f"{self._folder}/lease.json", self._lease.model_dump_json().encode())
+
+
+def process_gone(lease: Lease) -> bool | None:
+    """Whether the process that held a lease has ended; None for another machine's, where only watching tells."""
+    if lease.host == socket.gethostname() and lease.boot == _boot():
+        return process_start(lease.pid) != lease.process_start
+    return None
+
+
+def process_start(pid: int) -> str | None:
+    """When a process of this machine started, in ticks of its boot; None if there is no such process."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return _exists(pid)
+    return None if status[0] in "ZX" else status[19]  # state and starttime: proc(5)
+
+
+def _exists(pid: int) -> str | None:
+    """Where there is no /proc, a process number alone has to do."""
+    if Path("/proc/self").exists():
+        return None
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    return "running"
+
+
+def _boot() -> str:
+    """What makes process numbers comparable: containers may share a host name and a boot, and number apart."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return "unknown"

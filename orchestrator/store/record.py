@@ -1,0 +1,218 @@
+"""What the store says about a stage: its labels, its record (the commit) and its failures."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 3
+
+ProbeKind = Literal["lmc", "stability"]
+DriverName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+Key = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+# what a record names lies in its stage's own folder, whoever wrote the record
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+
+
+class Labels(BaseModel):
+    """The meaning of a stage in words, for names, tables and figures; never part of its key.
+
+    Attributes:
+        chain: which independent pruning chain (from 1); None for a dense training.
+        round: the ticket's pruning round; 0 is dense pretraining.
+        seed: which transfer seed (from 1); None in a chain.
+        twin: the second training of a stability pair, which differs in its SGD seed only.
+        probe: what a probe measures.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str
+    architecture: str
+    preset: str
+    method: str | None = None
+    chain: int | None = None
+    round: int | None = None
+    transfer: str | None = None
+    seed: int | None = None
+    twin: bool = False
+    probe: ProbeKind | None = None
+
+
+class File(BaseModel):
+    """A file of ``out/``: its size and the blake2b-128 of its content."""
+
+    model_config = ConfigDict(frozen=True)
+
+    size_bytes: int
+    blake2b: str
+
+
+class Record(BaseModel):
+    """The commit of a stage: written last, once, and never changed.
+
+    Attributes:
+        science: the stage's fields, as hashed into its key.
+        inputs: keys of the stages it read, by input name.
+        out: folder of its files, relative to the stage's: that of the attempt which made them.
+        results: what it found (accuracies in percent, barriers in points, density as a fraction).
+        provenance: git commit, packages, device, host and command line; none of it is part of the key.
+        blake2b: of all other fields, so that a flipped digit is seen; empty before version 3.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: int = SCHEMA_VERSION
+    key: Key
+    kind: str
+    name: str
+    labels: Labels
+    science: dict[str, Any]
+    inputs: dict[str, Key]
+    attempt: Annotated[int, Field(ge=1)]
+    files: dict[FileName, File]
+    out: Annotated[str, Field(pattern=r"^(out|attempts/[0-9]+/out)$")] = "out"
+    results: dict[str, Any]
+    seconds: float
+    finished_unix_s: float
+    provenance: dict[str, Any]
+    blake2b: str = ""
+
+    def sealed(self) -> Record:
+        """The record with its own digest."""
+        return self.model_copy(update={"blake2b": self._digest()})
+
+    @property
+    def intact(self) -> bool:
+        """Whether nothing has changed since it was sealed."""
+        return self.blake2b == self._digest() or (not self.blake2b and self.schema_version < SCHEMA_VERSION)
+
+    def _digest(self) -> str:
+        return digest(self.model_dump_json(exclude={"blake2b"}))
+
+
+class Failure(BaseModel):
+    """Why an attempt failed. It never blocks a later attempt."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: Key
+    name: str
+    attempt: int
+    error_type: str
+    message: str
+    log: Annotated[str, Field(pattern=r"^stages/[a-z0-9_-]+/[a-z0-9_-]+/attempts/[0-9]+/log\.txt$")]
+    finished_unix_s: float
+    cause: str
+
+
+class PlannedStage(BaseModel):
+    """One stage of a stored plan.
+
+    Attributes:
+        science: its fields, but for those in ``parts``.
+        parts: positions in the plan's ``parts``, by field: settings that many stages share are kept once.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    key: Key
+    kind: str
+    name: str
+    labels: Labels
+    inputs: dict[str, Key] = {}
+    science: dict[str, Any] = {}
+    parts: dict[str, int] = {}
+
+
+class StoredPlan(BaseModel):
+    """A plan that a sweep worked on, kept in the store so that others know what is missing, and what it would be.
+
+    Attributes:
+        on_request: it holds no more than what was asked for beside a sweep, whose plan it does not replace.
+        blake2b: of all other fields, so that a flipped digit is seen; empty in a plan of an older version.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")  # else a damaged "blake2b" would pass for none
+
+    argv: list[str]
+    started_unix_s: float
+    stages: list[PlannedStage]
+    parts: list[dict[str, Any]] = []
+    on_request: bool = False
+    blake2b: str = ""
+
+    def sealed(self) -> StoredPlan:
+        """The plan with its own digest."""
+        return self.model_copy(update={"blake2b": self._digest()})
+
+    @property
+    def intact(self) -> bool:
+        """Whether nothing has changed since it was sealed, as far as that can be told."""
+        return self.blake2b in ("", self._digest())
+
+    def _digest(self) -> str:
+        return digest(self.model_dump_json(exclude={"blake2b"}, exclude_defaults=True))  # a new field changes none
+
+    def science(self, stage: PlannedStage) -> dict[str, Any]:
+        """The fields of one of its stages, as a record has them; empty in a plan that was stored without."""
+        shared = {name: self.parts[part] for name, part in stage.parts.items() if part < len(self.parts)}
+        return {**shared, **stage.science}
+
+
+class Claim(BaseModel):
+    """Whose an attempt is: the first file of its folder, of which there can be one only."""
+
+    model_config = ConfigDict(frozen=True)
+
+    driver: DriverName
+    started_unix_s: float
+
+
+def digest(text: str) -> str:
+    """blake2b-128 of a text, as hexadecimal digits."""
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def wanted(plans: Iterable[StoredPlan]) -> dict[str, PlannedStage]:
+    """Stages by key of the last sweep over each data set, architecture and preset; older plans are abandoned.
+
+    What was asked for beside the sweeps is wanted as long as these want all that it reads.
+
+    Args:
+        plans: oldest first.
+    """
+    by_setting: dict[tuple[str, ...], dict[str, PlannedStage]] = {}
+    on_request: dict[str, PlannedStage] = {}
+    for plan in plans:
+        if plan.on_request:
+            on_request |= {stage.key: stage for stage in plan.stages}
+            continue
+        stages: dict[tuple[str, ...], dict[str, PlannedStage]] = {}
+        for stage in plan.stages:
+            setting = (stage.labels.dataset, stage.labels.architecture, stage.labels.preset)
+            stages.setdefault(setting, {})[stage.key] = stage
+        by_setting.update(stages)
+    swept = {key: stage for stages in by_setting.values() for key, stage in stages.items()}
+    return swept | {key: stage for key, stage in on_request.items() if swept.keys() >= set(stage.inputs.values())}
+
+
+class Cause(StrEnum):
+    """Why an attempt ended badly."""
+
+    PREEMPTION = "preemption"
+    """Its machine went away, or was about to."""
+    CRASH = "crash"
+    """Its process died, hung or ran out of memory."""
+    TRANSIENT = "transient"
+    """Something around it failed that passes: a driver's initialisation, the network, the storage."""
+    APPLICATION = "application"
+    """The stage itself raised: the same attempt would raise again."""
+    DAMAGED_INPUT = "damaged input"
+    """It could not read an input, which is made anew first."""
+    CANCELLED = "cancelled"
+    """Somebody asked it to stop, and not the sweep."""

@@ -1,0 +1,1 @@
+"""Parse command lines and print plans, progress and errors."""

@@ -1,0 +1,105 @@
+"""Figures draw the numbers that the frames hold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+
+from analysis import load
+from analysis.figures import accuracy_by_density, barrier_by_density, barrier_curves, style
+from analysis.figures.panel import Axis, Panel, compose
+from analysis.frames.sections import Section, sections
+
+if TYPE_CHECKING:
+    from tests.analysis.conftest import SyntheticStore
+
+
+@pytest.fixture
+def section(sweep: SyntheticStore) -> Section:
+    [found] = sections(load(sweep.root))
+    return found
+
+
+def traces(figure: go.Figure, name: str) -> list[go.Scatter]:
+    return [trace for trace in figure.data if trace.name == name]
+
+
+def test_accuracy_is_the_mean_over_seeds_without_twins(section: Section) -> None:
+    figure = accuracy_by_density(section.frames)
+    [line] = traces(figure, "AWS signed transfer")
+    assert np.asarray(line.x) == pytest.approx([0.8**5, 0.8**10])
+    assert np.asarray(line.y) == pytest.approx([62.0, 62.0])  # 51 + 9, 52 + 10, 53 + 11
+    assert np.asarray(line.error_y.array) == pytest.approx([2.0, 2.0])
+    assert "n = 3 trainings in 1 chain" in line.customdata[0][0]
+
+
+def test_dense_is_a_line_across_with_its_band(section: Section) -> None:
+    figure = accuracy_by_density(section.frames)
+    [dense] = traces(figure, "dense")
+    assert list(dense.y) == [72.0, 72.0]
+    [band] = [trace for trace in figure.data if trace.legendgroup == "dense" and trace.fill]
+    assert list(band.y) == [73.0, 73.0, 71.0, 71.0]
+    assert figure.layout.xaxis.type == "log"
+    assert max(dense.x) > 0.8**5 > 0.8**10 > min(dense.x)
+
+
+def test_barriers_against_density(section: Section) -> None:
+    figure = barrier_by_density(section.frames)
+    to_solution, stability = traces(figure, "AWS signed transfer")
+    assert np.asarray(to_solution.y) == pytest.approx([2.0, 2.0])  # 31, 32, 33 over ends of 30
+    assert np.asarray(to_solution.error_y.array) == pytest.approx([1.0, 1.0])
+    assert np.asarray(stability.y) == pytest.approx([2.0, 2.0])
+    assert np.asarray(stability.error_y.array) == pytest.approx([0.0, 0.0])
+    titles = [title.text for title in figure.layout.annotations]
+    assert titles == ["barrier to the solution", "barrier between two SGD seeds"]
+
+
+def test_barrier_curves_put_lrr_beside_aws_in_a_panel_per_density(section: Section) -> None:
+    figure = barrier_curves(section.frames, "lmc")
+    titles = [title.text for title in figure.layout.annotations]
+    assert titles == ["LRR, density 0.107", "AWS, density 0.107", "LRR, density 0.328", "AWS, density 0.328"]
+    sparse, _ = traces(figure, "LRR signed transfer")
+    assert list(sparse.x) == [0.0, 0.5, 1.0]
+    assert np.asarray(sparse.y) == pytest.approx([30.0, 62.0, 30.0])
+    band = next(trace for trace in figure.data if trace.fill and trace.legendgroup == "LRR signed transfer")
+    assert np.asarray(band.y) == pytest.approx([30.0, 63.0, 30.0, 30.0, 61.0, 30.0])
+    assert [trace.showlegend for trace in traces(figure, "LRR signed transfer")] == [True, False]
+
+
+def test_nothing_probed_gives_no_traces(store: SyntheticStore) -> None:
+    store.train("dense", 70.0, seed=1)
+    [section] = sections(load(store.root))
+    assert not barrier_curves(section.frames, "lmc").data
+    assert not barrier_by_density(section.frames).data
+
+
+def test_transfers_differ_in_dash_and_marker_and_methods_in_colour() -> None:
+    looks = [style.line("aws", transfer) for transfer in ("signed", "mask", "retrain", "shuffled")]
+    assert len({look["line"]["dash"] for look in looks}) == len({look["marker"]["symbol"] for look in looks}) == 4
+    cold, warm = ({style.colour(method, t) for t in ("signed", "mask", "retrain", "x")} for method in ("aws", "lrr"))
+    assert not cold & warm
+
+
+def test_presets_datasets_and_architectures_never_share_a_section(store: SyntheticStore) -> None:
+    for labels in ({}, {"preset": "reference"}, {"dataset": "letters"}, {"architecture": "wide"}):
+        store.train("dense", 70.0, seed=1, **labels)
+    found = sections(load(store.root))
+    assert [part.title for part in found] == [
+        "digits · tiny · sound",
+        "digits · tiny · reference",
+        "digits · wide · sound",
+        "letters · tiny · sound",
+    ]
+    assert [len(part.frames.stages) for part in found] == [1] * 4
+
+
+@pytest.mark.parametrize(
+    ("densities", "ticks"), [([0.64], ["0.64"]), ([1.0, 0.64, 0.03], ["1", "0.5", "0.2", "0.1", "0.05"])]
+)
+def test_a_density_axis_has_ticks_however_short_it_is(densities: list[float], ticks: list[str]) -> None:
+    drawn = go.Scatter(x=densities, y=[1.0] * len(densities))
+    figure = compose([Panel("", [drawn], Axis("density", "density"), Axis("accuracy"))], "")
+    assert list(figure.layout.xaxis.ticktext) == ticks

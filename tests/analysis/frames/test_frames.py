@@ -1,0 +1,142 @@
+"""Frames hold what the records and Parquet files say, with labels as columns."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pytest
+
+from analysis import load
+from analysis.frames.load import LABELS
+from orchestrator.store import StoreError
+
+if TYPE_CHECKING:
+    from tests.analysis.conftest import SyntheticStore
+
+
+def test_stages_hold_labels_results_and_provenance(store: SyntheticStore) -> None:
+    key = store.train("signed", 61.5, method="aws", chain=1, round=10, seed=2)
+    [row] = load(store.root).stages.to_dict("records")
+    assert row["key"] == key
+    assert (row["dataset"], row["method"], row["chain"], row["round"], row["seed"]) == ("digits", "aws", 1, 10, 2)
+    assert row["density"] == pytest.approx(0.8**10)
+    assert (row["test_accuracy_percent"], row["seconds"]) == (61.5, 2.5)
+    assert (row["git_commit"], row["device"]) == ("abc123", "cpu")
+    assert pd.isna(row["barrier_points"])
+    assert row["finished"].tzname() == "UTC"
+    assert (store.root / row["folder"] / "record.json").is_file()
+
+
+def test_results_without_a_column_of_their_own_are_kept(store: SyntheticStore) -> None:
+    store.stage("pretrain", {"method": "aws", "chain": 1, "round": 0}, {"density": 1.0, "init_blake2b": "ff"})
+    assert load(store.root).stages.loc[0, "init_blake2b"] == "ff"
+
+
+def test_metrics_have_a_row_per_epoch_and_split(store: SyntheticStore) -> None:
+    store.train("dense", 70.0, seed=1)
+    store.train("dense", 80.0, seed=2)
+    frame = load(store.root).metrics
+    assert len(frame) == 6
+    tests = frame[frame["split"] == "test"].set_index("seed")["accuracy_percent"]
+    assert tests.to_dict() == {1: 70.0, 2: 80.0}
+    assert frame["images_per_second"].tolist() == [100.0, 200.0, 200.0] * 2
+
+
+def test_probes_have_a_row_per_lambda_with_the_barrier(store: SyntheticStore) -> None:
+    store.probe("lmc", "signed", (30.0, 36.0, 32.0), method="lrr", chain=1, round=5, seed=1)
+    frame = load(store.root).probes
+    assert list(frame["lambda"]) == [0.0, 0.5, 1.0]
+    assert list(frame["error_percent"]) == [30.0, 36.0, 32.0]
+    assert list(frame["barrier_points"]) == [5.0] * 3
+    assert list(frame["same_mask"]) == [True] * 3
+    assert frame["density"].tolist() == pytest.approx([0.8**5] * 3)
+
+
+def test_a_probe_without_density_has_that_of_its_input(store: SyntheticStore) -> None:
+    up = store.train("signed", 60.0, method="aws", chain=1, round=3, seed=1)
+    labels = {"method": "aws", "chain": 1, "round": 3, "seed": 1, "transfer": "signed", "probe": "lmc"}
+    store.stage("probe", labels, {"barrier_points": 1.0}, inputs={"a": up})
+    stages = load(store.root).stages
+    assert stages["density"].tolist() == pytest.approx([0.8**3] * 2)
+
+
+def test_tickets_count_signs_and_surviving_zeros(store: SyntheticStore) -> None:
+    table = store.ticket({"conv": [1, 0, -1, 1, 0], "empty": [], "head": [0, -1]}, zeros={"conv": [4]})
+    store.stage("round", {"method": "aws", "chain": 1, "round": 1}, {"density": 0.8}, files={"ticket.parquet": table})
+    frame = load(store.root).tickets.set_index("tensor")
+    assert frame.loc["conv", ["weights", "surviving", "positive", "negative"]].tolist() == [5, 4, 2, 1]
+    assert frame.loc["conv", "density"] == pytest.approx(0.8)
+    assert frame.loc["head", ["weights", "surviving", "positive", "negative"]].tolist() == [2, 1, 0, 1]
+    assert frame.loc["empty", "weights"] == 0
+    assert (frame["round"] == 1).all()
+    assert load(store.root, tickets=False).tickets.empty
+
+
+def test_missing_and_failed_are_told_apart(sweep: SyntheticStore) -> None:
+    sweep.plan(("digits/late", "a" * 32), ("digits/bad", "b" * 32))
+    sweep.failure("digits/bad", "b" * 32, "loss is not finite")
+    frames = load(sweep.root)
+    assert frames.missing.set_index("name")["failed"].to_dict() == {"digits/late": False, "digits/bad": True}
+    assert frames.planned == len(frames.stages) + 2
+    assert frames.failures["message"].tolist() == ["loss is not finite"]
+
+
+def test_an_empty_store_gives_empty_frames_with_columns(store: SyntheticStore) -> None:
+    store.root.mkdir()
+    frames = load(store.root)
+    for frame in (frames.stages, frames.metrics, frames.probes, frames.tickets, frames.missing):
+        assert frame.empty
+        assert set(LABELS) <= set(frame.columns)
+    assert {"epoch", "split", "accuracy_percent"} <= set(frames.metrics.columns)
+    assert {"lambda", "error_percent", "barrier_points", "density"} <= set(frames.probes.columns)
+    assert {"tensor", "surviving", "density"} <= set(frames.tickets.columns)
+    assert list(frames.packages.columns) == ["key", "package", "version"]
+
+
+def test_a_damaged_file_is_named(store: SyntheticStore) -> None:
+    store.stage("train", {"transfer": "dense", "seed": 1}, {}, files={"metrics.parquet": store.metrics(70.0)})
+    next(store.root.glob("stages/*/*/out/metrics.parquet")).write_bytes(b"PAR1 torn")
+    with pytest.raises(StoreError, match=r"metrics\.parquet"):
+        load(store.root)
+
+
+def test_a_new_recipe_supersedes_the_old_and_all_that_came_of_it(store: SyntheticStore) -> None:
+    chain = {"method": "aws", "chain": 1}
+    for epochs in (1, 2):
+        up = store.stage("pretrain", {**chain, "round": 0}, {"density": 1.0}, science={"epochs": epochs})
+        labels = {**chain, "round": 1, "seed": epochs, "transfer": "mask"}
+        store.stage("train", labels, {"test_accuracy_percent": 50.0}, inputs={"ticket": up})
+    stages = load(store.root).stages
+    assert stages["superseded"].tolist() == [True, True, False, False]
+
+
+@pytest.mark.parametrize(("only", "others"), [({"method": "aws"}, "lrr"), ({"transfer": "signed"}, "mask")])
+def test_methods_and_transfers_are_compared_under_one_recipe_only(
+    store: SyntheticStore, only: dict[str, str], others: str
+) -> None:
+    (name,) = only
+    base = {"method": "aws", "transfer": "signed", "chain": 1, "round": 1, "seed": 1}
+    for value, epochs in ((only[name], 10), (others, 10), (only[name], 30)):  # the second sweep covers one of them
+        store.stage("train", {**base, name: value}, {"test_accuracy_percent": 50.0}, science={"epochs": epochs})
+    assert load(store.root).stages["superseded"].tolist() == [True, True, False]
+
+
+def test_seeds_are_no_recipe_but_one_label_counts_once(store: SyntheticStore) -> None:
+    for seed, init_seed in ((1, 11), (2, 12), (2, 13)):
+        store.stage("train", {"transfer": "dense", "seed": seed}, {}, science={"epochs": 3, "init_seed": init_seed})
+    assert load(store.root).stages["superseded"].tolist() == [False, True, False]
+
+
+def test_the_distribution_of_alpha_is_no_recipe_that_lrr_could_share(store: SyntheticStore) -> None:
+    for method, alpha in (("aws", {"kind": "beta"}), ("lrr", {"kind": "uniform"})):
+        store.stage("round", {"method": method, "chain": 1, "round": 1}, {}, science={"epochs": 3, "alpha": alpha})
+    assert load(store.root).stages["superseded"].tolist() == [False, False]
+
+
+def test_importing_loads_neither_torch_nor_ray() -> None:
+    code = "import sys, analysis.report; print([m for m in ('torch', 'ray') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,37 @@
+"""The example notebook runs from top to bottom, and shows every figure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from analysis import figures
+
+if TYPE_CHECKING:
+    from tests.analysis.conftest import SyntheticStore
+
+NOTEBOOK = Path(__file__).parents[3] / "docs" / "notebook.ipynb"
+
+
+def test_the_notebook_runs(sweep: SyntheticStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WINNING_SIGN_STORE", str(sweep.root))
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": NOTEBOOK.parent}}).execute()
+    shown = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    drawn = [output for output in shown if "application/vnd.plotly.v1+json" in output.get("data", {})]
+    assert len(drawn) >= len(set(figures.__all__) - {"CATALOGUE", "Entry"})
+    assert any("+10.0 points" in output.get("text", "") for output in shown)
+
+
+def test_it_shows_every_figure_and_holds_no_output() -> None:
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    source = "\n".join(cell.source for cell in notebook.cells)
+    # comparison_figure is of tickets' files, which need no store
+    others = {"CATALOGUE", "Entry", "comparison_figure"}
+    missing = {name for name in set(figures.__all__) - others if f"figures.{name}(" not in source}
+    assert not missing
+    assert not any(cell.get("outputs") for cell in notebook.cells)

@@ -1,0 +1,293 @@
+"""The page: whole, offline, small, escaped, and honest about what is not there."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import pytest
+from typer.testing import CliRunner
+
+from analysis import load
+from analysis.figures import CATALOGUE
+from analysis.frames.sections import sections
+from analysis.page.rendering import render
+from analysis.page.shown import shown_json
+from analysis.report import app, write_report
+from orchestrator.store import StoreError
+
+if TYPE_CHECKING:
+    from tests.analysis.conftest import SyntheticStore
+
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
+
+
+def written(store: Path, out: Path | None = None) -> Path:
+    """The report's file."""
+    return Path(write_report(store, out))
+
+
+def drawn(store: Path) -> int:
+    """How many figures have something to show: those of every section, and those of the whole store."""
+    frames = load(store)
+    once = sum(bool(entry.draw(frames).data) for entry in CATALOGUE if entry.place == "store")
+    each = [entry for entry in CATALOGUE if entry.place != "store"]
+    return once + sum(bool(entry.draw(part.frames).data) for part in sections(frames) for entry in each)
+
+
+class Page(HTMLParser):
+    """A page as a browser's parser sees it: its elements, its text outside scripts, and its scripts."""
+
+    def __init__(self, page: Path | str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[tuple[dict[str, str | None], str]] = []
+        self.text = ""
+        self._script: dict[str, str | None] | None = None
+        self.feed(page.read_text() if isinstance(page, Path) else page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self._script = dict(attrs) if tag == "script" else None
+        if tag == "script":
+            self.scripts.append((dict(attrs), ""))
+
+    def handle_endtag(self, tag: str) -> None:
+        self._script = None
+
+    def handle_data(self, data: str) -> None:
+        if self._script is None:
+            self.text += data
+        else:
+            attributes, before = self.scripts[-1]
+            self.scripts[-1] = (attributes, before + data)
+
+    @property
+    def stages(self) -> dict[str, Any]:
+        """The columns of the stages, with positions in values resolved."""
+        [text] = [text for attributes, text in self.scripts if attributes.get("id") == "stages"]
+        return {
+            name: column
+            if isinstance(column, list)
+            else [column["values"][code] if code >= 0 else None for code in column["codes"]]
+            for name, column in json.loads(text)["columns"].items()
+        }
+
+    @property
+    def links(self) -> list[str]:
+        """Where the page leads to, but for its own places; of each stage its record."""
+        [text] = [text for attributes, text in self.scripts if attributes.get("id") == "stages"]
+        base = json.loads(text)["base"]
+        own = [str(attributes["href"]) for tag, attributes in self.elements if tag == "a"]
+        records = [f"{base}/{folder}/record.json" for folder in self.stages["folder"]]
+        return [unquote(link) for link in own if not link.startswith("#")] + [unquote(link) for link in records]
+
+    @property
+    def drawings(self) -> list[dict[str, object]]:
+        """The figures' JSON."""
+        return [json.loads(text) for attributes, text in self.scripts if attributes.get("class") == "drawing"]
+
+
+def test_the_page_is_small_and_loads_nothing(sweep: SyntheticStore) -> None:
+    path = written(sweep.root)
+    assert path == sweep.root / "report.html"
+    assert path.stat().st_size < 8_000_000
+    page = Page(path)
+    assert {tag for tag, _ in page.elements}.isdisjoint({"link", "iframe", "img", "object", "embed"})
+    loads = [value for _, attributes in page.elements for name, value in attributes.items() if name == "src"]
+    assert loads == []
+    policies = [a["content"] for t, a in page.elements if t == "meta" and "http-equiv" in a]
+    assert policies
+    assert str(policies[0]).startswith("default-src 'none'")
+    own = [text for _, text in page.scripts if len(text) < 2_000_000]
+    assert not any("http://" in text or "https://" in text for text in own)
+    assert not list(sweep.root.glob(".report.*"))
+
+
+def test_every_figure_is_on_the_page(sweep: SyntheticStore) -> None:
+    page = Page(written(sweep.root))
+    assert len(page.drawings) == drawn(sweep.root) >= 10
+    plots = [attributes for _, attributes in page.elements if attributes.get("class") == "plot"]
+    assert len(plots) == len(page.drawings)
+    ids = {attributes.get("id") for _, attributes in page.elements}
+    assert {str(plot["aria-describedby"]) for plot in plots} <= ids
+    assert "Signs carry accuracy that masks do not under AWS at density 0.107 on digits: +10.0 points" in page.text
+    assert "Not shown that signs carry accuracy that masks do not under LRR" in page.text
+    assert "abc123" in page.text
+    assert "torch 2.11" in page.text
+
+
+def test_hostile_names_are_shown_and_never_run(store: SyntheticStore) -> None:
+    harmless = written(_with_name(store, "harmless"), store.root / "harmless.html")
+    scripts = len(Page(harmless).scripts)
+    root = _with_name(type(store)(store.root / "other"), HOSTILE)
+    page = Page(written(root))
+    assert len(page.scripts) == scripts
+    assert not any(tag == "img" for tag, _ in page.elements)
+    assert HOSTILE in page.text
+    names = {str(trace.get("name")) for figure in page.drawings for trace in figure["data"]}  # type: ignore[attr-defined]
+    assert any("&lt;script&gt;" in name for name in names)  # plotly reads tags in names, so they are escaped twice
+    assert not any("<" in name for name in names)
+
+
+def test_no_text_of_a_store_reorders_or_hides_what_stands_beside_it(store: SyntheticStore) -> None:
+    root = _with_name(store, "evil\u202egnp\x1b[2J\u200b\U000e0041.")
+    store.plan(("late\u2066", "a" * 32))
+    store.failure("late\u2066", "a" * 32, "bad\x9b\u2028")
+    clean = written(_with_name(type(store)(store.root / "other"), "harmless")).read_text()
+    page = written(root)
+    hidden = "\u202e\x1b\u200b\U000e0041\u2066\x9b\u2028"
+    for sign in hidden:  # plotly's own code may have some
+        assert page.read_text().count(sign) == clean.count(sign), f"{ord(sign):x}"
+    parsed = Page(page)
+    spelled = r"evil\u202egnp\x1b[2J\u200b\U000e0041."
+    assert spelled in parsed.text
+    assert r"late\u2066" in parsed.text
+    assert r"bad\x9b\u2028" in parsed.text
+    values = json.dumps([parsed.stages, parsed.drawings], ensure_ascii=False)
+    assert not set(hidden) & set(values)
+    assert any(spelled in str(trace.get("name")) for figure in parsed.drawings for trace in figure["data"])  # type: ignore[attr-defined]
+
+
+def test_json_is_made_visible_and_else_stays_as_it_is() -> None:
+    for harmless in (r'{"a<\u003c\u00e4": ["\\u202e", "\n\"\\", "\ud83d\ude00"]}', "[]", r'"\\\\u202e"'):
+        assert shown_json(harmless) == harmless
+    assert json.loads(shown_json(json.dumps({"\u202e": ["\\\x1b", "\U000e0041", "\udc80"]}))) == {
+        r"\u202e": ["\\" + r"\x1b", r"\U000e0041", r"\udc80"]
+    }
+
+
+def test_missing_and_failed_are_listed(sweep: SyntheticStore) -> None:
+    sweep.plan(("digits/late", "a" * 32), ("digits/bad", "b" * 32))
+    sweep.failure("digits/bad", "b" * 32, "loss is not finite at epoch 3")
+    text = " ".join(Page(written(sweep.root)).text.split())
+    assert re.search(r"running ?0 waiting ?1 failed ?1", text)
+    assert "1 planned stage has no result" in text
+    assert "digits/late" in text
+    assert "DivergedError: loss is not finite at epoch 3" in text
+    assert re.search(r"log: stages/train/\S+/attempts/1/log\.txt", text)
+
+
+def test_what_has_begun_and_not_ended_is_running(sweep: SyntheticStore) -> None:
+    sweep.plan(("digits/late", "a" * 32), ("digits/now", "c" * 32), ("digits/ended", "d" * 32))
+    events = [
+        {"time_unix_s": 1_700_000_000.0, "event": "started", "key": "c" * 32, "name": "digits/now"},
+        {"time_unix_s": 1_700_000_001.0, "event": "started", "key": "d" * 32, "name": "digits/ended"},
+        {"time_unix_s": 1_700_000_002.0, "event": "interrupted", "key": "d" * 32, "name": "digits/ended"},
+    ]
+    (sweep.root / "events").mkdir()
+    (sweep.root / "events" / "one.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    text = " ".join(Page(written(sweep.root)).text.split())
+    assert re.search(r"running ?1 waiting ?2 failed ?0", text)
+    assert re.search(r"digits/now ?running since 2023-11-14 22:13 UTC", text)
+    assert re.search(r"digits/ended ?waiting", text)
+
+
+def test_all_stages_are_on_the_page_once(sweep: SyntheticStore) -> None:
+    page = Page(written(sweep.root))
+    stages = load(sweep.root).stages.sort_values("name")
+    assert page.stages["key"] == [key[:16] for key in stages["key"]]
+    assert page.stages["name"] == stages["name"].tolist()
+    assert page.stages["seed"] == stages["seed"].tolist()
+    assert page.stages["method"] == [method if isinstance(method, str) else None for method in stages["method"]]
+    assert page.stages["files"].count("metrics.parquet,timing.parquet") == 51  # 3 dense, and 4 x 12 of the tickets
+
+
+def test_checks_are_shown_and_without_them_nothing_is_said(sweep: SyntheticStore) -> None:
+    frames = load(sweep.root)
+    rules = [
+        {"rule": "The test set is read once", "verdict": verdict, "counted": 12, "detail": "of <all>"}
+        for verdict in ("holds", "broken", "not checked")
+    ]
+    text = " ".join(Page(render(frames, "runs", str, checks=rules)).text.split())
+    assert all(
+        f"{verdict} The test set is read once 12 looked at · of <all>" in text for verdict in ("holds", "broken")
+    )
+    assert "The method's rules" in text
+    assert "The method's rules" not in Page(render(frames, "runs", str)).text
+
+
+def test_only_a_live_page_may_ask_its_server(sweep: SyntheticStore) -> None:
+    frames = load(sweep.root)
+    dead, live = (render(frames, "runs", str, live=live) for live in (False, True))
+    assert "connect-src" not in dead
+    assert "state.json" not in dead
+    assert "connect-src 'self'" in live
+    assert "state.json" in live
+
+
+def test_presets_have_sections_of_their_own(sweep: SyntheticStore) -> None:
+    sweep.train("dense", 11.0, seed=1, preset="reference")
+    page = Page(written(sweep.root))
+    assert "digits · tiny · sound" in page.text
+    assert "Dense training reaches 11.0 % (n = 1 training)." in page.text
+    assert len(page.drawings) == drawn(sweep.root)
+
+
+def test_a_sweep_that_has_only_begun_has_a_page(store: SyntheticStore) -> None:
+    store.plan(("digits/first", "a" * 32))
+    assert "No stage is done yet." in Page(written(store.root)).text
+
+
+def test_superseded_results_are_said_to_be_left_out(store: SyntheticStore) -> None:
+    for epochs in (1, 2):
+        labels = {"transfer": "dense", "seed": epochs}
+        results = {"density": 1.0, "test_accuracy_percent": 50.0 + epochs}
+        store.stage("train", labels, results, science={"epochs": epochs})
+    text = " ".join(Page(written(store.root)).text.split())
+    assert "Dense training reaches 52.0 % (n = 1 training)." in text
+    assert "1 older result is left out" in text
+
+
+def test_links_lead_to_records_from_wherever_the_page_lies(tmp_path: Path, sweep: SyntheticStore) -> None:
+    root = tmp_path / "runs # 1 %"
+    sweep.root.rename(root)
+    store = type(sweep)(root)
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    page = Page(written(store.root, folder / "page.html"))
+    assert page.links
+    assert all((folder / link).is_file() for link in page.links)
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_store_without_stages_is_refused_in_one_sentence(tmp_path: Path, exists: bool) -> None:
+    root = tmp_path / "nothing"
+    if exists:
+        root.mkdir()
+    with pytest.raises(StoreError, match="nothing"):
+        written(root)
+    result = CliRunner().invoke(app, [str(root)])
+    assert result.exit_code == 2
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert "nothing" in result.stderr
+    assert list(tmp_path.glob("**/*.html")) == []
+
+
+def test_the_command_prints_the_page(store: SyntheticStore, tmp_path: Path) -> None:
+    store.train("dense", 70.0, seed=1)
+    out = tmp_path / "page.html"
+    result = CliRunner().invoke(app, [str(store.root), "--out", str(out)])
+    assert (result.exit_code, result.stdout.strip()) == (0, str(out))
+
+
+def test_an_unwritable_page_is_refused_in_one_sentence(store: SyntheticStore, tmp_path: Path) -> None:
+    store.train("dense", 70.0, seed=1)
+    result = CliRunner().invoke(app, [str(store.root), "--out", str(tmp_path / "no" / "page.html")])
+    assert result.exit_code == 2
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def _with_name(store: SyntheticStore, name: str) -> Path:
+    """A store in which names, labels, messages and provenance are one and the same text."""
+    labels = {"dataset": name, "architecture": name, "transfer": name, "method": name, "chain": 1, "round": 1}
+    results = {"density": 0.8, "test_accuracy_percent": 50.0}
+    provenance = {"git_commit": name, "device": name, "packages": {name: name}}
+    store.stage("train", {**labels, "seed": 1}, results, name=f"{name}done", provenance=provenance)
+    store.plan((name, "a" * 32))
+    store.failure("bad", "b" * 32, name)
+    return store.root

@@ -1,0 +1,150 @@
+"""What an autoscaler is asked for, and what becomes of its answers; it, Ray and the clock are played."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply
+
+from orchestrator.backends.base import BackendError
+from orchestrator.backends.ray import autoscaler as ray_demand
+from orchestrator.backends.ray.autoscaler import Demand
+
+
+class Asked:
+    """A placement group."""
+
+    placed = False
+    id = bytes(range(18))
+
+    def wait(self, timeout_s: float) -> bool:
+        return self.placed
+
+
+class Played:
+    """A cluster's GCS, with the groups that were asked for; its autoscaler looks at every third look of ours.
+
+    Args:
+        answers: whether there is an autoscaler.
+        most: ranks of the widest group that it can bring.
+    """
+
+    def __init__(self, answers: bool = True, most: int = 8) -> None:
+        self.asked: list[Asked] = []
+        self.given_back: list[Asked] = []
+        self.seconds = 0.0
+        self._answers, self._most = answers, most
+        self._widths: list[int] = []
+        self._reply = GetClusterStatusReply()
+
+    def placement_group(self, bundles: list[dict[str, float]], strategy: str) -> Asked:
+        self.asked.append(Asked())
+        self._widths.append(len(bundles))
+        return self.asked[-1]
+
+    def get_cluster_status(self, timeout_s: float) -> bytes:
+        self._reply.cluster_resource_state.cluster_resource_state_version += 1
+        version = self._reply.cluster_resource_state.cluster_resource_state_version
+        if self._answers and version % 3 == 0:
+            self._look(version)
+        return self._reply.SerializeToString()
+
+    def _look(self, version: int) -> None:
+        state = self._reply.autoscaling_state
+        state.last_seen_cluster_resource_state_version = version
+        del state.infeasible_gang_resource_requests[:]
+        for asked, width in zip(self.asked, self._widths, strict=True):
+            if asked not in self.given_back and width > self._most:
+                state.infeasible_gang_resource_requests.add(details=f"{asked.id.hex()}:PACK|PENDING")
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+Play = Callable[..., Played]
+
+
+@pytest.fixture
+def play(monkeypatch: pytest.MonkeyPatch) -> Play:
+    def played(there: tuple[int, int] = (0, 0), answers: bool = True, most: int = 8) -> Played:
+        """there: cores, and GPUs beside one, of the machines that run now."""
+        made = Played(answers, most)
+        monkeypatch.setattr(ray_demand, "placement_group", made.placement_group)
+        monkeypatch.setattr(ray_demand, "remove_placement_group", made.given_back.append)
+        monkeypatch.setattr(ray_demand, "count_devices", lambda: there)
+        monkeypatch.setattr(ray_demand, "time", made)
+        return made
+
+    return played
+
+
+@pytest.mark.parametrize(
+    ("there", "busy", "asks"),
+    [
+        (0, 0, True),  # nothing has come yet, or all has gone
+        (1, 1, True),  # machines have gone: two more than a probe's
+        (2, 0, False),  # a gang can start
+        (2, 2, True),
+        (3, 2, True),
+        (4, 4, False),  # the most
+        (3, 3, False),  # one more would be allowed, and no gang could use it
+    ],
+)
+def test_an_autoscaler_is_asked_for_a_gang_when_too_few_devices_are_free(
+    there: int, busy: int, asks: bool, play: Play
+) -> None:
+    played = play()
+    demand = Demand(played, 2, 4, on_gpus=False)
+    demand.renew(there, busy)
+    demand.renew(there, busy)
+    assert len(played.asked) == asks  # once, until it comes
+    for one in played.asked:
+        one.placed = True
+    demand.renew(4, 0)
+    assert (played.given_back, len(played.asked)) == (played.asked, asks)  # a gang brings a placement group of its own
+
+
+@pytest.mark.parametrize("on_gpus", [True, False])
+def test_one_device_that_can_come_is_asked_for_by_the_stages_themselves(on_gpus: bool, play: Play) -> None:
+    played = play(most=1)
+    Demand(played, 1, 4, on_gpus=on_gpus).check()
+    assert played.given_back == played.asked
+    assert played.seconds < 5
+
+
+@pytest.mark.parametrize(
+    ("ranks", "on_gpus", "there", "said"),
+    [
+        (1, True, (0, 0), "--scale-to 4: .* no machine with a GPU and a CPU; add one, or give --device cpu"),
+        (1, True, (8, 0), "--scale-to 4: .* no machine with a GPU and a CPU"),
+        (1, False, (0, 0), "--scale-to 4: .* no machine with a CPU; add one$"),
+        (2, True, (8, 1), "--gpus-per-stage 2: .* do not allow for 2 times a GPU and a CPU at once"),
+        (2, False, (1, 0), "--gpus-per-stage 2: .* do not allow for 2 times a CPU at once"),
+    ],
+)
+def test_what_an_autoscaler_can_never_bring_is_refused(
+    ranks: int, on_gpus: bool, there: tuple[int, int], said: str, play: Play
+) -> None:
+    played = play(there, most=0)
+    demand = Demand(played, ranks, 4, on_gpus=on_gpus)
+    with pytest.raises(BackendError, match=said):
+        demand.check() if ranks == 1 else demand.wait(1800)
+    assert played.seconds < 5
+
+
+def test_a_device_that_others_use_is_waited_for(play: Play) -> None:
+    """The autoscaler calls infeasible what its last machine could run, were it free."""
+    Demand(play((1, 1), most=0), 1, 4, on_gpus=True).check()
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_without_an_autoscaler_nothing_is_waited_for(ranks: int, play: Play) -> None:
+    played = play((8, 0), answers=False)
+    demand = Demand(played, ranks, 4, on_gpus=False)
+    with pytest.raises(BackendError, match=r"--scale-to 4: no autoscaler .* cluster; leave it out"):
+        demand.check() if ranks == 1 else demand.wait(1800)
+    assert played.seconds < 60

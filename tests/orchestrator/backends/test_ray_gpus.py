@@ -1,0 +1,229 @@
+"""Ray with GPUs: one actor each, shared by several stages, and what is lost when its process dies. Slow.
+
+The GPUs are a number that Ray is told; the stages run on the CPU.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import small_sweeps
+from tests.small_sweeps import PATTERNS
+from tests.sweep_processes import assert_same_results, by_name, in_process, run
+
+ROOT = Path(__file__).parents[3]
+PROGRAM = """
+import json, os, signal, sys, time
+from pathlib import Path
+
+os.environ["RAY_AUTH_MODE"] = "token"
+os.environ["RAY_enable_autoscaler_v2"] = "1"
+import ray
+
+start = ray.init
+ray.init = lambda **options: start(**{**options, "num_cpus": 2, "num_gpus": 2})
+
+from orchestrator.backends.base import Lost
+from orchestrator.backends.ray_tasks import RayBackend
+from workers.attempt import Attempt
+from workers.execution import Execution
+from workers.job import Job
+from workers.stages import Data, Model, Optimizer, Pretrain, Setting, Training
+
+root = Path(sys.argv[1])
+execution = Execution("cpu", None, str(root / "cache"), plugins=(str(root / "patterns.py"),))
+setting = Setting("sound", Data("patterns", "patterns-1", 0.1), Model("resnet1d", {"width": 4}))
+
+
+def submit(name, epochs):
+    (root / name).mkdir()
+    stage = Pretrain(setting, Training(epochs, 32, Optimizer(0.05)), "aws", 1, 1)
+    backend.submit([Attempt(Job(name, name, stage, {}), str(root), name, ("stop",), execution)])
+
+
+def ended(count):
+    found = []
+    while len(found) < count:
+        found += [(group[0].job.name, outcomes[0]) for group, outcomes in backend.wait(60)]
+    return found
+
+
+class Notices:
+    # machines that are about to go
+
+    def get_draining_nodes(self, timeout):
+        return {node["NodeID"]: 0 for node in ray.nodes()}
+
+
+backend = RayBackend(None, None, "auto")
+said = {"devices": backend.devices}
+for number in range(4):
+    submit(f"stage-{number}", 3)
+outcomes = [outcome for _, outcome in ended(4)]
+assert all(getattr(outcome, "status", "lost") == "done" for outcome in outcomes), outcomes
+said["status"] = sorted(outcome.status for outcome in outcomes)
+said["beside"] = sorted(outcome.machine["stages_beside"] for outcome in outcomes)
+logs = [(root / f"stage-{number}" / "log.txt").read_text() for number in range(4)]
+said["processes"] = len({log.split("pid ")[1].split()[0] for log in logs})
+
+submit("victim", 10_000)
+while not (root / "victim" / "progress.json").exists():
+    time.sleep(0.1)
+os.kill(int((root / "victim" / "log.txt").read_text().split("pid ")[1].split()[0]), signal.SIGKILL)
+((name, lost),) = ended(1)
+said["lost"] = [name, isinstance(lost, Lost), lost.message]
+submit("after-1", 1)
+submit("after-2", 1)
+said["after"] = sorted(outcome.status for _, outcome in ended(2))
+
+for number in range(4):
+    submit(f"beside-{number}", 10_000)
+while len(list(root.glob("beside-*/progress.json"))) < 4:
+    time.sleep(0.1)
+((first, *_),) = [sent.group for sent in backend._sent.values() if sent.group[0].job.name == "beside-0"]
+backend.end(first)
+said["ended"] = {name: lost.how for name, lost in ended(2)}
+(root / "stop").touch()
+ended(2)
+backend.close()
+
+backend = RayBackend(None, None, "auto", scale_to=2)
+while not backend.devices:
+    backend.wait(1)
+backend._gcs = Notices()
+for _ in range(100):  # until the actor has told where it is
+    backend.draining()
+    said["devices_that_stay"] = backend.devices
+    if not said["devices_that_stay"]:
+        break
+    time.sleep(0.1)
+backend.close()
+print(json.dumps(said))
+"""
+
+
+UNEVEN = """
+import sys
+from ray.cluster_utils import Cluster
+
+cluster = Cluster(head_node_args={"num_cpus": 4, "num_gpus": 0}, initialize_head=True)
+cluster.add_node(num_cpus=1, num_gpus=4)
+from orchestrator.backends.base import BackendError
+from orchestrator.backends.ray_tasks import RayBackend
+
+from orchestrator.backends.ray_cluster import devices_of
+
+print(devices_of(cluster.address, "auto"), devices_of(cluster.address, "cpu"))
+try:
+    RayBackend(cluster.address, None, "cuda", ranks=2)
+except BackendError as error:
+    print(error)
+cluster.shutdown()
+"""
+
+
+# A sweep whose stages compute on the CPU, on a GPU that is a number told to Ray.
+SWEEP = """
+import os
+
+os.environ["RAY_AUTH_MODE"] = "token"
+import ray
+
+from orchestrator.backends import ray_tasks
+from orchestrator.sweep import app
+
+start, backend = ray.init, ray_tasks.RayBackend
+ray.init = lambda **options: start(**{**options, "num_cpus": 2, "num_gpus": 1})
+ray_tasks.RayBackend = lambda address, most, device, *more: backend(address, most, "auto", *more)
+app()
+"""
+# As torch says it when a kernel has failed, in the third training batch of whoever comes first.
+DYING = '''
+"""The built-in network for signals, whose GPU dies once."""
+
+from pathlib import Path
+
+import torch
+
+from workers.models import ARCHITECTURES, architecture
+
+ARMED = Path(__file__).with_name("armed")
+build = ARCHITECTURES["resnet1d"].build
+
+
+def die(module, inputs):
+    module.passes = getattr(module, "passes", 0) + 1
+    if module.training and module.passes == 3 and ARMED.exists():
+        ARMED.unlink()
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+
+@architecture("resnet1d")
+def dying(in_channels, num_classes, **options):
+    model = build(in_channels, num_classes, **options)
+    model.register_forward_pre_hook(die)
+    return model
+'''
+
+
+def test_a_gpu_without_a_core_beside_it_is_none() -> None:
+    done = subprocess.run([sys.executable, "-c", UNEVEN], capture_output=True, text=True, timeout=240, cwd=ROOT)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.splitlines()[0] == "1 5"  # what a plan foresees
+    assert "--gpus-per-stage 2" in done.stdout
+    assert "has 1 GPUs for stages" in done.stdout
+
+
+@pytest.mark.long
+def test_stages_share_gpu_actors_and_outlive_them(tmp_path: Path) -> None:
+    (tmp_path / "patterns.py").write_text(PATTERNS)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert said["devices"] == 2
+    assert said["status"] == ["done"] * 4
+    assert said["beside"][-1] == 1  # two on each
+    assert said["processes"] == 2
+    assert said["lost"][:2] == ["victim", True]
+    assert "ActorDied" in said["lost"][2] or "ActorUnavailable" in said["lost"][2]
+    assert said["after"] == ["done", "done"]
+    assert said["ended"].pop("beside-0") == "hung"
+    assert list(said["ended"].values()) == ["node"]  # no fault of the one beside it
+    assert said["devices_that_stay"] == 0
+
+
+@pytest.mark.long
+def test_a_gpu_that_dies_takes_its_process_along_and_its_stage_is_tried_again(tmp_path: Path) -> None:
+    folder = small_sweeps.prepare(tmp_path / "sweep", **small_sweeps.ONE_ROUND)
+    (folder / "dying.py").write_text(DYING)
+    undisturbed, store = folder / "undisturbed", folder / "store"
+    code, output = in_process(*small_sweeps.options(folder, undisturbed, "--backend", "inline", "--device", "cpu"))
+    assert code == 0, output
+    (folder / "armed").touch()
+    one_at_a_time = ["--device", "cpu", "--max-concurrent", 1, "--plugin", folder / "dying.py"]
+    code, output = run(*small_sweeps.options(folder, store, *one_at_a_time), program=("-c", SWEEP))
+    assert code == 0, output
+    assert not (folder / "armed").exists()
+    assert_same_results(undisturbed, store)
+    (name,) = (name for name, record in by_name(store).items() if record.attempt == 2)
+    (failure,) = (json.loads(path.read_text()) for path in store.glob("stages/*/*/attempts/*/failure.json"))
+    assert (failure["name"], failure["cause"]) == (name, "crash")
+    assert "ActorDied" in failure["message"]
+    logs = sorted(store.glob("stages/*/*/attempts/*/log.txt"), key=lambda path: path.read_text()[:23])  # as they began
+    processes = [re.findall(r"pid (\d+)", log.read_text())[0] for log in logs]
+    died = logs.index(store / failure["log"])
+    assert "AcceleratorError" in logs[died].read_text()
+    assert len(set(processes[: died + 1])) == 1
+    assert set(processes[died + 1 :]) == {processes[-1]} != {processes[died]}

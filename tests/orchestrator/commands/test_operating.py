@@ -1,0 +1,710 @@
+"""The commands that watch and mend a store, on a store that a sweep made and on others made by hand."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.orchestrator.store.stores import Made, ask, assert_same_bits, failed, plan_of, planned, running, shout
+
+from analysis.frames.load import load
+from orchestrator import cancel, gc, logs, status, unlock, verify, why
+from orchestrator.operating.garbage import made_anew
+from orchestrator.operating.verification import check, quarantine
+from orchestrator.store import Store, leases
+from orchestrator.store.leases import HeldLease
+from orchestrator.terminal.units import duration
+from tests import small_sweeps
+from tests.sweep_processes import Hold, by_name, finish, in_process, kill_all, start, wait_for
+
+COMMANDS = {"status": status, "why": why, "logs": logs, "cancel": cancel, "verify": verify, "gc": gc, "unlock": unlock}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_sweeps.prepare(tmp_path_factory.mktemp("operating"), methods=["lrr"], **small_sweeps.TWO_ROUNDS)
+
+
+def options(folder: Path, store: Path, *more: object) -> list[object]:
+    """A sweep of eleven stages."""
+    return small_sweeps.options(folder, store, "--backend", "inline", "--device", "cpu", *more)
+
+
+@pytest.fixture(scope="module")
+def first(folder: Path) -> Path:
+    """A sweep's store, which no test changes."""
+    code, output = in_process(*options(folder, folder / "first"))
+    assert code == 0, output
+    return folder / "first"
+
+
+@pytest.fixture
+def copy(first: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(first, tmp_path / "store"))
+
+
+def one(store: Path, part: str) -> Any:
+    """The record whose name ends so."""
+    return next(record for name, record in by_name(store).items() if name.endswith(part))
+
+
+# --- all of them -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_store_that_is_not_there_is_one_sentence(name: str, tmp_path: Path) -> None:
+    more = {"why": ["x"], "logs": ["x"], "unlock": ["--stale"]}.get(name, [])
+    code, output = ask(COMMANDS[name].app, tmp_path / "none", *more)
+    assert code == 2
+    assert output.count("\n") == 1
+    assert "there is no such store" in output
+
+
+@pytest.mark.parametrize("name", ["why", "logs", "cancel"])
+def test_a_stage_that_is_not_there_is_one_sentence_with_the_nearest(name: str, first: Path) -> None:
+    code, output = ask(COMMANDS[name].app, first, "patterns/resnet1d/lrr/chain1/round7")
+    assert code == 2
+    assert output.count("\n") == 1
+    assert "patterns/resnet1d/lrr/chain1/round" in output
+    assert "nearest" in output
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_an_example(name: str) -> None:
+    code, output = ask(COMMANDS[name].app, "--help")
+    assert code == 0
+    assert f"python -m orchestrator.{name} " in output
+
+
+def test_none_needs_ray_or_torch() -> None:
+    modules = ", ".join(f"orchestrator.{name}" for name in COMMANDS)
+    program = f"import sys, {modules}; print([m for m in ('ray', 'torch', 'pandas') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_what_a_store_says_is_never_markup(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    stage = planned("[bold]evil[/bold][/x]")
+    made.plan(stage)
+    failed(made.store, stage, "[red]bad[/red] [/oops]", log="[blink]line[/blink][/]\n")
+    for app, more in ((status.app, []), (why.app, ["evil"]), (logs.app, ["evil"]), (cancel.app, ["evil"])):
+        code, output = ask(app, tmp_path, *more)
+        assert code == 0, output
+        assert "[bold]evil[/bold][/x]" in output or "[blink]line[/blink][/]" in output
+    assert "[red]bad[/red] [/oops]" in ask(status.app, tmp_path)[1]
+
+
+def test_what_a_store_says_steers_no_terminal(tmp_path: Path) -> None:
+    title, clear, others = "\x1b]0;title\x07", "\x1b[2J", "\x9b31m\x7f\r\x08"
+    made = Made(tmp_path)
+    stage, ready = planned(f"evil{title}"), planned(f"ready{title}")
+    made.plan(stage, ready)
+    failed(made.store, stage, f"bad{clear}\n{others}", log=f"line{clear}{others}\n")
+    made.commit(ready)
+    weights = next(tmp_path.glob("stages/*/*/attempts/*/out/weights.safetensors"))
+    weights.write_bytes(b"torn")
+    lease = HeldLease(made.store.storage, ["sweep", clear])
+    try:
+        shown = {"logs": ask(logs.app, tmp_path, "evil"), "status": ask(status.app, tmp_path)}
+        shown |= {"why": ask(why.app, tmp_path, "evil"), "cancel": ask(cancel.app, tmp_path, "evil")}
+    finally:
+        lease.release()
+    shown |= {"verify": ask(verify.app, tmp_path), "gc": ask(gc.app, tmp_path)}
+    shown |= {"one sentence": ask(why.app, tmp_path, "eval")}
+    for name, (_, output) in shown.items():
+        assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", output), f"{name}: {output!r}"
+        if name != "gc":
+            assert r"\x1b" in output, name
+    assert r"line\x1b[2J\x9b31m\x7f" in shown["logs"][1]
+    assert "bad\\x1b[2J\n\\x9b31m\\x7f\\x0d\\x08" in shown["status"][1]
+    assert r"evil\x1b]0;title\x07" in shown["one sentence"][1]
+
+
+# --- finding a stage -------------------------------------------------------------------------------------------------
+
+
+def test_a_stage_is_found_by_name_key_part_and_pattern(first: Path) -> None:
+    record = one(first, "/dense/seed1")
+    for text in (record.name, record.key, record.key[:6], "dense/seed", "*/dense/*"):
+        assert ask(why.app, first, text, "--json", read=True)["key"] == record.key
+
+
+def test_too_few_digits_of_a_key_are_told_to_be_so(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    made.plan(planned("n/base3"), planned("n/other3"))
+    for text in ("3", "ab"):  # a part of names, and of none
+        code, output = ask(why.app, tmp_path, text)
+        assert (code, output.count("\n")) == (2, 1)
+        assert "(of a key, give at least 4 digits)" in output
+    assert "digits" not in ask(why.app, tmp_path, "n/bas4")[1]
+
+
+def test_an_ambiguous_part_is_one_sentence_with_the_candidates(first: Path) -> None:
+    code, output = ask(why.app, first, "round0")
+    assert code == 2
+    assert output.count("\n") == 1
+    assert "say which" in output
+
+
+def test_of_several_with_one_name_that_of_the_last_plan_is_meant(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    made.plan(planned("a/dense", lr=0.1), started=1.0)
+    made.plan(planned("a/dense", lr=0.2), started=2.0)
+    assert ask(why.app, tmp_path, "a/dense", "--json", read=True)["key"] == planned("a/dense", lr=0.2).key
+
+
+# --- status ----------------------------------------------------------------------------------------------------------
+
+
+def test_status_of_a_finished_store(first: Path) -> None:
+    found = ask(status.app, first, "--json", read=True)
+    none = {"running": 0, "failed": 0, "cancelled": 0, "waiting": 0, "blocked": 0}
+    assert found["states"] == {"done": found["planned"], **none}
+    assert found["kinds"]["round"]["done"] == 2
+    assert found["drivers"] == []
+    assert found["ended_in_the_last_hour"] == found["planned"]
+    assert found["bytes"] == sum(path.stat().st_size for path in first.rglob("*") if path.is_file())
+    code, output = ask(status.app, first)
+    assert code == 0
+    assert "no driver is at work" in output
+    assert f"{found['planned']} stages ended in the last hour" in output
+
+
+def test_status_reads_no_finished_stage(first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    real = Store(first).storage.__class__.read
+    monkeypatch.setattr(
+        Store(first).storage.__class__, "read", lambda self, path: (read.append(path), real(self, path))[1]
+    )
+    assert ask(status.app, first)[0] == 0
+    assert [path for path in read if path.startswith("stages/")] == []
+
+
+def test_status_shows_running_failed_blocked_and_waiting(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    base, other, bad = planned("n/base"), planned("n/other"), planned("n/bad", kind="round")
+    behind = planned("n/behind", kind="round", inputs={"previous": bad.key})
+    made.plan(base, other, bad, behind)
+    failed(made.store, bad, "no such layer")
+    lease = HeldLease(made.store.storage, ["sweep", "--datasets", "n"])
+    try:
+        running(made.store, base, lease.driver, epoch=3, epochs=10, accuracy_percent=12.5, host="here", pid=7)
+        found = ask(status.app, tmp_path, "--json", read=True)
+        assert found["states"] == {"done": 0, "running": 1, "failed": 1, "cancelled": 0, "waiting": 1, "blocked": 1}
+        assert found["running"][0]["epoch"] == 3
+        assert 0 <= found["running"][0]["seconds_since_last_beat"] < 30
+        assert found["drivers"][0]["alive"] is True
+        assert found["failed"][0]["message"] == "no such layer"
+        output = ask(status.app, tmp_path)[1]
+        assert "epoch 3 of 10, 12.50 %, on here, pid 7" in output
+        assert f"driver {lease.driver}" in output
+        assert "sweep --datasets n" in output
+        assert ask(why.app, tmp_path, "n/base", "--json", read=True)["running"]["driver"] == lease.driver
+        assert "Blocked by n/bad, which failed: ValueError: no such layer" in ask(why.app, tmp_path, "n/behind")[1]
+        assert "waits for room" in ask(why.app, tmp_path, "n/other")[1]
+    finally:
+        lease.release()
+    assert ask(status.app, tmp_path, "--json", read=True)["states"]["running"] == 0
+
+
+# --- why -------------------------------------------------------------------------------------------------------------
+
+
+def test_why_of_a_done_stage(first: Path) -> None:
+    found = ask(why.app, first, "dense/seed1", "--json", read=True)
+    assert found["state"] == "done"
+    assert found["done"]["attempt"] == 1
+    assert f"on {socket.gethostname()}" in ask(why.app, first, "dense/seed1")[1]
+
+
+def test_why_tells_what_differs_and_where_it_began(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    base = planned("n/base", kind="pretrain", lr=0.1)
+    round1 = planned("n/round1", kind="round", inputs={"previous": base.key})
+    signed = planned("n/signed", inputs={"ticket": round1.key})
+    made.plan(base, round1, signed)
+    for stage in (base, round1, signed):
+        made.commit(stage)
+    base2 = planned("n/base", kind="pretrain", lr=0.05)
+    again1 = planned("n/round1", kind="round", inputs={"previous": base2.key})
+    again = planned("n/signed", inputs={"ticket": again1.key})
+    made.plan(base2, again1, again, started=2.0)
+    found = ask(why.app, tmp_path, "n/signed", "--json", read=True)
+    assert found["state"] == "waiting"
+    assert found["not_cached_because"]["nearest"] == signed.key
+    assert found["not_cached_because"]["changes"] == []
+    assert [root["name"] for root in found["root_causes"]] == ["n/base"]
+    assert found["root_causes"][0]["changes"] == [
+        {"field": "training.optimizer.learning_rate", "old": 0.1, "new": 0.05}
+    ]
+    output = ask(why.app, tmp_path, "n/signed")[1]
+    assert "It waits for n/round1 (ticket, waiting)." in output
+    assert "training.optimizer.learning_rate: 0.1 -> 0.05" in output
+
+
+def test_why_of_a_real_sweep_that_was_changed(copy: Path, folder: Path) -> None:
+    hold = Hold.at(copy.parent / "hold", copy, 0)
+    more = ["--plugin", hold.plugin, "--set", "optimizer.weight_decay=0.001"]
+    process = start(*options(folder, copy, *more))
+    try:
+        wait_for(hold.is_held, process)
+        found = ask(status.app, copy, "--json", read=True)
+        assert found["states"]["running"] == 1
+        assert found["superseded"] > 0
+        name = found["running"][0]["name"]
+        output = ask(why.app, copy, name)[1]
+        assert "training.optimizer.weight_decay: 0.0005 -> 0.001" in output
+        stopped = ask(cancel.app, copy, name, "--json", read=True)["stages"]
+        assert [stage["asked"] for stage in stopped] == [True]
+        hold.let_go()
+        time.sleep(0.15)  # it looks every 20 ms
+        hold.plugin.with_name("held").unlink()
+        hold.plugin.with_name("hold").write_text(f"{copy}\n0")  # for the next
+        wait_for(hold.is_held, process)
+        assert "Cancelled: by orchestrator.cancel" in ask(status.app, copy)[1]
+        assert ask(status.app, copy, "--json", read=True)["states"]["blocked"] > 0
+        assert ask(cancel.app, copy)[1].startswith("Asked driver ")
+        hold.let_go()
+        code, output = finish(process)
+    finally:
+        kill_all(process)
+    assert code == 130, output
+    assert "Interrupted; the same command goes on from here." in output
+    after = ask(status.app, copy, "--json", read=True)
+    assert (after["states"]["cancelled"], after["states"]["failed"], after["failed"]) == (1, 0, [])
+    assert after["cancelled"][0]["cause"] == "cancelled"
+    assert f"cancelled: {name}  Cancelled: by orchestrator.cancel" in ask(status.app, copy)[1]
+    assert "the next sweep tries it again" in ask(why.app, copy, name)[1]
+
+
+def test_why_falls_back_to_the_nearest_labels(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    twin = planned("n/base", lr=0.05)
+    sound = planned("n/sound", lr=0.1)
+    far = planned("n/far").model_copy(update={"labels": twin.labels.model_copy(update={"chain": 2, "dataset": "m"})})
+    labels = twin.labels.model_copy(update={"preset": "reference"})
+    reference = planned("n/reference").model_copy(update={"labels": labels})
+    made.plan(twin, sound, far, reference)
+    for stage in (twin, sound, far):
+        made.commit(stage)
+    found = ask(why.app, tmp_path, "n/reference", "--json", read=True)["not_cached_because"]
+    assert found["nearest"] == twin.key
+    assert found["changes"] == [
+        {"field": "labels.preset", "old": "sound", "new": "reference"},
+        {"field": "training.optimizer.learning_rate", "old": 0.05, "new": 0.1},
+    ]
+    assert "  labels.preset: sound -> reference" in ask(why.app, tmp_path, "n/reference")[1]
+
+
+def test_why_tells_a_short_time_as_measured(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    stage = planned("n/base")
+    made.plan(stage)
+    made.commit(stage, seconds=0.234)
+    assert ", in 0.23 s." in ask(why.app, tmp_path, "n/base")[1]
+
+
+def test_durations_as_a_person_says_them() -> None:
+    said = {0: "0 s", 1e-6: "0 s", 0.04: "0.04 s", 0.2: "0.2 s", 3.46: "3.5 s", 12.4: "12 s", 89: "89 s", 90: "2 min"}
+    assert {seconds: duration(seconds) for seconds in said} == said
+
+
+def test_a_cancelled_stage_is_told_to_be_so_and_blocks(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    stage = planned("n/base")
+    behind = planned("n/behind", inputs={"ticket": stage.key})
+    made.plan(stage, behind)
+    failed(made.store, stage, "by orchestrator.cancel", cause="cancelled")
+    found = ask(status.app, tmp_path, "--json", read=True)
+    assert {state: n for state, n in found["states"].items() if n} == {"cancelled": 1, "blocked": 1}
+    assert "Blocked by n/base, which was cancelled" in ask(why.app, tmp_path, "n/behind")[1]
+    assert "the next sweep tries it again" in ask(why.app, tmp_path, "n/base")[1]
+
+
+def test_why_says_so_where_the_plan_is_older(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    made.plan(planned("n/base").model_copy(update={"science": {}, "parts": {}}))
+    assert "its plan is of an older version" in ask(why.app, tmp_path, "n/base")[1]
+
+
+def test_a_plan_of_a_real_study_keeps_its_science_compactly() -> None:
+    stages, stored = plan_of()
+    assert len(stages) > 500
+    assert len(stored.model_dump_json()) < 700 * len(stages)
+    assert stored.science(stored.stages[0])["training"]["optimizer"]["learning_rate"] == 0.1
+
+
+# --- logs ------------------------------------------------------------------------------------------------------------
+
+
+def test_logs_of_an_attempt_and_as_json(copy: Path) -> None:
+    code, output = ask(logs.app, copy, "dense/seed1")
+    assert code == 0
+    assert "done:" in output
+    code, output = ask(logs.app, copy, "dense/seed1", "--json", "-f")
+    lines = [json.loads(line) for line in output.splitlines()]
+    assert {line["attempt"] for line in lines} == {1}
+    code, output = ask(logs.app, copy, "dense/seed1", "--attempt", 4)
+    assert (code, output.count("\n")) == (2, 1)
+
+
+def test_logs_of_an_attempt_that_there_is_not_are_one_sentence_also_when_followed(copy: Path) -> None:
+    code, output = ask(logs.app, copy, "dense/seed1", "--attempt", 3, "-f")
+    assert (code, output.count("\n")) == (2, 1)
+    assert "has no attempt 3; it has 1" in output
+
+
+def test_logs_of_what_nobody_tries_are_not_waited_for(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    made.plan(planned("n/base"))
+    for more in ([], ["-f"]):
+        code, output = ask(logs.app, tmp_path, "n/base", *more)
+        assert (code, output.count("\n")) == (2, 1)
+        assert "was not tried yet" in output
+
+
+def test_logs_follow_to_the_next_attempt_and_end_with_the_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "POLL_S", 0.02)
+    made = Made(tmp_path)
+    stage = planned("n/base")
+    made.plan(stage)
+    lease = HeldLease(made.store.storage, [])
+    first = running(made.store, stage, lease.driver)
+    (first / "log.txt").write_text("one\nhal")
+
+    def work() -> None:
+        time.sleep(0.3)
+        shout(first / "log.txt", "f\ntwo\n")
+        time.sleep(0.1)
+        failed(made.store, stage, "lost", attempt=1, retry=True, driver=lease.driver)
+        second = running(made.store, stage, lease.driver)
+        shout(second / "log.txt", "three\n")
+        time.sleep(0.2)
+        shout(second / "log.txt", "four")
+        made.commit(stage, attempt=2)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        code, output = ask(logs.app, tmp_path, "n/base", "-f")
+    finally:
+        thread.join()
+        lease.release()
+    assert code == 0
+    assert output.split() == ["one", "half", "two", "three", "four"]
+
+
+# --- cancel, unlock --------------------------------------------------------------------------------------------------
+
+
+def test_cancel_of_what_does_not_run_says_so(first: Path) -> None:
+    assert "is done, not running; nothing was done" in ask(cancel.app, first, "dense/seed1")[1]
+    assert "No driver is at work here" in ask(cancel.app, first)[1]
+
+
+def plant_lease(store: Path, driver: str, **changes: Any) -> None:
+    held = HeldLease(Store(store).storage, ["sweep"])
+    content = json.loads((store / held.stop_file).with_name("lease.json").read_text())
+    held.release()
+    (store / "drivers" / driver).mkdir(parents=True, exist_ok=True)
+    (store / "drivers" / driver / "lease.json").write_text(json.dumps({**content, "driver": driver, **changes}))
+
+
+def test_unlock_takes_dead_leases_and_never_a_living_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Made(tmp_path).store
+    plant_lease(tmp_path, "dead", process_start="1")
+    plant_lease(tmp_path, "far", host="elsewhere")
+    monkeypatch.setattr(leases, "STALE_AFTER_S", 0.2)
+    monkeypatch.setattr(unlock, "STALE_AFTER_S", 0.2)
+    monkeypatch.setattr(unlock, "POLL_S", 0.1)
+    living = HeldLease(store.storage, [])
+    try:
+        found = ask(unlock.app, tmp_path, "--stale", "--json", read=True)
+        assert found == {"removed": ["dead", "far"], "left": [living.driver]}
+        assert not living.lost
+        code, output = ask(unlock.app, tmp_path, "--driver", living.driver)
+        assert (code, output.count("\n")) == (2, 1)
+        assert "is alive" in output
+        assert "Removed" in ask(unlock.app, tmp_path, "--driver", living.driver, "--yes")[1]
+        living.check()
+        assert living.lost
+    finally:
+        living.release()
+    assert "nothing to unlock" in ask(unlock.app, tmp_path, "--stale")[1]
+    assert ask(unlock.app, tmp_path)[0] == 2
+    assert "holds no lease" in ask(unlock.app, tmp_path, "--driver", "nobody")[1]
+
+
+# --- verify ----------------------------------------------------------------------------------------------------------
+
+
+def test_verify_finds_a_flipped_bit_and_the_next_sweep_makes_it_anew(copy: Path, first: Path, folder: Path) -> None:
+    assert ask(verify.app, copy, "--json", read=True)["set_aside"] is False
+    record = one(copy, "/round01")
+    weights = copy / Store(copy).out(record.key) / "weights.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    code, output = ask(verify.app, copy, "--check-only")
+    assert code == 1
+    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+    code, output = ask(verify.app, copy, "--json")
+    found = json.loads(output)
+    assert code == 1
+    assert [(fault["kind"], fault["key"]) for fault in found["faults"]] == [("artifact", record.key)]
+    assert found["set_aside"] is True
+    assert found["made_anew"] == [record.name]
+    code, output = ask(verify.app, copy)
+    assert code == 0
+    assert f"read {record.key}, of which there is no record" in output
+    assert "set aside" in ask(why.app, copy, record.name)[1]
+    code, output = in_process(*options(folder, copy))
+    assert code == 0, output
+    assert one(copy, "/round01").attempt == 2
+    assert_same_bits(copy, first)
+
+
+def test_verify_reads_the_records_and_not_their_copies(copy: Path) -> None:
+    store = Store(copy)
+    store.records()
+    store.write_index()
+    record = one(copy, "/round01")
+    path = copy / store.folder(record.key) / "record.json"
+    times = path.stat()
+    path.write_text(path.read_text().replace('"schema_version": 3', '"schema_version": 2'))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    code, output = ask(verify.app, copy, "--json")
+    assert code == 1
+    assert [fault["kind"] for fault in json.loads(output)["faults"]] == ["record"]
+
+
+def test_verify_finds_torn_misplaced_and_doubled_records(copy: Path) -> None:
+    torn, moved, doubled = one(copy, "/round01"), one(copy, "/round02"), one(copy, "/dense/seed1")
+    store = Store(copy)
+    folders = [store.folder(r.key) for r in (torn, moved, doubled) if store.record(r.key)]
+    (copy / folders[0] / "record.json").write_text("{")
+    shutil.copy(copy / folders[2] / "record.json", copy / folders[1] / "record.json")
+    shutil.copytree(copy / folders[2], copy / folders[2].replace("dense", "other"))
+    code, output = ask(verify.app, copy, "--json")
+    assert code == 1
+    assert sorted(fault["kind"] for fault in json.loads(output)["faults"]) == ["copy", "place", "record"]
+    assert ask(verify.app, copy)[0] == 0
+    assert ask(status.app, copy, "--json", read=True)["states"]["waiting"] == 2  # the third has its record again
+    assert len(list((copy / "set-aside" / "stages").glob("*/*/record.json"))) == 1
+
+
+# --- gc --------------------------------------------------------------------------------------------------------------
+
+
+def contents(store: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(store)): path.read_bytes() for path in store.rglob("*") if path.is_file()}
+
+
+def test_gc_touches_nothing_unless_told_and_then_changes_no_number(copy: Path, first: Path, folder: Path) -> None:
+    before, frames = contents(copy), load(copy)
+    found = ask(gc.app, copy, "--json", read=True)
+    assert contents(copy) == before
+    assert found["bytes"] == sum(len(before[path]) for path in found["paths"]) > 0
+    assert "Nothing was removed" in ask(gc.app, copy)[1]
+    assert ask(gc.app, copy, "--delete", "--json", read=True)["paths"] == found["paths"]
+    after = contents(copy)
+    assert before.keys() - after.keys() == set(found["paths"])
+    assert not any(path.endswith((".parquet", ".json", "log.txt")) for path in found["paths"])
+    again = load(copy)
+    for name in ("stages", "metrics", "probes", "tickets"):
+        assert getattr(again, name).equals(getattr(frames, name)), name
+    assert ask(verify.app, copy)[0] == 0
+    assert "nothing to remove" in ask(gc.app, copy)[1]
+    assert "gc took its weights" in ask(why.app, copy, "dense/seed1")[1]
+    code, output = in_process(*options(folder, copy))
+    assert code == 0
+    assert "Nothing to compute" in output
+
+
+def test_a_sweep_makes_collected_stages_anew_where_it_reads_them(copy: Path, first: Path, folder: Path) -> None:
+    ask(gc.app, copy, "--delete")
+    retrain = one(copy, "/retrain/seed1")
+    store = Store(copy)
+    store.set_aside(retrain.key, "a test")
+    code, output = in_process(*options(folder, copy))
+    assert code == 0, output
+    assert "3 stages are made anew" in output  # its ticket's round, the round before, and the pretraining
+    assert_same_bits(copy, first)
+    found = ask(gc.app, copy, "--json", read=True)
+    assert "artifacts of attempts that do not count" in found["categories"]
+
+
+def test_gc_keeps_what_an_unfinished_stage_reads(copy: Path) -> None:
+    record = one(copy, "/retrain/seed1")
+    Store(copy).set_aside(record.key, "a test")
+    found = ask(gc.app, copy, "--json", read=True)
+    needed = Store(copy).out(record.inputs["ticket"])
+    assert not any(path.startswith(needed) for path in found["paths"])
+    kept = ask(gc.app, copy, "--keep-weights", "--json", read=True)
+    assert "weights that no planned stage needs" not in kept["categories"]
+
+
+def test_gc_keeps_what_an_earlier_plan_still_needs_unless_that_is_superseded(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    upstream = planned("n/one")
+    labels = upstream.labels
+    waiting = planned("n/two", inputs={"ticket": upstream.key}).model_copy(update={"labels": labels})
+    made.plan(upstream, waiting, started=1.0)
+    made.plan(planned("n/other").model_copy(update={"labels": labels}), started=2.0)
+    made.commit(upstream)
+    assert ask(gc.app, tmp_path, "--json", read=True)["paths"] == []
+    paths = ask(gc.app, tmp_path, "--superseded", "--json", read=True)["paths"]
+    assert [path.rpartition("/")[2] for path in paths] == ["weights.safetensors"]
+
+
+def flip(path: Path, part: bytes) -> None:
+    """Flip a bit within a file: of the first byte of this part."""
+    content = bytearray(path.read_bytes())
+    content[content.index(part)] ^= 1
+    path.write_bytes(content)
+
+
+def cut(path: Path, part: bytes) -> None:
+    """Cut a file short."""
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+@pytest.mark.parametrize("damage", [flip, cut])
+def test_gc_takes_nothing_that_a_damaged_plan_may_need(tmp_path: Path, damage: Callable[[Path, bytes], None]) -> None:
+    made = Made(tmp_path)
+    upstream = planned("n/one")
+    waiting = planned("n/two", inputs={"ticket": upstream.key})
+    made.plan(upstream, waiting)
+    made.commit(upstream)
+    (plan,) = (tmp_path / "plans").iterdir()
+    damage(plan, upstream.key.encode() + b'"}')  # the very input
+    before = contents(tmp_path)
+    for more in ([], ["--delete"], ["--delete", "--superseded"], ["--json"]):
+        code, output = ask(gc.app, tmp_path, *more)
+        assert (code, output.count("\n")) == (2, 1)
+        assert f"plans/{plan.name} is " in output
+        assert "repeat the command of its sweep" in output
+    assert contents(tmp_path) == before
+    assert plan.name in ask(status.app, tmp_path)[1]
+    assert plan.name in ask(status.app, tmp_path, "--json", read=True)["damaged_plans"][0]
+    assert ask(verify.app, tmp_path, "--check-only")[0] == 1
+    assert contents(tmp_path) == before
+    made.plan(upstream, waiting)  # as the next sweep of the same command
+    assert ask(gc.app, tmp_path, "--json", read=True)["paths"] == []
+
+
+def test_verify_sets_a_damaged_plan_aside_and_the_next_sweep_writes_it_anew(copy: Path, folder: Path) -> None:
+    (plan,) = (copy / "plans").iterdir()
+    written = json.loads(plan.read_bytes())["stages"]
+    flip(plan, b'"labels"')
+    code, output = ask(verify.app, copy, "--json")
+    found = json.loads(output)
+    assert code == 1
+    assert [(fault["kind"], fault["folder"]) for fault in found["faults"]] == [("plan", f"plans/{plan.name}")]
+    assert found["records"] == len(by_name(copy))
+    assert not plan.exists()
+    assert (copy / "set-aside" / "plans" / plan.name).exists()
+    assert ask(verify.app, copy)[0] == 0
+    assert ask(status.app, copy, "--json", read=True)["damaged_plans"] == []
+    code, output = in_process(*options(folder, copy))
+    assert code == 0, output
+    assert json.loads(plan.read_bytes())["stages"] == written
+
+
+def test_verify_leaves_a_plan_that_a_sweep_has_written_anew_meanwhile(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    made.plan(planned("n/one"))
+    (plan,) = (tmp_path / "plans").iterdir()
+    cut(plan, b"")
+    found = check(made.store, lambda done, total: None)
+    made.plan(planned("n/one"))
+    quarantine(made.store, found.faults)
+    assert [fault.kind for fault in found.faults] == ["plan"]
+    assert plan.exists()
+
+
+def test_gc_tells_what_each_file_is(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    done, open_, old = planned("n/done"), planned("n/open"), planned("n/old")
+    made.plan(old, started=1.0)
+    made.plan(done, open_.model_copy(update={"labels": done.labels}), started=2.0)
+    made.plan(planned("n/old", lr=0.2), started=3.0)
+    made.commit(done)
+    made.store.set_aside(done.key, "a test")
+    made.commit(done)
+    for stage in (done, open_, old):
+        made.store.locate(stage.kind, stage.name, stage.key)
+        checkpoint = tmp_path / made.store.folder(stage.key) / "attempts/1/checkpoint/000001.safetensors"
+        checkpoint.parent.mkdir(parents=True)
+        checkpoint.write_bytes(b"0123456789")
+    (tmp_path / "drivers" / "dead").mkdir(parents=True)
+    (tmp_path / "drivers" / "dead" / "revoked.json").write_text("x")
+    categories = ask(gc.app, tmp_path, "--superseded", "--json", read=True)["categories"]
+    assert {name: found["files"] for name, found in categories.items()} == {
+        "checkpoints of finished stages": 1,
+        "checkpoints of unfinished stages that no plan wants": 1,
+        "artifacts of attempts that do not count": 1,
+        "records that were set aside": 1,
+        "weights that no planned stage needs": 1,
+        "folders of drivers that are gone": 1,
+    }
+    assert categories["checkpoints of finished stages"]["bytes"] == 10
+
+
+def test_what_is_made_anew_reaches_up_to_what_was_not_collected() -> None:
+    inputs = {"d": ["c"], "c": ["b"], "b": ["a"], "e": ["b"]}
+    assert made_anew(inputs, ["d"], {"c", "b"}) == {"c", "b"}
+    assert made_anew(inputs, ["d"], {"b"}) == set()
+    assert made_anew(inputs, [], {"a", "b", "c"}) == set()
+
+
+def test_gc_removes_nothing_under_a_driver(copy: Path) -> None:
+    lease = HeldLease(Store(copy).storage, [])
+    try:
+        before = contents(copy)
+        code, output = ask(gc.app, copy, "--delete")
+        assert (code, output.count("\n")) == (2, 1)
+        assert lease.driver in output
+        assert contents(copy).keys() == before.keys()
+    finally:
+        lease.release()
+
+
+# --- in a bucket -----------------------------------------------------------------------------------------------------
+
+
+def test_the_commands_work_in_a_bucket(s3: str, first: Path) -> None:
+    bucket = f"{s3}/operating"
+    storage = Store(bucket).storage
+    for path, content in contents(first).items():
+        if path.startswith(("stages/", "plans/")):
+            storage.write(path, content)
+    found = ask(status.app, bucket, "--json", read=True)
+    assert found["states"]["done"] == found["planned"] > 0
+    assert found["ended_in_the_last_hour"] == found["planned"]
+    assert ask(verify.app, bucket)[0] == 0
+    record = one(first, "/dense/seed1")
+    storage.write(f"{Store(first).out(record.key)}/weights.safetensors", b"torn")
+    storage.remove([f"{Store(first).out(one(first, '/twin').key)}/metrics.parquet"])
+    assert ask(verify.app, bucket)[0] == 1
+    assert ask(status.app, bucket, "--json", read=True)["states"]["waiting"] == 2
+    assert ask(logs.app, bucket, record.name, "-f")[0] == 0
+    assert ask(gc.app, bucket, "--delete")[0] == 0
+    assert ask(verify.app, bucket)[0] == 0
+    assert ask(unlock.app, bucket, "--stale")[0] == 0
+    assert ask(why.app, bucket, record.name)[0] == 0

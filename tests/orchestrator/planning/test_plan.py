@@ -1,0 +1,325 @@
+"""The plan: complete, minimal, acyclic, the same each time, and paired as the method needs it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.orchestrator.recipes.small_recipes import TRANSFER_NAMES, plan_of, recipe, recipes
+
+from orchestrator.planning.expansion import expand
+from orchestrator.planning.identity import stage_key
+from orchestrator.planning.plan import Node, Plan, describe
+from orchestrator.recipes import Recipe, resolve
+from orchestrator.recipes.experiments import Experiment
+from tickets import TRANSFERS
+from workers.stages import UNIFORM, Alpha, PairProbe, Pretrain, Probe, Round, Train
+
+ANY_RECIPES = given(recipes())
+MANY = settings(max_examples=25, deadline=None)
+
+
+def expected_counts(recipe_: Recipe) -> Counter[str]:
+    """The number of stages by kind, from the method and not from the planner."""
+    chains = recipe_.chains * len(recipe_.methods)
+    tickets = chains * len({*recipe_.transfer_rounds, *recipe_.probe_rounds})
+    probed = chains * len(set(recipe_.probe_rounds))
+    seeds = recipe_.seeds
+    counts = Counter({"train dense": seeds, "pretrain": chains, "round": chains * recipe_.rounds})
+    counts["train retrain"] = tickets * seeds
+    if "rewound" in recipe_.transfers and tickets:
+        counts["pretrain"] += chains  # the chain's initialisation
+    # neighbouring retrains are a pair, so none is trained for stability alone
+    counts["probe stability"] = probed * (seeds - 1)
+    for transfer in recipe_.transfers:
+        counts[f"train {transfer}"] = tickets * seeds
+        counts["probe lmc"] += probed * seeds
+        if transfer in recipe_.twins:
+            counts[f"train {transfer}"] += probed * seeds
+            counts["probe stability"] += probed * seeds
+    return +counts
+
+
+def upstream(plan: Plan, node: Node, slot: str) -> Node:
+    return plan.nodes[node.inputs[slot]]
+
+
+def of_kind(plan: Plan, *kinds: type) -> list[Node]:
+    return [node for node in plan if isinstance(node.stage, kinds)]
+
+
+@MANY
+@ANY_RECIPES
+def test_every_node_stands_after_its_inputs(recipe_: Recipe) -> None:
+    seen: set[str] = set()
+    for node in plan_of(recipe_):
+        assert set(node.inputs.values()) <= seen
+        seen.add(node.key)
+
+
+@MANY
+@ANY_RECIPES
+def test_the_plan_is_complete_and_holds_nothing_else(recipe_: Recipe) -> None:
+    assert plan_of(recipe_).counts() == expected_counts(recipe_)
+
+
+@MANY
+@ANY_RECIPES
+def test_every_stage_has_the_inputs_that_its_kind_reads(recipe_: Recipe) -> None:
+    plan = plan_of(recipe_)
+    for node in plan:
+        stage = node.stage
+        slots = {
+            Pretrain: set(),
+            Round: {"previous"},
+            Train: {"dense": set(), "rewound": {"ticket", "epoch_0"}}.get(node.labels.transfer or "", {"ticket"}),
+            Probe: {"a", "b"},
+        }[type(stage)]
+        assert set(node.inputs) == slots
+        if isinstance(stage, Round):
+            before = upstream(plan, node, "previous").stage
+            assert (before.round if isinstance(before, Round) else 0) == stage.round - 1
+            assert isinstance(before, Pretrain | Round)
+            assert before.method == stage.method
+        if isinstance(stage, Train):
+            assert stage.transfer == TRANSFERS[node.labels.transfer or ""]
+        if isinstance(stage, Probe):
+            assert all(isinstance(upstream(plan, node, slot).stage, Train) for slot in "ab")
+
+
+@MANY
+@ANY_RECIPES
+def test_keys_are_those_of_the_content_and_names_are_unique(recipe_: Recipe) -> None:
+    plan = plan_of(recipe_)
+    assert all(node.key == stage_key(node.stage, node.inputs) for node in plan)
+    assert len({node.name for node in plan}) == len(plan)
+    assert len({node.labels for node in plan}) == len(plan)
+
+
+@MANY
+@ANY_RECIPES
+def test_the_same_recipe_gives_the_same_plan(recipe_: Recipe) -> None:
+    again = Recipe.model_validate(recipe_.model_dump())
+    assert list(plan_of(recipe_)) == list(plan_of(again))
+
+
+def test_other_probes_are_of_the_same_pairs_and_change_no_other_stage() -> None:
+    without, plan = plan_of(recipe()), plan_of(recipe(probes=("disagreement", "weight_distance")))
+    assert names(without).items() <= names(plan).items()
+    pairs = {node.name: node for node in without if isinstance(node.stage, Probe)}
+    found = {node.name: node for node in plan if node.key not in without.nodes}
+    assert found.keys() == {f"{name}/{probe}" for name in pairs for probe in ("disagreement", "weight_distance")}
+    for name, node in found.items():
+        pair, _, probe = name.rpartition("/")
+        assert node.stage == PairProbe(pairs[pair].stage.setting, probe)
+        assert (node.inputs, node.labels) == (pairs[pair].inputs, pairs[pair].labels)
+    assert plan.counts()["probe disagreement"] == len(pairs)
+
+
+def names(plan: Plan) -> dict[str, str]:
+    return {node.key: node.name for node in plan}
+
+
+@MANY
+@given(recipes(), st.sampled_from(["seeds", "rounds", "chains"]))
+def test_more_seeds_rounds_or_chains_keep_every_stage(recipe_: Recipe, field: str) -> None:
+    larger = Recipe.model_validate({**recipe_.model_dump(), field: getattr(recipe_, field) + 1})
+    before, after = names(plan_of(recipe_)), names(plan_of(larger))
+    assert before.items() <= after.items()
+    assert len(before) < len(after)
+
+
+@MANY
+@ANY_RECIPES
+def test_another_method_keeps_every_stage(recipe_: Recipe) -> None:
+    both = names(plan_of(recipe_.model_copy(update={"methods": ("aws", "lrr")})))
+    alone = [names(plan_of(recipe_.model_copy(update={"methods": (method,)}))) for method in ("aws", "lrr")]
+    assert alone[0] | alone[1] == both
+    shared = alone[0].keys() & alone[1].keys()
+    assert all(name.split("/")[2] == "dense" for name in (both[key] for key in shared))
+
+
+@MANY
+@given(recipes(), st.sampled_from(TRANSFER_NAMES))
+def test_another_transfer_keeps_every_stage(recipe_: Recipe, transfer: str) -> None:
+    more = recipe_.model_copy(update={"transfers": (*recipe_.transfers, transfer)})
+    assert names(plan_of(recipe_)).items() <= names(plan_of(more)).items()
+
+
+@MANY
+@ANY_RECIPES
+def test_lmc_joins_a_transfer_and_the_retrain_of_the_same_ticket_and_seed(recipe_: Recipe) -> None:
+    plan = plan_of(recipe_)
+    for node in of_kind(plan, Probe):
+        if node.labels.probe == "lmc":
+            a, b = upstream(plan, node, "a"), upstream(plan, node, "b")
+            assert a.inputs["ticket"] == b.inputs["ticket"]
+            assert (a.labels.transfer, b.labels.transfer) == (node.labels.transfer, "retrain")
+            assert a.labels.seed == b.labels.seed == node.labels.seed
+            assert not a.labels.twin
+
+
+@MANY
+@ANY_RECIPES
+def test_a_stability_pair_differs_in_its_sgd_seed_only(recipe_: Recipe) -> None:
+    plan = plan_of(recipe_)
+    for node in of_kind(plan, Probe):
+        if node.labels.probe == "stability":
+            a, b = upstream(plan, node, "a"), upstream(plan, node, "b")
+            assert isinstance(a.stage, Train)
+            assert isinstance(b.stage, Train)
+            assert a.stage.sgd_seed != b.stage.sgd_seed
+            assert a.stage == replace(b.stage, sgd_seed=a.stage.sgd_seed)
+            assert a.inputs == b.inputs
+
+
+@MANY
+@ANY_RECIPES
+def test_both_methods_start_a_chain_from_one_initialisation_and_see_the_same_draws(recipe_: Recipe) -> None:
+    plan = plan_of(recipe_.model_copy(update={"methods": ("aws", "lrr")}))
+    chains: dict[str, dict[tuple[int | None, int | None], tuple[int, ...]]] = {"aws": {}, "lrr": {}}
+    for node in of_kind(plan, Pretrain, Round):
+        stage = node.stage
+        if node.labels.round is None:
+            continue
+        seeds = (stage.init_seed, stage.sgd_seed) if isinstance(stage, Pretrain) else (stage.sgd_seed,)  # type: ignore[union-attr]
+        chains[node.labels.method or ""][node.labels.chain, node.labels.round] = seeds
+    assert chains["aws"] == chains["lrr"]
+    drawn = list(chains["aws"].values())
+    assert len(set(drawn)) == len(drawn)  # no two rounds and no two chains share theirs
+
+
+@MANY
+@ANY_RECIPES
+def test_transfers_start_from_initialisations_that_no_chain_has_seen(recipe_: Recipe) -> None:
+    plan = plan_of(recipe_)
+    chains = {node.stage.init_seed for node in of_kind(plan, Pretrain)}  # type: ignore[union-attr]
+    assert len(chains) == recipe_.chains
+    fresh = [node for node in of_kind(plan, Train) if node.labels.transfer not in ("retrain", "rewound")]
+    assert not chains & {node.stage.init_seed for node in fresh}  # type: ignore[union-attr]
+    by_seed = {(node.labels.seed, node.stage.init_seed) for node in fresh}  # type: ignore[union-attr]
+    assert len(by_seed) == recipe_.seeds == len({init for _, init in by_seed})
+
+
+@MANY
+@ANY_RECIPES
+def test_transfers_of_one_seed_are_paired_with_each_other_and_with_the_dense_training(recipe_: Recipe) -> None:
+    draws: dict[int | None, set[tuple[int, int]]] = {}
+    for node in of_kind(plan_of(recipe_), Train):
+        if node.labels.transfer not in ("retrain", "rewound") and not node.labels.twin:
+            stage = node.stage
+            assert isinstance(stage, Train)
+            draws.setdefault(node.labels.seed, set()).add((stage.init_seed, stage.sgd_seed))
+    assert all(len(pairs) == 1 for pairs in draws.values())
+
+
+@MANY
+@ANY_RECIPES
+def test_presets_share_no_result(recipe_: Recipe) -> None:
+    sound, reference = (plan_of(recipe_.model_copy(update={"preset": name})) for name in ("sound", "reference"))
+    assert not sound.nodes.keys() & reference.nodes.keys()
+
+
+@pytest.mark.parametrize("other", [{"dataset": "other"}, {"arch": "resnet20"}, {"model": {"width": 4}}])
+def test_data_sets_and_networks_share_no_result(other: dict[str, object]) -> None:
+    one, two = plan_of(recipe()), plan_of(recipe(**other))
+    assert not one.nodes.keys() & two.nodes.keys()
+    assert len(plan_of(recipe(), recipe(**other))) == len(one) + len(two)
+
+
+def test_other_data_under_the_same_name_shares_no_result() -> None:
+    one, two = (expand([Experiment(recipe(), print_)]) for print_ in ("parquet-1", "parquet-2"))
+    assert not one.nodes.keys() & two.nodes.keys()
+
+
+def test_a_changed_network_shares_no_result() -> None:
+    one, two = (expand([Experiment(recipe(), "parquet-1", version)]) for version in (1, 2))
+    assert not one.nodes.keys() & two.nodes.keys()
+
+
+def test_an_experiment_asked_for_twice_is_planned_once() -> None:
+    assert names(plan_of(recipe(), recipe())) == names(plan_of(recipe()))
+
+
+def test_a_trials_share_of_a_gpu_is_in_no_key() -> None:
+    assert plan_of(recipe(gpus_per_trial=0.5)).nodes == plan_of(recipe()).nodes
+
+
+def test_exactly_one_round_can_be_planned() -> None:  # the released code could not run it
+    plan = plan_of(resolve("mnist1d", None, "sound", [{"rounds": 1, "seeds": 1, "chains": 1}]))
+    assert plan.counts()["round"] == 2
+    assert plan.counts()["probe lmc"] == 4
+
+
+def test_the_dense_baseline_is_in_every_plan() -> None:  # the released code could not run it
+    assert plan_of(recipe(seeds=2)).counts()["train dense"] == 2
+
+
+def test_dense_training_is_shared_by_methods_and_chains() -> None:
+    assert plan_of(recipe(chains=3, seeds=2)).counts()["train dense"] == 2
+
+
+def test_the_last_round_is_not_pruned_again() -> None:
+    rounds = [node.stage.round for node in of_kind(plan_of(recipe(rounds=3)), Round)]  # type: ignore[union-attr]
+    assert Counter(rounds) == {1: 2, 2: 2, 3: 2}
+
+
+def test_a_field_of_the_final_training_leaves_the_chains_alone() -> None:
+    one, two = plan_of(recipe()), plan_of(recipe(final_epochs=4))
+    kept = {describe(one.nodes[key]) for key in one.nodes.keys() & two.nodes.keys()}
+    assert kept == {"pretrain", "round"}
+
+
+def test_a_field_of_the_probe_leaves_every_training_alone() -> None:
+    one, two = plan_of(recipe()), plan_of(recipe(probe_points=5))
+    changed = {one.nodes[key].stage.kind for key in one.nodes.keys() - two.nodes.keys()}
+    assert changed == {"probe"}
+
+
+def test_names_say_what_a_stage_is() -> None:
+    found = set(names(plan_of(recipe(seeds=2))).values())
+    assert {
+        "tiny/resnet1d/dense/seed1",
+        "tiny/resnet1d/aws/chain1/round00",
+        "tiny/resnet1d/lrr/chain1/round02",
+        "tiny/resnet1d/aws/chain1/round01/signed/seed2",
+        "tiny/resnet1d/aws/chain1/round02/signed/seed2/twin",
+        "tiny/resnet1d/aws/chain1/round02/signed/lmc/seed1",
+        "tiny/resnet1d/aws/chain1/round02/retrain/stability/seed2",
+    } <= found
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"precision": "bfloat16"},
+        {"image_size": 96},
+        {"pixel_mean": (0.5,)},
+        {"pixel_std": (0.2,)},
+        {"augmentation": "resized_crop_flip"},
+        {"compile_from_epochs": 1},
+    ],
+)
+def test_what_changes_every_number_changes_every_training(changes: dict[str, object]) -> None:
+    plain, changed = plan_of(recipe()), plan_of(recipe(**changes))
+    assert not set(plain.nodes) & set(changed.nodes)
+
+
+def test_only_long_trainings_are_compiled() -> None:
+    stages = [node.stage for node in plan_of(recipe(compile_from_epochs=3))]
+    compiled = {stage.training.epochs: stage.training.compiled for stage in stages if not isinstance(stage, Probe)}
+    assert compiled == {1: False, 2: False, 3: True}
+
+
+def test_alpha_is_part_of_aws_chains_and_of_nothing_else() -> None:
+    beta = Alpha("beta", (2.0, 5.0))
+    usual, other = plan_of(recipe()), plan_of(recipe(alpha=beta))
+    changed = {node.name for node in other if node.key not in usual.nodes}
+    # downstream of a changed chain everything is new; LRR and the dense trainings are as they were
+    assert changed == {node.name for node in usual if node.labels.method == "aws"}
+    for node in of_kind(other, Pretrain, Round):
+        assert isinstance(node.stage, Pretrain | Round)
+        assert node.stage.alpha == (beta if node.labels.method == "aws" else UNIFORM)

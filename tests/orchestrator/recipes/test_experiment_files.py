@@ -1,0 +1,197 @@
+"""The experiments that come with the project, and those that a user writes: what they ask for, and that they run."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from analysis.frames.load import load
+from orchestrator.planning.expansion import expand
+from orchestrator.planning.plan import Plan
+from orchestrator.recipes import Recipe, RecipeError, resolve
+from orchestrator.recipes.experiment_file import Wanted, read_experiment
+from orchestrator.recipes.experiments import Experiment, find_experiments
+from orchestrator.recipes.methods import METHODS, Method
+from orchestrator.sweep import app
+from tickets import TRANSFERS, Transfer
+from workers.pruning.criteria import CRITERIA
+from workers.stages import Pretrain, Round, Schedule, Training
+from workers.stages.execution import Execution
+
+FOLDER = Path(__file__).parents[3] / "experiments"
+FILES = sorted(FOLDER.glob("*.yaml"))
+EXPERIMENTS = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+
+
+def planned(wanted: Wanted) -> Plan:
+    """Its plan, on data that is never read."""
+    pairs = [(data, arch) for data in wanted.datasets for arch in wanted.archs or (None,)]
+    return expand(Experiment(resolve(*pair, wanted.preset, [wanted.recipe]), "fingerprint-1") for pair in pairs)
+
+
+def planned_here(wanted: Wanted, data_cache: Path) -> Plan:
+    """Its plan, on the data that a sweep finds."""
+    execution = Execution("cpu", None, str(data_cache))
+    return expand(find_experiments(wanted.datasets, wanted.archs, wanted.preset, [wanted.recipe], execution))
+
+
+def compared(plan: Plan) -> set[tuple[str | None, str | None]]:
+    return {(node.labels.method, node.labels.transfer) for node in plan if node.stage.kind == "train"}
+
+
+@EXPERIMENTS
+def test_the_whole_can_be_planned_and_its_smoke_variant_compares_the_same_in_few_stages(file: Path) -> None:
+    whole, smoke = planned(read_experiment(file)), planned(read_experiment(file, smoke=True))
+    assert compared(smoke) == compared(whole)
+    assert {node.labels.dataset for node in smoke} == {"mnist1d"}
+    assert len(smoke) < min(len(whole), 110)
+
+
+def test_there_is_one_for_each_figure_and_for_the_controls() -> None:
+    names = {file.stem for file in FILES}
+    assert {"figure2", "figure3", "figure4", "figure5", "tables", "controls", "other_methods"} <= names
+    assert planned(read_experiment(FOLDER / "figure2.yaml")).counts()["train signed_psi_kept"]
+    assert planned(read_experiment(FOLDER / "figure5.yaml")).counts()["train signed_psi_signs"]
+    assert {node.labels.architecture for node in planned(read_experiment(FOLDER / "figure4.yaml"))} == {"resnet32"}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all experiments: what they have in common is computed once."""
+    return tmp_path_factory.mktemp("experiments") / "store"
+
+
+@EXPERIMENTS
+def test_the_smoke_variant_runs_to_its_report(file: Path, store: Path, data_cache: Path) -> None:
+    arguments = [str(file), "--smoke", "--backend", "inline", "--device", "cpu", "--store", str(store)]
+    done = CliRunner().invoke(app, [*arguments, "--data-cache", str(data_cache)])
+    assert done.exit_code == 0, done.output
+    frames = load(store, tickets=False)
+    assert frames.missing.empty
+    assert not frames.stages["superseded"].any()
+    wanted = {node.key for node in planned_here(read_experiment(file, smoke=True), data_cache)}
+    assert wanted <= set(frames.stages["key"])
+    assert (store / "report.html").stat().st_size > 100_000
+
+
+def test_options_change_what_the_file_says(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("title: mine\ndatasets: [cifar10]\nrecipe: {rounds: 4, seeds: 2}\n")
+    shown = CliRunner().invoke(
+        app, [str(file), "--smoke", "--plan", "--json", "--seeds", "3", "--methods", "lrr", "--store", str(tmp_path)]
+    )
+    assert shown.exit_code == 0, shown.output
+    assert '"mnist1d/resnet1d/lrr/chain1/round02/signed/seed3"' in shown.output
+    assert "aws" not in shown.output
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("- a list\n", "expected a mapping"),
+        ("title: [\n", "mine.yaml:2: expected the node content"),
+        ("title: mine\ntitle: yours\n", "mine.yaml:2: title is said twice"),
+        ("title: mine\ndatasets: mnist1d\n", "mine.yaml: datasets: expected a list, such as [mnist1d]"),
+        ("title: mine\ndatasets: [mnist1d]\nrecipe: {methods: lrr}\n", "mine.yaml): methods: expected a list"),
+        ("title: mine\ndatasets: [mnist1d]\nrecipe: {twins: [flipped_quarter]}\n", "mine.yaml): twins: flipped"),
+        ("title: mine\ndatasets: [mnist1d]\nrecipe: {optimizer: {lr: 1}}\n", "mine.yaml: recipe: unknown field"),
+        ("title: mine\ndatasets: [mnist1d]\nsmoke: {recipe: {chain: 1}}\n", "smoke.recipe: unknown field 'chain'; did"),
+        (
+            "title: mine\ndatasets: [mnist1d]\nsmoke: {recipe: {own_methods: {x: {reset: 1}}}}\n",
+            "smoke.recipe: unknown field 'own_methods.x.reset'; did you mean own_methods.x.reset_to",
+        ),
+        ("title: mine\ndataset: [mnist1d]\n", "did you mean datasets"),
+        ("title: mine\n", "datasets: "),
+        ("title: mine\ndatasets: []\n", "datasets: "),
+        ("title: mine\ndatasets: [mnist1d]\nsmoke: {recipes: {}}\n", "did you mean recipe"),
+        ("title: mine\ndatasets: [mnist1d]\nrecipe: {round: 3}\n", "did you mean rounds"),
+        ("title: mine\ndatasets: [mnist1d]\npreset: loud\n", "preset: "),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_sentence_and_exit_code_2(content: str, said: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(content)
+    done = CliRunner().invoke(app, [str(file), "--store", str(tmp_path / "store")])
+    assert done.exit_code == 2
+    assert said in " ".join(done.output.split())
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_file_that_is_missing_and_no_file_at_all(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="No such file"):
+        read_experiment(tmp_path / "none.yaml")
+    for arguments in ([], ["--datasets", "mnist1d", "--smoke"]):
+        done = CliRunner().invoke(app, [*arguments, "--store", str(tmp_path / "store")])
+        assert done.exit_code == 2
+        assert "--datasets" in done.output
+
+
+def documented() -> str:
+    return (FOLDER.parent / "docs" / "experiments.md").read_text()
+
+
+@pytest.mark.parametrize("smoke", [False, True])
+def test_the_documents_example_is_a_file_that_can_be_planned(smoke: bool, tmp_path: Path) -> None:
+    file = tmp_path / "documented.yaml"
+    file.write_text(documented().split("```yaml\n")[1].split("```")[0])
+    found = compared(planned(read_experiment(file, smoke=smoke)))
+    assert {("rewound_to_the_fifth", "signs_of_round_five"), ("imp", "rewound"), ("aws", "retrain")} <= found
+
+
+def test_the_document_names_every_method_transfer_criterion_and_field() -> None:
+    names = {*METHODS, *CRITERIA, *(TRANSFERS.keys() - {"dense"})}
+    names |= {field.name for kind in (Method, Transfer) for field in fields(kind)} - {"signs_version"}
+    assert [name for name in sorted(names) if f"`{name}" not in documented()] == []
+
+
+def epochs(plan: Plan, method: str) -> tuple[int, list[Training]]:
+    """What round 0 trains in epochs, and the trainings of a method's rounds."""
+    (zero,) = (node.stage for node in plan if isinstance(node.stage, Pretrain) and node.labels.round == 0)
+    rounds = [node.stage for node in plan if isinstance(node.stage, Round) and node.labels.method == method]
+    return len(zero.training.span), [stage.training for stage in rounds]
+
+
+def said_epochs(cell: str, recipe: Recipe, method: Method) -> int:
+    """A cell of the document's table: fields of the recipe, less one of the method's."""
+    first, *less = re.findall(r"`(\w+)`", cell) or ["none"]
+    return getattr(recipe, first, 0) - sum(getattr(method, name) for name in less)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_documents_epochs_are_those_that_are_planned(name: str) -> None:
+    table = documented().partition("### Epochs of a round")[2].partition("As a rule")[0]
+    (row,) = (line for line in table.splitlines() if f"`{name}`" in line)
+    cells = row.split("|")[2:4]
+    changes = {"methods": [name], "rounds": 2, "chains": 1, "pretrain_epochs": 4, "round_epochs": 3, "final_epochs": 7}
+    for recipe in (
+        resolve("cifar100", None, "sound", [{"methods": [name]}]),
+        resolve("mnist1d", None, "sound", [changes]),
+    ):
+        zero, rounds = epochs(expand([Experiment(recipe, "fingerprint-1")]), name)
+        assert [zero, *{len(training.span) for training in rounds}] == [
+            said_epochs(cell, recipe, METHODS[name]) for cell in cells
+        ]
+        if recipe.dataset == "cifar100":
+            assert [zero, len(rounds[0].span)] == [int(cell.partition("(")[2].partition(")")[0]) for cell in cells]
+
+
+def test_the_documents_fine_tuning_has_the_budget_of_rewinding(tmp_path: Path) -> None:
+    file = tmp_path / "documented.yaml"
+    file.write_text(documented().split("```yaml\n")[2].split("```")[0])
+    plan = planned(read_experiment(file))
+    zero, rewound = epochs(plan, "lrr_rewound_schedule")
+    _, tuned = epochs(plan, "fine_tuning_in_full")
+    assert zero == 100
+    assert [len(training.span) for training in tuned] == [len(training.span) for training in rewound] == [100] * 15
+    for training in tuned:
+        assert training.schedule == Schedule()
+        assert training.optimizer.learning_rate == pytest.approx(0.001)
+
+
+def test_the_folder_says_what_each_file_asks() -> None:
+    said = (FOLDER / "README.md").read_text()
+    assert [file.name for file in FILES if f"({file.name})" not in said] == []

@@ -1,0 +1,162 @@
+"""Methods as data: what each trains, prunes, goes back to, and shares with the others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tests.orchestrator.recipes.small_recipes import plan_of, recipe
+
+from orchestrator.planning.plan import Node, Plan
+from orchestrator.recipes import RecipeError, resolve
+from orchestrator.recipes.methods import METHODS, Method
+from workers.stages import Criterion, Pretrain, Pruning, Round, Schedule, Training
+
+FINAL = Schedule("steps", (2,))
+
+
+def plan_with(method: str, **changes: object) -> Plan:
+    fields = {"methods": (method,), "pretrain_epochs": 4, "round_epochs": 2, "final_epochs": 3, **changes}
+    return plan_of(recipe(**fields))
+
+
+def rounds(plan: Plan) -> list[tuple[Node, Round]]:
+    found = [(node, node.stage) for node in plan if isinstance(node.stage, Round)]
+    return sorted(found, key=lambda pair: pair[1].round)
+
+
+def trainings(plan: Plan) -> tuple[Training, list[Training]]:
+    """Of round 0, and of the rounds."""
+    (zero,) = (node.stage for node in plan if isinstance(node.stage, Pretrain) and node.labels.round == 0)
+    return zero.training, [stage.training for _, stage in rounds(plan)]
+
+
+def test_aws_and_lrr_are_the_papers() -> None:
+    for name, psi in (("aws", "aws"), ("lrr", "lrr")):
+        plan = plan_with(name)
+        zero, later = trainings(plan)
+        assert (zero.span, zero.schedule) == (range(4), Schedule())
+        assert [(training.span, training.schedule) for training in later] == [(range(2), Schedule())] * 2
+        for node, stage in rounds(plan):
+            assert (stage.pruning, stage.method, set(node.inputs)) == (Pruning(), psi, {"previous"})
+
+
+def test_a_rewound_schedule_trains_every_round_to_completion() -> None:
+    zero, later = trainings(plan_with("lrr_rewound_schedule"))
+    assert (zero.span, zero.schedule) == (range(3), FINAL)
+    assert later == [zero, zero]
+
+
+def test_weight_rewinding_goes_back_to_an_epoch_and_takes_the_schedule_from_there() -> None:
+    plan = plan_with("weight_rewinding")
+    zero, later = trainings(plan)
+    assert later == [replace(zero, first_epoch=1)] * 2
+    for node, _ in rounds(plan):
+        reset = plan.nodes[node.inputs["reset"]].stage
+        assert isinstance(reset, Pretrain)
+        assert reset.training == replace(zero, stop_after=1)
+
+
+def test_imp_goes_back_to_the_initialisation_and_trains_everything_again() -> None:
+    plan = plan_with("imp")
+    zero, later = trainings(plan)
+    assert later == [zero, zero]
+    (reset,) = {node.inputs["reset"] for node, _ in rounds(plan)}
+    assert list(plan.nodes[reset].stage.training.span) == []  # type: ignore[union-attr]
+
+
+def test_fine_tuning_goes_on_at_the_last_rate() -> None:
+    plan = plan_with("fine_tuning")
+    _, later = trainings(plan)
+    assert all("reset" not in node.inputs for node, _ in rounds(plan))
+    for training in later:
+        assert (training.span, training.schedule) == (range(2), Schedule())
+        assert training.optimizer.learning_rate == pytest.approx(0.1 * 0.1)  # the recipe's, after its one milestone
+
+
+def test_one_shot_prunes_round_zero_each_time() -> None:
+    plan = plan_with("one_shot")
+    (zero,) = {node.inputs["previous"] for node, _ in rounds(plan)}
+    assert isinstance(plan.nodes[zero].stage, Pretrain)
+    shares = [stage.pruning.share(stage.prune_fraction, stage.round) for _, stage in rounds(plan)]
+    assert shares == pytest.approx([0.2, 1 - 0.8**2])
+
+
+@pytest.mark.parametrize(
+    ("name", "criterion", "steps"),
+    [
+        ("random_at_init", "random", 1),
+        ("erk_at_init", "erk", 1),
+        ("magnitude_at_init", "magnitude", 1),
+        ("snip", "snip", 1),
+        ("synflow", "synflow", 100),
+    ],
+)
+def test_pruning_at_initialisation_trains_nothing_before_the_final_training(
+    name: str, criterion: str, steps: int
+) -> None:
+    plan = plan_with(name)
+    zero, later = trainings(plan)
+    assert [list(training.span) for training in (zero, *later)] == [[], [], []]
+    for _, stage in rounds(plan):
+        assert (stage.pruning.criterion, stage.pruning.steps) == (Criterion(criterion), steps)
+
+
+def test_methods_that_train_psi_alike_share_round_zero_and_its_beginnings() -> None:
+    plan = plan_with("imp", methods=("imp", "weight_rewinding", "fine_tuning", "one_shot", "lrr_rewound_schedule"))
+    zeros = [node for node in plan if isinstance(node.stage, Pretrain)]
+    assert sorted(len(node.stage.training.span) for node in zeros) == [0, 1, 3]  # type: ignore[union-attr]
+    assert len(rounds(plan)) == 5 * 2  # and none of the rounds
+
+
+def test_a_chains_beginning_counts_as_no_round() -> None:
+    (beginning,) = (node for node in plan_with("imp") if node.name.endswith("epoch000"))
+    assert beginning.labels.round is None
+
+
+def test_a_method_of_ones_own_is_run_like_the_others() -> None:
+    own = {"sparse_aws": {"interpolate_psi": True, "criterion": "snip", "reset_to": 2, "steps": 3}}
+    plan = plan_with("sparse_aws", own_methods=own)
+    for node, stage in rounds(plan):
+        assert stage.method == "aws"
+        assert stage.pruning == Pruning("sparse_aws", Criterion("snip"), reset_to=2, steps=3)
+        assert set(node.inputs) == {"previous", "reset"}
+        assert node.labels.method == "sparse_aws"
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"methods": ["ipm"]}, "did you mean imp"),
+        ({"methods": ["mine"], "own_methods": {"mine": {"criterion": "snap"}}}, "unknown criterion 'snap'"),
+        ({"methods": ["mine"], "own_methods": {"mine": {"reset_to": 99}}}, "beyond round 0"),
+        ({"own_methods": {"lrr": {}}}, "lrr is a method already"),
+        ({"own_methods": {"Mine!": {}}}, "own_methods"),
+        ({"own_methods": {"mine": {"schedule_from": "reset"}}}, "goes with a reset_to"),
+        ({"own_methods": {"mine": {"prune_at": 0, "reset_to": 1}}}, "mean nothing"),
+        ({"own_methods": {"mine": {"steps": 0}}}, "steps at least 1"),
+        ({"own_methods": {"mine": {"rewind": 1}}}, "rewind"),
+        ({"own_transfers": {"signed": {}}}, "signed is a transfer already"),
+        ({"transfers": ["mine"], "own_transfers": {"mine": {"signs": "round_99"}}}, "beyond the last round"),
+        ({"transfers": ["mine"], "own_transfers": {"mine": {"psi": "epoch_99"}}}, "beyond the last epoch"),
+        ({"transfers": ["mine"], "own_transfers": {"mine": {"psi": "somewhere"}}}, "psi comes from fresh, signed"),
+        ({"transfers": ["mine"], "own_transfers": {"mine": {"mask": "epoch_1"}}}, "a round such as round_3"),
+        ({"transfers": ["mine"], "own_transfers": {"mine": {"signs": "coin"}}}, "no source of signs"),
+    ],
+)
+def test_what_cannot_run_is_said_in_a_sentence(fields: dict[str, object], said: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        resolve("mnist1d", None, "sound", [fields])
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_built_in_method_fits_every_built_in_recipe() -> None:
+    for dataset in ("mnist1d", "cifar100", "tiny-imagenet", "imagenet"):
+        resolved = resolve(dataset, None, "sound", [{"methods": list(METHODS)}])
+        assert resolved.methods == tuple(METHODS)
+
+
+def test_the_same_method_by_another_name_has_tickets_of_its_own() -> None:
+    named = Method().pruning("renamed")
+    assert named == replace(Method().pruning("lrr"), method="renamed")

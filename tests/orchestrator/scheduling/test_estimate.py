@@ -1,0 +1,187 @@
+"""Durations come from records alone, and what was never measured is said to be so."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+from tests.orchestrator.recipes.small_recipes import plan_of, recipe
+
+from orchestrator.planning.comparison import contents
+from orchestrator.planning.landscape import plan_landscape
+from orchestrator.planning.plan import Node, Plan
+from orchestrator.scheduling.estimate import Estimates
+from orchestrator.scheduling.forecast import forecast
+from orchestrator.scheduling.rank import cost_epochs, upward_rank
+from orchestrator.store.record import Record
+from orchestrator.terminal.plan_table import print_forecast
+from orchestrator.terminal.units import duration
+from workers.stages.kinds import width
+from workers.terminal.console import Console
+
+PLAN = plan_of(recipe())
+
+
+def record(node: Node, seconds: float, attempt: int = 1, **provenance: Any) -> Record:
+    return Record(
+        key=node.key,
+        kind=node.stage.kind,
+        name=node.name,
+        labels=node.labels,
+        science=asdict(node.stage),
+        inputs=dict(node.inputs),
+        attempt=attempt,
+        files={},
+        results={},
+        seconds=seconds,
+        finished_unix_s=0.0,
+        provenance={"device": "cpu (here)", **provenance},
+    )
+
+
+def first(plan: Plan, kind: str) -> Node:
+    return next(node for node in plan if node.stage.kind == kind)
+
+
+def test_a_stage_takes_the_median_of_its_kind_by_epoch() -> None:
+    trains = [node for node in PLAN if node.stage.kind == "train"]
+    measured = [record(node, seconds) for node, seconds in zip(trains, (6.0, 30.0, 9.0), strict=False)]
+    estimates = Estimates(measured)
+    assert estimates.device == "cpu (here)"
+    assert estimates.seconds(trains[-1]) == pytest.approx(9.0)
+    assert estimates.seconds(first(PLAN, "round")) == pytest.approx(3.0)  # one epoch of the same work
+    assert estimates.seconds(first(PLAN, "probe")) == pytest.approx(3.0 * 1.1)
+
+
+def test_a_measured_probe_says_more_of_probes_than_a_training() -> None:
+    measured = [record(first(PLAN, "train"), 6.0), record(first(PLAN, "probe"), 0.5)]
+    assert Estimates(measured).seconds(first(PLAN, "probe")) == pytest.approx(0.5)
+    assert Estimates(measured[1:]).seconds(first(PLAN, "train")) is None
+
+
+def test_a_part_of_a_stage_another_device_and_other_work_say_nothing() -> None:
+    train = first(PLAN, "train")
+    resumed, elsewhere = record(train, 30.0, attempt=2), record(train, 3.0, device="a GPU")
+    assert Estimates([record(train, 6.0), resumed]).seconds(train) == pytest.approx(6.0)
+    assert Estimates([elsewhere], "cpu (here)").seconds(train) is None
+    assert Estimates([elsewhere]).seconds(train) == pytest.approx(3.0)
+    other = first(plan_of(recipe(arch="resnet20")), "train")
+    assert Estimates([record(train, 3.0)]).seconds(other) is None
+
+
+def test_resumed_stages_are_better_than_nothing_and_the_longest_tells_the_least_it_takes() -> None:
+    train, probe = first(PLAN, "train"), first(PLAN, "probe")
+    measured = [record(train, seconds, attempt=2) for seconds in (2.0, 5.0, 1.0)]
+    estimates = Estimates(measured)
+    assert estimates.seconds(train) == pytest.approx(5.0)
+    assert estimates.is_least(train)
+    assert forecast(PLAN, set(), estimates, 1).at_least == ("tiny/resnet1d",)
+    assert "It may be more: of tiny/resnet1d only stages that were resumed are measured" in shown(
+        PLAN, set(), measured, 1, None
+    )
+    known = Estimates([*measured, record(train, 1.0)])
+    assert known.seconds(train) == pytest.approx(1.0)
+    assert known.seconds(probe) == pytest.approx(cost_epochs(probe.stage) / 3)  # of trainings of 3
+    assert not known.is_least(train)
+    assert forecast(PLAN, set(), known, 1).at_least == ()
+
+
+def test_a_stage_that_shared_its_device_counts_with_its_share_if_none_was_alone() -> None:
+    train = first(PLAN, "train")
+    shared = record(train, 12.0, stages_beside=3)
+    assert Estimates([shared]).seconds(train) == pytest.approx(3.0)
+    assert Estimates([shared, record(train, 6.0)]).seconds(train) == pytest.approx(6.0)
+
+
+def test_the_rank_is_in_seconds_only_where_all_of_them_are_known() -> None:
+    two = plan_of(recipe(), recipe(arch="resnet20"))
+    known = [record(first(PLAN, "train"), 6.0)]
+    assert Estimates(known).rank(two) == upward_rank(two)
+    assert Estimates(known).rank(PLAN) == pytest.approx({key: 2 * rank for key, rank in upward_rank(PLAN).items()})
+
+
+def test_the_slow_network_goes_first_once_it_is_known_to_be_slow() -> None:
+    two = plan_of(recipe(), recipe(arch="resnet20"))
+    trains = {node.labels.architecture: node for node in two if node.stage.kind == "train"}
+    rank = Estimates([record(trains["resnet1d"], 1.0), record(trains["resnet20"], 10.0)]).rank(two)
+    assert rank[trains["resnet20"].key] > 5 * rank[trains["resnet1d"].key]
+
+
+def shown(plan: Plan, cached: set[str], measured: list[Record], devices: int, price: float | None) -> str:
+    text = io.StringIO()
+    print_forecast(Console(file=text, width=200), forecast(plan, cached, Estimates(measured), devices, price))
+    return text.getvalue()
+
+
+def test_a_forecast_is_hours_time_and_money() -> None:
+    measured = [record(first(PLAN, "train"), 3 * 3600.0)]  # an hour an epoch
+    epochs = sum(cost_epochs(node.stage) for node in PLAN)
+    found = forecast(PLAN, set(), Estimates(measured), 1, 0.5)
+    assert found.device_hours == pytest.approx(epochs)
+    assert found.makespan_s == pytest.approx(3600 * epochs)
+    assert found.cost_usd == pytest.approx(epochs / 2)
+    text = shown(PLAN, set(), measured, 1, 0.5)
+    assert f"{epochs:,.2f} core-hours left, {epochs / 2:,.2f} USD" in text
+    assert f"About {duration(3600 * epochs)} on 1 of these" in text
+    assert "It may be more" not in text
+    assert "GPU-hours" in shown(PLAN, set(), [record(first(PLAN, "train"), 9.0, device="a GPU")], 1, None)
+
+
+def test_a_cluster_that_is_held_until_the_end_costs_its_idle_devices_too() -> None:
+    measured = [record(first(PLAN, "train"), 3 * 3600.0)]  # an hour an epoch
+    found = forecast(PLAN, set(), Estimates(measured), 1000, 0.5)
+    assert found.makespan_s is not None
+    assert found.held_cost_usd == pytest.approx(1000 * found.makespan_s / 3600 * 0.5)
+    assert found.cost_usd is not None
+    assert found.held_cost_usd > 10 * found.cost_usd
+    assert f"{found.held_cost_usd:,.2f} USD if all 1,000 are held for that long" in shown(
+        PLAN, set(), measured, 1000, 0.5
+    )
+    assert forecast(PLAN, set(), Estimates(measured), 1000).held_cost_usd is None
+
+
+def test_a_landscape_is_so_many_probe_points_and_says_nothing_of_trainings() -> None:
+    keys = [node.key for node in PLAN if node.stage.kind == "train"][:3]
+    _, node = plan_landscape(contents([PLAN.stored([], 1.0)], {}), set(), keys, 5, 0.25)
+    assert cost_epochs(node.stage) == pytest.approx(25 * cost_epochs(first(PLAN, "probe").stage) / 11)
+    assert width(node.stage) == 1
+    estimates = Estimates([record(node, 7.0)])
+    assert estimates.seconds(node) == pytest.approx(7.0)
+    assert estimates.seconds(first(PLAN, "train")) is None
+
+
+def test_another_probe_of_a_pair_is_measured_by_its_own_kind_and_says_nothing_of_trainings() -> None:
+    plan = plan_of(recipe(probes=("disagreement",)))
+    node = first(plan, "pair_probe")
+    assert width(node.stage) == 1
+    estimates = Estimates([record(node, 7.0)])
+    assert estimates.seconds(node) == pytest.approx(7.0)
+    assert estimates.seconds(first(plan, "train")) is None
+
+
+def test_what_was_not_measured_is_not_invented() -> None:
+    two = plan_of(recipe(), recipe(arch="resnet20"))
+    found = forecast(two, set(), Estimates([]), 4, 2.0)
+    assert (found.device_hours, found.makespan_s, found.cost_usd) == (None, None, None)
+    assert found.unmeasured == ("tiny/resnet1d", "tiny/resnet20")
+    text = shown(two, set(), [], 4, 2.0)
+    assert "Not measured yet: tiny/resnet1d, tiny/resnet20" in text
+    assert "begin it in this store, and ask again for hours, makespan and cost" in text
+    half = forecast(two, set(), Estimates([record(first(PLAN, "train"), 9.0)]), 4, None)
+    assert half.device_hours is not None
+    assert (half.estimated_stages, half.makespan_s, half.unmeasured) == (len(PLAN), None, ("tiny/resnet20",))
+
+
+def test_a_plan_that_is_done_needs_no_forecast() -> None:
+    assert shown(PLAN, set(PLAN.nodes), [], 1, 2.0) == ""
+
+
+def test_a_gangs_time_is_another_and_counts_on_each_of_its_devices() -> None:
+    plan = plan_of(recipe(gpus_per_stage=2))
+    train, probe = first(plan, "train"), first(plan, "probe")
+    assert Estimates([record(first(PLAN, "train"), 6.0)]).seconds(train) is None
+    found = forecast(plan, {node.key for node in plan} - {train.key}, Estimates([record(train, 3600.0)]), 2)
+    assert (found.device_hours, found.makespan_s) == (pytest.approx(2), pytest.approx(3600))
+    assert forecast(plan, set(), Estimates([record(train, 3600.0), record(probe, 9.0)]), 1).makespan_s is None

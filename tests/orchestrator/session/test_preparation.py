@@ -1,0 +1,121 @@
+"""Preparing data before a sweep: a person sees how far it is, and what is wrong before anything runs."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from orchestrator.recipes import RecipeError
+from orchestrator.recipes.experiments import Experiment, Network, find_experiments
+from orchestrator.session import preparation
+from orchestrator.session.preparation import prepare_data
+from tests.image_sets import write_image_folder, write_tiny_imagenet
+from workers.data import DataError
+from workers.models import ARCHITECTURES, architecture, build_model
+from workers.stages import Model
+from workers.stages.execution import Execution
+from workers.terminal.console import Console
+
+
+def said(root: Path, cache: Path, *, terminal: bool) -> str:
+    execution = Execution("cpu", str(root), str(cache))
+    experiments = find_experiments(["tiny-imagenet"], ["resnet20", "resnet32"], "sound", [], execution)
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=200)
+    prepare_data(experiments, execution, console)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_terminal_gets_a_bar_for_each_split(tmp_path: Path) -> None:
+    write_tiny_imagenet(tmp_path, train=2, val=1)
+    shown = said(tmp_path, tmp_path / "cache", terminal=True)
+    assert "tiny-imagenet: decoding train images" in shown
+    assert "16/16" in shown
+    assert "8/8" in shown
+
+
+def test_a_log_gets_a_line_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_tiny_imagenet(tmp_path, train=2, val=1)
+    monkeypatch.setattr(preparation, "LINE_INTERVAL_S", 0)
+    lines = said(tmp_path, tmp_path / "cache", terminal=False).splitlines()
+    assert lines[0].startswith("Preparing tiny-imagenet once")
+    assert "tiny-imagenet: decoding train images: 16 of 16" in lines
+    assert said(tmp_path, tmp_path / "cache", terminal=False) == ""  # it is prepared
+
+
+def test_the_network_has_as_many_outputs_as_the_found_data_has_classes(tmp_path: Path) -> None:
+    write_image_folder(tmp_path / "insects", classes=("ants", "bees", "wasps"))
+    (found,) = find(tmp_path, "imagefolder:insects", "resnet20")
+    model = build_model(Model("resnet20"), in_channels=3, num_classes=3, init_seed=0)
+    convolutions = [p for p in model.parameters() if p.dim() == 4]
+    assert found.recipe.dataset == "imagefolder:insects"
+    assert found.network == Network(
+        sum(p.numel() for p in model.parameters()), sum(p.numel() for p in convolutions), len(convolutions), "fc"
+    )
+
+
+def find(root: Path, dataset: str, arch: str, *changes: dict[str, Any]) -> list[Experiment]:
+    return find_experiments([dataset], [arch], "sound", changes, Execution("cpu", str(root), str(root / "cache")))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("sets")
+    write_image_folder(made / "insects")
+    write_tiny_imagenet(made, train=2, val=1)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("dataset", "arch", "changes", "sentence"),
+    [
+        ("imagefolder:insects", "resnet20", {"augmentation": "crop_flip"}, "give --set augmentation=resized_crop_flip"),
+        ("tiny-imagenet", "resnet20", {"image_size": 32}, r"those of tiny-imagenet have one: \(64, 64\)"),
+        ("imagefolder:insects", "mlp_mixer", {"image_size": 32}, "mlp_mixer on imagefolder:insects.*are 32x32: "),
+        ("tiny-imagenet", "two_answers", {}, r"its output is \(2, 16\) for 2 images of 8 classes"),
+    ],
+)
+def test_a_recipe_that_does_not_suit_the_images_is_one_sentence(
+    root: Path, two_answers: None, dataset: str, arch: str, changes: dict[str, Any], sentence: str
+) -> None:
+    experiments = find(root, dataset, arch, changes)
+    execution = Execution("cpu", str(root), str(root / "cache"))
+    with pytest.raises(RecipeError, match=sentence):
+        prepare_data(experiments, execution, Console(file=io.StringIO()))
+
+
+@pytest.fixture
+def two_answers() -> Iterator[None]:
+    class Doubled(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x.mean((2, 3))).repeat(1, 2)
+
+    @architecture("two_answers")
+    def two_answers(in_channels: int, num_classes: int) -> nn.Module:
+        return Doubled(in_channels, num_classes)
+
+    yield
+    del ARCHITECTURES["two_answers"]
+
+
+def test_unknown_names_get_the_nearest_and_impossible_ones_a_reason(tmp_path: Path) -> None:
+    execution = Execution("cpu", str(tmp_path), str(tmp_path / "cache"))
+    with pytest.raises(RecipeError, match=r"did you mean .*imagenet"):
+        find_experiments(["imagenett"], None, "sound", [], execution)
+    with pytest.raises(DataError, match="give a folder's name"):
+        find_experiments(["imagefolder:../x"], None, "sound", [], execution)
+
+
+def test_a_network_that_reads_a_value_while_it_is_built_is_planned_like_any_other(root: Path) -> None:
+    @architecture("drop_path")
+    def drop_path(in_channels: int, num_classes: int) -> nn.Module:
+        rates = [rate.item() for rate in torch.linspace(0, 0.2, 3)]  # which the meta device refuses
+        return nn.Sequential(nn.Flatten(), nn.Dropout(rates[-1]), nn.Linear(in_channels * 64 * 64, num_classes))
+
+    (found,) = find(root, "tiny-imagenet", "drop_path")
+    assert found.network == Network(3 * 64 * 64 * 8 + 8, 0, 0, "2")

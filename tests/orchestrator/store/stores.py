@@ -1,0 +1,146 @@
+"""Small stores made by hand, and the commands that watch them, asked in this process."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.testing import CliRunner
+
+from orchestrator.planning.plan import Plan
+from orchestrator.store import Store
+from orchestrator.store.events import EventLog
+from orchestrator.store.record import Failure, File, Labels, PlannedStage, Record, StoredPlan
+from workers.attempts.workspace import artifact
+
+
+def ask(app: typer.Typer, *arguments: object, read: bool = False) -> Any:
+    """(exit code, what was printed) of a command; with ``read`` what it printed as JSON."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    if read:
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+    return result.exit_code, result.output
+
+
+def planned(name: str, kind: str = "train", lr: float = 0.1, inputs: dict[str, str] | None = None) -> PlannedStage:
+    """A stage of a stored plan, whose key depends on all of these."""
+    text = json.dumps([name, kind, lr, inputs], sort_keys=True)
+    return PlannedStage(
+        key=hashlib.blake2b(text.encode(), digest_size=16).hexdigest(),
+        kind=kind,
+        name=name,
+        labels=Labels(dataset=name, architecture="net", preset="sound"),
+        inputs=inputs or {},
+        science={"training": {"epochs": 2, "optimizer": {"learning_rate": lr}}},
+    )
+
+
+class Made:
+    """A store without any sweep."""
+
+    def __init__(self, root: Path) -> None:
+        self.store = Store(root)
+        root.mkdir(exist_ok=True)
+
+    def plan(self, *stages: PlannedStage, started: float = 1.0) -> None:
+        """Keep a plan of these."""
+        self.store.write_plan(StoredPlan(argv=["sweep"], started_unix_s=started, stages=list(stages)))
+
+    def commit(self, stage: PlannedStage, attempt: int | None = None, seconds: float = 1.0) -> Record:
+        """A stage that is done, with one artifact."""
+        self.store.locate(stage.kind, stage.name, stage.key)
+        if attempt is None:
+            folder = self.store.claim(stage.key, "a-driver")
+            assert folder is not None
+            attempt = int(folder.rpartition("/")[2])
+        out = Path(self.store.root) / self.store.folder(stage.key) / f"attempts/{attempt}/out"
+        out.mkdir(parents=True)
+        (out / "weights.safetensors").write_bytes(stage.name.encode())
+        found = artifact(out / "weights.safetensors")
+        return self.store.commit(
+            Record(
+                **stage.model_dump(include={"key", "kind", "name", "labels", "science", "inputs"}),
+                attempt=attempt,
+                out=f"attempts/{attempt}/out",
+                files={"weights.safetensors": File(size_bytes=found.size_bytes, blake2b=found.blake2b)},
+                results={},
+                seconds=seconds,
+                finished_unix_s=time.time(),
+                provenance={},
+            )
+        )
+
+
+def running(store: Store, stage: PlannedStage, driver: str, **progress: Any) -> Path:
+    """A new attempt of a driver; its folder."""
+    store.locate(stage.kind, stage.name, stage.key)
+    claimed = store.claim(stage.key, driver)
+    assert claimed is not None
+    folder = Path(store.root) / claimed
+    (folder / "progress.json").write_text(json.dumps({"beats": 1, **progress}))
+    return folder
+
+
+def failed(
+    store: Store,
+    stage: PlannedStage,
+    message: str,
+    *,
+    log: str = "",
+    attempt: int | None = None,
+    retry: bool = False,
+    driver: str = "a-driver",
+    cause: str = "application",
+) -> None:
+    """The last attempt, or a new one, has failed."""
+    if attempt is None:
+        folder = running(store, stage, driver)
+        attempt = int(folder.name)
+        (folder / "log.txt").write_text(log)
+    place = f"{store.folder(stage.key)}/attempts/{attempt}"
+    failure = Failure(
+        key=stage.key,
+        name=stage.name,
+        attempt=attempt,
+        error_type="ValueError",
+        message=message,
+        log=f"{place}/log.txt",
+        finished_unix_s=time.time(),
+        cause=cause,
+    )
+    store.fail(place, failure)
+    event = {"time_unix_s": time.time(), "event": "failed", "key": stage.key, "attempt": attempt, "retry": retry}
+    log = EventLog(store.storage, driver)
+    log.add(event)
+    log.write()
+
+
+def assert_same_bits(one: Path, two: Path) -> None:
+    """Both stores have the same stages with the same findings and files, but for the timing, which always differs."""
+    first, second = Store(one).records(), Store(two).records()
+    assert first.keys() == second.keys()
+    for key, record in first.items():
+        assert record.results == second[key].results, record.name
+        for name, file in record.files.items():
+            assert name == "timing.parquet" or file == second[key].files[name], f"{record.name}: {name}"
+
+
+def shout(path: Path, text: str) -> None:
+    """More of a log."""
+    with path.open("a") as file:
+        file.write(text)
+
+
+def plan_of() -> tuple[Plan, StoredPlan]:
+    """A plan of many stages, and as it is stored."""
+    from tests.orchestrator.recipes.small_recipes import plan_of as expanded
+    from tests.orchestrator.recipes.small_recipes import recipe
+
+    plan = expanded(recipe(rounds=20, transfer_rounds=tuple(range(21)), probe_rounds=tuple(range(21)), seeds=5))
+    return plan, plan.stored(["sweep"], 1.0)

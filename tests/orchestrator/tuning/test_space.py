@@ -1,0 +1,111 @@
+"""What a search may change: the words of ``--space``, and draws that depend on the seed and the trial alone."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.orchestrator.recipes.small_recipes import recipe
+
+from orchestrator.recipes import Recipe, RecipeError, merge
+from orchestrator.tuning.space import (
+    ALPHA,
+    DECAY,
+    FRACTION,
+    RATE,
+    Range,
+    default_space,
+    describe_point,
+    draw_points,
+    layer,
+    narrowed,
+)
+from workers.stages import Optimizer
+
+SPACE = default_space(recipe())
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "shown"),
+    [
+        ("optimizer.learning_rate=0.01..0.3", RATE, "0.01..0.3"),
+        ("optimizer.learning_rate=1e-3..1e-1", RATE, "0.001..0.1"),
+        ("optimizer.weight_decay = 1e-4", DECAY, "0.0001"),
+        ("prune_fraction=.1..0.3", FRACTION, "0.1..0.3"),
+        ("prune_fraction=0.2", FRACTION, "0.2"),
+        ("alpha=uniform(0,1)", ALPHA, "uniform(0,1)"),
+        ("alpha=uniform(0, 0.5..1) | beta(2,1..5)", ALPHA, "uniform(0,0.5..1)|beta(2,1..5)"),
+    ],
+)
+def test_a_range_is_narrowed_by_its_words(text: str, name: str, shown: str) -> None:
+    found = narrowed(SPACE, [text])
+    assert str(found[name]) == shown
+    assert found == {**SPACE, name: found[name]}
+    assert narrowed(SPACE, [f"{name}={found[name]}"]) == found  # what is shown can be given
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("optimizer.learning_rate", "expected KEY=LOW..HIGH, such as optimizer.learning_rate=0.01..0.3"),
+        ("optimizer.learning_rate=", "expected KEY=LOW..HIGH"),
+        ("optimizer.learning_rat=1..2", "unknown key 'optimizer.learning_rat'; did you mean optimizer.learning_rate"),
+        ("batch_size=64..128", "--set gives other fields a value"),
+        ("optimizer.learning_rate=0.3..0.1", "the low end 0.3 is above the high end 0.1"),
+        ("optimizer.learning_rate=0..0.1", "drawn by its logarithm, so both ends are positive"),
+        ("optimizer.learning_rate=low..high", "expected a number, or LOW..HIGH"),
+        ("optimizer.learning_rate=0.1..0.2..0.3", "expected a number, or LOW..HIGH"),
+        ("optimizer.learning_rate=nan", "expected a number, or LOW..HIGH"),
+        ("optimizer.weight_decay=1e-4..inf", "expected a number, or LOW..HIGH"),
+        ("prune_fraction=0..0.5", "a prune fraction lies between 0 and 1"),
+        ("prune_fraction=0.5..1", "a prune fraction lies between 0 and 1"),
+        ("alpha=0.5", "expected distributions such as uniform"),
+        ("alpha=normal(0,1)", "unknown distribution 'normal'"),
+        ("alpha=uniform(0,2)", "uniform takes low and high within 0 and 1"),
+        ("alpha=uniform(0..0.6,0.5)", "uniform takes low and high within 0 and 1"),
+        ("alpha=beta(0,1)", "both ends are positive"),
+    ],
+)
+def test_words_that_are_no_space_are_one_sentence(text: str, said: str) -> None:
+    with pytest.raises(RecipeError) as error:
+        narrowed(SPACE, [text])
+    assert str(error.value).startswith(f"--space {text}: ")
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@given(st.integers(0, 2**31), st.integers(2, 12))
+def test_draws_lie_within_the_space_and_make_recipes(seed: int, trials: int) -> None:
+    points = draw_points(SPACE, trials, seed)
+    assert len(points) == trials
+    assert points[0] == {}
+    base = recipe().model_dump()
+    for point in points[1:]:
+        assert point.keys() == SPACE.keys()
+        for name in (RATE, DECAY, FRACTION):
+            found = SPACE[name]
+            assert isinstance(found, Range)
+            assert found.low <= point[name] <= found.high
+        made = Recipe.model_validate(merge(base, layer(point)))
+        assert made.optimizer.learning_rate == point[RATE]
+        assert made.alpha.name == point[ALPHA]["name"]
+        assert describe_point(point)
+
+
+def test_a_trials_draw_depends_on_the_seed_and_its_number_only() -> None:
+    assert draw_points(SPACE, 5, 1) == draw_points(SPACE, 9, 1)[:5]
+    assert draw_points(SPACE, 5, 1)[1:] != draw_points(SPACE, 5, 2)[1:]
+    fixed = narrowed(SPACE, [f"{RATE}=0.05"])  # what is no longer searched leaves the other draws as they were
+    for one, two in zip(draw_points(SPACE, 5, 1)[1:], draw_points(fixed, 5, 1)[1:], strict=True):
+        assert two == {**one, RATE: 0.05}
+
+
+def test_rates_are_drawn_by_their_logarithm_and_fractions_evenly() -> None:
+    points = draw_points({RATE: Range(1e-4, 1.0, True), FRACTION: Range(0.1, 0.5)}, 2000, 3)[1:]
+    assert sum(point[RATE] < 1e-2 for point in points) / len(points) == pytest.approx(0.5, abs=0.04)
+    assert sum(point[FRACTION] for point in points) / len(points) == pytest.approx(0.3, abs=0.01)
+
+
+def test_what_the_recipe_does_without_is_not_searched() -> None:
+    found = default_space(recipe(methods=("lrr",), optimizer=Optimizer(0.1, weight_decay=0.0)))
+    assert found.keys() == {RATE, FRACTION}

@@ -1,0 +1,66 @@
+"""An attempt's folder beside a bucket: what is copied from there, and how soon it hears."""
+
+from __future__ import annotations
+
+import time
+from uuid import uuid4
+
+import pytest
+
+from workers.attempts import workspace
+from workers.attempts.workspace import open_workspace
+from workers.storage import Storage, open_storage
+
+
+@pytest.fixture
+def storage(s3: str) -> Storage:
+    return open_storage(f"{s3}/{uuid4()}")
+
+
+def test_of_all_earlier_checkpoints_the_two_furthest_are_copied(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for attempt in range(1, 8):
+        for step in (0, 1):
+            storage.write(f"stage/attempts/{attempt}/checkpoint/00001-{attempt + step:07d}.safetensors", b"%d" % step)
+    copied: list[str] = []
+    download = type(storage).download
+    monkeypatch.setattr(
+        type(storage), "download", lambda self, path, to: (copied.append(path), download(self, path, to))
+    )
+    with open_workspace(storage.root, "stage/attempts/9", {}, ()) as space:
+        names = sorted(path.name for folder in space.earlier for path in folder.iterdir())
+    assert names == ["00001-0000007.safetensors", "00001-0000008.safetensors"]
+    assert len(copied) == 2
+
+
+def test_a_checkpoint_that_is_removed_meanwhile_costs_no_other(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for step in (1, 2):
+        storage.write(f"stage/attempts/1/checkpoint/00001-{step:07d}.safetensors", b"%d" % step)
+    listing = type(storage).listing
+
+    def list_and_remove(self: Storage, prefix: str = "") -> object:
+        found = listing(self, prefix)
+        self.remove(path for path in found if path.endswith("1.safetensors"))
+        return found
+
+    monkeypatch.setattr(type(storage), "listing", list_and_remove)
+    with open_workspace(storage.root, "stage/attempts/2", {}, ()) as space:
+        assert [path.read_bytes() for folder in space.earlier for path in folder.iterdir()] == [b"2"]
+
+
+def test_a_stop_is_heard_long_before_the_log_is_copied_again(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workspace, "LOOK_FOR_A_STOP_EVERY_S", 0.02)
+    monkeypatch.setattr(workspace, "MIRROR_EVERY_S", 1e6)
+    with open_workspace(storage.root, "stage/attempts/1", {}, ("drivers/a/stop", "stage/attempts/1/stop")) as space:
+        (space.folder / "log.txt").write_text("so far")
+        assert not space.stop_asked()
+        storage.write("stage/attempts/1/stop", b"drained")
+        deadline = time.monotonic() + 60
+        while not space.stop_asked():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert "stage/attempts/1/log.txt" not in storage.listing()
+    assert storage.read("stage/attempts/1/log.txt") == b"so far"

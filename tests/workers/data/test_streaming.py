@@ -1,0 +1,186 @@
+"""Streamed images: every reader gives torchvision's views of the same pictures, in order, and names a damaged one."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torchvision import transforms
+from torchvision.transforms.v2 import functional as TF
+
+from tests.image_sets import encoded, picture, write_imagenet
+from tests.workers.training.test_trainer import interrupted_after
+from workers.data.augmentation import draw_epoch, resized_crop_boxes
+from workers.data.errors import DataError
+from workers.data.images.encoded import FilePictures, Pictures, decode_rgb
+from workers.data.images.streaming import (
+    DeviceReader,
+    ProcessReader,
+    Reader,
+    StreamedSplit,
+    is_plain_jpeg,
+    jpeg_decoder,
+)
+from workers.data.splits import Splits
+from workers.stages import Optimizer, Training
+from workers.stages.execution import Control, Interrupted
+from workers.training.trainer import train
+
+CPU = torch.device("cpu")
+
+
+def pictures(folder: Path) -> FilePictures:
+    paths = sorted((folder / "train").rglob("*.JPEG"))
+    classes = sorted({path.parent.name for path in paths})
+    return FilePictures(
+        folder,
+        np.array([str(path.relative_to(folder)).encode() for path in paths]),
+        np.array([classes.index(path.parent.name) for path in paths]),
+    )
+
+
+@pytest.fixture(scope="module")
+def imagenet(tmp_path_factory: pytest.TempPathFactory) -> FilePictures:
+    return pictures(write_imagenet(tmp_path_factory.mktemp("sets"), train=12, val=1))
+
+
+READERS: dict[str, Callable[[Pictures], Reader]] = {
+    "in this process": lambda held: ProcessReader(held, CPU, 0),
+    "two processes": lambda held: ProcessReader(held, CPU, 2),
+    "device": lambda held: DeviceReader(held, CPU, jpeg_decoder(CPU)),
+}
+
+
+def split_of(reader: Reader, rows: Tensor, size: int = 64) -> StreamedSplit:
+    return StreamedSplit(reader, rows, reader.labels[rows], size)
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_a_test_sees_torchvisions_resize_and_centre_crop(imagenet: FilePictures, kind: str) -> None:
+    rows = torch.arange(0, len(imagenet), 5)
+    batches = list(split_of(READERS[kind](imagenet), rows, 224).in_order(8))
+    images, labels = torch.cat([b.images for b in batches]), torch.cat([b.labels for b in batches])
+    transform = transforms.Compose([transforms.Resize(256), transforms.CenterCrop(224)])
+    assert [len(b.labels) for b in batches] == [8, 8, len(rows) - 16]
+    assert labels.tolist() == imagenet.labels[rows].tolist()
+    for image, row in zip(images, rows, strict=True):
+        expected = TF.pil_to_tensor(transform(decode_rgb(imagenet, int(row))))
+        close_to(image, expected, exact=kind != "device")
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_training_sees_torchvisions_random_resized_crop_and_flip(imagenet: FilePictures, kind: str) -> None:
+    split = split_of(READERS[kind](imagenet), torch.arange(len(imagenet)).flip(0))
+    for epoch in range(2):  # the same reader serves every epoch
+        draws = draw_epoch(len(split), 3, epoch, "resized_crop_flip")
+        batches = list(split.drawn(draws, 16, "resized_crop_flip", first=2))
+        images, labels = torch.cat([b.images for b in batches]), torch.cat([b.labels for b in batches])
+        assert labels.tolist() == split.labels[draws.order[32:]].tolist()
+        for image, position in zip(images, range(32, len(split)), strict=True):
+            whole = decode_rgb(imagenet, int(split.rows[draws.order[position]]))
+            sizes = torch.tensor([whole.height]), torch.tensor([whole.width])
+            (box,) = resized_crop_boxes(draws.geometry[position][None], *sizes, 0.08).tolist()
+            expected = TF.pil_to_tensor(TF.resized_crop(whole, *box, [64, 64]))
+            close_to(image, TF.horizontal_flip(expected) if draws.flip[position] else expected, exact=kind != "device")
+
+
+def close_to(image: Tensor, expected: Tensor, *, exact: bool) -> None:
+    """Equal where PIL decoded; another JPEG decoder and resizing in float differ by a few levels."""
+    difference = (image.int() - expected.int()).abs()
+    assert difference.max() <= (0 if exact else 8)
+    assert difference.float().mean() <= (0 if exact else 1)
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_a_damaged_picture_is_named(tmp_path: Path, kind: str) -> None:
+    held = pictures(write_imagenet(tmp_path, train=6, val=1, damaged=True))
+    damaged = held.name(len(held) - 1)
+    split = split_of(READERS[kind](held), torch.arange(len(held)))
+    assert len(next(split.in_order(4)).labels) == 4
+    with pytest.raises(DataError, match=f"^{damaged}: not a readable image"):
+        list(split.in_order(16))
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_an_epoch_may_be_left_in_the_middle(imagenet: FilePictures, kind: str) -> None:
+    split = split_of(READERS[kind](imagenet), torch.arange(len(imagenet)))
+    first = next(split.in_order(8)).images
+    again = [batch.images for batch in split.in_order(8)]
+    assert torch.equal(again[0], first)
+    assert len(again) == -(-len(imagenet) // 8)
+
+
+def test_only_whole_jpegs_of_one_or_three_components_go_to_a_batched_decoder() -> None:
+    image = picture(np.random.default_rng(0), 60, 40)
+    assert is_plain_jpeg(encoded(image))
+    assert is_plain_jpeg(encoded(image, progressive=True))
+    assert is_plain_jpeg(encoded(image.convert("L")))
+    for other in (
+        encoded(image.convert("CMYK")),
+        encoded(image, "png"),
+        encoded(image)[:-200],
+        encoded(image) + b"trailing",
+        b"",
+        b"\xff\xd8\xff\xd9",
+        b"\xff\xd8" + b"\xff" * 40 + b"\xff\xd9",
+    ):
+        assert not is_plain_jpeg(other)
+
+
+def test_what_the_batched_decoder_refuses_is_decoded_alone(imagenet: FilePictures) -> None:
+    decode, calls = jpeg_decoder(CPU), []
+
+    def moody(images: list[Tensor]) -> list[Tensor]:
+        calls.append(len(images))
+        if len(images) > 1 or len(calls) % 3 == 0:
+            raise RuntimeError("nvjpeg: not supported")
+        return decode(images)
+
+    reader = DeviceReader(imagenet, CPU, moody)
+    rows = torch.arange(len(imagenet))
+    plain = torch.cat([b.images for b in split_of(READERS["device"](imagenet), rows).in_order(16)])
+    got = torch.cat([b.images for b in split_of(reader, rows).in_order(16)])
+    assert max(calls) > 1
+    assert min(calls) == 1
+    assert (got.int() - plain.int()).abs().max() <= 8
+
+
+def test_an_augmentation_for_images_of_one_size_is_refused(imagenet: FilePictures) -> None:
+    split = split_of(READERS["in this process"](imagenet), torch.arange(4))
+    with pytest.raises(DataError, match="resized_crop_flip"):
+        next(split.drawn(draw_epoch(4, 1, 0, "crop_flip"), 2, "crop_flip"))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_loading_draws_nothing_from_torchs_generator(imagenet: FilePictures, workers: int) -> None:
+    # dropout and initialisations do, and would not be the same with another number of passes over the images
+    split = split_of(ProcessReader(imagenet, CPU, workers), torch.arange(8))
+    before = torch.random.get_rng_state()
+    list(split.in_order(4))
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_a_training_on_streamed_images_resumes_to_the_same_bits(
+    imagenet: FilePictures, tmp_path: Path, kind: str
+) -> None:
+    split = split_of(READERS[kind](imagenet), torch.arange(40), 16)
+    channels = (1, 3, 1, 1)
+    splits = Splits(split, split, split, torch.full(channels, 120.0), torch.full(channels, 1 / 60))
+
+    def run(control: Control) -> dict[str, Tensor]:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Dropout(0.5), nn.Linear(4 * 14 * 14, len(classes)))
+        training = Training(3, 16, Optimizer(0.01), augmentation="resized_crop_flip")
+        watched = {"test": split}
+        train(model, training, splits, masks={}, interpolate_psi=False, sgd_seed=1, watched=watched, control=control)
+        return model.state_dict()
+
+    classes = set(imagenet.labels.tolist())
+    undisturbed = run(Control())
+    with pytest.raises(Interrupted):
+        run(Control(checkpoints=tmp_path, should_stop=interrupted_after(4)))
+    resumed = run(Control(earlier=(tmp_path,)))
+    assert all(torch.equal(tensor, undisturbed[name]) for name, tensor in resumed.items())

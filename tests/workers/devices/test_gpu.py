@@ -1,0 +1,150 @@
+"""On a GPU: captured, packed and resumed trainings give the bits of an eager one, and readers decode there."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import tickets
+from tests.image_sets import write_imagenet
+from tests.workers.data.test_streaming import pictures
+from tests.workers.training.test_trainer import ADAM, SGD, interrupted_after
+from workers.data import open_data
+from workers.data.images.streaming import DeviceReader, ProcessReader, Request, open_reader
+from workers.data.splits import Splits, split_data
+from workers.devices.memory import PeakMemory
+from workers.devices.streams import own_stream
+from workers.models import build_model
+from workers.pruning.selection import magnitudes, prune
+from workers.stages import Data, Model, Optimizer, Precision, Training
+from workers.stages.execution import Control, Interrupted
+from workers.training.capture import CapturedStep
+from workers.training.trainer import train
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+GPU = torch.device("cuda")
+
+
+@pytest.fixture
+def on_gpu(data_cache: Path) -> Splits:
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    return split_data(open_data("tiny", "tiny-1", None, data_cache), Data("tiny", "tiny-1", 0.1), GPU)
+
+
+def trained(
+    splits: Splits,
+    spec: Optimizer = SGD,
+    precision: Precision = "float32",
+    *,
+    graphs: bool,
+    control: Control | None = None,
+    seed: int = 3,
+) -> dict[str, torch.Tensor]:
+    model: nn.Module = build_model(Model("resnet20", {"width": 4}), in_channels=1, num_classes=3, init_seed=seed)
+    model = model.to(GPU).to(memory_format=torch.channels_last)
+    names = tickets.prunable_names(model, 3)
+    full = {name: torch.ones_like(model.get_parameter(name), dtype=torch.bool) for name in names}
+    with own_stream(GPU):
+        train(
+            model,
+            Training(3, 32, spec),
+            splits,
+            precision=precision,
+            masks=prune(magnitudes({name: model.get_parameter(name) for name in names}), full, 0.5),
+            interpolate_psi=True,
+            sgd_seed=seed,
+            watched={"validation": splits.validation},
+            control=control or Control(),
+            cuda_graphs=graphs,
+        )
+        torch.cuda.current_stream().synchronize()
+    return {name: tensor.cpu() for name, tensor in model.state_dict().items()}
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(tensor, b[name]) for name, tensor in a.items())
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("spec", [SGD, ADAM], ids=["sgd", "adam"])
+def test_a_captured_training_gives_the_eager_ones_bits(
+    on_gpu: Splits, spec: Optimizer, precision: Precision, caplog: pytest.LogCaptureFixture
+) -> None:
+    captured = trained(on_gpu, spec, precision, graphs=True)
+    assert not caplog.records, "the capture was given up"
+    assert same(captured, trained(on_gpu, spec, precision, graphs=False))
+
+
+def test_graphs_are_replayed(on_gpu: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
+    replays = 0
+    replay = torch.cuda.CUDAGraph.replay
+
+    def count(graph: torch.cuda.CUDAGraph) -> None:
+        nonlocal replays
+        replays += 1
+        replay(graph)
+
+    monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", count)
+    trained(on_gpu, graphs=True)
+    assert replays == 3 * 7 + 2  # every step of three epochs, and a check of each of two graphs
+
+
+def test_packed_trainings_give_the_bits_that_each_gives_alone(on_gpu: Splits) -> None:
+    alone = [trained(on_gpu, graphs=True, seed=seed) for seed in range(6)]
+    with ThreadPoolExecutor(6) as threads:
+        packed = list(threads.map(lambda seed: trained(on_gpu, graphs=True, seed=seed), range(6)))
+    assert all(map(same, alone, packed))
+
+
+@pytest.mark.parametrize("graphs", [True, False], ids=["graphs", "eager"])
+def test_an_interrupted_training_goes_on_to_the_same_bits(on_gpu: Splits, tmp_path: Path, graphs: bool) -> None:
+    with pytest.raises(Interrupted):
+        trained(on_gpu, graphs=graphs, control=Control(checkpoints=tmp_path, should_stop=interrupted_after(10)))
+    again = trained(on_gpu, graphs=graphs, control=Control(earlier=(tmp_path,)))
+    assert same(again, trained(on_gpu, graphs=graphs))
+
+
+def test_a_capture_that_fails_leaves_an_eager_training(
+    on_gpu: Splits, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = trained(on_gpu, graphs=False)
+    step = CapturedStep._capture
+
+    def syncing(self: CapturedStep, *arguments: object) -> object:
+        inner = self._step
+        self._step = lambda *inputs: (inner(*inputs), torch.cuda.synchronize())[0]  # not allowed while capturing
+        try:
+            return step(self, *arguments)  # type: ignore[arg-type]
+        finally:
+            self._step = inner
+
+    monkeypatch.setattr(CapturedStep, "_capture", syncing)
+    assert same(trained(on_gpu, graphs=True), expected)
+    assert "no CUDA graph" in caplog.text
+
+
+def test_images_are_decoded_on_the_gpu_as_by_pil(tmp_path: Path) -> None:
+    held = pictures(write_imagenet(tmp_path, train=12, val=1))
+    reader = open_reader(held, GPU, None)
+    assert isinstance(reader, DeviceReader)
+    rows = torch.arange(len(held)).numpy()
+    (got,) = reader.batches([Request(rows, None, 1.0, 64)])
+    (expected,) = ProcessReader(held, torch.device("cpu"), 0).batches([Request(rows, None, 1.0, 64)])
+    assert got.is_cuda
+    assert (got.cpu().int() - expected.int()).abs().float().mean() < 2
+
+
+def test_pruning_there_equals_pruning_on_the_cpu() -> None:
+    weights = {"a": torch.randn(300, 400), "b": torch.ones(1000)}
+    masks = {name: torch.rand_like(weight) < 0.7 for name, weight in weights.items()}
+    here = prune(magnitudes(weights), masks, 0.2)
+    there = prune(magnitudes({n: w.to(GPU) for n, w in weights.items()}), {n: m.to(GPU) for n, m in masks.items()}, 0.2)
+    assert all(torch.equal(mask, there[name].cpu()) for name, mask in here.items())
+
+
+def test_the_peak_memory_of_a_stage_is_measured() -> None:
+    memory = PeakMemory(GPU)
+    torch.ones(50_000_000, device=GPU)
+    assert 200e6 <= (memory.read() or 0) < 10e9

@@ -1,0 +1,104 @@
+"""Probes of pairs, against numbers worked out by hand; what a probe may not return."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from workers.data.batches import ResidentSplit
+from workers.data.splits import Splits
+from workers.probing.probes import PROBES, Pair, measured, probe
+from workers.stages import Data, Model, PairProbe, Setting
+
+SETTING = Setting("sound", Data("tiny", "tiny-1", 0.1), Model("resnet1d"))
+IMAGES = torch.tensor([[0, 1], [1, 0], [2, 3], [9, 8]], dtype=torch.uint8).view(4, 1, 1, 2)
+
+
+def linear(weight: list[list[float]]) -> nn.Module:
+    layer = nn.Linear(2, 2, bias=False)
+    layer.weight.data = torch.tensor(weight)
+    return nn.Sequential(nn.Flatten(), layer)
+
+
+def pair(a: list[list[float]], b: list[list[float]]) -> Pair:
+    split = ResidentSplit(IMAGES, torch.arange(4), torch.tensor([0, 1, 0, 1]))
+    splits = Splits(split, split, split, torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1), torch.contiguous_format)
+    return Pair(linear(a), linear(b), ("1.weight",), splits, "float32", seed=1)
+
+
+def found(name: str, of: Pair) -> Mapping[str, float]:
+    return measured(PairProbe(SETTING, name, PROBES[name].version), of)
+
+
+@pytest.fixture
+def own() -> Iterator[dict[str, object]]:
+    """What the registered probe "own" returns."""
+    returned: dict[str, object] = {}
+    probe("own", version=3)(lambda pair: returned)  # type: ignore[arg-type,return-value]
+    yield returned
+    del PROBES["own"]
+
+
+def test_weight_distance() -> None:
+    numbers = found("weight_distance", pair([[1.0, 2.0], [0.0, 2.0]], [[1.0, 0.0], [0.0, 0.0]]))
+    assert numbers == {"weight_distance_l2": pytest.approx(8**0.5), "weight_distance_cosine": pytest.approx(1 / 3)}
+    nothing = found("weight_distance", pair([[0.0, 0.0], [0.0, 0.0]], [[1.0, 0.0], [0.0, 0.0]]))
+    assert nothing == {"weight_distance_l2": 1.0, "weight_distance_cosine": 0.0}
+
+
+def test_disagreement_is_of_answers_and_not_of_logits() -> None:
+    same, swapped = [[1.0, 0.0], [0.0, 1.0]], [[0.0, 1.0], [1.0, 0.0]]
+    twice, first = [[2.0, 0.0], [0.0, 2.0]], [[1.0, 1.0], [0.0, 0.0]]
+    assert found("disagreement", pair(same, twice)) == {"disagreement_percent": 0.0}
+    assert found("disagreement", pair(same, swapped)) == {"disagreement_percent": 100.0}
+    assert found("disagreement", pair(same, first)) == {"disagreement_percent": 50.0}  # the first always wins
+
+
+def test_logits_come_with_labels_and_beat_at_every_batch() -> None:
+    beats: list[int] = []
+    given = pair([[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [0.0, 1.0]])
+    of = Pair(given.a, given.b, given.prunable, given.splits, "float32", 1, lambda: beats.append(1))
+    batches: list[tuple[Tensor, Tensor, Tensor]] = list(of.logits(of.splits.test))
+    assert [labels.tolist() for _, _, labels in batches] == [[0, 1, 0, 1]]
+    assert torch.equal(batches[0][0], IMAGES.flatten(1).float())
+    assert not batches[0][0].requires_grad
+    assert len(beats) == len(batches)
+
+
+def test_draws_are_the_same_for_all_pairs_and_apart_by_label() -> None:
+    one, other = pair([[1.0, 0.0], [0.0, 1.0]], [[0.0] * 2] * 2), pair([[0.0] * 2] * 2, [[0.0] * 2] * 2)
+    drawn = [torch.rand(3, generator=of.generator("first")) for of in (one, other)]
+    assert torch.equal(*drawn)
+    assert not torch.equal(drawn[0], torch.rand(3, generator=one.generator("second")))
+
+
+@pytest.mark.parametrize(
+    ("returned", "says"),
+    [
+        ({}, "probe own returns no number"),
+        ({"share": math.nan}, "probe own: share is nan, and no number"),
+        ({"A share": 1.0}, "probe own: 'A share' is no word of small letters, digits and underscores"),
+    ],
+)
+def test_what_a_probe_may_not_return(own: dict[str, object], returned: dict[str, object], says: str) -> None:
+    own |= returned
+    with pytest.raises(ValueError, match=says):
+        found("own", pair([[0.0] * 2] * 2, [[0.0] * 2] * 2))
+
+
+def test_another_version_is_another_probe(own: dict[str, object]) -> None:
+    own["share"] = 1
+    of = pair([[0.0] * 2] * 2, [[0.0] * 2] * 2)
+    assert found("own", of) == {"own_share": 1.0}
+    for name, version in (("own", 2), ("other", 1)):
+        with pytest.raises(ValueError, match=f"no probe {name} of version {version} is registered"):
+            measured(PairProbe(SETTING, name, version), of)
+
+
+def test_a_name_that_cannot_begin_a_columns_is_refused() -> None:
+    with pytest.raises(ValueError, match="not 'My probe'"):
+        probe("My probe")

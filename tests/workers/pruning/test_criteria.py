@@ -1,0 +1,226 @@
+"""What each criterion scores: by hand, by the property its authors prove, and by the masks that come of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from workers.data.splits import Splits
+from workers.models import build_model
+from workers.pruning.criteria import Candidate, criterion, scores
+from workers.pruning.criteria.drawn import erk_densities
+from workers.pruning.selection import density, prune
+from workers.stages import Criterion, Model
+
+BUILT_IN = ["erk", "magnitude", "random", "snip", "synflow"]
+
+
+def candidate(splits: Splits, model: nn.Module | None = None, kept: float = 0.5, seed: int = 3) -> Candidate:
+    """A small network of which a fifth of the weights is gone already."""
+    model = model or build_model(Model("resnet1d", {"width": 2}), in_channels=1, num_classes=3, init_seed=1)
+    names = [name for name, weight in model.named_parameters() if weight.dim() > 1 and not name.startswith("fc")]
+    masks = {
+        name: torch.rand(model.get_parameter(name).shape, generator=torch.Generator().manual_seed(i)) < 0.8
+        for i, name in enumerate(names)
+    }
+    with torch.no_grad():
+        for name, mask in masks.items():
+            model.get_parameter(name).mul_(mask)
+    return Candidate(model, masks, kept, splits, "none", 32, seed)
+
+
+def state(model: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_scores_are_repeatable_and_leave_the_network_and_the_generators_alone(name: str, splits: Splits) -> None:
+    which, asked = Criterion(name), candidate(splits)
+    before, drawn = state(asked.model), torch.random.get_rng_state()
+    mode = asked.model.training
+    first, again = scores(which, asked), scores(which, asked)
+    assert list(first) == list(asked.masks)
+    assert all(torch.equal(first[each], again[each]) for each in first)
+    assert all(torch.equal(before[each], after) for each, after in asked.model.state_dict().items())
+    assert torch.equal(drawn, torch.random.get_rng_state())
+    assert asked.model.training == mode
+    assert all(parameter.grad is None for parameter in asked.model.parameters())
+
+
+@pytest.mark.parametrize("name", ["erk", "random", "snip"])
+def test_another_seed_draws_other_scores(name: str, splits: Splits) -> None:
+    one, other = (scores(Criterion(name), candidate(splits, seed=seed)) for seed in (3, 4))
+    assert any(not torch.equal(one[each], other[each]) for each in one)
+
+
+def test_magnitude_is_the_absolute_value(splits: Splits) -> None:
+    asked = candidate(splits)
+    found = scores(Criterion("magnitude"), asked)
+    assert all(torch.equal(found[name], asked.model.get_parameter(name).abs()) for name in found)
+
+
+class Linear(nn.Module):
+    """A linear layer and a classifier, whose gradients a person can write down."""
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        stream = torch.Generator().manual_seed(0)
+        self.inner, self.fc = nn.Linear(inputs, 4, bias=False), nn.Linear(4, 3, bias=False)
+        for layer in (self.inner, self.fc):
+            layer.weight.data = torch.rand(layer.weight.shape, generator=stream) - 0.5
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.fc(self.inner(images.flatten(1)))
+
+
+def test_snip_is_weight_times_the_gradient_of_the_loss(splits: Splits) -> None:
+    asked = candidate(splits, Linear(64))
+    (found,) = scores(Criterion("snip"), asked).values()
+    inner, outer = asked.model.get_parameter("inner.weight").detach(), asked.model.get_parameter("fc.weight").detach()
+    gradient = torch.zeros_like(inner)
+    for images, labels in asked.batches(10):
+        x = images.flatten(1)
+        p = (x @ inner.T @ outer.T).softmax(1) - F.one_hot(labels, 3)
+        gradient += (p @ outer).T @ x / len(labels)
+    torch.testing.assert_close(found, (inner * gradient).abs(), rtol=1e-4, atol=1e-7)
+
+
+def test_synflow_keeps_the_flow_that_enters_a_layer(splits: Splits) -> None:
+    # Tanaka et al. (2020), theorem 1: in a chain of layers without biases each layer's scores have the same sum
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 5, bias=False), nn.ReLU(), nn.Linear(5, 6, bias=False))
+    model.append(nn.ReLU()).append(nn.Linear(6, 3, bias=False))
+    found = scores(Criterion("synflow"), candidate(splits, model))
+    sums = [float(tensor.sum()) for tensor in found.values()]
+    assert sums == pytest.approx([sums[0]] * len(sums))
+    assert sums[0] > 0
+
+
+def test_synflow_reads_no_data(splits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(self: Candidate, count: int) -> None:
+        raise AssertionError("a batch was read")
+
+    monkeypatch.setattr(Candidate, "batches", read)
+    scores(Criterion("synflow"), candidate(splits))
+    with pytest.raises(AssertionError, match="a batch was read"):
+        scores(Criterion("snip"), candidate(splits))
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from("abcdef"),
+        st.tuples(st.integers(1, 40), st.integers(1, 40), st.integers(1, 3), st.integers(1, 3)),
+        min_size=1,
+    ),
+    st.floats(0.01, 1.0),
+)
+def test_erk_densities_make_up_the_whole(shapes: dict[str, tuple[int, ...]], kept: float) -> None:
+    densities = erk_densities(shapes, kept)
+    sizes = {name: torch.Size(shape).numel() for name, shape in shapes.items()}
+    assert all(0 <= each <= 1 + 1e-9 for each in densities.values())
+    total = sum(densities[name] * sizes[name] for name in shapes)
+    assert total == pytest.approx(kept * sum(sizes.values()))
+
+
+def test_erk_is_proportional_to_the_dimensions_over_their_product() -> None:
+    shapes = {"wide": (100, 100, 3, 3), "narrow": (50, 50, 3, 3)}
+    densities = erk_densities(shapes, 0.01)
+    raw = {"wide": 206 / 90_000, "narrow": 106 / 22_500}
+    assert densities["wide"] / densities["narrow"] == pytest.approx(raw["wide"] / raw["narrow"])
+
+
+def test_erk_prunes_each_layer_to_its_own_density(splits: Splits) -> None:
+    asked = candidate(splits, kept=0.3)
+    total = sum(mask.numel() for mask in asked.masks.values())
+    alive = sum(int(mask.sum()) for mask in asked.masks.values())
+    kept = prune(scores(Criterion("erk"), asked), asked.masks, 1 - round(0.3 * total) / alive)
+    wanted = erk_densities({name: tuple(mask.shape) for name, mask in kept.items()}, 0.3)
+    for name, mask in kept.items():
+        whole = int(asked.masks[name].sum())
+        assert int(mask.sum()) == pytest.approx(min(wanted[name] * mask.numel(), whole), abs=2)
+
+
+def test_random_takes_from_every_layer_alike(splits: Splits) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 200), nn.ReLU(), nn.Linear(200, 64))
+    asked = candidate(splits, model)
+    kept = prune(scores(Criterion("random"), asked), asked.masks, 0.5)
+    for name, mask in kept.items():
+        share = int(mask.sum()) / int(asked.masks[name].sum())
+        assert share == pytest.approx(0.5, abs=0.02)  # 10,000 weights in each
+    assert density(kept) == pytest.approx(0.4, abs=0.01)
+
+
+@pytest.mark.parametrize("name", ["called", "in_place", "trained"])
+def test_what_a_criterion_does_to_its_network_does_not_reach_the_chain(name: str, splits: Splits) -> None:
+    @criterion("called")
+    def called(asked: Candidate) -> dict[str, Tensor]:
+        for images, _ in asked.batches(2):  # which moves batch norm's statistics
+            asked.model(images)
+        return {each: weight.abs() for each, weight in asked.weights.items()}
+
+    @criterion("in_place")
+    def in_place(asked: Candidate) -> dict[str, Tensor]:
+        for mask in asked.masks.values():
+            mask.logical_not_()
+        return {each: weight.abs_() for each, weight in asked.weights.items()}
+
+    @criterion("trained")
+    def trained(asked: Candidate) -> dict[str, Tensor]:
+        optimizer = torch.optim.SGD(asked.model.eval().requires_grad_().parameters(), 0.1)
+        for images, labels in asked.batches(2):
+            F.cross_entropy(asked.model(images), labels).backward()
+            optimizer.step()
+        return asked.weights
+
+    asked = candidate(splits)
+    asked.model.train()
+    before = state(asked.model), {each: mask.clone() for each, mask in asked.masks.items()}
+    found = scores(Criterion(name), asked)
+    assert all(torch.equal(before[0][each], after) for each, after in asked.model.state_dict().items())
+    assert all(torch.equal(before[1][each], after) for each, after in asked.masks.items())
+    assert asked.model.training
+    assert all(parameter.grad is None for parameter in asked.model.parameters())
+    if name != "trained":
+        magnitudes = scores(Criterion("magnitude"), asked)
+        assert all(torch.equal(found[each], magnitudes[each]) for each in magnitudes)
+
+
+def test_a_score_that_cannot_be_used_is_said() -> None:
+    @criterion("broken", version=2)
+    def broken(asked: Candidate) -> dict[str, Tensor]:
+        return {"w": asked.model.get_parameter("w") * float("nan")}
+
+    model = nn.Module()
+    model.register_parameter("w", nn.Parameter(torch.ones(2)))
+    masks = {"w": torch.ones(2, dtype=torch.bool)}
+    asked = Candidate(model, masks, 0.5, None, "none", 2, 0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="score of w that is not finite"):
+        scores(Criterion("broken", 2), asked)
+    with pytest.raises(ValueError, match="no criterion broken of version 1"):
+        scores(Criterion("broken"), asked)
+    wider = Candidate(model, {"v": masks["w"], **masks}, 0.5, None, "none", 2, 0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"no tensor of shape \(2,\) for v: it is of type NoneType"):
+        scores(Criterion("broken", 2), wider)
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        ({"w": np.ones(2)}, r"broken gives no tensor of shape \(2,\) for w: it is of type ndarray"),
+        ({"w": torch.ones(3)}, r"broken gives no tensor of shape \(2,\) for w: it is of shape \(3,\)"),
+        (np.ones(2), "broken gives a ndarray, and no mapping of tensors by name"),
+    ],
+)
+def test_what_is_no_tensor_is_one_sentence(returned: Any, said: str) -> None:
+    criterion("broken")(lambda asked: returned)
+    model = nn.Module()
+    model.register_parameter("w", nn.Parameter(torch.ones(2)))
+    asked = Candidate(model, {"w": torch.ones(2, dtype=torch.bool)}, 0.5, None, "none", 2, 0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=said):
+        scores(Criterion("broken"), asked)

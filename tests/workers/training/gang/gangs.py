@@ -1,0 +1,106 @@
+"""Gangs of processes on this machine, without Ray: how they are started, and the trainings that they run."""
+
+from __future__ import annotations
+
+import multiprocessing
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+import tests.conftest  # noqa: F401  (the data set "tiny", in processes that pytest did not start)
+from workers.data import open_data
+from workers.data.splits import Splits, split_data
+from workers.models import build_model
+from workers.pruning.selection import magnitudes, prune
+from workers.stages import BatchNormPolicy, Data, Gang, Model, Optimizer, Training
+from workers.stages.execution import Control, Interrupted
+from workers.training.gang.member import ALONE, Member, joined
+from workers.training.trainer import TrainingLog, train
+
+NETWORK = Model("resnet20", {"width": 4})
+
+
+def in_gang(ranks: int, work: Callable[..., None], *arguments: Any) -> None:
+    """Run ``work(member, *arguments)`` in as many processes, joined by gloo; the first error is raised here."""
+    multiprocessing.set_forkserver_preload([__name__])  # torch is imported once, and not by every rank of every test
+    with tempfile.TemporaryDirectory() as folder:
+        meeting = f"file://{folder}/meeting"
+        mp.start_processes(_rank, (ranks, meeting, work, arguments), nprocs=ranks, start_method="forkserver")
+
+
+def _rank(rank: int, ranks: int, meeting: str, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=ranks)
+    try:
+        work(joined(), *arguments)
+    finally:
+        dist.destroy_process_group()
+
+
+def training(ranks: int, policy: BatchNormPolicy = "synchronised", epochs: int = 2, batch: int = 64) -> Training:
+    """On 207 images: three full batches and a tail."""
+    return Training(epochs, batch, Optimizer(0.05), augmentation="crop_flip", gang=Gang(ranks, policy))
+
+
+def tiny(cache: Path) -> Splits:
+    return split_data(open_data("tiny", "tiny-1", None, cache), Data("tiny", "tiny-1", 0.1), torch.device("cpu"))
+
+
+def fresh(splits: Splits, network: Model = NETWORK) -> tuple[nn.Module, Splits]:
+    model = build_model(network, in_channels=1, num_classes=3, init_seed=3)
+    return model, replace(splits, layout=torch.contiguous_format)
+
+
+def masks_of(model: nn.Module) -> dict[str, Tensor]:
+    weights = {name: tensor for name, tensor in model.named_parameters() if tensor.dim() == 4}
+    return prune(magnitudes(weights), {n: torch.ones_like(w) > 0 for n, w in weights.items()}, 0.5)
+
+
+def trained(
+    spec: Training, splits: Splits, member: Member = ALONE, control: Control | None = None, network: Model = NETWORK
+) -> tuple[nn.Module, TrainingLog]:
+    """An AWS round of that network from that initialisation, with half its weights pruned."""
+    model, splits = fresh(splits, network)
+    log = train(
+        model,
+        spec,
+        splits,
+        masks=masks_of(model),
+        interpolate_psi=True,
+        sgd_seed=7,
+        watched={"validation": splits.validation},
+        control=control or Control(),
+        member=member,
+    )
+    return model, log
+
+
+def train_and_save(
+    member: Member, spec: Training, cache: Path, out: Path, network: Model = NETWORK, stop_after: int | None = None
+) -> None:
+    """Train in a gang; every rank saves its network, and its metrics as a tensor."""
+    splits = tiny(cache)
+    control = Control(earlier=(out / "checkpoint",), checkpoints=out / "checkpoint" if member.leads else None)
+    if stop_after is not None and member.leads:
+        asked = iter([False] * stop_after)
+        control.should_stop = lambda: next(asked, True)
+    try:
+        model, log = trained(spec, splits, member, control, network)
+    except Interrupted:
+        save_file({"interrupted": torch.ones(1)}, out / f"rank{member.rank}.safetensors")
+        return
+    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    save_file({**tensors, "metrics": table(log)}, out / f"rank{member.rank}.safetensors")
+
+
+def table(log: TrainingLog) -> Tensor:
+    """Loss and accuracy of every row."""
+    return torch.tensor([[row["loss_nats"], row["accuracy_percent"]] for row in log.metrics], dtype=torch.float64)

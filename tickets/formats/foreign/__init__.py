@@ -1,0 +1,1 @@
+"""Formats of other projects' checkpoints and masks."""

@@ -1,0 +1,1 @@
+"""The formats that this project defines."""

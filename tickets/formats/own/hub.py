@@ -1,0 +1,137 @@
+"""A folder for a model hub, made offline: a model card, and the ticket as Parquet and as safetensors.
+
+The card is a ``README.md`` whose front matter is YAML, as Hugging Face's model cards have it; what is this project's
+own stands there under ``winning_sign``, with the SHA-256 of both files, which reading checks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from hashlib import file_digest
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+
+from tickets.errors import TicketError
+from tickets.formats.format import UNKNOWN, Format, Hints
+from tickets.formats.own.masked import MASKED
+from tickets.formats.own.parquet import PARQUET
+from tickets.formats.source import Source
+from tickets.ticket import Ticket
+
+CARD = "README.md"
+TICKET_FILES = {"ticket.parquet": PARQUET, "ticket.safetensors": MASKED}
+TEMPLATE = """---
+{{ front_matter }}---
+
+# Signed mask: {{ provenance.architecture | line }} on {{ provenance.dataset | line }}, density {{ "%.4g" % density }}
+
+A *ticket*: which weights of a network survive pruning, and their signs, without magnitudes. Here {{ alive }} of
+{{ weights }} prunable weights in {{ layers }} layers survive. A fresh initialisation takes it as |weight| * sign
+("Find A Winning Sign: Sign Is All We Need to Win the Lottery", ICLR 2025, arXiv 2504.05357).
+
+```python
+import tickets
+ticket = tickets.load("ticket.parquet")
+kept = ticket.apply(model)  # pruned weights are zero; kept.guard(optimizer) keeps them so
+```
+
+Without this package, `ticket.safetensors` has for every parameter `NAME`, its sign in int8, and `NAME.mask`, a bool.
+
+| | |
+|---|---|
+{% for name, value in provenance.items() -%}
+| {{ name | replace("_", " ") }} | {{ ("unknown" if value is none else value) | line }} |
+{% endfor %}
+| file | SHA-256 |
+|---|---|
+{% for name, digest in sha256.items() -%}
+| {{ name }} | `{{ digest }}` |
+{% endfor -%}
+"""
+
+
+def _fits(source: Source) -> bool:
+    return source.kind == "folder" and (source.path / CARD).is_file() and (source.path / "ticket.parquet").is_file()
+
+
+def _read(source: Source, hints: Hints) -> Ticket:
+    sums = _checksums(source.path / CARD)
+    read = []
+    for name, format_ in TICKET_FILES.items():
+        path = source.path / name
+        if not path.is_file():
+            raise TicketError(f"{path}: the card names this file, and it is missing")
+        if _sha256(path) != sums.get(name):
+            raise TicketError(f"{path} is not the file that the card was made for: its SHA-256 differs")
+        read.append(format_.read(Source(path), Hints()))
+    first, other = read
+    if first != other:
+        raise TicketError(f"{source.path}: its ticket.parquet and ticket.safetensors hold two different tickets")
+    return replace(first, provenance=replace(first.provenance, **hints.provenance))  # type: ignore[arg-type]
+
+
+def _checksums(card: Path) -> dict[str, Any]:
+    try:
+        _, front_matter, _ = card.read_text(encoding="utf-8").split("---\n", 2)
+        return dict(yaml.safe_load(front_matter)["winning_sign"]["sha256"])
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise TicketError(f"{card}: its front matter does not name the ticket's checksums") from error
+
+
+def _write(ticket: Ticket, path: Path) -> None:
+    path.mkdir()
+    for name, format_ in TICKET_FILES.items():
+        format_.write(ticket, path / name)
+    sums = {name: _sha256(path / name) for name in TICKET_FILES}
+    (path / CARD).write_text(_card(ticket, sums), encoding="utf-8")
+
+
+def _card(ticket: Ticket, sums: dict[str, str]) -> str:
+    provenance = asdict(ticket.provenance)
+    tags = ["pruning", "sparsity", "lottery-ticket", "signed-mask"]
+    own = [ticket.provenance.method, ticket.provenance.architecture]
+    front_matter: dict[str, Any] = {
+        "library_name": "pytorch",
+        "tags": [*tags, *(text for text in own if text != UNKNOWN)],
+        "datasets": [text for text in [ticket.provenance.dataset] if text != UNKNOWN],
+        "winning_sign": {**provenance, "sha256": sums},
+    }
+    masks = ticket.masks.values()
+    alive, weights = sum(int(mask.sum()) for mask in masks), sum(mask.numel() for mask in masks)
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)  # markdown, not HTML
+    environment.filters["line"] = _line
+    return environment.from_string(TEMPLATE).render(
+        front_matter=yaml.safe_dump(front_matter, sort_keys=False, allow_unicode=True),
+        provenance=provenance,
+        density=alive / max(weights, 1),
+        alive=alive,
+        weights=weights,
+        layers=len(masks),
+        sha256=sums,
+    )
+
+
+def _line(value: object) -> str:
+    """A value as one line of a card, in which it can begin no table, link or HTML."""
+    text = " ".join(str(value).split())
+    return "".join(f"\\{c}" if c in "\\`*_[]<>|#" else c for c in text)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
+HUB = Format(
+    "hub",
+    "a folder for a model hub, with a model card",
+    ("",),
+    _fits,
+    _read,
+    _write,
+    "as safetensors",
+    keeps_provenance=True,
+)

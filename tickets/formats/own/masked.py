@@ -1,0 +1,89 @@
+"""Tickets as safetensors: ``NAME``, the sign in int8, and ``NAME.mask``, a bool, for every parameter.
+
+The header's ``winning_sign`` is JSON: ``schema_version``, ``provenance``, and ``roles`` by name in the network's order.
+Without it, weights of any kind with ``NAME.mask`` beside them are read, and roles are inferred.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from tickets.errors import TicketError
+from tickets.formats.format import Format, Hints
+from tickets.formats.naming import Naming, read_state, split_state
+from tickets.formats.source import Source
+from tickets.roles import Role
+from tickets.signed import SignedTensor
+from tickets.ticket import SCHEMA_VERSION, Provenance, Ticket
+
+NAMING = Naming(mask="{}.mask")
+HEADER = "winning_sign"
+
+
+def _fits(source: Source) -> bool:
+    if source.kind != "safetensors":
+        return False
+    return HEADER in source.metadata or bool(split_state(source.tensors, NAMING)[1])
+
+
+def _read(source: Source, hints: Hints) -> Ticket:
+    if HEADER not in source.metadata:
+        return read_state(*split_state(source.tensors, NAMING), hints, source.path)
+    try:
+        header: dict[str, Any] = json.loads(source.metadata[HEADER])
+        version = header["schema_version"]
+        if version != SCHEMA_VERSION:
+            raise TicketError(f"it has ticket schema {version}; this version reads {SCHEMA_VERSION}")
+        tensors = {name: _tensor(name, role, source.tensors) for name, role in header["roles"].items()}
+        extra = set(source.tensors) - {key for name in tensors for key in (name, f"{name}.mask")}
+        if extra:
+            raise TicketError(f"{min(extra)}: its header does not name this tensor")
+        provenance = Provenance(**header["provenance"])
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        what = f"its header lacks {error}" if isinstance(error, KeyError) else error
+        raise TicketError(f"{source.path} is no ticket: {what}") from error
+    return Ticket(tensors, replace(provenance, **hints.provenance))  # type: ignore[arg-type]  # names of its fields
+
+
+def _tensor(name: str, role: str, tensors: Mapping[str, Tensor]) -> SignedTensor:
+    for key in (name, f"{name}.mask"):
+        if key not in tensors:
+            raise TicketError(f"{key}: the file lacks this tensor, which its header names")
+    try:
+        return SignedTensor(Role(role), tensors[name], tensors[f"{name}.mask"])
+    except ValueError as error:
+        raise TicketError(f"{name}: {error}") from error
+
+
+def _write(ticket: Ticket, path: Path) -> None:
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in ticket.tensors.items():
+        for key, value in ((name, tensor.sign), (f"{name}.mask", tensor.mask)):
+            if key in tensors:
+                raise TicketError(f"{key}: two tensors would have this name")
+            tensors[key] = value.contiguous()
+    header = {
+        "schema_version": SCHEMA_VERSION,
+        "provenance": asdict(ticket.provenance),
+        "roles": {name: tensor.role.value for name, tensor in ticket.tensors.items()},
+    }
+    save_file(tensors, path, {"format": "pt", HEADER: json.dumps(header)})
+
+
+MASKED = Format(
+    "safetensors",
+    "signs and masks as safetensors",
+    (".safetensors",),
+    _fits,
+    _read,
+    _write,
+    "two tensors of which one is named as the other's mask (refused)",
+    keeps_provenance=True,
+)

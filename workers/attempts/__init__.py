@@ -1,0 +1,1 @@
+"""Run one stage once: fetch inputs, execute, upload artifacts, report the outcome."""

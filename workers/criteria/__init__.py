@@ -1,6 +1,0 @@
-"""What a pruning goes by: one scoring function each, by its name."""
-
-from workers.criteria import drawn, gradients, magnitude
-from workers.criteria.registry import CRITERIA, Candidate, criterion, scores
-
-__all__ = ["CRITERIA", "Candidate", "criterion", "drawn", "gradients", "magnitude", "scores"]

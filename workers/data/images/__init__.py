@@ -1,0 +1,1 @@
+"""Read encoded images from files and Parquet."""

@@ -1,0 +1,275 @@
+"""Images too many to hold: read, decoded and cropped batch by batch, ahead of the training.
+
+On a GPU whole batches are decoded there, on a stream of their own; on CPUs by processes with PIL. The flip and
+everything after it happens on the device.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+from torchvision.transforms.v2 import functional as views
+
+from workers.data.augmentation import AUGMENTATIONS, Draws, ResizedCropFlip, flipped, resized_crop_boxes
+from workers.data.batches import Batch
+from workers.data.errors import DataError
+from workers.data.images.encoded import Pictures, decode_rgb
+from workers.stages import Augmentation
+
+BATCHES_AHEAD = 2
+READING_THREADS = 16
+IMAGES_AT_ONCE = 32  # decoded ones that a process holds
+TEST_RESIZE = 256 / 224  # the shorter side before the centre is cropped, as a multiple of the crop
+
+JpegDecoder = Callable[[list[Tensor]], list[Tensor]]
+"""Encoded images, uint8 (bytes,) on the CPU -> uint8 (3, height, width) on the device; RuntimeError for a bad one."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A batch to load.
+
+    Attributes:
+        rows: which pictures.
+        uniforms: float32 (batch, 22), for the box of RandomResizedCrop; None for what a test sees.
+        smallest: least share of the area that such a box takes.
+        size: of the result's side, in pixels.
+    """
+
+    rows: NDArray[np.int64]
+    uniforms: NDArray[np.float32] | None
+    smallest: float
+    size: int
+
+
+class Reader(Protocol):
+    """Loads batches of pictures."""
+
+    labels: Tensor
+
+    def batches(self, requests: Sequence[Request]) -> Iterator[Tensor]:
+        """uint8 (batch, 3, size, size) on the device for each request; DataError names a picture that is damaged."""
+
+
+@dataclass(frozen=True)
+class StreamedSplit:
+    """Some of the pictures behind a reader (``workers.data.batches.Split``)."""
+
+    reader: Reader
+    rows: Tensor
+    labels: Tensor
+    size: int
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def height(self) -> int:
+        return self.size
+
+    @property
+    def width(self) -> int:
+        return self.size
+
+    def part(self, chosen: slice) -> StreamedSplit:
+        return replace(self, rows=self.rows[chosen], labels=self.labels[chosen])
+
+    def in_order(self, batch_size: int) -> Iterator[Batch]:
+        requests = [Request(rows.numpy(), None, 1.0, self.size) for rows in self.rows.split(batch_size)]
+        return map(Batch, self.reader.batches(requests), self.labels.split(batch_size))
+
+    def drawn(self, draws: Draws, batch_size: int, augmentation: Augmentation, first: int = 0) -> Iterator[Batch]:
+        rule = AUGMENTATIONS[augmentation]
+        if not isinstance(rule, ResizedCropFlip | None):
+            raise DataError(f"augmentation {augmentation} needs images of one size; use resized_crop_flip or none")
+        requests = [
+            Request(
+                self.rows[batch.order].numpy(),
+                batch.geometry.numpy() if rule else None,
+                rule.smallest if rule else 1.0,
+                self.size,
+            )
+            for batch in draws.batches(batch_size, first)
+        ]
+        # to the device once: nothing in an epoch waits for the host
+        here = replace(draws, geometry=draws.geometry[:, :0]).to(self.labels.device)
+        for images, batch in zip(self.reader.batches(requests), here.batches(batch_size, first), strict=True):
+            yield Batch(flipped(images, batch.flip), self.labels[batch.order])
+
+
+def seen(images: Sequence[Any], request: Request, first: int) -> list[Any]:
+    """What the network sees of some of a request's images, whole ones, beginning with number ``first``.
+
+    torchvision's RandomResizedCrop for the request's uniform numbers, or Resize and CenterCrop without.
+
+    Args:
+        images: PIL images, or uint8 tensors (3, height, width) on any device; the results are of the same type.
+    """
+    size = [request.size, request.size]
+    if request.uniforms is None:
+        return [views.center_crop(views.resize(image, [round(request.size * TEST_RESIZE)]), size) for image in images]
+    heights, widths = torch.tensor([views.get_size(image) for image in images]).unbind(1)
+    uniforms = torch.from_numpy(request.uniforms[first : first + len(images)])
+    boxes = resized_crop_boxes(uniforms, heights, widths, request.smallest).tolist()
+    return [views.resized_crop(image, *box, size) for image, box in zip(images, boxes, strict=True)]
+
+
+def open_reader(pictures: Pictures, device: torch.device, workers: int | None) -> Reader:
+    """The reader that suits a device.
+
+    Args:
+        workers: so many processes with PIL; None decodes on a GPU where there is one, else in one process.
+    """
+    if device.type == "cuda" and workers is None:
+        return DeviceReader(pictures, device, jpeg_decoder(device))
+    return ProcessReader(pictures, device, 1 if workers is None else workers)
+
+
+class ProcessReader:
+    """Decodes with PIL in ``workers`` processes, or in this one when that is 0."""
+
+    def __init__(self, pictures: Pictures, device: torch.device, workers: int) -> None:
+        self.labels = torch.tensor(pictures.labels)
+        self._device, self._requests = device, _Requests()
+        self._loader = DataLoader(
+            _Views(pictures),
+            sampler=self._requests,
+            batch_size=None,  # a request is a whole batch
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            prefetch_factor=BATCHES_AHEAD if workers else None,
+            pin_memory=device.type == "cuda",
+            generator=torch.Generator(),  # its own: by default a loader draws from the one that dropout draws from
+            worker_init_fn=_leave_signals_to_the_parent,
+        )
+
+    def batches(self, requests: Sequence[Request]) -> Iterator[Tensor]:
+        self._requests.pending = requests
+        for images in self._loader:
+            if isinstance(images, str):
+                raise DataError(images)
+            yield images.to(self._device, non_blocking=True)
+
+
+def _leave_signals_to_the_parent(worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+class _Requests(Sampler[Request]):
+    """The requests of one pass; the loader and its processes outlive it."""
+
+    def __init__(self) -> None:
+        self.pending: Sequence[Request] = ()
+
+    def __iter__(self) -> Iterator[Request]:
+        return iter(self.pending)
+
+    def __len__(self) -> int:
+        return len(self.pending)
+
+
+class _Views(Dataset[Tensor | str]):
+    def __init__(self, pictures: Pictures) -> None:
+        self._pictures = pictures
+
+    def __getitem__(self, request: Request) -> Tensor | str:
+        loaded = torch.empty(len(request.rows), 3, request.size, request.size, dtype=torch.uint8)
+        try:
+            for first in range(0, len(request.rows), IMAGES_AT_ONCE):
+                rows = request.rows[first : first + IMAGES_AT_ONCE]
+                images = [decode_rgb(self._pictures, int(row)) for row in rows]
+                for slot, image in enumerate(seen(images, request, first), first):
+                    loaded[slot] = views.pil_to_tensor(image)
+        except DataError as error:
+            return str(error)  # raised by the process that asked: here it would gain a traceback in its message
+        return loaded
+
+
+class DeviceReader:
+    """Threads read files; one thread decodes and crops on the device, two batches ahead of whoever asks."""
+
+    def __init__(self, pictures: Pictures, device: torch.device, decode: JpegDecoder) -> None:
+        self.labels = torch.tensor(pictures.labels)
+        self._pictures, self._device, self._decode = pictures, device, decode
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def batches(self, requests: Sequence[Request]) -> Iterator[Tensor]:
+        ahead: deque[Future[tuple[Tensor, torch.cuda.Event | None]]] = deque()
+        with ThreadPoolExecutor(READING_THREADS) as files, ThreadPoolExecutor(1) as decoding:
+            for request in requests:
+                contents = [files.submit(self._pictures.read, int(row)) for row in request.rows]
+                ahead.append(decoding.submit(self._load, request, contents))
+                if len(ahead) > BATCHES_AHEAD:
+                    yield self._arrived(ahead.popleft())
+            while ahead:
+                yield self._arrived(ahead.popleft())
+
+    def _arrived(self, loaded: Future[tuple[Tensor, torch.cuda.Event | None]]) -> Tensor:
+        images, ready = loaded.result()
+        if ready is not None:
+            consumer = torch.cuda.current_stream(self._device)
+            consumer.wait_event(ready)
+            images.record_stream(consumer)
+        return images
+
+    def _load(self, request: Request, contents: Sequence[Future[bytes]]) -> tuple[Tensor, torch.cuda.Event | None]:
+        with torch.cuda.stream(self._stream) if self._stream else nullcontext():
+            decoded = self._decoded(request.rows, [content.result() for content in contents])
+            images = torch.stack(seen(decoded, request, 0))
+            return images, self._stream.record_event() if self._stream else None
+
+    def _decoded(self, rows: NDArray[np.int64], contents: Sequence[bytes]) -> list[Tensor]:
+        plain = [slot for slot, content in enumerate(contents) if is_plain_jpeg(content)]
+        encoded = [torch.from_numpy(np.frombuffer(contents[slot], np.uint8).copy()) for slot in plain]
+        try:
+            found = dict(zip(plain, self._decode(encoded) if encoded else [], strict=True))
+        except RuntimeError:  # of a batch with one bad image nothing comes back: each again, alone
+            found = {slot: image for slot, one in zip(plain, encoded, strict=True) for image in self._try(one)}
+        return [found[slot] if slot in found else self._by_pil(int(row)) for slot, row in enumerate(rows)]
+
+    def _try(self, encoded: Tensor) -> list[Tensor]:
+        try:
+            return self._decode([encoded])
+        except RuntimeError:
+            return []
+
+    def _by_pil(self, row: int) -> Tensor:
+        return views.pil_to_tensor(decode_rgb(self._pictures, row)).to(self._device)
+
+
+def jpeg_decoder(device: torch.device) -> JpegDecoder:
+    """A batched JPEG decoder for a device: TorchCodec's, or torchvision's where that is not installed."""
+    try:
+        from torchcodec.decoders import decode_jpeg
+    except (ImportError, OSError, RuntimeError):  # the latter two: installed, and its own libraries are not
+        from torchvision.io import ImageReadMode
+        from torchvision.io import decode_jpeg as torchvision_decode_jpeg
+
+        return partial(torchvision_decode_jpeg, mode=ImageReadMode.RGB, device=device)
+    return partial(decode_jpeg, mode="RGB", device=device)
+
+
+def is_plain_jpeg(content: bytes) -> bool:
+    """Whether these bytes are a whole JPEG of one or three components: CMYK, PNG and truncated files are PIL's."""
+    if content[:2] != b"\xff\xd8" or content[-2:] != b"\xff\xd9":
+        return False
+    position = 2
+    while position + 9 < len(content) and content[position] == 0xFF:
+        marker = content[position + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a frame header
+            return content[position + 9] in (1, 3)
+        position += 2 + int.from_bytes(content[position + 2 : position + 4], "big")
+    return False

@@ -1,0 +1,1 @@
+"""Decode a data set once per host and cache the result."""

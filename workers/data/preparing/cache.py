@@ -1,0 +1,208 @@
+"""Each data set is made ready once per host: arrays, or an index of encoded images, that all its workers map."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor
+
+from workers.data.errors import DataError
+from workers.data.images.encoded import Encoded, Pictures
+from workers.data.preparing.decoding import ARRAYS, decode_images, summarize, write_arrays
+from workers.data.preparing.index import open_split, write_index
+from workers.data.preparing.resumption import Progress, silent
+from workers.data.registry import Arrays, DataSet, Source, find_data_set
+
+IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
+IMAGENET_STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
+
+
+@dataclass(frozen=True)
+class MappedData:
+    """A decoded data set; the tensors share one mapping with every other worker of the host.
+
+    Attributes:
+        train_images, test_images: uint8, (images, channels, height, width).
+        mean, std: of the training pixels by channel, in units of 0..255.
+        content_blake2b: digest of all decoded arrays.
+    """
+
+    channels: int
+    num_classes: int
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+    mean: Tensor
+    std: Tensor
+    content_blake2b: str
+
+
+@dataclass(frozen=True)
+class StreamedData:
+    """A data set whose images are read and decoded whenever they are drawn.
+
+    Attributes:
+        mean, std: those of ImageNet by channel, in units of 0..255.
+        content_blake2b: the source's fingerprint, since nothing here has read all pixels.
+    """
+
+    channels: int
+    num_classes: int
+    train: Pictures
+    test: Pictures
+    mean: Tensor
+    std: Tensor
+    content_blake2b: str
+
+
+def default_cache() -> Path:
+    """Where prepared data sets lie unless told otherwise: the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "winning-sign"
+
+
+def find_source(name: str, data_root: Path | None, cache: Path) -> Source:
+    """Where a data set's content is, found without decoding anything; its ``num_classes`` is known.
+
+    Raises:
+        DataError: there is no such data.
+    """
+    data_set = _known(name)
+    try:
+        source = data_set.find(data_root, cache / "downloads")
+    except OSError as error:
+        raise DataError(f"{name}: its files cannot be read: {error}") from error
+    return replace(source, num_classes=source.num_classes or data_set.num_classes)
+
+
+def fingerprint(name: str, data_root: Path | None, cache: Path) -> str:
+    """The content's fingerprint, found without decoding anything; DataError when there is no such data."""
+    return find_source(name, data_root, cache).fingerprint
+
+
+def prepared_folder(name: str, expected: str, cache: Path) -> Path:
+    """Where a data set lies once it is prepared."""
+    return cache / f"{name.replace(':', '-')}-{expected}"
+
+
+def open_data(
+    name: str, expected: str, data_root: Path | None, cache: Path, progress: Progress = silent
+) -> MappedData | StreamedData:
+    """Map a data set, after preparing it under a lock if this host has not done so.
+
+    Args:
+        expected: the fingerprint that the stage's key was made with.
+        progress: told of the preparation (what, images done, images in all), from time to time.
+
+    Raises:
+        DataError: the data is missing or damaged, or is not what the stage was planned for.
+    """
+    folder = prepared_folder(name, expected, cache)
+    if not (folder / "meta.json").exists():
+        _prepare(folder, name, expected, data_root, cache, progress)
+    meta = json.loads((folder / "meta.json").read_text())
+    data_set = _known(name)
+    shared: dict[str, Any] = {
+        "channels": data_set.channels,
+        "num_classes": meta.get("num_classes", data_set.num_classes),  # earlier versions did not write it
+        "mean": torch.tensor(meta["mean"], dtype=torch.float32),
+        "std": torch.tensor(meta["std"], dtype=torch.float32),
+        "content_blake2b": meta["content_blake2b"],
+    }
+    if "splits" in meta:
+        train, test = (open_split(folder, split, meta["splits"][split], data_root) for split in ("train", "test"))
+        return StreamedData(train=train, test=test, **shared)
+    # mode "c": the pages are shared and never written, and torch accepts the array as writable
+    arrays: dict[str, Any] = {
+        array: torch.from_numpy(np.load(folder / f"{array}.npy", mmap_mode="c")) for array in ARRAYS
+    }
+    return MappedData(**arrays, **shared)
+
+
+def _known(name: str) -> DataSet:
+    data_set = find_data_set(name)
+    if data_set is None:
+        raise DataError(f"{name} is no registered data set; is its --plugin missing?")
+    return data_set
+
+
+def _prepare(folder: Path, name: str, expected: str, data_root: Path | None, cache: Path, progress: Progress) -> None:
+    """Fill a folder of another name, which a killed preparation leaves for the next one, and rename it at the end."""
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with FileLock(cache / f"{folder.name}.lock"):
+            if (folder / "meta.json").exists():
+                return
+            source = find_source(name, data_root, cache)
+            if source.fingerprint != expected:
+                raise DataError(
+                    f"{name}: {source.description} is not the data this stage was planned for "
+                    f"({source.fingerprint} instead of {expected}); give the same --data-root, or plan anew"
+                )
+            content = source.decode()
+            _check(name, content, _known(name).channels, source.num_classes or 0)
+            partial = folder.with_name(f"{folder.name}.partial")
+            partial.mkdir(exist_ok=True)
+            meta = _fill(partial, name, content, source, data_root, progress)
+            (partial / "meta.json").write_text(json.dumps({**meta, "num_classes": source.num_classes}))
+            shutil.rmtree(folder, ignore_errors=True)
+            partial.rename(folder)
+    except OSError as error:
+        raise DataError(f"{name}: cannot write the prepared data to {cache} ({error}); set --data-cache") from error
+
+
+def _fill(
+    partial: Path, name: str, content: Arrays | Encoded, source: Source, data_root: Path | None, progress: Progress
+) -> Mapping[str, Any]:
+    """Write everything but ``meta.json``, whose content is returned."""
+    if isinstance(content, Encoded) and content.size is None:
+        splits = write_index(partial, name, content, data_root, progress)
+        return {
+            "splits": splits,
+            "mean": IMAGENET_MEAN,
+            "std": IMAGENET_STD,
+            "content_blake2b": source.fingerprint,
+        }
+    try:
+        if isinstance(content, Encoded):
+            decode_images(partial, name, content, progress)
+        else:
+            write_arrays(partial, content)
+    except DataError:
+        shutil.rmtree(partial)  # a mended image mostly makes it other data, and then nobody would come back for this
+        raise
+    return summarize(partial)
+
+
+def _check(name: str, content: Arrays | Encoded, channels: int, num_classes: int) -> None:
+    if isinstance(content, Encoded):
+        labels = {"train": content.train.labels, "test": content.test.labels}
+        counts = {"train": len(content.train), "test": len(content.test)}
+        if channels != 3:
+            raise DataError(f"{name}: encoded images are read as RGB, and the data set is registered with {channels}")
+    else:
+        labels = {"train": content.train_labels, "test": content.test_labels}
+        counts = {"train": len(content.train_images), "test": len(content.test_images)}
+        for split, images in (("train", content.train_images), ("test", content.test_images)):
+            if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != channels:
+                raise DataError(
+                    f"{name}: {split} images are uint8 of (images, {channels}, height, width), "
+                    f"got {images.dtype} {images.shape}"
+                )
+    for split, found in labels.items():
+        if counts[split] != len(found) or not len(found):
+            raise DataError(f"{name}: {counts[split]} {split} images with {len(found)} labels")
+        if found.min() < 0 or found.max() >= num_classes:
+            raise DataError(
+                f"{name}: {split} labels go from {found.min()} to {found.max()}, not from 0 to {num_classes - 1}"
+            )

@@ -1,0 +1,62 @@
+"""CIFAR-10 and CIFAR-100: Parquet under the data root, else torchvision's files there, else a download."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workers.data.errors import DataError
+from workers.data.registry import Arrays, Source, data_set
+from workers.data.sets.image_parquet import find_image_parquet
+
+if TYPE_CHECKING:
+    from torchvision.datasets import CIFAR10
+
+
+@data_set("cifar10", channels=3, num_classes=10)
+def find_cifar10(data_root: Path | None, downloads: Path) -> Source:
+    """50,000 training and 10,000 test images of 32x32 pixels."""
+    return _find("cifar10", data_root, downloads)
+
+
+@data_set("cifar100", channels=3, num_classes=100)
+def find_cifar100(data_root: Path | None, downloads: Path) -> Source:
+    """As CIFAR-10, with 100 classes."""
+    return _find("cifar100", data_root, downloads)
+
+
+def _find(name: str, data_root: Path | None, downloads: Path) -> Source:
+    if data_root is not None:
+        found = find_image_parquet(data_root / name, size=(32, 32))
+        if found is not None:
+            return found
+    from torchvision import datasets  # takes two seconds
+
+    files = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
+    held = data_root is not None and (data_root / files.base_folder).is_dir()
+    folder = data_root if held and data_root is not None else downloads
+    return Source(
+        f"torchvision's {files.base_folder} in {folder}",
+        f"torchvision-{files.tgz_md5}",
+        partial(_decode, name, files, folder, not held),
+    )
+
+
+def _decode(name: str, files: type[CIFAR10], folder: Path, download: bool) -> Arrays:
+    try:
+        train, test = (files(str(folder), train=split, download=download) for split in (True, False))
+    except (OSError, RuntimeError) as error:
+        raise DataError(
+            f"{name}: no usable files in {folder}, and no download ({error}); put torchvision's "
+            f"{files.base_folder}/ or {name}/train*.parquet and {name}/test*.parquet under the folder that "
+            f"--data-root names"
+        ) from error
+    return Arrays(
+        train.data.transpose(0, 3, 1, 2),
+        np.asarray(train.targets, dtype=np.int64),
+        test.data.transpose(0, 3, 1, 2),
+        np.asarray(test.targets, dtype=np.int64),
+    )

@@ -1,0 +1,85 @@
+"""ImageNet (ILSVRC 2012) as folders of JPEGs, or in Parquet; its validation set is the test set."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+from scipy.io import loadmat
+
+from workers.data.errors import DataError
+from workers.data.registry import Source, data_set
+from workers.data.sets.image_folder import (
+    folder_names,
+    folder_source,
+    image_names,
+    layout_error,
+    pictures_by_class,
+    pictures_by_table,
+)
+from workers.data.sets.image_parquet import find_image_parquet
+
+DEVKIT_FOLDERS = ("ILSVRC2012_devkit_t12/data", ".", "data")
+TRUTH, META, SOLUTION = "ILSVRC2012_validation_ground_truth.txt", "meta.mat", "LOC_val_solution.csv"
+LAYOUT = (
+    "imagenet/ with train/<wnid>/*.JPEG and val/<wnid>/*.JPEG, or with a flat val/*.JPEG beside "
+    f"ILSVRC2012_devkit_t12/ or {SOLUTION}, or with train*.parquet and validation*.parquet"
+)
+
+
+@data_set("imagenet", channels=3, num_classes=1000)
+def find_imagenet(data_root: Path | None, downloads: Path) -> Source:
+    """1.28 million training and 50,000 test images of many sizes; a part of its classes is a data set as well."""
+    if data_root is not None:
+        root = data_root / "imagenet"
+        if (root / "train").is_dir() and (root / "val").is_dir():
+            return _read_folders(root)
+        found = find_image_parquet(root, "train", "validation")
+        if found is not None:
+            return found
+    raise layout_error("imagenet", LAYOUT, data_root)
+
+
+def _read_folders(root: Path) -> Source:
+    classes = folder_names(root / "train")
+    train = pictures_by_class(root, "train", classes)
+    if folder_names(root / "val"):
+        test = pictures_by_class(root, "val", classes)
+    else:
+        test = pictures_by_table(root, "val", classes, _official_classes(root))
+    return folder_source(root, train, test, len(classes))
+
+
+def _official_classes(root: Path) -> dict[str, str]:
+    """The wnid of each file of a flat ``val/``."""
+    for below in DEVKIT_FOLDERS:
+        if (root / below / TRUTH).exists() and (root / below / META).exists():
+            return _from_devkit(root / below)
+    if (root / SOLUTION).exists():
+        return _from_kaggle(root / SOLUTION)
+    images = len(image_names(root, "val"))
+    raise DataError(
+        f"imagenet: {root / 'val'} has {images} images and no folders, and their classes are neither in "
+        f"{root / DEVKIT_FOLDERS[0]} nor in {root / SOLUTION}"
+    )
+
+
+def _from_devkit(folder: Path) -> dict[str, str]:
+    """Line n of the ground truth has the id of ILSVRC2012_val_n's class, and ``meta.mat`` that class's wnid."""
+    try:
+        synsets = np.atleast_1d(loadmat(folder / META, squeeze_me=True)["synsets"])
+        wnid_of = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in synsets}
+        ids = [int(line) for line in (folder / TRUTH).read_text().split()]
+        return {f"ILSVRC2012_val_{number:08d}.JPEG": wnid_of[id_] for number, id_ in enumerate(ids, start=1)}
+    except Exception as error:  # of any type, out of scipy's reader
+        raise DataError(f"{folder}: {META} or {TRUTH} is not the official one ({error!r})") from error
+
+
+def _from_kaggle(path: Path) -> dict[str, str]:
+    """Rows of an image's name and its boxes: ``ILSVRC2012_val_00048981,n03995372 85 1 499 272``."""
+    try:
+        with path.open(newline="") as file:
+            return {f"{row['ImageId']}.JPEG": row["PredictionString"].split()[0] for row in csv.DictReader(file)}
+    except (KeyError, IndexError, AttributeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: expected columns ImageId and PredictionString ({error!r})") from error

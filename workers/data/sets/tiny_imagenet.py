@@ -1,0 +1,49 @@
+"""Tiny-ImageNet in its original folders, or in Parquet; the test set is its validation set, which alone has labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from workers.data.errors import DataError
+from workers.data.registry import Source, data_set
+from workers.data.sets.image_folder import folder_source, layout_error, pictures_by_class, pictures_by_table
+from workers.data.sets.image_parquet import find_image_parquet
+
+ANNOTATIONS = "val/val_annotations.txt"
+LAYOUT = (
+    "tiny-imagenet-200/ with wnids.txt, train/<wnid>/images/*.JPEG, val/images/*.JPEG and val/val_annotations.txt, "
+    "or tiny-imagenet/ with train*.parquet and valid*.parquet"
+)
+SIZE = (64, 64)
+
+
+@data_set("tiny-imagenet", channels=3, num_classes=200)
+def find_tiny_imagenet(data_root: Path | None, downloads: Path) -> Source:
+    """100,000 training and 10,000 test images of 64x64 pixels; a part of its classes is a data set as well."""
+    if data_root is not None:
+        folders = [path for path in sorted(data_root.glob("tiny-imagenet*")) if path.is_dir()]
+        named = data_root / "tiny-imagenet-200"
+        for folder in (named, data_root, *folders):
+            if (folder / "wnids.txt").exists():
+                return _read_folders(folder)
+        for folder in folders:
+            found = find_image_parquet(folder, "train", "valid", SIZE)
+            if found is not None:
+                return found
+    raise layout_error("tiny-imagenet", LAYOUT, data_root)
+
+
+def _read_folders(root: Path) -> Source:
+    annotations = root / ANNOTATIONS
+    missing = [path for path in (root / "train", root / "val/images", annotations) if not path.exists()]
+    if missing:
+        raise DataError(f"tiny-imagenet: {missing[0]} is missing; expected: {LAYOUT}")
+    classes = sorted((root / "wnids.txt").read_text().split())
+    class_of = {}
+    for number, line in enumerate(annotations.read_text().splitlines(), start=1):
+        fields = line.split("\t")
+        if len(fields) < 2:
+            raise DataError(f"{annotations}, line {number}: expected a file and its wnid, separated by a tab")
+        class_of[fields[0]] = fields[1]
+    train = pictures_by_class(root, "train", classes)
+    return folder_source(root, train, pictures_by_table(root, "val/images", classes, class_of), len(classes), SIZE)

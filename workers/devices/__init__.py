@@ -1,0 +1,1 @@
+"""Seeds, random generators, precision, memory and streams of a device."""

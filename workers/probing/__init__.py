@@ -1,0 +1,1 @@
+"""Measure error along paths and planes between solutions."""

@@ -1,0 +1,1 @@
+"""Score weights and draw the masks of a round."""

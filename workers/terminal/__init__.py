@@ -1,0 +1,1 @@
+"""Print safely, and declare the options that several commands share."""

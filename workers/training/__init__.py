@@ -1,0 +1,1 @@
+"""Train one network: step, schedule, psi interpolation, checkpoints, evaluation."""

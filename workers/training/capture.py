@@ -1,0 +1,84 @@
+"""CUDA graphs of a step: recorded once per batch size, replayed with no work for the host.
+
+Where kernels are deterministic, a capture is trusted only after its first replay changed the training's state exactly
+as the eager step does from the same state; otherwise the training goes on eagerly, and its log says so.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from workers.devices.randomness import device_draws
+from workers.training.state import TrainingState
+
+WARM_UP_STEPS = 2  # the second runs with every lazy initialisation done
+log = logging.getLogger("winning_sign")
+
+StepFunction = Callable[[Tensor, Tensor, Tensor], None]
+
+
+class CapturedStep:
+    """A step whose operations are replayed as a CUDA graph, one for each batch size.
+
+    To be called on a stream that nobody else uses: what libraries keep per stream becomes part of the graph.
+
+    Args:
+        state: everything that the step changes.
+        exact: a replay must equal the eager step bit for bit, which holds where kernels are deterministic.
+    """
+
+    def __init__(self, step: StepFunction, state: TrainingState, *, exact: bool) -> None:
+        self._step, self._state, self._exact = step, state, exact
+        self._steps: dict[int, StepFunction] = {}
+
+    def __call__(self, images: Tensor, labels: Tensor, alpha: Tensor) -> None:
+        """Take a step; see ``Step``."""
+        if len(labels) not in self._steps:
+            with device_draws():  # a capture takes the device's generator, even of a step that does not draw
+                self._steps[len(labels)] = self._captured_or_eager(images, labels, alpha)
+        self._steps[len(labels)](images, labels, alpha)
+
+    def _captured_or_eager(self, *inputs: Tensor) -> StepFunction:
+        before = {name: tensor.detach().clone() for name, tensor in self._state.packed().items()}
+        size = len(inputs[1])
+        try:
+            replay = self._capture(before, inputs)
+            if not self._exact or _equal(self._after(replay, before, inputs), self._after(self._step, before, inputs)):
+                return replay
+            log.warning("the CUDA graph for batches of %d differs from the eager step, which is used", size)
+        except RuntimeError as error:
+            log.warning("no CUDA graph for batches of %d, they run eagerly: %s", size, error)
+        finally:
+            self._state.unpack(before)
+        return self._step
+
+    def _capture(self, before: Mapping[str, Tensor], inputs: tuple[Tensor, ...]) -> StepFunction:
+        static = tuple(tensor.clone() for tensor in inputs)
+        for _ in range(WARM_UP_STEPS):
+            self._step(*static)
+        self._state.unpack(before)
+        graph = torch.cuda.CUDAGraph()
+        # packed trainings go on meanwhile in other threads: only this one is held to what a capture allows
+        with torch.cuda.graph(graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"):
+            self._step(*static)
+
+        def replay(images: Tensor, labels: Tensor, alpha: Tensor) -> None:
+            for held, given in zip(static, (images, labels, alpha), strict=True):
+                held.copy_(given)
+            graph.replay()
+
+        return replay
+
+    def _after(self, step: StepFunction, before: Mapping[str, Tensor], inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """What a step makes of a state."""
+        self._state.unpack(before)
+        step(*inputs)
+        return {name: tensor.detach().clone() for name, tensor in self._state.tensors().items()}
+
+
+def _equal(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
+    return all(torch.equal(a[name], b[name]) for name in a)

@@ -1,0 +1,1 @@
+"""Train one network on several devices: ranks, all-reduce, synchronised batch norm, shards."""
