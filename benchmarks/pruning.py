@@ -3,9 +3,9 @@
     python -m benchmarks.pruning [--densities 1,0.5,0.1,0.035] [--repeats R]
 
 A fifth of the survivors goes, at several densities of the mask so far. ``workers.pruning.selection.prune`` is compared
-with ``torch.nn.utils.prune.global_unstructured``, the baseline, and with the usual round trip through numpy (all magnitudes
-to the CPU, ``numpy.partition``, a comparison by layer). Wall-clock time, on a CPU with one thread. The goals are 50 ms
-on a GPU and 1 s on a CPU, for a pruning and for a signed transfer.
+with ``torch.nn.utils.prune.global_unstructured``, the baseline, and with the usual round trip through numpy (all
+magnitudes to the CPU, ``numpy.partition``, a comparison by layer). Wall-clock time, on a CPU with one thread.
+The goals are 50 ms on a GPU and 1 s on a CPU, for a pruning and for a signed transfer.
 """
 
 from __future__ import annotations

@@ -25,7 +25,8 @@ class RecordedSweep:
     """What the records of a store say about durations.
 
     A stage lasts as long as the median of its kind, data set and architecture (``orchestrator.scheduling.estimate``),
-    times what a recorded stage of that kind, drawn at random, took of that median: equal stages differ as much as they did.
+    times what a recorded stage of that kind, drawn at random, took of that median: equal stages
+    differ as much as they did.
 
     Attributes:
         device: on which the durations were measured.

@@ -5,8 +5,8 @@
 
 The techniques add up from the baseline, ``benchmarks.released_style``, to the trainer that users get, whose step is
 ``workers.training.step.Step``. On a GPU that is wall-clock time, with a loader process per core for the baseline. On a
-CPU it is time on one core: one thread, no loader processes, CPU-seconds. The variants are interleaved over the repeats, each
-after an epoch of warm-up; the medians are printed.
+CPU it is time on one core: one thread, no loader processes, CPU-seconds. The variants are interleaved over the repeats,
+each after an epoch of warm-up; the medians are printed.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ def imports(path: Path) -> Iterator[Import]:
 
 
 def module_edges(root: Path = ROOT) -> dict[Path, set[Path]]:
-    """The files that each file imports. A name that a package's ``__init__`` re-exports counts as its definition's file."""
+    """The files that each file imports; a name that a package's ``__init__`` re-exports leads to its definition."""
     modules = {_module_name(path, root): path for room in ROOMS for path in python_files(room, root)}
     edges: dict[Path, set[Path]] = {path: set() for path in modules.values()}
     for path in modules.values():

@@ -68,7 +68,7 @@ def test_no_folders_import_each_other_in_a_circle() -> None:
         assert circle(folder_edges(edges, folder)) == [], folder.relative_to(ROOT)
 
 
-@pytest.mark.parametrize("room", (*ROOMS, "tests"))
+@pytest.mark.parametrize("room", [*ROOMS, "tests"])
 def test_no_folder_overflows(room: str) -> None:
     for folder in {path.parent for path in python_files(room)}:
         entries = {
@@ -77,7 +77,7 @@ def test_no_folder_overflows(room: str) -> None:
             if (path.suffix == ".py" or any(path.rglob("*.py"))) and path.stem != "__init__"
         }
         if folder == ROOT / "orchestrator":
-            assert COMMANDS <= entries
+            assert entries >= COMMANDS
             entries -= COMMANDS
         assert len(entries) <= MOST_ENTRIES, (folder.relative_to(ROOT), sorted(entries))
 

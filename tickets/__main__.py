@@ -17,8 +17,7 @@ from tickets import formats
 from tickets.errors import TicketError
 from tickets.formats.format import Hints, NeedsHintError
 from tickets.formats.placing import placed
-from tickets.summary import summary
-from tickets.verification import faults
+from tickets.inspection import faults, summary
 
 app = new_app()
 Files = Annotated[list[Path], typer.Argument(metavar="FILE…", help="Tickets, in any format.", show_default=False)]

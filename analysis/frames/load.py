@@ -72,9 +72,10 @@ class Frames:
 
     Attributes:
         stages: one row per committed stage, with its results; ``analysis.frames.superseded`` explains ``superseded``.
-            ``folder`` is relative to the store, ``out`` to that, and ``files`` are the names of those in there, with commas between,
-            as ``inputs`` are the keys of the stages it read. ``flip_fraction``: of the surviving signs, by the transfer
-            of a training. ``seconds`` are of the attempt that was committed, on ``ranks`` devices at once, with at
+            ``folder`` is relative to the store, ``out`` to that, and ``files`` are the names of those in there, with
+            commas between, as ``inputs`` are the keys of the stages it read. ``flip_fraction``: of the surviving signs,
+            by the transfer of a training. ``seconds`` are of the attempt that was committed, on ``ranks`` devices at
+            once, with at
             most ``stages_beside`` other stages on the same device at any moment. ``pair_probe``: what a stage of this
             kind measured, whose numbers are the columns that begin with its name.
         metrics: one row per stage, epoch and split; the epoch's seconds and images per second repeat on its rows.

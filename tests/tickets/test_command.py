@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from click.testing import Result
-from tests.tickets.networks import network, random_masks, ticket_of
 from typer.testing import CliRunner
 
 import tickets
+from tests.tickets.networks import network, random_masks, ticket_of
 from tickets import Role, SignedTensor, Ticket, formats
 from tickets.__main__ import app
 

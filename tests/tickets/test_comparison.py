@@ -14,13 +14,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.tickets.networks import PROVENANCE, network, networks, random_masks, ticket_of
 
 import analysis
 import tickets
 from analysis.figures import comparison_figure
 from analysis.signs import bits
 from analysis.signs.tickets_compared import COLUMNS
+from tests.tickets.networks import PROVENANCE, network, networks, random_masks, ticket_of
 from tickets import Role, SignedTensor, Ticket
 
 

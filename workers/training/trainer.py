@@ -79,7 +79,8 @@ def train(
         sgd_seed: draws batch order, augmentation, alphas and dropout; nothing else is random.
         watched: splits to evaluate after each epoch, by name.
         cuda_graphs: on a GPU, replay each step as a CUDA graph; the numbers are the same. That needs a stream of the
-            caller's own (``workers.devices.streams.own_stream``); on the default stream, steps run eagerly with a warning.
+            caller's own (``workers.devices.streams.own_stream``); on the default stream, steps run
+            eagerly with a warning.
         deterministic: whether torch was told to use deterministic kernels only.
         member: this process's place in the training's gang; all ranks call this alike. A gang steps eagerly.
 

@@ -8,10 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import test_driver
 from pydantic import ValidationError
-from tests.orchestrator.recipes.small_recipes import plan_of, recipe
-from test_driver import LOST, ScriptedBackend, Sweep
 
 from orchestrator.backends.base import Lost
 from orchestrator.backends.gang_outcome import verdict
@@ -19,6 +16,9 @@ from orchestrator.backends.ray import gang as ray_gang
 from orchestrator.scheduling.packing import Packing
 from orchestrator.scheduling.queue import State
 from orchestrator.store import Store
+from tests.orchestrator.driver import test_driver
+from tests.orchestrator.driver.test_driver import LOST, ScriptedBackend, Sweep
+from tests.orchestrator.recipes.small_recipes import plan_of, recipe
 from workers.attempts.attempt import Attempt, Outcome
 from workers.stages import Gang
 from workers.stages.kinds import width

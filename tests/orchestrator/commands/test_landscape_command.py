@@ -11,8 +11,6 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from tests.orchestrator.recipes.small_recipes import plan_of, recipe
-from tests.orchestrator.store.stores import ask
 
 from analysis import load
 from analysis.figures import landscape as draw
@@ -22,6 +20,8 @@ from orchestrator.planning.landscape import plan_landscape
 from orchestrator.planning.plan import Node, Plan
 from orchestrator.store import Store, StoreError
 from tests import small_sweeps
+from tests.orchestrator.recipes.small_recipes import plan_of, recipe
+from tests.orchestrator.store.stores import ask
 from tests.sweep_processes import by_name, in_process
 from workers.stages import Landscape
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.orchestrator.store.stores import Made, ask, assert_same_bits, failed, plan_of, planned, running, shout
 
 from analysis.frames.load import load
 from orchestrator import cancel, gc, logs, status, unlock, verify, why
@@ -26,6 +25,7 @@ from orchestrator.store import Store, leases
 from orchestrator.store.leases import HeldLease
 from orchestrator.terminal.units import duration
 from tests import small_sweeps
+from tests.orchestrator.store.stores import Made, ask, assert_same_bits, failed, plan_of, planned, running, shout
 from tests.sweep_processes import Hold, by_name, finish, in_process, kill_all, start, wait_for
 
 COMMANDS = {"status": status, "why": why, "logs": logs, "cancel": cancel, "verify": verify, "gc": gc, "unlock": unlock}

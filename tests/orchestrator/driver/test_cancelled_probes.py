@@ -6,8 +6,6 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.orchestrator.recipes.small_recipes import plan_of, recipe
-
 from orchestrator.backends.base import Group, Lost
 from orchestrator.driver.driver import Driver
 from orchestrator.driver.stop import StopRequest
@@ -17,6 +15,7 @@ from orchestrator.scheduling.rank import upward_rank
 from orchestrator.store import Store
 from orchestrator.store.leases import HeldLease
 from orchestrator.terminal.progress import Progress
+from tests.orchestrator.recipes.small_recipes import plan_of, recipe
 from workers.attempts.attempt import Attempt, Outcome
 from workers.attempts.workspace import artifact
 from workers.stages import Probe

@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.orchestrator.recipes.small_recipes import plan_of, recipe
 
 from orchestrator.backends.base import Group, Lost
 from orchestrator.driver import driver as driver_module
@@ -28,6 +27,7 @@ from orchestrator.store.events import read_events
 from orchestrator.store.leases import HeldLease, Lease, LeaseWatch
 from orchestrator.store.record import Record
 from orchestrator.terminal.progress import Progress
+from tests.orchestrator.recipes.small_recipes import plan_of, recipe
 from workers.attempts.attempt import Attempt, Outcome
 from workers.attempts.workspace import artifact
 from workers.stages.execution import Execution

@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.orchestrator.recipes.small_recipes import TRANSFER_NAMES, plan_of, recipe, recipes
 
 from orchestrator.planning.expansion import expand
 from orchestrator.planning.identity import stage_key
 from orchestrator.planning.plan import Node, Plan, describe
 from orchestrator.recipes import Recipe, resolve
 from orchestrator.recipes.experiments import Experiment
+from tests.orchestrator.recipes.small_recipes import TRANSFER_NAMES, plan_of, recipe, recipes
 from tickets import TRANSFERS
 from workers.stages import UNIFORM, Alpha, PairProbe, Pretrain, Probe, Round, Train
 

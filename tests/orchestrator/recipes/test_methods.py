@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.orchestrator.recipes.small_recipes import plan_of, recipe
 
 from orchestrator.planning.plan import Node, Plan
 from orchestrator.recipes import RecipeError, resolve
 from orchestrator.recipes.methods import METHODS, Method
+from tests.orchestrator.recipes.small_recipes import plan_of, recipe
 from workers.stages import Criterion, Pretrain, Pruning, Round, Schedule, Training
 
 FINAL = Schedule("steps", (2,))

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
-from tests.orchestrator.recipes.small_recipes import plan_of, recipe
 
 from orchestrator.planning.comparison import contents
 from orchestrator.planning.landscape import plan_landscape
@@ -18,6 +17,7 @@ from orchestrator.scheduling.rank import cost_epochs, upward_rank
 from orchestrator.store.record import Record
 from orchestrator.terminal.plan_table import print_forecast
 from orchestrator.terminal.units import duration
+from tests.orchestrator.recipes.small_recipes import plan_of, recipe
 from workers.stages.kinds import width
 from workers.terminal.console import Console
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.orchestrator.recipes.small_recipes import plan_of, recipe, recipes
 
 from orchestrator.planning.plan import Plan
 from orchestrator.recipes import Recipe
 from orchestrator.scheduling.queue import FINISHED, ReadyQueue, State
 from orchestrator.scheduling.rank import cost_epochs, upward_rank
+from tests.orchestrator.recipes.small_recipes import plan_of, recipe, recipes
 
 MANY = settings(max_examples=60, deadline=None)
 ENDED = (*FINISHED, State.FAILED, State.BLOCKED)

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.orchestrator.recipes.small_recipes import plan_of, recipe, recipes
 
 from orchestrator.planning.plan import Node, Plan
 from orchestrator.recipes import Recipe
 from orchestrator.scheduling.queue import ReadyQueue
 from orchestrator.scheduling.rank import cost_epochs, upward_rank
 from orchestrator.scheduling.scheduler import Scheduler
+from tests.orchestrator.recipes.small_recipes import plan_of, recipe, recipes
 
 MANY = settings(max_examples=60, deadline=None)
 

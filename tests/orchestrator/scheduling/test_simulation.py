@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.orchestrator.recipes.small_recipes import plan_of, recipe, recipes
 
 from orchestrator.recipes import Recipe
 from orchestrator.scheduling.rank import cost_epochs
 from orchestrator.scheduling.simulation import Preemptions, simulate
+from tests.orchestrator.recipes.small_recipes import plan_of, recipe, recipes
 
 MANY = settings(max_examples=40, deadline=None)
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from tests.orchestrator.store.stores import ask
 
 from analysis import report
 from orchestrator import gc, search, status, why
 from orchestrator.store import Store
 from tests import small_sweeps
 from tests.google_storage import TOKEN
+from tests.orchestrator.store.stores import ask
 from tests.sweep_processes import Hold, assert_same_results, brought, finish, in_process, kill_all, run, start, wait_for
 from workers.storage import Bucket, open_storage
 

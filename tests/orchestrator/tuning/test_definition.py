@@ -9,7 +9,6 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.orchestrator.recipes.small_recipes import recipe
 
 from orchestrator.recipes import Recipe, RecipeError, resolve
 from orchestrator.recipes.experiments import Experiment
@@ -27,6 +26,7 @@ from orchestrator.tuning.definition import (
 )
 from orchestrator.tuning.outcome import Found, check_same_search, recipe_text, winner, write_definition
 from orchestrator.tuning.space import FRACTION, RATE, Range, default_space, narrowed
+from tests.orchestrator.recipes.small_recipes import recipe
 from workers.stages import Pretrain, Round, Schedule, Train
 
 

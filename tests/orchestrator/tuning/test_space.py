@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.orchestrator.recipes.small_recipes import recipe
 
 from orchestrator.recipes import Recipe, RecipeError, merge
 from orchestrator.tuning.space import (
@@ -20,6 +19,7 @@ from orchestrator.tuning.space import (
     layer,
     narrowed,
 )
+from tests.orchestrator.recipes.small_recipes import recipe
 from workers.stages import Optimizer
 
 SPACE = default_space(recipe())

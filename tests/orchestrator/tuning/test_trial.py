@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.orchestrator.recipes.small_recipes import recipe
 
 from orchestrator.recipes.experiments import Experiment
 from orchestrator.store import Store
 from orchestrator.tuning.definition import Definition, define
 from orchestrator.tuning.space import FRACTION, RATE
 from orchestrator.tuning.trial import TrialError, run_rung, trial_folder
+from tests.orchestrator.recipes.small_recipes import recipe
 from workers.stages.execution import Execution
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.tickets.networks import network, random_masks, ticket_of
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
+from tests.tickets.networks import network, random_masks, ticket_of
 from tickets import Role, Ticket, TicketError, formats
 from tickets.formats import Hints, NeedsHintError
 

@@ -12,12 +12,12 @@ import torch
 import yaml
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from tests.tickets.networks import PROVENANCE, network, networks, random_masks, signed, ticket_of
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 import tickets
+from tests.tickets.networks import PROVENANCE, network, networks, random_masks, signed, ticket_of
 from tickets import Provenance, Role, SignedTensor, Ticket, TicketError, formats
 from tickets.formats import FORMATS, Hints
 from tickets.formats.placing import placed

@@ -1,12 +1,38 @@
-"""What is wrong with a ticket that could be read."""
+"""Summarise a ticket in numbers, and list what is inconsistent in it."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from math import isfinite
+from typing import Any
 
 from tickets.roles import Role
 from tickets.ticket import Ticket
+
+
+def summary(ticket: Ticket) -> dict[str, Any]:
+    """Counts and shares, as JSON can hold them.
+
+    Returns:
+        ``alive``, ``weights`` and ``density`` of all prunable weights, and ``tensors``: of each the ``name``,
+        ``shape``, ``role``, ``weights``, ``alive``, ``density`` and ``positive_share`` (of the weights with a sign). A
+        share of nothing is None.
+    """
+    masks = ticket.masks.values()
+    alive, weights = sum(int(mask.sum()) for mask in masks), sum(mask.numel() for mask in masks)
+    tensors = [
+        {
+            "name": name,
+            "shape": list(tensor.sign.shape),
+            "role": tensor.role.value,
+            "weights": tensor.mask.numel(),
+            "alive": int(tensor.mask.sum()),
+            "density": _share(int(tensor.mask.sum()), tensor.mask.numel()),
+            "positive_share": _share(int((tensor.sign > 0).sum()), int((tensor.sign != 0).sum())),
+        }
+        for name, tensor in ticket.tensors.items()
+    ]
+    return {"alive": alive, "weights": weights, "density": _share(alive, weights), "tensors": tensors}
 
 
 def faults(ticket: Ticket) -> list[str]:
@@ -34,3 +60,7 @@ def faults(ticket: Ticket) -> list[str]:
     elif not isinstance(density, int | float) or not isfinite(density) or abs(density * weights - alive) >= 0.5:
         found.append(f"its provenance claims density {density!r}, and {alive} of {weights} weights survive")
     return found
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
