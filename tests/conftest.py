@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,56 +27,38 @@ settings.register_profile("project", deadline=None, derandomize=True)
 settings.load_profile("project")
 
 
-# these start Ray, one after another in one process: a Ray fills a machine of two cores, though gangs mostly wait
-RAY = (
-    "test_spot_notice.py",
-    "test_local.py",
-    "test_ray_gpus.py",
-    "test_scale.py",
-    "test_slurm.py",
-    "test_jobs.py",
-    "test_scaling.py",
-    "test_ray.py",
-    "test_search.py",
-)
-# these run whole sweeps or start processes; what is fast fails first, and what takes longest begins before the rest
-SLOW_LAST = (
-    "test_ray_gang.py",
-    *RAY,
-    "test_faults.py",
-    "test_serve.py",
-    "test_ray_cluster.py",
-    "test_buckets.py",
-    "test_cli.py",
-    "test_operating.py",
-    "test_aws.py",
-    "test_readme.py",
-    "test_image_sets.py",
-    "test_modes.py",
-    "test_benchmarks.py",
-    "test_experiment_files.py",
-    "test_extending.py",
-    "test_commands.py",
-    "test_site.py",
-)
+ROOT = Path(__file__).parents[1]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: SLOW_LAST.index(item.path.name) if item.path.name in SLOW_LAST else -1)
+    """Run fast files first, so that they fail first; then those that start Ray; then the slow ones, longest first."""
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> tuple[bool, bool, float]:
+    slow = item.get_closest_marker("slow")
+    starts_ray = item.get_closest_marker("ray") is not None
+    return slow is not None, not starts_ray, -slow.kwargs["seconds"] if slow else 0
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
-    """A file at a time, for its fixtures; most of what starts Ray counts as one."""
+    """Give a process one file at a time, for its fixtures; all files that are marked ``ray`` count as one."""
     from xdist.scheduler import LoadFileScheduling
 
     class ByFile(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file: str = super()._split_scope(nodeid)
-            return "Ray" if Path(file).name in RAY else file
+            return "Ray" if _is_marked_ray(file) else file
 
     config.option.loadscopereorder = False
     return ByFile(config, log)
+
+
+@cache
+def _is_marked_ray(file: str) -> bool:
+    # xdist's scheduler knows names of tests only: the files are collected in other processes
+    return "pytest.mark.ray" in (ROOT / file).read_text()
 
 
 @data_set("tiny", channels=1, num_classes=3)

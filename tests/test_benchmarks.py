@@ -38,6 +38,8 @@ from workers.training.psi import PsiInterpolation
 from workers.training.step import Step, make_optimizer
 from workers.training.trainer import train
 
+pytestmark = pytest.mark.slow(seconds=40)
+
 CPU = torch.device("cpu")
 TRAIN, TEST = labelled_images(100, 10, "train", size=16), labelled_images(30, 10, "test", size=16)
 SMALL = Model("resnet20", {"width": 4})

@@ -15,6 +15,8 @@ from analysis import load
 from tests.registries import registries_kept
 from tests.sweep_processes import by_name, in_process
 
+pytestmark = pytest.mark.slow(seconds=25)
+
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "extending.md").read_text()
 PLUGINS = ("corners", "perceptron", "layer_relative", "majority", "sign_agreement")

@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 from analysis import report
 from orchestrator import search, sweep
 
+pytestmark = pytest.mark.slow(seconds=30)
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytestmark = [pytest.mark.ray, pytest.mark.slow(seconds=90)]
+
 
 @pytest.mark.long
 def test_the_parts_of_scale_stand_in_its_tables() -> None:

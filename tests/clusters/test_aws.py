@@ -18,6 +18,8 @@ import yaml
 
 from tests.clusters.stand_ins import ROOT, StandIns, free_port
 
+pytestmark = pytest.mark.slow(seconds=30)
+
 REGION = "us-west-2"
 VALUES = {"ami-YOUR-IMAGE": "ami-12c6146b", "YOUR-BUCKET": "a-bucket"}
 

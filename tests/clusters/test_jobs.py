@@ -18,6 +18,8 @@ from tests.clusters.stand_ins import ROOT, free_port
 from tests.small_sweeps import STAGES_OF_ONE_ROUND
 from tests.sweep_processes import Hold, record_times, wait_for
 
+pytestmark = [pytest.mark.ray, pytest.mark.slow(seconds=20)]
+
 
 def test_only_inside_a_job_is_a_cluster_joined_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")

@@ -15,6 +15,8 @@ import yaml
 
 from tests.clusters.stand_ins import ROOT, StandIns, free_port, processes_of
 
+pytestmark = [pytest.mark.ray, pytest.mark.slow(seconds=30)]
+
 
 @pytest.fixture
 def stand_ins(tmp_path: Path) -> Iterator[StandIns]:

@@ -19,6 +19,8 @@ from tests.clusters.stand_ins import ROOT, free_port
 from tests.small_sweeps import STAGES_OF_ONE_ROUND
 from tests.sweep_processes import record_times
 
+pytestmark = [pytest.mark.ray, pytest.mark.slow(seconds=90)]
+
 # Prints how many GPU nodes are alive, whenever that changes.
 WATCH = """
 import sys, time, ray

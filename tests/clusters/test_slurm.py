@@ -16,6 +16,8 @@ from tests.clusters.stand_ins import ROOT, free_port, processes_of
 from tests.small_sweeps import STAGES_OF_ONE_ROUND
 from tests.sweep_processes import Hold, record_times, stop_files, wait_for
 
+pytestmark = [pytest.mark.ray, pytest.mark.slow(seconds=20)]
+
 SCRIPT = ROOT / "docs" / "clusters" / "sweep.slurm"
 # Both nodes are this machine; a second node's Ray takes the ports that are free.
 SRUN = """#!/bin/bash

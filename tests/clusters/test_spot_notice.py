@@ -27,6 +27,8 @@ from tests.clusters.heads import program
 from tests.small_sweeps import ONE_ROUND, options, prepare
 from tests.sweep_processes import Hold, assert_same_results, finish, in_process, kill_all, start, wait_for
 
+pytestmark = [pytest.mark.ray, pytest.mark.slow(seconds=20)]
+
 NOW = datetime(2026, 5, 4, 12, 0, 0, tzinfo=UTC)
 WITHOUT_TOKEN = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
 CLUSTER = """

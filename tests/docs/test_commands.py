@@ -23,6 +23,8 @@ from tests.docs.commands import DOCUMENTS, ROOT, Command, blocks, commands, inli
 from tests.docs.programs import ELSEWHERE, READ, REAL, UNIX
 from tests.image_sets import encoded, write_image_folder, write_shards
 
+pytestmark = pytest.mark.slow(seconds=60)
+
 NAMED_FILE = re.compile(r"```(?:python|yaml)\n# (\w+\.\w+)\n(.*?)```", re.S)
 QUICK_START = ROOT / "docs" / "quickstart.md"
 ROOMS = ("tickets.", "workers.", "orchestrator.", "analysis.", "benchmarks.")

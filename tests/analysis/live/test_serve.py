@@ -18,6 +18,8 @@ from analysis.serve import EXAMPLES
 from tests.analysis.conftest import SyntheticStore
 from tests.serving import PATIENCE_S, Served, command, serving
 
+pytestmark = pytest.mark.slow(seconds=60)
+
 LATE, BAD = ("digits/late", "a" * 32), ("digits/bad", "b" * 32)
 SECRET = "not for the page"
 EVENTS = [

@@ -23,6 +23,8 @@ from orchestrator.store import StoreError
 if TYPE_CHECKING:
     from tests.analysis.conftest import SyntheticStore
 
+pytestmark = pytest.mark.slow(seconds=100)
+
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 
 

@@ -37,6 +37,8 @@ from tests.sweep_processes import (
     wait_for,
 )
 
+pytestmark = [pytest.mark.ray, pytest.mark.slow(seconds=60)]
+
 # The private Ray of a sweep, as a cluster that others join.
 CLUSTER = """
 import os, ray, sys

@@ -15,6 +15,8 @@ import pytest
 
 from tests.sweep_processes import in_process
 
+pytestmark = pytest.mark.slow(seconds=50)
+
 ROOT = Path(__file__).parents[3]
 ELSEWHERE = "127.0.0.2"  # Ray replaces 127.0.0.1 by the machine's own address
 

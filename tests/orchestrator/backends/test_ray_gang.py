@@ -30,7 +30,7 @@ from tests.sweep_processes import (
 )
 
 # each starts several gangs, which takes half a minute on a quiet machine and minutes on a busy one
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow(seconds=240), pytest.mark.timeout(600)]
 
 # Two GPUs that are a number told to Ray: the stages run on CPUs, and the gang's ranks talk by gloo.
 ON_GPUS = """

@@ -17,6 +17,8 @@ from tests import small_sweeps
 from tests.small_sweeps import PATTERNS
 from tests.sweep_processes import assert_same_results, by_name, in_process, run
 
+pytestmark = [pytest.mark.ray, pytest.mark.slow(seconds=30)]
+
 ROOT = Path(__file__).parents[3]
 PROGRAM = """
 import json, os, signal, sys, time

@@ -28,6 +28,8 @@ from tests import small_sweeps
 from tests.orchestrator.store.stores import Made, ask, assert_same_bits, failed, plan_of, planned, running, shout
 from tests.sweep_processes import Hold, by_name, finish, in_process, kill_all, start, wait_for
 
+pytestmark = pytest.mark.slow(seconds=40)
+
 COMMANDS = {"status": status, "why": why, "logs": logs, "cancel": cancel, "verify": verify, "gc": gc, "unlock": unlock}
 
 

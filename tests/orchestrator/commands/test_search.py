@@ -21,6 +21,8 @@ from orchestrator.tuning.tuner import trial_needs
 from tests import small_sweeps
 from tests.sweep_processes import Hold, assert_same_results, finish, in_process, kill_all, run, start, wait_for
 
+pytestmark = [pytest.mark.ray, pytest.mark.slow(seconds=60)]
+
 TRIALS = 3
 SEARCH = ("-m", "orchestrator.search")
 

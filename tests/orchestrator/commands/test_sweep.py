@@ -30,6 +30,8 @@ from tests.sweep_processes import (
     wait_for,
 )
 
+pytestmark = pytest.mark.slow(seconds=120)
+
 STAGES = 21  # dense; for two methods pretrain, 2 rounds, retrain, 2 transfers, a twin, 2 LMC probes, a stability probe
 WITHOUT_RAY = ("-c", "import sys; sys.modules['ray'] = None; from orchestrator.sweep import main; main()")
 

@@ -24,7 +24,7 @@ SEED = 30  # one kill of a worker on Ray, whose processes start for seconds, and
 # the others act like one of these, or on what other tests try
 TRIED = ["driver", "two drivers", "checkpoint", "live artifact", "disk", "worker", "node"]
 ROOT = Path(__file__).parents[3]
-pytestmark = pytest.mark.timeout(900)  # all trials are one command
+pytestmark = [pytest.mark.slow(seconds=180), pytest.mark.timeout(900)]  # all trials are one command
 
 
 @pytest.fixture(scope="module")

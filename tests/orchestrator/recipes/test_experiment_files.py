@@ -22,6 +22,8 @@ from workers.pruning.criteria import CRITERIA
 from workers.stages import Pretrain, Round, Schedule, Training
 from workers.stages.execution import Execution
 
+pytestmark = pytest.mark.slow(seconds=30)
+
 FOLDER = Path(__file__).parents[3] / "experiments"
 FILES = sorted(FOLDER.glob("*.yaml"))
 EXPERIMENTS = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

@@ -10,6 +10,8 @@ import analysis
 from tests.image_sets import REAL_TINY_IMAGENET, write_imagenet, write_tiny_imagenet
 from tests.sweep_processes import assert_same_results, in_process, run
 
+pytestmark = pytest.mark.slow(seconds=30)
+
 SMALL = """
 model: {width: 4}
 batch_size: 16

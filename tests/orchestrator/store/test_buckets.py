@@ -17,6 +17,8 @@ from tests.orchestrator.store.stores import ask
 from tests.sweep_processes import Hold, assert_same_results, brought, finish, in_process, kill_all, run, start, wait_for
 from workers.storage import Bucket, open_storage
 
+pytestmark = pytest.mark.slow(seconds=45)
+
 SECRET = "planted-secret"
 
 

@@ -16,6 +16,8 @@ from workers.stages import Model, Precision, Training
 from workers.stages.execution import Control, Interrupted
 from workers.training.trainer import TrainingLog, train
 
+pytestmark = pytest.mark.slow(seconds=30)
+
 
 def run(
     model: nn.Module,
