@@ -15,9 +15,9 @@ from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from tests import google_storage
-from tests.google_storage import GoogleStorage
-from tests.registries import registries_kept
+from tests.support import google_storage
+from tests.support.google_storage import GoogleStorage
+from tests.support.registries import registries_kept
 from workers.data import Arrays, Source, data_set
 from workers.stages import Data, Model, Optimizer, Setting, Training
 from workers.stages.execution import Execution

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.import_graph import ROOMS, ROOT, circle, folder_edges, imports, module_edges, python_files
+from tests.support.import_graph import ROOMS, ROOT, circle, folder_edges, imports, module_edges, python_files
 
 ROOM_MAY_IMPORT = {
     "tickets": set(),
@@ -21,7 +21,7 @@ FLOORS = {
     "workers": "storage, stages, terminal < devices, plugins < models < data < pruning < training < probing < attempts"
     " < run",
     "orchestrator": "store, recipes, backends < operating, planning < scheduling < terminal < driver < session, tuning",
-    "analysis": "signs < frames < comparisons < figures < rules < page < checks, report, live < serve",
+    "analysis": "signs < frames < comparisons < figures < rules < page < checks < report, live < serve",
 }
 COMMANDS = {"cancel", "gc", "landscape", "logs", "search", "spot_notice", "status", "sweep", "unlock", "verify", "why"}
 """The files of ``orchestrator/``: each is a command, above all floors; everything else there is a folder."""

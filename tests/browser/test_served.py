@@ -11,7 +11,7 @@ import pytest
 
 from tests.analysis.conftest import SyntheticStore
 from tests.browser.pages import Open, write_section
-from tests.serving import Served, serving
+from tests.support.serving import Served, serving
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.clusters.stand_ins import ROOT, free_port
-from tests.small_sweeps import ONE_ROUND, options, prepare
-from tests.sweep_processes import wait_for
+from tests.support.small_sweeps import ONE_ROUND, options, prepare
+from tests.support.sweep_processes import wait_for
 
 PLAIN_PATH = pytest.mark.skipif(
     shlex.quote(sys.executable) != sys.executable,

@@ -15,8 +15,8 @@ import pytest
 from orchestrator.terminal.arguments import RAY_JOB_MARK, cluster_of_this_job
 from tests.clusters.heads import PLAIN_PATH, environment, head, sweep_command
 from tests.clusters.stand_ins import ROOT, free_port
-from tests.small_sweeps import STAGES_OF_ONE_ROUND
-from tests.sweep_processes import Hold, record_times, wait_for
+from tests.support.small_sweeps import STAGES_OF_ONE_ROUND
+from tests.support.sweep_processes import Hold, record_times, wait_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow(seconds=20)]
 

@@ -16,8 +16,8 @@ from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE
 
 from tests.clusters.heads import PLAIN_PATH, environment, head, sweep_command
 from tests.clusters.stand_ins import ROOT, free_port
-from tests.small_sweeps import STAGES_OF_ONE_ROUND
-from tests.sweep_processes import record_times
+from tests.support.small_sweeps import STAGES_OF_ONE_ROUND
+from tests.support.sweep_processes import record_times
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow(seconds=90)]
 

@@ -13,8 +13,8 @@ import pytest
 
 from tests.clusters.heads import PLAIN_PATH, environment, sweep_command
 from tests.clusters.stand_ins import ROOT, free_port, processes_of
-from tests.small_sweeps import STAGES_OF_ONE_ROUND
-from tests.sweep_processes import Hold, record_times, stop_files, wait_for
+from tests.support.small_sweeps import STAGES_OF_ONE_ROUND
+from tests.support.sweep_processes import Hold, record_times, stop_files, wait_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow(seconds=20)]
 

@@ -24,8 +24,8 @@ from orchestrator.spot_notice import Cloud, Notice, NoticeError, drain_command, 
 from orchestrator.store import Store
 from orchestrator.store.events import read_events
 from tests.clusters.heads import program
-from tests.small_sweeps import ONE_ROUND, options, prepare
-from tests.sweep_processes import Hold, assert_same_results, finish, in_process, kill_all, start, wait_for
+from tests.support.small_sweeps import ONE_ROUND, options, prepare
+from tests.support.sweep_processes import Hold, assert_same_results, finish, in_process, kill_all, start, wait_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow(seconds=20)]
 

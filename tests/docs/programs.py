@@ -36,13 +36,13 @@ REAL = {
 # another test runs them.
 READ: dict[str, str | None] = {
     "tickets": "tests/tickets/test_command.py",
-    "analysis.serve": "tests/analysis/test_serve.py",
-    "orchestrator.search": "tests/orchestrator/test_search.py",
-    "orchestrator.landscape": "tests/orchestrator/test_landscape_command.py",
-    "workers.run": "tests/orchestrator/test_cli.py",
-    "benchmarks.faults": "tests/orchestrator/test_faults.py",
+    "analysis.serve": "tests/analysis/live/test_serve.py",
+    "orchestrator.search": "tests/orchestrator/commands/test_search.py",
+    "orchestrator.landscape": "tests/orchestrator/commands/test_landscape_command.py",
+    "workers.run": "tests/orchestrator/commands/test_sweep.py",
+    "benchmarks.faults": "tests/orchestrator/driver/test_faults.py",
     **{
-        f"benchmarks.{name}": "tests/test_benchmarks.py"
+        f"benchmarks.{name}": "tests/benchmarks/test_benchmarks.py"
         for name in ("loader", "precision", "probe", "pruning", "report", "scale", "ticket_io", "training")
     },
     "venv": None,

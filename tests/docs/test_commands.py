@@ -21,7 +21,7 @@ from orchestrator.session.live_report import LiveReport
 from tests.docs.calling import call, ray_reads, reads, within
 from tests.docs.commands import DOCUMENTS, ROOT, Command, blocks, commands, inline_commands
 from tests.docs.programs import ELSEWHERE, READ, REAL, UNIX
-from tests.image_sets import encoded, write_image_folder, write_shards
+from tests.support.image_sets import encoded, write_image_folder, write_shards
 
 pytestmark = pytest.mark.slow(seconds=60)
 

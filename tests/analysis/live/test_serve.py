@@ -16,7 +16,7 @@ import pytest
 
 from analysis.serve import EXAMPLES
 from tests.analysis.conftest import SyntheticStore
-from tests.serving import PATIENCE_S, Served, command, serving
+from tests.support.serving import PATIENCE_S, Served, command, serving
 
 pytestmark = pytest.mark.slow(seconds=60)
 

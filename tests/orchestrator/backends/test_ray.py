@@ -17,11 +17,11 @@ import pytest
 
 from orchestrator.store import Store
 from orchestrator.store.events import read_events
-from tests import small_sweeps
 from tests.clusters.heads import program
-from tests.images import REAL_CIFAR10, write_images
-from tests.small_sweeps import ONE_ROUND, STAGES_OF_ONE_ROUND
-from tests.sweep_processes import (
+from tests.support import small_sweeps
+from tests.support.images import REAL_CIFAR10, write_images
+from tests.support.small_sweeps import ONE_ROUND, STAGES_OF_ONE_ROUND
+from tests.support.sweep_processes import (
     Hold,
     assert_same_results,
     brought,

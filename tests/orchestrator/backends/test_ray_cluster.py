@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sweep_processes import in_process
+from tests.support.sweep_processes import in_process
 
 pytestmark = pytest.mark.slow(seconds=50)
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests import small_sweeps
-from tests.small_sweeps import PATTERNS
-from tests.sweep_processes import assert_same_results, by_name, in_process, run
+from tests.support import small_sweeps
+from tests.support.small_sweeps import PATTERNS
+from tests.support.sweep_processes import assert_same_results, by_name, in_process, run
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow(seconds=30)]
 

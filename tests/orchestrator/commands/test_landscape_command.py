@@ -19,10 +19,10 @@ from orchestrator.planning.comparison import Content
 from orchestrator.planning.landscape import plan_landscape
 from orchestrator.planning.plan import Node, Plan
 from orchestrator.store import Store, StoreError
-from tests import small_sweeps
 from tests.orchestrator.recipes.small_recipes import plan_of, recipe
 from tests.orchestrator.store.stores import ask
-from tests.sweep_processes import by_name, in_process
+from tests.support import small_sweeps
+from tests.support.sweep_processes import by_name, in_process
 from workers.stages import Landscape
 
 # --- what may be asked for -------------------------------------------------------------------------------------------

@@ -24,9 +24,9 @@ from orchestrator.operating.verification import check, quarantine
 from orchestrator.store import Store, leases
 from orchestrator.store.leases import HeldLease
 from orchestrator.terminal.units import duration
-from tests import small_sweeps
 from tests.orchestrator.store.stores import Made, ask, assert_same_bits, failed, plan_of, planned, running, shout
-from tests.sweep_processes import Hold, by_name, finish, in_process, kill_all, start, wait_for
+from tests.support import small_sweeps
+from tests.support.sweep_processes import Hold, by_name, finish, in_process, kill_all, start, wait_for
 
 pytestmark = pytest.mark.slow(seconds=40)
 

@@ -18,8 +18,8 @@ from orchestrator.backends.ray import cluster as ray_cluster
 from orchestrator.search import app
 from orchestrator.store import Store
 from orchestrator.tuning.tuner import trial_needs
-from tests import small_sweeps
-from tests.sweep_processes import Hold, assert_same_results, finish, in_process, kill_all, run, start, wait_for
+from tests.support import small_sweeps
+from tests.support.sweep_processes import Hold, assert_same_results, finish, in_process, kill_all, run, start, wait_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow(seconds=60)]
 

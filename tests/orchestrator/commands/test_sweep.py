@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from orchestrator.store import Store
-from tests import small_sweeps
-from tests.sweep_processes import (
+from tests.support import small_sweeps
+from tests.support.sweep_processes import (
     Hold,
     assert_same_results,
     by_name,

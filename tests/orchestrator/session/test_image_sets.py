@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import analysis
-from tests.image_sets import REAL_TINY_IMAGENET, write_imagenet, write_tiny_imagenet
-from tests.sweep_processes import assert_same_results, in_process, run
+from tests.support.image_sets import REAL_TINY_IMAGENET, write_imagenet, write_tiny_imagenet
+from tests.support.sweep_processes import assert_same_results, in_process, run
 
 pytestmark = pytest.mark.slow(seconds=30)
 

@@ -15,7 +15,7 @@ from orchestrator.recipes import RecipeError
 from orchestrator.recipes.experiments import Experiment, Network, find_experiments
 from orchestrator.session import preparation
 from orchestrator.session.preparation import prepare_data
-from tests.image_sets import write_image_folder, write_tiny_imagenet
+from tests.support.image_sets import write_image_folder, write_tiny_imagenet
 from workers.data import DataError
 from workers.models import ARCHITECTURES, architecture, build_model
 from workers.stages import Model

@@ -11,10 +11,20 @@ import pytest
 from analysis import report
 from orchestrator import gc, search, status, why
 from orchestrator.store import Store
-from tests import small_sweeps
-from tests.google_storage import TOKEN
 from tests.orchestrator.store.stores import ask
-from tests.sweep_processes import Hold, assert_same_results, brought, finish, in_process, kill_all, run, start, wait_for
+from tests.support import small_sweeps
+from tests.support.google_storage import TOKEN
+from tests.support.sweep_processes import (
+    Hold,
+    assert_same_results,
+    brought,
+    finish,
+    in_process,
+    kill_all,
+    run,
+    start,
+    wait_for,
+)
 from workers.storage import Bucket, open_storage
 
 pytestmark = pytest.mark.slow(seconds=45)

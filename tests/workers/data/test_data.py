@@ -10,7 +10,7 @@ import torch
 from torchvision.datasets import CIFAR10, CIFAR100
 from torchvision.transforms import functional as TF
 
-from tests.images import REAL_CIFAR10, png, write_images
+from tests.support.images import REAL_CIFAR10, png, write_images
 from workers.data import DataError, fingerprint, open_data
 from workers.data.augmentation import Draws, augmented
 from workers.data.batches import Split

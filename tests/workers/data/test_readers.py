@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from tests.image_sets import (
+from tests.support.image_sets import (
     REAL_TINY_IMAGENET,
     WNIDS,
     encoded,
@@ -392,7 +392,7 @@ def test_a_copy_is_read_where_it_is(tmp_path: Path) -> None:
 
 def test_many_bytes_of_parquet_are_not_all_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_imagenet_shards(tmp_path)
-    monkeypatch.setattr("workers.data.images.parquet.ALL_BYTES", 0)
+    monkeypatch.setattr("workers.data.sets.image_parquet.ALL_BYTES", 0)
     monkeypatch.setattr("workers.data.images.parquet.ENDS_BYTES", 16)
     path = next((tmp_path / "imagenet").rglob("train-00001*"))
     content = bytearray(path.read_bytes())

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchvision import transforms
 from torchvision.transforms.v2 import functional as TF
 
-from tests.image_sets import encoded, picture, write_imagenet
+from tests.support.image_sets import encoded, picture, write_imagenet
 from tests.workers.training.test_trainer import interrupted_after
 from workers.data.augmentation import draw_epoch, resized_crop_boxes
 from workers.data.errors import DataError

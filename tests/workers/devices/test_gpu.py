@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import tickets
-from tests.image_sets import write_imagenet
+from tests.support.image_sets import write_imagenet
 from tests.workers.data.test_streaming import pictures
 from tests.workers.training.test_trainer import ADAM, SGD, interrupted_after
 from workers.data import open_data

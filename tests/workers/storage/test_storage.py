@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.google_storage import PAGE, GoogleStorage
+from tests.support.google_storage import PAGE, GoogleStorage
 from workers.storage import Storage, StorageError, open_storage, write_atomically
 
 Found = TypeVar("Found")

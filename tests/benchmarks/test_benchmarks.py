@@ -26,7 +26,7 @@ from orchestrator.recipes.experiments import Experiment
 from orchestrator.scheduling.rank import cost_epochs
 from orchestrator.store import Store
 from orchestrator.store.record import Record
-from tests.images import write_images
+from tests.support.images import write_images
 from workers.data.augmentation import AUGMENTATIONS, Draws, augmented, draw_epoch
 from workers.data.splits import Splits
 from workers.models import build_model

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-REAL_CIFAR10 = Path(__file__).parents[2] / "shared" / "data" / "cifar10"
+REAL_CIFAR10 = Path(__file__).parents[3] / "shared" / "data" / "cifar10"
 """The real one, where a machine has it beside the checkout."""
 
 

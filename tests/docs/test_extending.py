@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from analysis import load
-from tests.registries import registries_kept
-from tests.sweep_processes import by_name, in_process
+from tests.support.registries import registries_kept
+from tests.support.sweep_processes import by_name, in_process
 
 pytestmark = pytest.mark.slow(seconds=25)
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "extending.md").read_text()
 PLUGINS = ("corners", "perceptron", "layer_relative", "majority", "sign_agreement")
 NAMES = ("corners", "perceptron", "layer_relative", "majority_signs", "sign_agreement")

@@ -16,7 +16,7 @@ from orchestrator import search, sweep
 
 pytestmark = pytest.mark.slow(seconds=30)
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 
 

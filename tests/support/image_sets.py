@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 from scipy.io import savemat
 
-REAL_TINY_IMAGENET = Path(__file__).parents[2] / "shared" / "data" / "tiny-imagenet-200-sample"
+REAL_TINY_IMAGENET = Path(__file__).parents[3] / "shared" / "data" / "tiny-imagenet-200-sample"
 """8 classes of the real one, where a machine has them beside the checkout."""
 
 SIZES = ((500, 375), (375, 500), (640, 480), (500, 333), (300, 225))

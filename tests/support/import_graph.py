@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 T = TypeVar("T")
 ROOMS = ("tickets", "workers", "orchestrator", "analysis")
 
