@@ -393,7 +393,7 @@ def test_a_copy_is_read_where_it_is(tmp_path: Path) -> None:
 def test_many_bytes_of_parquet_are_not_all_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_imagenet_shards(tmp_path)
     monkeypatch.setattr("workers.data.sets.image_parquet.ALL_BYTES", 0)
-    monkeypatch.setattr("workers.data.images.parquet.ENDS_BYTES", 16)
+    monkeypatch.setattr("workers.data.sets.image_parquet.ENDS_BYTES", 16)
     path = next((tmp_path / "imagenet").rglob("train-00001*"))
     content = bytearray(path.read_bytes())
     found = []
