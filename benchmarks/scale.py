@@ -36,6 +36,7 @@ from benchmarks.table import print_table
 from orchestrator.planning.expansion import expand
 from orchestrator.planning.plan import Plan
 from orchestrator.recipes import resolve
+from orchestrator.recipes.experiment_file import ExperimentRequest
 from orchestrator.recipes.experiments import Experiment, find_experiments
 from orchestrator.scheduling.queue import ReadyQueue
 from orchestrator.scheduling.rank import cost_epochs, upward_rank
@@ -128,7 +129,9 @@ def measure_no_op(stages: int) -> list[list[str]]:
 def finished_plan(stages: int, cache: Path) -> Plan:
     """The plan of the sweep that ``measure_finished`` repeats."""
     return expand(
-        find_experiments(["mnist1d"], None, "sound", [changes_for(stages)], Execution("cpu", None, str(cache)))
+        find_experiments(
+            ExperimentRequest(("mnist1d",), layers=(changes_for(stages),)), Execution("cpu", None, str(cache))
+        )
     )
 
 

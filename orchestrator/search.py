@@ -6,7 +6,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +16,8 @@ from filelock import FileLock, Timeout
 from rich.markup import escape
 
 from orchestrator.backends.base import BackendError
-from orchestrator.recipes import RecipeError, parse_setting, read_recipe_file, unknown
+from orchestrator.recipes import RecipeError, unknown, user_layers
+from orchestrator.recipes.experiment_file import ExperimentRequest
 from orchestrator.recipes.experiments import find_experiments
 from orchestrator.session.preparation import prepare_data
 from orchestrator.store import Store, StoreError
@@ -124,9 +125,10 @@ def search(
             deterministic,
             cuda_graphs,
         )
-        changes = [*([read_recipe_file(recipe)] if recipe else []), *(parse_setting(text) for text in set_ or ())]
-        flags = {} if gpus_per_trial is None else {"gpus_per_trial": gpus_per_trial}  # of this run: no winner's file
-        (experiment,) = find_experiments([dataset], [arch] if arch else None, preset, [*changes, flags], execution)
+        changes = user_layers(recipe, set_ or (), {})
+        run_only = user_layers(None, (), {"gpus_per_trial": gpus_per_trial})  # belongs in no winner's file
+        request = ExperimentRequest((dataset,), (arch,) if arch else None, preset, (*changes, *run_only))
+        (experiment,) = find_experiments(request, execution)
         share = experiment.recipe.gpus_per_trial
         if share is not None and device == "cpu":
             raise BackendError(f"--gpus-per-trial {share:g}: --device cpu keeps trials off the GPUs; leave one out")
@@ -200,7 +202,7 @@ def _run(
 def _conclude(
     console: Console,
     definition: Definition,
-    changes: list[dict[str, Any]],
+    changes: Sequence[Mapping[str, Any]],
     found: list[Found],
     target: Path,
     execution: Execution,

@@ -11,8 +11,8 @@ from rich.markup import escape
 from orchestrator.backends.base import BackendError
 from orchestrator.driver.heartbeat import LEAST_LIMIT_S
 from orchestrator.planning.expansion import expand
-from orchestrator.recipes import RecipeError, parse_setting, read_recipe_file, unknown
-from orchestrator.recipes.experiment_file import read_experiment
+from orchestrator.recipes import RecipeError, unknown, user_layers
+from orchestrator.recipes.experiment_file import Flags, request_experiment
 from orchestrator.recipes.experiments import find_experiments
 from orchestrator.scheduling.estimate import Estimates
 from orchestrator.scheduling.forecast import forecast
@@ -182,11 +182,6 @@ def sweep(
     """
     console = Console(soft_wrap=False)
     try:
-        if preset not in (None, "sound", "reference"):
-            raise RecipeError(unknown("preset", preset, ("sound", "reference")))
-        if experiment is None and (datasets is None or smoke):
-            raise RecipeError("name --datasets, such as mnist1d, or an experiment's file; --smoke goes with a file")
-        wanted = read_experiment(experiment, smoke=smoke) if experiment else None
         if backend not in ("ray", "inline"):
             raise RecipeError(unknown("backend", backend, ("ray", "inline")))
         if backend == "inline" and address:
@@ -212,7 +207,7 @@ def sweep(
             deterministic,
             cuda_graphs,
         )
-        flags = {
+        options = {
             "seeds": seeds,
             "rounds": rounds,
             "chains": chains,
@@ -222,19 +217,8 @@ def sweep(
             "probe_rounds": parse_rounds(probe_rounds),
             "probes": split_names(probes),
         }
-        changes = [
-            *([wanted.recipe] if wanted else []),
-            *([read_recipe_file(recipe)] if recipe else []),
-            *(parse_setting(text) for text in set_ or ()),
-            {name: value for name, value in flags.items() if value is not None},
-        ]
-        experiments = find_experiments(
-            wanted.datasets if wanted and datasets is None else split_names(datasets) or [],
-            wanted.archs if wanted and archs is None else split_names(archs),
-            preset or (wanted.preset if wanted else "sound"),
-            changes,
-            execution,
-        )
+        flags = Flags(split_names(datasets), split_names(archs), preset, user_layers(recipe, set_ or (), options))
+        experiments = find_experiments(request_experiment(experiment, flags, smoke=smoke), execution)
         expanded = expand(experiments)
         opened = check_store(Store(store))
         if plan:

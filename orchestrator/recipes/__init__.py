@@ -9,6 +9,7 @@ from orchestrator.recipes.layers import (
     read_builtin,
     read_mapping,
     read_recipe_file,
+    user_layers,
 )
 from orchestrator.recipes.recipe import Recipe, resolve, unknown_field
 
@@ -25,4 +26,5 @@ __all__ = [
     "unfit",
     "unknown",
     "unknown_field",
+    "user_layers",
 ]

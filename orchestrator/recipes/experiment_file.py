@@ -1,10 +1,11 @@
-"""A sweep as a YAML file: what is compared on which data, with a smoke variant that takes seconds."""
+"""Experiment files, and the request that a file and the command line make together."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -15,7 +16,7 @@ Names = tuple[str, ...]
 
 
 class Smoke(BaseModel):
-    """What an experiment's smoke variant has of its own, over the built-in one (``recipes/smoke.yaml``)."""
+    """The changes of an experiment's smoke variant, merged over ``recipes/builtin/smoke.yaml``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -25,13 +26,13 @@ class Smoke(BaseModel):
 
 
 class ExperimentFile(BaseModel):
-    """A sweep in a file; see the folder ``experiments``.
+    """The content of an experiment's YAML file; the folder ``experiments`` has examples.
 
     Attributes:
-        title: what it is for, in a line.
-        archs: None takes each data set's own.
-        recipe: fields of the recipe, over those of the data set and the preset.
-        smoke: what a run that only shows that it works has of its own.
+        title: the question that the experiment answers, in one line.
+        archs: architectures; None takes each data set's default.
+        recipe: recipe fields, merged over those of the data set and the preset.
+        smoke: changes for a run of seconds that only shows that the experiment works.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,41 +46,97 @@ class ExperimentFile(BaseModel):
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What a file asks for."""
+class Flags:
+    """Choices of the command line; None leaves the file's choice.
 
-    datasets: Names
-    archs: Names | None
-    preset: Preset
-    recipe: Layer
+    Attributes:
+        layers: recipe fields from ``--recipe``, ``--set`` and other options; later layers win.
+    """
+
+    datasets: Names | None = None
+    archs: Names | None = None
+    preset: str | None = None
+    layers: tuple[Mapping[str, Any], ...] = ()
 
 
-def read_experiment(path: Path, *, smoke: bool = False) -> Wanted:
+@dataclass(frozen=True)
+class ExperimentRequest:
+    """What a sweep compares, on which data sets and architectures.
+
+    Attributes:
+        archs: None takes each data set's default.
+        layers: recipe fields; later layers win.
+    """
+
+    datasets: Names = ()
+    archs: Names | None = None
+    preset: str = "sound"
+    layers: tuple[Mapping[str, Any], ...] = ()
+
+    def under(self, flags: Flags) -> ExperimentRequest:
+        """Merge the command line's choices over these.
+
+        Raises:
+            RecipeError: no data set is named, or the preset is unknown.
+        """
+        merged = ExperimentRequest(
+            self.datasets if flags.datasets is None else flags.datasets,
+            self.archs if flags.archs is None else flags.archs,
+            flags.preset or self.preset,
+            (*self.layers, *flags.layers),
+        )
+        nothing_named = not self.datasets and flags.datasets is None
+        refusals = (
+            (merged.preset not in get_args(Preset), unknown("preset", merged.preset, get_args(Preset))),
+            (nothing_named, "name data sets, such as --datasets mnist1d, or an experiment's file"),
+        )
+        for applies, sentence in refusals:
+            if applies:
+                raise RecipeError(sentence)
+        return merged
+
+
+def request_experiment(file: Path | None, flags: Flags, *, smoke: bool = False) -> ExperimentRequest:
+    """Merge the command line's choices over an experiment's file, if there is a file.
+
+    Args:
+        smoke: take the file's smoke variant.
+
+    Raises:
+        RecipeError: the file cannot be used, ``smoke`` comes without a file, or no data set is named.
+    """
+    if smoke and file is None:
+        raise RecipeError("--smoke runs the smoke variant of an experiment's file; name a file, or only --datasets")
+    request = ExperimentRequest() if file is None else read_experiment(file, smoke=smoke)
+    return request.under(flags)
+
+
+def read_experiment(path: Path, *, smoke: bool = False) -> ExperimentRequest:
     """Read an experiment's file.
 
     Args:
-        smoke: its smoke variant: the same comparisons, as small as can be.
+        smoke: take the smoke variant: the same comparisons at the smallest size.
 
     Raises:
-        RecipeError: it cannot be read, or a field is unknown, be it one of the smoke variant, or does not fit.
+        RecipeError: the file cannot be read, a field is unknown (in the smoke variant too), or a value does not fit.
     """
-    content = read_mapping(path, str(path), "a mapping with datasets and recipe, as the files in experiments/ are")
+    content = read_mapping(path, str(path), "a mapping with datasets and recipe, such as experiments/figure2.yaml")
     try:
         file = ExperimentFile.model_validate(content)
     except ValidationError as error:
-        # a field that is not known is likely the one that is missing
-        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+        # an unknown field is likely the missing one, misspelt
+        first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
         field = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             known = Smoke.model_fields if field.startswith("smoke.") else ExperimentFile.model_fields
             raise RecipeError(f"{path}: {unknown('field', field.removeprefix('smoke.'), list(known))}") from error
         raise RecipeError(f"{path}: {unfit(first)}") from error
     for name, fields in (("recipe", file.recipe), ("smoke.recipe", file.smoke.recipe)):
-        if said := unknown_field(fields):
-            raise RecipeError(f"{path}: {name}: {said}")
+        if sentence := unknown_field(fields):
+            raise RecipeError(f"{path}: {name}: {sentence}")
     if not smoke:
-        return Wanted(file.datasets, file.archs, file.preset, Layer(file.recipe, str(path)))
+        return ExperimentRequest(file.datasets, file.archs, file.preset, (Layer(file.recipe, str(path)),))
     builtin = Smoke.model_validate(read_builtin("smoke"))
     recipe = merge(file.recipe, builtin.recipe, file.smoke.recipe)
     datasets, archs = file.smoke.datasets or builtin.datasets, file.smoke.archs or builtin.archs
-    return Wanted(datasets, archs, file.preset, Layer(recipe, str(path)))
+    return ExperimentRequest(datasets, archs, file.preset, (Layer(recipe, str(path)),))

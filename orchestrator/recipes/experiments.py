@@ -2,40 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from orchestrator.recipes import Recipe, RecipeError, resolve, unknown
+from orchestrator.recipes.experiment_file import ExperimentRequest
 from tickets import Role, UnknownLayerError, classifier_name, parameter_roles
 from workers.data import DataSet, Source, data_set_names, find_data_set, find_source
 from workers.models import ARCHITECTURES
 from workers.stages.execution import Execution
 
 
-def find_experiments(
-    datasets: Sequence[str],
-    archs: Sequence[str] | None,
-    preset: str,
-    changes: Sequence[Mapping[str, Any]],
-    execution: Execution,
-) -> list[Experiment]:
-    """Every data set with every architecture (None: the data set's own), checked before any work starts.
+def find_experiments(request: ExperimentRequest, execution: Execution) -> list[Experiment]:
+    """Pair every data set with every architecture, and check each pair before any work starts.
 
     Raises:
-        RecipeError: an unknown name, or a recipe or network that cannot be used.
-        DataError: data that is not where it is expected.
+        RecipeError: a name is unknown, or a recipe or network cannot be used.
+        DataError: data is not where it is expected.
     """
-    if not datasets:
+    if not request.datasets:
         raise RecipeError(f"--datasets names none; known: {', '.join(data_set_names())}")
-    known = {name: _data_set(name) for name in datasets}
-    wanted: Sequence[str | None] = archs or [None]
-    pairs = dict.fromkeys((dataset, arch) for dataset in known for arch in wanted)
-    recipes = [resolve(dataset, arch, preset, changes) for dataset, arch in pairs]
+    known = {name: _data_set(name) for name in request.datasets}
+    archs: Sequence[str | None] = request.archs or [None]
+    pairs = dict.fromkeys((dataset, arch) for dataset in known for arch in archs)
+    recipes = [resolve(dataset, arch, request.preset, request.layers) for dataset, arch in pairs]
     for recipe in recipes:
         if recipe.arch not in ARCHITECTURES:
             raise RecipeError(unknown("architecture", recipe.arch, ARCHITECTURES))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,21 @@ def read_recipe_file(path: Path) -> Layer:
     """
     called = f"--recipe {path}"
     return Layer(read_mapping(path, called, "a mapping of recipe fields, such as rounds: 10"), called)
+
+
+def user_layers(
+    recipe: Path | None, settings: Iterable[str], options: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], ...]:
+    """Order the command line's recipe fields as layers: ``--recipe``, then each ``--set``, then other options.
+
+    Args:
+        options: values by recipe field; None stands for an option that was not given.
+
+    Raises:
+        RecipeError: the file cannot be read, or a setting is not of the form KEY=VALUE.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    return (*([read_recipe_file(recipe)] if recipe else []), *map(parse_setting, settings), given)
 
 
 def read_mapping(path: Path, called: str, expected: str) -> dict[str, Any]:

@@ -19,9 +19,9 @@ from workers.stages.execution import Execution
 RAY_JOB_MARK = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray sets it for the process that a job runs, and for no other
 
 
-def split_names(text: str | None) -> list[str] | None:
+def split_names(text: str | None) -> tuple[str, ...] | None:
     """Names separated by commas; None stays None."""
-    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
+    return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def parse_rounds(text: str | None) -> list[int] | Literal["all"] | None:

@@ -13,7 +13,7 @@ from analysis.frames.load import load
 from orchestrator.planning.expansion import expand
 from orchestrator.planning.plan import Plan
 from orchestrator.recipes import Recipe, RecipeError, resolve
-from orchestrator.recipes.experiment_file import Wanted, read_experiment
+from orchestrator.recipes.experiment_file import ExperimentRequest, Flags, read_experiment
 from orchestrator.recipes.experiments import Experiment, find_experiments
 from orchestrator.recipes.methods import METHODS, Method
 from orchestrator.sweep import app
@@ -29,16 +29,15 @@ FILES = sorted(FOLDER.glob("*.yaml"))
 EXPERIMENTS = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 
 
-def planned(wanted: Wanted) -> Plan:
-    """Its plan, on data that is never read."""
-    pairs = [(data, arch) for data in wanted.datasets for arch in wanted.archs or (None,)]
-    return expand(Experiment(resolve(*pair, wanted.preset, [wanted.recipe]), "fingerprint-1") for pair in pairs)
+def planned(request: ExperimentRequest) -> Plan:
+    """Expand a request on data that is never read."""
+    pairs = [(data, arch) for data in request.datasets for arch in request.archs or (None,)]
+    return expand(Experiment(resolve(*pair, request.preset, request.layers), "fingerprint-1") for pair in pairs)
 
 
-def planned_here(wanted: Wanted, data_cache: Path) -> Plan:
-    """Its plan, on the data that a sweep finds."""
-    execution = Execution("cpu", None, str(data_cache))
-    return expand(find_experiments(wanted.datasets, wanted.archs, wanted.preset, [wanted.recipe], execution))
+def planned_here(request: ExperimentRequest, data_cache: Path) -> Plan:
+    """Expand a request on the data that a sweep finds."""
+    return expand(find_experiments(request, Execution("cpu", None, str(data_cache))))
 
 
 def compared(plan: Plan) -> set[tuple[str | None, str | None]]:
@@ -89,6 +88,26 @@ def test_options_change_what_the_file_says(tmp_path: Path) -> None:
     assert shown.exit_code == 0, shown.output
     assert '"mnist1d/resnet1d/lrr/chain1/round02/signed/seed3"' in shown.output
     assert "aws" not in shown.output
+
+
+def test_flags_win_over_the_file_and_their_layers_come_last() -> None:
+    request = ExperimentRequest(("cifar10",), ("resnet20",), "reference", ({"rounds": 4},))
+    assert request.under(Flags()) == request
+    assert request.under(Flags(("mnist1d",), ("resnet1d",), "sound", ({"rounds": 2},))) == ExperimentRequest(
+        ("mnist1d",), ("resnet1d",), "sound", ({"rounds": 4}, {"rounds": 2})
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (Flags(("mnist1d",), preset="sounds"), "unknown preset 'sounds'; did you mean sound"),
+        (Flags(), "name data sets, such as --datasets mnist1d, or an experiment's file"),
+    ],
+)
+def test_a_request_without_data_or_with_an_unknown_preset_is_refused(flags: Flags, sentence: str) -> None:
+    with pytest.raises(RecipeError, match=sentence):
+        ExperimentRequest().under(flags)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from orchestrator.recipes import RecipeError
+from orchestrator.recipes.experiment_file import ExperimentRequest
 from orchestrator.recipes.experiments import Experiment, Network, find_experiments
 from orchestrator.session import preparation
 from orchestrator.session.preparation import prepare_data
@@ -25,7 +26,7 @@ from workers.terminal.console import Console
 
 def said(root: Path, cache: Path, *, terminal: bool) -> str:
     execution = Execution("cpu", str(root), str(cache))
-    experiments = find_experiments(["tiny-imagenet"], ["resnet20", "resnet32"], "sound", [], execution)
+    experiments = find_experiments(ExperimentRequest(("tiny-imagenet",), ("resnet20", "resnet32")), execution)
     console = Console(file=io.StringIO(), force_terminal=terminal, width=200)
     prepare_data(experiments, execution, console)
     return console.file.getvalue()  # type: ignore[attr-defined]
@@ -60,7 +61,10 @@ def test_the_network_has_as_many_outputs_as_the_found_data_has_classes(tmp_path:
 
 
 def find(root: Path, dataset: str, arch: str, *changes: dict[str, Any]) -> list[Experiment]:
-    return find_experiments([dataset], [arch], "sound", changes, Execution("cpu", str(root), str(root / "cache")))
+    return find_experiments(
+        ExperimentRequest((dataset,), (arch,), "sound", tuple(changes)),
+        Execution("cpu", str(root), str(root / "cache")),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -106,9 +110,9 @@ def two_answers() -> Iterator[None]:
 def test_unknown_names_get_the_nearest_and_impossible_ones_a_reason(tmp_path: Path) -> None:
     execution = Execution("cpu", str(tmp_path), str(tmp_path / "cache"))
     with pytest.raises(RecipeError, match=r"did you mean .*imagenet"):
-        find_experiments(["imagenett"], None, "sound", [], execution)
+        find_experiments(ExperimentRequest(("imagenett",)), execution)
     with pytest.raises(DataError, match="give a folder's name"):
-        find_experiments(["imagefolder:../x"], None, "sound", [], execution)
+        find_experiments(ExperimentRequest(("imagefolder:../x",)), execution)
 
 
 def test_a_network_that_reads_a_value_while_it_is_built_is_planned_like_any_other(root: Path) -> None:
