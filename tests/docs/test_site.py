@@ -113,6 +113,11 @@ def test_docstrings_are_there(site: Path, pages: dict[Path, Page], page: str, na
     assert said in shown.text
 
 
+def test_a_first_line_with_a_colon_keeps_its_head_first(pages: dict[Path, Page]) -> None:
+    for path, page in pages.items():
+        assert '>Type<span class="colon">' not in page.text, path  # napoleon's reading of "Head: tail."
+
+
 def test_words_of_a_docstring_are_no_markup(pages: dict[Path, Page]) -> None:
     for path, page in pages.items():
         assert 'class="problematic"' not in page.text, path
