@@ -20,7 +20,6 @@ from orchestrator.driver.claims import Claims, Others
 from orchestrator.driver.failures import Ended, History, classify
 from orchestrator.driver.heartbeat import LEAST_LIMIT_S
 from orchestrator.driver.journal import Journal, attempt_number
-from orchestrator.driver.retries import Patience
 from orchestrator.driver.stop import StopRequest
 from orchestrator.driver.summary import Summary
 from orchestrator.driver.supervision import Running, Supervision
@@ -74,9 +73,9 @@ class Driver:
         self._plan, self._queue, self._store, self._backend = plan, queue, store, backend
         self._execution, self._stop = execution, stop
         self._packing, self._max_concurrent = packing, max_concurrent
+        store.retry_failures(progress.notice)
         self._claims = Claims(store, lease.driver)
-        self._patience = Patience(progress.notice)
-        self._journal = Journal(store, lease.driver, progress, self._patience)
+        self._journal = Journal(store, lease.driver, progress)
         self._supervision = Supervision(store.storage, backend, progress, self._journal, hang_limit_s)
         self._running: dict[str, Running] = {}
         self._histories: defaultdict[str, History] = defaultdict(History)
@@ -97,7 +96,7 @@ class Driver:
         began, report_due, notices_due = time.monotonic(), Stopwatch(report_interval_s), Stopwatch(LOOK_EVERY_S)
         idle = Stopwatch(IDLE_NOTICE_S)
         look_due = Stopwatch(LOOK_EVERY_S if self._store.storage.folder is not None else LOOK_INTO_A_BUCKET_EVERY_S)
-        self._patience(self._claims.look)
+        self._claims.look()
         while self._schedule.running or (self._queue.active and not self._stop.asked):
             moved = False
             while not self._stop.asked and (keys := self._schedule.start(self._room, time.monotonic())):
@@ -116,9 +115,9 @@ class Driver:
                     self._journal.idle(self._why_idle())
             self._stop.look()
             if notices_due.due():
-                self._patience(lambda: self._supervision.heed_notices(self._running.values()))
+                self._supervision.heed_notices(self._running.values())
             if look_due.due():
-                self._patience(self._look_around)
+                self._look_around()
             if report_due.due():
                 refresh_report()
         self._journal.flush()
@@ -158,7 +157,7 @@ class Driver:
     def _submit(self, nodes: Sequence[Node]) -> None:
         attempts = []
         for node in nodes:
-            taken = self._patience(lambda node=node: self._claims.take(node))  # type: ignore[misc]
+            taken = self._claims.take(node)
             if taken is Others.HAVE_DONE:
                 self._adopt(node)
             elif taken is Others.ARE_AT_IT:
@@ -173,7 +172,7 @@ class Driver:
 
     def _start(self, node: Node, folder: str) -> Attempt:
         job = Job(node.key, node.name, node.stage, {slot: self._store.out(key) for slot, key in node.inputs.items()})
-        self._patience(lambda: self._store.describe(node.key, job.to_json()))
+        self._store.describe(node.key, job.to_json())
         stop_files = (self._stop.file, f"{folder}/stop")
         artifacts = {slot: self._artifacts(key) for slot, key in node.inputs.items()}
         attempt = Attempt(job, self._store.root, folder, stop_files, self._execution, artifacts)
@@ -223,7 +222,7 @@ class Driver:
             provenance={**code_provenance(), **outcome.machine},
         )
         try:
-            committed = self._patience(lambda: self._store.commit(record))
+            committed = self._store.commit(record)
         except StoreError as error:  # an artifact is not there as the worker said
             self._ended_badly(running, Ended("raised", "StoreError", str(error)))
             return
@@ -255,16 +254,16 @@ class Driver:
 
     def _cancelled(self, node: Node, folder: str) -> bool:
         """Whether this attempt itself was asked to stop, and not another probe of its group."""
-        stage = self._patience(lambda: self._store.look(node.key))
+        stage = self._store.look(node.key)
         return stage is not None and f"attempts/{attempt_number(folder)}/stop" in stage.files
 
     def _remake(self, running: Running, outcome: Outcome) -> None:
         """An input is not what its record says: it is made anew first, unless that was begun after it was read."""
         node, ended = running.node, Ended("raised", outcome.error_type, outcome.message)
         damaged = node.inputs[outcome.damaged_input]
-        self._patience(lambda: self._store.look(damaged))
+        self._store.look(damaged)
         read = running.attempt.job.inputs[outcome.damaged_input]
-        record = self._patience(lambda: self._store.record(damaged, anew=True))
+        record = self._store.record(damaged, anew=True)
         found_first = record is not None and self._store.out(damaged) == read
         ranks = width(self._plan.nodes[damaged].stage)
         if ranks > max(self._foreseen, self._backend.devices):  # it would be waited for, for ever
@@ -280,7 +279,7 @@ class Driver:
                 message = f"{outcome.message}, for the {self._remade[damaged]}th time"
                 self._ended_badly(running, replace(ended, message=message))
                 return
-            self._patience(lambda: self._store.set_aside(damaged, outcome.message))
+            self._store.set_aside(damaged, outcome.message)
             self._journal.set_aside(self._plan.nodes[damaged], node, outcome.message)
         if self._queue.state[damaged] in FINISHED and (found_first or record is None):
             self._queue.reopen(damaged)
@@ -288,7 +287,7 @@ class Driver:
         self._requeue(node)
 
     def _ended_badly(self, running: Running, ended: Ended) -> None:
-        node, stage = running.node, self._patience(lambda: self._store.look(running.node.key))
+        node, stage = running.node, self._store.look(running.node.key)
         if stage is not None and RECORD in stage.files:  # another driver was faster, and did not fail
             self._adopt(node)
             return

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 from orchestrator.driver.failures import Decision, Ended
-from orchestrator.driver.retries import Patience
 from orchestrator.planning.plan import Node
 from orchestrator.store import Store
 from orchestrator.store.events import EventLog
@@ -20,8 +19,8 @@ class Journal:
         failures: of stages that were given up, in the order in which that happened.
     """
 
-    def __init__(self, store: Store, driver: str, progress: Progress, patience: Patience) -> None:
-        self._store, self._progress, self._patience = store, progress, patience
+    def __init__(self, store: Store, driver: str, progress: Progress) -> None:
+        self._store, self._progress = store, progress
         self._events = EventLog(store.storage, driver)
         self.failures: list[Failure] = []
 
@@ -41,7 +40,7 @@ class Journal:
 
     def interrupted(self, node: Node, folder: str) -> None:
         """An attempt checkpointed and stopped with the sweep."""
-        self._patience(lambda: self._store.interrupted(folder, "stopped"))
+        self._store.interrupted(folder, "stopped")
         self._progress.interrupted(node)
         self._event("interrupted", node, attempt=attempt_number(folder))
 
@@ -78,7 +77,7 @@ class Journal:
 
     def flush(self) -> None:
         """Write what is pending."""
-        self._patience(self._events.write)
+        self._events.write()
 
     def _ended(self, node: Node, folder: str, ended: Ended, cause: Cause, reason: str, *, retry: bool) -> None:
         text = f"{ended.error_type}: {ended.message}"
@@ -96,13 +95,13 @@ class Journal:
             finished_unix_s=time.time(),
             cause=cause,
         )
-        self._patience(lambda: self._store.fail(folder, failure))
+        self._store.fail(folder, failure)
         return failure
 
     def _event(self, event: str, node: Node, **details: object) -> None:
         line = {"time_unix_s": time.time(), "event": event, "key": node.key, "name": node.name, **details}
         self._events.add(line)
-        self._patience(self._events.write_due)
+        self._events.write_due()
 
 
 def attempt_number(folder: str) -> int:

@@ -15,7 +15,6 @@ from typing import Any
 from orchestrator.backends.base import Backend, BackendError
 from orchestrator.backends.inline import InlineBackend
 from orchestrator.driver.driver import Driver
-from orchestrator.driver.retries import Patience
 from orchestrator.driver.stop import StopRequest
 from orchestrator.driver.summary import print_summary
 from orchestrator.planning.plan import Node, Plan
@@ -103,10 +102,10 @@ def run_plan(
         only: what was asked for beside a sweep, if that is what the plan is for.
     """
     planned, cached = plan.stored(sys.argv, time.time(), only), found.cached
-    patience = Patience(lambda text: console.print(text, highlight=False, markup=False))
+    store.retry_failures(lambda text: console.print(text, highlight=False, markup=False))
     if len(cached) == len(plan):
-        patience(lambda: store.write_plan(planned))
-        patience(store.write_index)
+        store.write_plan(planned)
+        store.write_index()
         console.print(f"Nothing to compute: all {len(plan)} stages are in {store.root}.", highlight=False)
         report.write()
         console.print(f"Report: {report.path}", highlight=False, soft_wrap=True)
@@ -128,7 +127,7 @@ def run_plan(
     packing = Packing(workers.device_bytes, placement.pack)
     for record in found.records.values():
         packing.observe(record)
-    patience(lambda: store.write_plan(planned))
+    store.write_plan(planned)
     progress = Progress(console, plan, queue, rank, lambda: max(1, workers.devices // placement.ranks) * packing.level)
     stop = StopRequest(store, lease)
     previous = _on_signals(stop, progress, console)
@@ -156,9 +155,9 @@ def run_plan(
         workers.close()
         for number, handler in previous.items():
             signal.signal(number, handler)
-    patience(lambda: store.records({}))
-    patience(store.write_index)
-    patience(report.write)
+    store.records({})
+    store.write_index()
+    report.write()
     print_summary(console, store, summary)
     console.print(f"Report: {report.path}", highlight=False, soft_wrap=True)
     if lease.lost:

@@ -59,10 +59,7 @@ class EventLog:
         if self._pending and not self._content:
             self._content, self._pending = b"".join(self._pending), []
         if self._content and self._storage.folder is not None:
-            log = self._storage.folder / "events" / f"{self._driver}.jsonl"
-            log.parent.mkdir(parents=True, exist_ok=True)
-            with log.open("ab") as file:
-                file.write(self._content)
+            self._storage.append(f"events/{self._driver}.jsonl", self._content)
         elif self._content:
             self._storage.create(f"events/{self._driver}/{self._number:06d}.jsonl", self._content)
             self._number += 1

@@ -22,21 +22,19 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from orchestrator.store.errors import StoreError
 from orchestrator.store.index import read_index, write_index
 from orchestrator.store.layout import COLLECTED, KEY_DIGITS, RECORD, StageFiles, group_stages, slug, stage_folder
 from orchestrator.store.record import Claim, Failure, Record, StoredPlan, digest
+from orchestrator.store.retrying import RetryingStorage
 from workers.storage import Entry, Storage, download_many, open_storage, read_many
-
-
-class StoreError(ValueError):
-    """A store that cannot be used; the message says what to do."""
 
 
 class Store:
@@ -55,6 +53,13 @@ class Store:
         self._stages: dict[str, StageFiles] = {}
         self._records: dict[str, Record] = {}
         self._indexed: set[str] = set()
+
+    def retry_failures(self, tell: Callable[[str], None]) -> None:
+        """From now on repeat storage calls that fail for a while; ``tell`` is called when an outage begins."""
+        if isinstance(self.storage, RetryingStorage):
+            self.storage.tell = tell
+        else:
+            self.storage = RetryingStorage(self.storage, tell)
 
     # --- reading -------------------------------------------------------------------------------------------------
 
@@ -106,7 +111,11 @@ class Store:
             if stage is None or RECORD not in stage.files:
                 return None
             path = f"{stage.folder}/{RECORD}"
-            self._records[short] = _parse_record(f"{self.root}/{path}", self.storage.read(path))
+            try:
+                content = self.storage.read(path)
+            except FileNotFoundError:  # quarantined since the listing
+                return None
+            self._records[short] = _parse_record(f"{self.root}/{path}", content)
         return self._records[short]
 
     def stage(self, key: str) -> StageFiles | None:

@@ -46,6 +46,9 @@ class Storage(Protocol):
     def write(self, path: str, content: bytes) -> None:
         """Write or replace a file."""
 
+    def append(self, path: str, content: bytes) -> None:
+        """Add to the end of a file, or create it; a bucket cannot: StorageError."""
+
     def create(self, path: str, content: bytes) -> None:
         """Write a file unless it is there: of all who try, one succeeds and the others get FileExistsError."""
 

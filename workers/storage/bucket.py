@@ -53,6 +53,9 @@ class Bucket:
     def write(self, path: str, content: bytes) -> None:
         self._call(self._client.put, path, content)
 
+    def append(self, path: str, content: bytes) -> None:
+        raise StorageError(f"{self.root}/{path}: a bucket's files cannot be appended to")
+
     def create(self, path: str, content: bytes) -> None:
         try:
             self._call(self._client.put, path, content, mode="create")

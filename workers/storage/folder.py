@@ -34,6 +34,12 @@ class Folder:
     def write(self, path: str, content: bytes) -> None:
         write_atomically(self._at(path), content)
 
+    def append(self, path: str, content: bytes) -> None:
+        target = self._at(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("ab") as file:
+            file.write(content)
+
     def create(self, path: str, content: bytes) -> None:
         write_atomically(self._at(path), content, exclusive=True)
 

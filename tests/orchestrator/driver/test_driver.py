@@ -519,7 +519,7 @@ def test_a_notice_that_could_not_be_written_is_written_again(
             return [(self._running.pop(0), [INTERRUPTED])] if (folder / "stop").exists() else []
 
     monkeypatch.setattr(
-        "orchestrator.driver.retries.time.sleep", lambda seconds, sleep=time.sleep: sleep(min(seconds, 0.01))
+        "orchestrator.store.retrying.time.sleep", lambda seconds, sleep=time.sleep: sleep(min(seconds, 0.01))
     )
     storage = type(sweep.store.storage)
     write, failed = storage.write, list[str]()
@@ -773,15 +773,16 @@ def test_a_driver_whose_lease_was_revoked_stops(sweep: Sweep) -> None:
 
 
 def test_a_store_that_fails_for_a_while_is_waited_for(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
-    commit, failed = Store.commit, list[str]()
+    storage = type(sweep.store.storage)
+    create, failed = storage.create, list[str]()
 
-    def failing(store: Store, record: object) -> object:
-        if len(failed) < 2:
-            failed.append("")
+    def failing(self: object, path: str, content: bytes) -> None:
+        if path.endswith("record.json") and len(failed) < 2:
+            failed.append(path)
             raise OSError(28, "No space left on device")
-        return commit(store, record)  # type: ignore[arg-type]
+        create(self, path, content)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Store, "commit", failing)
+    monkeypatch.setattr(storage, "create", failing)
     assert sweep.run(ScriptedBackend({})).exit_code == 0
     assert "No space left on device" in sweep.printed.getvalue()
     assert Store(sweep.root).records().keys() == sweep.plan.nodes.keys()

@@ -1,0 +1,125 @@
+"""A storage whose calls outlast a full disk, a file server that restarts, a network that fails for minutes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TypeVar
+
+from orchestrator.store.errors import StoreError
+from workers.storage import Entry, Storage
+
+T = TypeVar("T")
+FIRST_PAUSE_S = 0.5
+
+
+class RetryingStorage:
+    """Repeats each call that raises OSError, except for FileExistsError and FileNotFoundError, which are answers.
+
+    Every call raises StoreError once it has failed for ``limit_s``.
+
+    Args:
+        tell: called with a sentence when an outage begins.
+        limit_s: how long one call is repeated.
+
+    Attributes:
+        tell: may be replaced while the storage is in use.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        tell: Callable[[str], None],
+        limit_s: float = 300.0,
+        longest_pause_s: float = 10.0,
+    ) -> None:
+        self.root, self.tell = storage.root, tell
+        self._storage, self._limit_s, self._longest_pause_s = storage, limit_s, longest_pause_s
+        self._failing = False
+
+    @property
+    def folder(self) -> Path | None:
+        return self._storage.folder
+
+    def read(self, path: str) -> bytes:
+        return self._retry(lambda: self._storage.read(path))
+
+    def write(self, path: str, content: bytes) -> None:
+        self._retry(lambda: self._storage.write(path, content))
+
+    def append(self, path: str, content: bytes) -> None:
+        self._retry(lambda: self._storage.append(path, content))
+
+    def create(self, path: str, content: bytes) -> None:
+        failed_before = False
+
+        def create() -> None:
+            nonlocal failed_before
+            try:
+                self._storage.create(path, content)
+            except FileExistsError:
+                if not failed_before or self._storage.read(path) != content:
+                    raise
+                # an earlier try created the file, and its answer was lost
+            except OSError:
+                failed_before = True
+                raise
+
+        self._retry(create)
+
+    def exists(self) -> bool:
+        return self._retry(self._storage.exists)
+
+    def listing(self, prefix: str = "") -> dict[str, Entry]:
+        return self._retry(lambda: self._storage.listing(prefix))
+
+    def upload(self, source: Path, path: str) -> None:
+        self._retry(lambda: self._storage.upload(source, path))
+
+    def download(self, path: str, target: Path) -> None:
+        self._retry(lambda: self._storage.download(path, target))
+
+    def move(self, path: str, to: str) -> None:
+        failed_before = False
+
+        def move() -> None:
+            nonlocal failed_before
+            try:
+                self._storage.move(path, to)
+            except FileNotFoundError:
+                if not failed_before or to not in self._storage.listing(to.rpartition("/")[0]):
+                    raise
+                # an earlier try moved the file, and its answer was lost
+            except OSError:
+                failed_before = True
+                raise
+
+        self._retry(move)
+
+    def remove(self, paths: Iterable[str]) -> None:
+        doomed = list(paths)
+        self._retry(lambda: self._storage.remove(doomed))
+
+    def _retry(self, call: Callable[[], T]) -> T:
+        began, pause_s = time.monotonic(), FIRST_PAUSE_S
+        while True:
+            try:
+                result = call()
+            except (FileExistsError, FileNotFoundError):
+                raise
+            except OSError as error:
+                waited_s = time.monotonic() - began
+                if waited_s > self._limit_s:
+                    raise StoreError(
+                        f"the store failed for {waited_s:.0f} s: {error}; committed stages are safe: mend the store, "
+                        f"and repeat the command to go on"
+                    ) from error
+                if not self._failing:
+                    self._failing = True
+                    self.tell(f"The store fails ({error}); trying again for up to {self._limit_s / 60:.0f} min.")
+                time.sleep(pause_s)
+                pause_s = min(2 * pause_s, self._longest_pause_s)
+            else:
+                self._failing = False
+                return result

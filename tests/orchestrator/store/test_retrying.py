@@ -1,0 +1,102 @@
+"""A storage that repeats its failing calls: what is repeated, what is an answer, and when it gives up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.store import StoreError
+from orchestrator.store.retrying import RetryingStorage
+from workers.storage import Folder
+
+FULL = OSError(28, "No space left on device")
+
+
+class FailingFolder(Folder):
+    """Each call fails as often as it is told to, before or after it has done its work."""
+
+    def __init__(self, root: Path, failures: int, *, does_its_work: bool = False) -> None:
+        super().__init__(root)
+        self.failures, self.does_its_work = failures, does_its_work
+
+    def _fail_first(self, call: Callable[[], Any]) -> Any:
+        if not self.failures:
+            return call()
+        self.failures -= 1
+        if self.does_its_work:
+            call()
+        raise FULL
+
+    def write(self, path: str, content: bytes) -> None:
+        self._fail_first(lambda: super(FailingFolder, self).write(path, content))
+
+    def create(self, path: str, content: bytes) -> None:
+        self._fail_first(lambda: super(FailingFolder, self).create(path, content))
+
+    def move(self, path: str, to: str) -> None:
+        self._fail_first(lambda: super(FailingFolder, self).move(path, to))
+
+    def remove(self, paths: Any) -> None:
+        doomed = list(paths)
+        self._fail_first(lambda: super(FailingFolder, self).remove(doomed))
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.store.retrying.time.sleep", lambda seconds: None)
+
+
+def test_a_call_is_repeated_until_it_succeeds_and_the_outage_is_told_once(tmp_path: Path) -> None:
+    told: list[str] = []
+    storage = RetryingStorage(FailingFolder(tmp_path, failures=3), told.append)
+    storage.write("a", b"1")
+    assert storage.read("a") == b"1"
+    assert told == ["The store fails ([Errno 28] No space left on device); trying again for up to 5 min."]
+
+
+def test_a_call_that_fails_for_too_long_is_an_error_with_a_remedy(tmp_path: Path) -> None:
+    storage = RetryingStorage(FailingFolder(tmp_path, failures=10**9), lambda text: None, limit_s=0.01)
+    with pytest.raises(StoreError, match="committed stages are safe: mend the store, and repeat the command"):
+        storage.write("a", b"1")
+
+
+def test_a_missing_file_and_one_that_exists_are_answers_and_not_repeated(tmp_path: Path) -> None:
+    storage = RetryingStorage(Folder(tmp_path), pytest.fail)
+    with pytest.raises(FileNotFoundError):
+        storage.read("a")
+    with pytest.raises(FileNotFoundError):
+        storage.move("a", "b")
+    storage.create("a", b"1")
+    with pytest.raises(FileExistsError):
+        storage.create("a", b"1")
+
+
+def test_a_file_whose_creation_succeeded_without_an_answer_is_created(tmp_path: Path) -> None:
+    storage = RetryingStorage(FailingFolder(tmp_path, failures=1, does_its_work=True), lambda text: None)
+    storage.create("a", b"mine")
+    assert storage.read("a") == b"mine"
+
+
+def test_a_file_that_another_driver_created_during_an_outage_is_not_taken_for_this_ones(tmp_path: Path) -> None:
+    Folder(tmp_path).create("a", b"theirs")
+    storage = RetryingStorage(FailingFolder(tmp_path, failures=1), lambda text: None)
+    with pytest.raises(FileExistsError):
+        storage.create("a", b"mine")
+    assert storage.read("a") == b"theirs"
+
+
+def test_a_move_that_succeeded_without_an_answer_is_made(tmp_path: Path) -> None:
+    Folder(tmp_path).create("folder/a", b"1")
+    storage = RetryingStorage(FailingFolder(tmp_path, failures=1, does_its_work=True), lambda text: None)
+    storage.move("folder/a", "aside/a")
+    assert storage.read("aside/a") == b"1"
+
+
+def test_the_paths_to_remove_may_be_an_iterator(tmp_path: Path) -> None:
+    Folder(tmp_path).create("a", b"1")
+    storage = RetryingStorage(FailingFolder(tmp_path, failures=2), lambda text: None)
+    storage.remove(path for path in ["a"])
+    assert storage.listing() == {}
