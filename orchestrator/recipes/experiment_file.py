@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args
 
@@ -26,7 +28,7 @@ class Smoke(BaseModel):
 
 
 class ExperimentFile(BaseModel):
-    """The content of an experiment's YAML file; the folder ``experiments`` has examples.
+    """The content of an experiment's YAML file; the folder ``orchestrator/experiments`` has examples.
 
     Attributes:
         title: the question that the experiment answers, in one line.
@@ -111,15 +113,42 @@ def request_experiment(file: Path | None, flags: Flags, *, smoke: bool = False) 
     return request.under(flags)
 
 
-def read_experiment(path: Path, *, smoke: bool = False) -> ExperimentRequest:
+def builtin_experiments() -> dict[str, Path]:
+    """Files of ``orchestrator/experiments`` by name, such as figure2."""
+    folder = Path(str(files("orchestrator") / "experiments"))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def find_experiment(given: Path) -> Path:
+    """Return the file at a path or, where there is none, the built-in experiment that the path names.
+
+    Both ``figure2`` and ``experiments/figure2.yaml`` name the built-in figure2.
+
+    Raises:
+        RecipeError: neither exists.
+    """
+    if given.is_file():
+        return given
+    builtin = builtin_experiments()
+    name = given.stem if given.suffix == ".yaml" else given.name
+    if given in (Path(name), Path(f"{name}.yaml"), Path("experiments", f"{name}.yaml")) and name in builtin:
+        return builtin[name]
+    near = get_close_matches(name, builtin, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"built-in: {', '.join(builtin)}"
+    raise RecipeError(f"{given}: no such file, and no built-in experiment has this name; {hint}")
+
+
+def read_experiment(given: Path, *, smoke: bool = False) -> ExperimentRequest:
     """Read an experiment's file.
 
     Args:
+        given: its path, or a built-in experiment's name.
         smoke: take the smoke variant: the same comparisons at the smallest size.
 
     Raises:
         RecipeError: the file cannot be read, a field is unknown (in the smoke variant too), or a value does not fit.
     """
+    path = find_experiment(given)
     content = read_mapping(path, str(path), "a mapping with datasets and recipe, such as experiments/figure2.yaml")
     try:
         file = ExperimentFile.model_validate(content)

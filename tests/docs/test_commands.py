@@ -114,7 +114,6 @@ def folder(tmp_path: Path, small_store: Path) -> Path:
     plugin = re.search(r"```python\n(import numpy.*?)```", (ROOT / "README.md").read_text(), re.S)
     assert plugin
     (tmp_path / "here" / "stripes.py").write_text(plugin[1])
-    (tmp_path / "here" / "experiments").symlink_to(ROOT / "experiments")
     for name, text in NAMED_FILE.findall((ROOT / "docs" / "extending.md").read_text()):
         (tmp_path / "here" / name).write_text(text)
     published = "dataset,architecture,series,density,accuracy_percent\nmnist1d,resnet1d,Theirs,0.5,90\n"

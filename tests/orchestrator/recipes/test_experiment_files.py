@@ -13,7 +13,7 @@ from analysis.frames.load import load
 from orchestrator.planning.expansion import expand
 from orchestrator.planning.plan import Plan
 from orchestrator.recipes import Recipe, RecipeError, resolve
-from orchestrator.recipes.experiment_file import ExperimentRequest, Flags, read_experiment
+from orchestrator.recipes.experiment_file import ExperimentRequest, Flags, find_experiment, read_experiment
 from orchestrator.recipes.experiments import Experiment, find_experiments
 from orchestrator.recipes.methods import METHODS, Method
 from orchestrator.sweep import app
@@ -24,7 +24,8 @@ from workers.stages.execution import Execution
 
 pytestmark = pytest.mark.slow(seconds=30)
 
-FOLDER = Path(__file__).parents[3] / "experiments"
+ROOT = Path(__file__).parents[3]
+FOLDER = ROOT / "orchestrator" / "experiments"
 FILES = sorted(FOLDER.glob("*.yaml"))
 EXPERIMENTS = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 
@@ -77,6 +78,28 @@ def test_the_smoke_variant_runs_to_its_report(file: Path, store: Path, data_cach
     wanted = {node.key for node in planned_here(read_experiment(file, smoke=True), data_cache)}
     assert wanted <= set(frames.stages["key"])
     assert (store / "report.html").stat().st_size > 100_000
+
+
+def test_a_built_in_experiment_is_named_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for given in ("figure2", "figure2.yaml", "experiments/figure2.yaml"):
+        assert find_experiment(Path(given)) == FOLDER / "figure2.yaml"
+
+
+def test_a_users_file_goes_before_the_built_in_experiment_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("figure2.yaml").write_text("title: mine\ndatasets: [mnist1d]\n")
+    assert find_experiment(Path("figure2.yaml")) == Path("figure2.yaml")
+    assert find_experiment(Path("figure2")) == FOLDER / "figure2.yaml"
+
+
+def test_an_unknown_experiment_is_answered_with_the_nearest_names() -> None:
+    with pytest.raises(RecipeError, match=r"figur2: .* did you mean figure2 or figure5"):
+        find_experiment(Path("figur2"))
+    with pytest.raises(RecipeError, match=r"mine/figure2\.yaml: no such file"):
+        find_experiment(Path("mine/figure2.yaml"))
 
 
 def test_options_change_what_the_file_says(tmp_path: Path) -> None:
@@ -143,7 +166,7 @@ def test_a_file_that_cannot_be_used_is_one_sentence_and_exit_code_2(content: str
 
 
 def test_a_file_that_is_missing_and_no_file_at_all(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="No such file"):
+    with pytest.raises(RecipeError, match="no such file"):
         read_experiment(tmp_path / "none.yaml")
     for arguments in ([], ["--datasets", "mnist1d", "--smoke"]):
         done = CliRunner().invoke(app, [*arguments, "--store", str(tmp_path / "store")])
@@ -152,7 +175,7 @@ def test_a_file_that_is_missing_and_no_file_at_all(tmp_path: Path) -> None:
 
 
 def documented() -> str:
-    return (FOLDER.parent / "docs" / "experiments.md").read_text()
+    return (ROOT / "docs" / "experiments.md").read_text()
 
 
 @pytest.mark.parametrize("smoke", [False, True])
