@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 from orchestrator.planning.plan import Node, Plan
 from orchestrator.store.layout import stage_folder
-from orchestrator.store.record import File, Record
+from orchestrator.store.record import Record
+from workers.attempts.workspace import Artifact
 from workers.storage import schemas
 
 EPOCHS = 10
@@ -64,7 +65,7 @@ def _record(node: Node, files: Iterable[tuple[str, bytes]], random: Random) -> R
         inputs=dict(node.inputs),
         attempt=1,
         out="attempts/1/out",
-        files={name: File(size_bytes=len(content), blake2b="0" * 32) for name, content in files},
+        files={name: Artifact(size_bytes=len(content), blake2b="0" * 32) for name, content in files},
         results=probed if node.stage.kind == "probe" else trained,
         seconds=random.uniform(1, 2),
         finished_unix_s=1.0,

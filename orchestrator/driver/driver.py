@@ -31,10 +31,9 @@ from orchestrator.store import Store, StoreError
 from orchestrator.store.layout import RECORD
 from orchestrator.store.leases import HeldLease
 from orchestrator.store.provenance import code_provenance
-from orchestrator.store.record import Cause, File, Record
+from orchestrator.store.record import Cause, Record
 from orchestrator.terminal.progress import Progress, Stopwatch
 from workers.attempts.attempt import Attempt, Outcome
-from workers.attempts.workspace import Artifact
 from workers.stages.execution import Execution
 from workers.stages.job import Job
 from workers.stages.kinds import width
@@ -174,7 +173,7 @@ class Driver:
         job = Job(node.key, node.name, node.stage, {slot: self._store.out(key) for slot, key in node.inputs.items()})
         self._store.describe(node.key, job.to_json())
         stop_files = (self._stop.file, f"{folder}/stop")
-        artifacts = {slot: self._artifacts(key) for slot, key in node.inputs.items()}
+        artifacts = {slot: self._record(key).files for slot, key in node.inputs.items()}
         attempt = Attempt(job, self._store.root, folder, stop_files, self._execution, artifacts)
         stage = self._store.stage(node.key)
         assert stage is not None
@@ -182,10 +181,11 @@ class Driver:
         self._journal.started(node, folder)
         return attempt
 
-    def _artifacts(self, key: str) -> dict[str, Artifact]:
+    def _record(self, key: str) -> Record:
+        """The record of a committed stage."""
         record = self._store.record(key)
         assert record is not None
-        return {name: Artifact(file.size_bytes, file.blake2b) for name, file in record.files.items()}
+        return record
 
     # --- ending --------------------------------------------------------------------------------------------------
 
@@ -215,7 +215,7 @@ class Driver:
             inputs=dict(node.inputs),
             attempt=number,
             out=f"attempts/{number}/out",
-            files={name: File(size_bytes=a.size_bytes, blake2b=a.blake2b) for name, a in outcome.files.items()},
+            files=dict(outcome.files),
             results=outcome.results,
             seconds=outcome.seconds,
             finished_unix_s=time.time(),
@@ -235,10 +235,8 @@ class Driver:
 
     def _adopt(self, node: Node) -> None:
         """Another driver has committed the stage."""
-        record = self._store.record(node.key)
-        assert record is not None
         self._queue.done(node.key)
-        self._journal.adopted(node, record)
+        self._journal.adopted(node, self._record(node.key))
 
     def _interrupted(self, running: Running) -> None:
         """It stopped when asked to: with the sweep, because its machine is about to go, or because it was cancelled."""

@@ -11,7 +11,7 @@ from typing import Literal
 
 from orchestrator.store import Store
 from orchestrator.store.layout import COLLECTED, KEY_DIGITS, RECORD, StageFiles, stage_folder, stage_folders
-from orchestrator.store.record import File, Record
+from orchestrator.store.record import Record
 from workers.attempts.workspace import Artifact, artifact
 from workers.storage import PARALLEL_REQUESTS, Storage
 
@@ -144,16 +144,16 @@ def _belongs(storage: Storage, folder: str) -> bool:
     return folder == stage_folder(record.kind, record.name, record.key)
 
 
-def _hash(files: Mapping[str, File], storage: Storage) -> Iterator[tuple[str, str | None]]:
+def _hash(files: Mapping[str, Artifact], storage: Storage) -> Iterator[tuple[str, str | None]]:
     """What is wrong with each file, or None, as they are read: several at a time from a bucket."""
 
-    def look(item: tuple[str, File]) -> tuple[str, str | None]:
+    def look(item: tuple[str, Artifact]) -> tuple[str, str | None]:
         path, file = item
         try:
             found = _read(storage, path)
         except FileNotFoundError:
             return path, f"{path} is missing"
-        if found != Artifact(file.size_bytes, file.blake2b):
+        if found != file:
             return path, f"{path} is not what its record says"
         return path, None
 

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from workers.attempts.workspace import Artifact
+
 SCHEMA_VERSION = 3
 
 ProbeKind = Literal["lmc", "stability"]
@@ -43,15 +45,6 @@ class Labels(BaseModel):
     probe: ProbeKind | None = None
 
 
-class File(BaseModel):
-    """A file of ``out/``: its size and the blake2b-128 of its content."""
-
-    model_config = ConfigDict(frozen=True)
-
-    size_bytes: int
-    blake2b: str
-
-
 class Record(BaseModel):
     """The commit of a stage: written last, once, and never changed.
 
@@ -74,7 +67,7 @@ class Record(BaseModel):
     science: dict[str, Any]
     inputs: dict[str, Key]
     attempt: Annotated[int, Field(ge=1)]
-    files: dict[FileName, File]
+    files: dict[FileName, Artifact]
     out: Annotated[str, Field(pattern=r"^(out|attempts/[0-9]+/out)$")] = "out"
     results: dict[str, Any]
     seconds: float

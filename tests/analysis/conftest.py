@@ -14,7 +14,8 @@ import pytest
 
 from orchestrator.store import Store
 from orchestrator.store.layout import stage_folder
-from orchestrator.store.record import Failure, File, Labels, PlannedStage, Record, StoredPlan
+from orchestrator.store.record import Failure, Labels, PlannedStage, Record, StoredPlan
+from workers.attempts.workspace import Artifact
 
 LAMBDAS = (0.0, 0.5, 1.0)
 SETTING = {"dataset": "digits", "architecture": "tiny", "preset": "sound"}
@@ -58,7 +59,7 @@ class SyntheticStore:
             science=science,
             inputs=inputs or {},
             attempt=1,
-            files={file: File(size_bytes=1, blake2b="0") for file in files or {}},
+            files={file: Artifact(size_bytes=1, blake2b="0") for file in files or {}},
             results=results,
             seconds=seconds,
             finished_unix_s=self._clock,

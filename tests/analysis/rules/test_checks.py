@@ -22,7 +22,8 @@ from analysis.checks import app, checks
 from analysis.frames.load import load
 from orchestrator.store import Store
 from orchestrator.store.layout import stage_folder
-from orchestrator.store.record import File, Labels, Record
+from orchestrator.store.record import Labels, Record
+from workers.attempts.workspace import Artifact
 
 SETTING = {"preset": "sound", "data": {"name": "digits"}, "precision": "float32"}
 # 16 prunable weights of magnitudes 1 to 16 in two layers; a quarter goes each round: 16, 12, 9, int(6.75) = 6 stay
@@ -140,7 +141,7 @@ def write(root: Path, stages: Stages) -> Path:
             science=stage.science,
             inputs={slot: keys[upstream] for slot, upstream in stage.inputs.items()},
             attempt=1,
-            files={path.name: File(size_bytes=path.stat().st_size, blake2b="0") for path in out.iterdir()},
+            files={path.name: Artifact(size_bytes=path.stat().st_size, blake2b="0") for path in out.iterdir()},
             results=stage.results,
             seconds=1.0,
             finished_unix_s=1_700_000_000.0 + clock,

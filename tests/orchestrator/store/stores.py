@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from orchestrator.planning.plan import Plan
 from orchestrator.store import Store
 from orchestrator.store.events import EventLog
-from orchestrator.store.record import Failure, File, Labels, PlannedStage, Record, StoredPlan
-from workers.attempts.workspace import artifact
+from orchestrator.store.record import Failure, Labels, PlannedStage, Record, StoredPlan
+from workers.attempts.workspace import Artifact, artifact
 
 
 def ask(app: typer.Typer, *arguments: object, read: bool = False) -> Any:
@@ -68,7 +68,7 @@ class Made:
                 **stage.model_dump(include={"key", "kind", "name", "labels", "science", "inputs"}),
                 attempt=attempt,
                 out=f"attempts/{attempt}/out",
-                files={"weights.safetensors": File(size_bytes=found.size_bytes, blake2b=found.blake2b)},
+                files={"weights.safetensors": Artifact(size_bytes=found.size_bytes, blake2b=found.blake2b)},
                 results={},
                 seconds=seconds,
                 finished_unix_s=time.time(),

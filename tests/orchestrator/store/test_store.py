@@ -19,8 +19,8 @@ from pydantic import ValidationError
 from orchestrator.store import Store, StoreError
 from orchestrator.store.index import INDEX
 from orchestrator.store.layout import RECORD, slug
-from orchestrator.store.record import Claim, Failure, File, Labels, PlannedStage, Record, StoredPlan
-from workers.attempts.workspace import artifact
+from orchestrator.store.record import Claim, Failure, Labels, PlannedStage, Record, StoredPlan
+from workers.attempts.workspace import Artifact, artifact
 
 KEY, OTHER = "0123456789abcdef" * 2, "fedcba9876543210" * 2
 NAME = "tiny/resnet1d/dense/seed1"
@@ -53,7 +53,7 @@ def record(key: str = KEY, **changes: Any) -> Record:
     return Record(**{**values, **changes})
 
 
-FILE = File(size_bytes=3, blake2b="0" * 32)
+FILE = Artifact(size_bytes=3, blake2b="0" * 32)
 
 
 def claim(store: Store, key: str = KEY, driver: str = "one") -> str | None:
@@ -68,7 +68,7 @@ def attempt(store: Store, key: str = KEY, content: bytes = b"weights") -> Record
     assert folder is not None
     store.storage.write(f"{folder}/out/weights.safetensors", content)
     number = int(folder.rpartition("/")[2])
-    files = {"weights.safetensors": File(size_bytes=len(content), blake2b="0" * 32)}
+    files = {"weights.safetensors": Artifact(size_bytes=len(content), blake2b="0" * 32)}
     return record(key, attempt=number, out=f"attempts/{number}/out", files=files)
 
 
@@ -452,9 +452,9 @@ def test_a_plan_of_an_older_version_has_no_digest_and_stays_valid(root: str) -> 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"files": {"../../../etc/passwd": File(size_bytes=0, blake2b="")}},
-        {"files": {"/etc/passwd": File(size_bytes=0, blake2b="")}},
-        {"files": {".hidden": File(size_bytes=0, blake2b="")}},
+        {"files": {"../../../etc/passwd": Artifact(size_bytes=0, blake2b="")}},
+        {"files": {"/etc/passwd": Artifact(size_bytes=0, blake2b="")}},
+        {"files": {".hidden": Artifact(size_bytes=0, blake2b="")}},
         {"out": "../../elsewhere"},
         {"out": "/etc"},
         {"key": "../" * 10},
