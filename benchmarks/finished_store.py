@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 from random import Random
 
@@ -15,6 +14,7 @@ from orchestrator.planning.plan import Node, Plan
 from orchestrator.store.layout import stage_folder
 from orchestrator.store.record import Record
 from workers.attempts.workspace import Artifact
+from workers.stages import to_science
 from workers.storage import schemas
 
 EPOCHS = 10
@@ -61,7 +61,7 @@ def _record(node: Node, files: Iterable[tuple[str, bytes]], random: Random) -> R
         kind=node.stage.kind,
         name=node.name,
         labels=node.labels,
-        science=asdict(node.stage),
+        science=to_science(node.stage),
         inputs=dict(node.inputs),
         attempt=1,
         out="attempts/1/out",

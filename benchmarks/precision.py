@@ -54,7 +54,6 @@ def accuracy_percent(precision: Precision, seed: int, training: Training, splits
             splits,
             precision=precision,
             masks={},
-            interpolate_psi=False,
             sgd_seed=seed,
             watched={},
             control=Control(),

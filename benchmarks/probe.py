@@ -73,7 +73,7 @@ def trained_pair(model: nn.Module, images: int, epochs: int, device: torch.devic
 
     def trained(seed: int) -> State:
         network = copy.deepcopy(model).to(memory_format=splits.layout)
-        train(network, training, splits, masks={}, interpolate_psi=False, sgd_seed=seed, watched={}, control=Control())
+        train(network, training, splits, masks={}, sgd_seed=seed, watched={}, control=Control())
         return network.state_dict()
 
     return trained(1), trained(2)

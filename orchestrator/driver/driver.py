@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from orchestrator.backends.base import Backend, Lost
 from orchestrator.driver.claims import Claims, Others
@@ -34,6 +34,7 @@ from orchestrator.store.provenance import code_provenance
 from orchestrator.store.record import Cause, Record
 from orchestrator.terminal.progress import Progress, Stopwatch
 from workers.attempts.attempt import Attempt, Outcome
+from workers.stages import to_science
 from workers.stages.execution import Execution
 from workers.stages.job import Job
 from workers.stages.kinds import width
@@ -211,7 +212,7 @@ class Driver:
             kind=node.stage.kind,
             name=node.name,
             labels=node.labels,
-            science=asdict(node.stage),
+            science=to_science(node.stage),
             inputs=dict(node.inputs),
             attempt=number,
             out=f"attempts/{number}/out",

@@ -11,7 +11,7 @@ from orchestrator.recipes.methods import Method
 from orchestrator.store.record import Labels
 from tickets import named_source
 from workers.devices.seeds import derive
-from workers.stages import UNIFORM, Gang, Pretrain, PsiTraining, Round, Schedule, Setting, Training, learning_rate
+from workers.stages import UNIFORM, Gang, Pretrain, Psi, Round, Schedule, Setting, Training, learning_rate
 
 
 class Chain:
@@ -25,7 +25,7 @@ class Chain:
         spec = recipe.known_methods[method]
         self._plan, self._setting, self._number = plan, setting, chain
         self._labels = labels.model_copy(update={"method": method, "chain": chain})
-        self._psi: PsiTraining = "aws" if spec.interpolate_psi else "lrr"
+        self._psi: Psi = "interpolated" if spec.interpolate_psi else "plain"
         # without interpolation none is drawn, so those keys must not know of it
         self._alpha = recipe.alpha if spec.interpolate_psi else UNIFORM
         self._dense = _dense_training(recipe, spec)

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any
 
-from workers.stages import Stage
+from workers.stages import Stage, serialised_field
 
 
 def stage_key(stage: Stage, inputs: Mapping[str, str]) -> str:
@@ -48,9 +48,10 @@ def canonical(value: object) -> Any:
         return float(value)  # a plain one, which JSON writes by its repr: the string "0.1" is something else
     if is_dataclass(value) and not isinstance(value, type):
         return {
-            field.name: canonical(getattr(value, field.name))
+            name: canonical(serialised)
             for field in fields(value)
             if getattr(value, field.name) != _default(field)
+            for name, serialised in [serialised_field(field, getattr(value, field.name))]
         }
     if isinstance(value, Mapping):
         if not all(isinstance(name, str) for name in value):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import asdict
 from itertools import takewhile
 from math import isfinite
 
@@ -12,7 +11,7 @@ from orchestrator.planning.plan import Node, Plan
 from orchestrator.recipes import Recipe, resolve
 from orchestrator.store import StoreError
 from orchestrator.store.record import Labels
-from workers.stages import Landscape, Pretrain, Probe, Round, Setting, Stage, Train
+from workers.stages import Landscape, Pretrain, Probe, Round, Setting, Stage, Train, to_science
 from workers.stages.job import JobError, parse_job
 
 SECTION = ("dataset", "architecture", "preset")
@@ -80,7 +79,7 @@ def _check(solutions: Sequence[Node]) -> Setting:
                 f"{node.name} ({', '.join(there)}) and {first.name} ({', '.join(here)}) are of different sections; "
                 f"name three trainings of one data set, architecture and preset"
             )
-        differing = changes(asdict(first.stage.setting), asdict(node.stage.setting))
+        differing = changes(to_science(first.stage.setting), to_science(node.stage.setting))
         if differing:
             one = differing[0]
             raise StoreError(

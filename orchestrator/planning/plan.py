@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.planning.identity import stage_key
 from orchestrator.store.record import Labels, PlannedStage, StoredPlan
-from workers.stages import PairProbe, Stage
+from workers.stages import PairProbe, Stage, to_science
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Plan:
         parts: list[dict[str, Any]] = []
         stages = []
         for node in self if only is None else [only]:
-            science = asdict(node.stage)
+            science = to_science(node.stage)
             shared = {name: science.pop(name) for name, value in list(science.items()) if isinstance(value, dict)}
             for part in shared.values():
                 if positions.setdefault(json.dumps(part), len(parts)) == len(parts):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from pydantic import Strict
@@ -66,8 +66,8 @@ class Method:
             one_shot=self.one_shot,
             steps=self.steps,
         )
-        named = name not in ("aws", "lrr")  # which are told by how they train psi
-        return Pruning(**{**vars(pruning), "method": name}) if named else pruning
+        # psi tells AWS and LRR apart, so their tickets need no name here
+        return pruning if name in ("aws", "lrr") else replace(pruning, ticket_method=name)
 
 
 METHODS: dict[str, Method] = {

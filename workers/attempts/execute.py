@@ -27,7 +27,19 @@ from workers.probing.path import barrier_row, curve_rows, path_outcomes
 from workers.probing.probes import Pair, measured
 from workers.pruning.rounds import round_masks
 from workers.pruning.selection import density
-from workers.stages import UNIFORM, Alpha, Landscape, PairProbe, Pretrain, Probe, Round, Setting, Stage, Train, Training
+from workers.stages import (
+    METHOD_OF_PSI,
+    Alpha,
+    Landscape,
+    PairProbe,
+    Pretrain,
+    Probe,
+    Round,
+    Setting,
+    Stage,
+    Train,
+    Training,
+)
 from workers.stages.execution import Control, Execution
 from workers.storage import artifacts, schemas
 from workers.training.evaluation import Reestimation, evaluate, evaluate_share, reestimate_statistics
@@ -237,10 +249,12 @@ class _Worker:
         out: Path,
         key: str,
     ) -> dict[str, Any]:
-        log = self._train(model, stage.training, masks, stage.sgd_seed, stage.alpha if stage.method == "aws" else None)
+        log = self._train(
+            model, stage.training, masks, stage.sgd_seed, stage.alpha if stage.psi == "interpolated" else None
+        )
         if not self._member.leads:  # nothing that follows is worth sharing
             return {}
-        if stage.method == "aws" and log.metrics and len(self._splits.validation):
+        if stage.psi == "interpolated" and log.metrics and len(self._splits.validation):
             log.metrics.append(self._unbiased_validation(model, stage.training, log.metrics[-1]))
         _write_log(log, out)
         artifacts.save_weights(out / schemas.WEIGHTS, model.state_dict(), masks)
@@ -251,7 +265,7 @@ class _Worker:
             tickets.Provenance(
                 dataset=self._setting.data.name,
                 architecture=self._setting.model.name,
-                method=(stage.pruning.method if isinstance(stage, Round) else "") or stage.method,
+                method=(stage.pruning.ticket_method if isinstance(stage, Round) else "") or METHOD_OF_PSI[stage.psi],
                 round=round_,
                 density=density(masks),
                 preset=self._setting.preset,
@@ -298,8 +312,7 @@ class _Worker:
             self._splits,
             precision=self._setting.precision,
             masks=masks,
-            interpolate_psi=alpha is not None,
-            alpha=alpha or UNIFORM,
+            alpha=alpha,
             sgd_seed=sgd_seed,
             watched=watched,
             control=self._control,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
-from workers.stages import STAGE_KINDS, Stage
+from workers.stages import STAGE_KINDS, Stage, from_science, to_science
 
 
 class JobError(ValueError):
@@ -22,7 +22,7 @@ class Job:
     """A stage to compute.
 
     Attributes:
-        inputs: ``out/`` folder of each upstream stage, relative to the store's root.
+        inputs: ``out/`` folder of each upstream stage, relative to the store's root, by input name.
     """
 
     key: str
@@ -36,19 +36,19 @@ class Job:
             "key": self.key,
             "name": self.name,
             "kind": self.stage.kind,
-            "science": asdict(self.stage),
+            "science": to_science(self.stage),
             "inputs": dict(self.inputs),
         }
 
 
 def parse_job(content: Mapping[str, Any]) -> Job:
-    """The job of a ``stage.json``'s content.
+    """Parse the content of a ``stage.json``.
 
     Raises:
-        JobError: it does not describe a stage of this version.
+        JobError: the content describes no stage of this version.
     """
     try:
-        stage = TypeAdapter(STAGE_KINDS[content["kind"]]).validate_python(content["science"], strict=False)
+        stage = from_science(STAGE_KINDS[content["kind"]], content["science"])
         return Job(content["key"], content["name"], stage, content["inputs"])
     except (KeyError, TypeError, ValidationError) as error:
         raise JobError(f"not a stage of this version: {error}") from error
@@ -58,11 +58,9 @@ def read_job(path: Path) -> Job:
     """Read a ``stage.json``.
 
     Raises:
-        JobError: it is missing, no JSON, or not a stage of this version.
+        JobError: the file is missing, is not JSON, or describes no stage of this version.
     """
     try:
         return parse_job(json.loads(path.read_text()))
-    except (OSError, json.JSONDecodeError) as error:
-        raise JobError(f"{path}: {error}") from error
-    except JobError as error:
+    except (OSError, json.JSONDecodeError, JobError) as error:
         raise JobError(f"{path}: {error}") from error

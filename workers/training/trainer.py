@@ -20,7 +20,7 @@ from workers.data.splits import Splits
 from workers.devices.randomness import device_draws, own_generators_if_drawn
 from workers.devices.seeds import derive, generator
 from workers.pruning.masking import Masking
-from workers.stages import UNIFORM, Alpha, Precision, Training, learning_rate
+from workers.stages import Alpha, Precision, Training, learning_rate
 from workers.stages.execution import Control, Interrupted
 from workers.storage.artifacts import masks_digest, state_digest
 from workers.training.capture import CapturedStep, StepFunction
@@ -61,8 +61,7 @@ def train(
     *,
     precision: Precision = "float32",
     masks: Mapping[str, Tensor],
-    interpolate_psi: bool,
-    alpha: Alpha = UNIFORM,
+    alpha: Alpha | None = None,
     sgd_seed: int,
     watched: Mapping[str, Split],
     control: Control,
@@ -74,8 +73,8 @@ def train(
 
     Args:
         masks: boolean masks of prunable weights; a pruned weight is zero before the first and after every step.
-        interpolate_psi: AWS; one alpha per batch for all normalization layers, in training only.
-        alpha: what it is drawn from.
+        alpha: AWS's distribution: each batch draws one alpha, which interpolates psi in all normalization layers. None
+            leaves psi as it is.
         sgd_seed: draws batch order, augmentation, alphas and dropout; nothing else is random.
         watched: splits to evaluate after each epoch, by name.
         cuda_graphs: on a GPU, replay each step as a CUDA graph; the numbers are the same. That needs a stream of the
@@ -105,7 +104,7 @@ def train(
         if not member.alone:
             seen = with_gang_norm(model, member, training.gang.batch_norm)
             exchange = Exchange(model, member, training.gang.batch_norm)
-        interpolation = PsiInterpolation(seen) if interpolate_psi else None
+        interpolation = PsiInterpolation(seen) if alpha else None
         step = Step(
             seen, optimizer, masking, interpolation, splits, precision, compiled=training.compiled, exchange=exchange
         )
@@ -140,7 +139,7 @@ class _Trainer:
         training: Training,
         splits: Splits,
         precision: Precision,
-        alpha: Alpha,
+        alpha: Alpha | None,
         sgd_seed: int,
         control: Control,
         member: Member,
@@ -190,8 +189,10 @@ class _Trainer:
         training, train = self._training, self._splits.train
         draws = draw_epoch(len(train), self._sgd_seed, epoch, training.augmentation)
         batches = -(-len(train) // training.batch_size)
-        stream = generator(self._sgd_seed, "alpha", epoch)
-        alphas = draw_alphas(self._alpha, batches, stream).to(self._splits.device)
+        alphas = torch.zeros(batches)
+        if self._alpha:
+            alphas = draw_alphas(self._alpha, batches, generator(self._sgd_seed, "alpha", epoch))
+        alphas = alphas.to(self._splits.device)
         if first == 0:
             self._state.seed_generators(derive(self._sgd_seed, "dropout", epoch))
             self._state.sums.zero_()

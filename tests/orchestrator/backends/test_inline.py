@@ -58,7 +58,7 @@ def test_packed_stages_give_the_bits_that_each_gives_alone(
 ) -> None:
     stages: dict[str, Stage] = {
         # dropout draws from torch's global generators, which the whole process has in common
-        f"{name}-{seed}": Pretrain(which, training, "aws", seed, seed)
+        f"{name}-{seed}": Pretrain(which, training, "interpolated", seed, seed)
         for seed in (1, 2, 3)
         for name, which in (("plain", setting), ("dropout", dropout_setting))
     }

@@ -59,7 +59,7 @@ backend = RayBackend(None, None, "auto", ranks=2)
 
 def submit(name, ranks, epochs=1):
     (root / name / "1").mkdir(parents=True)
-    stage = Pretrain(setting, Training(epochs, 32, Optimizer(0.05), gang=Gang(ranks)), "aws", 1, 1)
+    stage = Pretrain(setting, Training(epochs, 32, Optimizer(0.05), gang=Gang(ranks)), "interpolated", 1, 1)
     attempt = Attempt(Job(name, name, stage, {}), str(root), f"{name}/1", ("stop",), execution)
     backend.submit([attempt])
     return attempt

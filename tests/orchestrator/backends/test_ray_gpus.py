@@ -45,7 +45,7 @@ setting = Setting("sound", Data("patterns", "patterns-1", 0.1), Model("resnet1d"
 
 def submit(name, epochs):
     (root / name).mkdir()
-    stage = Pretrain(setting, Training(epochs, 32, Optimizer(0.05)), "aws", 1, 1)
+    stage = Pretrain(setting, Training(epochs, 32, Optimizer(0.05)), "interpolated", 1, 1)
     backend.submit([Attempt(Job(name, name, stage, {}), str(root), name, ("stop",), execution)])
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from tests.orchestrator.recipes.small_recipes import plan_of, recipe
 from tests.orchestrator.store.stores import ask
 from tests.support import small_sweeps
 from tests.support.sweep_processes import by_name, in_process
-from workers.stages import Landscape
+from workers.stages import Landscape, to_science
 
 # --- what may be asked for -------------------------------------------------------------------------------------------
 
@@ -32,7 +31,12 @@ def known(plan: Plan) -> dict[str, Content]:
     """A plan's stages as a store tells of them."""
     return {
         node.key: Content(
-            node.key, node.stage.kind, node.name, node.labels, json.loads(json.dumps(asdict(node.stage))), node.inputs
+            node.key,
+            node.stage.kind,
+            node.name,
+            node.labels,
+            json.loads(json.dumps(to_science(node.stage))),
+            node.inputs,
         )
         for node in plan
     }
@@ -72,7 +76,7 @@ def test_only_the_landscape_itself_is_kept_as_planned() -> None:
     kept = plan.stored([], 1.0, node)
     assert kept.on_request
     assert [stage.key for stage in kept.stages] == [node.key]
-    assert kept.science(kept.stages[0]) == asdict(node.stage)
+    assert kept.science(kept.stages[0]) == to_science(node.stage)
 
 
 def test_without_probes_the_default_recipe_tells_how() -> None:

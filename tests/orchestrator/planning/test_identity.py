@@ -33,8 +33,8 @@ from workers.stages import (
 SETTING = Setting("sound", Data("cifar10", "parquet-1", 0.1), Model("resnet20", {"width": 8}))
 SHORT = Training(2, 128, Optimizer(0.1))
 FINAL = Training(10, 128, Optimizer(0.05, "adam", weight_decay=1e-5), Schedule("steps", (5, 7)), "crop_flip")
-PRETRAIN = Pretrain(SETTING, SHORT, "aws", init_seed=1, sgd_seed=2)
-ROUND = Round(SETTING, SHORT, "aws", round=1, prune_fraction=0.2, sgd_seed=3)
+PRETRAIN = Pretrain(SETTING, SHORT, "interpolated", init_seed=1, sgd_seed=2)
+ROUND = Round(SETTING, SHORT, "interpolated", round=1, prune_fraction=0.2, sgd_seed=3)
 TRAIN = Train(SETTING, FINAL, SIGNED, init_seed=4, sgd_seed=5)
 PROBE = Probe(SETTING, points=11, batch_size=128, bn_images=5120, bn_momentum=None)
 PAIR_PROBE = PairProbe(SETTING, "weight_distance")
@@ -124,7 +124,7 @@ def test_a_field_at_its_default_may_be_spelled_out() -> None:
     [
         replace(PRETRAIN, init_seed=9),
         replace(PRETRAIN, sgd_seed=9),
-        replace(PRETRAIN, method="lrr"),
+        replace(PRETRAIN, psi="plain"),
         replace(PRETRAIN, alpha=Alpha("beta", (2.0, 2.0))),
         replace(PRETRAIN, training=replace(SHORT, epochs=3)),
         replace(PRETRAIN, training=replace(SHORT, optimizer=Optimizer(0.1, weight_decay=0.0))),

@@ -83,7 +83,7 @@ def test_every_stage_has_the_inputs_that_its_kind_reads(recipe_: Recipe) -> None
             before = upstream(plan, node, "previous").stage
             assert (before.round if isinstance(before, Round) else 0) == stage.round - 1
             assert isinstance(before, Pretrain | Round)
-            assert before.method == stage.method
+            assert before.psi == stage.psi
         if isinstance(stage, Train):
             assert stage.transfer == TRANSFERS[node.labels.transfer or ""]
         if isinstance(stage, Probe):

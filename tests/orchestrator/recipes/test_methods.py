@@ -32,13 +32,13 @@ def trainings(plan: Plan) -> tuple[Training, list[Training]]:
 
 
 def test_aws_and_lrr_are_the_papers() -> None:
-    for name, psi in (("aws", "aws"), ("lrr", "lrr")):
+    for name, psi in (("aws", "interpolated"), ("lrr", "plain")):
         plan = plan_with(name)
         zero, later = trainings(plan)
         assert (zero.span, zero.schedule) == (range(4), Schedule())
         assert [(training.span, training.schedule) for training in later] == [(range(2), Schedule())] * 2
         for node, stage in rounds(plan):
-            assert (stage.pruning, stage.method, set(node.inputs)) == (Pruning(), psi, {"previous"})
+            assert (stage.pruning, stage.psi, set(node.inputs)) == (Pruning(), psi, {"previous"})
 
 
 def test_a_rewound_schedule_trains_every_round_to_completion() -> None:
@@ -118,7 +118,7 @@ def test_a_method_of_ones_own_is_run_like_the_others() -> None:
     own = {"sparse_aws": {"interpolate_psi": True, "criterion": "snip", "reset_to": 2, "steps": 3}}
     plan = plan_with("sparse_aws", own_methods=own)
     for node, stage in rounds(plan):
-        assert stage.method == "aws"
+        assert stage.psi == "interpolated"
         assert stage.pruning == Pruning("sparse_aws", Criterion("snip"), reset_to=2, steps=3)
         assert set(node.inputs) == {"previous", "reset"}
         assert node.labels.method == "sparse_aws"
@@ -159,4 +159,4 @@ def test_every_built_in_method_fits_every_built_in_recipe() -> None:
 
 def test_the_same_method_by_another_name_has_tickets_of_its_own() -> None:
     named = Method().pruning("renamed")
-    assert named == replace(Method().pruning("lrr"), method="renamed")
+    assert named == replace(Method().pruning("lrr"), ticket_method="renamed")

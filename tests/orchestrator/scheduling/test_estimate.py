@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -18,6 +17,7 @@ from orchestrator.store.record import Record
 from orchestrator.terminal.plan_table import print_forecast
 from orchestrator.terminal.units import duration
 from tests.orchestrator.recipes.small_recipes import plan_of, recipe
+from workers.stages import to_science
 from workers.stages.kinds import width
 from workers.terminal.console import Console
 
@@ -30,7 +30,7 @@ def record(node: Node, seconds: float, attempt: int = 1, **provenance: Any) -> R
         kind=node.stage.kind,
         name=node.name,
         labels=node.labels,
-        science=asdict(node.stage),
+        science=to_science(node.stage),
         inputs=dict(node.inputs),
         attempt=attempt,
         files={},

@@ -10,17 +10,19 @@ import torch
 
 import tickets
 from workers.attempts.execute import run_probes, run_stage
-from workers.stages import Pretrain, Probe, Round, Setting, Train, Training
+from workers.stages import Alpha, Pretrain, Probe, Round, Setting, Train, Training
 from workers.stages.execution import Execution
 from workers.storage import artifacts, schemas
+
+BETA = Alpha("beta", (2.0, 2.0))
 
 
 @pytest.fixture
 def chain(tmp_path: Path, setting: Setting, training: Training, execution: Execution) -> Path:
     """round0, round1 and round2 of AWS."""
-    run_stage(Pretrain(setting, training, "aws", 1, 10), {}, tmp_path / "round0", execution, key="key0")
+    run_stage(Pretrain(setting, training, "interpolated", 1, 10), {}, tmp_path / "round0", execution, key="key0")
     for number in (1, 2):
-        stage = Round(setting, training, "aws", number, 0.2, 10 + number)
+        stage = Round(setting, training, "interpolated", number, 0.2, 10 + number)
         inputs = {"previous": tmp_path / f"round{number - 1}"}
         run_stage(stage, inputs, tmp_path / f"round{number}", execution, key=f"key{number}")
     return tmp_path
@@ -56,7 +58,7 @@ def test_a_round_starts_from_the_weights_and_statistics_of_the_one_before(
     chain: Path, setting: Setting, training: Training, execution: Execution
 ) -> None:
     frozen = replace(training, optimizer=replace(training.optimizer, learning_rate=1e-12))
-    stage = Round(setting, frozen, "lrr", 1, 0.2, 5)
+    stage = Round(setting, frozen, "plain", 1, 0.2, 5)
     run_stage(stage, {"previous": chain / "round0"}, chain / "frozen", execution)
     before, after = weights(chain / "round0"), weights(chain / "frozen")
     mask = tickets.load(chain / "frozen" / schemas.TICKET).masks
@@ -86,14 +88,14 @@ def test_aws_is_off_in_final_training_and_on_in_every_round(
     monkeypatch.setattr(
         "workers.attempts.execute.train", lambda *a, **options: (calls.append(options), original(*a, **options))[1]
     )
-    for method in ("aws", "lrr"):
-        base = tmp_path / method
-        run_stage(Pretrain(setting, training, method, 1, 2), {}, base / "0", execution)  # type: ignore[arg-type]
-        run_stage(Round(setting, training, method, 1, 0.2, 3), {"previous": base / "0"}, base / "1", execution)  # type: ignore[arg-type]
+    for psi in ("interpolated", "plain"):
+        base = tmp_path / psi
+        run_stage(Pretrain(setting, training, psi, 1, 2, BETA), {}, base / "0", execution)  # type: ignore[arg-type]
+        run_stage(Round(setting, training, psi, 1, 0.2, 3, BETA), {"previous": base / "0"}, base / "1", execution)  # type: ignore[arg-type]
         for name in ("retrain", "signed", "mask"):
             stage = Train(setting, training, tickets.TRANSFERS[name], 4, 5)
             run_stage(stage, {"ticket": base / "1"}, base / name, execution)
-    assert [call["interpolate_psi"] for call in calls] == [True, True, False, False, False] + [False] * 5
+    assert [call.get("alpha") for call in calls] == [BETA, BETA, None, None, None] + [None] * 5
 
 
 def test_psi_moves_under_aws_and_does_not_collapse(chain: Path) -> None:
@@ -174,7 +176,7 @@ def test_a_probe_of_one_ticket_knows_that_the_masks_agree(
 
 
 def test_same_stage_same_bits(chain: Path, setting: Setting, training: Training, execution: Execution) -> None:
-    stage = Round(setting, training, "aws", 2, 0.2, 12)
+    stage = Round(setting, training, "interpolated", 2, 0.2, 12)
     run_stage(stage, {"previous": chain / "round1"}, chain / "again", execution, key="key2")
     for name in (schemas.WEIGHTS, schemas.TICKET, schemas.METRICS):
         assert (chain / "again" / name).read_bytes() == (chain / "round2" / name).read_bytes(), name
@@ -198,7 +200,7 @@ def test_a_settings_precision_reaches_trainings_and_probes(
     chain: Path, tmp_path: Path, setting: Setting, training: Training, execution: Execution
 ) -> None:
     halved = replace(setting, precision="bfloat16")
-    run_stage(Pretrain(halved, training, "aws", 1, 10), {}, tmp_path / "halved", execution)
+    run_stage(Pretrain(halved, training, "interpolated", 1, 10), {}, tmp_path / "halved", execution)
     plain, other = weights(chain / "round0"), weights(tmp_path / "halved")
     assert not torch.equal(plain["conv.weight"], other["conv.weight"])
     inputs = {"a": chain / "round0", "b": chain / "round0"}

@@ -175,7 +175,7 @@ def test_a_training_on_streamed_images_resumes_to_the_same_bits(
         model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Dropout(0.5), nn.Linear(4 * 14 * 14, len(classes)))
         training = Training(3, 16, Optimizer(0.01), augmentation="resized_crop_flip")
         watched = {"test": split}
-        train(model, training, splits, masks={}, interpolate_psi=False, sgd_seed=1, watched=watched, control=control)
+        train(model, training, splits, masks={}, sgd_seed=1, watched=watched, control=control)
         return model.state_dict()
 
     classes = set(imagenet.labels.tolist())

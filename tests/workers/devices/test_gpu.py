@@ -18,7 +18,7 @@ from workers.devices.memory import PeakMemory
 from workers.devices.streams import own_stream
 from workers.models import build_model
 from workers.pruning.selection import magnitudes, prune
-from workers.stages import Data, Model, Optimizer, Precision, Training
+from workers.stages import UNIFORM, Data, Model, Optimizer, Precision, Training
 from workers.stages.execution import Control, Interrupted
 from workers.training.capture import CapturedStep
 from workers.training.trainer import train
@@ -53,7 +53,7 @@ def trained(
             splits,
             precision=precision,
             masks=prune(magnitudes({name: model.get_parameter(name) for name in names}), full, 0.5),
-            interpolate_psi=True,
+            alpha=UNIFORM,
             sgd_seed=seed,
             watched={"validation": splits.validation},
             control=control or Control(),

@@ -28,7 +28,7 @@ FROZEN_RATE = 1e-12
 def zero(tmp_path: Path, setting: Setting, training: Training, execution: Execution) -> Path:
     """Round 0 of two epochs, its first epoch and its initialisation."""
     for name, stop in (("whole", None), ("epoch_1", 1), ("epoch_0", 0)):
-        stage = Pretrain(setting, replace(training, stop_after=stop), "lrr", 1, 10)
+        stage = Pretrain(setting, replace(training, stop_after=stop), "plain", 1, 10)
         run_stage(stage, {}, tmp_path / name, execution)
     return tmp_path
 
@@ -48,7 +48,7 @@ def alive(folder: Path) -> int:
 def test_round_zero_stopped_early_is_round_zero_up_to_there(
     zero: Path, setting: Setting, training: Training, execution: Execution
 ) -> None:
-    one_epoch = Pretrain(setting, replace(training, epochs=1), "lrr", 1, 10)
+    one_epoch = Pretrain(setting, replace(training, epochs=1), "plain", 1, 10)
     run_stage(one_epoch, {}, zero / "alone", execution)
     stopped, alone = weights(zero / "epoch_1"), weights(zero / "alone")
     assert all(torch.equal(stopped[name], alone[name]) for name in alone)
@@ -65,7 +65,7 @@ def test_survivors_go_back_and_the_trained_magnitudes_decide_which_they_are(
     back_to: str, zero: Path, setting: Setting, training: Training, execution: Execution
 ) -> None:
     frozen = replace(training, optimizer=replace(training.optimizer, learning_rate=FROZEN_RATE))
-    stage = Round(setting, frozen, "lrr", 1, 0.2, 5, pruning=Pruning("imp", reset_to=int(back_to[-1])))
+    stage = Round(setting, frozen, "plain", 1, 0.2, 5, pruning=Pruning("imp", reset_to=int(back_to[-1])))
     run_stage(stage, {"previous": zero / "whole", "reset": zero / back_to}, zero / "round", execution)
     trained, source, after = weights(zero / "whole"), weights(zero / back_to), weights(zero / "round")
     found = masks(zero / "round")
@@ -81,7 +81,7 @@ def test_a_schedule_that_begins_later_trains_its_later_epochs_only(
     zero: Path, setting: Setting, training: Training, execution: Execution
 ) -> None:
     again = replace(training, first_epoch=1)
-    stage = Round(setting, again, "lrr", 1, 0.2, 5, pruning=Pruning("mine", reset_to=1, schedule_from="reset"))
+    stage = Round(setting, again, "plain", 1, 0.2, 5, pruning=Pruning("mine", reset_to=1, schedule_from="reset"))
     run_stage(stage, {"previous": zero / "whole", "reset": zero / "epoch_1"}, zero / "round", execution)
     assert set(pq.read_table(zero / "round" / schemas.METRICS).column("epoch").to_pylist()) == {2}
 
@@ -92,7 +92,7 @@ def test_one_shot_comes_to_the_density_of_as_many_rounds(
     none = replace(training, stop_after=0)
     total = alive(zero / "whole")
     for round_ in (1, 3):
-        stage = Round(setting, none, "lrr", round_, 0.2, 5, pruning=Pruning("once", one_shot=True))
+        stage = Round(setting, none, "plain", round_, 0.2, 5, pruning=Pruning("once", one_shot=True))
         run_stage(stage, {"previous": zero / "whole"}, zero / f"round{round_}", execution)
         assert alive(zero / f"round{round_}") == int(round(0.8**round_ * total, 6))
 
@@ -102,7 +102,7 @@ def test_pruning_in_steps_leaves_the_very_number_of_one_pruning(
     name: str, zero: Path, setting: Setting, training: Training, execution: Execution
 ) -> None:
     none = replace(training, stop_after=0)
-    stage = Round(setting, none, "lrr", 1, 0.7, 5, pruning=Pruning("mine", Criterion(name), prune_at=0, steps=7))
+    stage = Round(setting, none, "plain", 1, 0.7, 5, pruning=Pruning("mine", Criterion(name), prune_at=0, steps=7))
     run_stage(stage, {"previous": zero / "epoch_0"}, zero / "round", execution)
     assert alive(zero / "round") == survivors_after(alive(zero / "epoch_0"), 0.7)
     untrained, after = weights(zero / "epoch_0"), weights(zero / "round")
@@ -114,7 +114,7 @@ def test_synflow_in_many_steps_leaves_every_layer_alive(
     zero: Path, setting: Setting, training: Training, execution: Execution
 ) -> None:
     none = replace(training, stop_after=0)
-    stage = Round(setting, none, "lrr", 1, 0.9, 5, pruning=Pruning("s", Criterion("synflow"), prune_at=0, steps=30))
+    stage = Round(setting, none, "plain", 1, 0.9, 5, pruning=Pruning("s", Criterion("synflow"), prune_at=0, steps=30))
     run_stage(stage, {"previous": zero / "epoch_0"}, zero / "round", execution)
     assert all(bool(mask.any()) for mask in masks(zero / "round").values())
 
@@ -125,7 +125,7 @@ def test_a_ticket_says_the_methods_own_name(
     none = replace(training, stop_after=0)
     for pruning, said in ((Pruning("mine"), "mine"), (Pruning(), "lrr")):
         run_stage(
-            Round(setting, none, "lrr", 1, 0.2, 5, pruning=pruning),
+            Round(setting, none, "plain", 1, 0.2, 5, pruning=pruning),
             {"previous": zero / "whole"},
             zero / said,
             execution,
@@ -138,7 +138,7 @@ def started(
 ) -> dict[str, Tensor]:
     """The start of a final training, whose rate is as good as none."""
     frozen = replace(training, optimizer=replace(training.optimizer, learning_rate=FROZEN_RATE))
-    run_stage(Round(setting, training, "lrr", 1, 0.2, 5), {"previous": zero / "whole"}, zero / "round_1", execution)
+    run_stage(Round(setting, training, "plain", 1, 0.2, 5), {"previous": zero / "whole"}, zero / "round_1", execution)
     inputs = {"ticket": zero / "round_1", **{slot: zero / name for slot, name in more.items()}}
     run_stage(Train(setting, frozen, transfer, 4, 6), inputs, zero / "start", execution)
     return weights(zero / "start")

@@ -12,7 +12,7 @@ import itertools
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ from workers.data.batches import ResidentSplit
 from workers.data.splits import Splits
 from workers.devices.seeds import generator
 from workers.models import build_model
-from workers.stages import UNIFORM, Model, Optimizer, Pretrain, Round, Schedule, Setting, Train, Training
+from workers.stages import UNIFORM, Model, Optimizer, Pretrain, Psi, Round, Schedule, Setting, Train, Training
 from workers.stages.execution import Control, Execution
 from workers.storage import artifacts, schemas
 from workers.training.checkpoint import newest_checkpoint
@@ -189,7 +189,8 @@ def our_course(
         course.setdefault((found.position.epoch, found.position.batch), arrays)  # an epoch's end has its sums still
 
     control = Control(checkpoints=folder, checkpointed=keep, checkpoint_interval_s=0)
-    log = train(model, training, splits, masks=masks, interpolate_psi=aws, sgd_seed=SEED, watched={}, control=control)
+    alpha = UNIFORM if aws else None
+    log = train(model, training, splits, masks=masks, alpha=alpha, sgd_seed=SEED, watched={}, control=control)
     images = len(splits.train)
     (last,) = (row for row in log.metrics if row["epoch"] == training.epochs)
     end = {f"model.{name}": array for name, array in state_of(model).items()}
@@ -275,9 +276,9 @@ def signed_start(fresh: Arrays, trained: Arrays, masks: by_hand.Masks) -> Arrays
     return fresh | signed
 
 
-@pytest.mark.parametrize("method", ["aws", "lrr"])
+@pytest.mark.parametrize("psi", ["interpolated", "plain"], ids=["aws", "lrr"])
 def test_each_stage_of_a_chain_is_the_references(
-    splits: Splits, setting: Setting, execution: Execution, tmp_path: Path, method: Literal["aws", "lrr"]
+    splits: Splits, setting: Setting, execution: Execution, tmp_path: Path, psi: Psi
 ) -> None:
     network = NETWORKS["resnet1d"][1]
 
@@ -287,7 +288,7 @@ def test_each_stage_of_a_chain_is_the_references(
 
     def check(stage: Pretrain | Round | Train, where: str, start: Arrays, masks: by_hand.Masks) -> None:
         reference = Reference(network, start, masks, by_hand.Sgd(0.9, 5e-3))  # a new optimizer, at rest
-        interpolated = not isinstance(stage, Train) and stage.method == "aws"
+        interpolated = not isinstance(stage, Train) and stage.psi == "interpolated"
         for batch in itertools.chain(*drawn_epochs(splits, stage.training, stage.sgd_seed, interpolated)):
             reference.step(batch.images, batch.labels, alpha=batch.alpha, rate=batch.rate)
         expected = reference.parameters | reference.statistics
@@ -297,14 +298,14 @@ def test_each_stage_of_a_chain_is_the_references(
             np.testing.assert_allclose(array, expected[name], WEIGHTS, WEIGHTS, err_msg=f"{name} after {where}")
 
     rounds = Training(2, BATCH, SGD)
-    pretrain = Pretrain(setting, rounds, method, init_seed=1, sgd_seed=10)
+    pretrain = Pretrain(setting, rounds, psi, init_seed=1, sgd_seed=10)
     run_stage(pretrain, {}, tmp_path / "round0", execution)
     check(pretrain, "round0", state("round0", schemas.INIT), {})
 
     trained = state("round0")
     masks: by_hand.Masks = {name: np.ones(array.shape, bool) for name, array in trained.items() if array.ndim == 4}
     for number in (1, 2):
-        round_ = Round(setting, rounds, method, number, prune_fraction=0.5, sgd_seed=10 + number)
+        round_ = Round(setting, rounds, psi, number, prune_fraction=0.5, sgd_seed=10 + number)
         run_stage(round_, {"previous": tmp_path / f"round{number - 1}"}, tmp_path / f"round{number}", execution)
         masks = by_hand.kept_after_pruning(trained, masks, 0.5)
         check(round_, f"round{number}", trained, masks)

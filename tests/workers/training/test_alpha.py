@@ -65,16 +65,15 @@ def test_a_distribution_that_leaves_0_to_1_is_refused(name: str, parameters: tup
         Alpha(name, parameters)  # type: ignore[arg-type]
 
 
-def test_training_uses_the_distribution_under_aws_only(splits: Splits) -> None:
-    def trained(aws: bool, alpha: Alpha) -> torch.Tensor:
+def test_training_draws_alpha_from_the_distribution(splits: Splits) -> None:
+    def trained(alpha: Alpha | None) -> torch.Tensor:
         model = build_model(Model("resnet1d", {"width": 4}), in_channels=1, num_classes=3, init_seed=3)
         model = model.to(memory_format=torch.channels_last)
         training = Training(1, 64, Optimizer(0.05))
         how = {"masks": {}, "sgd_seed": 7, "watched": {}, "control": Control()}
-        train(model, training, splits, interpolate_psi=aws, alpha=alpha, **how)  # type: ignore[arg-type]
+        train(model, training, splits, alpha=alpha, **how)  # type: ignore[arg-type]
         return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
 
     none, beta = Alpha("uniform", (0.0, 0.0)), Alpha("beta", (2.0, 2.0))
-    torch.testing.assert_close(trained(True, none), trained(False, UNIFORM))
-    assert not torch.equal(trained(True, beta), trained(True, UNIFORM))
-    assert torch.equal(trained(False, beta), trained(False, UNIFORM))
+    torch.testing.assert_close(trained(none), trained(None))
+    assert not torch.equal(trained(beta), trained(UNIFORM))

@@ -12,7 +12,7 @@ from tests.workers.training.test_trainer import SGD, fresh, half_masks, interrup
 from workers.data.splits import Splits
 from workers.devices.memory import PeakMemory
 from workers.models import build_model
-from workers.stages import Model, Precision, Training
+from workers.stages import UNIFORM, Model, Precision, Training
 from workers.stages.execution import Control, Interrupted
 from workers.training.trainer import TrainingLog, train
 
@@ -33,7 +33,7 @@ def run(
         splits,
         precision=precision,
         masks=half_masks(model),
-        interpolate_psi=True,
+        alpha=UNIFORM,
         sgd_seed=7,
         watched={"validation": splits.validation},
         control=control or Control(),

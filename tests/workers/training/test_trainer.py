@@ -14,7 +14,7 @@ from workers.data.augmentation import draw_epoch
 from workers.data.splits import Splits
 from workers.devices.seeds import generator
 from workers.models import build_model
-from workers.stages import Model, Optimizer, Schedule, Training
+from workers.stages import UNIFORM, Model, Optimizer, Schedule, Training
 from workers.stages.execution import Control, Interrupted
 from workers.training.psi import psi_names
 from workers.training.step import make_optimizer
@@ -50,7 +50,7 @@ def run(
         training,
         splits,
         masks=masks or {},
-        interpolate_psi=aws,
+        alpha=UNIFORM if aws else None,
         sgd_seed=7,
         watched={"validation": splits.validation},
         control=control or Control(),

@@ -20,7 +20,7 @@ from workers.data import open_data
 from workers.data.splits import Splits, split_data
 from workers.models import build_model
 from workers.pruning.selection import magnitudes, prune
-from workers.stages import BatchNormPolicy, Data, Gang, Model, Optimizer, Training
+from workers.stages import UNIFORM, BatchNormPolicy, Data, Gang, Model, Optimizer, Training
 from workers.stages.execution import Control, Interrupted
 from workers.training.gang.member import ALONE, Member, joined
 from workers.training.trainer import TrainingLog, train
@@ -74,7 +74,7 @@ def trained(
         spec,
         splits,
         masks=masks_of(model),
-        interpolate_psi=True,
+        alpha=UNIFORM,
         sgd_seed=7,
         watched={"validation": splits.validation},
         control=control or Control(),

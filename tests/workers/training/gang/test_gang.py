@@ -25,7 +25,7 @@ from tests.workers.training.gang.gangs import (
     training,
 )
 from workers.attempts.workspace import artifact, open_workspace
-from workers.stages import Gang, Model, Training
+from workers.stages import UNIFORM, Gang, Model, Training
 from workers.stages.execution import Control
 from workers.storage import open_storage
 from workers.training import psi as normalization
@@ -129,7 +129,7 @@ def break_a_mask(member: Member, cache: Path) -> None:
             training(2),
             splits,
             masks=masks,
-            interpolate_psi=True,
+            alpha=UNIFORM,
             sgd_seed=7,
             watched={},
             control=Control(),
@@ -152,7 +152,6 @@ def break_a_weight(member: Member, cache: Path) -> None:
             training(2),
             splits,
             masks={},
-            interpolate_psi=False,
             sgd_seed=7,
             watched={},
             control=Control(),

@@ -1,0 +1,76 @@
+"""The serialised form of stages, which keys, stage files, records and stored plans share."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from tickets import SIGNED
+from workers.stages import (
+    Criterion,
+    Data,
+    Landscape,
+    Model,
+    Optimizer,
+    PairProbe,
+    Pretrain,
+    Probe,
+    Pruning,
+    Round,
+    Schedule,
+    Setting,
+    Stage,
+    Train,
+    Training,
+    from_science,
+    to_science,
+)
+
+SETTING = Setting("sound", Data("cifar10", "parquet-1", 0.1, pixel_mean=(0.5,)), Model("resnet20", {"width": 8}))
+TRAINING = Training(2, 128, Optimizer(0.1), Schedule("steps", (5, 7)))
+ROUND = Round(SETTING, TRAINING, "plain", 1, 0.2, 3, pruning=Pruning("imp", Criterion("snip"), reset_to=0))
+STAGES: list[Stage] = [
+    Pretrain(SETTING, TRAINING, "interpolated", init_seed=1, sgd_seed=2),
+    ROUND,
+    Train(SETTING, TRAINING, SIGNED, init_seed=4, sgd_seed=5),
+    Probe(SETTING, 11, 128, 5120, None),
+    PairProbe(SETTING, "weight_distance"),
+    Landscape(SETTING, 15, 0.25, 128, 5120, None),
+]
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.kind)
+def test_a_stage_is_read_back_from_its_json_unchanged(stage: Stage) -> None:
+    assert from_science(type(stage), json.loads(json.dumps(to_science(stage)))) == stage
+
+
+def test_psi_is_serialised_as_the_method_that_files_and_keys_have_always_named() -> None:
+    assert to_science(STAGES[0])["method"] == "aws"
+    assert to_science(ROUND)["method"] == "lrr"
+    assert to_science(ROUND)["pruning"]["method"] == "imp"
+    assert list(to_science(ROUND)) == [
+        "setting",
+        "training",
+        "method",
+        "round",
+        "prune_fraction",
+        "sgd_seed",
+        "alpha",
+        "pruning",
+    ]
+
+
+def test_fields_missing_from_an_older_file_take_their_defaults() -> None:
+    science = to_science(replace(ROUND, pruning=Pruning()))
+    del science["pruning"], science["alpha"], science["training"]["gang"]
+    assert from_science(Round, science) == replace(ROUND, pruning=Pruning())
+
+
+@pytest.mark.parametrize("change", [{"method": "imp"}, {"method": ["aws"]}, {"round": "one"}, {"setting": None}])
+def test_a_field_of_another_type_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises((ValidationError, TypeError)):
+        from_science(Round, to_science(ROUND) | change)
