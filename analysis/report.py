@@ -12,11 +12,11 @@ from typing import Annotated
 
 import typer
 
-from analysis.checks import PATIENCE_S, checks
 from analysis.frames.load import Frames, load
 from analysis.frames.published import PublishedError
 from analysis.page.export import export
 from analysis.page.rendering import render
+from analysis.rules.checklist import REPORT_DEADLINE_S, checks
 from orchestrator.store import Store, StoreError
 from workers.terminal.console import visible
 
@@ -41,7 +41,7 @@ def write_report(store: Path | str, out: Path | None = None, published: Path | N
     """
     frames = _loaded(store, published)
     reader = Store(store)
-    found = checks(reader, frames, patience_s=PATIENCE_S).to_dict("records")
+    found = checks(reader, frames, deadline_s=REPORT_DEADLINE_S).to_dict("records")
     folder = reader.storage.folder
     if out is None and folder is None:
         page = render(frames, reader.root, lambda path: path, checks=found)

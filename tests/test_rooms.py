@@ -21,7 +21,7 @@ FLOORS = {
     "workers": "storage, stages, terminal < devices, plugins < models < data < pruning < training < probing < attempts"
     " < run",
     "orchestrator": "store, recipes, backends < operating, planning < scheduling < terminal < driver < session, tuning",
-    "analysis": "signs < frames < comparisons < figures < rules < page < checks < report, live < serve",
+    "analysis": "cache < signs < frames < comparisons < figures < rules < page < checks, report, live < serve",
 }
 COMMANDS = {"cancel", "gc", "landscape", "logs", "search", "spot_notice", "status", "sweep", "unlock", "verify", "why"}
 """The files of ``orchestrator/``: each is a command, above all floors; everything else there is a folder."""

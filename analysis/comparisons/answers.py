@@ -12,22 +12,22 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.comparisons.measures import ACCURACY
-from analysis.comparisons.questions import DENSE, QUESTIONS, SIGNS_CARRY, Question
-from analysis.comparisons.statistics import Difference, difference, pairs, spread
-from analysis.comparisons.words import (
+from analysis.comparisons.labels import (
     begin,
     between,
     count,
     density,
     mean_sd,
-    method,
+    method_name,
     number,
     percent,
     rank,
     sample,
     signed,
 )
+from analysis.comparisons.measures import ACCURACY
+from analysis.comparisons.questions import DENSE, QUESTIONS, SIGNS_CARRY, Question
+from analysis.comparisons.statistics import Difference, difference, pairs, spread
 from analysis.frames.sections import Section
 
 SHOWN, REVERSE, NOT_SHOWN = "shown", "the reverse is shown", "not shown"
@@ -155,7 +155,7 @@ def _outcome(question: Question, found: Difference) -> str:
 
 
 def _sentence(question: Question, row: dict[str, Any], dataset: str) -> str:
-    under = f" under {method(row['method'])}" if "method" in row else ""
+    under = f" under {method_name(row['method'])}" if "method" in row else ""
     return f"{_said(question, row['outcome'])}{under} at density {density(row['density'])} on {dataset}: {_found(row)}."
 
 
@@ -197,7 +197,7 @@ def _judged(rows: pd.DataFrame) -> str:
     """The first claim as far as it is shown, by method where they differ."""
     first = {SHOWN: _CLAIM, NOT_SHOWN: f"it is not shown that {_CLAIM}", REVERSE: _CLAIM_REVERSED}
     then = {NOT_SHOWN: "this is not shown", REVERSE: "the reverse is shown"}
-    methods = {outcome: rows.loc[rows["outcome"] == outcome, "method"].map(method) for outcome in first}
+    methods = {outcome: rows.loc[rows["outcome"] == outcome, "method"].map(method_name) for outcome in first}
     head, *rest = [outcome for outcome, names in methods.items() if len(names)]
     under = {outcome: f" under {' and '.join(names)}" for outcome, names in methods.items()} if rest else {head: ""}
     return begin(first[head]) + under[head] + "".join(f", but {then[outcome]}{under[outcome]}" for outcome in rest)
@@ -206,5 +206,6 @@ def _judged(rows: pd.DataFrame) -> str:
 def _by_method(rows: pd.DataFrame, column: str) -> str:
     """88.3 % (LRR) and 84.1 % (AWS)."""
     return " and ".join(
-        f"{percent(mean, DIGITS)} ({method(name)})" for name, mean in zip(rows["method"], rows[column], strict=True)
+        f"{percent(mean, DIGITS)} ({method_name(name)})"
+        for name, mean in zip(rows["method"], rows[column], strict=True)
     )

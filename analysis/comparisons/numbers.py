@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.comparisons.labels import count, mean_sd, rank
 from analysis.comparisons.measures import MEASURES
 from analysis.comparisons.statistics import spread
-from analysis.comparisons.words import count, mean_sd, rank
 from analysis.frames.sections import Section
 
 SAID = ("mean", "sd", "low", "high", "trainings", "chains", "keys")

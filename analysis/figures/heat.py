@@ -12,9 +12,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
+from analysis.comparisons.labels import count, density, method_name, number, rank
 from analysis.comparisons.statistics import KEY_DIGITS
-from analysis.comparisons.words import count, density, number, rank
-from analysis.comparisons.words import method as method_words
 from analysis.figures import style
 from analysis.figures.panel import Axis, Panel, compose
 
@@ -82,7 +81,7 @@ def _panel(rows: pd.DataFrame, name: str, section: str, noun: str, height: int) 
     rounds = sorted(rows["round"].unique())
     cells = {(tensor, round_): cell for tensor, round_, cell in _cells(rows[rows["method"] == name], noun)}
     grid = [[cells.get((layer, round_), (None, ["", None, ""])) for round_ in rounds] for layer in layers]
-    words = style.text(method_words(name))
+    words = style.text(method_name(name))
     trace = go.Heatmap(
         x=[str(round_) for round_ in rounds],
         y=[style.text(layer) for layer in layers],
@@ -98,7 +97,7 @@ def _panel(rows: pd.DataFrame, name: str, section: str, noun: str, height: int) 
         showlegend=False,
         meta={"method": name},
     )
-    title = f"{section}: {method_words(name)}" if section else method_words(name)
+    title = f"{section}: {method_name(name)}" if section else method_name(name)
     return Panel(title, [trace], Axis("round", "category"), Axis("layer", "category", looks=_labels(layers, height)))
 
 

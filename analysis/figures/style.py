@@ -14,9 +14,7 @@ from zlib import crc32
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.comparisons.words import METHODS, density, number, rank, sample
-from analysis.comparisons.words import method as method_words
-from analysis.comparisons.words import transfer as transfer_words
+from analysis.comparisons.labels import METHODS, density, method_name, number, rank, sample, transfer_name
 
 BLUE, SKY, GREEN = "#0072B2", "#56B4E9", "#009E73"
 VERMILION, ORANGE, PURPLE = "#D55E00", "#E69F00", "#CC79A7"
@@ -120,7 +118,7 @@ def line(method: str, transfer: str) -> dict[str, Any]:
     own = ("solid", _MORE_MARKERS[_pick(transfer, len(_MORE_MARKERS))])
     dash, symbol = _DASHES_AND_MARKERS.get(transfer, own)
     shade = colour(method, transfer)
-    name = text(f"{method_words(method)} {transfer_words(transfer)}")
+    name = text(f"{method_name(method)} {transfer_name(transfer)}")
     return {
         "name": name,
         "legendgroup": name,

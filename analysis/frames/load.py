@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 from pyarrow.fs import LocalFileSystem
 
+from analysis.cache import Cache
 from analysis.frames.published import check_fits, no_published, read_published
 from analysis.frames.superseded import superseded
-from analysis.signs.cache import ComparisonCache
 from analysis.signs.comparisons import comparisons
 from analysis.signs.counts import COUNT_COLUMNS, ticket_counts
 from analysis.signs.pairs import AGREEMENT_COLUMNS, FLIP_COLUMNS, agreement, flips, ticket_pairs
@@ -244,7 +244,7 @@ def _ticket_frames(
         return {key: path for (key, _), path in store.local([(key, schemas.TICKET) for key in keys]).items()}
 
     both = list(pairs[["key", "other_key"]].itertuples(index=False, name=None))
-    compared = comparisons(both, contents, files, ComparisonCache())
+    compared = comparisons(both, contents, files, Cache("tickets"))
     return (
         _labelled(ticket_counts(compared), stages)[[*_IDENTITY, *COUNT_COLUMNS, "superseded"]],
         _labelled(flips(pairs, compared), stages)[[*_IDENTITY, *FLIP_COLUMNS]],

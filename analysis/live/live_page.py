@@ -15,13 +15,13 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.checks import PATIENCE_S, checks
 from analysis.comparisons.statistics import KEY_DIGITS
 from analysis.frames.load import Frames, load, load_events
 from analysis.frames.published import PublishedError
 from analysis.live.snapshot import Snapshot
 from analysis.page.progress import progress
 from analysis.page.rendering import notice, render
+from analysis.rules.checklist import REPORT_DEADLINE_S, checks
 from orchestrator.store import Store, StoreError
 from orchestrator.store.record import digest
 from orchestrator.store.store import Entry
@@ -135,7 +135,11 @@ class LivePage:
             if frames.stages.empty and frames.planned == 0:
                 raise StoreError(f"{self.root} has no stages. If a sweep is to begin there, the page comes by itself.")
             version = digest(f"{made_of} {tickets}")
-            rules = checks(self._snapshot.store(), frames, patience_s=PATIENCE_S).to_dict("records") if tickets else []
+            rules = (
+                checks(self._snapshot.store(), frames, deadline_s=REPORT_DEADLINE_S).to_dict("records")
+                if tickets
+                else []
+            )
             content = render(frames, self.root, self._link, live=True, version=version, checks=rules).encode()
             page = Page(version, content, gzip.compress(content, PACKING))
             self._tell(frames, listing)

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from urllib.parse import unquote, urlsplit
 
 from analysis.live.live_page import LivePage
-from analysis.page.shown import shown_json
+from analysis.page.escaping import visible_json
 from orchestrator.store.store import Storage
 
 STORE = "store"
@@ -106,7 +106,7 @@ class Site:
         if path == "/":
             return self._page("gzip" in accepted)
         if path == "/state.json":
-            return Answer(HTTPStatus.OK, JSON, shown_json(json.dumps(self._live.state(), allow_nan=False)).encode())
+            return Answer(HTTPStatus.OK, JSON, visible_json(json.dumps(self._live.state(), allow_nan=False)).encode())
         if path.startswith(f"/{STORE}/"):
             return self._file(unquote(path.removeprefix(f"/{STORE}/"), errors="surrogateescape"))
         return refusal(HTTPStatus.NOT_FOUND, "There is no such page here; the report is at /.")

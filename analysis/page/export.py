@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.comparisons import words
+from analysis.comparisons import labels
 from analysis.comparisons.measures import MEASURES
 from analysis.comparisons.numbers import measured, numbers
 from analysis.frames.load import Frames
@@ -106,9 +106,9 @@ def _numbers_in_words(parts: list[Section]) -> Iterator[str]:
 def _in_words(row: dict[Any, Any]) -> dict[str, str]:
     method = row["method"] if isinstance(row["method"], str) else ""
     return {
-        "density": words.density(row["density"]),
-        "method": words.method(method),
-        "start": words.transfer(row["transfer"]),
+        "density": labels.density(row["density"]),
+        "method": labels.method_name(method),
+        "start": labels.transfer_name(row["transfer"]),
         **{f"{measure.words} ({measure.unit})": measured(row, measure.name) for measure in MEASURES},
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.comparisons.words import count
+from analysis.comparisons.labels import count
 from analysis.frames.load import Frames
 
 

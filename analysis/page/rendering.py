@@ -16,23 +16,23 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from analysis.comparisons import answers as questions
-from analysis.comparisons import words
+from analysis.comparisons import labels
 from analysis.comparisons.measures import MEASURES
 from analysis.comparisons.numbers import measured, numbers
 from analysis.figures import CATALOGUE
 from analysis.figures.catalogue import Entry
 from analysis.frames.load import Frames
 from analysis.frames.sections import Section, sections
+from analysis.page.escaping import visible_json, visible_text
 from analysis.page.progress import FAILED, pending, progress
 from analysis.page.provenance import provenance
-from analysis.page.shown import shown, shown_json
 from analysis.page.stage_data import stage_data
 
 HERO = "accuracy_by_density"
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
-    finalize=shown,
+    finalize=visible_text,
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
@@ -126,7 +126,7 @@ def render(
         choices=_choices(frames),
         live=live,
         version=version,
-        words=words,
+        count=labels.count,
         plotly=Markup(get_plotlyjs()),
     )
 
@@ -190,7 +190,7 @@ def _drawing(entry: Entry, id_: str, file: str, frames: Frames) -> Iterator[Draw
             caption=entry.caption,
             summary=(figure.layout.meta or {}).get("summary", ""),
             height=int(figure.layout.height or 450),
-            json=Markup(shown_json(figure.to_json(engine="json"))),  # in ASCII; orjson's is not
+            json=Markup(visible_json(figure.to_json(engine="json"))),  # in ASCII; orjson's is not
         )
 
 
@@ -200,9 +200,9 @@ def _rows(section: Section) -> Iterator[dict[str, Any]]:
         yield {
             "at": "" if pd.isna(row["density"]) else row["density"],
             "by": row["method"] if isinstance(row["method"], str) else "",
-            "density": words.density(row["density"]),
-            "method": words.method(row["method"]) if isinstance(row["method"], str) else "",
-            "transfer": words.transfer(row["transfer"]),
+            "density": labels.density(row["density"]),
+            "method": labels.method_name(row["method"]) if isinstance(row["method"], str) else "",
+            "transfer": labels.transfer_name(row["transfer"]),
             **{measure.name: measured(row, measure.name) for measure in MEASURES},
         }
 
@@ -210,19 +210,19 @@ def _rows(section: Section) -> Iterator[dict[str, Any]]:
 def _choices(frames: Frames) -> dict[str, Sequence[tuple[str, str]]]:
     """What can be filtered by: of each label its values, and how they are said; of densities the distinct ones."""
     rows = frames.stages[~frames.stages["superseded"]]
-    densities = sorted({words.density(value) for value in rows["density"].dropna()}, key=float, reverse=True)
-    methods = sorted(rows["method"].dropna().unique(), key=words.rank)
-    labels = {name: sorted(rows[name].dropna().unique()) for name in ("dataset", "architecture", "preset")}
+    densities = sorted({labels.density(value) for value in rows["density"].dropna()}, key=float, reverse=True)
+    methods = sorted(rows["method"].dropna().unique(), key=labels.rank)
+    settings = {name: sorted(rows[name].dropna().unique()) for name in ("dataset", "architecture", "preset")}
     return {
-        **{name: [(value, value) for value in values] for name, values in labels.items()},
-        "method": [(value, words.method(value)) for value in methods],
+        **{name: [(value, value) for value in values] for name, values in settings.items()},
+        "method": [(value, labels.method_name(value)) for value in methods],
         "density": [(value, value) for value in densities],
     }
 
 
 def _script(value: Any) -> Markup:
     """JSON that cannot end the script element that it stands in."""
-    text = shown_json(json.dumps(value, separators=(",", ":"), allow_nan=False))
+    text = visible_json(json.dumps(value, separators=(",", ":"), allow_nan=False))
     for sign in "<>&":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     return Markup(text)

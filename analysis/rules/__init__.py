@@ -1,1 +1,1 @@
-"""The method's rules, one question each, asked of a store's files and records; ``analysis.checks`` asks them all."""
+"""The method's rules, each checked on a store's files and records; ``analysis.checks`` runs them all."""

@@ -1,4 +1,4 @@
-"""Looks into tickets and weights, a layer at a time; what was seen once is remembered."""
+"""Count in tickets and weights, a layer at a time; every count is cached."""
 
 from __future__ import annotations
 
@@ -14,120 +14,123 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors import SafetensorError, safe_open
 
-from analysis.rules.cache import Answer, Memory
-from analysis.rules.finding import NotLookedError
+from analysis.cache import Cache
+from analysis.rules.result import NotCheckedError
 from orchestrator.store import Store
 from orchestrator.store.record import Record
 from workers.storage.schemas import TICKET, WEIGHTS
 
 Mask = npt.NDArray[np.bool_]
-MASKS_HELD = 2  # a round's and the round's before: the masks of a large network take tens of megabytes
+Counts = dict[str, int]
+MASKS_HELD = 2  # a round's and the previous round's: the masks of a large network take tens of megabytes
 
 
-class Looks:
-    """Answers about the masks and weights of committed stages, each a count; ask in the order of the rounds.
+class TicketFiles:
+    """The masks and weights of committed stages, as counts; ask in the order of the rounds.
 
-    All of them raise ``NotLookedError`` where a file was removed, lies in a bucket, or cannot be read.
+    Every method raises ``NotCheckedError`` where a file was removed, lies in a bucket, or cannot be read.
 
     Args:
-        records: of all stages that are asked about, as the store has them.
-        patience_s: after so many seconds only what is remembered is answered; None waits.
+        records: all stages that may be asked about, by key.
+        deadline_s: seconds after which only cached counts are returned; None: no limit.
 
     Attributes:
-        unreadable: what is wrong with each file that could not be read, by its stage's key.
+        unreadable: what is wrong with each unreadable file, by its stage's key.
     """
 
-    def __init__(self, store: Store, records: Mapping[str, Record], memory: Memory, patience_s: float | None) -> None:
-        self._store, self._records, self._memory = store, records, memory
-        self._until = None if patience_s is None else time.monotonic() + patience_s
+    def __init__(self, store: Store, records: Mapping[str, Record], deadline_s: float | None) -> None:
+        self._store, self._records, self._cache = store, records, Cache("checks")
+        self._until_s = None if deadline_s is None else time.monotonic() + deadline_s
         self._collected = store.collected()
         self._masks: dict[str, dict[str, Mask]] = {}
         self.unreadable: dict[str, str] = {}
 
-    def survivors(self, key: str) -> Answer:
-        """How many prunable ``weights`` a ticket has, and how many ``survive``."""
+    def survivors(self, key: str) -> Counts:
+        """Count a ticket's prunable ``weights``, and those that ``survive``."""
 
-        def look() -> Answer:
+        def count() -> Counts:
             masks = self._mask(key).values()
             return {"weights": sum(mask.size for mask in masks), "survive": sum(int(mask.sum()) for mask in masks)}
 
-        return self._answer("survivors", [(key, TICKET)], look)
+        return self._cached("survivors", [(key, TICKET)], count)
 
     def regrown(self, key: str, previous: str) -> int:
-        """How many weights survive in a ticket that the ticket before had pruned."""
+        """Count the weights that survive in a ticket although the previous ticket had pruned them."""
 
-        def look() -> Answer:
+        def count() -> Counts:
             before, now = self._mask(previous), self._mask(key)
             nothing = {name: np.zeros_like(mask) for name, mask in now.items() if not _fits(mask, before.get(name))}
             return {"regrown": sum(int((mask > {**before, **nothing}[name]).sum()) for name, mask in now.items())}
 
-        return self._answer("regrown", [(key, TICKET), (previous, TICKET)], look)["regrown"]
+        return self._cached("regrown", [(key, TICKET), (previous, TICKET)], count)["regrown"]
 
     def smaller_kept(self, key: str, previous: str) -> int:
-        """How many weights a ticket pruned although one of a smaller magnitude stayed, in whatever layer."""
+        """Count the weights that a ticket pruned although it kept a smaller magnitude, in any layer."""
 
-        def look() -> Answer:
+        def count() -> Counts:
             before, now = self._mask(previous), self._mask(key)
             if not all(_fits(mask, before.get(name)) for name, mask in now.items()):
-                raise NotLookedError("a round has other layers than the round before")
+                raise NotCheckedError("a round has other layers than the previous round")
             sizes = {name: np.abs(weight) for name, weight in self._weights(previous, now)}
             stayed = {name: sizes[name][mask & before[name]] for name, mask in now.items()}
-            kept = min((float(size.min()) for size in stayed.values() if size.size), default=np.inf)
-            return {"pruned": sum(int(((sizes[name] > kept) & before[name] & ~now[name]).sum()) for name in now)}
+            smallest = min((float(size.min()) for size in stayed.values() if size.size), default=np.inf)
+            return {"pruned": sum(int(((sizes[name] > smallest) & before[name] & ~now[name]).sum()) for name in now)}
 
-        return self._answer("smaller_kept", [(key, TICKET), (previous, TICKET), (previous, WEIGHTS)], look)["pruned"]
+        return self._cached("smaller_kept", [(key, TICKET), (previous, TICKET), (previous, WEIGHTS)], count)["pruned"]
 
     def alive(self, key: str, ticket: str, *, shuffled: bool) -> int:
-        """How many weights of a stage are not exactly 0 although the mask of a ticket prunes them.
+        """Count a stage's weights that are not exactly 0 although a ticket's mask prunes them.
 
         Args:
-            shuffled: the mask is that of the ticket, shuffled within each layer: only a layer's number is known.
+            shuffled: the stage's mask is the ticket's, shuffled within each layer: only the number of survivors in a
+                layer is known.
         """
 
-        def look() -> Answer:
+        def count() -> Counts:
             masks = self._mask(ticket)
-            found = 0
+            alive = 0
             for name, weight in self._weights(key, masks):
                 if shuffled:
-                    found += max(0, int(np.count_nonzero(weight)) - int(masks[name].sum()))
+                    alive += max(0, int(np.count_nonzero(weight)) - int(masks[name].sum()))
                 else:
-                    found += int(((weight != 0) > masks[name]).sum())
-            return {"alive": found}
+                    alive += int(((weight != 0) > masks[name]).sum())
+            return {"alive": alive}
 
         question = "alive_by_layer" if shuffled else "alive"
-        return self._answer(question, [(key, WEIGHTS), (ticket, TICKET)], look)["alive"]
+        return self._cached(question, [(key, WEIGHTS), (ticket, TICKET)], count)["alive"]
 
-    # --- inside --------------------------------------------------------------------------------------------------
-
-    def _answer(self, question: str, files: list[tuple[str, str]], look: Callable[[], Answer]) -> Answer:
+    def _cached(self, question: str, files: list[tuple[str, str]], count: Callable[[], Counts]) -> Counts:
+        """Return the cached counts if they are of the same versions of the files, else count within the deadline."""
         versions = "/".join(self._version(key, file) for key, file in files)
-
-        def in_time() -> Answer:
-            if self._until is not None and time.monotonic() >= self._until:
-                raise NotLookedError("there was no time to; python -m analysis.checks takes it")
-            return look()
-
-        return self._memory.recall(f"{question}/{'/'.join(key for key, _ in files)}", versions, in_time)
+        name = " ".join([self._store.root, question, *(key for key, _ in files)])
+        cached = self._cache.get(name)
+        if cached is not None and cached["versions"] == versions:
+            return dict(cached["counts"])
+        if self._until_s is not None and time.monotonic() >= self._until_s:
+            raise NotCheckedError("out of time; python -m analysis.checks has no time limit")
+        counts = count()
+        self._cache.put(name, {"versions": versions, "counts": counts})
+        return counts
 
     def _version(self, key: str, file: str) -> str:
-        """What tells a file from any other that may be in its place."""
+        """Identify the present content of a stage's file."""
         stage, record = self._store.stage(key), self._records.get(key)
         if stage is None or record is None:
-            raise NotLookedError("what they were made from is not in the store any more")
+            raise NotCheckedError("the store no longer has the stage that they were made from")
         entry = stage.files.get(f"{record.out}/{file}")
         if entry is None:
-            gone = key in self._collected
-            raise NotLookedError("weights removed by orchestrator.gc" if gone else f"no {file}")
+            removed = key in self._collected
+            raise NotCheckedError("weights removed by orchestrator.gc" if removed else f"no {file}")
         if file == WEIGHTS and self._store.storage.folder is None:
-            raise NotLookedError("weights lie in a bucket")
+            raise NotCheckedError("weights lie in a bucket")
         return f"{entry.size_bytes}-{entry.version}"
 
     @cached_property
     def _tickets(self) -> dict[tuple[str, str], Path]:
-        """Every ticket as a file of this machine; those of a bucket are copied at once, as soon as one is needed."""
+        """All tickets as local files; a bucket's tickets are downloaded together, when the first is needed."""
         stages = {key: self._store.stage(key) for key in self._records}
-        there = [key for key, stage in stages.items() if stage and f"{self._records[key].out}/{TICKET}" in stage.files]
-        return self._store.local([(key, TICKET) for key in there])
+        kept = [key for key, stage in stages.items() if stage and f"{self._records[key].out}/{TICKET}" in stage.files]
+        return self._store.local([(key, TICKET) for key in kept])
 
     def _mask(self, key: str) -> dict[str, Mask]:
         if key not in self._masks:
@@ -140,7 +143,7 @@ class Looks:
         return self._masks[key]
 
     def _weights(self, key: str, masks: Mapping[str, Mask]) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
-        """The masked layers of a stage's weights, flat; the file is mapped into memory, and copied by layer."""
+        """Yield a stage's masked layers, flat; the file is mapped into memory, and copied by layer."""
         path = self._store.local([(key, WEIGHTS)])[key, WEIGHTS]
         try:
             with safe_open(path, framework="numpy") as file:
@@ -152,13 +155,13 @@ class Looks:
         except (SafetensorError, OSError, ValueError, TypeError) as error:
             raise self._unreadable(key, WEIGHTS) from error
 
-    def _unreadable(self, key: str, file: str) -> NotLookedError:
+    def _unreadable(self, key: str, file: str) -> NotCheckedError:
         self.unreadable[key] = f"{file} cannot be read"
-        return NotLookedError("a file cannot be read")
+        return NotCheckedError("a file cannot be read")
 
 
 def read_masks(path: Path) -> dict[str, Mask]:
-    """Flat masks of the prunable weights in a ticket's file: a sign, or a zero that is said to survive."""
+    """Read the flat masks of a ticket's prunable weights: a weight survives by its sign, or as a listed zero."""
     table = pq.read_table(path, columns=["name", "role", "sign", "surviving_zeros"])
     masks = {}
     for batch in table.to_batches():

@@ -1,4 +1,4 @@
-"""Rules of the masks: what goes in a round, that it never comes back, and that it is exactly 0 in every solution."""
+"""Rules of the masks: what a round prunes, that it stays pruned, and that it is exactly 0 in every solution."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from analysis.rules.files import Looks
-from analysis.rules.finding import Finding, NotLookedError
+from analysis.rules.files import TicketFiles
+from analysis.rules.result import NotCheckedError, RuleResult
 from orchestrator.store.record import Record
 
 
-def masks(records: Iterable[Record], looks: Looks) -> list[Finding]:
-    """Densities achieved, masks nested, the largest magnitudes kept, no pruned weight alive.
+def masks(records: Iterable[Record], files: TicketFiles) -> list[RuleResult]:
+    """Check the densities reached, nested masks, the largest magnitudes kept, and pruned weights exactly 0.
 
-    All four go from ticket to ticket together, so that each mask is read once.
+    All four rules walk from ticket to ticket together, so that each mask is read once.
     """
-    densities = Finding("Round 0 is dense, and of n survivors each round keeps int((1 − p)·n)")
-    nested = Finding("A weight that was pruned stays pruned in every later round")
-    magnitudes = Finding("What a round prunes is smallest in magnitude, over all layers together")
-    alive = Finding("No pruned weight is alive: each is exactly 0 in every round and every solution")
+    densities = RuleResult("Round 0 is dense, and of n survivors each round keeps int((1 − p)·n)")
+    nested = RuleResult("A pruned weight stays pruned in every later round")
+    magnitudes = RuleResult("Each round prunes the smallest magnitudes, over all layers together")
+    alive = RuleResult("No pruned weight is alive: each is exactly 0 in every round and every solution")
     chains = {record.key: record for record in records if record.kind in ("pretrain", "round")}
     solutions = defaultdict(list)
     for record in records:
@@ -28,72 +28,72 @@ def masks(records: Iterable[Record], looks: Looks) -> list[Finding]:
             mask = record.science.get("transfer", {}).get("mask", "ticket")
             solutions[record.inputs.get(mask, record.inputs["ticket"])].append(record)
     for record in sorted(chains.values(), key=_place):
-        densities.ask(record.name, partial(_density, record, looks))
+        densities.check(record.name, partial(_density, record, files))
         if record.kind == "round":
-            nested.ask(record.name, partial(_regrown, record, looks))
-            magnitudes.ask(record.name, partial(_smaller_kept, record, looks))
-            alive.ask(record.name, partial(_alive, record, record.key, looks))
+            nested.check(record.name, partial(_regrown, record, files))
+            magnitudes.check(record.name, partial(_smaller_kept, record, files))
+            alive.check(record.name, partial(_alive, record, record.key, files))
         for solution in solutions.pop(record.key, []):
-            alive.ask(solution.name, partial(_alive, solution, record.key, looks))
+            alive.check(solution.name, partial(_alive, solution, record.key, files))
     for ticket, orphans in solutions.items():
         for solution in orphans:
-            alive.ask(solution.name, partial(_alive, solution, ticket, looks))
+            alive.check(solution.name, partial(_alive, solution, ticket, files))
     return [densities, nested, magnitudes, alive]
 
 
 def stay(survivors: int, prune_fraction: float) -> int:
-    """int((1 − p)·n), never one less for a rounding error: 1 − 0.9 is 0.0999…98. method.md, "Pruning stages"."""
+    """int((1 − p)·n), never one less for a rounding error: 1 − 0.9 is 0.0999…98."""
     return int(round((1 - prune_fraction) * survivors, 6))
 
 
 def _place(record: Record) -> tuple[str, ...]:
-    """The rounds of one chain one after another."""
+    """Sort key: the rounds of a chain in their order."""
     labels = record.labels
     numbers = (f"{labels.chain or 0:09d}", f"{labels.round or 0:09d}")
     return (labels.dataset, labels.architecture, labels.preset, str(labels.method), *numbers)
 
 
-def _density(record: Record, looks: Looks) -> str | None:
-    counted = looks.survivors(record.key)
-    weights, survive = counted["weights"], counted["survive"]
+def _density(record: Record, files: TicketFiles) -> str | None:
+    counts = files.survivors(record.key)
+    weights, survive = counts["weights"], counts["survive"]
     if record.kind == "pretrain":
         expected = weights
     elif "prune_fraction" not in record.science:
-        raise NotLookedError("the record does not say how much was pruned")
+        raise NotCheckedError("the record does not say how much was pruned")
     else:
-        before = looks.survivors(_previous(record))["survive"]
+        before = files.survivors(_previous(record))["survive"]
         expected = stay(before, _share(record.science))
     if survive != expected:
         return f"{survive:,} of {weights:,} weights survive instead of {expected:,}"
-    said = record.results.get("density")
-    if said is not None and abs(said * weights - survive) > 0.5:
-        return f"{survive:,} of {weights:,} weights survive, which is not the density {said:.4g} of its record"
+    recorded = record.results.get("density")
+    if recorded is not None and abs(recorded * weights - survive) > 0.5:
+        return f"{survive:,} of {weights:,} weights survive, but its record says density {recorded:.4g}"
     return None
 
 
-def _regrown(record: Record, looks: Looks) -> str | None:
-    regrown = looks.regrown(record.key, _previous(record))
+def _regrown(record: Record, files: TicketFiles) -> str | None:
+    regrown = files.regrown(record.key, _previous(record))
     return f"{_weights(regrown)} grew back" if regrown else None
 
 
 def _share(science: Mapping[str, Any]) -> float:
-    """What went of the weights that were alive before; one-shot methods prune round 0's each time."""
+    """Share of the previous survivors that a round prunes; a one-shot method prunes round 0's weights each time."""
     fraction: float = science["prune_fraction"]
     one_shot = science.get("pruning", {}).get("one_shot", False)
     return 1 - (1 - fraction) ** science["round"] if one_shot else fraction
 
 
-def _smaller_kept(record: Record, looks: Looks) -> str | None:
+def _smaller_kept(record: Record, files: TicketFiles) -> str | None:
     if record.science.get("pruning", {}).get("criterion", {}).get("name", "magnitude") != "magnitude":
-        raise NotLookedError("a method that goes by something else than magnitude")
-    pruned = looks.smaller_kept(record.key, _previous(record))
+        raise NotCheckedError("the method does not prune by magnitude")
+    pruned = files.smaller_kept(record.key, _previous(record))
     return f"{_weights(pruned)} went although a smaller one stayed" if pruned else None
 
 
-def _alive(record: Record, ticket: str, looks: Looks) -> str | None:
-    """A solution's mask is its ticket's; a shuffled one is known by its number in each layer only."""
+def _alive(record: Record, ticket: str, files: TicketFiles) -> str | None:
+    """Check a solution against its ticket's mask; of a shuffled mask only each layer's count is known."""
     shuffled = record.science.get("transfer", {}).get("mask") == "shuffled"
-    alive = looks.alive(record.key, ticket, shuffled=shuffled)
+    alive = files.alive(record.key, ticket, shuffled=shuffled)
     return f"{_weights(alive)} alive" if alive else None
 
 

@@ -1,4 +1,4 @@
-"""Rules of what is compared: probed pairs, stability pairs, and the two methods' chains."""
+"""Rules of comparisons: probed pairs, stability pairs, and the two methods' chains."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from analysis.rules.finding import Finding, NotLookedError
+from analysis.rules.result import NotCheckedError, RuleResult
 from orchestrator.store.record import Record
 
 
-def same_masks(probes: Iterable[Record], records: Mapping[str, Record]) -> Finding:
-    """Probed pairs share a mask: as the probe found it, and since both ends come from one ticket.
+def same_masks(probes: Iterable[Record], records: Mapping[str, Record]) -> RuleResult:
+    """Check that both ends of a probe share a mask: they come from one ticket, and the probe saw one mask.
 
     Args:
         records: all of the store, by key.
     """
-    finding = Finding("Both solutions of a probed pair have the same mask")
+    result = RuleResult("Both solutions of a probed pair have the same mask")
     for probe in probes:
-        finding.ask(probe.name, partial(_masks_differ, probe, records))
-    return finding
+        result.check(probe.name, partial(_masks_differ, probe, records))
+    return result
 
 
-def sgd_noise_only(probes: Iterable[Record], records: Mapping[str, Record]) -> Finding:
-    """Stability is measured between trainings of one start that differ in their SGD seed, and in nothing else."""
-    finding = Finding("A stability pair differs in its SGD seed and in nothing else")
+def sgd_noise_only(probes: Iterable[Record], records: Mapping[str, Record]) -> RuleResult:
+    """Check that the two trainings of a stability pair differ in their SGD seed alone."""
+    result = RuleResult("A stability pair differs in its SGD seed alone")
     for probe in probes:
         if probe.labels.probe == "stability":
-            finding.ask(probe.name, partial(_more_than_noise, probe, records))
-    return finding
+            result.check(probe.name, partial(_more_than_noise, probe, records))
+    return result
 
 
-def same_initialisation(records: Iterable[Record]) -> Finding:
-    """The chains of both methods with one number start from the same weights: by seed, and by what was drawn."""
-    finding = Finding("Both methods of a chain start from the same initialisation")
+def same_initialisation(records: Iterable[Record]) -> RuleResult:
+    """Check that both methods' chains of one number start from the same weights: by seed, and by drawn values."""
+    result = RuleResult("Both methods of a chain start from the same initialisation")
     starts = defaultdict(list)
     for record in records:
         if record.kind == "pretrain":
@@ -42,14 +42,14 @@ def same_initialisation(records: Iterable[Record]) -> Finding:
             starts[labels.dataset, labels.architecture, labels.preset, labels.chain].append(record)
     for chain in starts.values():
         if len({record.labels.method for record in chain}) > 1:
-            finding.ask(" and ".join(sorted(record.name for record in chain)), partial(_starts_differ, chain))
+            result.check(" and ".join(sorted(record.name for record in chain)), partial(_starts_differ, chain))
         else:
-            finding.unseen["the chain's other method is not done"] += 1
-    return finding
+            result.unchecked["the chain's other method is not done"] += 1
+    return result
 
 
 def agree(one: Any, other: Any) -> bool:
-    """Whether two settings are equal in all that both say; what older code did not know of is as it was then."""
+    """Whether two settings are equal in every field that both have; a field that older code lacked had its default."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         return all(agree(one[name], other[name]) for name in one.keys() & other.keys())
     return bool(one == other)
@@ -59,20 +59,20 @@ def _masks_differ(probe: Record, records: Mapping[str, Record]) -> str | None:
     a, b = _ends(probe, records)
     masks = [end.science.get("transfer", {}).get("mask", "ticket") for end in (a, b)]
     if set(masks) != {"ticket"} and probe.labels.probe == "lmc":
-        raise NotLookedError("a shuffled mask, or another round's, is not its ticket's")
+        raise NotCheckedError("a shuffled mask, or another round's, is not its ticket's")
     if a.inputs.get("ticket") != b.inputs.get("ticket"):
         return f"its ends come from two tickets, of {a.name} and {b.name}"
     if set(masks) == {"shuffled"} and a.science.get("init_seed") != b.science.get("init_seed"):
         return "its ends' masks were shuffled differently"
     if "same_mask" not in probe.results:
-        raise NotLookedError("the probe does not say")
+        raise NotCheckedError("the probe does not say")
     return None if probe.results["same_mask"] else "the probe found two masks"
 
 
 def _more_than_noise(probe: Record, records: Mapping[str, Record]) -> str | None:
     a, b = _ends(probe, records)
     if "sgd_seed" not in a.science or "sgd_seed" not in b.science:
-        raise NotLookedError("the record does not say the seeds")
+        raise NotCheckedError("the record does not say the seeds")
     if a.science["sgd_seed"] == b.science["sgd_seed"]:
         return "both ends have the same SGD seed"
     differ = [name for name in a.science if name != "sgd_seed" and not agree(a.science[name], b.science.get(name))]
@@ -82,15 +82,15 @@ def _more_than_noise(probe: Record, records: Mapping[str, Record]) -> str | None
 
 def _starts_differ(chain: list[Record]) -> str | None:
     if not all("init_seed" in record.science for record in chain):
-        raise NotLookedError("the record does not say the seeds")
+        raise NotCheckedError("the record does not say the seeds")
     if len({record.science["init_seed"] for record in chain}) > 1:
         return "two initialisation seeds"
     drawn = {record.results["init_blake2b"] for record in chain if "init_blake2b" in record.results}
-    return "one seed, and two initialisations" if len(drawn) > 1 else None
+    return "one seed but two initialisations" if len(drawn) > 1 else None
 
 
 def _ends(probe: Record, records: Mapping[str, Record]) -> tuple[Record, Record]:
     try:
         return records[probe.inputs["a"]], records[probe.inputs["b"]]
     except KeyError:
-        raise NotLookedError("a probed solution is not in the store any more") from None
+        raise NotCheckedError("the store no longer has a probed solution") from None

@@ -1,4 +1,4 @@
-"""Comparisons of many tickets: from the cache, or else from the tickets, each of which is read once."""
+"""Compare many tickets: take each pair from the cache, or else read both tickets, each once."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from analysis.cache import Cache
 from analysis.signs.bits import COUNTS, Comparison, TicketBits, compare, read_ticket
-from analysis.signs.cache import ComparisonCache
 from orchestrator.store import StoreError
 
 Pair = tuple[str, str]
@@ -21,54 +21,65 @@ def comparisons(
     pairs: Sequence[Pair],
     contents: Mapping[str, str],
     files: Callable[[Collection[str]], Mapping[str, Path]],
-    cache: ComparisonCache,
+    cache: Cache,
 ) -> pd.DataFrame:
-    """Compare tickets.
+    """Count what the tickets of each pair have in common, tensor by tensor.
 
     Args:
-        pairs: of stage keys. A ticket is held from its first pair to its last, so pairs that share tickets belong
-            near to each other.
-        contents: digest of each ticket's file, by key.
-        files: where the tickets of some keys are; asked only for those that the cache does not spare.
+        pairs: stage keys. A ticket is held from its first pair to its last, so keep pairs that share a ticket close.
+        contents: digest of each ticket's file, by key. It is part of a pair's name in the cache: two machines round
+            differently, and so can make two tickets of one key.
+        files: returns the tickets' paths by key; called only for tickets of pairs that are not in the cache.
+        cache: of kind "tickets".
 
     Returns:
-        One row per pair and tensor: ``key``, ``other_key``, ``tensor``, ``role`` and ``ticket_bits.COUNTS``.
+        One row per pair and tensor: ``key``, ``other_key``, ``tensor``, ``role`` and ``analysis.signs.bits.COUNTS``.
 
     Raises:
-        StoreError: a file is no ticket, or the tickets of a pair are not of one network.
+        StoreError: a file is no ticket, or the tickets of a pair are of different networks.
     """
-    names = {key: f"{key}:{content}" for key, content in contents.items()}
-    found = {pair: cache.get(names[pair[0]], names[pair[1]]) for pair in pairs}
-    unknown = [pair for pair in found if found[pair] is None]
-    uses = Counter(chain.from_iterable(unknown))
+    names = {(a, b): f"{a}:{contents[a]} {b}:{contents[b]}" for a, b in pairs}
+    cached = {pair: cache.get(name) for pair, name in names.items()}
+    compared = {pair: _from_json(value) for pair, value in cached.items() if value is not None}
+    uncached = [pair for pair, value in cached.items() if value is None]
+    uses = Counter(chain.from_iterable(uncached))
     paths = files(uses.keys())
     held: dict[str, TicketBits] = {}
-    for a, b in unknown:
+    for a, b in uncached:
         for key in (a, b):
             if key not in held:
                 held[key] = read_ticket(paths[key])
         try:
-            found[a, b] = made = compare(held[a], held[b])
+            compared[a, b] = comparison = compare(held[a], held[b])
         except ValueError as error:
             raise StoreError(
-                f"{paths[a]} and {paths[b]} cannot be compared: {error}; give each network a store"
+                f"{paths[a]} and {paths[b]} cannot be compared: {error}; give each network its own store"
             ) from error
-        cache.put(names[a], names[b], made)
+        cache.put(names[a, b], _to_json(comparison))
         uses.subtract((a, b))
         for key in {a, b}:
             if not uses[key]:
                 del held[key]
-    return _table({pair: each for pair, each in found.items() if each is not None})
+    return _table({pair: compared[pair] for pair in names})
 
 
-def _table(found: Mapping[Pair, Comparison]) -> pd.DataFrame:
-    sizes = [len(each.tensors) for each in found.values()]
-    counts = np.concatenate([np.zeros((0, len(COUNTS)), np.int64), *(each.counts for each in found.values())])
+def _to_json(comparison: Comparison) -> dict[str, object]:
+    return {"tensors": comparison.tensors, "roles": comparison.roles, "counts": comparison.counts.tolist()}
+
+
+def _from_json(value: dict[str, list[str]]) -> Comparison:
+    counts = np.array(value["counts"], np.int64).reshape(-1, len(COUNTS))
+    return Comparison(tuple(value["tensors"]), tuple(value["roles"]), counts)
+
+
+def _table(compared: Mapping[Pair, Comparison]) -> pd.DataFrame:
+    sizes = [len(comparison.tensors) for comparison in compared.values()]
+    counts = np.concatenate([np.zeros((0, len(COUNTS)), np.int64), *(each.counts for each in compared.values())])
     texts = {
-        "key": np.repeat([a for a, _ in found], sizes) if found else [],
-        "other_key": np.repeat([b for _, b in found], sizes) if found else [],
-        "tensor": [name for each in found.values() for name in each.tensors],
-        "role": [role for each in found.values() for role in each.roles],
+        "key": np.repeat([a for a, _ in compared], sizes) if compared else [],
+        "other_key": np.repeat([b for _, b in compared], sizes) if compared else [],
+        "tensor": [name for comparison in compared.values() for name in comparison.tensors],
+        "role": [role for comparison in compared.values() for role in comparison.roles],
     }
     table = pd.DataFrame(texts, dtype="str")
     return table.assign(**{name: counts[:, column] for column, name in enumerate(COUNTS)})

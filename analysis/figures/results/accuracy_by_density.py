@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.comparisons.labels import density, method_name, number, transfer_name
 from analysis.comparisons.statistics import spread
-from analysis.comparisons.words import density, method, number, transfer
 from analysis.figures import style
 from analysis.figures.panel import Axis, Panel, compose
 from analysis.frames.load import Frames
@@ -72,7 +72,7 @@ def _summary(section: Section) -> str:
     if not accuracies.empty:
         sparsest = accuracies[accuracies["round"] == accuracies["round"].max()]
         said += [
-            f"{method(name)} {transfer(start)} {number(float(rows['mean'].iloc[0]))} % at density "
+            f"{method_name(name)} {transfer_name(start)} {number(float(rows['mean'].iloc[0]))} % at density "
             f"{density(float(rows['density'].iloc[0]))}"
             for name, start, rows in style.lines(sparsest)
         ]

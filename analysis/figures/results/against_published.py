@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.comparisons.words import density, number
+from analysis.comparisons.labels import density, number
 from analysis.figures import style
 from analysis.figures.panel import Panel, compose
 from analysis.figures.results.accuracy_by_density import ACCURACY, DENSITY, accuracy_traces

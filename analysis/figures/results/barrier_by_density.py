@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.comparisons.labels import density, method_name, number, transfer_name
 from analysis.comparisons.statistics import spread
-from analysis.comparisons.words import density, method, number, transfer
 from analysis.figures import style
 from analysis.figures.panel import Axis, Panel, compose
 from analysis.frames.load import Frames
@@ -46,8 +46,8 @@ def _summary(section: Section) -> str:
         barriers = _barriers(section, probe)
         sparsest = barriers[barriers["round"] == barriers["round"].max()]
         said += [
-            f"{words} of {method(name)} {transfer(start)} {number(float(rows['mean'].iloc[0]))} points at density "
-            f"{density(float(rows['density'].iloc[0]))}"
+            f"{words} of {method_name(name)} {transfer_name(start)} "
+            f"{number(float(rows['mean'].iloc[0]))} points at density {density(float(rows['density'].iloc[0]))}"
             for name, start, rows in style.lines(sparsest)
         ]
     return f"{section.title}: {', '.join(said) or 'nothing was probed yet'}."

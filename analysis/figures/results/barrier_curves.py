@@ -8,10 +8,8 @@ from typing import Literal
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.comparisons.labels import density, method_name, number, rank, transfer_name
 from analysis.comparisons.statistics import spread
-from analysis.comparisons.words import density, number, rank
-from analysis.comparisons.words import method as method_words
-from analysis.comparisons.words import transfer as transfer_words
 from analysis.figures import style
 from analysis.figures.panel import Axis, Panel, compose
 from analysis.frames.load import Frames
@@ -64,7 +62,7 @@ def _panels(curves: pd.DataFrame, methods: list[str], prefix: str) -> Iterator[P
                 for _, start, curve in style.lines(row[row["method"] == name])
                 for trace in _traces(name, start, curve, at)
             ]
-            title = f"{prefix}{method_words(name)}, density {density(at)}"
+            title = f"{prefix}{method_name(name)}, density {density(at)}"
             yield Panel(title, traces, Axis("λ", "share"), Axis("test error (%)"))
 
 
@@ -90,7 +88,7 @@ def _summary(title: str, curves: pd.DataFrame) -> str:
         for name, start, curve in style.lines(curves[curves["round"] == round_]):
             ends = curve[curve["lambda"].isin([0.0, 1.0])]["mean"].mean()
             said.append(
-                f"{method_words(name)} {transfer_words(start)} at density {density(float(curve['density'].mean()))}: "
+                f"{method_name(name)} {transfer_name(start)} at density {density(float(curve['density'].mean()))}: "
                 f"{number(float(ends))} % at the ends, {number(float(curve['mean'].max()))} % at most"
             )
     return f"{title}: {'; '.join(said) or 'nothing was probed yet'}."

@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.comparisons.answers import NOT_SHOWN, REVERSE, SHOWN, comparisons
-from analysis.comparisons.words import count, density, method
+from analysis.comparisons.labels import count, density, method_name
 from analysis.figures import style
 from analysis.figures.panel import Axis, Panel, compose
 from analysis.frames.load import Frames
@@ -44,7 +44,7 @@ def _rows(section: Section) -> pd.DataFrame:
     """The comparisons with a pair. ``row``: what each is called in the figure's table; ``tick``: beside its line."""
     made = comparisons(section)
     made = made[made["pairs"] > 0]
-    under = [method(name) if isinstance(name, str) else "" for name in made["method"]]
+    under = [method_name(name) if isinstance(name, str) else "" for name in made["method"]]
     lines = list(zip(made["title"], under, map(density, made["density"]), strict=True))
     row = [f"{title}, {name}, density {at}" if name else f"{title}, density {at}" for title, name, at in lines]
     return made.assign(row=row, tick=[f"{at} {name}".strip() for _, name, at in lines])

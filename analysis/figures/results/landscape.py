@@ -9,10 +9,8 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.comparisons.labels import density, method_name, number, transfer_name
 from analysis.comparisons.statistics import KEY_DIGITS
-from analysis.comparisons.words import density, number
-from analysis.comparisons.words import method as method_words
-from analysis.comparisons.words import transfer as transfer_words
 from analysis.figures import style
 from analysis.figures.panel import Axis, Panel, compose
 from analysis.frames.load import Frames
@@ -66,8 +64,8 @@ def _same(solutions: dict[str, dict[str, Any]]) -> dict[str, str]:
 
 def _words(row: dict[str, Any]) -> dict[str, str]:
     """A solution's labels in words."""
-    start = transfer_words(row["transfer"]) if row["transfer"] else f"ticket of round {row['round']}"
-    found = {"start": f"{method_words(row['method'])} {start}" if row["method"] else start}
+    start = transfer_name(row["transfer"]) if row["transfer"] else f"ticket of round {row['round']}"
+    found = {"start": f"{method_name(row['method'])} {start}" if row["method"] else start}
     if row["density"] is not None and row["transfer"] != "dense":
         found["density"] = f"density {density(row['density'])}"
     found |= {name: f"{name} {row[name]}" for name in ("chain", "seed") if row[name] is not None}

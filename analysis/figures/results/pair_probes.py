@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.comparisons.labels import density, method_name, number, transfer_name
 from analysis.comparisons.statistics import spread
-from analysis.comparisons.words import density, method, number, transfer
 from analysis.figures import style
 from analysis.figures.panel import Axis, Panel, compose
 from analysis.frames.load import Frames
@@ -51,8 +51,8 @@ def _summary(section: Section) -> str:
     for column, pair, means in _numbers(section):
         sparsest = means[means["round"] == means["round"].max()]
         said += [
-            f"{column} {PAIRS[pair]} of {method(name)} {transfer(start)} {number(float(rows['mean'].iloc[0]))} at "
-            f"density {density(float(rows['density'].iloc[0]))}"
+            f"{column} {PAIRS[pair]} of {method_name(name)} {transfer_name(start)} "
+            f"{number(float(rows['mean'].iloc[0]))} at density {density(float(rows['density'].iloc[0]))}"
             for name, start, rows in style.lines(sparsest)
         ]
     return f"{section.title}: {', '.join(said) or 'no pair was probed for anything else'}."

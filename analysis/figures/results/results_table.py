@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.comparisons.labels import density, mean_sd, method_name, number, rank, transfer_name
 from analysis.comparisons.measures import ACCURACY
 from analysis.comparisons.numbers import numbers
-from analysis.comparisons.words import density, mean_sd, method, number, rank, transfer
 from analysis.figures import style
 from analysis.figures.panel import compose
 from analysis.frames.load import Frames
@@ -73,8 +73,8 @@ def _cells(row: dict[Any, Any]) -> list[str]:
 
 
 def _start(row: dict[Any, Any]) -> str:
-    name = f"{method(row['method'])} " if isinstance(row["method"], str) else ""
-    return name + transfer(row["transfer"])
+    name = f"{method_name(row['method'])} " if isinstance(row["method"], str) else ""
+    return name + transfer_name(row["transfer"])
 
 
 def _summary(section: Section) -> str:

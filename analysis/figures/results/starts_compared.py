@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.comparisons.labels import density, method_name, number, rank, transfer_name
 from analysis.comparisons.measures import ACCURACY, BARRIER, STABILITY, Measure
 from analysis.comparisons.statistics import spread
-from analysis.comparisons.words import density, method, number, rank, transfer
 from analysis.figures import style
 from analysis.figures.panel import Axis, Panel, compose
 from analysis.frames.load import Frames
@@ -53,7 +53,7 @@ def _panel(section: Section, name: str, measure: Measure, transfers: Sequence[st
     cells = _cells(section, name, measure, transfers)
     traces = [style.against_density(*each, measure.unit, noun) for each in style.lines(cells)]
     y = Axis("points", from_zero=True) if measure.probe else Axis(f"{measure.words} ({measure.unit})")
-    return Panel(f"{prefix}{method(name)}, {measure.words}", traces, Axis("density", "density"), y)
+    return Panel(f"{prefix}{method_name(name)}, {measure.words}", traces, Axis("density", "density"), y)
 
 
 def _cells(section: Section, name: str, measure: Measure, transfers: Sequence[str]) -> pd.DataFrame:
@@ -66,7 +66,7 @@ def _summary(section: Section, transfers: Sequence[str], methods: Sequence[str])
     rows = section.trainings
     rounds = rows.loc[rows["transfer"] == transfers[0], "round"]
     said = [
-        f"{method(name)} at density {density(float(cells['density'].mean()))}, {measure.words}: {', '.join(means)}"
+        f"{method_name(name)} at density {density(float(cells['density'].mean()))}, {measure.words}: {', '.join(means)}"
         for name in methods
         for measure in SHOWN
         for cells in [_at(_cells(section, name, measure, transfers), rounds.max())]
@@ -81,4 +81,4 @@ def _at(cells: pd.DataFrame, round_: int) -> pd.DataFrame:
 
 def _means(cells: pd.DataFrame, unit: str) -> Iterator[str]:
     for _, start, rows in style.lines(cells):
-        yield f"{transfer(start)} {number(float(rows['mean'].iloc[0]))} {unit}"
+        yield f"{transfer_name(start)} {number(float(rows['mean'].iloc[0]))} {unit}"

@@ -9,7 +9,7 @@ from itertools import cycle
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.comparisons.words import number
+from analysis.comparisons.labels import number
 from analysis.figures import style
 from analysis.figures.heat import short_names
 from analysis.figures.panel import Axis, Panel, compose

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.comparisons.words import method, number, rank
+from analysis.comparisons.labels import method_name, number, rank
 from analysis.figures.heat import layers_by_round, logarithmic
 from analysis.frames.load import Frames
 from analysis.frames.sections import Section, sections
@@ -37,7 +37,7 @@ def _summary(title: str, rows: pd.DataFrame) -> str:
         last = own[own["round"] == own["round"].max()]
         layers = last.groupby("tensor")["value"].mean()
         said.append(
-            f"under {method(name)} after round {last['round'].iloc[0]}, from {number(float(layers.min()))} % in "
+            f"under {method_name(name)} after round {last['round'].iloc[0]}, from {number(float(layers.min()))} % in "
             f"{layers.idxmin()} to {number(float(layers.max()))} % in {layers.idxmax()}"
         )
     return f"{title}: surviving weights of a layer, {'; '.join(said)}."

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.comparisons.labels import density, method_name, number, rank
 from analysis.comparisons.statistics import KEY_DIGITS, spread
-from analysis.comparisons.words import density, method, number, rank
 from analysis.figures import style
 from analysis.figures.panel import Axis, Panel, compose
 from analysis.frames.load import Frames
@@ -129,7 +129,7 @@ def _same(means: pd.DataFrame, kind: str, name: str, other: str) -> pd.DataFrame
 
 
 def _name(kind: str, name: str, other: str) -> str:
-    return WORDS[kind].format(method=method(name), other=method(other))
+    return WORDS[kind].format(method=method_name(name), other=method_name(other))
 
 
 def _summary(section: Section) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.comparisons.words import method, number, rank
+from analysis.comparisons.labels import method_name, number, rank
 from analysis.figures.heat import layers_by_round, linear
 from analysis.frames.load import Frames
 from analysis.frames.sections import sections
@@ -34,7 +34,7 @@ def _summary(title: str, rows: pd.DataFrame) -> str:
         own = rates[rates["method"] == name].sort_values("round")
         ends = (own.iloc[0], own.iloc[-1])
         said.append(
-            f"under {method(name)} "
+            f"under {method_name(name)} "
             + " and ".join(f"{number(end['percent'])} % in round {end['round']}" for end in ends)
         )
     return f"{title}: signs flipped over all layers, {'; '.join(said)}."

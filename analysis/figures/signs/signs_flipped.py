@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.comparisons.labels import density, method_name, number, rank, transfer_name
 from analysis.comparisons.statistics import spread
-from analysis.comparisons.words import density, method, number, rank, transfer
 from analysis.figures import style
 from analysis.figures.panel import Axis, Panel, compose
 from analysis.frames.load import Frames
@@ -55,7 +55,7 @@ def _panels(cells: pd.DataFrame, prefix: str) -> Iterator[Panel]:
 def _trace(name: str, rows: pd.DataFrame, at: float) -> go.Scatter:
     rows = rows.sort_values("share")
     look: dict[str, Any] = style.line(name, "signed")
-    look |= {"name": style.text(method(name)), "legendgroup": style.text(method(name))}
+    look |= {"name": style.text(method_name(name)), "legendgroup": style.text(method_name(name))}
     look["meta"] = {"method": name, "density": at}
     symbols = [style.line(name, start)["marker"]["symbol"] for start in rows["transfer"]]
     points = style.points(rows, "training")
@@ -73,14 +73,14 @@ def _trace(name: str, rows: pd.DataFrame, at: float) -> go.Scatter:
 
 def _said(start: str) -> str:
     if start == "random_signs":
-        return f"{transfer(start)}: half of them are expected to differ from the ticket's"
-    return transfer(start)
+        return f"{transfer_name(start)}: half of them are expected to differ from the ticket's"
+    return transfer_name(start)
 
 
 def _summary(title: str, cells: pd.DataFrame) -> str:
     sparsest = cells[cells["round"] == cells["round"].max()]
     said = [
-        f"{method(name)} {', '.join(_points(rows.sort_values('share')))}"
+        f"{method_name(name)} {', '.join(_points(rows.sort_values('share')))}"
         for name, rows in sorted(sparsest.groupby("method"), key=lambda each: rank(str(each[0])))
     ]
     if not said:

@@ -12,8 +12,8 @@ from typing import Any, Literal
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.comparisons.labels import KINDS, count, density, kind_name, method_name, rank, transfer_name
 from analysis.comparisons.statistics import KEY_DIGITS
-from analysis.comparisons.words import KINDS, count, density, kind, method, rank, transfer
 from analysis.figures import style
 from analysis.figures.panel import Axis, Panel, compose
 from analysis.frames.device_time import Result, cost_of_results, device_time
@@ -69,8 +69,8 @@ def _named(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _row(labels: Mapping[Hashable, Any]) -> str:
-    name = "" if pd.isna(labels["method"]) else method(labels["method"])
-    start = "pruning chains" if pd.isna(labels["transfer"]) else transfer(labels["transfer"])
+    name = "" if pd.isna(labels["method"]) else method_name(labels["method"])
+    start = "pruning chains" if pd.isna(labels["transfer"]) else transfer_name(labels["transfer"])
     return style.text(f"{name} {start}".strip())
 
 
@@ -104,7 +104,7 @@ def _shared(rows: pd.DataFrame, of: str) -> dict[str, Any]:
 
 def _bar(row: str, name: str, cells: pd.DataFrame, meta: Mapping[str, Any], seconds: float, unit: str) -> go.Bar:
     """One kind of stage's part of a bar; ``cells`` with ``results`` are means over these."""
-    words = style.text(kind(name))
+    words = style.text(kind_name(name))
     stages = cells.drop_duplicates("key")
     said = [words]
     if "results" in cells:

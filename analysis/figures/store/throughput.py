@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.comparisons.labels import KINDS, count, kind_name
 from analysis.comparisons.statistics import KEY_DIGITS
-from analysis.comparisons.words import KINDS, count, kind
 from analysis.figures import style
 from analysis.figures.panel import Axis, Panel, compose
 from analysis.frames.load import Frames
@@ -38,7 +38,7 @@ def _epochs(section: Section) -> pd.DataFrame:
     made = section.frames.stages[["key", "device", "ranks", "stages_beside"]]
     rows = timed[["key", "kind", "images_per_second"]].merge(made, on="key")
     gangs = [f", {ranks} devices" if ranks > 1 else "" for ranks in rows["ranks"]]
-    named = [style.text(kind(name)) + gang for name, gang in zip(rows["kind"], gangs, strict=True)]
+    named = [style.text(kind_name(name)) + gang for name, gang in zip(rows["kind"], gangs, strict=True)]
     return rows.assign(row=named, device=rows["device"].fillna("device not recorded"))
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.comparisons.labels import KINDS, count, kind_name
 from analysis.comparisons.statistics import KEY_DIGITS
-from analysis.comparisons.words import KINDS, count, kind
 from analysis.figures import style
 from analysis.figures.panel import Axis, Panel, compose
 from analysis.frames.attempts import NOT_DONE, UNKNOWN, attempts, lanes
@@ -68,7 +68,7 @@ def _panel(rows: pd.DataFrame) -> Panel:
 
 
 def _bars(name: str, rows: pd.DataFrame) -> go.Bar:
-    words, shade = style.text(kind(name)), style.KIND_COLOURS.get(name, style.GREY)
+    words, shade = style.text(kind_name(name)), style.KIND_COLOURS.get(name, style.GREY)
     # an outline of the same colour: bars shorter than a pixel are seen, and where two meet it is darker
     marker: dict[str, Any] = {"color": shade, "line": {"color": shade, "width": 0.7}, "opacity": 0.8}
     if (rows["outcome"] != "done").any():

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import pytest
+from analysis.page.shown import shown_json
 from typer.testing import CliRunner
 
 from analysis import load
 from analysis.figures import CATALOGUE
 from analysis.frames.sections import sections
 from analysis.page.rendering import render
-from analysis.page.shown import shown_json
 from analysis.report import app, write_report
 from orchestrator.store import StoreError
 

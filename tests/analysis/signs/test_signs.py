@@ -6,17 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
 from analysis import Frames, load
+from analysis.cache import Cache
 from analysis.figures import density_by_layer, sign_agreement, sign_flips
 from analysis.figures.heat import short_names
 from analysis.frames.load import LABELS
-from analysis.signs.bits import COUNTS, Comparison
-from analysis.signs.cache import ComparisonCache
 from orchestrator.store import StoreError
 from orchestrator.store.record import Record
 
@@ -206,13 +204,12 @@ def test_a_cache_that_cannot_be_written_costs_nothing_but_time(
 
 
 def test_writers_at_once_leave_one_whole_file(tmp_path: Path) -> None:
-    cache = ComparisonCache(tmp_path / "kept")
-    made = Comparison(("a",) * 2000, ("prunable",) * 2000, np.ones((2000, len(COUNTS)), np.int64))
-    cache.put("one", "two", made)
+    cache = Cache("tickets", tmp_path)
+    counts = [[1] * 8] * 2000
 
     def write_and_read(_: int) -> bool:
-        cache.put("one", "two", made)
-        return cache.get("one", "two") is not None
+        cache.put("one two", counts)
+        return cache.get("one two") == counts
 
     with ThreadPoolExecutor(8) as threads:
         assert all(threads.map(write_and_read, range(64)))

@@ -40,17 +40,17 @@ KINDS = {
 }
 
 
-def method(label: str) -> str:
+def method_name(label: str) -> str:
     """A method's name."""
     return METHODS.get(label, label.replace("_", " "))
 
 
-def transfer(label: str) -> str:
+def transfer_name(label: str) -> str:
     """A transfer's name."""
     return TRANSFERS.get(label, label.replace("_", " "))
 
 
-def kind(label: str) -> str:
+def kind_name(label: str) -> str:
     """A kind of stage."""
     return KINDS.get(label, label)
 
