@@ -111,7 +111,7 @@ def small_store(tmp_path_factory: pytest.TempPathFactory, data_cache: Path) -> P
 def folder(tmp_path: Path, small_store: Path) -> Path:
     """A folder with what the documents speak of: a store, plugins, experiments, a published series."""
     shutil.copytree(small_store, tmp_path / "here" / "sweeps")
-    plugin = re.search(r"```python\n(import numpy.*?)```", (ROOT / "README.md").read_text(), re.S)
+    plugin = re.search(r"```python\n(import numpy.*?)```", (ROOT / "docs" / "own-data.md").read_text(), re.S)
     assert plugin
     (tmp_path / "here" / "stripes.py").write_text(plugin[1])
     for name, text in NAMED_FILE.findall((ROOT / "docs" / "extending.md").read_text()):
