@@ -11,7 +11,7 @@ from orchestrator.backends.base import BackendError
 from orchestrator.driver.heartbeat import LEAST_LIMIT_S
 from orchestrator.operating.selection import find_stage
 from orchestrator.operating.survey import State, Survey, survey
-from orchestrator.planning.comparison import contents
+from orchestrator.planning.comparison import known_stages
 from orchestrator.planning.landscape import plan_landscape
 from orchestrator.planning.plan import Node, Plan
 from orchestrator.recipes import RecipeError, unknown
@@ -80,7 +80,7 @@ def landscape(
         opened, console = open_existing(store), Console(soft_wrap=False)
         seen = survey(opened)
         keys = [_find(seen, text) for text in (a, b, c)]
-        plan, node = plan_landscape(contents(seen.plans, opened.records({})), seen.wanted, keys, points, margin)
+        plan, node = plan_landscape(known_stages(seen.plans, opened.records({})), seen.wanted, keys, points, margin)
         code = _run(plan, node, opened, execution, console)
         left_out = [seen.stages[key].name for key in keys if key not in seen.wanted]
         if left_out:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from orchestrator.operating.selection import find_stage
 from orchestrator.operating.survey import GIVEN_UP, State, Survey, survey
-from orchestrator.planning.comparison import compare, contents
+from orchestrator.planning.comparison import compare, known_stages
 from orchestrator.status import describe_progress
 from orchestrator.store import Store, StoreError
 from orchestrator.store.record import Cause, Failure, Record
@@ -91,7 +91,7 @@ def explain(store: Store, seen: Survey, key: str) -> dict[str, Any]:
         for slot, upstream in planned.inputs.items()
     }
     found["drivers"] = sorted(seen.living)
-    known = contents(seen.plans, records)
+    known = known_stages(seen.plans, records)
     stage = known.get(key)
     comparison = compare(stage, known, {k: known[k] for k in records}) if stage is not None else None
     found["not_cached_because"] = None if comparison is None else asdict(comparison)

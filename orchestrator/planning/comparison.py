@@ -6,38 +6,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.store.record import Labels, Record, StoredPlan
+from orchestrator.store.record import Record, StageIdentity, StoredPlan
 
 ABSENT = "(absent)"
 
 
-@dataclass(frozen=True)
-class Content:
-    """What a key is made of, of a planned stage or of a record."""
-
-    key: str
-    kind: str
-    name: str
-    labels: Labels
-    science: Mapping[str, Any]
-    inputs: Mapping[str, str]
-
-
-def contents(plans: Iterable[StoredPlan], records: Mapping[str, Record]) -> dict[str, Content]:
-    """What is known of every stage by key, from plans and records.
+def known_stages(plans: Iterable[StoredPlan], records: Mapping[str, Record]) -> dict[str, StageIdentity]:
+    """Every stage whose science a plan or a record tells, by key; a record counts before any plan.
 
     Args:
         plans: oldest first.
     """
-    found = {}
-    for plan in plans:
-        for stage in plan.stages:
-            science = plan.science(stage)
-            if science:
-                found[stage.key] = Content(stage.key, stage.kind, stage.name, stage.labels, science, stage.inputs)
-    for key, r in records.items():
-        found[key] = Content(key, r.kind, r.name, r.labels, r.science, r.inputs)
-    return found
+    planned = {stage.key: stage for plan in plans for stage in plan.identities() if stage.science}
+    return {**planned, **records}
 
 
 @dataclass(frozen=True)
@@ -77,7 +58,9 @@ class Comparison:
             yield self
 
 
-def compare(stage: Content, known: Mapping[str, Content], records: Mapping[str, Content]) -> Comparison | None:
+def compare(
+    stage: StageIdentity, known: Mapping[str, StageIdentity], records: Mapping[str, StageIdentity]
+) -> Comparison | None:
     """A stage against the nearest record of its kind: with the fewest other labels, then the fewest other fields.
 
     Args:
@@ -96,15 +79,15 @@ def compare(stage: Content, known: Mapping[str, Content], records: Mapping[str, 
     return _against(stage, nearest, known)
 
 
-def _relabelled(old: Content, new: Content) -> list[Change]:
+def _relabelled(old: StageIdentity, new: StageIdentity) -> list[Change]:
     return changes(vars(old.labels), vars(new.labels), "labels")
 
 
-def _moved(old: Content, new: Content) -> int:
+def _moved(old: StageIdentity, new: StageIdentity) -> int:
     return sum(old.inputs.get(slot) != key for slot, key in new.inputs.items())
 
 
-def _against(stage: Content, old: Content, known: Mapping[str, Content]) -> Comparison:
+def _against(stage: StageIdentity, old: StageIdentity, known: Mapping[str, StageIdentity]) -> Comparison:
     upstream: dict[str, Comparison | None] = {}
     for slot, key in stage.inputs.items():
         before = old.inputs.get(slot)

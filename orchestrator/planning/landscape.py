@@ -6,11 +6,11 @@ from collections.abc import Container, Mapping, Sequence
 from itertools import takewhile
 from math import isfinite
 
-from orchestrator.planning.comparison import Content, changes
+from orchestrator.planning.comparison import changes
 from orchestrator.planning.plan import Node, Plan
 from orchestrator.recipes import Recipe, resolve
 from orchestrator.store import StoreError
-from orchestrator.store.record import Labels
+from orchestrator.store.record import Labels, StageIdentity
 from workers.stages import Landscape, Pretrain, Probe, Round, Setting, Stage, Train, to_science
 from workers.stages.job import JobError, parse_job
 
@@ -18,7 +18,7 @@ SECTION = ("dataset", "architecture", "preset")
 
 
 def plan_landscape(
-    known: Mapping[str, Content], wanted: Container[str], keys: Sequence[str], points: int, margin: float
+    known: Mapping[str, StageIdentity], wanted: Container[str], keys: Sequence[str], points: int, margin: float
 ) -> tuple[Plan, Node]:
     """A landscape, in a plan with all that its solutions were made from: what was damaged or collected is made anew.
 
@@ -43,7 +43,7 @@ def plan_landscape(
     return plan, plan.add(_name([node.name for node in solutions]), stage, labels, a=a, b=b, c=c)
 
 
-def _add(plan: Plan, known: Mapping[str, Content], key: str) -> Node:
+def _add(plan: Plan, known: Mapping[str, StageIdentity], key: str) -> Node:
     """A stage of the store with all that it reads."""
     if key in plan.nodes:
         return plan.nodes[key]
@@ -57,7 +57,7 @@ def _add(plan: Plan, known: Mapping[str, Content], key: str) -> Node:
     return node
 
 
-def _stage(content: Content) -> Stage:
+def _stage(content: StageIdentity) -> Stage:
     try:
         return parse_job({**vars(content), "science": dict(content.science)}).stage
     except JobError as error:
@@ -90,7 +90,7 @@ def _check(solutions: Sequence[Node]) -> Setting:
 
 
 def _reestimation(
-    setting: Setting, known: Mapping[str, Content], wanted: Container[str], labels: Labels
+    setting: Setting, known: Mapping[str, StageIdentity], wanted: Container[str], labels: Labels
 ) -> Probe | Recipe:
     """What tells how batch-norm statistics are re-estimated: a probe of this setting, so that the two compare.
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from workers.attempts.workspace import Artifact
 
 SCHEMA_VERSION = 3
+FIRST_FIELDS = ("schema_version", "key", "kind", "name", "labels", "science", "inputs")
+"""How a record's JSON begins."""
 
 ProbeKind = Literal["lmc", "stability"]
 DriverName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
@@ -45,12 +47,29 @@ class Labels(BaseModel):
     probe: ProbeKind | None = None
 
 
-class Record(BaseModel):
+class StageIdentity(BaseModel):
+    """A stage: its key, its names, and what the key is made of.
+
+    Attributes:
+        labels: the stage's meaning in words.
+        inputs: keys of the upstream stages, by input name.
+        science: the stage's fields, as hashed into its key.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    key: Key
+    kind: str
+    name: str
+    labels: Labels
+    inputs: dict[str, Key]
+    science: dict[str, Any]
+
+
+class Record(StageIdentity):
     """The commit of a stage: written last, once, and never changed.
 
     Attributes:
-        science: the stage's fields, as hashed into its key.
-        inputs: keys of the stages it read, by input name.
         out: folder of its files, relative to the stage's: that of the attempt which made them.
         results: what it found (accuracies in percent, barriers in points, density as a fraction).
         provenance: git commit, packages, device, host and command line; none of it is part of the key.
@@ -60,12 +79,6 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: int = SCHEMA_VERSION
-    key: Key
-    kind: str
-    name: str
-    labels: Labels
-    science: dict[str, Any]
-    inputs: dict[str, Key]
     attempt: Annotated[int, Field(ge=1)]
     files: dict[FileName, Artifact]
     out: Annotated[str, Field(pattern=r"^(out|attempts/[0-9]+/out)$")] = "out"
@@ -74,6 +87,12 @@ class Record(BaseModel):
     finished_unix_s: float
     provenance: dict[str, Any]
     blake2b: str = ""
+
+    @model_serializer(mode="wrap")
+    def _in_written_order(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Serialise the fields in the order that every record's digest was computed over."""
+        fields = serialise(self)
+        return {name: fields[name] for name in FIRST_FIELDS if name in fields} | fields
 
     def sealed(self) -> Record:
         """The record with its own digest."""
@@ -103,20 +122,14 @@ class Failure(BaseModel):
     cause: str
 
 
-class PlannedStage(BaseModel):
+class PlannedStage(StageIdentity):
     """One stage of a stored plan.
 
     Attributes:
-        science: its fields, but for those in ``parts``.
+        science: without the fields in ``parts``; empty in a plan of an older version.
         parts: positions in the plan's ``parts``, by field: settings that many stages share are kept once.
     """
 
-    model_config = ConfigDict(frozen=True)
-
-    key: Key
-    kind: str
-    name: str
-    labels: Labels
     inputs: dict[str, Key] = {}
     science: dict[str, Any] = {}
     parts: dict[str, int] = {}
@@ -152,9 +165,14 @@ class StoredPlan(BaseModel):
         return digest(self.model_dump_json(exclude={"blake2b"}, exclude_defaults=True))  # a new field changes none
 
     def science(self, stage: PlannedStage) -> dict[str, Any]:
-        """The fields of one of its stages, as a record has them; empty in a plan that was stored without."""
+        """All fields of one of the plan's stages, as a record has them; empty in a plan of an older version."""
         shared = {name: self.parts[part] for name, part in stage.parts.items() if part < len(self.parts)}
         return {**shared, **stage.science}
+
+    def identities(self) -> Iterator[StageIdentity]:
+        """Yield the stages with all their science."""
+        for stage in self.stages:
+            yield stage.model_copy(update={"science": self.science(stage), "parts": {}})
 
 
 class Claim(BaseModel):

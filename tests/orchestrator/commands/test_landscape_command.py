@@ -14,10 +14,10 @@ import yaml
 from analysis import load
 from analysis.figures import landscape as draw
 from orchestrator import gc, landscape, status
-from orchestrator.planning.comparison import Content
 from orchestrator.planning.landscape import plan_landscape
 from orchestrator.planning.plan import Node, Plan
 from orchestrator.store import Store, StoreError
+from orchestrator.store.record import StageIdentity
 from tests.orchestrator.recipes.small_recipes import plan_of, recipe
 from tests.orchestrator.store.stores import ask
 from tests.support import small_sweeps
@@ -27,16 +27,16 @@ from workers.stages import Landscape, to_science
 # --- what may be asked for -------------------------------------------------------------------------------------------
 
 
-def known(plan: Plan) -> dict[str, Content]:
+def known(plan: Plan) -> dict[str, StageIdentity]:
     """A plan's stages as a store tells of them."""
     return {
-        node.key: Content(
-            node.key,
-            node.stage.kind,
-            node.name,
-            node.labels,
-            json.loads(json.dumps(to_science(node.stage))),
-            node.inputs,
+        node.key: StageIdentity(
+            key=node.key,
+            kind=node.stage.kind,
+            name=node.name,
+            labels=node.labels,
+            inputs=dict(node.inputs),
+            science=json.loads(json.dumps(to_science(node.stage))),
         )
         for node in plan
     }

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.planning.comparison import contents
+from orchestrator.planning.comparison import known_stages
 from orchestrator.planning.landscape import plan_landscape
 from orchestrator.planning.plan import Node, Plan
 from orchestrator.scheduling.estimate import Estimates
@@ -144,7 +144,7 @@ def test_a_cluster_that_is_held_until_the_end_costs_its_idle_devices_too() -> No
 
 def test_a_landscape_is_so_many_probe_points_and_says_nothing_of_trainings() -> None:
     keys = [node.key for node in PLAN if node.stage.kind == "train"][:3]
-    _, node = plan_landscape(contents([PLAN.stored([], 1.0)], {}), set(), keys, 5, 0.25)
+    _, node = plan_landscape(known_stages([PLAN.stored([], 1.0)], {}), set(), keys, 5, 0.25)
     assert cost_epochs(node.stage) == pytest.approx(25 * cost_epochs(first(PLAN, "probe").stage) / 11)
     assert width(node.stage) == 1
     estimates = Estimates([record(node, 7.0)])

@@ -449,6 +449,15 @@ def test_a_plan_of_an_older_version_has_no_digest_and_stays_valid(root: str) -> 
     assert damaged == {}
 
 
+def test_fields_are_written_in_the_order_over_which_older_versions_computed_digests() -> None:
+    assert " ".join(json.loads(record().model_dump_json())) == (
+        "schema_version key kind name labels science inputs attempt files out results seconds finished_unix_s "
+        "provenance blake2b"
+    )
+    planned = PlannedStage(**record().model_dump(include={"key", "kind", "name", "labels", "science", "inputs"}))
+    assert " ".join(json.loads(planned.model_dump_json())) == "key kind name labels inputs science parts"
+
+
 @pytest.mark.parametrize(
     "changes",
     [
