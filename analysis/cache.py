@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from orchestrator.store import user_cache
-from orchestrator.store.record import digest
+from tickets.files import digest
+from tickets.files.writing import write_atomically
 
 VERSIONS = {"tickets": 2, "checks": 2}
 """Raise a kind's version when the same files give another result, or when its values change their form."""
@@ -35,23 +35,14 @@ class Cache:
             seal, content = self._path(name).read_text().split("\n", 1)
         except (OSError, ValueError):  # ValueError: truncated, or no text
             return None
-        return json.loads(content) if seal == digest(content) else None
+        return json.loads(content) if seal == digest.of_text(content) else None
 
     def put(self, name: str, value: Any) -> None:
         """Keep a value; where the folder cannot be written, nothing is kept."""
         content = json.dumps(value)
-        path = self._path(name)
         with suppress(OSError):  # a full disk or a read-only home costs time, never the report
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".new.", delete=False) as file:
-                written = Path(file.name)
-                try:
-                    file.write(f"{digest(content)}\n{content}")
-                    file.flush()
-                    written.replace(path)
-                finally:
-                    written.unlink(missing_ok=True)
+            write_atomically(self._path(name), f"{digest.of_text(content)}\n{content}".encode(), durable=False)
 
     def _path(self, name: str) -> Path:
-        short = digest(name)
+        short = digest.of_text(name)
         return self.folder / short[:2] / f"{short}.json"

@@ -35,10 +35,10 @@ from orchestrator.tuning.outcome import (
     write_definition,
 )
 from orchestrator.tuning.space import SEARCHABLE, default_space, narrowed
+from tickets.files.writing import write_atomically
 from workers.data import DataError
 from workers.plugins import PluginError
 from workers.stages.execution import Execution
-from workers.storage import write_atomically
 from workers.terminal.console import Console
 from workers.terminal.options import CudaGraphs, DataCache, DataRoot, Deterministic, LoaderWorkers
 

@@ -1,20 +1,29 @@
-"""Signed masks: what a ticket is, how it is stored, and how it starts a new network.
+"""Tickets: signed masks of sparse networks. Read one, start a network from it, and keep its pruned weights at zero.
 
 >>> ticket = tickets.load("ticket.parquet")
->>> kept = ticket.apply(model, seed=1)    # |fresh| * sign, pruned weights at zero
->>> optimizer = kept.guard(torch.optim.AdamW(model.parameters()))    # and they stay there
+>>> kept = ticket.apply(model, seed=1)    # |fresh weight| * sign; pruned weights are zero
+>>> optimizer = kept.guard(torch.optim.AdamW(model.parameters()))    # and they stay zero
+
+A ticket holds, for each parameter, its signs and a mask of the surviving weights. A ``Transfer`` says which values a
+start takes from the ticket and which are fresh. ``tickets.formats`` reads and writes the files of other projects.
 """
 
-from tickets.errors import TicketError
-from tickets.kept import Kept
-from tickets.network.initialisation import reinitialise_, reset_layers
-from tickets.parquet import load, save
-from tickets.roles import Role, UnknownLayerError, classifier_name, parameter_roles, prunable_names
-from tickets.signed import SignedTensor
-from tickets.ticket import Provenance, Ticket, from_model
-from tickets.transfers.signs import sign_source
-from tickets.transfers.sources import SIGN_SOURCES, Origin, SignedWeight, named_source
-from tickets.transfers.transfer import DENSE, MASK, RETRAIN, SIGNED, TRANSFERS, Transfer, transfer_
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tickets.errors import TicketError
+    from tickets.network.initialisation import reinitialise_, reset_layers
+    from tickets.network.kept import Kept
+    from tickets.parquet import load, save
+    from tickets.roles import Role, UnknownLayerError, classifier_name, parameter_roles, prunable_names
+    from tickets.signed import SignedTensor
+    from tickets.ticket import Provenance, Ticket, from_model
+    from tickets.transfers.signs import sign_source
+    from tickets.transfers.sources import SIGN_SOURCES, Origin, SignedWeight, named_source
+    from tickets.transfers.transfer import DENSE, MASK, RETRAIN, SIGNED, TRANSFERS, Transfer, transfer_
 
 __all__ = [
     "DENSE",
@@ -45,3 +54,30 @@ __all__ = [
     "sign_source",
     "transfer_",
 ]
+_MODULES = (  # where the names above are defined, ground first
+    "errors",
+    "roles",
+    "signed",
+    "network.initialisation",
+    "network.kept",
+    "transfers",
+    "ticket",
+    "parquet",
+)
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name's module when the name is first used: torch takes seconds, and many commands need none."""
+    if name in _MODULES:
+        return import_module(f"tickets.{name}")
+    if name in __all__:
+        for module in _MODULES:
+            members = vars(import_module(f"tickets.{module}"))
+            if name in members:
+                globals()[name] = members[name]
+                return members[name]
+    raise AttributeError(f"module 'tickets' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -8,9 +8,8 @@ metadata, under ``winning_sign``, and the content's blake2b-128 beside it, under
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import pyarrow.parquet as pq
 import torch
 
 from tickets.errors import TicketError
+from tickets.files import digest
 from tickets.roles import Role
 from tickets.signed import SignedTensor
 from tickets.ticket import SCHEMA_VERSION, Provenance, Ticket
@@ -85,18 +85,22 @@ def load(path: Path | str) -> Ticket:
             tensors[label] = _tensor(sign.values, shape.as_py(), role.as_py(), zeros.as_py())
         except (ValueError, TypeError, IndexError, RuntimeError, pa.ArrowException) as error:
             raise TicketError(f"{path}: {label}: {error}") from error
-    if metadata.get(DIGEST_KEY, digest := _digest(metadata[METADATA_KEY], tensors)) != digest:
+    content = _digest(metadata[METADATA_KEY], tensors)
+    if metadata.get(DIGEST_KEY, content) != content:
         raise TicketError(f"{path} is not what was written; get it anew from where it was made")
     return Ticket(tensors, header)
 
 
 def _digest(header: bytes, tensors: Mapping[str, SignedTensor]) -> bytes:
-    content = hashlib.blake2b(header, digest_size=16)
+    return digest.of_parts(_parts(header, tensors)).encode()
+
+
+def _parts(header: bytes, tensors: Mapping[str, SignedTensor]) -> Iterator[bytes]:
+    yield header
     for name, tensor in tensors.items():
-        content.update(json.dumps([name, list(tensor.sign.shape), tensor.role.value]).encode())
-        content.update(tensor.sign.contiguous().numpy().tobytes())
-        content.update(tensor.mask.contiguous().numpy().tobytes())
-    return content.hexdigest().encode()
+        yield json.dumps([name, list(tensor.sign.shape), tensor.role.value]).encode()
+        yield tensor.sign.contiguous().numpy().tobytes()
+        yield tensor.mask.contiguous().numpy().tobytes()
 
 
 def _tensor(values: pa.Array, shape: list[int], role: str, zeros: list[int]) -> SignedTensor:

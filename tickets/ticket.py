@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from tickets.errors import TicketError
-from tickets.kept import Kept
 from tickets.network.fit import counterparts, renamed
 from tickets.network.initialisation import check_redrawable, reinitialise_
+from tickets.network.kept import Kept
 from tickets.network.wrappers import unwrapped
 from tickets.roles import Role, parameter_roles
 from tickets.signed import SignedTensor

@@ -6,7 +6,6 @@ the group ``winning_sign.plugins``; the latter are always there. docs/extending.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.util
 import logging
@@ -17,6 +16,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
+from tickets.files import digest
 from workers.terminal.console import visible
 
 GROUP = "winning_sign.plugins"
@@ -64,8 +64,7 @@ def _installed() -> tuple[EntryPoint, ...]:
 
 
 def _load_file(path: Path) -> None:
-    digest = hashlib.blake2b(str(path.absolute()).encode(), digest_size=8).hexdigest()
-    name = f"winning_sign_plugin_{digest}"
+    name = f"winning_sign_plugin_{digest.of_text(str(path.absolute()), size_bytes=8)}"
     if name in sys.modules:
         return
     spec = importlib.util.spec_from_file_location(name, path)

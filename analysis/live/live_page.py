@@ -23,8 +23,8 @@ from analysis.page.progress import progress
 from analysis.page.rendering import notice, render
 from analysis.rules.checklist import REPORT_DEADLINE_S, checks
 from orchestrator.store import Store, StoreError
-from orchestrator.store.record import digest
 from orchestrator.store.store import Entry
+from tickets.files import digest
 
 EVENTS = 20
 REST = 3.0
@@ -134,7 +134,7 @@ class LivePage:
             frames = load(self._snapshot.store(), tickets=tickets, published=self._published)
             if frames.stages.empty and frames.planned == 0:
                 raise StoreError(f"{self.root} has no stages. If a sweep is to begin there, the page comes by itself.")
-            version = digest(f"{made_of} {tickets}")
+            version = digest.of_text(f"{made_of} {tickets}")
             rules = (
                 checks(self._snapshot.store(), frames, deadline_s=REPORT_DEADLINE_S).to_dict("records")
                 if tickets
@@ -173,4 +173,4 @@ def _event(row: Mapping[Any, Any]) -> dict[str, str]:
 
 def _digest(listing: Mapping[str, Entry], which: re.Pattern[str]) -> str:
     found = sorted((path, entry.version) for path, entry in listing.items() if which.fullmatch(path))
-    return digest(json.dumps(found))
+    return digest.of_text(json.dumps(found))

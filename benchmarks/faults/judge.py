@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import Counter
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from orchestrator.store import Store
 from orchestrator.store.events import read_events
 from orchestrator.store.layout import KEY_DIGITS, RECORD, stage_folders
 from orchestrator.store.record import Record
+from tickets.files import digest
 from workers.storage.schemas import TIMING
 
 STAGE_BATCHES = 36
@@ -105,13 +105,13 @@ def _differences(store: Store, reference: Reference, events: Counter[tuple[str, 
     contents = _contents(store)
     found += [
         f"{reference.records[key].name}: {name} changed"
-        for (key, name), digest in reference.contents.items()
-        if key in records and contents.get((key, name)) != digest
+        for (key, name), content in reference.contents.items()
+        if key in records and contents.get((key, name)) != content
     ]
     for key, record in records.items():
         for name, file in record.files.items():
             content = _content(store, key, name)
-            if content is None or hashlib.blake2b(content, digest_size=16).hexdigest() != file.blake2b:
+            if content is None or digest.of_bytes(content) != file.blake2b:
                 found.append(f"{record.name}: {name} is not what its record says")
     return found
 
@@ -123,7 +123,7 @@ def _contents(store: Store) -> dict[tuple[str, str], str]:
         for name in record.files:
             content = _content(store, key, name)
             if name != TIMING and content is not None:
-                found[key, name] = hashlib.blake2b(content, digest_size=16).hexdigest()
+                found[key, name] = digest.of_bytes(content)
     return found
 
 

@@ -7,13 +7,13 @@ left out, so a new knob leaves every existing key as it was.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any
 
+from tickets.files import digest
 from workers.stages import Stage, serialised_field
 
 
@@ -30,7 +30,7 @@ def stage_key(stage: Stage, inputs: Mapping[str, str]) -> str:
         "inputs": canonical(inputs),
     }
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return digest.of_text(text)
 
 
 def canonical(value: object) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from contextlib import suppress
 
 from orchestrator.store import Store
 from orchestrator.store.provenance import code_provenance
+from tickets.files import digest
 from workers.terminal.console import Console
 
 REPORT = "report.html"
@@ -66,4 +66,4 @@ class LiveReport:
         content = json.dumps(
             [sorted(files.items()), plans, code["git_commit"], code["git_dirty_blake2b"], code["packages"]]
         )
-        return json.dumps({"made_of_blake2b": hashlib.blake2b(content.encode(), digest_size=16).hexdigest()}).encode()
+        return json.dumps({"made_of_blake2b": digest.of_text(content)}).encode()

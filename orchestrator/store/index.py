@@ -9,7 +9,8 @@ import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
-from orchestrator.store.record import Record, digest
+from orchestrator.store.record import Record
+from tickets.files import digest
 from workers.storage import Storage
 
 INDEX = "index.jsonl"
@@ -24,7 +25,7 @@ def write_index(storage: Storage, copies: Iterable[tuple[str, str, Record]]) -> 
     lines = []
     for path, version, record in copies:
         text = record.model_dump_json()
-        lines.append(json.dumps({"path": path, "version": version, "blake2b": digest(text), "record": text}))
+        lines.append(json.dumps({"path": path, "version": version, "blake2b": digest.of_text(text), "record": text}))
     storage.write(INDEX, "\n".join(lines).encode())
 
 
@@ -43,6 +44,6 @@ def read_index(storage: Storage, versions: Mapping[str, str]) -> dict[str, Recor
         with suppress(ValueError, KeyError, TypeError):  # a damaged line is as good as none
             entry = json.loads(line)
             path, version, text = entry["path"], entry["version"], str(entry["record"])
-            if version and versions[path] == version and digest(text) == entry["blake2b"]:
+            if version and versions[path] == version and digest.of_text(text) == entry["blake2b"]:
                 found[path] = Record.model_validate_json(text)
     return found

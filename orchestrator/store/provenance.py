@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import subprocess
 import sys
@@ -10,6 +9,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from tickets.files import digest
 
 PACKAGES = ("winning-sign", "torch", "torchvision", "ray", "numpy", "pyarrow", "mnist1d")
 
@@ -23,7 +24,7 @@ def code_provenance() -> dict[str, Any]:
     changes = _git("diff", "HEAD") if commit else None
     return {
         "git_commit": commit.decode().strip() if commit else None,
-        "git_dirty_blake2b": hashlib.blake2b(changes, digest_size=8).hexdigest() if changes else None,
+        "git_dirty_blake2b": digest.of_bytes(changes, size_bytes=8) if changes else None,
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
         "python": platform.python_version(),
         "argv": sys.argv,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
+from tickets.files import digest
 from workers.attempts.workspace import Artifact
 
 SCHEMA_VERSION = 3
@@ -104,7 +104,7 @@ class Record(StageIdentity):
         return self.blake2b == self._digest() or (not self.blake2b and self.schema_version < SCHEMA_VERSION)
 
     def _digest(self) -> str:
-        return digest(self.model_dump_json(exclude={"blake2b"}))
+        return digest.of_text(self.model_dump_json(exclude={"blake2b"}))
 
 
 class Failure(BaseModel):
@@ -162,7 +162,8 @@ class StoredPlan(BaseModel):
         return self.blake2b in ("", self._digest())
 
     def _digest(self) -> str:
-        return digest(self.model_dump_json(exclude={"blake2b"}, exclude_defaults=True))  # a new field changes none
+        # without defaults, so that a new field leaves earlier digests valid
+        return digest.of_text(self.model_dump_json(exclude={"blake2b"}, exclude_defaults=True))
 
     def science(self, stage: PlannedStage) -> dict[str, Any]:
         """All fields of one of the plan's stages, as a record has them; empty in a plan of an older version."""
@@ -182,11 +183,6 @@ class Claim(BaseModel):
 
     driver: DriverName
     started_unix_s: float
-
-
-def digest(text: str) -> str:
-    """blake2b-128 of a text, as hexadecimal digits."""
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def wanted(plans: Iterable[StoredPlan]) -> dict[str, PlannedStage]:

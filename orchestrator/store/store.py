@@ -32,8 +32,9 @@ from pydantic import ValidationError
 from orchestrator.store.errors import StoreError
 from orchestrator.store.index import read_index, write_index
 from orchestrator.store.layout import COLLECTED, KEY_DIGITS, RECORD, StageFiles, group_stages, slug, stage_folder
-from orchestrator.store.record import Claim, Failure, Record, StoredPlan, digest
+from orchestrator.store.record import Claim, Failure, Record, StoredPlan
 from orchestrator.store.retrying import RetryingStorage
+from tickets.files import digest
 from workers.storage import Entry, Storage, download_many, open_storage, read_many
 
 
@@ -164,7 +165,7 @@ class Store:
         """
         if self.storage.folder is not None:
             return {(key, name): self.storage.folder / self.out(key) / name for key, name in files}
-        cache = (cache or user_cache()) / digest(self.root)[:KEY_DIGITS]
+        cache = (cache or user_cache()) / digest.of_text(self.root)[:KEY_DIGITS]
         found = {(key, name): cache / self.out(key) / name for key, name in files}
         wanted = [(f"{self.out(key)}/{name}", path) for (key, name), path in found.items() if not path.exists()]
         try:
@@ -262,7 +263,7 @@ class Store:
 
     def write_plan(self, plan: StoredPlan) -> None:
         """Keep a plan; the same stages are kept once, with the time and command of their last sweep."""
-        name = digest("".join(stage.key for stage in plan.stages))[:KEY_DIGITS]
+        name = digest.of_text("".join(stage.key for stage in plan.stages))[:KEY_DIGITS]
         self.storage.write(f"plans/{name}.json", plan.sealed().model_dump_json().encode())
 
     def write_index(self) -> None:

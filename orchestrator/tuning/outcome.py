@@ -16,7 +16,7 @@ from rich.table import Table
 from orchestrator.store import StoreError
 from orchestrator.tuning.definition import Definition, differences
 from orchestrator.tuning.space import describe_point
-from workers.storage import write_atomically
+from tickets.files.writing import write_atomically
 from workers.terminal.console import Console
 
 DEFINITION = "search.json"

@@ -6,7 +6,6 @@ first; checkpoints are copied back as they are written, the log and the progress
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 import threading
 import time
@@ -16,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from tickets.files import digest
 from workers.storage import Bucket, Storage, download_many, open_storage
 
 MIRROR_EVERY_S = 10.0
 LOOK_FOR_A_STOP_EVERY_S = 2.0
 CHECKPOINTS = 2  # the newest ones that are copied from a bucket: should one be damaged, there is the other
 MIRRORED = ("log.txt", "progress.json")
-DIGEST_BYTES = 16
 
 
 class DamagedInputError(ValueError):
@@ -109,9 +108,7 @@ def open_workspace(
 
 def artifact(path: Path) -> Artifact:
     """What a file is."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=DIGEST_BYTES))
-    return Artifact(path.stat().st_size, digest.hexdigest())
+    return Artifact(path.stat().st_size, digest.of_file(path))
 
 
 def _check(folders: Mapping[str, Path], expected: Mapping[str, tuple[str, Mapping[str, Artifact]]]) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import torch
+
+from tickets.files import digest
 
 
 def derive(*labels: int | str) -> int:
     """A 63-bit seed that depends on every label and on their order; unrelated for any two lists of labels."""
     text = "/".join(f"{type(label).__name__}:{label}" for label in labels)
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+    return int(digest.of_text(text, size_bytes=8), 16) >> 1
 
 
 def generator(*labels: int | str) -> torch.Generator:

@@ -5,7 +5,7 @@ Paths are relative to the store's root, with slashes. A reader of a file sees al
 
 from workers.storage.base import Entry, Storage, StorageError
 from workers.storage.bucket import Bucket
-from workers.storage.folder import Folder, write_atomically
+from workers.storage.folder import Folder
 from workers.storage.opening import is_bucket, open_storage
 from workers.storage.parallel import PARALLEL_REQUESTS, download_many, read_many
 
@@ -20,5 +20,4 @@ __all__ = [
     "is_bucket",
     "open_storage",
     "read_many",
-    "write_atomically",
 ]

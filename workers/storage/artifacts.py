@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ import pyarrow.parquet as pq
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from tickets.files import digest
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> None:
@@ -34,18 +35,9 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], str]:
 
 def masks_digest(masks: Mapping[str, Tensor]) -> str:
     """Digest of a set of masks; equal if and only if the masks are."""
-    return _digest({name: mask.bool() for name, mask in masks.items()})
+    return digest.of_tensors({name: mask.bool() for name, mask in masks.items()})
 
 
 def state_digest(state: Mapping[str, Tensor]) -> str:
     """Digest of a state dict's bytes."""
-    return _digest(state)
-
-
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        digest.update(f"{name}:{tuple(tensor.shape)}:".encode())
-        digest.update(tensor.numpy().tobytes())
-    return digest.hexdigest()
+    return digest.of_tensors(state)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from tickets.files.writing import replacing, write_atomically
 from workers.storage.base import Entry, StorageError
-
-NO_HARD_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK)
 
 
 class Folder:
@@ -63,9 +60,8 @@ class Folder:
     def upload(self, source: Path, path: str) -> None:
         target = self._at(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}")
-        shutil.copyfile(source, partial)
-        partial.replace(target)
+        with replacing(target) as partial:
+            shutil.copyfile(source, partial)
 
     def download(self, path: str, target: Path) -> None:
         shutil.copyfile(self._at(path), target)
@@ -86,41 +82,3 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
             return list(entries)
     except (FileNotFoundError, NotADirectoryError):
         return []
-
-
-def write_atomically(path: Path, content: bytes, *, exclusive: bool = False) -> None:
-    """Write a file so that a reader sees all of it or none; ``exclusive`` raises FileExistsError if it is there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        made = Path(file.name)
-        try:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        except OSError:  # a full disk
-            made.unlink(missing_ok=True)
-            raise
-    made.chmod(0o644)
-    try:
-        if exclusive:
-            _link_or_create(made, path, content)
-        else:
-            made.replace(path)
-    finally:
-        made.unlink(missing_ok=True)
-
-
-def _link_or_create(made: Path, path: Path, content: bytes) -> None:
-    """Give a written file its name unless that is taken; a file system without hard links creates it in place."""
-    try:
-        os.link(made, path)  # never shows a part of the content
-    except FileExistsError:
-        if made.stat().st_nlink < 2:  # else NFS has made the link, and its answer was lost
-            raise
-    except OSError as error:
-        if error.errno not in NO_HARD_LINKS:
-            raise
-        with path.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())

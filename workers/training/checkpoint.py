@@ -5,17 +5,17 @@ Each carries a digest of its content: a bit that has flipped on a disk would els
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from tickets.files import digest
 
 KEPT = 2
 
@@ -67,8 +67,4 @@ def newest_checkpoint(folders: Sequence[Path]) -> Snapshot | None:
 
 
 def _digest(header: str, tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.blake2b(header.encode(), digest_size=16)
-    for name in sorted(tensors):
-        digest.update(f"{name}:{tensors[name].dtype}:{tuple(tensors[name].shape)}:".encode())
-        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    return digest.of_tensors(tensors, header=header, with_dtypes=True)

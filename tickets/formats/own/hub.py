@@ -7,7 +7,6 @@ own stands there under ``winning_sign``, with the SHA-256 of both files, which r
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import jinja2
 import yaml
 
 from tickets.errors import TicketError
+from tickets.files import digest
 from tickets.formats.format import UNKNOWN, Format, Hints
 from tickets.formats.own.masked import MASKED
 from tickets.formats.own.parquet import PARQUET
@@ -64,7 +64,7 @@ def _read(source: Source, hints: Hints) -> Ticket:
         path = source.path / name
         if not path.is_file():
             raise TicketError(f"{path}: the card names this file, and it is missing")
-        if _sha256(path) != sums.get(name):
+        if digest.sha256_of_file(path) != sums.get(name):
             raise TicketError(f"{path} is not the file that the card was made for: its SHA-256 differs")
         read.append(format_.read(Source(path), Hints()))
     first, other = read
@@ -85,7 +85,7 @@ def _write(ticket: Ticket, path: Path) -> None:
     path.mkdir()
     for name, format_ in TICKET_FILES.items():
         format_.write(ticket, path / name)
-    sums = {name: _sha256(path / name) for name in TICKET_FILES}
+    sums = {name: digest.sha256_of_file(path / name) for name in TICKET_FILES}
     (path / CARD).write_text(_card(ticket, sums), encoding="utf-8")
 
 
@@ -118,11 +118,6 @@ def _line(value: object) -> str:
     """A value as one line of a card, in which it can begin no table, link or HTML."""
     text = " ".join(str(value).split())
     return "".join(f"\\{c}" if c in "\\`*_[]<>|#" else c for c in text)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
 
 
 HUB = Format(

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tickets.files.writing import write_atomically
 from workers.data.errors import DataError
 
 CHUNK = 1024
@@ -28,9 +29,7 @@ def remaining(marker: Path, what: str, total: int, progress: Progress) -> Iterat
         chunk = range(done, min(done + CHUNK, total))
         yield chunk
         done = chunk.stop
-        written = marker.with_name(f"{marker.name}.new")
-        written.write_text(str(done))
-        written.replace(marker)
+        write_atomically(marker, str(done).encode(), durable=False)
         progress(what, done, total)
 
 

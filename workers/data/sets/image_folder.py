@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tickets.files import digest
 from workers.data.errors import DataError
 from workers.data.images.encoded import Encoded, FilePictures
 from workers.data.registry import FAMILIES, DataSet, Source
@@ -135,15 +135,15 @@ def folder_source(
     Its fingerprint holds all names and labels, and the sizes in bytes of the first files of each class: the same
     images encoded anew are other data, and yet a million files need not be looked at.
     """
-    digest = hashlib.blake2b(digest_size=16)
-    for split in (train, test):
-        sizes = [split.path(index).stat().st_size for index in _first_of_each_class(split.labels)]
-        for part in (split.names, split.labels, np.array(sizes)):
-            digest.update(f"{part.dtype.str} {len(part)} ".encode())
-            digest.update(part.tobytes())
-    return Source(
-        f"image files in {root}", f"files-{digest.hexdigest()}", lambda: Encoded(train, test, size), num_classes
-    )
+    content = digest.of_parts(part for split in (train, test) for part in _parts(split))
+    return Source(f"image files in {root}", f"files-{content}", lambda: Encoded(train, test, size), num_classes)
+
+
+def _parts(split: FilePictures) -> Iterator[bytes]:
+    sizes = [split.path(index).stat().st_size for index in _first_of_each_class(split.labels)]
+    for part in (split.names, split.labels, np.array(sizes)):
+        yield f"{part.dtype.str} {len(part)} ".encode()
+        yield part.tobytes()
 
 
 def _first_of_each_class(labels: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tickets.files import digest
 from workers.data.images.encoded import Encoded
 from workers.data.images.parquet import ParquetPictures
 from workers.data.registry import Source
@@ -26,22 +26,20 @@ def find_image_parquet(
         first, second = (ParquetPictures(paths) for paths in both)
         return Encoded(first, second, size)
 
-    return Source(f"Parquet files in {folder}", f"parquet-{_digest([*both[0], *both[1]])}", decode)
+    return Source(f"Parquet files in {folder}", f"parquet-{digest.of_parts(_parts([*both[0], *both[1]]))}", decode)
 
 
-def _digest(paths: Sequence[Path]) -> str:
-    """Of all bytes, or beyond 1 GB, where that takes minutes, of the sizes and both ends of every file."""
-    digest = hashlib.blake2b(digest_size=16)
+def _parts(paths: Sequence[Path]) -> Iterator[bytes]:
+    """All bytes of the files, or beyond 1 GB, which takes minutes to read, the size and both ends of each file."""
     sizes = [path.stat().st_size for path in paths]
     whole = sum(sizes) <= ALL_BYTES
     for path, size in zip(paths, sizes, strict=True):
-        digest.update(size.to_bytes(8, "big"))
+        yield size.to_bytes(8, "big")
         with path.open("rb") as file:
             if whole:
                 while block := file.read(1 << 22):
-                    digest.update(block)
+                    yield block
             else:
-                digest.update(file.read(ENDS_BYTES))
+                yield file.read(ENDS_BYTES)
                 file.seek(max(0, size - ENDS_BYTES))
-                digest.update(file.read(ENDS_BYTES))
-    return digest.hexdigest()
+                yield file.read(ENDS_BYTES)
