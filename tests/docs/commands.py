@@ -18,7 +18,7 @@ DOCUMENTS = [
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 BLOCK = re.compile(r"^ *```(?P<language>bash|console|sh|shell|shell-session|zsh) *\n(?P<text>.*?)^ *```", re.M | re.S)
-INLINE = re.compile(r"(?<!`)`((?:python -m|make|ray) [^`\n]+)`(?!`)")
+INLINE = re.compile(r"(?<!`)`((?:python -m|winning-sign|make|ray) [^`\n]+)`(?!`)")
 END, NEXT = "\x1e", "\x1f"
 STAND_IN = '#!/bin/bash\nprintf -v call "%s\\x1f" "${0##*/}" "$@"\nprintf "%s\\x1e" "$call" >> "$CALLS"\n'
 # `exit` leaves the machine that `ssh` went to, not the block; a program without a stand-in is written down all the same

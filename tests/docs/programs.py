@@ -20,6 +20,17 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
 # Programs of every Unix, which only show or edit files here.
 UNIX = {"grep", "sed", "tail", "xargs"}
 
+# Sub-commands of `winning-sign` and the modules that `python -m` runs for the same.
+SUB_COMMANDS = {
+    **{
+        name: f"orchestrator.{name}"
+        for name in ("sweep", "status", "why", "logs", "cancel", "verify", "gc", "unlock", "search", "landscape")
+    },
+    **{name: f"analysis.{name}" for name in ("report", "serve", "checks")},
+    "spot-notice": "orchestrator.spot_notice",
+    "tickets": "tickets",
+    "run": "workers.run",
+}
 # Commands of ours that take a store and end: run for real, on a small one.
 REAL = {
     "orchestrator.status",

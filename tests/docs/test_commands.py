@@ -20,7 +20,7 @@ from PIL import Image
 from orchestrator.session.live_report import LiveReport
 from tests.docs.calling import call, ray_reads, reads, within
 from tests.docs.commands import DOCUMENTS, ROOT, Command, blocks, commands, inline_commands
-from tests.docs.programs import ELSEWHERE, READ, REAL, UNIX
+from tests.docs.programs import ELSEWHERE, READ, REAL, SUB_COMMANDS, UNIX
 from tests.support.image_sets import encoded, write_image_folder, write_shards
 
 pytestmark = pytest.mark.slow(seconds=60)
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow(seconds=60)
 NAMED_FILE = re.compile(r"```(?:python|yaml)\n# (\w+\.\w+)\n(.*?)```", re.S)
 QUICK_START = ROOT / "docs" / "quickstart.md"
 ROOMS = ("tickets.", "workers.", "orchestrator.", "analysis.", "benchmarks.")
-PROGRAMS = (*ELSEWHERE, *UNIX, "python", "python3", "pip", "make", "ray")
+PROGRAMS = (*ELSEWHERE, *UNIX, "winning-sign", "python", "python3", "pip", "make", "ray")
 # A small sweep: the documents' own command, with trainings of an epoch or two, in this process.
 SMALL = ("--datasets", "mnist1d", "--chains", "1")
 TINY = [
@@ -52,6 +52,11 @@ def own(command: Command) -> tuple[str, list[str]] | None:
     """The module of ours that a command comes to, by whatever way, and its arguments."""
     if command[0] == "sbatch":
         return "orchestrator.sweep", list(command[2:])
+    if command[0] == "winning-sign" and command[1:2] and not command[1].startswith("-"):
+        assert command[1] in SUB_COMMANDS, f"{shlex.join(command)}: no such sub-command"
+        return SUB_COMMANDS[command[1]], list(command[2:])
+    if command[0] == "winning-sign":
+        return "orchestrator", list(command[1:])
     for place, (flag, module) in enumerate(pairwise(command)):
         if flag == "-m" and (module.startswith(ROOMS) or f"{module}." in ROOMS or module == "venv"):
             return module, list(command[place + 2 :])
@@ -141,7 +146,7 @@ def run(command: Command, data_root: Path, data_cache: Path) -> None:
             check_pip(arguments)
         case "ray":
             ray_reads(arguments)
-        case "python" | "python3":
+        case "python" | "python3" | "winning-sign":
             assert own(command), f"{shlex.join(command)}: which module of ours is this?"
         case _:
             assert program in ELSEWHERE or program in UNIX, f"{program}: say in tests/docs/programs.py who runs it"
@@ -151,7 +156,9 @@ def run(command: Command, data_root: Path, data_cache: Path) -> None:
 
 def run_own(module: str, arguments: list[str], data_root: Path, data_cache: Path) -> None:
     arguments = [THERE.get(word, word) for word in arguments]
-    if module == "orchestrator.sweep":
+    if module == "orchestrator":
+        assert call(module, arguments) == 0
+    elif module == "orchestrator.sweep":
         cache = ["--data-cache", str(data_cache)]
         if "--help" in arguments:
             assert call(module, arguments) == 0
@@ -190,7 +197,7 @@ def test_every_command_in_a_sentence_is_one(document: Path) -> None:
         found = own(command)
         if found:
             module, arguments = found
-            assert module in READ or module in REAL or module == "orchestrator.sweep", text
+            assert module in READ or module in REAL or module in ("orchestrator", "orchestrator.sweep"), text
             assert importlib.util.find_spec(module), text
             assert not arguments or reads(module, [*arguments, *missing(text)]), text
         elif command[0] == "make":
