@@ -17,8 +17,8 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
     "nohup": (CLUSTERS, '"--address HEAD:6379"'),
     "sbatch": ("tests/clusters/test_slurm.py", "sweep.slurm"),
 }
-# Programs of every Unix, which only show or edit files here.
-UNIX = {"grep", "sed", "tail", "xargs"}
+# Programs that every reader has, which only fetch, show or edit files here.
+UNIX = {"git", "grep", "sed", "tail", "xargs"}
 
 # Sub-commands of `winning-sign` and the modules that `python -m` runs for the same.
 SUB_COMMANDS = {

@@ -30,7 +30,7 @@ def run(code: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, o
 
 
 def test_the_readmes_three_lines_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = run(python_of("README.md", "A *ticket* is", "All files can be read"), tmp_path, monkeypatch)
+    names = run(python_of("README.md", "## Use a ticket", "## Where to read on"), tmp_path, monkeypatch)
     kept = names["kept"]
     assert isinstance(kept, Kept)
     assert kept.check() == 0.5
