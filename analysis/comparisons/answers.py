@@ -124,7 +124,7 @@ def _compared(section: Section, question: Question) -> Iterator[dict[str, Any]]:
             "question": question.name,
             "title": question.title,
             "claim": question.claim,
-            "measure": measure.words,
+            "measure": measure.title,
             "unit": measure.unit,
             "density": a_cells[cell]["density"],
             **dict(zip(by, cell, strict=True)),
@@ -183,7 +183,7 @@ def _found(row: dict[str, Any]) -> str:
 
 def _answer(question: Question, rows: pd.DataFrame) -> str:
     shown, reverse = (int((rows["outcome"] == outcome).sum()) for outcome in (SHOWN, REVERSE))
-    found = f"{question.measure.words} {between(rows['difference'].min(), rows['difference'].max(), DIGITS)} points"
+    found = f"{question.measure.title} {between(rows['difference'].min(), rows['difference'].max(), DIGITS)} points"
     made = count(len(rows), "comparison")
     if not shown and not reverse:
         why = "no interval leaves out 0" if rows["low"].notna().any() else "one pair gives no interval"

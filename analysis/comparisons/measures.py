@@ -17,7 +17,7 @@ class Measure:
     Attributes:
         name: the start of its columns' names in ``analysis.comparisons.numbers``.
         column: of the frame ``stages``.
-        words: what it is.
+        title: what is measured, as it reads within a sentence.
         unit: of a value; a difference of values is always in points.
         probe: the kind of probe that it comes from; None: from final trainings.
         error: column with the standard error of a value's own measurement, where it is known.
@@ -25,7 +25,7 @@ class Measure:
 
     name: str
     column: str
-    words: str
+    title: str
     unit: Literal["%", "points"]
     probe: Literal["lmc", "stability"] | None = None
     error: str | None = None

@@ -17,12 +17,11 @@ from analysis.figures.results.differences import differences
 from analysis.figures.results.landscape import landscape
 from analysis.figures.results.pair_probes import pair_probes
 from analysis.figures.results.results_table import results_table
+from analysis.figures.results.starts_compared import signs_kept, signs_of_psi
 from analysis.figures.signs.density_by_layer import density_by_layer
 from analysis.figures.signs.sign_agreement import sign_agreement
 from analysis.figures.signs.sign_flips import sign_flips
 from analysis.figures.signs.signs_flipped import signs_flipped
-from analysis.figures.signs.signs_kept import signs_kept
-from analysis.figures.signs.signs_of_psi import signs_of_psi
 from analysis.figures.store.device_hours import device_hours
 from analysis.figures.store.throughput import throughput
 from analysis.figures.store.timeline import timeline

@@ -109,7 +109,7 @@ def _in_words(row: dict[Any, Any]) -> dict[str, str]:
         "density": labels.density(row["density"]),
         "method": labels.method_name(method),
         "start": labels.transfer_name(row["transfer"]),
-        **{f"{measure.words} ({measure.unit})": measured(row, measure.name) for measure in MEASURES},
+        **{f"{measure.title} ({measure.unit})": measured(row, measure.name) for measure in MEASURES},
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.comparisons.labels import density, method_name, number, transfer_name
+from analysis.comparisons.labels import number
 from analysis.comparisons.statistics import spread
 from analysis.figures import style
 from analysis.figures.panel import Axis, Panel, compose
@@ -20,9 +20,9 @@ DENSITY, ACCURACY = Axis("density", "density"), Axis("test accuracy (%)")
 
 
 def accuracy_by_density(frames: Frames) -> go.Figure:
-    """Mean accuracy of each method and transfer over seeds and chains, with one standard deviation.
+    """Draw the mean accuracy of each method and transfer over seeds and chains, with one standard deviation.
 
-    Dense trainings are a horizontal line with a band. One panel per section; no traces where nothing was trained.
+    Dense trainings are a horizontal line with a band. One panel per section; no traces if nothing was trained.
     """
     parts = sections(frames)
     panels = (Panel(part.title, accuracy_traces(part), DENSITY, ACCURACY) for part in parts)
@@ -30,7 +30,7 @@ def accuracy_by_density(frames: Frames) -> go.Figure:
 
 
 def accuracy_traces(section: Section, transfers: Collection[str] | None = None) -> list[Any]:
-    """A line for each method and transfer, or only those transfers, over the dense line with its band."""
+    """Return a line per method and transfer (by default all transfers), and the dense line with its band."""
     accuracies, dense = _accuracies(section)
     if transfers is not None:
         accuracies = accuracies[accuracies["transfer"].isin(transfers)]
@@ -68,12 +68,6 @@ def _dense(dense: pd.Series, ends: tuple[float, float]) -> Iterator[go.Scatter]:
 
 def _summary(section: Section) -> str:
     accuracies, dense = _accuracies(section)
-    said = [f"dense training reaches {number(row['mean'])} %" for row in dense.to_dict("records")]
-    if not accuracies.empty:
-        sparsest = accuracies[accuracies["round"] == accuracies["round"].max()]
-        said += [
-            f"{method_name(name)} {transfer_name(start)} {number(float(rows['mean'].iloc[0]))} % at density "
-            f"{density(float(rows['density'].iloc[0]))}"
-            for name, start, rows in style.lines(sparsest)
-        ]
-    return f"{section.title}: {', '.join(said) or 'no final training is done yet'}."
+    means = [f"dense training reaches {number(row['mean'])} %" for row in dense.to_dict("records")]
+    means += style.sparsest(accuracies, "%")
+    return f"{section.title}: {', '.join(means) or 'no final training is done yet'}."

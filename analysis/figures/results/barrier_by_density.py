@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.comparisons.labels import density, method_name, number, transfer_name
 from analysis.comparisons.statistics import spread
 from analysis.figures import style
 from analysis.figures.panel import Axis, Panel, compose
@@ -18,9 +17,9 @@ PROBES = {"lmc": "barrier to the solution", "stability": "barrier between two SG
 
 
 def barrier_by_density(frames: Frames) -> go.Figure:
-    """Mean barrier of each method and transfer over seeds and chains, with one standard deviation.
+    """Draw the mean barrier of each method and transfer over seeds and chains, with one standard deviation.
 
-    Two panels per section, one for each kind of probe; no traces where nothing was probed.
+    Two panels per section, one per kind of probe; no traces where nothing was probed.
     """
     parts = sections(frames)
     alone = len(parts) == 1
@@ -29,9 +28,9 @@ def barrier_by_density(frames: Frames) -> go.Figure:
 
 
 def _panels(section: Section, prefix: str) -> Iterator[Panel]:
-    for probe, words in PROBES.items():
+    for probe, title in PROBES.items():
         traces = [style.against_density(*each, "points", "probe") for each in style.lines(_barriers(section, probe))]
-        yield Panel(prefix + words, traces, Axis("density", "density"), Axis("points", from_zero=True))
+        yield Panel(prefix + title, traces, Axis("density", "density"), Axis("points", from_zero=True))
 
 
 def _barriers(section: Section, probe: str) -> pd.DataFrame:
@@ -41,13 +40,9 @@ def _barriers(section: Section, probe: str) -> pd.DataFrame:
 
 
 def _summary(section: Section) -> str:
-    said = []
-    for probe, words in PROBES.items():
-        barriers = _barriers(section, probe)
-        sparsest = barriers[barriers["round"] == barriers["round"].max()]
-        said += [
-            f"{words} of {method_name(name)} {transfer_name(start)} "
-            f"{number(float(rows['mean'].iloc[0]))} points at density {density(float(rows['density'].iloc[0]))}"
-            for name, start, rows in style.lines(sparsest)
-        ]
-    return f"{section.title}: {', '.join(said) or 'nothing was probed yet'}."
+    barriers = [
+        f"{title} of {mean}"
+        for probe, title in PROBES.items()
+        for mean in style.sparsest(_barriers(section, probe), "points")
+    ]
+    return f"{section.title}: {', '.join(barriers) or 'nothing was probed yet'}."

@@ -1,4 +1,4 @@
-"""Some starts of the same tickets side by side: accuracy, stability and barrier to the solution against density."""
+"""Starts of the same tickets side by side: accuracy, stability and barrier to the solution against density."""
 
 from __future__ import annotations
 
@@ -18,14 +18,29 @@ from analysis.frames.sections import Section, sections
 SHOWN = (ACCURACY, STABILITY, BARRIER)
 
 
-def starts_compared(frames: Frames, transfers: Sequence[str]) -> go.Figure:
-    """Mean of each measure over seeds and chains, with one standard deviation.
+def signs_kept(frames: Frames) -> go.Figure:
+    """Keep signs and psi, draw magnitudes anew: does the network stay in its basin (paper figure 2)?
 
-    A row of panels per measure, LRR beside AWS, for the methods of whose tickets the first of the transfers was
-    trained; no traces where there is none.
+    Draws retrain, signed transfer with psi kept, and signed transfer with fresh psi, as ``starts_compared`` does.
+    """
+    return starts_compared(frames, ["signed_psi_kept", "retrain", "signed"])
+
+
+def signs_of_psi(frames: Frames) -> go.Figure:
+    """Transfer the signs of psi too: does a signed transfer gain (paper figure 5)?
+
+    Draws signed transfer with and without the signs of psi, as ``starts_compared`` does.
+    """
+    return starts_compared(frames, ["signed_psi_signs", "signed"])
+
+
+def starts_compared(frames: Frames, transfers: Sequence[str]) -> go.Figure:
+    """Draw the mean of each measure over seeds and chains, with one standard deviation, against density.
+
+    A row of panels per measure, LRR beside AWS, for each method that trained the first transfer; no traces if none did.
 
     Args:
-        transfers: what is drawn; the first is what the figure is about.
+        transfers: the starts to draw; the first is the figure's subject.
     """
     parts = sections(frames)
     alone = len(parts) == 1
@@ -39,8 +54,8 @@ def starts_compared(frames: Frames, transfers: Sequence[str]) -> go.Figure:
     columns = {len(names) for names in methods.values() if names}
     # a row of panels shares its axis, which needs the same methods in all rows
     side_by_side = len(columns) == 1 and all(panel.traces for panel in panels)
-    said = " ".join(_summary(part, transfers, methods[part.title]) for part in parts)
-    return compose(panels, said, columns=max(columns) if side_by_side else 1, shared_y=side_by_side)
+    summary = " ".join(_summary(part, transfers, methods[part.title]) for part in parts)
+    return compose(panels, summary, columns=max(columns) if side_by_side else 1, shared_y=side_by_side)
 
 
 def _methods(section: Section, needed: str) -> list[str]:
@@ -52,8 +67,8 @@ def _panel(section: Section, name: str, measure: Measure, transfers: Sequence[st
     noun = "probe" if measure.probe else "training"
     cells = _cells(section, name, measure, transfers)
     traces = [style.against_density(*each, measure.unit, noun) for each in style.lines(cells)]
-    y = Axis("points", from_zero=True) if measure.probe else Axis(f"{measure.words} ({measure.unit})")
-    return Panel(f"{prefix}{method_name(name)}, {measure.words}", traces, Axis("density", "density"), y)
+    y = Axis("points", from_zero=True) if measure.probe else Axis(f"{measure.title} ({measure.unit})")
+    return Panel(f"{prefix}{method_name(name)}, {measure.title}", traces, Axis("density", "density"), y)
 
 
 def _cells(section: Section, name: str, measure: Measure, transfers: Sequence[str]) -> pd.DataFrame:
@@ -65,14 +80,14 @@ def _cells(section: Section, name: str, measure: Measure, transfers: Sequence[st
 def _summary(section: Section, transfers: Sequence[str], methods: Sequence[str]) -> str:
     rows = section.trainings
     rounds = rows.loc[rows["transfer"] == transfers[0], "round"]
-    said = [
-        f"{method_name(name)} at density {density(float(cells['density'].mean()))}, {measure.words}: {', '.join(means)}"
+    sentences = [
+        f"{method_name(name)} at density {density(float(cells['density'].mean()))}, {measure.title}: {', '.join(means)}"
         for name in methods
         for measure in SHOWN
         for cells in [_at(_cells(section, name, measure, transfers), rounds.max())]
         if (means := list(_means(cells, measure.unit)))
     ]
-    return f"{section.title}: {'; '.join(said) or 'nothing to compare was trained'}."
+    return f"{section.title}: {'; '.join(sentences) or 'nothing to compare was trained'}."
 
 
 def _at(cells: pd.DataFrame, round_: int) -> pd.DataFrame:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import pytest
-from analysis.page.shown import shown_json
 from typer.testing import CliRunner
 
 from analysis import load
 from analysis.figures import CATALOGUE
 from analysis.frames.sections import sections
+from analysis.page.escaping import visible_json
 from analysis.page.rendering import render
 from analysis.report import app, write_report
 from orchestrator.store import StoreError
@@ -157,8 +157,8 @@ def test_no_text_of_a_store_reorders_or_hides_what_stands_beside_it(store: Synth
 
 def test_json_is_made_visible_and_else_stays_as_it_is() -> None:
     for harmless in (r'{"a<\u003c\u00e4": ["\\u202e", "\n\"\\", "\ud83d\ude00"]}', "[]", r'"\\\\u202e"'):
-        assert shown_json(harmless) == harmless
-    assert json.loads(shown_json(json.dumps({"\u202e": ["\\\x1b", "\U000e0041", "\udc80"]}))) == {
+        assert visible_json(harmless) == harmless
+    assert json.loads(visible_json(json.dumps({"\u202e": ["\\\x1b", "\U000e0041", "\udc80"]}))) == {
         r"\u202e": ["\\" + r"\x1b", r"\U000e0041", r"\udc80"]
     }
 
