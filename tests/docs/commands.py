@@ -21,8 +21,8 @@ BLOCK = re.compile(r"^ *```(?P<language>bash|console|sh|shell|shell-session|zsh)
 INLINE = re.compile(r"(?<!`)`((?:python -m|winning-sign|make|ray) [^`\n]+)`(?!`)")
 END, NEXT = "\x1e", "\x1f"
 STAND_IN = '#!/bin/bash\nprintf -v call "%s\\x1f" "${0##*/}" "$@"\nprintf "%s\\x1e" "$call" >> "$CALLS"\n'
-# `exit` leaves the machine that `ssh` went to, not the block; `git clone URL` leaves a folder to enter; a program without a stand-in is
-# written down all the same
+# `exit` leaves the machine that `ssh` went to, not the block; `git clone URL` leaves a folder to enter; a program that
+# has no stand-in is written down all the same
 PRELUDE = """
 exit() { :; }
 git() { command git "$@"; last="${@: -1}"; /bin/mkdir -p "${last##*/}"; }
