@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +17,7 @@ from analysis.page.export import export
 from analysis.page.rendering import render
 from analysis.rules.checklist import REPORT_DEADLINE_S, checks
 from orchestrator.store import Store, StoreError
+from tickets.files.writing import replacing
 from workers.terminal.console import visible
 
 REPORT = "report.html"
@@ -54,7 +54,8 @@ def write_report(store: Path | str, out: Path | None = None, published: Path | N
     else:
         root = folder
         page = render(frames, reader.root, lambda path: os.path.relpath(root / path, place), checks=found)
-    _replace(out, page)
+    with replacing(out) as partial:
+        partial.write_text(page, encoding="utf-8")
     return str(out)
 
 
@@ -77,17 +78,6 @@ def _loaded(store: Path | str, published: Path | None = None) -> Frames:
     if frames.stages.empty and frames.planned == 0:
         raise StoreError(f"{store}: this folder has no stages; give the folder of a sweep's store")
     return frames
-
-
-def _replace(path: Path, page: str) -> None:
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=".report.", delete=False) as file:
-        file.write(page)
-    made = Path(file.name)
-    try:
-        made.chmod(0o644)
-        made.replace(path)
-    finally:
-        made.unlink(missing_ok=True)
 
 
 @app.command()

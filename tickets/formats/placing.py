@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from tickets.errors import TicketError
+from tickets.files.writing import beside
 
 
 def placed(path: Path, make: Callable[[Path], object], *, force: bool = False) -> None:
@@ -26,7 +26,7 @@ def placed(path: Path, make: Callable[[Path], object], *, force: bool = False) -
         raise TicketError(f"{path.parent}: there is no such folder to write to; make it first")
     if path.exists() and not force:
         raise TicketError(f"{path} is there already; give another name, or --force to replace it")
-    made = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+    made = beside(path)
     try:
         make(made)
         if path.is_dir():

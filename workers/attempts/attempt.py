@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import torch
 
+from tickets.files.writing import write_atomically
 from workers.attempts.execute import run_probes, run_stage
 from workers.attempts.workspace import Artifact, DamagedInputError, Workspace, artifact, open_workspace
 from workers.devices.memory import PeakMemory
@@ -220,9 +221,7 @@ class _Heart:
         self._written = time.monotonic()
         self._content |= {"beats": self._beats, "longest_step_s": self._longest_s if self._beats > 1 else None}
         for file in self._files:
-            temporary = file.with_name(f".{file.name}")  # no listing shows it
-            temporary.write_text(json.dumps(self._content))
-            temporary.replace(file)
+            write_atomically(file, json.dumps(self._content).encode(), durable=False)
 
 
 def _seldom(check: Callable[[], bool]) -> Callable[[], bool]:

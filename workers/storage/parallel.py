@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tickets.files.writing import replacing
 from workers.storage.base import Storage
 
 PARALLEL_REQUESTS = 32
@@ -33,9 +33,8 @@ def download_many(storage: Storage, files: Sequence[tuple[str, Path]]) -> None:
     def download(file: tuple[str, Path]) -> None:
         path, target = file
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as scratch:
-            storage.download(path, Path(scratch) / target.name)
-            (Path(scratch) / target.name).replace(target)
+        with replacing(target) as partial:
+            storage.download(path, partial)
 
     with ThreadPoolExecutor(PARALLEL_REQUESTS) as threads:
         for _ in threads.map(download, files):

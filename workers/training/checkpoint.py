@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tickets.files import digest
+from tickets.files.writing import replacing
 
 KEPT = 2
 
@@ -43,8 +44,8 @@ def save_checkpoint(folder: Path, snapshot: Snapshot) -> None:
     name = f"{snapshot.position.epoch:05d}-{snapshot.position.batch:07d}.safetensors"
     header = json.dumps({"position": vars(snapshot.position), "log": dict(snapshot.log)})
     tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in snapshot.tensors.items()}
-    save_file(tensors, folder / f".{name}", {"winning_sign": header, "blake2b": _digest(header, tensors)})
-    (folder / f".{name}").replace(folder / name)
+    with replacing(folder / name) as partial:
+        save_file(tensors, partial, {"winning_sign": header, "blake2b": _digest(header, tensors)})
     for old in sorted(folder.glob("[0-9]*.safetensors"))[:-KEPT]:
         old.unlink()
 
