@@ -95,18 +95,20 @@ def render(
     live: bool = False,
     version: str = "",
     checks: Iterable[Mapping[Any, Any]] = (),
+    catalogue: Sequence[Entry] = CATALOGUE,
 ) -> str:
-    """The page.
+    """Return the page as HTML.
 
     Args:
-        store: the store's root, for its name.
-        link: from a path in the store to what the page links to.
-        live: whether the page asks its server for news, and shows them.
-        version: what the server calls this page: it is replaced when the server has another.
+        store: the store's root; its last part is the page's name.
+        link: turns a path in the store into the address that the page links to.
+        live: whether the page polls its server for news and shows them.
+        version: the server's name for this page; the page replaces itself when the server has another version.
         checks: rules of the method, each with "rule", "verdict" ("holds", "broken" or "not checked"), "counted" and
             "detail".
+        catalogue: the figures to draw.
     """
-    parts = [_part(number, section) for number, section in enumerate(sections(frames), start=1)]
+    parts = [_part(number, section, catalogue) for number, section in enumerate(sections(frames), start=1)]
     rows = pending(frames)
     stages = frames.stages
     return _TEMPLATES.get_template("report.html").render(
@@ -114,7 +116,7 @@ def render(
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         parts=parts,
         hero=_hero(parts),
-        whole=list(_drawings("store", "store", frames, "store")),
+        whole=list(_drawings(catalogue, "store", "store", frames, "store")),
         progress=progress(frames),
         checks=list(checks),
         provenance=provenance(frames),
@@ -156,10 +158,10 @@ def said(section: Section) -> Said:
     )
 
 
-def _part(number: int, section: Section) -> Part:
+def _part(number: int, section: Section, catalogue: Sequence[Entry]) -> Part:
     name = f"s{number}"
     file = "-".join((section.dataset, section.architecture, section.preset))
-    drawn = {place: list(_drawings(name, file, section.frames, place)) for place in ("results", "signs")}
+    drawn = {place: list(_drawings(catalogue, name, file, section.frames, place)) for place in ("results", "signs")}
     found = said(section)
     return Part(name, section, found, drawn["results"], drawn["signs"], list(_comparisons(found)), list(_rows(section)))
 
@@ -174,8 +176,8 @@ def _comparisons(found: Said) -> Iterator[dict[str, Any]]:
         }
 
 
-def _drawings(id_: str, file: str, frames: Frames, place: str) -> Iterator[Drawing]:
-    for entry in CATALOGUE:
+def _drawings(catalogue: Sequence[Entry], id_: str, file: str, frames: Frames, place: str) -> Iterator[Drawing]:
+    for entry in catalogue:
         if entry.place == place:
             yield from _drawing(entry, id_, file, frames)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -19,18 +20,44 @@ from analysis.page.escaping import visible_json
 from analysis.page.rendering import render
 from analysis.report import app, write_report
 from orchestrator.store import StoreError
+from tests.analysis.conftest import SyntheticStore
 
-if TYPE_CHECKING:
-    from tests.analysis.conftest import SyntheticStore
-
-pytestmark = pytest.mark.slow(seconds=100)
+pytestmark = pytest.mark.slow(seconds=25)
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 
 
 def written(store: Path, out: Path | None = None) -> Path:
-    """The report's file."""
+    """Write a store's report, and return its file."""
     return Path(write_report(store, out))
+
+
+@pytest.fixture(scope="module")
+def report(finished_sweep: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of the sweep as it is, written once; tests only read it."""
+    folder = tmp_path_factory.mktemp("report")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "user-cache"))
+        return written(Path(shutil.copytree(finished_sweep, folder / "runs")))
+
+
+@pytest.fixture(scope="module")
+def harmless(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report with every figure that a store of one training has, in which each text is a plain word."""
+    folder = tmp_path_factory.mktemp("harmless")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "user-cache"))
+        return written(_with_name(SyntheticStore(folder / "runs"), "harmless"))
+
+
+def page_text(store: Path, **options: Any) -> str:
+    """The words of a store's page, drawn with one figure."""
+    return " ".join(Page(one_figure(store, **options)).text.split())
+
+
+def one_figure(store: Path, **options: Any) -> str:
+    """A store's page with the first figure only: drawing all of them takes seconds."""
+    return render(load(store), str(store), str, catalogue=CATALOGUE[:1], **options)
 
 
 def drawn(store: Path) -> int:
@@ -94,11 +121,10 @@ class Page(HTMLParser):
         return [json.loads(text) for attributes, text in self.scripts if attributes.get("class") == "drawing"]
 
 
-def test_the_page_is_small_and_loads_nothing(sweep: SyntheticStore) -> None:
-    path = written(sweep.root)
-    assert path == sweep.root / "report.html"
-    assert path.stat().st_size < 8_000_000
-    page = Page(path)
+def test_the_page_is_small_and_loads_nothing(report: Path) -> None:
+    assert report.parts[-2:] == ("runs", "report.html")
+    assert report.stat().st_size < 8_000_000
+    page = Page(report)
     assert {tag for tag, _ in page.elements}.isdisjoint({"link", "iframe", "img", "object", "embed"})
     loads = [value for _, attributes in page.elements for name, value in attributes.items() if name == "src"]
     assert loads == []
@@ -107,12 +133,12 @@ def test_the_page_is_small_and_loads_nothing(sweep: SyntheticStore) -> None:
     assert str(policies[0]).startswith("default-src 'none'")
     own = [text for _, text in page.scripts if len(text) < 2_000_000]
     assert not any("http://" in text or "https://" in text for text in own)
-    assert not list(sweep.root.glob(".report.*"))
+    assert not list(report.parent.glob(".report.*"))
 
 
-def test_every_figure_is_on_the_page(sweep: SyntheticStore) -> None:
-    page = Page(written(sweep.root))
-    assert len(page.drawings) == drawn(sweep.root) >= 10
+def test_every_figure_is_on_the_page(report: Path) -> None:
+    page = Page(report)
+    assert len(page.drawings) == drawn(report.parent) >= 10
     plots = [attributes for _, attributes in page.elements if attributes.get("class") == "plot"]
     assert len(plots) == len(page.drawings)
     ids = {attributes.get("id") for _, attributes in page.elements}
@@ -123,12 +149,9 @@ def test_every_figure_is_on_the_page(sweep: SyntheticStore) -> None:
     assert "torch 2.11" in page.text
 
 
-def test_hostile_names_are_shown_and_never_run(store: SyntheticStore) -> None:
-    harmless = written(_with_name(store, "harmless"), store.root / "harmless.html")
-    scripts = len(Page(harmless).scripts)
-    root = _with_name(type(store)(store.root / "other"), HOSTILE)
-    page = Page(written(root))
-    assert len(page.scripts) == scripts
+def test_hostile_names_are_shown_and_never_run(store: SyntheticStore, harmless: Path) -> None:
+    page = Page(written(_with_name(store, HOSTILE)))
+    assert len(page.scripts) == len(Page(harmless).scripts)
     assert not any(tag == "img" for tag, _ in page.elements)
     assert HOSTILE in page.text
     names = {str(trace.get("name")) for figure in page.drawings for trace in figure["data"]}  # type: ignore[attr-defined]
@@ -136,11 +159,11 @@ def test_hostile_names_are_shown_and_never_run(store: SyntheticStore) -> None:
     assert not any("<" in name for name in names)
 
 
-def test_no_text_of_a_store_reorders_or_hides_what_stands_beside_it(store: SyntheticStore) -> None:
+def test_no_text_of_a_store_reorders_or_hides_what_stands_beside_it(store: SyntheticStore, harmless: Path) -> None:
     root = _with_name(store, "evil\u202egnp\x1b[2J\u200b\U000e0041.")
     store.plan(("late\u2066", "a" * 32))
     store.failure("late\u2066", "a" * 32, "bad\x9b\u2028")
-    clean = written(_with_name(type(store)(store.root / "other"), "harmless")).read_text()
+    clean = harmless.read_text()
     page = written(root)
     hidden = "\u202e\x1b\u200b\U000e0041\u2066\x9b\u2028"
     for sign in hidden:  # plotly's own code may have some
@@ -166,7 +189,7 @@ def test_json_is_made_visible_and_else_stays_as_it_is() -> None:
 def test_missing_and_failed_are_listed(sweep: SyntheticStore) -> None:
     sweep.plan(("digits/late", "a" * 32), ("digits/bad", "b" * 32))
     sweep.failure("digits/bad", "b" * 32, "loss is not finite at epoch 3")
-    text = " ".join(Page(written(sweep.root)).text.split())
+    text = page_text(sweep.root)
     assert re.search(r"running ?0 waiting ?1 failed ?1", text)
     assert "1 planned stage has no result" in text
     assert "digits/late" in text
@@ -183,15 +206,15 @@ def test_what_has_begun_and_not_ended_is_running(sweep: SyntheticStore) -> None:
     ]
     (sweep.root / "events").mkdir()
     (sweep.root / "events" / "one.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
-    text = " ".join(Page(written(sweep.root)).text.split())
+    text = page_text(sweep.root)
     assert re.search(r"running ?1 waiting ?2 failed ?0", text)
     assert re.search(r"digits/now ?running since 2023-11-14 22:13 UTC", text)
     assert re.search(r"digits/ended ?waiting", text)
 
 
-def test_all_stages_are_on_the_page_once(sweep: SyntheticStore) -> None:
-    page = Page(written(sweep.root))
-    stages = load(sweep.root).stages.sort_values("name")
+def test_all_stages_are_on_the_page_once(report: Path) -> None:
+    page = Page(report)
+    stages = load(report.parent).stages.sort_values("name")
     assert page.stages["key"] == [key[:16] for key in stages["key"]]
     assert page.stages["name"] == stages["name"].tolist()
     assert page.stages["seed"] == stages["seed"].tolist()
@@ -200,22 +223,20 @@ def test_all_stages_are_on_the_page_once(sweep: SyntheticStore) -> None:
 
 
 def test_checks_are_shown_and_without_them_nothing_is_said(sweep: SyntheticStore) -> None:
-    frames = load(sweep.root)
     rules = [
         {"rule": "The test set is read once", "verdict": verdict, "counted": 12, "detail": "of <all>"}
         for verdict in ("holds", "broken", "not checked")
     ]
-    text = " ".join(Page(render(frames, "runs", str, checks=rules)).text.split())
+    text = page_text(sweep.root, checks=rules)
     assert all(
         f"{verdict} The test set is read once 12 looked at · of <all>" in text for verdict in ("holds", "broken")
     )
     assert "The method's rules" in text
-    assert "The method's rules" not in Page(render(frames, "runs", str)).text
+    assert "The method's rules" not in page_text(sweep.root)
 
 
 def test_only_a_live_page_may_ask_its_server(sweep: SyntheticStore) -> None:
-    frames = load(sweep.root)
-    dead, live = (render(frames, "runs", str, live=live) for live in (False, True))
+    dead, live = (one_figure(sweep.root, live=live) for live in (False, True))
     assert "connect-src" not in dead
     assert "state.json" not in dead
     assert "connect-src 'self'" in live
@@ -224,15 +245,15 @@ def test_only_a_live_page_may_ask_its_server(sweep: SyntheticStore) -> None:
 
 def test_presets_have_sections_of_their_own(sweep: SyntheticStore) -> None:
     sweep.train("dense", 11.0, seed=1, preset="reference")
-    page = Page(written(sweep.root))
+    page = Page(one_figure(sweep.root))
     assert "digits · tiny · sound" in page.text
     assert "Dense training reaches 11.0 % (n = 1 training)." in page.text
-    assert len(page.drawings) == drawn(sweep.root)
+    assert len(page.drawings) == 2
 
 
 def test_a_sweep_that_has_only_begun_has_a_page(store: SyntheticStore) -> None:
     store.plan(("digits/first", "a" * 32))
-    assert "No stage is done yet." in Page(written(store.root)).text
+    assert "No stage is done yet." in page_text(store.root)
 
 
 def test_superseded_results_are_said_to_be_left_out(store: SyntheticStore) -> None:
@@ -240,7 +261,7 @@ def test_superseded_results_are_said_to_be_left_out(store: SyntheticStore) -> No
         labels = {"transfer": "dense", "seed": epochs}
         results = {"density": 1.0, "test_accuracy_percent": 50.0 + epochs}
         store.stage("train", labels, results, science={"epochs": epochs})
-    text = " ".join(Page(written(store.root)).text.split())
+    text = page_text(store.root)
     assert "Dense training reaches 52.0 % (n = 1 training)." in text
     assert "1 older result is left out" in text
 
