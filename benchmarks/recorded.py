@@ -8,7 +8,7 @@ from random import Random
 from statistics import median
 from typing import Any
 
-from orchestrator.planning.expansion import expand
+from orchestrator.planning.algorithm import expand
 from orchestrator.planning.plan import Plan
 from orchestrator.recipes import resolve
 from orchestrator.recipes.experiments import Experiment

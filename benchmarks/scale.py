@@ -33,7 +33,7 @@ from benchmarks.finished_store import write_finished
 from benchmarks.machine import describe_machine
 from benchmarks.recorded import RecordedSweep
 from benchmarks.table import print_table
-from orchestrator.planning.expansion import expand
+from orchestrator.planning.algorithm import expand
 from orchestrator.planning.plan import Plan
 from orchestrator.recipes import resolve
 from orchestrator.recipes.experiment_file import ExperimentRequest

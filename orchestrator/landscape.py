@@ -111,7 +111,7 @@ def _run(plan: Plan, node: Node, store: Store, execution: Execution, console: Co
             _check_architecture(node.stage.setting)
             prepare_data_set(node.stage.setting.data.name, node.stage.setting.data.fingerprint, execution, console)
         set_aside(store, found, console)
-        return run_plan(plan, found, store, lease, execution, PLACEMENT, LiveReport(store), console, only=node)
+        return run_plan(plan, found, store, lease, execution, PLACEMENT, LiveReport(store), console)
 
 
 def _check_can_run(left: Sequence[Node]) -> None:

@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from orchestrator.backends.base import BackendError
 from orchestrator.driver.heartbeat import LEAST_LIMIT_S
-from orchestrator.planning.expansion import expand
+from orchestrator.planning.algorithm import expand
 from orchestrator.recipes import RecipeError, unknown, user_layers
 from orchestrator.recipes.experiment_file import Flags, request_experiment
 from orchestrator.recipes.experiments import find_experiments

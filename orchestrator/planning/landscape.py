@@ -1,4 +1,4 @@
-"""The plan of an error landscape, which no sweep has: it is asked for by naming three trainings of a store. Pure."""
+"""Error landscapes in a plan: through starts that a recipe names, or through any three trainings of a store. Pure."""
 
 from __future__ import annotations
 
@@ -17,43 +17,65 @@ from workers.stages.job import JobError, parse_job
 SECTION = ("dataset", "architecture", "preset")
 
 
+def add_landscape(plan: Plan, solutions: Sequence[Node], points: int, margin: float, probing: Probe | Recipe) -> Node:
+    """Add the landscape through three trainings of one setting, with the labels that all three share.
+
+    Args:
+        points: grid points per side.
+        margin: how far the grid extends beyond the solutions, as a share of its longer side.
+        probing: how batch-norm statistics are re-estimated.
+    """
+    stage = Landscape(
+        solutions[0].stage.setting,
+        points,
+        margin,
+        probing.batch_size,
+        probing.bn_images,
+        probing.bn_momentum,
+        probing.augmentation,
+    )
+    a, b, c = solutions
+    return plan.add(_name(solutions), stage, _shared_labels(solutions), a=a, b=b, c=c)
+
+
 def plan_landscape(
     known: Mapping[str, StageIdentity], wanted: Container[str], keys: Sequence[str], points: int, margin: float
 ) -> tuple[Plan, Node]:
-    """A landscape, in a plan with all that its solutions were made from: what was damaged or collected is made anew.
+    """Plan a landscape through three trainings of a store.
+
+    The trainings and all that they read are borrowed from the store's plans, so that damaged or collected weights are
+    recomputed.
 
     Args:
-        known: what plans and records tell of every stage, by key.
-        wanted: keys of the stages of the last plans.
-        keys: of the three solutions.
+        known: content of every stage in the store's plans and records, by key.
+        wanted: keys of the stages that the last sweeps want.
+        keys: the three trainings.
 
     Raises:
-        StoreError: there is no landscape through these, or they cannot be planned.
-        RecipeError: the store has no probe like theirs, and their recipe is gone.
+        StoreError: the stages are no three trainings of one setting, or cannot be planned by this code.
+        RecipeError: the store has no probe of this setting, and the data set's recipe cannot be resolved.
     """
     plan = Plan()
-    solutions = [_add(plan, known, key) for key in keys]
-    setting = _check(solutions)
+    solutions = [_borrow(plan, known, key) for key in keys]
+    setting = _shared_setting(solutions)
     if not isfinite(margin):
         raise StoreError(f"--margin {margin}: expected a number, such as 0.25")
-    how = _reestimation(setting, known, wanted, solutions[0].labels)
-    stage = Landscape(setting, points, margin, how.batch_size, how.bn_images, how.bn_momentum, how.augmentation)
-    labels = _shared([node.labels for node in solutions])
-    a, b, c = solutions
-    return plan, plan.add(_name([node.name for node in solutions]), stage, labels, a=a, b=b, c=c)
+    probing = _probing(setting, known, wanted, solutions[0].labels)
+    return plan, add_landscape(plan, solutions, points, margin, probing)
 
 
-def _add(plan: Plan, known: Mapping[str, StageIdentity], key: str) -> Node:
-    """A stage of the store with all that it reads."""
+def _borrow(plan: Plan, known: Mapping[str, StageIdentity], key: str) -> Node:
+    """Add a stage of the store, and every stage upstream."""
     if key in plan.nodes:
         return plan.nodes[key]
     if key not in known:
-        raise StoreError(f"stage {key}, which one of these was made from, is in no plan and has no record")
+        raise StoreError(f"stage {key}, upstream of these trainings, is in no plan or record; repeat their sweep first")
     content = known[key]
-    inputs = {slot: _add(plan, known, upstream) for slot, upstream in content.inputs.items()}
+    inputs = {slot: _borrow(plan, known, upstream) for slot, upstream in content.inputs.items()}
     node = plan.add(content.name, _stage(content), content.labels, **inputs)
     if node.key != key:
-        raise StoreError(f"{content.name} was made by another version of this code; repeat its sweep first")
+        raise StoreError(f"{content.name} was computed by another version of this code; repeat its sweep first")
+    plan.borrowed.add(key)
     return node
 
 
@@ -64,37 +86,39 @@ def _stage(content: StageIdentity) -> Stage:
         raise StoreError(f"{content.name} is {error}; repeat its sweep first") from error
 
 
-def _check(solutions: Sequence[Node]) -> Setting:
-    """What all three share; StoreError unless they are three trainings of one section with one setting."""
+def _shared_setting(solutions: Sequence[Node]) -> Setting:
+    """The setting of all three; StoreError unless they are three trainings of one section with one setting."""
     first = solutions[0]
     for node in solutions:
         if not isinstance(node.stage, Pretrain | Round | Train):
             raise StoreError(f"{node.name} is a {node.stage.kind}; a landscape goes through three trainings")
     if len({node.key for node in solutions}) < len(solutions):
-        raise StoreError(f"{first.name} and two other trainings are needed, and one was named twice")
+        raise StoreError(f"{first.name}: a training is named twice; name three different trainings")
     for node in solutions[1:]:
-        here, there = ([getattr(each.labels, name) for name in SECTION] for each in (first, node))
-        if here != there:
+        section, first_section = ([getattr(each.labels, name) for name in SECTION] for each in (node, first))
+        if section != first_section:
             raise StoreError(
-                f"{node.name} ({', '.join(there)}) and {first.name} ({', '.join(here)}) are of different sections; "
-                f"name three trainings of one data set, architecture and preset"
+                f"{node.name} ({', '.join(section)}) and {first.name} ({', '.join(first_section)}) are of different "
+                f"sections; name three trainings of one data set, architecture and preset"
             )
         differing = changes(to_science(first.stage.setting), to_science(node.stage.setting))
         if differing:
-            one = differing[0]
+            change = differing[0]
             raise StoreError(
-                f"{node.name} was made with {one.field} {one.new} and {first.name} with {one.old}, so that their "
+                f"{node.name} was made with {change.field} {change.new} and {first.name} with {change.old}, so their "
                 f"weights do not compare; name three trainings of one recipe"
             )
     return first.stage.setting
 
 
-def _reestimation(
+def _probing(
     setting: Setting, known: Mapping[str, StageIdentity], wanted: Container[str], labels: Labels
 ) -> Probe | Recipe:
-    """What tells how batch-norm statistics are re-estimated: a probe of this setting, so that the two compare.
+    setting: Setting, known: Mapping[str, StageIdentity], wanted: Container[str], labels: Labels
+) -> Probe | Recipe:
+    """A probe of this setting, whose batch-norm re-estimation the landscape repeats, so that their errors compare.
 
-    In a store without such probes, the recipe that it would have by default.
+    A store without such a probe takes the section's default recipe.
     """
     probes = [content for content in known.values() if content.kind == Probe.kind]
     probes = [probe for probe in probes if all(getattr(probe.labels, n) == getattr(labels, n) for n in SECTION)]
@@ -106,16 +130,15 @@ def _reestimation(
     return resolve(labels.dataset, labels.architecture, labels.preset)
 
 
-def _shared(labels: Sequence[Labels]) -> Labels:
-    """What all have in common."""
-    first, *others = (each.model_dump() for each in labels)
-    return Labels(**{name: value for name, value in first.items() if all(other[name] == value for other in others)})
+def _shared_labels(nodes: Sequence[Node]) -> Labels:
+    first, *rest = (node.labels.model_dump() for node in nodes)
+    return Labels(**{name: value for name, value in first.items() if all(labels[name] == value for labels in rest)})
 
 
-def _name(names: Sequence[str]) -> str:
-    """``digits/net/aws/chain1/round05/landscape/retrain-seed1+signed-seed1+mask-seed1``."""
-    parts = [name.split("/") for name in names]
+def _name(nodes: Sequence[Node]) -> str:
+    """Join names: ``digits/net/aws/chain1/round05/landscape/retrain-seed1+signed-seed1+mask-seed1``."""
+    parts = [node.name.split("/") for node in nodes]
     levels = zip(*(each[:-1] for each in parts), strict=False)
     shared = [level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels)]
-    # joined by other signs than names are, so that no part of another stage's name means this one as well
+    # "+" and "-", not "/": so no part of another stage's name selects this one too
     return "/".join([*shared, "landscape", "+".join("-".join(each[len(shared) :]) for each in parts)])

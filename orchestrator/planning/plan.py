@@ -32,12 +32,17 @@ class Node:
 
 @dataclass
 class Plan:
-    """Nodes by key; every node stands after its inputs."""
+    """Nodes by key; every node stands after its inputs.
+
+    Attributes:
+        borrowed: keys of nodes that another plan of the store holds; they are here because this plan's nodes read them.
+    """
 
     nodes: dict[str, Node] = field(default_factory=dict)
+    borrowed: set[str] = field(default_factory=set)
 
     def add(self, name: str, stage: Stage, labels: Labels, **inputs: Node) -> Node:
-        """Add a stage, or find the one with the same key."""
+        """Add a stage, and return its node; a stage with the same key is returned as it stands."""
         keys = {slot: node.key for slot, node in inputs.items()}
         key = stage_key(stage, keys)
         if key not in self.nodes:
@@ -50,42 +55,38 @@ class Plan:
     def __len__(self) -> int:
         return len(self.nodes)
 
-    def stored(self, argv: list[str], started_unix_s: float, only: Node | None = None) -> StoredPlan:
-        """The plan as the store keeps it, with every stage's science; settings that stages share are there once.
-
-        Args:
-            only: what was asked for beside a sweep; the other stages are there because it reads them.
-        """
+    def stored(self, argv: list[str], started_unix_s: float) -> StoredPlan:
+        """The plan as the store keeps it, without borrowed nodes; settings that stages share are stored once."""
         positions: dict[str, int] = {}
         parts: list[dict[str, Any]] = []
         stages = []
-        for node in self if only is None else [only]:
+        for node in self:
+            if node.key in self.borrowed:
+                continue
             science = to_science(node.stage)
             shared = {name: science.pop(name) for name, value in list(science.items()) if isinstance(value, dict)}
             for part in shared.values():
                 if positions.setdefault(json.dumps(part), len(parts)) == len(parts):
                     parts.append(part)
-            found = {name: positions[json.dumps(part)] for name, part in shared.items()}
-            stages.append(node.planned().model_copy(update={"science": science, "parts": found}))
-        return StoredPlan(
-            argv=argv, started_unix_s=started_unix_s, stages=stages, parts=parts, on_request=only is not None
-        )
+            part_of = {name: positions[json.dumps(part)] for name, part in shared.items()}
+            stages.append(node.planned().model_copy(update={"science": science, "parts": part_of}))
+        return StoredPlan(argv=argv, started_unix_s=started_unix_s, stages=stages, parts=parts)
 
     def dependents(self) -> dict[str, list[str]]:
         """Keys of the stages that read each stage, by its key."""
-        found: dict[str, list[str]] = {key: [] for key in self.nodes}
+        dependents: dict[str, list[str]] = {key: [] for key in self.nodes}
         for node in self:
             for upstream in set(node.inputs.values()):
-                found[upstream].append(node.key)
-        return found
+                dependents[upstream].append(node.key)
+        return dependents
 
     def counts(self) -> Counter[str]:
-        """Number of stages by what they are in the method's words."""
+        """Number of stages by ``describe``."""
         return Counter(describe(node) for node in self)
 
 
 def describe(node: Node) -> str:
-    """What a node is, in the method's words: "pretrain", "round", "train signed", "probe lmc", …"""
+    """A node in the method's words: "pretrain", "round", "train signed", "probe lmc", …"""
     kind = node.stage.kind
     if kind == "train":
         return f"train {node.labels.transfer}"

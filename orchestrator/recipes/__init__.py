@@ -1,4 +1,4 @@
-"""Hyper-parameters for a data set and architecture, and the experiments made of them."""
+"""Recipes: hyper-parameters for a data set and architecture; and the experiments that use them."""
 
 from orchestrator.recipes.errors import unfit, unknown
 from orchestrator.recipes.layers import (
@@ -11,7 +11,8 @@ from orchestrator.recipes.layers import (
     read_recipe_file,
     user_layers,
 )
-from orchestrator.recipes.recipe import Recipe, resolve, unknown_field
+from orchestrator.recipes.recipe import Recipe
+from orchestrator.recipes.resolution import resolve, unknown_field
 
 __all__ = [
     "Layer",

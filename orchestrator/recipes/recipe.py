@@ -1,21 +1,14 @@
-"""Hyper-parameters for a data set and architecture: built-in YAML, a preset, the user's changes, validated."""
+"""The recipe: all hyper-parameters for one data set and architecture, validated."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
-from typing import Annotated, Any
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from orchestrator.recipes.errors import UNKNOWN_FIELD, unfit, unknown
-from orchestrator.recipes.layers import (
-    Layer,
-    RecipeError,
-    merge,
-    read_builtin,
-)
+from orchestrator.recipes.errors import unknown
 from orchestrator.recipes.methods import METHODS, Method, Whole
 from tickets import SIGN_SOURCES, TRANSFERS, Transfer, named_source
 from workers.probing.probes import PROBES
@@ -31,45 +24,41 @@ from workers.stages import (
     Schedule,
 )
 
-NESTED: dict[str, type[Any]] = {
-    "optimizer": Optimizer,
-    "alpha": Alpha,
-    "final_schedule": Schedule,
-    "round_schedule": Schedule,
-}
-OWN: dict[str, type[Any]] = {"own_methods": Method, "own_transfers": Transfer}
 OwnName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,40}$")]
-FAMILY = {"cifar10": "cifar", "cifar100": "cifar", "imagefolder": "imagenet"}
 
 
 class Recipe(BaseModel):
-    """Everything about an experiment that changes its numbers, and a trial's share of a GPU, which does not.
+    """Hyper-parameters for one data set and architecture.
 
-    For one data set and architecture.
+    Every field changes the numbers, except ``gpus_per_trial``.
 
     Attributes:
         model: options of the architecture, such as ``{width: 16}``.
-        methods: ways to find tickets (``orchestrator.recipes.methods.METHODS``, and ``own_methods``).
+        methods: pruning methods (``orchestrator.recipes.methods.METHODS``, and ``own_methods``).
         transfers: starts to train from each ticket beside its retrain (``tickets.TRANSFERS``, and ``own_transfers``).
-        twins: those of them that are trained a second time with another SGD seed, for stability.
-        own_methods, own_transfers: the user's, by name, as the fields of ``Method`` and ``Transfer``.
-        transfer_rounds: rounds whose tickets are retrained and transferred: a list, "all", or "probed" for no others
-            than the probed ones.
-        probe_rounds: rounds whose tickets are probed as well: a list, or "all".
-        probes: what else each probed pair is measured for, beside its barrier (``workers.probing.probes.PROBES``).
-        chains: independent pruning chains per method; seeds: transfer seeds, and dense trainings.
+        twins: transfers to train a second time with another SGD seed, for stability.
+        landscapes: in probe rounds, error landscapes through three starts each: ``[[retrain, signed, mask]]``.
+        landscape_points: grid points of a landscape per side; its cost grows with their square.
+        landscape_margin: how far a landscape extends beyond its three solutions, as a share of its longer side.
+        own_methods, own_transfers: the user's methods and transfers by name, as fields of ``Method`` and ``Transfer``.
+        transfer_rounds: rounds whose tickets are retrained and transferred: a list, "all", or "probed" for the rounds
+            of ``probe_rounds`` only.
+        probe_rounds: rounds whose tickets are also probed: a list, or "all".
+        probes: measures of each probed pair besides its barrier (``workers.probing.probes.PROBES``).
+        chains: independent pruning chains per method.
+        seeds: transfer seeds, and dense trainings.
         alpha: the distribution of AWS's alpha.
-        image_size: side in pixels of what the network sees of streamed images, which have many sizes.
-        pixel_mean, pixel_std: what images are normalised with, by channel, in units of 0 to 1; null for the training
-            images' own, or ImageNet's for streamed images.
+        image_size: side, in pixels, of the network's input for streamed images, whose sizes differ.
+        pixel_mean, pixel_std: normalisation of images by channel, in units of 0 to 1; null takes the training images'
+            own, or ImageNet's for streamed images.
         precision: of convolutions and matrix products, in training, evaluation and probes.
-        compile_from_epochs: trainings of at least so many epochs go through torch.compile; null for none. It takes tens
-            of seconds to compile, and fused operations round differently, so that this is part of a stage's identity.
-        gpus_per_stage: devices that train one network together, each on its share of every batch; they change the
-            numbers, by rounding alone where there is no dropout and batch norm is synchronised.
-        gpus_per_trial: share of a GPU that a search gives each trial; null for its default. It changes no number: it is
-            in no key and no search's definition, and a sweep has no use for it.
-        batch_norm: in such a gang, over the whole batch ("synchronised") or over each device's share ("per_rank").
+        compile_from_epochs: compile trainings of at least this many epochs with torch.compile; null compiles none.
+            Compiling takes tens of seconds, and fused operations round differently, so this is part of a stage's key.
+        gpus_per_stage: devices that train one network together, each on its share of every batch. Numbers change by
+            rounding alone if the network has no dropout and batch norm is synchronised.
+        gpus_per_trial: share of a GPU for each trial of a search; null takes the default. It is part of no key and no
+            search's definition, and a sweep ignores it.
+        batch_norm: statistics on several devices: of the whole batch ("synchronised") or each device's ("per_rank").
         bn_images: images for batch-norm re-estimation in probes; null takes all.
         bn_momentum: null averages cumulatively after a reset.
     """
@@ -103,6 +92,9 @@ class Recipe(BaseModel):
     own_methods: dict[OwnName, Method] = Field(default_factory=dict)
     transfers: tuple[str, ...] = ("signed", "mask")
     twins: tuple[str, ...] = ("signed",)
+    landscapes: tuple[tuple[str, ...], ...] = ()
+    landscape_points: Whole = Field(default=15, ge=2)
+    landscape_margin: float = Field(default=0.25, ge=0)
     own_transfers: dict[OwnName, Transfer] = Field(default_factory=dict)
     transfer_rounds: tuple[Whole, ...]
     probe_rounds: tuple[Whole, ...]
@@ -119,14 +111,14 @@ class Recipe(BaseModel):
     @classmethod
     def _positive_rate(cls, value: Optimizer) -> Optimizer:
         if value.learning_rate <= 0:
-            raise ValueError("learning_rate is a positive number")
+            raise ValueError("learning_rate must be positive")
         return value
 
     @field_validator("gpus_per_trial")
     @classmethod
     def _one_gpu_or_a_share(cls, value: float | None) -> float | None:
         if value is not None and not 0 < value <= 1:
-            raise ValueError(f"a trial uses one GPU or a share of it, not {value:g}")
+            raise ValueError(f"a trial uses one GPU or a share of it, such as 0.25, not {value:g}")
         return value
 
     @field_validator("methods", "transfers", "twins")
@@ -138,28 +130,39 @@ class Recipe(BaseModel):
 
     @property
     def known_methods(self) -> Mapping[str, Method]:
-        """The built-in and the user's own methods, by name."""
+        """Built-in methods and the user's, by name."""
         return {**METHODS, **self.own_methods}
 
     @property
     def known_transfers(self) -> Mapping[str, Transfer]:
-        """The built-in and the user's own transfers, by name."""
+        """Built-in transfers and the user's, by name."""
         return {**TRANSFERS, **self.own_transfers}
 
+    @property
+    def seed_numbers(self) -> range:
+        """Transfer seeds: 1 to ``seeds``."""
+        return range(1, self.seeds + 1)
+
     def start(self, transfer: str) -> Transfer:
-        """A transfer by its name, with the version of the signs' source as it is registered now."""
-        found = self.known_transfers[transfer]
-        source = SIGN_SOURCES.get(found.signs)
-        return found if source is None else replace(found, signs_version=source.version)
+        """A transfer by name, with the registered version of its source of signs."""
+        start = self.known_transfers[transfer]
+        source = SIGN_SOURCES.get(start.signs)
+        return start if source is None else replace(start, signs_version=source.version)
+
+    def round_zero_epochs(self, method: str) -> int:
+        """Epochs of a method's round 0."""
+        spec = self.known_methods[method]
+        whole = self.final_epochs if spec.schedule == "final" else self.pretrain_epochs
+        return whole if spec.prune_at is None else min(spec.prune_at, whole)
 
     @model_validator(mode="after")
     def _own_names_are_new(self) -> Recipe:
-        for what, own, known in (
+        for what, own, builtin in (
             ("method", self.own_methods, METHODS),
             ("transfer", self.own_transfers, TRANSFERS),
         ):
-            if taken := own.keys() & known.keys():
-                raise ValueError(f"own_{what}s: {min(taken)} is a {what} already; give yours another name")
+            if taken := own.keys() & builtin.keys():
+                raise ValueError(f"own_{what}s: {min(taken)} is a built-in {what}; give yours another name")
         return self
 
     @model_validator(mode="after")
@@ -169,10 +172,10 @@ class Recipe(BaseModel):
                 raise ValueError(f"methods: {unknown('method', name, self.known_methods)}")
             method, epochs = self.known_methods[name], self.round_zero_epochs(name)
             method.pruning(name)
-            for what in ("prune_at", "reset_to"):
-                if (getattr(method, what) or 0) > epochs:
+            for field in ("prune_at", "reset_to"):
+                if (getattr(method, field) or 0) > epochs:
                     raise ValueError(
-                        f"method {name}: {what} {getattr(method, what)} is beyond round 0's {epochs} epochs"
+                        f"method {name}: {field} {getattr(method, field)} is beyond round 0, which has {epochs} epochs"
                     )
         return self
 
@@ -182,18 +185,29 @@ class Recipe(BaseModel):
             if name not in self.known_transfers:
                 raise ValueError(f"transfers: {unknown('transfer', name, self.known_transfers)}")
             if name in ("dense", "retrain"):
-                raise ValueError(f"{name} is trained in every sweep and is no transfer to ask for")
+                raise ValueError(f"{name} is trained in every sweep; leave it out of transfers and twins")
             signs = self.known_transfers[name].signs
             if signs not in ("fresh", "ticket", *SIGN_SOURCES) and not named_source(signs):
-                known = ", ".join(["fresh", "ticket", *SIGN_SOURCES])
-                raise ValueError(
-                    f"transfer {name}: no source of signs {signs!r}; known: {known}, round_3, epoch_0, init_2"
-                )
+                sources = ("fresh", "ticket", *SIGN_SOURCES, "round_3", "epoch_0", "init_2")
+                raise ValueError(f"transfer {name}: {unknown('source of signs', signs, sources)}")
             for source in self.known_transfers[name].others:
                 kind, number = named_source(source) or ("", 0)
                 last = {"round": self.rounds, "epoch": min(map(self.round_zero_epochs, self.methods))}.get(kind, number)
                 if number > last:
                     raise ValueError(f"transfer {name}: {source} is beyond the last {kind}, {last}")
+        return self
+
+    @model_validator(mode="after")
+    def _landscapes_have_three_starts(self) -> Recipe:
+        starts = [name for name in self.known_transfers if name != "dense"]
+        for named in self.landscapes:
+            for name in named:
+                if name not in starts:
+                    raise ValueError(f"landscapes: {unknown('start', name, starts)}")
+            if len(named) != 3 or len(set(named)) != 3:
+                raise ValueError(
+                    f"landscapes: [{', '.join(named)}]: name three different starts, such as [retrain, signed, mask]"
+                )
         return self
 
     @field_validator("probes")
@@ -204,21 +218,15 @@ class Recipe(BaseModel):
                 raise ValueError(unknown("probe", name, PROBES))
         return tuple(dict.fromkeys(value))
 
-    def round_zero_epochs(self, method: str) -> int:
-        """Epochs of a method's round 0."""
-        spec = self.known_methods[method]
-        whole = self.final_epochs if spec.schedule == "final" else self.pretrain_epochs
-        return whole if spec.prune_at is None else min(spec.prune_at, whole)
-
     @model_validator(mode="after")
     def _gang_can_share(self) -> Recipe:
         ranks = self.gpus_per_stage
         if self.batch_size % ranks or (ranks > 1 and self.batch_size < 2 * ranks):
             raise ValueError(
-                f"batch_size {self.batch_size} is no multiple of gpus_per_stage {ranks} with at least 2 images for each"
+                f"batch_size {self.batch_size} must be a multiple of gpus_per_stage {ranks}, at least 2 images on each"
             )
         if ranks > 1 and self.compile_from_epochs is not None:
-            raise ValueError("gpus_per_stage beyond 1 runs without torch.compile; set compile_from_epochs to null")
+            raise ValueError("gpus_per_stage above 1 runs without torch.compile; set compile_from_epochs to null")
         return self
 
     @model_validator(mode="after")
@@ -228,76 +236,3 @@ class Recipe(BaseModel):
             if beyond:
                 raise ValueError(f"{name} holds {beyond[0]}, and the rounds are 0 to {self.rounds}")
         return self
-
-
-def resolve(dataset: str, arch: str | None, preset: str, changes: Sequence[Mapping[str, Any]] = ()) -> Recipe:
-    """The recipe for a data set and architecture.
-
-    Built-in layers first (the data set's file, its section for the architecture, the preset, the data set's and the
-    architecture's changes to that), then the user's changes in their order. Rounds that the built-in layers name and
-    the user's ``rounds`` does not reach are left out; with none left, the last round is taken.
-
-    Raises:
-        RecipeError: a field is unknown or its value does not fit; one sentence.
-    """
-    family = dataset.partition(":")[0]
-    builtin = read_builtin(FAMILY.get(family, family))
-    arch = arch or builtin["arch"]
-    presets = read_builtin("presets")
-    if preset not in presets:
-        raise RecipeError(unknown("preset", preset, presets))
-    own, of_arch = builtin.get("presets", {}), dict(builtin.get("archs", {}).get(arch, {}))
-    of_arch_and_preset = of_arch.pop("presets", {}).get(preset, {})
-    values = merge(builtin["recipe"], of_arch, presets[preset], own.get(preset, {}), of_arch_and_preset)
-    user = merge(*changes)
-    files = ", ".join(layer.source for layer in changes if isinstance(layer, Layer))
-    called = f"recipe for {dataset} ({files})" if files else f"recipe for {dataset}"
-    for name, option in (("dataset", "--datasets"), ("arch", "--archs"), ("preset", "--preset")):
-        if name in user:
-            raise RecipeError(f"{called}: {name} is no field to change in a recipe; give {option}")
-    values = merge(values, user, {"dataset": dataset, "arch": arch, "preset": preset})
-    rounds = values["rounds"]
-    if isinstance(rounds, int):
-        for name in ("probe_rounds", "transfer_rounds"):
-            if values[name] == "all":
-                values[name] = list(range(1, rounds + 1))
-            elif values[name] == "probed":
-                values[name] = values["probe_rounds"]
-            elif name not in user:
-                values[name] = [r for r in values[name] if r <= rounds] or [rounds]
-    try:
-        recipe = Recipe.model_validate(values)
-    except ValidationError as error:
-        found = error.errors()  # others may follow from what the user said
-        said = next((each for each in found if each["loc"] and each["loc"][0] in user), found[0])
-        raise RecipeError(f"{called}: {_sentence(said)}") from error
-    alone = [name for name in recipe.twins if name not in recipe.transfers]
-    twins, transfers = (
-        max((place for place, layer in enumerate(changes) if name in layer), default=-1)
-        for name in ("twins", "transfers")
-    )
-    if alone and twins >= max(transfers, 0):  # transfers that were narrowed later leave the others' twins out
-        raise RecipeError(
-            f"{called}: twins: {alone[0]} is no transfer that is trained; name it in transfers, or not in twins"
-        )
-    return recipe
-
-
-def unknown_field(layer: Mapping[str, Any]) -> str | None:
-    """A sentence about the first name in a layer that is no field of a recipe; None if there is none."""
-    try:
-        Recipe.model_validate(layer)
-    except ValidationError as error:
-        return next((_sentence(each) for each in error.errors() if each["type"] in UNKNOWN_FIELD), None)
-    return None
-
-
-def _sentence(error: ErrorDetails) -> str:
-    if error["type"] not in UNKNOWN_FIELD:
-        return unfit(error)
-    *outer, name = (str(part) for part in error["loc"])
-    if outer:
-        kind = {**NESTED, **OWN}[outer[0]]
-        return unknown("field", name, [each.name for each in fields(kind)], ".".join([*outer, ""]))
-    nested = [f"{of}.{each.name}" for of, kind in NESTED.items() for each in fields(kind)]
-    return unknown("field", name, [*Recipe.model_fields, *nested])

@@ -17,7 +17,7 @@ from orchestrator.backends.inline import InlineBackend
 from orchestrator.driver.driver import Driver
 from orchestrator.driver.stop import StopRequest
 from orchestrator.driver.summary import print_summary
-from orchestrator.planning.plan import Node, Plan
+from orchestrator.planning.plan import Plan
 from orchestrator.recipes import RecipeError
 from orchestrator.scheduling.estimate import Estimates
 from orchestrator.scheduling.packing import Packing
@@ -94,14 +94,9 @@ def run_plan(
     placement: Placement,
     report: LiveReport,
     console: Console,
-    only: Node | None = None,
 ) -> int:
-    """Run what is not cached; the exit code.
-
-    Args:
-        only: what was asked for beside a sweep, if that is what the plan is for.
-    """
-    planned, cached = plan.stored(sys.argv, time.time(), only), found.cached
+    """Run what is not cached; the exit code."""
+    planned, cached = plan.stored(sys.argv, time.time()), found.cached
     store.retry_failures(lambda text: console.print(text, highlight=False, markup=False))
     if len(cached) == len(plan):
         store.write_plan(planned)

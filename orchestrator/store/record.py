@@ -139,7 +139,7 @@ class StoredPlan(BaseModel):
     """A plan that a sweep worked on, kept in the store so that others know what is missing, and what it would be.
 
     Attributes:
-        on_request: it holds no more than what was asked for beside a sweep, whose plan it does not replace.
+        on_request: in plans of older versions that hold a landscape alone; read for the digest only, never written.
         blake2b: of all other fields, so that a flipped digit is seen; empty in a plan of an older version.
     """
 
@@ -186,26 +186,28 @@ class Claim(BaseModel):
 
 
 def wanted(plans: Iterable[StoredPlan]) -> dict[str, PlannedStage]:
-    """Stages by key of the last sweep over each data set, architecture and preset; older plans are abandoned.
+    """Stages by key of the last sweep over each data set, architecture and preset; older sweeps are abandoned.
 
-    What was asked for beside the sweeps is wanted as long as these want all that it reads.
+    A plan that reads stages of other plans (a landscape of their trainings) replaces none of them. Its stages are
+    wanted while the sweeps want all that they read.
 
     Args:
         plans: oldest first.
     """
-    by_setting: dict[tuple[str, ...], dict[str, PlannedStage]] = {}
-    on_request: dict[str, PlannedStage] = {}
+    by_section: dict[tuple[str, ...], dict[str, PlannedStage]] = {}
+    additions: dict[str, PlannedStage] = {}
     for plan in plans:
-        if plan.on_request:
-            on_request |= {stage.key: stage for stage in plan.stages}
+        keys = {stage.key for stage in plan.stages}
+        if not all(keys.issuperset(stage.inputs.values()) for stage in plan.stages):
+            additions |= {stage.key: stage for stage in plan.stages}
             continue
         stages: dict[tuple[str, ...], dict[str, PlannedStage]] = {}
         for stage in plan.stages:
-            setting = (stage.labels.dataset, stage.labels.architecture, stage.labels.preset)
-            stages.setdefault(setting, {})[stage.key] = stage
-        by_setting.update(stages)
-    swept = {key: stage for stages in by_setting.values() for key, stage in stages.items()}
-    return swept | {key: stage for key, stage in on_request.items() if swept.keys() >= set(stage.inputs.values())}
+            section = (stage.labels.dataset, stage.labels.architecture, stage.labels.preset)
+            stages.setdefault(section, {})[stage.key] = stage
+        by_section.update(stages)
+    swept = {key: stage for stages in by_section.values() for key, stage in stages.items()}
+    return swept | {key: stage for key, stage in additions.items() if swept.keys() >= set(stage.inputs.values())}
 
 
 class Cause(StrEnum):

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from orchestrator.planning.expansion import expand
+from orchestrator.planning.algorithm import expand
 from orchestrator.planning.plan import Plan, describe
 from orchestrator.recipes import Recipe, RecipeError, merge
 from orchestrator.recipes.experiments import Experiment

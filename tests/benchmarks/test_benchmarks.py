@@ -20,7 +20,7 @@ from benchmarks.generated import PIXEL_MEAN, PIXEL_STD, labelled_images, splits_
 from benchmarks.ladder import OPTIMIZER, SEED, Rung, Trainings, Workload, ladder
 from benchmarks.recorded import RecordedSweep
 from benchmarks.released_style import PilImages, ReleasedStep, make_loader, released_curve, transform_of
-from orchestrator.planning.expansion import expand
+from orchestrator.planning.algorithm import expand
 from orchestrator.recipes import resolve
 from orchestrator.recipes.experiments import Experiment
 from orchestrator.scheduling.rank import cost_epochs

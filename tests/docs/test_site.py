@@ -99,7 +99,7 @@ def test_every_document_is_a_page_that_the_navigation_leads_to(site: Path, pages
         ("pruning", "workers.pruning.selection.prune", "No floor and no normalisation per layer"),
         ("pruning", "workers.training.psi.PsiInterpolation", "Calls a model with interpolated psi"),
         ("stages", "workers.stages.Round", "globally by score"),
-        ("planning", "orchestrator.planning.expansion.expand", ""),
+        ("planning", "orchestrator.planning.algorithm.expand", ""),
         ("store", "orchestrator.planning.identity.stage_key", "32 hexadecimal digits that identify a stage"),
         ("frames", "analysis.frames.load.load", ""),
         ("frames", "analysis.comparisons.statistics.spread", "One row per group"),

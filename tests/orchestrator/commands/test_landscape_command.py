@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from orchestrator import gc, landscape, status
 from orchestrator.planning.landscape import plan_landscape
 from orchestrator.planning.plan import Node, Plan
 from orchestrator.store import Store, StoreError
-from orchestrator.store.record import StageIdentity
+from orchestrator.store.record import StageIdentity, StoredPlan
 from tests.orchestrator.recipes.small_recipes import plan_of, recipe
 from tests.orchestrator.store.stores import ask
 from tests.support import small_sweeps
@@ -71,12 +72,18 @@ def test_a_landscape_stands_behind_all_that_its_solutions_were_made_from() -> No
     assert all(sweep.nodes[key] == each for key, each in plan.nodes.items() if each is not node)
 
 
-def test_only_the_landscape_itself_is_kept_as_planned() -> None:
+def test_borrowed_trainings_are_not_stored_with_the_landscape() -> None:
     plan, node = request(plan_of(recipe()), *THREE)
-    kept = plan.stored([], 1.0, node)
-    assert kept.on_request
-    assert [stage.key for stage in kept.stages] == [node.key]
-    assert kept.science(kept.stages[0]) == to_science(node.stage)
+    stored = plan.stored([], 1.0)
+    assert [stage.key for stage in stored.stages] == [node.key]
+    assert stored.science(stored.stages[0]) == to_science(node.stage)
+
+
+def test_a_recipes_landscape_and_the_commands_are_one_stage() -> None:
+    starts = ("retrain", "signed", "mask")
+    sweep = plan_of(recipe(landscapes=(starts,), landscape_points=5, bn_images=77))
+    _, node = request(sweep, *(f"{ROUND}/{start}/seed1" for start in starts))
+    assert sweep.nodes[node.key] == node
 
 
 def test_without_probes_the_default_recipe_tells_how() -> None:
@@ -211,6 +218,51 @@ def test_it_is_computed_once_and_a_later_sweep_still_wants_it(
     planned = load(store).planned
     code, output = in_process(*options(folder, store))
     assert code == 0, output
+    assert load(store).planned == planned
+
+
+def test_a_sweep_whose_recipe_names_the_landscape_has_it_already(
+    drawn: tuple[Path, str], folder: Path, tmp_path: Path
+) -> None:
+    store = Path(shutil.copytree(drawn[0], tmp_path / "store"))
+    fields = ["--set", "landscapes=[[signed, retrain, mask]]", "--set", "landscape_points=4"]
+    code, output = in_process(*options(folder, store), *fields, "--methods", "aws")
+    assert code == 0, output
+    assert "Nothing to compute" in output
+
+
+def test_a_sweep_computes_the_landscapes_of_its_recipe_and_shows_them_in_plan_and_report(
+    swept: Path, folder: Path, tmp_path: Path
+) -> None:
+    store = Path(shutil.copytree(swept, tmp_path / "store"))
+    fields = ["--set", "landscapes=[[retrain, signed, mask]]", "--set", "landscape_points=3"]
+    code, output = in_process(*options(folder, store), *fields, "--plan")
+    assert code == 0, output
+    assert re.search(r"^landscape +2 +0 +2 ", output, re.MULTILINE), output
+    code, output = in_process(*options(folder, store), *fields)
+    assert code == 0, output
+    frames = load(store)
+    assert frames.missing.empty
+    assert len(frames.landscapes["key"].unique()) == 2
+    assert "error landscape" in (store / "report.html").read_text()
+    solutions = (f"{CHAIN}/{start}/seed1" for start in ("retrain", "signed", "mask"))
+    code, output = asked(folder, store, *solutions, points=3)
+    assert code == 0, output
+    assert "Nothing to compute" in output
+
+
+def test_a_landscape_in_an_older_versions_plan_replaces_no_sweep_and_is_still_wanted(
+    drawn: tuple[Path, str], folder: Path, tmp_path: Path
+) -> None:
+    store = Path(shutil.copytree(drawn[0], tmp_path / "store"))
+    planned = load(store).planned
+    plans = {path: StoredPlan.model_validate_json(path.read_text()) for path in store.glob("plans/*")}
+    [(path, plan)] = [(path, plan) for path, plan in plans.items() if plan.stages[0].kind == "landscape"]
+    path.write_text(plan.model_copy(update={"on_request": True}).sealed().model_dump_json())
+    assert load(store).planned == planned
+    code, output = asked(folder, store, *SOLUTIONS)
+    assert code == 0, output
+    assert "Nothing to compute" in output
     assert load(store).planned == planned
 
 

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.planning.expansion import expand
+from orchestrator.planning.algorithm import expand
 from orchestrator.planning.identity import stage_key
 from orchestrator.planning.plan import Node, Plan, describe
 from orchestrator.recipes import Recipe, resolve
 from orchestrator.recipes.experiments import Experiment
 from tests.orchestrator.recipes.small_recipes import TRANSFER_NAMES, plan_of, recipe, recipes
 from tickets import TRANSFERS
-from workers.stages import UNIFORM, Alpha, PairProbe, Pretrain, Probe, Round, Train
+from workers.stages import UNIFORM, Alpha, Landscape, PairProbe, Pretrain, Probe, Round, Train
 
 ANY_RECIPES = given(recipes())
 MANY = settings(max_examples=25, deadline=None)
@@ -117,6 +117,29 @@ def test_other_probes_are_of_the_same_pairs_and_change_no_other_stage() -> None:
         assert node.stage == PairProbe(pairs[pair].stage.setting, probe)
         assert (node.inputs, node.labels) == (pairs[pair].inputs, pairs[pair].labels)
     assert plan.counts()["probe disagreement"] == len(pairs)
+
+
+def test_landscapes_are_probes_of_three_solutions_and_change_no_other_stage() -> None:
+    changes = {"seeds": 2, "landscape_points": 4, "landscape_margin": 0.5, "bn_images": 77}
+    without = plan_of(recipe(**changes))
+    plan = plan_of(recipe(**changes, landscapes=(("retrain", "signed", "mask"), ("mask", "signed", "retrain"))))
+    assert names(without).items() <= names(plan).items()
+    added = {node.name: node for node in plan if node.key not in without.nodes}
+    assert added.keys() == {
+        f"tiny/resnet1d/{method}/chain1/round02/landscape/{starts.format(seed=seed)}"
+        for method in ("aws", "lrr")
+        for seed in (1, 2)
+        for starts in (
+            "retrain-seed{seed}+signed-seed{seed}+mask-seed{seed}",
+            "mask-seed{seed}+signed-seed{seed}+retrain-seed{seed}",
+        )
+    }
+    for node in added.values():
+        assert node.stage == Landscape(next(iter(plan)).stage.setting, 4, 0.5, 32, 77, None)
+        assert (node.labels.round, node.labels.transfer, node.labels.probe) == (2, None, None)
+        starts = {upstream(plan, node, slot).labels.transfer for slot in "abc"}
+        assert starts == {"retrain", "signed", "mask"}
+    assert plan.counts()["landscape"] == len(added)
 
 
 def names(plan: Plan) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from orchestrator.planning.expansion import expand
+from orchestrator.planning.algorithm import expand
 from orchestrator.planning.plan import Plan
 from orchestrator.recipes import Recipe
 from orchestrator.recipes.experiments import Experiment

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from analysis.frames.load import load
-from orchestrator.planning.expansion import expand
+from orchestrator.planning.algorithm import expand
 from orchestrator.planning.plan import Plan
 from orchestrator.recipes import Recipe, RecipeError, resolve
 from orchestrator.recipes.experiment_file import ExperimentRequest, Flags, find_experiment, read_experiment

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from orchestrator.recipes import Recipe, RecipeError, merge, parse_setting, read_recipe_file, resolve
+from tests.orchestrator.recipes.small_recipes import plan_of
 from workers.data import DATA_SETS
 from workers.models import ARCHITECTURES
 from workers.stages import UNIFORM, Alpha, Optimizer
@@ -168,7 +170,7 @@ def test_alphas_distribution_is_a_field(text: str, found: Alpha) -> None:
         ("alpha.name=beta", r"alpha: beta takes two positive numbers, such as \[2, 2\], not \[0.0, 1.0\]"),
         ("alpha.parameters=[0.5, 2]", "alpha: uniform takes low and high within 0 and 1"),
         ("alpha.nam=beta", "unknown field 'alpha.nam'; did you mean alpha.name"),
-        ("alpha.name=normal", "alpha.name: Input should be 'uniform' or 'beta'"),
+        ("alpha.name=normal", "alpha.name: expected 'uniform' or 'beta', not 'normal'"),
     ],
 )
 def test_a_distribution_that_does_not_fit_is_one_sentence(text: str, said: str) -> None:
@@ -198,7 +200,7 @@ def test_rounds_named_by_the_user_are_not_left_out_silently() -> None:
 @pytest.mark.parametrize("share", ["0", "-0.5", "1.5"])
 def test_a_share_of_a_gpu_is_at_most_one(share: str) -> None:
     assert settings("gpus_per_trial=0.25").gpus_per_trial == 0.25
-    with pytest.raises(RecipeError, match="gpus_per_trial: a trial uses one GPU or a share of it, not "):
+    with pytest.raises(RecipeError, match="gpus_per_trial: a trial uses one GPU or a share of it, such as 0"):
         settings(f"gpus_per_trial={share}")
 
 
@@ -323,8 +325,21 @@ def test_a_value_that_does_not_fit_is_one_sentence_that_names_the_field(text: st
 
 
 def test_a_nested_name_like_no_other_lists_those_beside_it() -> None:
-    with pytest.raises(RecipeError, match=r"'optimizer.lr'; known: learning_rate, momentum, name, weight_decay"):
-        settings("optimizer.lr=0.3")
+    with pytest.raises(RecipeError, match=r"'optimizer.zz'; known: learning_rate, momentum, name, weight_decay"):
+        settings("optimizer.zz=0.3")
+
+
+@pytest.mark.parametrize(
+    ("text", "suggestion"),
+    [
+        ("optimizer.lr=0.3", "unknown field 'optimizer.lr'; did you mean optimizer.learning_rate?"),
+        ("optimizer.wd=0.3", "unknown field 'optimizer.wd'; did you mean optimizer.weight_decay?"),
+        ("lr=0.3", "unknown field 'lr'; did you mean optimizer.learning_rate?"),
+    ],
+)
+def test_an_abbreviation_finds_the_name_of_its_initials(text: str, suggestion: str) -> None:
+    with pytest.raises(RecipeError, match=re.escape(suggestion)):
+        settings(text)
 
 
 @pytest.mark.parametrize(
@@ -346,10 +361,33 @@ def test_lists_and_whole_numbers_are_asked_for_in_words(text: str, said: str) ->
 
 
 def test_a_twin_of_what_is_not_trained_is_refused_where_it_was_asked_for() -> None:
-    with pytest.raises(RecipeError, match="twins: mask is no transfer that is trained; name it in transfers"):
+    with pytest.raises(RecipeError, match="twins: mask is not among the transfers; add it there"):
         settings("transfers=[signed]", "twins=[signed, mask]")
     assert settings("transfers=[mask]").transfers == ("mask",)  # the twins of which are nobody's wish
     assert settings("twins=[signed, mask]", "transfers=[signed]").transfers == ("signed",)  # an experiment, narrowed
+
+
+@pytest.mark.parametrize(
+    ("texts", "sentence"),
+    [
+        (["landscapes=[[retrain, signed]]"], r"landscapes: \[retrain, signed\]: name three different starts, such as"),
+        (["landscapes=[[retrain, signed, signed]]"], "name three different starts"),
+        (["landscapes=[[retrain, signed, maks]]"], "landscapes: unknown start 'maks'; did you mean mask"),
+        (["landscapes=[[retrain, signed, dense]]"], "landscapes: unknown start 'dense'"),
+        (["landscapes=[retrain, signed, mask]"], r"landscapes.0: expected a list, such as \[\[retrain, signed, mask"),
+        (["landscapes=signed"], r"landscapes: expected a list, such as \[\[retrain, signed, mask\]\]"),
+        (["transfers=[signed]", "landscapes=[[retrain, signed, mask]]"], "landscapes: mask is not among the transfers"),
+        (["landscape_points=1"], "landscape_points: "),
+    ],
+)
+def test_a_landscape_goes_through_three_different_starts_that_are_trained(texts: list[str], sentence: str) -> None:
+    with pytest.raises(RecipeError, match=sentence):
+        settings(*texts)
+
+
+def test_transfers_narrowed_after_a_landscape_leave_it_out() -> None:
+    narrowed = settings("landscapes=[[retrain, signed, mask]]", "transfers=[signed]")
+    assert plan_of(narrowed).counts()["landscape"] == 0
 
 
 def test_a_sentence_names_the_files_that_a_recipe_is_made_of(tmp_path: Path) -> None:

@@ -1,0 +1,73 @@
+"""The algorithm on one screen: find tickets by pruning, train them from several starts, probe the solutions. Pure.
+
+Rules, sources and tests: docs/method.md. Methods as data: docs/experiments.md and ``orchestrator.recipes.methods``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from orchestrator.planning.plan import Node, Plan
+from orchestrator.planning.stage_planner import ChainPlanner, ExperimentPlanner
+from orchestrator.recipes import Recipe
+from orchestrator.recipes.experiments import Experiment
+
+
+def expand(experiments: Iterable[Experiment]) -> Plan:
+    """Plan every stage of the experiments; a stage that several of them need is planned once."""
+    plan = Plan()
+    for experiment in experiments:
+        compare_methods(ExperimentPlanner(plan, experiment), experiment.recipe)
+    return plan
+
+
+def compare_methods(experiment: ExperimentPlanner, recipe: Recipe) -> None:
+    """Dense baselines; then the tickets of every method and chain, and the solutions that they lead to."""
+    for seed in recipe.seed_numbers:
+        experiment.train_dense(seed)
+    for number in range(1, recipe.chains + 1):
+        for method in recipe.methods:
+            chain = experiment.chain(method, number)
+            find_tickets(chain, recipe.rounds)
+            for round_ in sorted({*recipe.transfer_rounds, *recipe.probe_rounds}):
+                compare_starts(chain, round_, recipe)
+
+
+def find_tickets(chain: ChainPlanner, rounds: int) -> None:
+    """Iterative pruning (paper, section 3; Frankle and Carbin 2019; Renda et al. 2020): round 0 is dense training.
+
+    Under AWS, every training of a chain interpolates psi towards its initialisation. LRR keeps the trained weights:
+    it rewinds the learning rate alone. One-shot methods prune the dense network to each round's density.
+    """
+    reset_to = chain.method.reset_to
+    rewind_to = None if reset_to is None else chain.pretrain(stop_after=reset_to)
+    chain.rounds.append(chain.pretrain())
+    for round_ in range(1, rounds + 1):
+        network = chain.rounds[0] if chain.method.one_shot else chain.rounds[-1]
+        chain.rounds.append(chain.prune_rewind_train(round_, network, rewind_to))
+
+
+def compare_starts(chain: ChainPlanner, round_: int, recipe: Recipe) -> None:
+    """Train the ticket of one round from each start and seed; in probe rounds, probe pairs of solutions.
+
+    Starts (``tickets.TRANSFERS``): the retrain keeps the ticket's weights; transfers put its mask, and perhaps its
+    signs, on a random initialisation. Stability compares two SGD seeds; LMC compares a transfer with the retrain.
+    """
+    probed = round_ in recipe.probe_rounds
+    previous: Node | None = None
+    for seed in recipe.seed_numbers:
+        retrain = chain.train("retrain", round_, seed)
+        solutions = {"retrain": retrain}
+        if probed and previous is not None:  # retrains differ in their SGD seed only: neighbours are a stability pair
+            chain.probe("stability", retrain, previous)
+        for transfer in recipe.transfers:
+            solutions[transfer] = solution = chain.train(transfer, round_, seed)
+            if not probed:
+                continue
+            chain.probe("lmc", solution, retrain)
+            if transfer in recipe.twins:
+                chain.probe("stability", solution, chain.train(transfer, round_, seed, twin=True))
+        for starts in recipe.landscapes if probed else ():
+            if solutions.keys() >= set(starts):
+                chain.landscape([solutions[start] for start in starts])
+        previous = retrain

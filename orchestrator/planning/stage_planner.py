@@ -1,0 +1,156 @@
+"""The steps of the algorithm as stages in a plan, with their names, labels, seeds and inputs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from orchestrator.planning.landscape import add_landscape
+from orchestrator.planning.plan import Node, Plan
+from orchestrator.planning.trainings import dense_training, final_training, round_training
+from orchestrator.recipes.experiments import Experiment
+from orchestrator.store.record import Labels, ProbeKind
+from tickets import named_source
+from workers.devices.seeds import derive
+from workers.probing.probes import PROBES
+from workers.stages import UNIFORM, Data, Model, PairProbe, Pretrain, Probe, Psi, Round, Setting, Train
+
+
+class ExperimentPlanner:
+    """Adds one experiment's stages to a plan."""
+
+    def __init__(self, plan: Plan, experiment: Experiment) -> None:
+        recipe = experiment.recipe
+        self.plan, self.recipe = plan, recipe
+        data = Data(
+            recipe.dataset,
+            experiment.data_fingerprint,
+            recipe.validation_fraction,
+            recipe.image_size,
+            recipe.pixel_mean,
+            recipe.pixel_std,
+        )
+        model = Model(recipe.arch, recipe.model, experiment.model_version)
+        self.setting = Setting(recipe.preset, data, model, recipe.watch_test_set, recipe.precision)
+        self.labels = Labels(dataset=recipe.dataset, architecture=recipe.arch, preset=recipe.preset)
+        self.prefix = f"{recipe.dataset}/{recipe.arch}"
+
+    def train_dense(self, seed: int) -> Node:
+        """Train a fresh dense network by the final training: the baseline."""
+        return self.add_training(f"{self.prefix}/dense/seed{seed}", self.labels, "dense", seed)
+
+    def chain(self, method: str, number: int) -> ChainPlanner:
+        """Plan a chain of one method; chains of all methods with one number share their initialisation and draws."""
+        return ChainPlanner(self, method, number)
+
+    def add_training(
+        self, name: str, labels: Labels, start: str, seed: int, *, twin: bool = False, **inputs: Node
+    ) -> Node:
+        """Add the final training of a start."""
+        transfer = self.recipe.start(start)
+        stage = Train(
+            self.setting,
+            final_training(self.recipe),
+            transfer,
+            # a start that draws nothing, such as the retrain, has no initialisation in its key
+            init_seed=derive("init", "seed", seed) if transfer.draws else 0,
+            sgd_seed=derive("sgd", "seed", seed, *(("twin",) if twin else ())),
+        )
+        labels = labels.model_copy(update={"transfer": start, "seed": seed, "twin": twin})
+        return self.plan.add(name, stage, labels, **inputs)
+
+
+class ChainPlanner:
+    """Adds the stages of one pruning chain of a method.
+
+    Attributes:
+        method: the pruning method.
+        rounds: nodes of the rounds planned so far; round 0 is the dense network.
+    """
+
+    def __init__(self, experiment: ExperimentPlanner, method: str, number: int) -> None:
+        recipe = experiment.recipe
+        self.method = recipe.known_methods[method]
+        self.rounds: list[Node] = []
+        self._experiment, self._plan, self._recipe = experiment, experiment.plan, recipe
+        self._setting, self._number = experiment.setting, number
+        self._labels = experiment.labels.model_copy(update={"method": method, "chain": number})
+        self._prefix = f"{experiment.prefix}/{method}/chain{number}"
+        self._psi: Psi = "interpolated" if self.method.interpolate_psi else "plain"
+        # without interpolation no alpha is drawn, so its distribution must not be in the key
+        self._alpha = recipe.alpha if self.method.interpolate_psi else UNIFORM
+        self._pruning = self.method.pruning(method)
+
+    def pretrain(self, stop_after: int | None = None) -> Node:
+        """Add round 0, the dense training; or its first ``stop_after`` epochs, as a point to rewind to."""
+        training = dense_training(self._recipe, self.method)
+        whole = stop_after is None or stop_after == training.span.stop
+        if not whole:
+            training = replace(training, stop_after=stop_after)
+        init_seed = derive("init", "chain", self._number)
+        stage = Pretrain(self._setting, training, self._psi, init_seed, self._sgd_seed(0), self._alpha)
+        name = self._name(0) if whole else f"{self._prefix}/epoch{stop_after:03d}"
+        return self._plan.add(name, stage, self._round_labels(0 if whole else None))
+
+    def prune_rewind_train(self, round_: int, network: Node, rewind_to: Node | None) -> Node:
+        """Add a round: prune ``network``, reset survivors to ``rewind_to`` (None keeps their weights), and train."""
+        stage = Round(
+            self._setting,
+            round_training(self._recipe, self.method),
+            self._psi,
+            round_,
+            self._recipe.prune_fraction,
+            self._sgd_seed(round_),
+            self._alpha,
+            self._pruning,
+        )
+        reset = {} if rewind_to is None else {"reset": rewind_to}
+        return self._plan.add(self._name(round_), stage, self._round_labels(round_), previous=network, **reset)
+
+    def train(self, start: str, round_: int, seed: int, *, twin: bool = False) -> Node:
+        """Add the final training of a round's ticket from a start; a twin differs in its SGD seed only."""
+        name = f"{self._name(round_)}/{start}/seed{seed}" + ("/twin" if twin else "")
+        inputs = {"ticket": self.rounds[round_], **self._sources(self._recipe.start(start).others)}
+        return self._experiment.add_training(name, self._round_labels(round_), start, seed, twin=twin, **inputs)
+
+    def probe(self, kind: ProbeKind, a: Node, b: Node) -> None:
+        """Add the barrier probe of a pair of solutions, and the recipe's other probes of this pair."""
+        recipe = self._recipe
+        stage = Probe(
+            self._setting,
+            recipe.probe_points,
+            recipe.batch_size,
+            recipe.bn_images,
+            recipe.bn_momentum,
+            recipe.augmentation,
+        )
+        start, _, seed = a.name.rpartition("/")
+        name, labels = f"{start}/{kind}/{seed}", a.labels.model_copy(update={"probe": kind, "twin": False})
+        self._plan.add(name, stage, labels, a=a, b=b)
+        for probe in recipe.probes:
+            pair_probe = PairProbe(self._setting, probe, PROBES[probe].version)
+            self._plan.add(f"{name}/{probe}", pair_probe, labels, a=a, b=b)
+
+    def landscape(self, solutions: Sequence[Node]) -> None:
+        """Add the error landscape through three solutions."""
+        recipe = self._recipe
+        add_landscape(self._plan, solutions, recipe.landscape_points, recipe.landscape_margin, recipe)
+
+    def _sources(self, names: Sequence[str]) -> dict[str, Node]:
+        """The networks of this chain that a transfer reads beside its ticket, such as ``round_3`` or ``epoch_0``."""
+        nodes = {}
+        for name in names:
+            kind, number = named_source(name) or ("", 0)
+            if kind in ("round", "epoch"):
+                nodes[name] = self.rounds[number] if kind == "round" else self.pretrain(stop_after=number)
+        return nodes
+
+    def _round_labels(self, round_: int | None) -> Labels:
+        return self._labels.model_copy(update={"round": round_})
+
+    def _name(self, round_: int) -> str:
+        return f"{self._prefix}/round{round_:02d}"
+
+    def _sgd_seed(self, round_: int) -> int:
+        # without the method's name: chains of all methods are paired
+        return derive("sgd", "chain", self._number, "round", round_)

@@ -1,0 +1,107 @@
+"""Resolve a recipe: built-in layers, a preset and the user's changes, merged and validated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from orchestrator.recipes.errors import UNKNOWN_FIELD, unfit, unknown
+from orchestrator.recipes.layers import Layer, RecipeError, merge, read_builtin
+from orchestrator.recipes.methods import Method
+from orchestrator.recipes.recipe import Recipe
+from tickets import Transfer
+from workers.stages import Alpha, Optimizer, Schedule
+
+NESTED: dict[str, type[Any]] = {
+    "optimizer": Optimizer,
+    "alpha": Alpha,
+    "final_schedule": Schedule,
+    "round_schedule": Schedule,
+}
+OWN: dict[str, type[Any]] = {"own_methods": Method, "own_transfers": Transfer}
+FAMILY = {"cifar10": "cifar", "cifar100": "cifar", "imagefolder": "imagenet"}
+
+
+def resolve(dataset: str, arch: str | None, preset: str, changes: Sequence[Mapping[str, Any]] = ()) -> Recipe:
+    """Resolve the recipe for a data set and architecture.
+
+    Built-in layers come first (the data set's file, its section for the architecture, the preset, the data set's and
+    the architecture's changes to that preset), then the user's changes in their order. Built-in rounds beyond the
+    user's ``rounds`` are left out; if none is left, the last round is taken.
+
+    Raises:
+        RecipeError: a field is unknown, or its value does not fit.
+    """
+    family = dataset.partition(":")[0]
+    builtin = read_builtin(FAMILY.get(family, family))
+    arch = arch or builtin["arch"]
+    presets = read_builtin("presets")
+    if preset not in presets:
+        raise RecipeError(unknown("preset", preset, presets))
+    of_preset, of_arch = builtin.get("presets", {}), dict(builtin.get("archs", {}).get(arch, {}))
+    of_arch_and_preset = of_arch.pop("presets", {}).get(preset, {})
+    values = merge(builtin["recipe"], of_arch, presets[preset], of_preset.get(preset, {}), of_arch_and_preset)
+    user = merge(*changes)
+    files = ", ".join(layer.source for layer in changes if isinstance(layer, Layer))
+    title = f"recipe for {dataset} ({files})" if files else f"recipe for {dataset}"
+    for name, option in (("dataset", "--datasets"), ("arch", "--archs"), ("preset", "--preset")):
+        if name in user:
+            raise RecipeError(f"{title}: {name} cannot be changed in a recipe; give {option}")
+    values = merge(values, user, {"dataset": dataset, "arch": arch, "preset": preset})
+    rounds = values["rounds"]
+    if isinstance(rounds, int):
+        for name in ("probe_rounds", "transfer_rounds"):
+            if values[name] == "all":
+                values[name] = list(range(1, rounds + 1))
+            elif values[name] == "probed":
+                values[name] = values["probe_rounds"]
+            elif name not in user:
+                values[name] = [r for r in values[name] if r <= rounds] or [rounds]
+    try:
+        recipe = Recipe.model_validate(values)
+    except ValidationError as error:
+        errors = error.errors()  # errors of other fields may follow from the user's
+        first = next((each for each in errors if each["loc"] and each["loc"][0] in user), errors[0])
+        raise RecipeError(f"{title}: {_sentence(first)}") from error
+    _check_trained(recipe, changes, title)
+    return recipe
+
+
+def _check_trained(recipe: Recipe, changes: Sequence[Mapping[str, Any]], title: str) -> None:
+    """Refuse twins and landscapes of transfers that are not trained, unless ``transfers`` was narrowed later."""
+    starts = [name for named in recipe.landscapes for name in named if name != "retrain"]
+    for field, names in (("twins", recipe.twins), ("landscapes", starts)):
+        untrained = [name for name in names if name not in recipe.transfers]
+        if untrained and _last_layer(field, changes) >= max(_last_layer("transfers", changes), 0):
+            raise RecipeError(
+                f"{title}: {field}: {untrained[0]} is not among the transfers; add it there, or leave it out of {field}"
+            )
+
+
+def _last_layer(field: str, changes: Sequence[Mapping[str, Any]]) -> int:
+    """Position of the last layer that sets a field; -1 if none does."""
+    return max((position for position, layer in enumerate(changes) if field in layer), default=-1)
+
+
+def unknown_field(layer: Mapping[str, Any]) -> str | None:
+    """A sentence about the first name in a layer that is no field of a recipe; None if all are."""
+    try:
+        Recipe.model_validate(layer)
+    except ValidationError as error:
+        return next((_sentence(each) for each in error.errors() if each["type"] in UNKNOWN_FIELD), None)
+    return None
+
+
+def _sentence(error: ErrorDetails) -> str:
+    if error["type"] not in UNKNOWN_FIELD:
+        return unfit(error)
+    *outer, name = (str(part) for part in error["loc"])
+    if outer:
+        kind = {**NESTED, **OWN}[outer[0]]
+        return unknown("field", name, [each.name for each in fields(kind)], ".".join([*outer, ""]))
+    nested = [f"{of}.{each.name}" for of, kind in NESTED.items() for each in fields(kind)]
+    return unknown("field", name, [*Recipe.model_fields, *nested])
