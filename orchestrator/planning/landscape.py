@@ -114,8 +114,6 @@ def _shared_setting(solutions: Sequence[Node]) -> Setting:
 def _probing(
     setting: Setting, known: Mapping[str, StageIdentity], wanted: Container[str], labels: Labels
 ) -> Probe | Recipe:
-    setting: Setting, known: Mapping[str, StageIdentity], wanted: Container[str], labels: Labels
-) -> Probe | Recipe:
     """A probe of this setting, whose batch-norm re-estimation the landscape repeats, so that their errors compare.
 
     A store without such a probe takes the section's default recipe.
