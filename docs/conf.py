@@ -1,4 +1,4 @@
-"""The documentation's site: `make docs` builds it into build/docs, from what lies here and from the docstrings."""
+"""Build the documentation's site from these pages and from docstrings: `make docs` writes it to build/docs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(Path(__file__).parent / "_ext"), str(ROOT)]  # its docstrings are this checkout's
+sys.path[:0] = [str(Path(__file__).parent / "_ext"), str(ROOT)]  # docstrings of this checkout
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 _project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -26,13 +26,14 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
     "as_in_the_repository",
+    "notebook_pages",
     "plain_docstrings",
 ]
 exclude_patterns = ["_build", "_ext", "clusters"]
-smartquotes_action = "D"  # dashes; quotes stay what the pages say
-nitpicky = False  # types of torch and pandas lead to other sites, and building asks no other site for anything
+smartquotes_action = "D"  # dashes; quotes stay as written
+nitpicky = False  # types of torch and pandas lead to other sites, and a build reads no other site
 
-# what the repository's browser understands as well, and no more
+# only extensions that the repository's browser understands as well
 myst_enable_extensions = ["alert", "html_image"]
 myst_heading_anchors = 4
 shown_as_pages = {
@@ -64,15 +65,15 @@ html_theme_options = {
 copybutton_exclude = ".linenos, .gp, .go"
 
 
-def _own_source(app: Any, modname: str, attribute: str) -> str | None:
-    """Where viewcode looks for a name: what Python made, as the methods of an enumeration, has no source to show."""
+def _viewcode_module(app: Any, modname: str, attribute: str) -> str | None:
+    """Give viewcode the module of a name that has no source of its own, such as a method of an enumeration."""
     try:
-        made_by = getattr(attrgetter(attribute)(sys.modules[modname]), "__module__", None)
+        defining_module = getattr(attrgetter(attribute)(sys.modules[modname]), "__module__", None)
     except (AttributeError, KeyError):
         return None
-    return modname if made_by == "builtins" else None
+    return modname if defining_module == "builtins" else None
 
 
 def setup(app: Any) -> None:
-    """Sphinx calls this."""
-    app.connect("viewcode-follow-imported", _own_source)
+    """Connect to Sphinx."""
+    app.connect("viewcode-follow-imported", _viewcode_module)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -89,6 +90,16 @@ def test_every_document_is_a_page_that_the_navigation_leads_to(site: Path, pages
     home = {link.partition("#")[0] for link in pages[site / "index.html"].links}
     for document in DOCS.rglob("*.md"):
         assert document.relative_to(DOCS).with_suffix(".html").as_posix() in home | {"index.html"}, document
+
+
+def test_the_notebook_is_a_page_with_its_stored_outputs(site: Path, pages: dict[Path, Page]) -> None:
+    assert "notebook.html" in pages[site / "index.html"].links
+    cells = json.loads((DOCS / "notebook.ipynb").read_text())["cells"]
+    page = pages[site / "notebook.html"]
+    assert page.text.count('class="highlight-python') == sum(cell["cell_type"] == "code" for cell in cells)
+    stored = [output["data"].keys() for cell in cells for output in cell.get("outputs", []) if "data" in output]
+    rich = [kinds for kinds in stored if kinds & {"image/svg+xml", "image/png", "text/html"}]
+    assert page.text.count('class="output"') == len(rich)
 
 
 @pytest.mark.parametrize(
