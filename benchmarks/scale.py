@@ -5,12 +5,12 @@
     python -m benchmarks.scale --only finished --s3 s3://BUCKET/PREFIX
     python -m benchmarks.scale --only simulation --recorded STORE    # durations from a real sweep's records as well
 
-- planning: the plan, its ranks and the ready queue, in a fresh process with its peak memory. Goals: 5 s, 1 GB.
-- no_op: stages that do nothing through the real driver, store and Ray, whose start is not counted, and the driver's
-  peak memory. Goals: 10 ms each, 1 GB.
-- finished: the whole command on a store where every stage is done, with the report. Goals: 10 s; on S3 60 s.
-- simulation: the driver's scheduler on 64 and 1,024 devices that are taken away at random. Goal: within 10 % of the
-  lower bound, the larger of the critical path and the work over the devices.
+- planning: the plan, its ranks and the ready queue, in a fresh process, and its peak memory. Goals: 5 s, 1 GB.
+- no_op: empty stages through the real driver, store and Ray (whose start is not counted), and the driver's peak memory.
+  Goals: 10 ms a stage, 1 GB.
+- finished: the whole command on a finished store, with the report. Goals: 10 s; 60 s on S3.
+- simulation: the driver's scheduler on 64 and 1,024 devices that are preempted at random. Goal: within 10 % of the
+  lower bound, which is the larger of the critical path and the work divided by the devices.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from typing import Any, TypeVar
 
 from benchmarks.finished_store import write_finished
 from benchmarks.machine import describe_machine
+from benchmarks.preemptions import PreemptedCluster, Preemptions
 from benchmarks.recorded import RecordedSweep
 from benchmarks.table import print_table
 from orchestrator.planning.algorithm import expand
@@ -40,7 +41,7 @@ from orchestrator.recipes.experiment_file import ExperimentRequest
 from orchestrator.recipes.experiments import Experiment, find_experiments
 from orchestrator.scheduling.queue import ReadyQueue
 from orchestrator.scheduling.rank import cost_epochs, upward_rank
-from orchestrator.scheduling.simulation import Preemptions, simulate
+from orchestrator.scheduling.simulation import Simulation, simulate
 from workers.stages.execution import Execution
 
 Measured = TypeVar("Measured")
@@ -48,7 +49,7 @@ PARTS = ("planning", "no_op", "finished", "simulation")
 SEEDS = 3
 MOST_ROUNDS = 15
 WARM_UP_STAGES = 12
-# seconds of an epoch: made up, since none was measured on a GPU yet; only how they compare matters to a ratio
+# seconds of an epoch: made up, as only their ratios matter here
 EPOCH_S = {
     "resnet20": 3.0,
     "resnet32": 5.0,
@@ -57,13 +58,13 @@ EPOCH_S = {
     "efficientnet_b0": 15.0,
     "resnet50": 30.0,
 }
-SPREAD = 0.05  # of durations of equal stages
+SPREAD = 0.05  # of the durations of equal stages
 PREEMPTIONS = Preemptions(every_s=6 * 3600, away_s=600, checkpoint_interval_s=60)
-OFTEN = Preemptions(every_s=40, away_s=1, checkpoint_interval_s=0.1)  # all in mean durations of a stage
+OFTEN = Preemptions(every_s=40, away_s=1, checkpoint_interval_s=0.1)  # in units of a stage's mean duration
 
 
 def changes_for(stages: int, experiments: int = 1) -> dict[str, Any]:
-    """Recipe fields that give so many experiments at least so many stages; every round is transferred and probed."""
+    """Recipe fields that give ``experiments`` at least ``stages`` stages; every round is transferred and probed."""
     rounds = MOST_ROUNDS if stages > 1000 else 1
     fields = {"rounds": rounds, "seeds": SEEDS, "transfer_rounds": "all", "probe_rounds": "all"}
     chains = 1
@@ -77,7 +78,7 @@ def _cifar(pairs: Iterable[tuple[str, str]], changes: dict[str, Any]) -> Plan:
 
 
 def _plan_once(changes: dict[str, Any]) -> tuple[int, float, int]:
-    """Stages, seconds and the process's peak memory in bytes."""
+    """Plan once; stages, seconds, and the process's peak memory in bytes."""
     began = time.perf_counter()
     plan = _cifar([("cifar100", "resnet20")], changes)
     ReadyQueue(plan, upward_rank(plan), [])
@@ -85,7 +86,7 @@ def _plan_once(changes: dict[str, Any]) -> tuple[int, float, int]:
 
 
 def _peak_bytes() -> int:
-    """The most memory that this process held."""
+    """Peak memory of this process."""
     unit = 1 if sys.platform == "darwin" else 1024
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
@@ -103,8 +104,8 @@ def measure_planning(stages: int) -> list[list[str]]:
 
 
 def _no_op_once(stages: int) -> tuple[float, int]:
-    """Seconds, and the driver's peak memory in bytes."""
-    from benchmarks.no_op import NoOpBackend, run_no_op  # here: the other parts do without Ray
+    """Run empty stages; seconds, and the driver's peak memory in bytes."""
+    from benchmarks.no_op import NoOpBackend, run_no_op  # imported here, since the other parts need no Ray
 
     whole = _cifar([("cifar100", "resnet20")], changes_for(stages))
     plan, warm_up = (Plan(dict(list(whole.nodes.items())[:count])) for count in (stages, WARM_UP_STAGES))
@@ -121,7 +122,7 @@ def measure_no_op(stages: int) -> list[list[str]]:
     """Rows of the table."""
     took, peak_bytes = _in_a_fresh_process(_no_op_once, stages)
     return [
-        [f"a stage of {stages:,} that do nothing, through Ray", f"{1e3 * took / stages:.1f} ms", "10 ms"],
+        [f"one of {stages:,} empty stages, through Ray", f"{1e3 * took / stages:.1f} ms", "10 ms"],
         [f"the driver of {stages:,} stages, peak memory", f"{peak_bytes / 1e6:,.0f} MB", "1,000 MB"],
     ]
 
@@ -139,7 +140,7 @@ def measure_finished(stages: int, s3: str | None) -> list[list[str]]:
     """Rows of the table.
 
     Args:
-        s3: a finished store that lies there already; None makes one in a local folder.
+        s3: URL of a finished store; None writes one to a local folder.
     """
     with tempfile.TemporaryDirectory() as folder:
         store, cache = s3 or str(Path(folder) / "store"), Path(folder) / "cache"
@@ -152,7 +153,7 @@ def measure_finished(stages: int, s3: str | None) -> list[list[str]]:
         _seconds_of(command)  # prepares the data
         whole, report = _seconds_of(command), _seconds_of(["analysis.report", store])
     what = f"a finished sweep of {len(plan):,} stages again"
-    return [[what, f"{whole:.1f} s", "60 s" if s3 else "10 s"], ["its report, made anew", f"{report:.1f} s", ""]]
+    return [[what, f"{whole:.1f} s", "60 s" if s3 else "10 s"], ["its report, rendered again", f"{report:.1f} s", ""]]
 
 
 def _seconds_of(module: Sequence[str]) -> float:
@@ -164,7 +165,7 @@ def _seconds_of(module: Sequence[str]) -> float:
 
 
 def made_up_sweeps(stages: int) -> Iterator[tuple[str, Plan, dict[str, float]]]:
-    """What they are, plans, and the seconds of their stages by key."""
+    """Yield each sweep's name, its plan, and the seconds of its stages by key."""
     table = [(data, arch) for data in ("cifar10", "cifar100") for arch in EPOCH_S]
     random = Random(0)
     for name, pairs in (("6 architectures, 2 data sets", table), ("1 architecture", [("cifar100", "resnet20")])):
@@ -179,7 +180,7 @@ def made_up_sweeps(stages: int) -> Iterator[tuple[str, Plan, dict[str, float]]]:
 
 
 def recorded_sweep(store: str, stages: int) -> tuple[str, Plan, dict[str, float]]:
-    """The same of what a store has records of."""
+    """A sweep like a store's, with durations from its records: name, plan, and seconds by key."""
     recorded = RecordedSweep(store)
     plan = recorded.plan(changes_for(stages, len(recorded.workloads)))
     what = ", ".join(f"{data} {arch}" for data, arch, _ in recorded.workloads)
@@ -194,6 +195,16 @@ def _in_stages(preemptions: Preemptions, seconds: Mapping[str, float]) -> Preemp
     )
 
 
+def _simulate(
+    plan: Plan, seconds: Mapping[str, float], devices: int, preemptions: Preemptions | None
+) -> tuple[Simulation, int]:
+    """The simulation, and the number of preempted stages."""
+    if preemptions is None:
+        return simulate(plan, (), seconds, devices), 0
+    cluster = PreemptedCluster(plan, seconds, devices, preemptions)
+    return cluster.run(), cluster.preempted
+
+
 def measure_simulation(sweeps: Iterable[tuple[str, Plan, dict[str, float]]]) -> None:
     """Print the table."""
     rows = []
@@ -201,25 +212,25 @@ def measure_simulation(sweeps: Iterable[tuple[str, Plan, dict[str, float]]]) -> 
         for devices in (64, 1024):
             for preemptions in (None, PREEMPTIONS, _in_stages(OFTEN, seconds)):
                 began = time.perf_counter()
-                found = simulate(plan, (), seconds, devices, preemptions)
+                simulation, preempted = _simulate(plan, seconds, devices, preemptions)
                 took = time.perf_counter() - began
-                times = (found.critical_path_s, found.work_s / devices, found.makespan_s)
+                times = (simulation.critical_path_s, simulation.work_s / devices, simulation.makespan_s)
                 rows.append(
                     [
                         f"{name}, {len(plan):,} stages",
                         f"{devices:,}",
-                        f"{found.preempted:,}",
+                        f"{preempted:,}",
                         *(f"{each / 60:,.2f}" for each in times),
-                        f"{found.makespan_s / found.lower_bound_s:.3f}",
-                        f"{100 * found.busy_fraction:.0f} %",
+                        f"{simulation.makespan_s / simulation.lower_bound_s:.3f}",
+                        f"{100 * simulation.busy_fraction:.0f} %",
                         f"{took:.2f} s",
                     ]
                 )
     print(
-        f"Second rows: each device is taken away every {PREEMPTIONS.every_s / 3600:g} h on average, for "
-        f"{PREEMPTIONS.away_s / 60:g} min; checkpoints every {PREEMPTIONS.checkpoint_interval_s:g} s. Third rows: "
-        f"after the time of {OFTEN.every_s:g} stages, for that of {OFTEN.away_s:g}; "
-        f"{1 / OFTEN.checkpoint_interval_s:g} checkpoints in one's time. Goal: 1.10.\n"
+        f"Second rows: each device is preempted every {PREEMPTIONS.every_s / 3600:g} h on average, for "
+        f"{PREEMPTIONS.away_s / 60:g} min; checkpoints every {PREEMPTIONS.checkpoint_interval_s:g} s. Third rows, in "
+        f"mean durations of a stage: preempted every {OFTEN.every_s:g}, for {OFTEN.away_s:g}; "
+        f"checkpoints every {OFTEN.checkpoint_interval_s:g}. Goal: 1.10.\n"
     )
     header = ["simulated sweep", "devices", "preempted", "critical path min", "work / devices min", "makespan min"]
     print_table([*header, "to the bound", "busy", "simulated in"], rows)
@@ -228,35 +239,35 @@ def measure_simulation(sweeps: Iterable[tuple[str, Plan, dict[str, float]]]) -> 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--stages", type=int, default=10_000, help="at least so many")
+    parser.add_argument("--stages", type=int, default=10_000, help="least number of stages")
     parser.add_argument("--no-op-stages", type=int, default=2_000)
     parser.add_argument("--s3", metavar="URL", help="repeat the finished sweep whose store was copied there")
+    parser.add_argument("--write-finished", type=Path, metavar="DIR", help="only write a finished sweep's store")
     parser.add_argument(
-        "--write-finished", type=Path, metavar="DIR", help="write a finished sweep's store, and no more"
+        "--recorded", metavar="STORE", help="simulate a sweep like this store's too, with its durations"
     )
-    parser.add_argument("--recorded", metavar="STORE", help="simulate a sweep like the one there, with its durations")
     parser.add_argument("--only", default=",".join(PARTS), help=f"some of {','.join(PARTS)}")
-    given = parser.parse_args(arguments)
-    parts = given.only.split(",")
+    options = parser.parse_args(arguments)
+    parts = options.only.split(",")
     if unknown := set(parts) - set(PARTS):
-        parser.error(f"--only {', '.join(sorted(unknown))}: known are {', '.join(PARTS)}")
-    if given.write_finished:
+        parser.error(f"--only {', '.join(sorted(unknown))}: known: {', '.join(PARTS)}")
+    if options.write_finished:
         with tempfile.TemporaryDirectory() as cache:
-            write_finished(given.write_finished, finished_plan(given.stages, Path(cache)))
+            write_finished(options.write_finished, finished_plan(options.stages, Path(cache)))
         return
     print(f"{describe_machine()}\n")
     rows = []
     if "planning" in parts:
-        rows += measure_planning(given.stages)
+        rows += measure_planning(options.stages)
     if "no_op" in parts:
-        rows += measure_no_op(given.no_op_stages)
+        rows += measure_no_op(options.no_op_stages)
     if "finished" in parts:
-        rows += measure_finished(given.stages, given.s3)
+        rows += measure_finished(options.stages, options.s3)
     if rows:
         print_table(["scale", "measured", "goal"], rows)
     if "simulation" in parts:
-        recorded = [recorded_sweep(given.recorded, given.stages)] if given.recorded else []
-        measure_simulation([*made_up_sweeps(given.stages), *recorded])
+        recorded = [recorded_sweep(options.recorded, options.stages)] if options.recorded else []
+        measure_simulation([*made_up_sweeps(options.stages), *recorded])
 
 
 if __name__ == "__main__":

@@ -118,7 +118,8 @@ CATALOGUE = (
         "The error landscape through three solutions",
         "Test error in the plane through three trainings, which lie at their marks; batch-norm statistics are "
         "estimated anew at each point. Distances are those of the weights, on both axes alike. Straight lines between "
-        "the marks are the paths that probes take. Planned by landscapes in a recipe, or by python -m orchestrator.landscape.",
+        "the marks are the paths that probes take. A recipe's landscapes, or those of python -m "
+        "orchestrator.landscape.",
         landscape,
     ),
     Entry(

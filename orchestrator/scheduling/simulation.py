@@ -1,4 +1,4 @@
-"""A sweep without its work: the driver's scheduler on estimated durations, and devices that may be taken away. Pure."""
+"""Simulate a sweep: the driver's scheduler on estimated durations, without the work. Pure."""
 
 from __future__ import annotations
 
@@ -6,42 +6,23 @@ import heapq
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from random import Random
 
 from orchestrator.planning.plan import Node, Plan
 from orchestrator.scheduling.queue import ReadyQueue
 from orchestrator.scheduling.rank import upward_rank
 from orchestrator.scheduling.scheduler import Scheduler
-from workers.stages import PairProbe, Probe
-
-
-@dataclass(frozen=True)
-class Preemptions:
-    """Devices that are taken away at random, each by a Poisson process of its own, and come back.
-
-    Attributes:
-        every_s: mean time that a device stays.
-        away_s: until it is back, or another in its place.
-        checkpoint_interval_s: a training loses what it did since its last checkpoint; probes keep none.
-    """
-
-    every_s: float
-    away_s: float
-    checkpoint_interval_s: float
-    seed: int = 0
 
 
 @dataclass(frozen=True)
 class Simulation:
-    """What became of a simulated sweep.
+    """The result of a simulated sweep.
 
     Attributes:
-        makespan_s: from its start to its last stage's end.
-        work_s: device-seconds of all stages, had nothing been lost.
-        critical_path_s: of the longest chain of stages that wait for each other.
-        lower_bound_s: no order of the stages ends sooner on so many devices, preempted or not.
-        busy_fraction: share of all devices' time in which they held a stage.
-        preempted: how many stages lost their device.
+        makespan_s: from the start of the sweep to the end of its last stage.
+        work_s: device-seconds of all stages, without repeated work.
+        critical_path_s: length of the longest chain of dependent stages.
+        lower_bound_s: no order of the stages ends sooner on this number of devices.
+        busy_fraction: share of all device time during which a device holds a stage.
     """
 
     makespan_s: float
@@ -49,7 +30,6 @@ class Simulation:
     critical_path_s: float
     lower_bound_s: float
     busy_fraction: float
-    preempted: int
 
 
 def simulate(
@@ -57,142 +37,108 @@ def simulate(
     cached: Collection[str],
     seconds: Mapping[str, float],
     devices: int,
-    preemptions: Preemptions | None = None,
     devices_of: Callable[[Node], int] = lambda node: 1,
 ) -> Simulation:
-    """Run what is not cached on so many devices, one stage at a time on each.
-
-    Args:
-        seconds: how long each stage takes, by key; cached ones may be left out.
-        devices_of: how many a stage needs at once.
-
-    Raises:
-        ValueError: there is no device, or a stage needs more than there are.
-    """
-    left = [node for node in plan if node.key not in cached]
-    widest = max((devices_of(node) for node in left), default=1)
-    if devices < widest:
-        raise ValueError(f"{devices} devices are fewer than the {widest} that a stage needs")
-    rank = upward_rank(plan, lambda node: seconds.get(node.key, 0.0))
-    work_s = sum(seconds[node.key] * devices_of(node) for node in left)
-    critical_path_s = _critical_path_s(left, seconds)
-    cluster = _Cluster(plan, ReadyQueue(plan, rank, cached), seconds, devices, preemptions, devices_of)
-    makespan_s = cluster.run()
-    return Simulation(
-        makespan_s,
-        work_s,
-        critical_path_s,
-        max(critical_path_s, work_s / devices),
-        cluster.busy_s / (makespan_s * devices) if makespan_s else 0.0,
-        cluster.preempted,
-    )
-
-
-def _critical_path_s(left: Iterable[Node], seconds: Mapping[str, float]) -> float:
-    ends: dict[str, float] = {}  # with devices without end; a cached input is there from the start
-    for node in left:
-        ends[node.key] = seconds[node.key] + max((ends.get(up, 0.0) for up in node.inputs.values()), default=0.0)
-    return max(ends.values(), default=0.0)
+    """Run the stages that are not cached; see ``SimulatedCluster``."""
+    return SimulatedCluster(plan, cached, seconds, devices, devices_of).run()
 
 
 @dataclass
-class _Group:
-    """Stages on their devices."""
+class Group:
+    """Stages that run one after another on the same devices."""
 
     keys: list[str]
     devices: list[int]
     began_s: float
 
 
-class _Cluster:
-    """Devices by number, and what happens to them in the order of time."""
+class SimulatedCluster:
+    """Numbered devices and a clock that jumps from event to event; each device holds one group of stages at a time.
+
+    Args:
+        cached: keys of the stages that are done.
+        seconds: duration of each stage by key; cached stages may be left out.
+        devices_of: number of devices that a stage needs at once.
+
+    Raises:
+        ValueError: there is no device, or a stage needs more devices than there are.
+    """
 
     def __init__(
         self,
         plan: Plan,
-        queue: ReadyQueue,
+        cached: Collection[str],
         seconds: Mapping[str, float],
         devices: int,
-        preemptions: Preemptions | None,
-        devices_of: Callable[[Node], int],
+        devices_of: Callable[[Node], int] = lambda node: 1,
     ) -> None:
-        self.busy_s, self.preempted = 0.0, 0
-        self._plan, self._queue, self._devices_of = plan, queue, devices_of
-        self._left_s = dict(seconds)
-        self._schedule = Scheduler(plan, queue, devices_of, lambda node: self._left_s[node.key])
-        self._preemptions = preemptions
-        self._random = Random(preemptions.seed if preemptions else 0)
-        self._free = list(range(devices))
-        self._room = devices
-        self._holds: dict[int, _Group] = {}
-        # (when, which came first, what); a preempted group's end stays, and is passed over
+        self.plan = plan
+        self._to_run = [node for node in plan if node.key not in cached]
+        widest = max((devices_of(node) for node in self._to_run), default=1)
+        if devices < widest:
+            raise ValueError(f"{devices} devices are fewer than the {widest} that a stage needs")
+        self._seconds, self._devices, self._devices_of = seconds, devices, devices_of
+        self.remaining_s = dict(seconds)
+        rank = upward_rank(plan, lambda node: seconds.get(node.key, 0.0))
+        self.queue = ReadyQueue(plan, rank, cached)
+        self._scheduler = Scheduler(plan, self.queue, devices_of, lambda node: self.remaining_s[node.key])
+        self.capacity = devices
+        self.free = list(range(devices))
+        self.group_on: dict[int, Group] = {}
+        self.now_s = 0.0
+        self._busy_s = 0.0
+        # (time, order of scheduling, event); an event returns whether stages may be able to start after it
         self._events: list[tuple[float, int, Callable[[], bool]]] = []
-        self._planned = 0
-        self._now_s = 0.0
-        for device in range(devices if preemptions else 0):
-            self._plan_preemption(device)
+        self._scheduled = 0
 
-    def run(self) -> float:
-        """Seconds until nothing is left."""
-        self._start_what_fits()
-        while self._queue.active:
-            self._now_s, _, event = heapq.heappop(self._events)
+    def run(self) -> Simulation:
+        """Run until every stage has ended."""
+        self._start_ready()
+        while self.queue.active:
+            self.now_s, _, event = heapq.heappop(self._events)
             if event():
-                self._start_what_fits()
-        return self._now_s
+                self._start_ready()
+        work_s = sum(self._seconds[node.key] * self._devices_of(node) for node in self._to_run)
+        critical_path_s = _critical_path_s(self._to_run, self._seconds)
+        return Simulation(
+            self.now_s,
+            work_s,
+            critical_path_s,
+            max(critical_path_s, work_s / self._devices),
+            self._busy_s / (self.now_s * self._devices) if self.now_s else 0.0,
+        )
 
-    def _start_what_fits(self) -> None:
-        while keys := self._schedule.start(self._room, self._now_s):
-            needed = self._devices_of(self._plan.nodes[keys[0]])
-            group = _Group(keys, [self._free.pop() for _ in range(needed)], self._now_s)
-            self._holds.update(dict.fromkeys(group.devices, group))
-            self._at(sum(self._left_s[key] for key in keys), partial(self._end, group))
+    def schedule(self, delay_s: float, event: Callable[[], bool]) -> None:
+        """Let an event happen after a delay."""
+        heapq.heappush(self._events, (self.now_s + delay_s, self._scheduled, event))
+        self._scheduled += 1
 
-    def _at(self, delay_s: float, event: Callable[[], bool]) -> None:
-        heapq.heappush(self._events, (self._now_s + delay_s, self._planned, event))
-        self._planned += 1
-
-    def _end(self, group: _Group) -> bool:
-        if self._holds.get(group.devices[0]) is not group:
-            return False
-        self._release(group)
-        for key in group.keys:
-            self._queue.done(key)
-        return True
-
-    def _release(self, group: _Group) -> None:
-        self._schedule.ended(group.keys[0])
-        self.busy_s += (self._now_s - group.began_s) * len(group.devices)
+    def release(self, group: Group) -> None:
+        """Free a group's devices."""
+        self._scheduler.ended(group.keys[0])
+        self._busy_s += (self.now_s - group.began_s) * len(group.devices)
         for device in group.devices:
-            del self._holds[device]
-        self._free += group.devices
+            del self.group_on[device]
+        self.free += group.devices
 
-    def _plan_preemption(self, device: int) -> None:
-        assert self._preemptions is not None
-        self._at(self._random.expovariate(1 / self._preemptions.every_s), partial(self._take, device))
+    def _start_ready(self) -> None:
+        while keys := self._scheduler.start(self.capacity, self.now_s):
+            needed = self._devices_of(self.plan.nodes[keys[0]])
+            group = Group(keys, [self.free.pop() for _ in range(needed)], self.now_s)
+            self.group_on.update(dict.fromkeys(group.devices, group))
+            self.schedule(sum(self.remaining_s[key] for key in keys), partial(self._end, group))
 
-    def _take(self, device: int) -> bool:
-        assert self._preemptions is not None
-        group = self._holds.get(device)
-        if group is not None:
-            self._release(group)
-            self._keep_checkpoint(group, self._preemptions.checkpoint_interval_s)
-            for key in group.keys:
-                self._queue.requeue(key)
-            self.preempted += len(group.keys)
-        self._free.remove(device)
-        self._room -= 1
-        self._at(self._preemptions.away_s, partial(self._give_back, device))
+    def _end(self, group: Group) -> bool:
+        if self.group_on.get(group.devices[0]) is not group:  # released before its end
+            return False
+        self.release(group)
+        for key in group.keys:
+            self.queue.done(key)
         return True
 
-    def _keep_checkpoint(self, group: _Group, interval_s: float) -> None:
-        key = group.keys[0]
-        if not isinstance(self._plan.nodes[key].stage, Probe | PairProbe):
-            ran_s = self._now_s - group.began_s
-            self._left_s[key] -= ran_s // interval_s * interval_s if interval_s else ran_s
 
-    def _give_back(self, device: int) -> bool:
-        self._free.append(device)
-        self._room += 1
-        self._plan_preemption(device)
-        return True
+def _critical_path_s(nodes: Iterable[Node], seconds: Mapping[str, float]) -> float:
+    ends: dict[str, float] = {}  # on unlimited devices; cached inputs end at 0
+    for node in nodes:
+        ends[node.key] = seconds[node.key] + max((ends.get(up, 0.0) for up in node.inputs.values()), default=0.0)
+    return max(ends.values(), default=0.0)

@@ -18,9 +18,9 @@ def test_the_parts_of_scale_stand_in_its_tables() -> None:
     rows = [line.split("|")[1:-1] for line in done.stdout.splitlines() if line.startswith("| ")]
     measured = {row[0].strip(): row[1].strip() for row in rows if len(row) == 3}
     (finished,) = (name for name in measured if name.startswith("a finished sweep of"))
-    assert {"planning", "a stage of 20 that do nothing, through Ray"} <= {*measured, *(n.split()[0] for n in measured)}
+    assert {"planning", "one of 20 empty stages, through Ray"} <= {*measured, *(n.split()[0] for n in measured)}
     assert float(measured[finished].removesuffix(" s")) > 0
-    assert float(measured["its report, made anew"].removesuffix(" s")) > 0
+    assert float(measured["its report, rendered again"].removesuffix(" s")) > 0
     ratios = [float(row[6]) for row in rows if len(row) == 9 and row[1].strip() in ("64", "1,024")]
     assert len(ratios) == 12
     assert min(ratios) > 0.999
