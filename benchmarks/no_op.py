@@ -11,9 +11,8 @@ import ray
 
 from orchestrator.backends.ray.backend import RayBackend, Sent
 from orchestrator.driver.driver import Driver
-from orchestrator.driver.stop import StopRequest
+from orchestrator.driver.work import Policies, Work
 from orchestrator.planning.plan import Plan
-from orchestrator.scheduling.packing import Packing
 from orchestrator.scheduling.queue import ReadyQueue
 from orchestrator.scheduling.rank import upward_rank
 from orchestrator.store import Store
@@ -50,13 +49,13 @@ def run_no_op(plan: Plan, root: Path, backend: NoOpBackend) -> float:
         RuntimeError: not every stage was done.
     """
     began = time.perf_counter()
-    store, rank, packing = Store(root), upward_rank(plan), Packing(None)
+    store, rank = Store(root), upward_rank(plan)
     queue = ReadyQueue(plan, rank, [])
-    progress = Progress(Console(file=io.StringIO()), plan, queue, rank, lambda: backend.devices)
+    panel = Progress(Console(file=io.StringIO()), plan, queue, rank, lambda: backend.devices)
     store.open_for_writing()
     lease = HeldLease(store.storage, ["no-op"])
-    execution, stop = Execution("cpu", None, "nowhere"), StopRequest(store, lease)
-    driver = Driver(plan, queue, store, backend, execution, progress, stop, packing, lease)
+    policies = Policies(Execution("cpu", None, "nowhere"))
+    driver = Driver(Work(plan, queue), store, lease, backend, policies, panel)
     summary = driver.run(lambda: None, float("inf"))
     lease.release()
     if summary.exit_code:

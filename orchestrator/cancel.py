@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from orchestrator.operating.selection import find_stages
-from orchestrator.operating.survey import State, Survey, survey
+from orchestrator.operating.survey import StageStatus, Survey, survey
 from orchestrator.store import Store
 from orchestrator.terminal.command import AsJson, StorePath, console, new_app, one_sentence, open_existing, print_json
 
@@ -64,13 +64,13 @@ def cancel_driver(store: Store, driver: str) -> dict[str, Any]:
 def cancel_stage(store: Store, seen: Survey, key: str) -> dict[str, Any]:
     """Ask a running stage to stop; one that does not run is left as it is."""
     name, state = seen.stages[key].name, seen.state[key]
-    if state is State.RUNNING:
+    if state is StageStatus.RUNNING:
         attempt = seen.attempts[key]
         store.storage.write(f"{attempt.folder}/stop", b"cancelled")
         said = f"Asked attempt {attempt.number} of {name} to stop."
     else:
         said = f"{name} is {state}, not running; nothing was done."
-    return {"key": key, "name": name, "state": state.value, "asked": state is State.RUNNING, "said": said}
+    return {"key": key, "name": name, "state": state.value, "asked": state is StageStatus.RUNNING, "said": said}
 
 
 if __name__ == "__main__":

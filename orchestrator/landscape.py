@@ -8,17 +8,15 @@ from typing import Annotated
 import typer
 
 from orchestrator.backends.base import BackendError
-from orchestrator.driver.heartbeat import LEAST_LIMIT_S
 from orchestrator.operating.selection import find_stage
-from orchestrator.operating.survey import State, Survey, survey
+from orchestrator.operating.survey import StageStatus, Survey, survey
 from orchestrator.planning.comparison import known_stages
 from orchestrator.planning.landscape import plan_landscape
 from orchestrator.planning.plan import Node, Plan
 from orchestrator.recipes import RecipeError, unknown
-from orchestrator.session.cache import standing
-from orchestrator.session.live_report import LiveReport
+from orchestrator.session.cache import find_cached
 from orchestrator.session.preparation import prepare_data_set
-from orchestrator.session.run import Placement, at_work, run_plan, set_aside
+from orchestrator.session.run import Placement, holding_lease, quarantine, run_plan
 from orchestrator.store import Store, StoreError
 from orchestrator.terminal.arguments import checked_execution
 from orchestrator.terminal.command import StorePath, new_app, one_sentence, open_existing
@@ -38,7 +36,6 @@ Example:
   python -m orchestrator.landscape sweeps mnist1d/resnet1d/aws/chain1/round10/retrain/seed1 \\
     mnist1d/resnet1d/aws/chain1/round10/signed/seed1 mnist1d/resnet1d/aws/chain1/round10/mask/seed1
 """
-PLACEMENT = Placement("inline", None, None, None, None, LEAST_LIMIT_S, ranks=1)
 app = new_app()
 
 
@@ -97,21 +94,21 @@ def landscape(
 def _find(seen: Survey, text: str) -> str:
     """The key of a training that is done."""
     key = find_stage(seen.stages, seen.wanted, text)
-    if seen.state[key] is not State.DONE:
+    if seen.state[key] is not StageStatus.DONE:
         raise StoreError(f"{seen.stages[key].name} is {seen.state[key]}; a landscape goes through what is done")
     return key
 
 
 def _run(plan: Plan, node: Node, store: Store, execution: Execution, console: Console) -> int:
-    with at_work(store) as lease:
-        found = standing(plan, store)
-        left = [each for each in plan if each.key not in found.cached]
+    with holding_lease(store) as lease:
+        cached = find_cached(plan, store)
+        left = [each for each in plan if each.key not in cached.keys]
         _check_can_run(left)
         if left:
             _check_architecture(node.stage.setting)
             prepare_data_set(node.stage.setting.data.name, node.stage.setting.data.fingerprint, execution, console)
-        set_aside(store, found, console)
-        return run_plan(plan, found, store, lease, execution, PLACEMENT, LiveReport(store), console)
+        quarantine(store, cached, console)
+        return run_plan(plan, cached, store, lease, Placement(execution), console)
 
 
 def _check_can_run(left: Sequence[Node]) -> None:

@@ -63,7 +63,7 @@ def logs(
 
 
 def _read(store: Store, name: str, key: str, attempt: int | None) -> Iterator[Line]:
-    stage = store.look(key)
+    stage = store.list_files(key)
     number = attempt or max(stage.attempts if stage is not None else [], default=0)
     if stage is None or number not in stage.attempts:
         raise StoreError(_no_attempt(name, stage, attempt))
@@ -84,7 +84,7 @@ def _follow(store: Store, name: str, key: str, attempt: int | None) -> Iterator[
     watch = LeaseWatch(store.storage)
     tail: _Tail | None = None
     while True:
-        stage = store.look(key)
+        stage = store.list_files(key)
         numbers = stage.attempts if stage is not None else []
         number = attempt or max(numbers, default=0)
         ended = _ended(store, watch, key, stage, number)

@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.operating.survey import GIVEN_UP, State, Survey, survey
+from orchestrator.operating.survey import GIVEN_UP, StageStatus, Survey, survey
 from orchestrator.store.layout import RECORD
 from orchestrator.terminal.command import AsJson, StorePath, console, new_app, one_sentence, open_existing, print_json
 from orchestrator.terminal.units import duration, size
@@ -59,12 +59,13 @@ def as_json(seen: Survey) -> dict[str, Any]:
         "planned": len(seen.wanted),
         "states": _states(Counter(seen.state[key] for key in seen.wanted)),
         "kinds": {kind: _states(states) for kind, states in _by_kind(seen).items()},
-        "superseded": sum(state is State.DONE for key, state in seen.state.items() if key not in seen.wanted),
+        "superseded": sum(state is StageStatus.DONE for key, state in seen.state.items() if key not in seen.wanted),
         "running": [
-            {"key": key, "name": seen.stages[key].name, **seen.progress(key)} for key in _in_state(seen, State.RUNNING)
+            {"key": key, "name": seen.stages[key].name, **seen.progress(key)}
+            for key in _in_state(seen, StageStatus.RUNNING)
         ],
         "failed": [failure.model_dump() for failure in seen.failures()],
-        "cancelled": [failure.model_dump() for failure in seen.failures(State.CANCELLED)],
+        "cancelled": [failure.model_dump() for failure in seen.failures(StageStatus.CANCELLED)],
         "ended_in_the_last_hour": sum(seen.seen_unix_s - at < HOUR_S for at in ended),
         "last_ended_unix_s": ended[-1] if ended else None,
         "damaged_plans": sorted(seen.damaged_plans.values()),
@@ -85,7 +86,7 @@ def show(seen: Survey, out: Console) -> None:
     for message in seen.damaged_plans.values():
         out.print(f"damaged: {message}")
     _show_counts(seen, out)
-    for key in _in_state(seen, State.RUNNING):
+    for key in _in_state(seen, StageStatus.RUNNING):
         out.print(f"running: {seen.stages[key].name}  {describe_progress(seen.progress(key))}")
     for state in GIVEN_UP:
         failures = seen.failures(state)
@@ -118,31 +119,31 @@ def describe_progress(progress: dict[str, Any]) -> str:
 
 def _show_counts(seen: Survey, out: Console) -> None:
     table = Table("kind", box=None, pad_edge=False)
-    for state in State:
+    for state in StageStatus:
         table.add_column(state.value, justify="right")
     for kind, states in _by_kind(seen).items():
-        table.add_row(Text(kind), *(str(states[state]) for state in State))
+        table.add_row(Text(kind), *(str(states[state]) for state in StageStatus))
     if seen.wanted:
         total = Counter(seen.state[key] for key in seen.wanted)
-        table.add_row("all", *(str(total[state]) for state in State), style="bold")
+        table.add_row("all", *(str(total[state]) for state in StageStatus), style="bold")
         out.print(table)
     else:
         out.print("no sweep has planned anything here")
 
 
-def _by_kind(seen: Survey) -> dict[str, Counter[State]]:
-    found: dict[str, Counter[State]] = {}
+def _by_kind(seen: Survey) -> dict[str, Counter[StageStatus]]:
+    found: dict[str, Counter[StageStatus]] = {}
     for key, stage in seen.stages.items():
         if key in seen.wanted:
             found.setdefault(stage.kind, Counter())[seen.state[key]] += 1
     return found
 
 
-def _states(states: Counter[State]) -> dict[str, int]:
-    return {state.value: states[state] for state in State}
+def _states(states: Counter[StageStatus]) -> dict[str, int]:
+    return {state.value: states[state] for state in StageStatus}
 
 
-def _in_state(seen: Survey, state: State) -> list[str]:
+def _in_state(seen: Survey, state: StageStatus) -> list[str]:
     return sorted((key for key, found in seen.state.items() if found is state), key=lambda key: seen.stages[key].name)
 
 

@@ -16,10 +16,9 @@ from orchestrator.recipes.experiment_file import Flags, request_experiment
 from orchestrator.recipes.experiments import find_experiments
 from orchestrator.scheduling.estimate import Estimates
 from orchestrator.scheduling.forecast import forecast
-from orchestrator.session.cache import standing
-from orchestrator.session.live_report import LiveReport
+from orchestrator.session.cache import find_cached
 from orchestrator.session.preparation import prepare_data
-from orchestrator.session.run import Placement, at_work, run_plan, set_aside
+from orchestrator.session.run import Placement, holding_lease, quarantine, run_plan
 from orchestrator.store import Store, StoreError
 from orchestrator.terminal.arguments import (
     check_store,
@@ -222,20 +221,22 @@ def sweep(
         expanded = expand(experiments)
         opened = check_store(Store(store))
         if plan:
-            found = standing(expanded, opened)
+            cached = find_cached(expanded, opened)
             # what kind a cluster's devices are is not known here: the one that most was measured on
-            estimates = Estimates(found.records.values(), None if address else machine(execution)["device"])
+            estimates = Estimates(cached.records.values(), None if address else machine(execution)["device"])
             at_hand = devices or devices_at_hand(backend, address, scale_to, max_concurrent, execution)
-            foreseen = forecast(expanded, set(found.cached), estimates, at_hand, price)
+            foreseen = forecast(expanded, set(cached.keys), estimates, at_hand, price)
             if json_:
-                print(plan_as_json(expanded, experiments, set(found.cached), foreseen))
+                print(plan_as_json(expanded, experiments, set(cached.keys), foreseen))
             else:
-                print_plan(console, expanded, experiments, set(found.cached))
+                print_plan(console, expanded, experiments, set(cached.keys))
                 print_forecast(console, foreseen)
             return
-        with at_work(opened) as lease:  # before the store is looked at: gc waits for whoever relies on what is there
-            found = standing(expanded, opened)
-            ranks = max((width(node.stage) for node in expanded if node.key not in found.cached), default=1)
+        with holding_lease(
+            opened
+        ) as lease:  # before the store is read: gc waits for lease holders
+            cached = find_cached(expanded, opened)
+            ranks = max((width(node.stage) for node in expanded if node.key not in cached.keys), default=1)
             if backend == "inline" and ranks > 1:
                 raise BackendError(f"--gpus-per-stage {ranks}: --backend inline is one process; leave one of them out")
             if scale_to and ranks > scale_to:
@@ -244,9 +245,9 @@ def sweep(
                     f"give at least --scale-to {ranks}"
                 )
             prepare_data(experiments, execution, console)
-            set_aside(opened, found, console)
-            placement = Placement(backend, address, scale_to, max_concurrent, pack, hang_limit, ranks)
-            code = run_plan(expanded, found, opened, lease, execution, placement, LiveReport(opened), console)
+            quarantine(opened, cached, console)
+            placement = Placement(execution, backend, address, scale_to, max_concurrent, pack, hang_limit, ranks)
+            code = run_plan(expanded, cached, opened, lease, placement, console)
     except (RecipeError, DataError, StoreError, StorageError, BackendError, PluginError) as error:
         Console(stderr=True, soft_wrap=True).print(f"[red]Error:[/red] {escape(str(error))}", highlight=False)
         raise typer.Exit(2) from None

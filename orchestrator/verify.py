@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from orchestrator.operating.garbage import made_anew
-from orchestrator.operating.survey import State, survey
-from orchestrator.operating.verification import Checked, check, quarantine
+from orchestrator.operating.garbage import to_recompute
+from orchestrator.operating.survey import StageStatus, survey
+from orchestrator.operating.verification import VerificationReport, check, quarantine
 from orchestrator.store import Store
 from orchestrator.store.layout import KEY_DIGITS
 from orchestrator.terminal.command import AsJson, StorePath, console, new_app, one_sentence, open_existing, print_json
@@ -60,19 +60,19 @@ def verify(
     raise typer.Exit(1 if found.faults else 0)
 
 
-def _made_anew(store: Store, found: Checked) -> list[str]:
+def _made_anew(store: Store, found: VerificationReport) -> list[str]:
     """Names of the planned stages that the next sweep makes again, with inputs that were collected."""
     seen = survey(store)
     store.records({})
     broken = {fault.key[:KEY_DIGITS] for fault in found.faults if fault.kind != "copy"}
     lacking = [key for key in seen.wanted if key[:KEY_DIGITS] in broken]
-    unfinished = [key for key in seen.wanted if seen.state[key] is not State.DONE]
+    unfinished = [key for key in seen.wanted if seen.state[key] is not StageStatus.DONE]
     inputs = {key: seen.stages[key].inputs.values() for key in seen.wanted}
-    again = made_anew(inputs, [*lacking, *unfinished], store.collected())
+    again = to_recompute(inputs, [*lacking, *unfinished], store.collected())
     return sorted(seen.stages[key].name for key in {*lacking, *again})
 
 
-def _show(out: Console, found: Checked, anew: list[str], *, check_only: bool) -> None:
+def _show(out: Console, found: VerificationReport, anew: list[str], *, check_only: bool) -> None:
     for fault in found.faults:
         out.print(f"broken: {fault.message}")
     for name, keys in found.missing_inputs.items():

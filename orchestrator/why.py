@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from orchestrator.operating.selection import find_stage
-from orchestrator.operating.survey import GIVEN_UP, State, Survey, survey
+from orchestrator.operating.survey import GIVEN_UP, StageStatus, Survey, survey
 from orchestrator.planning.comparison import compare, known_stages
 from orchestrator.status import describe_progress
 from orchestrator.store import Store, StoreError
@@ -69,24 +69,24 @@ def explain(store: Store, seen: Survey, key: str) -> dict[str, Any]:
     found["earlier_failures"] = _failures(store, seen, key)
     found["set_aside"] = _set_aside(seen, key)
     records = store.records({})
-    if state is State.DONE:
+    if state is StageStatus.DONE:
         record = store.record(key)
         if record is None:
             raise StoreError(f"{planned.name} was set aside a moment ago; ask again")
         found["done"] = _done(record)
         found["collected"] = key in store.collected()
         records = {k: r for k, r in records.items() if r.finished_unix_s < record.finished_unix_s} | {key: record}
-    elif state is State.RUNNING:
+    elif state is StageStatus.RUNNING:
         found["running"] = seen.progress(key)
     elif state in GIVEN_UP:
         found["log"] = _last_lines(store, seen, key)
-    elif state is State.BLOCKED:
+    elif state is StageStatus.BLOCKED:
         found["blocked_by"] = _failed_ancestors(seen, key)
     found["inputs"] = {
         slot: {
             "key": upstream,
             "name": seen.stages[upstream].name if upstream in seen.stages else upstream,
-            "state": seen.state.get(upstream, State.WAITING).value,
+            "state": seen.state.get(upstream, StageStatus.WAITING).value,
         }
         for slot, upstream in planned.inputs.items()
     }
@@ -129,18 +129,18 @@ def sentences(found: Mapping[str, Any]) -> list[str]:
 def _outlook(found: Mapping[str, Any]) -> list[str]:
     """What it waits for, and what comes next."""
     state = found["state"]
-    if state == State.RUNNING:
+    if state == StageStatus.RUNNING:
         running = found["running"]
         return [f"Driver {running['driver']} has it: {describe_progress(running)}."]
     if state in GIVEN_UP:
         return ["This never blocks a later try: the next sweep tries it again, from its last checkpoint."]
-    if state == State.BLOCKED:
+    if state == StageStatus.BLOCKED:
         return [
             f"Blocked by {blocker['name']}, which {_ENDED.get(blocker['cause'], 'failed')}: {blocker['error_type']}: "
             f"{blocker['message']}"
             for blocker in found["blocked_by"]
         ]
-    if state == State.WAITING:
+    if state == StageStatus.WAITING:
         waits = [f"{i['name']} ({slot}, {i['state']})" for slot, i in found["inputs"].items() if i["state"] != "done"]
         if waits:
             return [f"It waits for {', '.join(waits)}."]

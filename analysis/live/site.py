@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from analysis.live.live_page import LivePage
 from analysis.page.escaping import visible_json
-from orchestrator.store.store import Storage
+from orchestrator.store import Storage
 
 STORE = "store"
 """The path under which the store's files are."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
-from orchestrator.store import Store
-from orchestrator.store.store import Entry, Storage
+from orchestrator.store import Entry, Storage, Store
 
 
 class Snapshot:

@@ -114,6 +114,7 @@ class Sweep:
 def _run(arguments: list[str], output: str, within: Surroundings) -> None:
     """In the forked process: the command itself, but for its report, which is a process of its own that only reads."""
     import orchestrator.driver.failures
+    import orchestrator.session.run
     import orchestrator.store.leases
     import orchestrator.sweep
 
@@ -123,7 +124,7 @@ def _run(arguments: list[str], output: str, within: Surroundings) -> None:
     os.environ.update(within.environment)
     sys.argv = ["orchestrator.sweep", *arguments]
     orchestrator.driver.failures.PAUSE_S[orchestrator.store.record.Cause.TRANSIENT] = PAUSES_S
-    orchestrator.sweep.LiveReport = _NoReport  # type: ignore[misc,assignment]
+    orchestrator.session.run.LiveReport = _NoReport  # type: ignore[misc,assignment]
     if within.network is not None:
         join_network(within.network)
     if within.host_name:

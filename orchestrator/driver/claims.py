@@ -1,4 +1,4 @@
-"""Which stages are this driver's to run, of several that may work in one store."""
+"""Decides which stages this driver runs, where several drivers share a store."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from orchestrator.store.layout import RECORD
 from orchestrator.store.leases import Lease, LeaseWatch
 
 
-class Others(Enum):
-    """A stage that is not to be run here now."""
+class Elsewhere(Enum):
+    """Why this driver must not run a stage now."""
 
-    HAVE_DONE = "done"
-    ARE_AT_IT = "held"
+    DONE = "done"
+    RUNNING = "running"
 
 
 class Claims:
-    """One driver's view of the others.
+    """One driver's view of the other drivers.
 
     Args:
-        driver: its own name.
+        driver: this driver's name.
     """
 
     def __init__(self, store: Store, driver: str) -> None:
@@ -30,29 +30,29 @@ class Claims:
         self._watch = LeaseWatch(store.storage)
         self._living: Mapping[str, Lease] = {}
 
-    def look(self) -> None:
-        """See which drivers live."""
+    def refresh(self) -> None:
+        """Read which drivers live."""
         self._living = self._watch.living()
 
-    def take(self, node: Node) -> str | Others:
-        """The folder of a new attempt at a stage, relative to the store's root; a dead driver's is taken over."""
+    def take(self, node: Node) -> str | Elsewhere:
+        """Claim a new attempt at a stage, also a dead driver's; return its folder, relative to the store's root."""
         stage = self._store.locate(node.stage.kind, node.name, node.key)
         if RECORD in stage.files:
-            return Others.HAVE_DONE
+            return Elsewhere.DONE
         holder = self._store.holder(node.key)
         if holder is not None and holder != self._driver:
-            if holder not in self._living:  # it may have come since the last look
-                self.look()
+            if holder not in self._living:  # it may have come since the last refresh
+                self.refresh()
             if holder in self._living:
-                return Others.ARE_AT_IT
+                return Elsewhere.RUNNING
             self._watch.revoke(holder, by=self._driver)
-        return self._store.claim(node.key, self._driver) or Others.ARE_AT_IT
+        return self._store.claim(node.key, self._driver) or Elsewhere.RUNNING
 
-    def state(self, key: str) -> Others | None:
-        """Where another driver is with a stage that was left to it; None if it was given up."""
-        stage = self._store.look(key)
+    def inspect(self, key: str) -> Elsewhere | None:
+        """Where a stage that was left to another driver is now; None if that driver gave it up."""
+        stage = self._store.list_files(key)
         if stage is not None and RECORD in stage.files:
-            return Others.HAVE_DONE
+            return Elsewhere.DONE
         holder = self._store.holder(key)
-        # not its own: nothing runs there
-        return Others.ARE_AT_IT if holder in self._living and holder != self._driver else None
+        # a held stage of this driver's own does not run
+        return Elsewhere.RUNNING if holder in self._living and holder != self._driver else None

@@ -2,7 +2,7 @@
 
 An artifact that was removed leaves an empty file ``{name}.collected`` in its place. Its stage stays done, and whoever
 lists the store sees, without reading anything, that the stage can no longer be an input: a sweep that needs it as one
-makes it anew (``made_anew``), with the same bits, because it has the same key.
+makes it anew (``to_recompute``), with the same bits, because it has the same key.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Garbage:
     artifact: bool = False
 
 
-def made_anew(inputs: Mapping[str, Iterable[str]], lacking: Iterable[str], collected: Container[str]) -> set[str]:
+def to_recompute(inputs: Mapping[str, Iterable[str]], lacking: Iterable[str], collected: Container[str]) -> set[str]:
     """Done stages that must be made again before those that are lacking can be: their files were collected.
 
     Args:

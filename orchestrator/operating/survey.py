@@ -20,7 +20,7 @@ from workers.storage import Entry, read_many
 Model = TypeVar("Model", bound=BaseModel)
 
 
-class State(StrEnum):
+class StageStatus(StrEnum):
     """Where a stage stands."""
 
     DONE = "done"
@@ -31,8 +31,8 @@ class State(StrEnum):
     BLOCKED = "blocked"
 
 
-GIVEN_UP = (State.FAILED, State.CANCELLED)
-STATE_AFTER: dict[str, State] = {Cause.DAMAGED_INPUT: State.WAITING, Cause.CANCELLED: State.CANCELLED}
+GIVEN_UP = (StageStatus.FAILED, StageStatus.CANCELLED)
+STATE_AFTER: dict[str, StageStatus] = {Cause.DAMAGED_INPUT: StageStatus.WAITING, Cause.CANCELLED: StageStatus.CANCELLED}
 """Of a stage whose last attempt ended badly, by the cause; of any other cause it has failed."""
 
 
@@ -85,7 +85,7 @@ class Survey:
     leases: dict[str, Lease]
     gone: dict[str, bool | None]
     attempts: dict[str, LastAttempt]
-    state: dict[str, State]
+    state: dict[str, StageStatus]
 
     def of(self, key: str) -> StageFiles | None:
         """A stage's files; None if it has none."""
@@ -112,7 +112,7 @@ class Survey:
             **{name: told.get(name) for name in ("host", "pid", "epoch", "epochs", "accuracy_percent")},
         }
 
-    def failures(self, state: State = State.FAILED) -> list[Failure]:
+    def failures(self, state: StageStatus = StageStatus.FAILED) -> list[Failure]:
         """Why stages of the last plans have failed, or were cancelled, the first first."""
         failed = (self.attempts[key].failure for key in self.wanted if self.state[key] is state)
         return sorted((failure for failure in failed if failure), key=lambda failure: failure.finished_unix_s)
@@ -193,17 +193,17 @@ def _states(
     files: Mapping[str, StageFiles],
     attempts: Mapping[str, LastAttempt],
     living: set[str],
-) -> dict[str, State]:
-    state: dict[str, State] = {}
+) -> dict[str, StageStatus]:
+    state: dict[str, StageStatus] = {}
     for key in stages:
         stage, last = files.get(key[:KEY_DIGITS]), attempts.get(key)
-        state[key] = State.WAITING
+        state[key] = StageStatus.WAITING
         if stage is not None and RECORD in stage.files:
-            state[key] = State.DONE
+            state[key] = StageStatus.DONE
         elif last is not None and last.failure is not None:
-            state[key] = STATE_AFTER.get(last.failure.cause, State.FAILED)
+            state[key] = STATE_AFTER.get(last.failure.cause, StageStatus.FAILED)
         elif last is not None and not last.interrupted and last.driver in living:
-            state[key] = State.RUNNING
+            state[key] = StageStatus.RUNNING
     dependents: dict[str, list[str]] = {}
     for key, planned in stages.items():
         for upstream in planned.inputs.values():
@@ -211,8 +211,8 @@ def _states(
     behind = [key for key, found in state.items() if found in GIVEN_UP]
     while behind:
         for key in dependents.get(behind.pop(), ()):
-            if state[key] is State.WAITING:
-                state[key] = State.BLOCKED
+            if state[key] is StageStatus.WAITING:
+                state[key] = StageStatus.BLOCKED
                 behind.append(key)
     return state
 

@@ -37,7 +37,7 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Checked:
+class VerificationReport:
     """What was found.
 
     Attributes:
@@ -54,7 +54,7 @@ class Checked:
     collected: int
 
 
-def check(store: Store, step: Callable[[int, int], None]) -> Checked:
+def check(store: Store, step: Callable[[int, int], None]) -> VerificationReport:
     """Check a store; changes nothing.
 
     Args:
@@ -103,7 +103,7 @@ def check(store: Store, step: Callable[[int, int], None]) -> Checked:
     plans: dict[str, str] = {}
     store.plans(plans)
     faults += [Fault("plan", "", path, path, message) for path, message in plans.items()]
-    return Checked(faults, _missing_inputs(records, stages), counted, len(files), total, len(gone))
+    return VerificationReport(faults, _missing_inputs(records, stages), counted, len(files), total, len(gone))
 
 
 def quarantine(store: Store, faults: Collection[Fault]) -> None:
@@ -119,7 +119,7 @@ def quarantine(store: Store, faults: Collection[Fault]) -> None:
             for path in store.storage.listing(fault.folder):
                 store.storage.move(path, f"set-aside/{path}")
         else:
-            store.set_aside(fault.key, fault.kind)
+            store.quarantine(fault.key, fault.kind)
 
 
 def _copies(store: Store) -> list[Fault]:

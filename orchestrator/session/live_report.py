@@ -57,7 +57,7 @@ class LiveReport:
         """A digest of all records and failures, as last listed, of the plans and their order, and of the code."""
         files = {
             f"{stage.folder}/{path}": entry.version
-            for stage in self._store.stages(anew=False).values()
+            for stage in self._store.stages(relist=False).values()
             for path, entry in stage.files.items()
             if path.endswith((".json", ".parquet"))
         }

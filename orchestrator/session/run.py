@@ -1,4 +1,4 @@
-"""Runs what of a plan is not in the store yet: starts the backend and the driver, minds signals, and reports."""
+"""Runs the stages of a plan that the store lacks: starts the backend and the driver, handles signals, and reports."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any
 
 from orchestrator.backends.base import Backend, BackendError
 from orchestrator.backends.inline import InlineBackend
 from orchestrator.driver.driver import Driver
-from orchestrator.driver.stop import StopRequest
+from orchestrator.driver.heartbeat import LEAST_LIMIT_S
 from orchestrator.driver.summary import print_summary
+from orchestrator.driver.work import Policies, Work
 from orchestrator.planning.plan import Plan
 from orchestrator.recipes import RecipeError
 from orchestrator.scheduling.estimate import Estimates
 from orchestrator.scheduling.packing import Packing
 from orchestrator.scheduling.queue import ReadyQueue
 from orchestrator.scheduling.rank import upward_rank
-from orchestrator.session.cache import Standing
+from orchestrator.session.cache import CachedStages
 from orchestrator.session.live_report import LiveReport
 from orchestrator.store import Store
 from orchestrator.store.leases import HeldLease
@@ -37,24 +37,31 @@ FIRST_REPORT_S = 10.0  # a sweep of seconds has one report, at its end
 
 @dataclass(frozen=True)
 class Placement:
-    """Where and how densely stages run, and how long one may be silent.
+    """Where and how densely stages run.
 
     Attributes:
+        backend: "ray" or "inline".
+        address: a Ray cluster to join; None for a private Ray on this machine.
+        scale_to: devices that the cluster's autoscaler may bring; None to use those present.
+        max_concurrent: most stages at a time.
+        pack: stages that share a GPU; None to find the number by measuring.
+        hang_limit_s: shortest silence after which a stage counts as hung.
         ranks: of the largest gang.
     """
 
-    backend: str
-    address: str | None
-    scale_to: int | None
-    max_concurrent: int | None
-    pack: int | None
-    hang_limit_s: float
-    ranks: int
+    execution: Execution
+    backend: str = "inline"
+    address: str | None = None
+    scale_to: int | None = None
+    max_concurrent: int | None = None
+    pack: int | None = None
+    hang_limit_s: float = LEAST_LIMIT_S
+    ranks: int = 1
 
 
 @contextmanager
-def at_work(store: Store) -> Iterator[HeldLease]:
-    """Hold a lease in a store that can be written; a folder that stays empty, because of a refusal, is removed again.
+def holding_lease(store: Store) -> Iterator[HeldLease]:
+    """Hold a lease in a writable store; after a refusal, remove a folder that stayed empty.
 
     Raises:
         StoreError: the store cannot be written.
@@ -71,85 +78,72 @@ def at_work(store: Store) -> Iterator[HeldLease]:
         raise
 
 
-def set_aside(store: Store, found: Standing, console: Console) -> None:
-    """Let what is damaged, or lacks files that are needed, be made anew, and say so."""
-    for key, what in found.damaged.items():
-        store.set_aside(key, "damaged")
-        console.print(f"{what}: set aside, and made anew if this sweep needs it", highlight=False, markup=False)
-    for key in found.collected:
-        store.set_aside(key, "collected")
-    if found.collected:
+def quarantine(store: Store, cached: CachedStages, console: Console) -> None:
+    """Quarantine the records of stages that are damaged or lack needed files, and say so."""
+    for key, sentence in cached.damaged.items():
+        store.quarantine(key, "damaged")
         console.print(
-            f"{len(found.collected)} stages are made anew: orchestrator.gc took files that this sweep needs",
+            f"{sentence}: quarantined, and computed again if this sweep needs it", highlight=False, markup=False
+        )
+    for key in cached.collected:
+        store.quarantine(key, "collected")
+    if cached.collected:
+        console.print(
+            f"{len(cached.collected)} stages are computed again: orchestrator.gc removed files that this sweep needs",
             highlight=False,
         )
 
 
 def run_plan(
-    plan: Plan,
-    found: Standing,
-    store: Store,
-    lease: HeldLease,
-    execution: Execution,
-    placement: Placement,
-    report: LiveReport,
-    console: Console,
+    plan: Plan, cached: CachedStages, store: Store, lease: HeldLease, placement: Placement, console: Console
 ) -> int:
-    """Run what is not cached; the exit code."""
-    planned, cached = plan.stored(sys.argv, time.time()), found.cached
+    """Run the stages that are not cached; return the exit code.
+
+    Raises:
+        BackendError: the backend cannot be used as asked.
+        StoreError: the store could not be written for minutes.
+    """
     store.retry_failures(lambda text: console.print(text, highlight=False, markup=False))
-    if len(cached) == len(plan):
-        store.write_plan(planned)
+    stored_plan, report = plan.stored(sys.argv, time.time()), LiveReport(store)
+    if len(cached.keys) == len(plan):
+        store.write_plan(stored_plan)
         store.write_index()
         console.print(f"Nothing to compute: all {len(plan)} stages are in {store.root}.", highlight=False)
         report.write()
         console.print(f"Report: {report.path}", highlight=False, soft_wrap=True)
         return 0
-    rank = upward_rank(plan)
-    estimates = Estimates(found.records.values())
-    queue = ReadyQueue(plan, estimates.rank(plan), cached)
     console.print(
-        f"{len(plan)} stages, {len(cached)} of them in {store.root} already; report: {report.path}",
+        f"{len(plan)} stages, {len(cached.keys)} of them in {store.root} already; report: {report.path}",
         highlight=False,
         soft_wrap=True,
     )
     if placement.scale_to:
         console.print(f"Waiting for the first of up to {placement.scale_to} devices.", highlight=False)
-    workers = _start_backend(placement, execution)
-    if placement.pack and workers.device_bytes is None:
-        workers.close()
-        raise BackendError(f"--pack {placement.pack}: stages share GPUs, and they would run on CPUs here; leave it out")
-    packing = Packing(workers.device_bytes, placement.pack)
-    for record in found.records.values():
+    backend = _start_backend(placement)
+    packing = Packing(backend.device_bytes, placement.pack)
+    for record in cached.records.values():
         packing.observe(record)
-    store.write_plan(planned)
-    progress = Progress(console, plan, queue, rank, lambda: max(1, workers.devices // placement.ranks) * packing.level)
-    stop = StopRequest(store, lease)
-    previous = _on_signals(stop, progress, console)
-    try:
-        with progress:
-            driver = Driver(
-                plan,
-                queue,
-                store,
-                workers,
-                execution,
-                progress,
-                stop,
-                packing,
-                lease,
-                placement.max_concurrent,
-                placement.hang_limit_s,
-                estimates.seconds,
-            )
-            summary = driver.run(report.refresh, FIRST_REPORT_S)
-    except BaseException:
-        stop.ask()  # what still runs in this process checkpoints, instead of being waited for
-        raise
-    finally:
-        workers.close()
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    store.write_plan(stored_plan)
+    estimates = Estimates(cached.records.values())
+    work = Work(plan, ReadyQueue(plan, estimates.rank(plan), cached.keys), estimates.seconds)
+    policies = Policies(placement.execution, packing, placement.max_concurrent, placement.hang_limit_s)
+    panel = Progress(
+        console,
+        plan,
+        work.queue,
+        upward_rank(plan),
+        lambda: max(1, backend.devices // placement.ranks) * packing.level,
+    )
+    with _stop_on_signals(lease, panel, console):
+        try:
+            with panel:
+                driver = Driver(work, store, lease, backend, policies, panel)
+                summary = driver.run(report.refresh, FIRST_REPORT_S)
+        except BaseException:
+            lease.ask_stop()  # stages that run in this process checkpoint, instead of being waited for
+            raise
+        finally:
+            backend.close()
     store.records({})
     store.write_index()
     report.write()
@@ -162,9 +156,18 @@ def run_plan(
     return summary.exit_code
 
 
-def _start_backend(placement: Placement, execution: Execution) -> Backend:
+def _start_backend(placement: Placement) -> Backend:
     if placement.backend == "inline":
-        return InlineBackend(execution.torch_device)
+        backend: Backend = InlineBackend(placement.execution.torch_device)
+    else:
+        backend = _start_ray(placement)
+    if placement.pack and backend.device_bytes is None:
+        backend.close()
+        raise BackendError(f"--pack {placement.pack}: only GPUs are shared, and stages run on CPUs here; leave it out")
+    return backend
+
+
+def _start_ray(placement: Placement) -> Backend:
     if placement.address is None:
         os.environ["RAY_AUTH_MODE"] = "token"  # Ray reads it when it is imported
     try:
@@ -172,19 +175,29 @@ def _start_backend(placement: Placement, execution: Execution) -> Backend:
     except ImportError as error:
         raise BackendError(f"--backend ray: {error}; install ray[tune,train], or give --backend inline") from error
     return RayBackend(
-        placement.address, placement.max_concurrent, execution.device, placement.scale_to, placement.ranks
+        placement.address,
+        placement.max_concurrent,
+        placement.execution.device,
+        placement.scale_to,
+        placement.ranks,
     )
 
 
-def _on_signals(stop: StopRequest, progress: Progress, console: Console) -> Mapping[int, Any]:
-    """Once: stop cleanly. Twice: exit now; what was running resumes from its last checkpoint."""
+@contextmanager
+def _stop_on_signals(lease: HeldLease, panel: Progress, console: Console) -> Iterator[None]:
+    """On the first SIGINT or SIGTERM stop cleanly; on the second exit now, and the next sweep resumes checkpoints."""
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if stop.asked:
-            progress.__exit__(None, None, None)
+        if lease.stopping:
+            panel.__exit__(None, None, None)
             console.show_cursor()
             os._exit(128 + number)
-        stop.ask()
-        progress.notice("Stopping: running stages checkpoint, nothing new starts. Once more to exit at once.")
+        lease.ask_stop()
+        panel.notice("Stopping: running stages checkpoint, nothing new starts. Once more to exit at once.")
 
-    return {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,7 +1,9 @@
-"""A folder or a bucket in which every stage has its place, found by key."""
+"""A store: the folder or bucket in which every stage has its place, found by key."""
 
 from orchestrator.store.errors import StoreError
 from orchestrator.store.layout import KEY_DIGITS
-from orchestrator.store.store import Store, user_cache
+from orchestrator.store.reading import user_cache
+from orchestrator.store.store import Store
+from workers.storage import Entry, Storage
 
-__all__ = ["KEY_DIGITS", "Store", "StoreError", "user_cache"]
+__all__ = ["KEY_DIGITS", "Entry", "Storage", "Store", "StoreError", "user_cache"]

@@ -1,4 +1,4 @@
-"""Where a stage's files lie in a store, and what a listing tells of them. Pure."""
+"""Where a stage's files lie in a store, and what a listing tells about stages. Pure."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from workers.storage import Entry
 KEY_DIGITS = 16
 RECORD = "record.json"
 COLLECTED = ".collected"
-"""Ends the name of an empty file that stands for an artifact which ``orchestrator.gc`` removed."""
+"""Suffix of the empty file that replaces an artifact removed by ``orchestrator.gc``."""
+QUARANTINE = "set-aside/"
+"""Folder of quarantined records in a stage's folder, and of other quarantined files in the root."""
 
 
 @dataclass
 class StageFiles:
-    """A stage's place and what lies there.
+    """A stage's folder and its files.
 
     Attributes:
         folder: relative to the store's root.
@@ -28,18 +30,18 @@ class StageFiles:
 
     @property
     def attempts(self) -> list[int]:
-        """Numbers of its attempts, rising."""
+        """The attempts' numbers, ascending."""
         numbers = {path.split("/")[1] for path in self.files if path.startswith("attempts/")}
         return sorted(int(number) for number in numbers if number.isdigit())
 
     @property
     def checkpoint(self) -> str:
-        """Name of the furthest checkpoint of any attempt; names sort by how far they are. Empty if there is none."""
+        """Name of the furthest checkpoint of all attempts; names sort by progress. Empty if there is none."""
         return max((path.rpartition("/")[2] for path in self.files if "/checkpoint/" in path), default="")
 
 
 def stage_folder(kind: str, name: str, key: str) -> str:
-    """Where a stage's files go, relative to the store's root."""
+    """A stage's folder, relative to the store's root."""
     return f"stages/{kind}/{slug(name)}-{key[:KEY_DIGITS]}"
 
 
@@ -49,9 +51,10 @@ def slug(name: str) -> str:
 
 
 def stage_folders(listing: Mapping[str, Entry]) -> dict[str, list[StageFiles]]:
-    """The folders of each stage, by the first digits of its key: more than one only if someone copied or renamed it.
+    """Group a listing by stage: its folders, by the first digits of its key.
 
-    The one that counts comes first: one with a record before one without, else by name.
+    A stage has several folders only if someone copied or renamed one. The folder that counts comes first: a folder
+    with a record before one without, then by name.
     """
     folders: dict[str, StageFiles] = {}
     for path, entry in listing.items():
@@ -59,14 +62,14 @@ def stage_folders(listing: Mapping[str, Entry]) -> dict[str, list[StageFiles]]:
         if len(parts) == 4 and parts[0] == "stages":
             folder = "/".join(parts[:3])
             folders.setdefault(folder, StageFiles(folder)).files[parts[3]] = entry
-    found: dict[str, list[StageFiles]] = {}
+    by_key: dict[str, list[StageFiles]] = {}
     for folder in sorted(folders):
-        found.setdefault(folder[-KEY_DIGITS:], []).append(folders[folder])
-    for same_key in found.values():
+        by_key.setdefault(folder[-KEY_DIGITS:], []).append(folders[folder])
+    for same_key in by_key.values():
         same_key.sort(key=lambda stage: RECORD not in stage.files)
-    return found
+    return by_key
 
 
 def group_stages(listing: Mapping[str, Entry]) -> dict[str, StageFiles]:
-    """The stages in a listing, by the first digits of their keys."""
+    """Group a listing by stage: the folder that counts, by the first digits of the key."""
     return {short: folders[0] for short, folders in stage_folders(listing).items()}

@@ -1,13 +1,13 @@
-"""Who is at work in a store: each driver holds a lease, and each attempt says whose it is.
+"""Leases: each driver at work in a store holds one, so that the others know whether it lives.
 
     {root}/drivers/{driver}/lease.json     rewritten every few seconds by the driver, with a count that grows
-                           /revoked.json   by another driver that judged it dead, by exclusive creation
-                           /stop           by anyone: checkpoint what runs, and end
+                           /revoked.json   by another driver that judged this one dead, by exclusive creation
+                           /stop           by anyone: checkpoint running stages, and end
 
-A lease is stale when it has not changed for ``STALE_AFTER_S`` of the *reader's* seconds, so no two clocks are ever
-compared; on the same machine, as soon as the process is gone. What makes this safe is not the lease but that an
-attempt's number and a stage's record are created exclusively: a driver that wakes up after its lease was revoked can
-run a stage once more, but neither take an attempt nor replace a record.
+A lease is stale when it has not changed for ``STALE_AFTER_S`` on the *reader's* clock, so that no two clocks are
+compared; on the same machine, as soon as the process is gone. Safety rests not on leases but on exclusive creation of
+attempts and records: a driver that wakes up after its lease was revoked can run a stage once more, but neither take
+over an attempt nor replace a record.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ STALE_AFTER_S = 30.0
 
 
 class Lease(BaseModel):
-    """That a driver is alive.
+    """A driver's sign of life.
 
     Attributes:
-        renewals: grows while it is.
-        boot: the machine's boot and the container's process numbers, and
-        process_start: the process's start in it, so that a process number used again is not taken for it.
+        boot: the machine's boot and the container's process namespace.
+        process_start: the process's start within that boot, so that a reused process number is not taken for it.
+        renewals: grows while the driver lives.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -56,35 +56,35 @@ class LeaseWatch:
 
     def __init__(self, storage: Storage, clock: Callable[[], float] = time.monotonic) -> None:
         self._storage, self._clock = storage, clock
-        self._seen: dict[str, tuple[int, float]] = {}  # renewals, and when they were first seen
+        self._last_change: dict[str, tuple[int, float]] = {}  # renewals, and when this count was first read
 
     def leases(self) -> dict[str, Lease]:
         """All leases by driver, stale or not."""
-        found = {}
+        leases = {}
         for path in self._storage.listing("drivers"):
             if path.endswith("/lease.json"):
                 with suppress(FileNotFoundError, ValidationError):
                     lease = Lease.model_validate_json(self._storage.read(path))
-                    if path == f"drivers/{lease.driver}/lease.json":  # one lease speaks for one driver
-                        found[lease.driver] = lease
-        return found
+                    if path == f"drivers/{lease.driver}/lease.json":  # a lease speaks for its own driver only
+                        leases[lease.driver] = lease
+        return leases
 
     def living(self) -> dict[str, Lease]:
-        """The leases that are not stale, as far as this watch has seen."""
+        """The leases that are not stale, as far as this watch has observed."""
         return {driver: lease for driver, lease in self.leases().items() if not self._stale(lease)}
 
     def _stale(self, lease: Lease) -> bool:
         gone = process_gone(lease)
         if gone is not None:
             return gone
-        renewals, since = self._seen.get(lease.driver, (-1, 0.0))
+        renewals, since_s = self._last_change.get(lease.driver, (-1, 0.0))
         if renewals != lease.renewals:
-            self._seen[lease.driver] = lease.renewals, self._clock()
+            self._last_change[lease.driver] = lease.renewals, self._clock()
             return False
-        return self._clock() - since > STALE_AFTER_S
+        return self._clock() - since_s > STALE_AFTER_S
 
     def revoke(self, driver: str, by: str) -> None:
-        """Tell a driver that was judged dead that its work has been taken over, should it wake up."""
+        """Tell a driver that was judged dead that its work has been taken over, in case it wakes up."""
         with suppress(FileExistsError):
             self._storage.create(f"drivers/{driver}/revoked.json", by.encode())
         self._storage.remove([f"drivers/{driver}/lease.json", f"drivers/{driver}/stop"])
@@ -94,8 +94,8 @@ class HeldLease:
     """This process's lease, renewed by a thread until it is released.
 
     Attributes:
-        lost: another driver has revoked it.
-        stop_asked: someone asked this driver to stop.
+        lost: another driver has revoked the lease.
+        stop_asked: this driver was asked to stop.
     """
 
     def __init__(self, storage: Storage, argv: list[str]) -> None:
@@ -124,14 +124,26 @@ class HeldLease:
 
     @property
     def stop_file(self) -> str:
-        """What asks this driver to stop, relative to the store's root."""
+        """The file that asks this driver and its stages to stop, relative to the store's root."""
         return f"{self._folder}/stop"
 
+    @property
+    def stopping(self) -> bool:
+        """Whether this driver must start nothing new."""
+        return self.stop_asked or self.lost
+
+    def ask_stop(self) -> None:
+        """Start nothing new, and have running stages checkpoint, on any machine that sees the store."""
+        self.stop_asked = True
+        self._write_stop_file()
+
     def check(self) -> None:
-        """Look whether the lease was revoked, or a stop asked for."""
+        """Read whether the lease was revoked, or a stop was asked for."""
         present = self._storage.listing(self._folder)
-        self.lost = self.lost or f"{self._folder}/revoked.json" in present
         self.stop_asked = self.stop_asked or self.stop_file in present
+        if f"{self._folder}/revoked.json" in present and not self.lost:
+            self.lost = True
+            self._write_stop_file()
 
     def release(self) -> None:
         """End the lease."""
@@ -140,9 +152,13 @@ class HeldLease:
         with suppress(OSError):
             self._storage.remove(self._storage.listing(self._folder))
 
+    def _write_stop_file(self) -> None:
+        with suppress(OSError):  # then running stages run to their end
+            self._storage.write(self.stop_file, b"")
+
     def _keep(self) -> None:
         while not self._released.wait(RENEW_EVERY_S):
-            with suppress(OSError):  # unreachable for a while: others may judge it stale, and then it is revoked
+            with suppress(OSError):  # if the outage lasts, others judge the lease stale and revoke it
                 self.check()
                 if self.lost:
                     return
@@ -151,14 +167,14 @@ class HeldLease:
 
 
 def process_gone(lease: Lease) -> bool | None:
-    """Whether the process that held a lease has ended; None for another machine's, where only watching tells."""
+    """Whether a lease's process has ended; None for a process of another machine, where only watching tells."""
     if lease.host == socket.gethostname() and lease.boot == _boot():
         return process_start(lease.pid) != lease.process_start
     return None
 
 
 def process_start(pid: int) -> str | None:
-    """When a process of this machine started, in ticks of its boot; None if there is no such process."""
+    """When a process of this machine started, in clock ticks since boot; None if no such process runs."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -167,7 +183,7 @@ def process_start(pid: int) -> str | None:
 
 
 def _exists(pid: int) -> str | None:
-    """Where there is no /proc, a process number alone has to do."""
+    """Whether a process number is in use, on systems without /proc; None if not."""
     if Path("/proc/self").exists():
         return None
     try:
@@ -180,7 +196,7 @@ def _exists(pid: int) -> str | None:
 
 
 def _boot() -> str:
-    """What makes process numbers comparable: containers may share a host name and a boot, and number apart."""
+    """Identify the scope of process numbers: containers may share a host name and a boot, and number apart."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from orchestrator.backends.inline import InlineBackend
 from orchestrator.driver.driver import Driver
-from orchestrator.driver.stop import StopRequest
+from orchestrator.driver.work import Policies, Work
 from orchestrator.planning.plan import Plan, describe
-from orchestrator.scheduling.packing import Packing
 from orchestrator.scheduling.queue import ReadyQueue
 from orchestrator.scheduling.rank import upward_rank
 from orchestrator.store import Store
@@ -75,11 +74,10 @@ def _run(plan: Plan, store: Store, execution: Execution) -> bool:
     records = store.records()
     queue = ReadyQueue(plan, rank, [key for key in plan.nodes if key in records])
     backend = InlineBackend(execution.torch_device)
-    progress = Progress(Console(quiet=True), plan, queue, rank, lambda: 1)
+    panel = Progress(Console(quiet=True), plan, queue, rank, lambda: 1)
     lease = HeldLease(store.storage, sys.argv)
-    stop = StopRequest(store, lease)
     try:
-        driver = Driver(plan, queue, store, backend, execution, progress, stop, Packing(None), lease)
+        driver = Driver(Work(plan, queue), store, lease, backend, Policies(execution), panel)
         summary = driver.run(lambda: None, math.inf)
     finally:
         backend.close()

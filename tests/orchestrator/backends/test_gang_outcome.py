@@ -132,7 +132,7 @@ def test_a_gang_that_nobody_foresaw_is_not_waited_for_where_it_never_fits(tmp_pa
     store = Store(tmp_path / "store")
     probes = [node for node in plan if node.stage.kind == "probe"]
     for node in probes:
-        store.set_aside(node.key, "the test wants it again")
+        store.quarantine(node.key, "the test wants it again")
     slot = next(iter(probes[0].inputs))
     damaged = Outcome("failed", 0.1, error_type="DamagedInputError", message="not what it was", damaged_input=slot)
     summary = Sweep(tmp_path / "store", plan).run(DevicesBackend(1, {probes[0].name: [damaged]}))

@@ -277,7 +277,7 @@ def test_weights_that_were_collected_are_made_anew(drawn: tuple[Path, str], fold
     assert not list(store.glob("stages/train/*/attempts/*/out/weights.safetensors"))
     code, output = asked(folder, store, *SOLUTIONS)
     assert code == 0, output
-    assert "made anew" in output
+    assert "computed again" in output
     assert rows(store) == rows(drawn[0])
 
 

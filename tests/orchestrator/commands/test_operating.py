@@ -19,7 +19,7 @@ import pytest
 
 from analysis.frames.load import load
 from orchestrator import cancel, gc, logs, status, unlock, verify, why
-from orchestrator.operating.garbage import made_anew
+from orchestrator.operating.garbage import to_recompute
 from orchestrator.operating.verification import check, quarantine
 from orchestrator.store import Store, leases
 from orchestrator.store.leases import HeldLease
@@ -542,10 +542,10 @@ def test_a_sweep_makes_collected_stages_anew_where_it_reads_them(copy: Path, fir
     ask(gc.app, copy, "--delete")
     retrain = one(copy, "/retrain/seed1")
     store = Store(copy)
-    store.set_aside(retrain.key, "a test")
+    store.quarantine(retrain.key, "a test")
     code, output = in_process(*options(folder, copy))
     assert code == 0, output
-    assert "3 stages are made anew" in output  # its ticket's round, the round before, and the pretraining
+    assert "3 stages are computed again" in output  # its ticket's round, the round before, and the pretraining
     assert_same_bits(copy, first)
     found = ask(gc.app, copy, "--json", read=True)
     assert "artifacts of attempts that do not count" in found["categories"]
@@ -553,7 +553,7 @@ def test_a_sweep_makes_collected_stages_anew_where_it_reads_them(copy: Path, fir
 
 def test_gc_keeps_what_an_unfinished_stage_reads(copy: Path) -> None:
     record = one(copy, "/retrain/seed1")
-    Store(copy).set_aside(record.key, "a test")
+    Store(copy).quarantine(record.key, "a test")
     found = ask(gc.app, copy, "--json", read=True)
     needed = Store(copy).out(record.inputs["ticket"])
     assert not any(path.startswith(needed) for path in found["paths"])
@@ -600,7 +600,7 @@ def test_gc_takes_nothing_that_a_damaged_plan_may_need(tmp_path: Path, damage: C
         code, output = ask(gc.app, tmp_path, *more)
         assert (code, output.count("\n")) == (2, 1)
         assert f"plans/{plan.name} is " in output
-        assert "repeat the command of its sweep" in output
+        assert "repeat its sweep's command" in output
     assert contents(tmp_path) == before
     assert plan.name in ask(status.app, tmp_path)[1]
     assert plan.name in ask(status.app, tmp_path, "--json", read=True)["damaged_plans"][0]
@@ -647,7 +647,7 @@ def test_gc_tells_what_each_file_is(tmp_path: Path) -> None:
     made.plan(done, open_.model_copy(update={"labels": done.labels}), started=2.0)
     made.plan(planned("n/old", lr=0.2), started=3.0)
     made.commit(done)
-    made.store.set_aside(done.key, "a test")
+    made.store.quarantine(done.key, "a test")
     made.commit(done)
     for stage in (done, open_, old):
         made.store.locate(stage.kind, stage.name, stage.key)
@@ -670,9 +670,9 @@ def test_gc_tells_what_each_file_is(tmp_path: Path) -> None:
 
 def test_what_is_made_anew_reaches_up_to_what_was_not_collected() -> None:
     inputs = {"d": ["c"], "c": ["b"], "b": ["a"], "e": ["b"]}
-    assert made_anew(inputs, ["d"], {"c", "b"}) == {"c", "b"}
-    assert made_anew(inputs, ["d"], {"b"}) == set()
-    assert made_anew(inputs, [], {"a", "b", "c"}) == set()
+    assert to_recompute(inputs, ["d"], {"c", "b"}) == {"c", "b"}
+    assert to_recompute(inputs, ["d"], {"b"}) == set()
+    assert to_recompute(inputs, [], {"a", "b", "c"}) == set()
 
 
 def test_gc_removes_nothing_under_a_driver(copy: Path) -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from orchestrator.backends.base import Group, Lost
 from orchestrator.driver.driver import Driver
-from orchestrator.driver.stop import StopRequest
-from orchestrator.scheduling.packing import Packing
+from orchestrator.driver.work import Policies, Work
 from orchestrator.scheduling.queue import ReadyQueue, State
 from orchestrator.scheduling.rank import upward_rank
 from orchestrator.store import Store
@@ -67,11 +66,11 @@ def test_only_the_cancelled_probe_of_a_group_is_given_up(tmp_path: Path) -> None
     plan, store, backend = plan_of(recipe(seeds=3)), Store(tmp_path), CancellingBackend()
     rank = upward_rank(plan)
     queue = ReadyQueue(plan, rank, [])
-    progress = Progress(Console(file=io.StringIO()), plan, queue, rank, lambda: 1)
+    panel = Progress(Console(file=io.StringIO()), plan, queue, rank, lambda: 1)
     lease = HeldLease(store.storage, [])
     try:
-        stop, execution = StopRequest(store, lease), Execution("cpu", None, "nowhere")
-        driver = Driver(plan, queue, store, backend, execution, progress, stop, Packing(None), lease)
+        policies = Policies(Execution("cpu", None, "nowhere"))
+        driver = Driver(Work(plan, queue), store, lease, backend, policies, panel)
         summary = driver.run(lambda: None, 1e9)
     finally:
         lease.release()

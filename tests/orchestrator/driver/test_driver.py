@@ -16,10 +16,10 @@ import pytest
 from orchestrator.backends.base import Group, Lost
 from orchestrator.driver import driver as driver_module
 from orchestrator.driver.driver import Driver
-from orchestrator.driver.stop import StopRequest
+from orchestrator.driver.heartbeat import LEAST_LIMIT_S
 from orchestrator.driver.summary import Summary, print_summary
+from orchestrator.driver.work import Policies, Work
 from orchestrator.planning.plan import Node, Plan
-from orchestrator.scheduling.packing import Packing
 from orchestrator.scheduling.queue import ReadyQueue, State
 from orchestrator.scheduling.rank import upward_rank
 from orchestrator.store import Store
@@ -107,9 +107,8 @@ class Sweep:
         self.queue = ReadyQueue(plan, rank, [key for key in plan.nodes if self.store.record(key)])
         self.printed = io.StringIO()
         self.console = Console(file=self.printed, width=200, force_terminal=terminal)
-        self.progress = Progress(self.console, plan, self.queue, rank, lambda: 2)
+        self.panel = Progress(self.console, plan, self.queue, rank, lambda: 2)
         self.lease = HeldLease(self.store.storage, ["sweep"])
-        self.stop = StopRequest(self.store, self.lease)
         self.refreshed = 0
 
     def run(
@@ -117,26 +116,15 @@ class Sweep:
         backend: ScriptedBackend,
         report_interval_s: float = 1e9,
         max_concurrent: int | None = None,
+        hang_limit_s: float = LEAST_LIMIT_S,
         expected_s: Callable[[Node], float | None] = lambda node: None,
     ) -> Summary:
         def refresh() -> None:
             self.refreshed += 1
 
-        execution = Execution("cpu", None, "nowhere")
-        packing = Packing(None)
-        driver = Driver(
-            self.plan,
-            self.queue,
-            self.store,
-            backend,
-            execution,
-            self.progress,
-            self.stop,
-            packing,
-            self.lease,
-            max_concurrent,
-            expected_s=expected_s,
-        )
+        policies = Policies(Execution("cpu", None, "nowhere"), max_concurrent=max_concurrent, hang_limit_s=hang_limit_s)
+        work = Work(self.plan, self.queue, expected_s)
+        driver = Driver(work, self.store, self.lease, backend, policies, self.panel)
         try:
             return driver.run(refresh, report_interval_s)
         finally:
@@ -274,7 +262,7 @@ def test_each_stage_has_a_budget_of_its_own(sweep: Sweep) -> None:
 
 def test_after_a_stop_nothing_new_is_submitted_and_what_ran_is_waiting(sweep: Sweep) -> None:
     backend = ScriptedBackend({"round01": [INTERRUPTED]})
-    backend.on_submit = lambda attempt: sweep.stop.ask() if attempt.job.name.endswith("round01") else None
+    backend.on_submit = lambda attempt: sweep.lease.ask_stop() if attempt.job.name.endswith("round01") else None
     summary = sweep.run(backend)
     assert backend.submitted[-1].endswith("round01")
     assert (summary.exit_code, summary.interrupted, summary.failures) == (130, True, [])
@@ -290,7 +278,7 @@ def test_a_stop_reaches_the_workers_as_a_file(sweep: Sweep) -> None:
 
     def submit(attempt: Attempt) -> None:
         seen.append(any((sweep.root / path).exists() for path in attempt.stop_files))
-        sweep.stop.ask()
+        sweep.lease.ask_stop()
         seen.append(any((sweep.root / path).exists() for path in attempt.stop_files))
 
     backend.on_submit = submit
@@ -302,7 +290,7 @@ def test_a_stop_reaches_the_workers_as_a_file(sweep: Sweep) -> None:
 def test_a_stage_that_finishes_while_stopping_is_kept(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path / "store", plan_of(recipe()))
     backend = ScriptedBackend({}, slots=2)
-    backend.on_submit = lambda attempt: sweep.stop.ask() if len(backend.attempts) == 2 else None
+    backend.on_submit = lambda attempt: sweep.lease.ask_stop() if len(backend.attempts) == 2 else None
     summary = sweep.run(backend)
     assert len(Store(sweep.root).records()) == len(backend.attempts) == 2
     assert summary.exit_code == 130
@@ -310,13 +298,13 @@ def test_a_stage_that_finishes_while_stopping_is_kept(tmp_path: Path) -> None:
 
 def test_a_stop_that_comes_with_the_last_stage_is_no_interruption(sweep: Sweep) -> None:
     backend = ScriptedBackend({})
-    backend.on_submit = lambda attempt: sweep.stop.ask() if len(backend.attempts) == len(sweep.plan) else None
+    backend.on_submit = lambda attempt: sweep.lease.ask_stop() if len(backend.attempts) == len(sweep.plan) else None
     assert sweep.run(backend).exit_code == 0
 
 
 def test_an_interrupted_sweep_goes_on_with_a_new_attempt(sweep: Sweep) -> None:
     backend = ScriptedBackend({"round01": [INTERRUPTED]})
-    backend.on_submit = lambda attempt: sweep.stop.ask() if attempt.job.name.endswith("round01") else None
+    backend.on_submit = lambda attempt: sweep.lease.ask_stop() if attempt.job.name.endswith("round01") else None
     sweep.run(backend)
     again, second = Sweep(sweep.root, sweep.plan), ScriptedBackend({})
     assert again.run(second).exit_code == 0
@@ -354,9 +342,9 @@ def test_each_end_is_a_line_with_what_a_person_looks_for(sweep: Sweep) -> None:
 def test_what_a_stage_says_steers_no_terminal(tmp_path: Path, terminal: bool) -> None:
     sweep = Sweep(tmp_path / "store", plan_of(recipe(methods=("aws",))), terminal=terminal)
     evil = replace(ERROR, message="evil \x1b]0;title\x07\x1b[2J\x9b31m\x9d0;title\x9c")
-    with sweep.progress:
+    with sweep.panel:
         summary = sweep.run(ScriptedBackend({"": [evil] * 2}))  # the two that need nothing, and so all
-        sweep.progress.notice("told \x1b]0;title\x07")
+        sweep.panel.notice("told \x1b]0;title\x07")
     (sweep.root / summary.failures[0].log).write_text("last line \x1b[2J\n")
     print_summary(sweep.console, sweep.store, summary)
     shown = sweep.printed.getvalue()
@@ -408,7 +396,8 @@ def test_a_stage_that_a_full_gpu_refused_is_tried_again(tmp_path: Path) -> None:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The driver looks around at every turn."""
-    monkeypatch.setattr(driver_module, "LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr(driver_module, "SURVEY_EVERY_S", 0.0)
+    monkeypatch.setattr(driver_module, "NOTICES_EVERY_S", 0.0)
     monkeypatch.setattr(driver_module, "POLL_S", 0.01)
 
 
@@ -562,7 +551,7 @@ def test_a_stage_that_hangs_is_ended(sweep: Sweep, impatient: None, monkeypatch:
             return [(self._running.pop(0), [Lost("ended", "hung")])] if self.ended else []
 
     backend = Hanging({})
-    summary = run_with_limit(sweep, backend, 0.3)
+    summary = sweep.run(backend, hang_limit_s=0.3)
     assert summary.exit_code == 0
     assert backend.ended == ["tiny/resnet1d/aws/chain1/round02"]
     (first,) = sweep.root.glob("stages/round/*round02*/attempts/1/failure.json")
@@ -577,27 +566,8 @@ def test_a_stage_that_does_not_begin_is_told_of_and_not_ended(sweep: Sweep, impa
             return super().wait(timeout_s) if "still waits for a device" in sweep.printed.getvalue() else []
 
     backend = Busy({})
-    assert run_with_limit(sweep, backend, 0.05).exit_code == 0
+    assert sweep.run(backend, hang_limit_s=0.05).exit_code == 0
     assert backend.ended == []
-
-
-def run_with_limit(sweep: Sweep, backend: ScriptedBackend, hang_limit_s: float) -> Summary:
-    driver = Driver(
-        sweep.plan,
-        sweep.queue,
-        sweep.store,
-        backend,
-        Execution("cpu", None, "nowhere"),
-        sweep.progress,
-        sweep.stop,
-        Packing(None),
-        sweep.lease,
-        hang_limit_s=hang_limit_s,
-    )
-    try:
-        return driver.run(lambda: None, 1e9)
-    finally:
-        sweep.lease.release()
 
 
 def claimed_by(sweep: Sweep, driver: str, ending: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.driver.heartbeat import Pulse, limit_s
+from orchestrator.driver.heartbeat import Heartbeat, limit_s
 
 
 def beat(number: int, longest_step_s: float | None = None) -> dict[str, Any]:
@@ -30,32 +30,32 @@ def test_the_limit_follows_the_slowest_step(longest_step_s: float | None, least_
 
 
 def test_an_attempt_that_beats_never_hangs() -> None:
-    pulse = Pulse(since_s=0.0)
+    heartbeat = Heartbeat(since_s=0.0)
     for second in range(0, 10_000, 250):
-        pulse.see(beat(second, 1.0), second)
-        assert not pulse.hung(second + 249)
+        heartbeat.update(beat(second, 1.0), second)
+        assert not heartbeat.hung(second + 249)
 
 
 def test_an_attempt_that_stands_still_hangs_after_the_limit() -> None:
-    pulse = Pulse(since_s=0.0)
-    pulse.see(beat(7, 1.0), 100.0)
+    heartbeat = Heartbeat(since_s=0.0)
+    heartbeat.update(beat(7, 1.0), 100.0)
     for second in range(100, 400):
-        pulse.see(beat(7, 1.0), second)
-        assert not pulse.hung(second)
-    assert pulse.hung(401.0)
+        heartbeat.update(beat(7, 1.0), second)
+        assert not heartbeat.hung(second)
+    assert heartbeat.hung(401.0)
 
 
 def test_waiting_for_a_device_is_no_silence() -> None:
-    pulse = Pulse()
+    heartbeat = Heartbeat()
     for second in range(0, 100_000, 1000):
-        pulse.see({}, second)
-        assert not pulse.hung(second)
+        heartbeat.update({}, second)
+        assert not heartbeat.hung(second)
 
 
 def test_a_start_is_given_longer() -> None:
-    pulse = Pulse()
-    pulse.see(beat(0), 1000.0)
-    assert not pulse.hung(1000.0)
-    pulse.see(beat(1), 1700.0)
-    assert not pulse.hung(3400.0)
-    assert pulse.hung(3600.0)
+    heartbeat = Heartbeat()
+    heartbeat.update(beat(0), 1000.0)
+    assert not heartbeat.hung(1000.0)
+    heartbeat.update(beat(1), 1700.0)
+    assert not heartbeat.hung(3400.0)
+    assert heartbeat.hung(3600.0)

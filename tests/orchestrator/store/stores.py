@@ -114,7 +114,7 @@ def failed(
         finished_unix_s=time.time(),
         cause=cause,
     )
-    store.fail(place, failure)
+    store.write_failure(place, failure)
     event = {"time_unix_s": time.time(), "event": "failed", "key": stage.key, "attempt": attempt, "retry": retry}
     log = EventLog(store.storage, driver)
     log.add(event)

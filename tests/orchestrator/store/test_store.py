@@ -147,15 +147,15 @@ def test_a_stage_has_a_holder_until_its_attempt_has_ended(root: str) -> None:
     reader = Store(root)
     reader.locate("train", NAME, KEY)
     assert reader.holder(KEY) == "one"
-    store.fail(first, failure(first, "out of luck", 1.0))
-    reader.look(KEY)
+    store.write_failure(first, failure(first, "out of luck", 1.0))
+    reader.list_files(KEY)
     assert reader.holder(KEY) is None
     second = claim(store, driver="two")
     assert second is not None
-    reader.look(KEY)
+    reader.list_files(KEY)
     assert reader.holder(KEY) == "two"
-    store.interrupted(second, "stopped")
-    reader.look(KEY)
+    store.write_interruption(second, "stopped")
+    reader.list_files(KEY)
     assert reader.holder(KEY) is None
 
 
@@ -189,7 +189,7 @@ def test_damaged_artifacts_are_told_and_the_stage_is_made_anew(root: str, damage
     found = Store(root)
     found.records()
     assert "weights.safetensors is missing or cut short" in str(found.damage(KEY))
-    found.set_aside(KEY, "damaged")
+    found.quarantine(KEY, "damaged")
     assert Store(root).records() == {}
     found.commit(attempt(found, content=b"anew"))
     assert content(Store(root)) == b"anew"
@@ -235,9 +235,9 @@ def test_failures_are_the_last_ones_of_stages_that_are_not_done(root: str) -> No
     store = Store(root)
     for number in range(1, 12):  # 11 is newer than 9, though not by name
         folder = str(claim(store))
-        store.fail(folder, failure(folder, f"failure {number}", float(number)))
+        store.write_failure(folder, failure(folder, f"failure {number}", float(number)))
     other = str(claim(store, OTHER))
-    store.fail(other, failure(other, "earlier", 0.5, OTHER))
+    store.write_failure(other, failure(other, "earlier", 0.5, OTHER))
     assert [found.message for found in Store(root).failures()] == ["earlier", "failure 11"]
 
     claim(store, OTHER)  # tried again, and not failed so far
@@ -408,7 +408,7 @@ def test_of_two_folders_with_one_key_the_one_with_the_record_counts(tmp_path: Pa
     read = Store(tmp_path)
     assert read.records() == {KEY: committed}
     assert read.damage(KEY) is None
-    found = read.look(KEY)
+    found = read.list_files(KEY)
     assert found is not None
     assert found.folder == store.folder(KEY)
     assert found.attempts == [1]
@@ -421,7 +421,7 @@ def test_a_torn_plan_is_passed_over_and_told(root: str) -> None:
     damaged: dict[str, str] = {}
     assert [len(found.stages) for found in Store(root).plans(damaged)] == [1]
     assert list(damaged) == ["plans/torn.json"]
-    assert "repeat the command of its sweep" in damaged["plans/torn.json"]
+    assert "repeat its sweep's command" in damaged["plans/torn.json"]
 
 
 def test_no_flipped_bit_and_no_cut_changes_a_plan_unseen(tmp_path: Path) -> None:
@@ -485,10 +485,10 @@ def test_a_record_that_was_made_anew_is_not_set_aside_by_who_judged_the_one_befo
     late, other = Store(root), Store(root)
     other.commit(attempt(other))
     late.records()
-    other.look(KEY)
-    other.set_aside(KEY, "damaged")
+    other.list_files(KEY)
+    other.quarantine(KEY, "damaged")
     committed = other.commit(attempt(other))
-    late.set_aside(KEY, "damaged")
+    late.quarantine(KEY, "damaged")
     assert Store(root).records() == {KEY: committed}
     assert len([path for path in other.storage.listing() if "/set-aside/" in path]) == 1
 
@@ -501,13 +501,13 @@ def test_a_record_that_is_made_anew_while_it_is_set_aside_stays(root: str, monke
     move = late.storage.move
 
     def after_the_other(path: str, to: str) -> None:
-        other.look(KEY)
-        other.set_aside(KEY, "found first")
+        other.list_files(KEY)
+        other.quarantine(KEY, "found first")
         committed.append(other.commit(attempt(other)))
         move(path, to)
 
     monkeypatch.setattr(late.storage, "move", after_the_other)
-    late.set_aside(KEY, "damaged")
+    late.quarantine(KEY, "damaged")
     assert Store(root).records() == {KEY: committed[0]}
     assert len([path for path in other.storage.listing() if "/set-aside/" in path]) == 1
     assert late.record(KEY) == committed[0]

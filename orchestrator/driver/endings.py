@@ -1,0 +1,182 @@
+"""What follows the end of an attempt: a commit, another try, or giving the stage up."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import replace
+
+from orchestrator.backends.base import Backend, Lost
+from orchestrator.driver.failures import Ended, History, classify
+from orchestrator.driver.journal import Journal
+from orchestrator.driver.supervision import InFlight
+from orchestrator.driver.work import Work
+from orchestrator.planning.plan import Node
+from orchestrator.scheduling.packing import Packing
+from orchestrator.scheduling.queue import FINISHED, GIVEN_UP
+from orchestrator.store import Store, StoreError
+from orchestrator.store.layout import RECORD
+from orchestrator.store.leases import HeldLease
+from orchestrator.store.provenance import code_provenance
+from orchestrator.store.record import Cause, Record
+from workers.attempts.attempt import Outcome
+from workers.stages import to_science
+from workers.stages.kinds import width
+
+MOST_RECOMPUTATIONS = 2  # of one stage in one sweep, because its files were found damaged
+
+
+class Endings:
+    """Moves stages on when their attempts end: in the queue, the store and the journal."""
+
+    def __init__(
+        self, work: Work, store: Store, lease: HeldLease, backend: Backend, packing: Packing, journal: Journal
+    ) -> None:
+        self._plan, self._queue, self._store, self._lease = work.plan, work.queue, store, lease
+        self._backend, self._packing, self._journal = backend, packing, journal
+        self._histories: defaultdict[str, History] = defaultdict(History)
+        self._recomputations: Counter[str] = Counter()
+        self._retry_at_s: dict[str, float] = {}
+        unfinished = (node for node in self._plan if self._queue.state[node.key] not in FINISHED)
+        self._checked_ranks = max((width(node.stage) for node in unfinished), default=1)  # the backend has room for it
+
+    @property
+    def paused(self) -> Collection[str]:
+        """Keys of held stages that wait for their next try; other held stages wait for another driver."""
+        return self._retry_at_s.keys()
+
+    def end_pauses(self, now_s: float) -> None:
+        """Requeue the stages whose pause is over."""
+        for key in [key for key, retry_at_s in self._retry_at_s.items() if now_s >= retry_at_s]:
+            del self._retry_at_s[key]
+            self.requeue(self._plan.nodes[key])
+
+    def settle(self, attempt: InFlight, outcome: Outcome | Lost) -> None:
+        """Act on how an attempt ended."""
+        if isinstance(outcome, Lost):
+            self._ended_badly(attempt, Ended(outcome.how, "WorkerLost", outcome.message))
+        elif outcome.status == "interrupted":
+            self._interrupted(attempt)
+        elif outcome.damaged_input:
+            self._recompute_input(attempt, outcome)
+        elif outcome.status == "failed":
+            if outcome.error_type == "OutOfMemoryError":  # of a GPU: beside fewer stages it may fit
+                self._packing.crowded(attempt.level)
+            self._ended_badly(attempt, Ended("raised", outcome.error_type, outcome.message))
+        else:
+            self._commit(attempt, outcome)
+
+    def adopt(self, node: Node) -> None:
+        """Take over the record that another driver has committed."""
+        self._queue.done(node.key)
+        self._journal.adopted(node, self._store.committed(node.key))
+
+    def requeue(self, node: Node) -> None:
+        """Try a stage again, unless an input has failed meanwhile."""
+        for key in self._queue.requeue(node.key):
+            self._journal.blocked(self._plan.nodes[key], by=self._blocking(key))
+
+    def _blocking(self, key: str) -> Node:
+        """An input of a blocked stage that has failed, or is blocked itself."""
+        inputs = self._plan.nodes[key].inputs.values()
+        return next(self._plan.nodes[up] for up in inputs if self._queue.state[up] in GIVEN_UP)
+
+    def _commit(self, attempt: InFlight, outcome: Outcome) -> None:
+        node, number = attempt.node, attempt.number
+        record = Record(
+            key=node.key,
+            kind=node.stage.kind,
+            name=node.name,
+            labels=node.labels,
+            science=to_science(node.stage),
+            inputs=dict(node.inputs),
+            attempt=number,
+            out=f"attempts/{number}/out",
+            files=dict(outcome.files),
+            results=outcome.results,
+            seconds=outcome.seconds,
+            finished_unix_s=time.time(),
+            provenance={**code_provenance(), **outcome.machine},
+        )
+        try:
+            committed = self._store.commit(record)
+        except StoreError as error:  # an artifact is not there as the worker said
+            self._ended_badly(attempt, Ended("raised", "StoreError", str(error)))
+            return
+        if committed.attempt != number:  # another driver was faster
+            self.adopt(node)
+            return
+        self._packing.observe(committed)
+        self._queue.done(node.key)
+        self._journal.done(node, committed)
+
+    def _interrupted(self, attempt: InFlight) -> None:
+        """An attempt stopped when asked to: with the sweep, for its draining machine, or because it was cancelled."""
+        with suppress(OSError):
+            self._lease.check()  # if all drivers are asked to stop, the stages see it first
+        if attempt.drained:
+            self._ended_badly(attempt, Ended("drained", "Drained", "its machine is about to go"))
+        elif not self._lease.stopping and self._cancelled(attempt):
+            self._give_up(attempt, Ended("raised", "Cancelled", "by orchestrator.cancel"), Cause.CANCELLED)
+        else:
+            self.requeue(attempt.node)
+            self._journal.interrupted(attempt.node, attempt.folder)
+
+    def _cancelled(self, attempt: InFlight) -> bool:
+        """Whether this attempt itself was asked to stop, and not another probe of its group."""
+        stage = self._store.list_files(attempt.node.key)
+        return stage is not None and f"attempts/{attempt.number}/stop" in stage.files
+
+    def _recompute_input(self, attempt: InFlight, outcome: Outcome) -> None:
+        """Quarantine a damaged input and compute it again, unless that began after this attempt read it."""
+        node, ended = attempt.node, Ended("raised", outcome.error_type, outcome.message)
+        damaged = node.inputs[outcome.damaged_input]
+        self._store.list_files(damaged)
+        record = self._store.record(damaged, reread=True)
+        first_report = record is not None and self._store.out(damaged) == attempt.job.inputs[outcome.damaged_input]
+        ranks = width(self._plan.nodes[damaged].stage)
+        if ranks > max(self._checked_ranks, self._backend.devices):  # the stage would wait for ever
+            message = (
+                f"{outcome.message}; computing it again takes {ranks} devices at once, and there are "
+                f"{self._backend.devices}: quarantine it with orchestrator.verify, and repeat the command where it fits"
+            )
+            self._ended_badly(attempt, replace(ended, message=message))
+            return
+        if first_report:
+            self._recomputations[damaged] += 1
+            if self._recomputations[damaged] > MOST_RECOMPUTATIONS:
+                message = f"{outcome.message}, for the {self._recomputations[damaged]}th time"
+                self._ended_badly(attempt, replace(ended, message=message))
+                return
+            self._store.quarantine(damaged, outcome.message)
+            self._journal.quarantined(self._plan.nodes[damaged], node, outcome.message)
+        if self._queue.state[damaged] in FINISHED and (first_report or record is None):
+            self._queue.reopen(damaged)
+        self._journal.waits_for_its_input(node, attempt.folder, ended)
+        self.requeue(node)
+
+    def _ended_badly(self, attempt: InFlight, ended: Ended) -> None:
+        node, stage = attempt.node, self._store.list_files(attempt.node.key)
+        if stage is not None and RECORD in stage.files:  # another driver has committed the stage
+            self.adopt(node)
+            return
+        ended = replace(ended, advanced=stage is not None and stage.checkpoint > attempt.checkpoint)
+        history = self._histories[node.key]
+        decision = classify(ended, history)
+        history.add(decision.cause, ended.advanced)
+        if not decision.retry:
+            self._give_up(attempt, ended, decision.cause, decision.reason)
+            return
+        self._journal.tried_again(node, attempt.folder, ended, decision)
+        if decision.pause_s:
+            self._queue.hold(node.key)
+            self._retry_at_s[node.key] = time.monotonic() + decision.pause_s
+        else:
+            self.requeue(node)
+
+    def _give_up(self, attempt: InFlight, ended: Ended, cause: Cause, reason: str = "") -> None:
+        self._journal.given_up(attempt.node, attempt.folder, ended, cause, reason)
+        for key in self._queue.failed(attempt.node.key):
+            self._journal.blocked(self._plan.nodes[key], by=attempt.node)

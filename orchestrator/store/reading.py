@@ -1,0 +1,265 @@
+"""The reading half of a store: stages, records, failures, plans, and artifacts as local files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from orchestrator.store.errors import StoreError
+from orchestrator.store.index import read_index
+from orchestrator.store.layout import COLLECTED, KEY_DIGITS, RECORD, StageFiles, group_stages
+from orchestrator.store.parsing import parse_plan, parse_record
+from orchestrator.store.record import Claim, Failure, Record, StoredPlan
+from orchestrator.store.retrying import RetryingStorage
+from tickets.files import digest
+from workers.storage import Entry, Storage, download_many, open_storage, read_many
+
+
+class StoreReader:
+    """A store to read; creates nothing.
+
+    Args:
+        root: a folder, or the URL of a bucket's folder.
+    """
+
+    def __init__(self, root: Path | str) -> None:
+        try:
+            self.storage: Storage = open_storage(root)
+        except OSError as error:
+            raise StoreError(str(error)) from error
+        self.root = self.storage.root
+        self._stages: dict[str, StageFiles] = {}
+        self._records: dict[str, Record] = {}
+        self._indexed: set[str] = set()
+
+    def retry_failures(self, tell: Callable[[str], None]) -> None:
+        """From now on repeat storage calls that fail for a while; ``tell`` is called when an outage begins."""
+        if isinstance(self.storage, RetryingStorage):
+            self.storage.tell = tell
+        else:
+            self.storage = RetryingStorage(self.storage, tell)
+
+    def exists(self) -> bool:
+        """Whether the root exists."""
+        return self.storage.exists()
+
+    # --- stages and records --------------------------------------------------------------------------------------
+
+    def records(self, damaged: dict[str, str] | None = None, *, index: bool = True) -> dict[str, Record]:
+        """List the store and return every committed record by key; each record is read once.
+
+        Args:
+            damaged: receives a sentence for each damaged record, by the first digits of its key.
+            index: accept copies from the index for records whose files have not changed since.
+
+        Raises:
+            StoreError: a record is damaged, and ``damaged`` was not given.
+        """
+        self._list()
+        paths = {
+            short: f"{stage.folder}/{RECORD}"
+            for short, stage in self._stages.items()
+            if RECORD in stage.files and short not in self._records
+        }
+        if paths and index:
+            versions = {path: self._stages[short].files[RECORD].version for short, path in paths.items()}
+            copies = read_index(self.storage, versions)
+            indexed = {short: copies[path] for short, path in paths.items() if path in copies}
+            self._records |= indexed
+            self._indexed |= indexed.keys()
+        unread = {short: path for short, path in paths.items() if short not in self._records}
+        for (short, path), content in zip(unread.items(), read_many(self.storage, [*unread.values()]), strict=True):
+            if content is None:  # removed meanwhile
+                continue
+            try:
+                self._records[short] = parse_record(f"{self.root}/{path}", content)
+            except StoreError as error:
+                if damaged is None:
+                    raise
+                damaged[short] = str(error)
+        return {record.key: record for record in self._records.values()}
+
+    def record(self, key: str, *, reread: bool = False) -> Record | None:
+        """Return one stage's record, or None if the stage is not done.
+
+        Raises:
+            StoreError: the record is damaged.
+        """
+        short = key[:KEY_DIGITS]
+        if reread:
+            self._forget(key)
+        if short not in self._records:
+            stage = self._stages.get(short) or self.list_files(key)
+            if stage is None or RECORD not in stage.files:
+                return None
+            path = f"{stage.folder}/{RECORD}"
+            try:
+                content = self.storage.read(path)
+            except FileNotFoundError:  # quarantined since the listing
+                return None
+            self._records[short] = parse_record(f"{self.root}/{path}", content)
+        return self._records[short]
+
+    def committed(self, key: str) -> Record:
+        """Return one stage's record.
+
+        Raises:
+            StoreError: the stage is not done, or its record is damaged.
+        """
+        record = self.record(key)
+        if record is None:
+            raise StoreError(f"stage {key} is not in {self.root}")
+        return record
+
+    def stage(self, key: str) -> StageFiles | None:
+        """A stage's files as last listed; None if it has none."""
+        return self._stages.get(key[:KEY_DIGITS])
+
+    def stages(self, *, relist: bool = True) -> dict[str, StageFiles]:
+        """All stages' files by the first digits of their keys, listed now unless ``relist`` is false."""
+        if relist:
+            self._list()
+        return dict(self._stages)
+
+    def list_files(self, key: str) -> StageFiles | None:
+        """List one stage's files again; None if it has none."""
+        stage = self.stage(key)
+        if stage is None:
+            self._list()
+            return self.stage(key)
+        listing = self.storage.listing(stage.folder)
+        stage.files = {path[len(stage.folder) + 1 :]: entry for path, entry in listing.items()}
+        return stage
+
+    def folder(self, key: str) -> str:
+        """A stage's folder, relative to the root."""
+        stage = self.stage(key) or self.list_files(key)
+        if stage is None:
+            raise StoreError(f"stage {key} is not in {self.root}")
+        return stage.folder
+
+    def out(self, key: str) -> str:
+        """The folder of a committed stage's artifacts, relative to the root."""
+        return f"{self.folder(key)}/{self.committed(key).out}"
+
+    def local(self, files: Collection[tuple[str, str]], cache: Path | None = None) -> dict[tuple[str, str], Path]:
+        """Return artifacts as local files; a bucket's are downloaded together, unless the cache has them.
+
+        Args:
+            files: (key, name) of each artifact.
+            cache: folder for downloads; by default the user's cache.
+
+        Raises:
+            StoreError: an artifact is missing.
+        """
+        if self.storage.folder is not None:
+            return {(key, name): self.storage.folder / self.out(key) / name for key, name in files}
+        cache = (cache or user_cache()) / digest.of_text(self.root)[:KEY_DIGITS]
+        paths = {(key, name): cache / self.out(key) / name for key, name in files}
+        missing = [(f"{self.out(key)}/{name}", path) for (key, name), path in paths.items() if not path.exists()]
+        try:
+            download_many(self.storage, missing)
+        except OSError as error:
+            raise StoreError(f"{self.root}: {error}") from error
+        return paths
+
+    def damage(self, key: str) -> str | None:
+        """Check a committed stage's files by their sizes, as last listed; a sentence about the first damaged one."""
+        record, stage = self.committed(key), self.stage(key)
+        assert stage is not None
+        for name, file in record.files.items():
+            entry = stage.files.get(f"{record.out}/{name}")
+            if entry is None and f"{record.out}/{name}{COLLECTED}" in stage.files:
+                continue
+            if entry is None or entry.size_bytes != file.size_bytes:
+                return f"{self.root}/{stage.folder}/{record.out}/{name} is missing or cut short"
+        return None
+
+    def collected(self) -> set[str]:
+        """Keys of committed stages that lost files to ``orchestrator.gc``: done, but no longer usable as inputs."""
+        shorts = {
+            short
+            for short, stage in self._stages.items()
+            if RECORD in stage.files and any(path.endswith(COLLECTED) for path in stage.files)
+        }
+        return {
+            record.key
+            for short, record in self._records.items()
+            if short in shorts
+            and any(f"{record.out}/{name}{COLLECTED}" in self._stages[short].files for name in record.files)
+        }
+
+    def holder(self, key: str) -> str | None:
+        """The driver whose attempt at this stage has not ended, as far as the store tells."""
+        stage = self.stage(key)
+        if stage is None or not stage.attempts:
+            return None
+        attempt = f"attempts/{stage.attempts[-1]}"
+        if any(f"{attempt}/{name}" in stage.files for name in ("failure.json", "interrupted.json")):
+            return None
+        with suppress(FileNotFoundError, ValidationError):
+            return Claim.model_validate_json(self.storage.read(f"{stage.folder}/{attempt}/claim.json")).driver
+        return None
+
+    # --- failures and plans --------------------------------------------------------------------------------------
+
+    def failures(self) -> list[Failure]:
+        """The failures of unfinished stages whose last attempt failed, oldest first."""
+        self._list()
+        paths = []
+        for stage in self._stages.values():
+            if RECORD not in stage.files and stage.attempts:
+                path = f"attempts/{stage.attempts[-1]}/failure.json"
+                if path in stage.files:
+                    paths.append(f"{stage.folder}/{path}")
+        failures = []
+        for content in read_many(self.storage, paths):
+            with suppress(ValidationError):  # torn
+                failures.append(Failure.model_validate_json(content or b""))
+        return sorted(failures, key=lambda failure: failure.finished_unix_s)
+
+    def plans(
+        self, damaged: dict[str, str] | None = None, listing: Mapping[str, Entry] | None = None
+    ) -> list[StoredPlan]:
+        """Every stored plan, oldest first, without the damaged ones.
+
+        Args:
+            damaged: receives a sentence for each damaged plan, by its path.
+            listing: the store's files, if they were listed already.
+        """
+        if listing is None:
+            listing = self.storage.listing("plans")
+        paths = sorted(path for path in listing if path.startswith("plans/"))
+        plans = []
+        for path, content in zip(paths, read_many(self.storage, paths), strict=True):
+            if content is None:  # removed meanwhile
+                continue
+            try:
+                plans.append(parse_plan(f"{self.root}/{path}", content))
+            except StoreError as error:
+                if damaged is not None:
+                    damaged[path] = str(error)
+        return sorted(plans, key=lambda plan: plan.started_unix_s)
+
+    # --- inside --------------------------------------------------------------------------------------------------
+
+    def _forget(self, key: str) -> None:
+        self._records.pop(key[:KEY_DIGITS], None)
+        self._indexed.discard(key[:KEY_DIGITS])
+
+    def _list(self) -> None:
+        self._stages = stages = group_stages(self.storage.listing("stages"))
+        self._records = {
+            short: record
+            for short, record in self._records.items()
+            if short in stages and RECORD in stages[short].files
+        }
+
+
+def user_cache() -> Path:
+    """The folder for files downloaded from buckets."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "winning-sign" / "stores"
