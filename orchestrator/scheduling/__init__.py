@@ -1,1 +1,1 @@
-"""Decide which stage starts next, on which devices, and how long the rest takes. Pure: no clock, no I/O, no Ray."""
+"""Decide which stage starts next and how long a plan takes. Pure: no clock, no I/O, no Ray."""

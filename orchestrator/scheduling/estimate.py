@@ -1,4 +1,4 @@
-"""How long stages take, from those that were measured. Pure. What was never measured has no estimate."""
+"""Estimate the durations of stages from records; work that was never measured has no estimate. Pure."""
 
 from __future__ import annotations
 
@@ -19,35 +19,33 @@ from workers.stages import Landscape, PairProbe, Probe
 from workers.stages.kinds import width
 
 Work = tuple[str, str, int]
-"""A data set, an architecture, and the ranks of a gang: epochs of one take about the same time."""
-
-
+"""A data set, an architecture, and the ranks of a gang: epochs of equal work take about equal time."""
 Group = tuple[str, Work]
-"""A kind of stage and its work."""
+"""A kind of stage, and its work."""
 
 
 class Estimates:
-    """Seconds of stages on one kind of device.
+    """Estimated durations of stages on one kind of device.
 
-    A stage's cost in epochs times the median seconds of one, in stages of the same kind, data set and architecture;
-    where there are none, in trainings of the same data set and architecture. A time is never carried over to other data
-    or another architecture. Stages that shared a GPU count with their share of it, and only if none had it to itself.
-    Resumed stages count only where nothing else says anything, and with the longest of them: their records tell of the
-    last attempt, so that each took at least as long.
+    An estimate is the stage's cost in epochs, times the median duration of an epoch in stages of the same kind, data
+    set, architecture and ranks; if there are none, in trainings of the same work. Times are never carried over to
+    other data or architectures. A stage that shared a GPU counts with its share, and only if no stage of its group ran
+    alone. Resumed stages count only if there are no others, by the longest: a record holds the duration of its last
+    attempt, which is at most the stage's.
 
     Args:
-        records: of a store.
-        device: as records name it; None for the one that most of them were made on.
+        records: records of a store.
+        device: the device's name in the records; None takes the device of most records.
 
     Attributes:
-        device: the one of the estimates; None if nothing was measured.
+        device: the device that the estimates are for; None without records.
     """
 
     def __init__(self, records: Iterable[Record], device: str | None = None) -> None:
         measured = list(records)
         whole = [record for record in measured if record.attempt == 1]
-        made_on = Counter(record.provenance.get("device") for record in whole or measured)
-        self.device = device or max(made_on, key=lambda name: made_on[name], default=None)
+        devices = Counter(record.provenance.get("device") for record in whole or measured)
+        self.device = device or max(devices, key=lambda name: devices[name], default=None)
         alone: dict[Group, list[float]] = defaultdict(list)
         shared: dict[Group, list[float]] = defaultdict(list)
         resumed: dict[Group, list[float]] = defaultdict(list)
@@ -63,28 +61,28 @@ class Estimates:
         self._least = _Epochs({group: max(times) for group, times in resumed.items()})
 
     def seconds(self, node: Node) -> float | None:
-        """How long a stage takes that has its devices to itself; None if nothing like it was measured."""
-        of_an_epoch = self._typical.seconds(node)
-        if of_an_epoch is None:
-            of_an_epoch = self._least.seconds(node)
-        return None if of_an_epoch is None else of_an_epoch * cost_epochs(node.stage)
+        """Duration of a stage that has its devices to itself; None if no such work was measured."""
+        epoch_s = self._typical.seconds(node)
+        if epoch_s is None:
+            epoch_s = self._least.seconds(node)
+        return None if epoch_s is None else epoch_s * cost_epochs(node.stage)
 
     def is_least(self, node: Node) -> bool:
-        """Whether ``seconds`` is the least that a stage takes, since only resumed ones like it were measured."""
+        """Whether ``seconds`` is a lower bound, because only resumed stages of this work were measured."""
         return self._typical.seconds(node) is None and self._least.seconds(node) is not None
 
     def of(self, plan: Plan) -> dict[str, float]:
-        """Seconds by key, of the stages that have an estimate."""
+        """Seconds by key, for stages with an estimate."""
         return {node.key: seconds for node in plan if (seconds := self.seconds(node)) is not None}
 
     def rank(self, plan: Plan) -> dict[str, float]:
-        """The upward rank in seconds, or in epochs unless every stage has an estimate: the two do not compare."""
+        """The upward rank: in seconds if every stage has an estimate, else in epochs."""
         seconds = self.of(plan)
         return upward_rank(plan, lambda node: seconds[node.key]) if len(seconds) == len(plan) else upward_rank(plan)
 
 
 class _Epochs:
-    """Seconds of an epoch by kind of stage and work; of a kind that was not measured, those of the work's trainings."""
+    """Seconds of an epoch by kind of stage and work; an unmeasured kind takes those of the work's trainings."""
 
     def __init__(self, of_kind: dict[Group, float]) -> None:
         self._of_kind = of_kind
@@ -100,7 +98,7 @@ class _Epochs:
 
 
 def _epochs(record: Record) -> float:
-    """What was done, as ``rank.cost_epochs`` counts it."""
+    """The work of a record, as ``rank.cost_epochs`` counts it."""
     training = record.science.get("training")
     if training:
         return trained_epochs(training)

@@ -1,4 +1,4 @@
-"""What the rest of a plan will take on the devices at hand: time, device-hours, money. Pure."""
+"""Forecast the rest of a plan: time, device-hours and cost. Pure."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from workers.stages.kinds import width
 
 @dataclass(frozen=True)
 class Forecast:
-    """What is left to do, one stage at a time on its devices. What is not known is None.
+    """The remaining work of a plan, with one stage at a time on each device. Unknown values are None.
 
     Attributes:
-        measured_on: the device whose records the durations come from.
-        estimated_stages: how many of the stages that are left have a measured duration.
-        unmeasured: data sets with architectures of which nothing was measured, such as "cifar10/resnet20".
-        device_hours: of the estimated stages; all of them where ``unmeasured`` is empty.
-        devices: how many there are.
-        makespan_s: until the end, simulated; None as well while anything is unmeasured, or needs more devices.
-        cost_usd: of the device-hours.
-        held_cost_usd: of all devices for the makespan: a sweep holds a cluster's until it ends.
-        at_least: those of which only resumed stages were measured, so that hours, makespan and cost may be more.
+        measured_on: the device whose records gave the durations.
+        estimated_stages: number of remaining stages with an estimated duration.
+        unmeasured: pairs of data set and architecture without measurements, such as "cifar10/resnet20".
+        device_hours: of the estimated stages; these are all remaining stages if ``unmeasured`` is empty.
+        devices: number of devices.
+        makespan_s: simulated time to the end; None if any work is unmeasured, or a stage needs more devices.
+        cost_usd: price of the device-hours.
+        held_cost_usd: price of all devices for the makespan, since a sweep holds a cluster's devices until it ends.
+        at_least: pairs of which only resumed stages were measured, so that hours, makespan and cost are lower bounds.
     """
 
     measured_on: str | None
@@ -45,20 +45,16 @@ def forecast(
     devices: int,
     usd_per_device_hour: float | None = None,
 ) -> Forecast:
-    """Foresee the stages that are not cached.
-
-    Args:
-        devices: how many there are.
-    """
+    """Forecast the stages that are not cached, on ``devices`` devices."""
     seconds = estimates.of(plan)
-    left = [node for node in plan if node.key not in cached]
-    unmeasured = _works(node for node in left if node.key not in seconds)
-    estimated = [seconds[node.key] * width(node.stage) for node in left if node.key in seconds]
-    hours = sum(estimated) / 3600 if estimated or not left else None
-    makespan_s, widest = None, max((width(node.stage) for node in left), default=1)
+    remaining = [node for node in plan if node.key not in cached]
+    unmeasured = _works(node for node in remaining if node.key not in seconds)
+    estimated = [seconds[node.key] * width(node.stage) for node in remaining if node.key in seconds]
+    hours = sum(estimated) / 3600 if estimated or not remaining else None
+    makespan_s, widest = None, max((width(node.stage) for node in remaining), default=1)
     if devices >= widest and not unmeasured:
         makespan_s = simulate(plan, cached, seconds, devices, devices_of=lambda node: width(node.stage)).makespan_s
-    price, held = usd_per_device_hour, None if makespan_s is None else devices * makespan_s / 3600
+    price, held_hours = usd_per_device_hour, None if makespan_s is None else devices * makespan_s / 3600
     return Forecast(
         estimates.device,
         len(estimated),
@@ -67,8 +63,8 @@ def forecast(
         devices,
         makespan_s,
         None if hours is None or price is None else hours * price,
-        None if held is None or price is None else held * price,
-        _works(node for node in left if estimates.is_least(node)),
+        None if held_hours is None or price is None else held_hours * price,
+        _works(node for node in remaining if estimates.is_least(node)),
     )
 
 

@@ -1,4 +1,4 @@
-"""How many stages share a GPU: doubled while that pays, as far as the memory allows. Pure."""
+"""Packing: how many stages share a GPU. The number doubles while throughput grows and memory suffices. Pure."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from orchestrator.scheduling.rank import trained_epochs
 from orchestrator.store.record import Record
 from workers.devices.streams import POOL
 
-LEAST_GAIN = 1.1  # more work in a second, relative to half as many stages, that makes doubling worth it
-MEMORY_SHARE = 0.9  # of the device, for all its stages
-ALLOCATOR_SLACK = 1.3  # what an allocator holds over what is asked of it
+LEAST_GAIN = 1.1  # least throughput of a doubled level, relative to half the level, to keep it
+MEMORY_SHARE = 0.9  # of a device's memory, for all its stages
+ALLOCATOR_SLACK = 1.3  # memory that an allocator holds, relative to the memory in use
 
 
 @dataclass
 class Packing:
-    """The level, learned from how long stages took.
+    """The packing level, learned from the durations of stages.
 
-    Epochs of one group (a data set and an architecture) are the same work, so the time that one took alone, divided by
-    the time that one took among ``level`` stages, is the speed that each of them kept.
+    Epochs of one group (a data set and an architecture) are equal work. So the duration of an epoch alone, divided by
+    its duration among ``level`` stages, is the relative speed of each stage at that level.
 
     Attributes:
-        device_bytes: memory of one GPU; None where devices are not shared, and the level is always 1.
-        fixed: the user's level, which only a lack of memory changes.
+        device_bytes: memory of one GPU; None where stages do not share devices, and the level is always 1.
+        fixed: the user's level, which only running out of memory lowers.
     """
 
     device_bytes: int | None
@@ -42,27 +42,29 @@ class Packing:
 
     @property
     def level(self) -> int:
-        """Stages that may share a device now."""
+        """Number of stages that may share a device now."""
         return self._level
 
     def observe(self, record: Record) -> None:
-        """A stage was done; its record tells how long it took, with how many beside it, and its memory if alone."""
-        training, made_by = record.science.get("training"), record.provenance
-        device = made_by.get("device", "cpu")
+        """Learn from a record: its duration, the stages beside it, and its peak memory if it ran alone."""
+        training, provenance = record.science.get("training"), record.provenance
+        device = provenance.get("device", "cpu")
         gang = (training or {}).get("gang", {})
-        if device.startswith("cpu") or gang.get("ranks", 1) > 1:  # a gang shares its GPUs with nobody
+        if device.startswith("cpu") or gang.get("ranks", 1) > 1:  # a gang has its GPUs to itself
             return
-        beside, peak_bytes = made_by.get("stages_beside", 0), made_by.get("peak_memory_bytes")
+        beside, peak_bytes = provenance.get("stages_beside", 0), provenance.get("peak_memory_bytes")
         self._peak_bytes = max(self._peak_bytes, peak_bytes or 0)
-        if training is not None and record.attempt == 1:  # probes come in groups, and a resumed stage did a part only
+        if (
+            training is not None and record.attempt == 1
+        ):  # probes run in groups, and a resumed attempt did a part of the work
             group = (record.labels.dataset, record.labels.architecture, device)
             self.learn(group, record.seconds / trained_epochs(training), beside, peak_bytes)
 
     def learn(self, group: Hashable, seconds: float, beside: int, peak_bytes: int | None) -> None:
-        """An epoch of a stage of this group took so long with so many beside it.
+        """Learn the duration of an epoch of this group, in seconds, with ``beside`` other stages on the device.
 
         Args:
-            peak_bytes: the most memory that it held, known of a stage that had the device to itself.
+            peak_bytes: peak memory of the stage; known only if it had the device to itself.
         """
         if beside == 0:
             self._alone[group].append(seconds)
@@ -72,7 +74,7 @@ class Packing:
         self._decide()
 
     def crowded(self, level: int) -> None:
-        """A stage that was started at this level ran out of memory: half as many, for good."""
+        """Halve the level for good, after a stage that started at it ran out of memory."""
         self._level, self._settled = min(self._level, max(1, level // 2)), True
 
     def _decide(self) -> None:
@@ -89,7 +91,7 @@ class Packing:
             self._level *= 2
 
     def _gain(self, level: int) -> float:
-        """Work in a second, in stages that have the device to themselves."""
+        """Throughput at a level, relative to one stage alone."""
         return level * fmean(self._speeds[level]) if level > 1 else 1.0
 
     def _fits(self, stages: int) -> bool:

@@ -1,4 +1,4 @@
-"""What to start next on the devices that are free. Pure: it is told the time; the driver and the simulator share it."""
+"""The scheduler: which stages start next on the free devices. Pure; the driver and the simulator share it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from orchestrator.planning.plan import Node, Plan
 from orchestrator.scheduling.queue import ReadyQueue
 from workers.stages import Probe
 
-MOST_PROBES = 8  # in one group: each holds its networks at all points of the path
+MOST_PROBES = 8  # in a group: each probe holds its networks at all points of the path
 
 
 @dataclass(frozen=True)
-class Running:
-    """A group of stages that was started together.
+class Reserved:
+    """Devices that a running group of stages holds.
 
     Attributes:
-        devices: that it holds until it ends.
-        ends_s: when it is expected to end; infinite if nobody knows.
+        devices: number of devices.
+        ends_s: expected end of the group; infinite if unknown.
     """
 
     devices: int
@@ -28,22 +28,22 @@ class Running:
 
 @dataclass(frozen=True)
 class Reservation:
-    """When a wide stage is expected to have its devices, and how many are left over then."""
+    """When a wide stage expects its devices, and how many are left over then."""
 
     at_s: float
     spare: int
 
 
 class Scheduler:
-    """Starts ready stages in order of urgency, on so many devices as there are.
+    """Start ready stages in order of urgency, with back-filling.
 
-    A stage that needs more devices than are free is waited for: what is less urgent starts meanwhile only if it is
-    expected to end before the wide stage has its devices, or needs none of them. However wrong the estimates are,
-    nothing less urgent starts after the moment for which the wide stage was first expected to have its devices.
+    A wide stage, which needs more devices than are free, reserves them. Less urgent stages start meanwhile only if they
+    are expected to end before the wide stage has its devices, or need none of those. However wrong the estimates are,
+    no less urgent stage starts after the time at which the wide stage was first expected to start.
 
     Args:
-        devices: how many a stage needs at once.
-        seconds: how long a stage takes; None if nobody knows, and then it never starts before a wide one that is due.
+        devices: number of devices that a stage needs at once.
+        seconds: expected duration of a stage; None if unknown: such a stage never starts before a wide one that waits.
     """
 
     def __init__(
@@ -55,39 +55,39 @@ class Scheduler:
     ) -> None:
         self._plan, self._queue = plan, queue
         self._devices, self._seconds = devices, seconds
-        self._running: dict[str, Running] = {}
+        self._reserved: dict[str, Reserved] = {}
         self._busy = 0
 
     @property
     def running(self) -> int:
-        """Groups that have been started and have not ended."""
-        return len(self._running)
+        """Number of running groups."""
+        return len(self._reserved)
 
     @property
     def busy(self) -> int:
-        """Devices that these hold."""
+        """Number of devices that running groups hold."""
         return self._busy
 
-    def start(self, room: int, now_s: float) -> list[str]:
-        """Start a group: one stage, or several probes of the same data; empty when nothing may start now.
+    def start(self, capacity: int, now_s: float) -> list[str]:
+        """Start a group: one stage, or several probes with the same settings.
 
         Args:
-            room: devices that there are now, free or not; a stage that needs more is passed over until they are there.
-            now_s: on the clock of all other calls.
+            capacity: devices that exist now, free or busy; a stage that needs more is skipped.
+            now_s: the time, on one clock for all calls.
 
         Returns:
-            Keys; the first one names the group.
+            Keys of the group's stages, the first of which names the group; empty if no stage may start now.
         """
-        free, due = room - self._busy, None
+        free, due = capacity - self._busy, None
         if free < 1:
             return []
         for key in self._queue.ready():
             node = self._plan.nodes[key]
             needed = self._devices(node)
-            if needed > room:
+            if needed > capacity:
                 continue
             if due is None and needed <= free:
-                return self._begin(key, needed, now_s, self._share(node, room))
+                return self._begin(key, needed, now_s, self._group_size(node, capacity))
             if due is None:
                 due = self._reserve(needed, free, now_s)
                 if not now_s < due.at_s < math.inf:
@@ -97,30 +97,29 @@ class Scheduler:
         return []
 
     def ended(self, key: str) -> None:
-        """The group of this name has ended, however it did, and its devices are free."""
-        self._busy -= self._running.pop(key).devices
+        """Free the devices of a group that has ended, successfully or not."""
+        self._busy -= self._reserved.pop(key).devices
 
     def _begin(self, key: str, devices: int, now_s: float, stages: int) -> list[str]:
         self._queue.start(key)
         keys = [key, *self._queue.pop_like(key, stages - 1)] if stages > 1 else [key]
-        self._running[key] = Running(devices, now_s + sum(self._expected_s(one) for one in keys))
+        self._reserved[key] = Reserved(devices, now_s + sum(self._expected_s(each) for each in keys))
         self._busy += devices
         return keys
 
-    def _share(self, node: Node, room: int) -> int:
-        """How many of the ready probes that read the same data start with this one.
+    def _group_size(self, node: Node, capacity: int) -> int:
+        """Number of stages that start together: several for a probe, whose group reads the data once.
 
-        Half of what each of all devices, free or not, would get (guided self-scheduling): by and by the others will
-        be free as well, and towards the end a device with eight would be waited for by all that found nothing more
-        to do, and would lose the most with its machine.
+        A probe's group is half of an equal share for every device (guided self-scheduling). Smaller groups at the end
+        keep all devices busy until the last probe, and lose less with a preempted machine.
         """
         if not isinstance(node.stage, Probe):
             return 1
-        return min(MOST_PROBES, math.ceil(self._queue.count_like(node.key) / (2 * room)))
+        return min(MOST_PROBES, math.ceil(self._queue.count_like(node.key) / (2 * capacity)))
 
     def _reserve(self, needed: int, free: int, now_s: float) -> Reservation:
         at_s = now_s
-        for group in sorted(self._running.values(), key=lambda group: group.ends_s):
+        for group in sorted(self._reserved.values(), key=lambda group: group.ends_s):
             if free >= needed and group.ends_s > at_s:
                 break
             free, at_s = free + group.devices, max(now_s, group.ends_s)
