@@ -1,8 +1,8 @@
-"""What a repository's browser shows of a page in its way, the site shows in its own.
+"""Adapt pages written for a repository's browser to the site.
 
-- A ``<picture>`` with a dark source follows the site's switch of light and dark, not the system's alone.
-- An SVG is put into the page: so its colours follow the switch too, and its text is found and read aloud.
-- A file beside ``docs/`` is a page where ``shown_as_pages`` names one for it, and a download otherwise.
+- A ``<picture>`` with a dark source follows the site's switch between light and dark.
+- An SVG becomes part of the page: its colours follow the switch, and its text can be searched and read aloud.
+- A link to a file outside ``docs/`` leads to the page that ``shown_as_pages`` names for it, else to a download.
 """
 
 from __future__ import annotations
@@ -26,23 +26,24 @@ RELATIVE_LINK = re.compile(r"\]\((?![a-z]+:|#)([^)]+)\)")
 
 
 class Pictures(SphinxTransform):
-    """``<picture>`` as two images, of which the theme shows one."""
+    """Turn ``<picture>`` into two images; the theme shows one of them."""
 
     default_priority = 200  # before images are collected
 
     def apply(self, **_: Any) -> None:
         for raw in list(self.document.findall(nodes.raw)):
-            if not (found := PICTURE.fullmatch(raw.astext().strip())):
+            if not (picture := PICTURE.fullmatch(raw.astext().strip())):
                 continue
-            alt = html.unescape(found["alt"])
-            shown = [
-                nodes.image(uri=found[look], alt=alt, classes=[f"only-{look}", "picture"]) for look in ("light", "dark")
+            alt = html.unescape(picture["alt"])
+            images = [
+                nodes.image(uri=picture[theme], alt=alt, classes=[f"only-{theme}", "picture"])
+                for theme in ("light", "dark")
             ]
-            raw.replace_self(nodes.paragraph("", "", *shown))
+            raw.replace_self(nodes.paragraph("", "", *images))
 
 
 class Drawings(SphinxTransform):
-    """A paragraph that is one SVG as the drawing itself, named by the image's alternative text."""
+    """Replace a paragraph of one SVG image by the drawing itself, labelled by the alternative text."""
 
     default_priority = 201
 
@@ -60,27 +61,26 @@ class Drawings(SphinxTransform):
 
 
 class FilesBeside(SphinxTransform):
-    """Links to what lies outside of docs/: to the page that shows it, else to a copy of it."""
+    """Lead links to files outside docs/ to the page that shows the file, else to a copy of it."""
 
     default_priority = 202
 
     def apply(self, **_: Any) -> None:
-        root, here = Path(self.env.srcdir).parent, Path(self.env.doc2path(self.env.docname)).parent
+        root, folder = Path(self.env.srcdir).parent, Path(self.env.doc2path(self.env.docname)).parent
         pages = {root / file: page for page, file in self.config.shown_as_pages.items()}
-        found = [*self.document.findall(addnodes.download_reference), *self.document.findall(addnodes.pending_xref)]
-        for link in found:
+        links = [*self.document.findall(addnodes.download_reference), *self.document.findall(addnodes.pending_xref)]
+        for link in links:
             if link.get("reftype") != "myst":
                 continue
             target = link["reftarget"].partition("#")[0]
-            if Path(target).is_absolute():  # MyST takes every .md for a page, and leaves out how its name ends
+            if Path(target).is_absolute():  # MyST takes every .md for a page and removes its suffix
                 target += ".md"
-            # what a page includes from README is relative to README
-            path = next((Path(os.path.normpath(at / target)) for at in (here, root) if (at / target).is_file()), None)
+            path = next((Path(os.path.normpath(at / target)) for at in (folder, root) if (at / target).is_file()), None)
             common = {"refdoc": self.env.docname, "reftype": "myst", "refexplicit": True}
             if path in pages:
                 to = addnodes.pending_xref(refdomain="doc", reftarget=pages[path], reftargetid=None, **common)
             elif path is not None and not path.is_relative_to(self.env.srcdir):
-                to = addnodes.download_reference(refdomain=None, reftarget=os.path.relpath(path, here), **common)
+                to = addnodes.download_reference(refdomain=None, reftarget=os.path.relpath(path, folder), **common)
             else:
                 continue
             to.extend(link.children)
@@ -88,7 +88,7 @@ class FilesBeside(SphinxTransform):
 
 
 def show(app: Sphinx, docname: str, source: list[str]) -> None:
-    """A page of ``shown_as_pages`` is the file that it stands for, with the links led on from here."""
+    """Fill a page of ``shown_as_pages`` with its file; relative links are adapted."""
     name = app.config.shown_as_pages.get(docname)
     if name is None:
         return
@@ -100,7 +100,7 @@ def show(app: Sphinx, docname: str, source: list[str]) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Sphinx calls this."""
+    """Connect to Sphinx."""
     app.add_config_value("shown_as_pages", {}, "env", dict)
     app.connect("source-read", show)
     for transform in (Pictures, Drawings, FilesBeside):

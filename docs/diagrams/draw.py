@@ -1,6 +1,6 @@
-"""The drawings of docs/concepts.md: ``python docs/diagrams/draw.py`` writes them beside itself.
+"""Draw the pictures of docs/concepts.md: ``python docs/diagrams/draw.py`` writes them beside itself.
 
-Each is light or dark as the reader's system is, and on the site as its switch says (docs/_static/site.css).
+A drawing follows the light or dark of the reader's system, and on the site its switch (docs/_static/site.css).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ TIP = (
 
 
 def svg(width: int, height: int, title: str, parts: Iterable[str]) -> str:
-    """A drawing of this size, with what a screen reader says of it."""
+    """Return a drawing of this size; a screen reader reads its title."""
     body = "\n".join(parts)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="drawing-svg" viewBox="0 0 {width} {height}" width="{width}">\n'
@@ -47,12 +47,12 @@ def svg(width: int, height: int, title: str, parts: Iterable[str]) -> str:
 
 
 def text(x: float, y: float, words: str, style: str = "") -> str:
-    """Words that begin, or with the style ``middle`` are centred, at a point of their base line."""
+    """Place words at a point of their base line: beginning there, or with the style ``middle`` centred."""
     return f'<text x="{x:g}" y="{y:g}" class="{style}">{escape(words)}</text>'
 
 
 def box(x: float, y: float, width: float, height: float, *words: str, style: str = "box") -> str:
-    """A rounded box with lines of words in its middle, the first one heavier."""
+    """Draw a rounded box around lines of words, the first in a heavier type."""
     first = y + height / 2 + 5 - 9 * (len(words) - 1)
     lines = [
         text(x + width / 2, first + 18 * i, line, "middle" if i == 0 else "middle soft") for i, line in enumerate(words)
@@ -61,18 +61,18 @@ def box(x: float, y: float, width: float, height: float, *words: str, style: str
 
 
 def path(points: Iterable[tuple[float, float]], style: str = "arrow") -> str:
-    """Straight strokes through points."""
+    """Draw straight strokes through points."""
     through = " L".join(f"{x:g} {y:g}" for x, y in points)
     return f'<path d="M{through}" class="{style}"/>'
 
 
 def curve(of: Callable[[float], float], x: float, y: float, width: float, style: str) -> str:
-    """A function of 0 to 1, in points upwards, as a line."""
+    """Plot a function over 0 to 1; its values are points upwards."""
     return path(((x + width * i / 48, round(y - of(i / 48), 1)) for i in range(49)), style)
 
 
 def ticket() -> str:
-    """What survives of trained weights, and what a fresh initialisation makes of it."""
+    """Show trained weights, their ticket, and the signed transfer of the ticket."""
     random = Random(4)
     trained = [[random.gauss(0, 1) for _ in range(6)] for _ in range(4)]
     fresh = [[random.gauss(0, 0.7) for _ in range(6)] for _ in range(4)]
@@ -117,7 +117,7 @@ def ticket() -> str:
 
 
 def psi() -> str:
-    """Which scale and shift a forward pass in training sees."""
+    """Show the scale and shift that a forward pass in training uses, for LRR and AWS."""
     random = Random(1)
     alphas = [(i + random.random()) / 16 for i in range(16)]
 
@@ -153,7 +153,7 @@ def psi() -> str:
 
 
 def stages() -> str:
-    """The graph that a sweep runs for one chain of one method."""
+    """Show the stages of one chain of one method."""
     return svg(
         760,
         330,
@@ -193,7 +193,7 @@ def stages() -> str:
 
 
 def barrier() -> str:
-    """Error along two straight paths, with the height that is called the barrier."""
+    """Show the error along two straight paths, and the height called barrier."""
     ends = 18.0
 
     def hill(height: float) -> Callable[[float], float]:
@@ -227,7 +227,7 @@ def barrier() -> str:
 
 
 def keys() -> str:
-    """How a stage finds its folder, and what makes it done."""
+    """Show how settings and inputs give a key, a folder, and the record that makes a stage done."""
     return svg(
         760,
         300,
@@ -268,7 +268,7 @@ def keys() -> str:
 
 
 def presets() -> str:
-    """Which images each preset reads, and when."""
+    """Show which images each preset reads, and when."""
 
     def bar(y: int, parts: list[tuple[float, str, str]]) -> list[str]:
         left, drawn = 150.0, []
