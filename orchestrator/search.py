@@ -26,7 +26,7 @@ from orchestrator.terminal.help import ListingCommand
 from orchestrator.terminal.options import CheckpointInterval, Device, Plugins, Settings
 from orchestrator.tuning.definition import Definition, check_searchable, define, winning_layer
 from orchestrator.tuning.outcome import (
-    Found,
+    TrialResult,
     check_out,
     check_same_search,
     print_best,
@@ -174,7 +174,7 @@ def _run(
     address: str | None,
     max_concurrent: int | None,
     gpus_per_trial: float | None,
-) -> list[Found]:
+) -> list[TrialResult]:
     """Run what is left of the trials."""
     if address is None:
         os.environ["RAY_AUTH_MODE"] = "token"  # Ray reads it when it is imported
@@ -203,7 +203,7 @@ def _conclude(
     console: Console,
     definition: Definition,
     changes: Sequence[Mapping[str, Any]],
-    found: list[Found],
+    found: list[TrialResult],
     target: Path,
     execution: Execution,
 ) -> int:

@@ -232,9 +232,7 @@ def sweep(
                 print_plan(console, expanded, experiments, set(cached.keys))
                 print_forecast(console, foreseen)
             return
-        with holding_lease(
-            opened
-        ) as lease:  # before the store is read: gc waits for lease holders
+        with holding_lease(opened) as lease:  # before the store is read: gc waits for lease holders
             cached = find_cached(expanded, opened)
             ranks = max((width(node.stage) for node in expanded if node.key not in cached.keys), default=1)
             if backend == "inline" and ranks > 1:

@@ -54,9 +54,8 @@ class Packing:
             return
         beside, peak_bytes = provenance.get("stages_beside", 0), provenance.get("peak_memory_bytes")
         self._peak_bytes = max(self._peak_bytes, peak_bytes or 0)
-        if (
-            training is not None and record.attempt == 1
-        ):  # probes run in groups, and a resumed attempt did a part of the work
+        # probes run in groups, and a resumed attempt did a part of the work
+        if training is not None and record.attempt == 1:
             group = (record.labels.dataset, record.labels.architecture, device)
             self.learn(group, record.seconds / trained_epochs(training), beside, peak_bytes)
 

@@ -1,1 +1,1 @@
-"""The search for a recipe: its space and definition (pure), one trial, and Ray Tune over all of them."""
+"""Search for a recipe: its space and definition (pure), one trial, and Ray Tune over all trials."""

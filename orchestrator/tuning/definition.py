@@ -1,4 +1,4 @@
-"""What a search computes: shortened chains at one density, their stages and rungs, and the recipe of a winner. Pure."""
+"""The definition of a search: shortened chains to one density, their rungs, and the recipe of the winner. Pure."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from orchestrator.recipes.experiments import Experiment
 from orchestrator.tuning.space import FRACTION, Range, Space, draw_points, layer
 from workers.stages import Train
 
-REDUCTION = 2  # of the trials that reach a rung, one in so many goes on; the next rung is so many times as deep
+REDUCTION = 2  # one in REDUCTION trials continues after a rung; the next rung is REDUCTION times as deep
 OBJECTIVE = "validation_accuracy_percent"
 DEPTH = "depth"
 FRACTION_DIGITS = 6
 
 
 class Definition(BaseModel):
-    """All that changes what a search finds; two searches with equal definitions are one search.
+    """Everything that changes a search's result; searches with equal definitions are the same search.
 
     Attributes:
-        recipe: the recipe that is tuned, with the user's changes.
-        rounds: pruning rounds of the recipe's own prune fraction, after which a trial's chain is as sparse as it gets.
-        final_epochs: of the final training on every rung.
-        points: what each trial changes, by dotted field; the first trial changes nothing.
+        recipe: the recipe to tune, with the user's changes.
+        rounds: pruning rounds, at the recipe's prune fraction, that give the density at which every trial ends.
+        final_epochs: epochs of the final training on every rung.
+        points: each trial's changes, by dotted field; the first trial changes nothing.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -46,7 +46,7 @@ class Definition(BaseModel):
 
     @property
     def density(self) -> float:
-        """Of every trial's last ticket."""
+        """Density of every trial's last ticket."""
         return (1 - self.recipe.prune_fraction) ** self.rounds
 
     def experiment(self, number: int) -> Experiment:
@@ -58,13 +58,13 @@ class Definition(BaseModel):
 def define(
     experiment: Experiment, space: Space, trials: int, rounds: int, final_epochs: int | None, seed: int
 ) -> Definition:
-    """A search around an experiment's recipe.
+    """Define a search around an experiment's recipe.
 
     Args:
-        final_epochs: None for as many as a round has, and never more than the recipe's.
+        final_epochs: None takes the epochs of a round, at most the recipe's final epochs.
 
     Raises:
-        RecipeError: no prune fraction of the space can be compared.
+        RecipeError: no prune fraction in the space reaches the density in whole rounds.
     """
     recipe = experiment.recipe
     points = draw_points(space, trials, seed)
@@ -75,7 +75,7 @@ def define(
         recipe=recipe,
         data_fingerprint=experiment.data_fingerprint,
         model_version=experiment.model_version,
-        space={name: str(found) for name, found in space.items()},
+        space={name: str(values) for name, values in space.items()},
         trials=trials,
         rounds=rounds,
         final_epochs=final_epochs or min(recipe.round_epochs, recipe.final_epochs),
@@ -88,41 +88,41 @@ def check_searchable(recipe: Recipe) -> None:
     """Raise RecipeError unless the recipe holds out validation images, leaves the test set alone and fits a trial."""
     if recipe.validation_fraction == 0:
         raise RecipeError(
-            "a search chooses by validation accuracy, and validation_fraction is 0; "
-            "use --preset sound, or --set validation_fraction=0.1"
+            "a search chooses by validation accuracy, but validation_fraction is 0; "
+            "give --preset sound, or --set validation_fraction=0.1"
         )
     if recipe.watch_test_set:
-        raise RecipeError("a search never reads the test set, and watch_test_set is true; give --preset sound")
+        raise RecipeError("a search never reads the test set, but watch_test_set is true; give --preset sound")
     if recipe.gpus_per_stage > 1:
         raise RecipeError(
-            f"a trial trains on one GPU at most, and gpus_per_stage is {recipe.gpus_per_stage}; search with "
-            f"--set gpus_per_stage=1, and give the sweep --gpus-per-stage {recipe.gpus_per_stage}"
+            f"a trial trains on at most one GPU, but gpus_per_stage is {recipe.gpus_per_stage}; search with "
+            f"--set gpus_per_stage=1, then sweep with --gpus-per-stage {recipe.gpus_per_stage}"
         )
 
 
 def reachable_fractions(recipe: Recipe, rounds: int, within: Range) -> list[float]:
-    """The prune fractions in a range that lead, in whole rounds, to the density of so many rounds of the recipe's own.
+    """The prune fractions in a range that reach, in whole rounds, the density of ``rounds`` rounds of the recipe.
 
-    Were the number of rounds the same for all fractions, a search would only find that dense networks do better.
+    With an equal number of rounds for all fractions, a search would only find that denser networks do better.
 
     Raises:
-        RecipeError: there is none; one sentence with those around the range.
+        RecipeError: the range has none; the sentence names fractions near the range.
     """
     density = (1 - recipe.prune_fraction) ** rounds
     most = math.ceil(math.log(density) / math.log(1 - within.low)) + 1
-    found = [round(1 - density ** (1 / number), FRACTION_DIGITS) for number in range(1, most + 1)]
-    inside = [fraction for fraction in found if within.low - 1e-6 <= fraction <= within.high + 1e-6]
+    reachable = [round(1 - density ** (1 / number), FRACTION_DIGITS) for number in range(1, most + 1)]
+    inside = [fraction for fraction in reachable if within.low - 1e-6 <= fraction <= within.high + 1e-6]
     if not inside:
-        near = ", ".join(f"{fraction:g}" for fraction in found[-3:])
+        near = ", ".join(f"{fraction:g}" for fraction in reachable[-3:])
         raise RecipeError(
-            f"--space {FRACTION}={within}: every trial ends at density {density:.3g}, which whole rounds reach with "
-            f"fractions such as {near} only; widen the range or give other --rounds"
+            f"--space {FRACTION}={within}: every trial ends at density {density:.3g}, which whole rounds reach only "
+            f"with fractions such as {near}; widen the range, or give other --rounds"
         )
     return inside
 
 
 def fitted(points: Iterable[Mapping[str, Any]], fractions: Sequence[float]) -> list[dict[str, Any]]:
-    """The points with each prune fraction replaced by the nearest of those that can be compared."""
+    """Replace each point's prune fraction by the nearest of ``fractions``."""
     return [
         {**point, FRACTION: min(fractions, key=lambda fraction: abs(fraction - point[FRACTION]))}
         if FRACTION in point
@@ -132,7 +132,7 @@ def fitted(points: Iterable[Mapping[str, Any]], fractions: Sequence[float]) -> l
 
 
 def shortened(recipe: Recipe, point: Mapping[str, Any], rounds: int, final_epochs: int) -> Recipe:
-    """A recipe with a trial's changes, a short final training, and a short chain that ends at the search's density.
+    """Shorten a recipe for a trial: the trial's changes, a short final training, a chain to the search's density.
 
     Raises:
         ValueError: a value of the point does not fit.
@@ -150,6 +150,7 @@ def shortened(recipe: Recipe, point: Mapping[str, Any], rounds: int, final_epoch
         "methods": (method,),
         "transfers": ("signed",),
         "twins": ("signed",),
+        "landscapes": (),
         "transfer_rounds": tuple(range(1, rounds + 1)),
         "probe_rounds": (),
         "chains": 1,
@@ -159,32 +160,32 @@ def shortened(recipe: Recipe, point: Mapping[str, Any], rounds: int, final_epoch
 
 
 def rungs(rounds: int, depth: int) -> dict[int, float]:
-    """The pruning rounds after which a trial is compared, with how deep its ticket is then.
+    """The rungs of a trial: the pruning rounds after which trials are compared, and the depth of their tickets.
 
     Args:
-        rounds: of the trial's chain.
-        depth: of its last ticket, in rounds of the recipe's own prune fraction.
+        rounds: pruning rounds of the trial's chain.
+        depth: depth of its last ticket, in rounds of the recipe's prune fraction.
 
     Returns:
-        depth by round: the first at or beyond each of 1, 2, 4, … and the last.
+        Depth by round, for the first round at or beyond each of the depths 1, 2, 4, … and the last round.
     """
-    found = {}
+    depth_of = {}
     milestone = 1
     while milestone < depth:
         round_ = max(1, math.ceil(milestone * rounds / depth - 1e-9))
-        found[round_] = depth * round_ / rounds
+        depth_of[round_] = depth * round_ / rounds
         milestone *= REDUCTION
-    return {**found, rounds: float(depth)}
+    return {**depth_of, rounds: float(depth)}
 
 
 def plan_to_round(experiment: Experiment, round_: int) -> Plan:
-    """The chain of a trial up to a round, and the signed transfer of that round's ticket, blind to the test set."""
+    """Plan a trial's chain up to a round, and the signed transfer of its ticket, which never reads the test set."""
     plan = Plan()
     for node in expand([experiment]):
-        at = node.labels.round or 0
-        if describe(node) in ("pretrain", "round") and at <= round_:
+        node_round = node.labels.round or 0
+        if describe(node) in ("pretrain", "round") and node_round <= round_:
             plan.nodes[node.key] = node
-        elif describe(node) == "train signed" and at == round_ and not node.labels.twin:
+        elif describe(node) == "train signed" and node_round == round_ and not node.labels.twin:
             assert isinstance(node.stage, Train)
             ticket = plan.nodes[node.inputs["ticket"]]
             plan.add(node.name, replace(node.stage, read_test_set=False), node.labels, ticket=ticket)
@@ -192,33 +193,33 @@ def plan_to_round(experiment: Experiment, round_: int) -> Plan:
 
 
 def winning_layer(recipe: Recipe, changes: Sequence[Mapping[str, Any]], point: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a recipe file for the winner: the user's changes, the trial's, and rounds that suit its fraction.
+    """The winner's recipe file: the user's changes, the trial's changes, and rounds that suit its prune fraction.
 
-    With another prune fraction the chain has as many rounds as lead to about the same last density, and probes and
-    transfers happen at about the same densities as before.
+    With another prune fraction, rounds are renumbered: the chain ends at about the same density, and probes and
+    transfers stay at about the same densities.
     """
-    found = merge(*changes, layer(point))
-    fraction = found.get(FRACTION, recipe.prune_fraction)
+    fields = merge(*changes, layer(point))
+    fraction = fields.get(FRACTION, recipe.prune_fraction)
     if fraction == recipe.prune_fraction:
-        return found
+        return fields
     ratio = math.log(1 - recipe.prune_fraction) / math.log(1 - fraction)
     rounds = max(1, round(recipe.rounds * ratio))
 
-    def moved(old: Iterable[int]) -> list[int]:
+    def renumbered(old: Iterable[int]) -> list[int]:
         return sorted({min(rounds, max(1, round(number * ratio))) if number else 0 for number in old})
 
-    found.update(rounds=rounds, probe_rounds=moved(recipe.probe_rounds))
+    fields.update(rounds=rounds, probe_rounds=renumbered(recipe.probe_rounds))
     if recipe.transfer_rounds == tuple(range(1, recipe.rounds + 1)):
-        found["transfer_rounds"] = "all"
+        fields["transfer_rounds"] = "all"
     elif recipe.transfer_rounds == recipe.probe_rounds:
-        found["transfer_rounds"] = "probed"
+        fields["transfer_rounds"] = "probed"
     else:
-        found["transfer_rounds"] = moved(recipe.transfer_rounds)
-    return found
+        fields["transfer_rounds"] = renumbered(recipe.transfer_rounds)
+    return fields
 
 
 def differences(old: Definition, new: Definition) -> list[str]:
-    """What differs between two definitions, as "FIELD was … and is …"."""
+    """Differences between two definitions, as "FIELD was … and is …"."""
 
     def flat(value: Any, name: str = "") -> dict[str, Any]:
         if not isinstance(value, dict):
@@ -227,9 +228,9 @@ def differences(old: Definition, new: Definition) -> list[str]:
             k: v for part, inner in value.items() for k, v in flat(inner, f"{name}.{part}" if name else part).items()
         }
 
-    one, two = flat(old.model_dump(mode="json")), flat(new.model_dump(mode="json"))
+    before, after = flat(old.model_dump(mode="json")), flat(new.model_dump(mode="json"))
     return [
-        f"{name} was {one.get(name)} and is {two.get(name)}"
-        for name in {**one, **two}
-        if name != "points" and one.get(name) != two.get(name)
+        f"{name} was {before.get(name)} and is {after.get(name)}"
+        for name in {**before, **after}
+        if name != "points" and before.get(name) != after.get(name)
     ]

@@ -1,4 +1,4 @@
-"""What a search may change in a recipe, in words and as draws. Pure."""
+"""The space of a search: the recipe fields that trials change, as text and as draws. Pure."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ RATE, DECAY, FRACTION, ALPHA = "optimizer.learning_rate", "optimizer.weight_deca
 SEARCHABLE = (RATE, DECAY, FRACTION, ALPHA)
 LOGARITHMIC = (RATE, DECAY)
 DEFAULT_ALPHAS = "uniform(0,1)|beta(0.5..4,0.5..4)"
-DIGITS = 4  # of what is drawn: a recipe is read by people
+DIGITS = 4  # significant digits of drawn values: people read recipes
 _DISTRIBUTION = re.compile(r"\s*(\w+)\s*\(([^(),]+),([^(),]+)\)\s*")
 
 
 @dataclass(frozen=True)
 class Range:
-    """A number from ``low`` to ``high``, uniform in itself or in its logarithm; equal ends are one value."""
+    """A number from ``low`` to ``high``, uniform in its value or its logarithm; equal ends give one value."""
 
     low: float
     high: float
     logarithmic: bool = False
 
     def draw(self, stream: np.random.Generator) -> float:
-        """A value within the ends, of few digits."""
-        share = float(stream.random())  # drawn even for one value, so that what follows it in a trial stays the same
+        """Draw a value, rounded to few digits, within the ends."""
+        share = float(stream.random())  # drawn even for one value, so that a trial's later draws stay the same
         if self.logarithmic:
             value = self.low * (self.high / self.low) ** share
         else:
@@ -45,13 +45,13 @@ class Range:
 
 @dataclass(frozen=True)
 class Distribution:
-    """A family of alpha's distributions, with a range for each of its two parameters."""
+    """A family of distributions of alpha, with a range for each of its two parameters."""
 
     name: str
     parameters: tuple[Range, Range]
 
     def draw(self, stream: np.random.Generator) -> dict[str, Any]:
-        """``alpha`` as a recipe has it."""
+        """Draw ``alpha`` in the form of a recipe field."""
         return {"name": self.name, "parameters": [parameter.draw(stream) for parameter in self.parameters]}
 
     def __str__(self) -> str:
@@ -60,12 +60,12 @@ class Distribution:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of several distributions, each as likely."""
+    """One of several families of distributions, with equal probability."""
 
     options: tuple[Distribution, ...]
 
     def draw(self, stream: np.random.Generator) -> dict[str, Any]:
-        """``alpha`` as a recipe has it."""
+        """Draw ``alpha`` in the form of a recipe field."""
         return self.options[int(stream.integers(len(self.options)))].draw(stream)
 
     def __str__(self) -> str:
@@ -76,13 +76,17 @@ Space = Mapping[str, Range | Choice]
 
 
 def default_space(recipe: Recipe) -> dict[str, Range | Choice]:
-    """Around a recipe: a decade of learning rates, two of weight decays, prune fractions from 0.1 to 0.4, and alpha."""
+    """The space around a recipe.
+
+    Learning rates from a tenth to three times the recipe's, two decades of weight decays, prune fractions from 0.1 to
+    0.4, and the distribution of alpha.
+    """
     optimizer = recipe.optimizer
     space: dict[str, Range | Choice] = {
         RATE: Range(optimizer.learning_rate / 10, optimizer.learning_rate * 3, logarithmic=True),
         FRACTION: Range(0.1, 0.4),
     }
-    if optimizer.weight_decay:  # none at all is a decision, not a value to search around
+    if optimizer.weight_decay:  # 0 is a decision, not a value to search around
         space[DECAY] = Range(optimizer.weight_decay / 10, optimizer.weight_decay * 10, logarithmic=True)
     if "aws" in recipe.methods:
         space[ALPHA] = _choice(DEFAULT_ALPHAS)
@@ -90,34 +94,34 @@ def default_space(recipe: Recipe) -> dict[str, Range | Choice]:
 
 
 def narrowed(space: Space, texts: Iterable[str]) -> dict[str, Range | Choice]:
-    """The space with some of its ranges replaced.
+    """Replace ranges of a space.
 
     Args:
-        texts: ``optimizer.learning_rate=0.01..0.3``, ``prune_fraction=0.2`` for one value, or for alpha
+        texts: ``optimizer.learning_rate=0.01..0.3``, ``prune_fraction=0.2`` for one value, or
             ``alpha=uniform(0,1)|beta(2,1..5)``.
 
     Raises:
-        RecipeError: a text is not of that form, or a value cannot be used; one sentence.
+        RecipeError: a text is not of this form, or a value does not fit.
     """
-    found = dict(space)
+    replaced = dict(space)
     for text in texts:
         name, separator, value = (part.strip() for part in text.partition("="))
         if not separator or not value:
             raise RecipeError(f"--space {text}: expected KEY=LOW..HIGH, such as {RATE}=0.01..0.3")
         if name not in SEARCHABLE:
-            raise RecipeError(f"--space {text}: {unknown('key', name, SEARCHABLE)}; --set gives other fields a value")
+            raise RecipeError(f"--space {text}: {unknown('key', name, SEARCHABLE)}; change other fields with --set")
         try:
-            found[name] = _choice(value) if name == ALPHA else _number(name, value)
+            replaced[name] = _choice(value) if name == ALPHA else _number(name, value)
         except ValueError as error:
             raise RecipeError(f"--space {text}: {error}") from error
-    return found
+    return replaced
 
 
 def draw_points(space: Space, trials: int, seed: int) -> list[dict[str, Any]]:
-    """The recipe's changes for every trial, as flat layers by dotted field.
+    """Draw every trial's changes to the recipe, as flat layers by dotted field.
 
-    The first changes nothing: it is the recipe that the others must beat. A trial's draw depends on the seed and on its
-    number only, so that a longer search begins with the same trials.
+    The first trial changes nothing: it is the baseline. A draw depends only on the seed and the trial's number, so a
+    longer search begins with the same trials.
     """
     points: list[dict[str, Any]] = [{}]
     for number in range(2, trials + 1):
@@ -127,7 +131,7 @@ def draw_points(space: Space, trials: int, seed: int) -> list[dict[str, Any]]:
 
 
 def layer(point: Mapping[str, Any]) -> dict[str, Any]:
-    """A point as a recipe's nested fields."""
+    """Nest a point's dotted fields, as in a recipe."""
     nested: dict[str, Any] = {}
     for name, value in point.items():
         outer, _, inner = name.rpartition(".")
@@ -139,9 +143,9 @@ def layer(point: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def describe_point(point: Mapping[str, Any]) -> str:
-    """A point in a few words."""
+    """A point in words, such as ``learning_rate=0.05 prune_fraction=0.36``."""
     if not point:
-        return "the recipe as it stands"
+        return "the unchanged recipe"
     words = []
     for name, value in point.items():
         if name == ALPHA:
@@ -151,10 +155,10 @@ def describe_point(point: Mapping[str, Any]) -> str:
 
 
 def _number(name: str, text: str) -> Range:
-    found = _range(text, logarithmic=name in LOGARITHMIC)
-    if name == FRACTION and not 0 < found.low <= found.high < 1:
+    values = _range(text, logarithmic=name in LOGARITHMIC)
+    if name == FRACTION and not 0 < values.low <= values.high < 1:
         raise ValueError("a prune fraction lies between 0 and 1")
-    return found
+    return values
 
 
 def _range(text: str, *, logarithmic: bool) -> Range:
@@ -168,7 +172,7 @@ def _range(text: str, *, logarithmic: bool) -> Range:
     if low > high:
         raise ValueError(f"the low end {low:g} is above the high end {high:g}")
     if logarithmic and low <= 0:
-        raise ValueError("it is drawn by its logarithm, so both ends are positive")
+        raise ValueError("both ends must be positive, as values are drawn by their logarithm")
     return Range(low, high, logarithmic)
 
 
@@ -182,7 +186,7 @@ def _choice(text: str) -> Choice:
         if name not in ("uniform", "beta"):
             raise ValueError(unknown("distribution", name, ("uniform", "beta")))
         first, second = (_range(match[index], logarithmic=name == "beta") for index in (2, 3))
-        for values in ((first.low, second.low), (first.high, second.low)):  # the hardest to be in order
+        for values in ((first.low, second.low), (first.high, second.low)):  # the corners where low is nearest to high
             Alpha(name, values)  # type: ignore[arg-type]
         Alpha(name, (first.high, second.high))  # type: ignore[arg-type]
         options.append(Distribution(name, (first, second)))

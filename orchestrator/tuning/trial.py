@@ -1,4 +1,4 @@
-"""One trial in its own folder, which is a store: the sweep's stages through the sweep's driver, in this process."""
+"""One trial of a search: the sweep's stages through the sweep's driver, in this process and a store of its own."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from workers.terminal.console import Console
 
 
 class TrialError(RuntimeError):
-    """A stage of a trial failed; the message names its log."""
+    """A failed stage of a trial; the message names its log."""
 
 
 @dataclass(frozen=True)
 class Rung:
-    """What a trial reports of one ticket.
+    """A trial's result for one ticket.
 
     Attributes:
-        depth: rounds of the recipe's own prune fraction that lead to the ticket's density.
-        accuracy_percent: validation accuracy of the signed transfer; 0 when a training diverged.
-        last: whether the trial ends here.
+        depth: rounds of the recipe's prune fraction that lead to the ticket's density.
+        accuracy_percent: validation accuracy of the signed transfer; 0 if a training diverged.
+        last: whether the trial ends with this rung.
     """
 
     depth: float
@@ -42,20 +42,20 @@ class Rung:
 
 
 def trial_folder(root: Path, number: int) -> Path:
-    """Where a trial keeps its stages."""
+    """The store of a trial."""
     return root / "trials" / f"{number:03d}"
 
 
 def run_rung(definition: Definition, number: int, index: int, root: Path, execution: Execution) -> Rung:
-    """Compute a trial's rung, from the stages that its folder has already.
+    """Compute a trial's rung; stages in the trial's store are not computed again.
 
     Args:
-        number: of the trial, from 1.
-        index: of the rung, from 0.
+        number: the trial, counted from 1.
+        index: the rung, counted from 0.
 
     Raises:
-        TrialError: a stage failed, for another reason than a diverged training.
-        StoreError: the folder cannot be written.
+        TrialError: a stage failed for a reason other than divergence.
+        StoreError: the store cannot be written.
     """
     experiment = definition.experiment(number)
     steps = list(rungs(experiment.recipe.rounds, definition.rounds).items())
@@ -69,7 +69,7 @@ def run_rung(definition: Definition, number: int, index: int, root: Path, execut
 
 
 def _run(plan: Plan, store: Store, execution: Execution) -> bool:
-    """Compute what is missing; whether a training diverged."""
+    """Compute missing stages; whether a training diverged."""
     rank = upward_rank(plan)
     records = store.records()
     queue = ReadyQueue(plan, rank, [key for key in plan.nodes if key in records])
@@ -85,7 +85,7 @@ def _run(plan: Plan, store: Store, execution: Execution) -> bool:
     if not summary.failures:
         return False
     failure = summary.failures[0]
-    if failure.error_type == "DivergedError":  # what a search learns from, like any other accuracy
+    if failure.error_type == "DivergedError":  # a result for the search, like any accuracy
         return True
     raise TrialError(f"{failure.name}: {failure.error_type}: {failure.message}  ({store.root}/{failure.log})")
 

@@ -144,10 +144,15 @@ def nodes(*resources: dict[str, float]) -> list[dict[str, object]]:
         (None, "auto", [{"CPU": 4.0}, {"CPU": 8.0, "GPU": 2.0}], {"cpu": 1.0, "gpu": 0.25}),
         (None, "cpu", [{"CPU": 8.0, "GPU": 2.0}], {"cpu": 1.0}),
         (0.5, "cuda", [{"CPU": 1.0, "GPU": 1.0}], {"cpu": 1.0, "gpu": 0.5}),
-        (0.5, "auto", [{"CPU": 4.0}], "--gpus-per-trial 0.5: no node of this Ray has a CPU and that much of a GPU"),
+        (
+            0.5,
+            "auto",
+            [{"CPU": 4.0}],
+            "--gpus-per-trial 0.5: no node of this Ray cluster has a CPU and that share of a GPU",
+        ),
         (1.0, "auto", [{"CPU": 4.0}, {"GPU": 1.0}], "--gpus-per-trial 1: no node"),  # not both on one node
         (None, "cuda", [{"CPU": 4.0}], "--device cuda: no node"),
-        (None, "auto", [{"GPU": 4.0}], "no node of this Ray has a CPU for a trial"),
+        (None, "auto", [{"GPU": 4.0}], "no node of this Ray cluster has a CPU for a trial"),
     ],
 )
 def test_a_trial_takes_what_some_node_has(
@@ -180,14 +185,14 @@ def test_a_share_that_no_node_has_is_refused_before_anything_is_written(
     monkeypatch.setattr(ray_cluster, "connect", lambda address, cpus: None)
     monkeypatch.setattr(ray_cluster.ray, "nodes", lambda: nodes({"CPU": 2.0}))
     output = refused(*options(folder, tmp_path / "store"), "--device", "auto", *share)
-    assert "--gpus-per-trial 0.5: no node of this Ray has a CPU and that much of a GPU; leave it out" in output
+    assert "--gpus-per-trial 0.5: no node of this Ray cluster has a CPU and that share of a GPU; leave it out" in output
     assert not (tmp_path / "store").exists()
 
 
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (["--preset", "reference"], "a search chooses by validation accuracy, and validation_fraction is 0"),
+        (["--preset", "reference"], "a search chooses by validation accuracy, but validation_fraction is 0"),
         (["--preset", "sounds"], "unknown preset 'sounds'; did you mean sound?"),
         (["--set", "watch_test_set=true"], "a search never reads the test set"),
         (["--set", "gpus_per_stage=2"], "gpus_per_stage is 2; search with --set gpus_per_stage=1"),
@@ -200,7 +205,7 @@ def test_a_share_that_no_node_has_is_refused_before_anything_is_written(
         (["--gpus-per-trial", 2], "a trial uses one GPU or a share of it"),
         (["--gpus-per-trial", 0.5], "--device cpu keeps trials off the GPUs"),
         (["--set", "gpus_per_trial=1"], "--gpus-per-trial 1: --device cpu keeps trials off the GPUs"),
-        (["--out", "no/such/folder/recipe.yaml"], "expected a file in a folder that exists"),
+        (["--out", "no/such/folder/recipe.yaml"], "expected a file in an existing folder"),
         (["--plugin", "nowhere.py"], "no such file"),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else "",

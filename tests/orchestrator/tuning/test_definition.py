@@ -24,7 +24,7 @@ from orchestrator.tuning.definition import (
     shortened,
     winning_layer,
 )
-from orchestrator.tuning.outcome import Found, check_same_search, recipe_text, winner, write_definition
+from orchestrator.tuning.outcome import TrialResult, check_same_search, recipe_text, winner, write_definition
 from orchestrator.tuning.space import FRACTION, RATE, Range, default_space, narrowed
 from tests.orchestrator.recipes.small_recipes import recipe
 from workers.stages import Pretrain, Round, Schedule, Train
@@ -101,7 +101,7 @@ def test_a_recipe_that_would_choose_by_the_test_set_is_refused(change: dict[str,
 
 
 def test_a_recipe_whose_stages_are_wider_than_a_trial_is_refused() -> None:
-    with pytest.raises(RecipeError, match="gpus_per_stage is 2; search with --set gpus_per_stage=1, and give the"):
+    with pytest.raises(RecipeError, match="gpus_per_stage is 2; search with --set gpus_per_stage=1, then sweep"):
         check_searchable(recipe(gpus_per_stage=2))
 
 
@@ -126,23 +126,23 @@ def test_a_search_goes_on_with_another_share_of_a_gpu(tmp_path: Path) -> None:
 
 def test_a_folder_with_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "stages").mkdir()
-    with pytest.raises(StoreError, match="it holds stages and no search"):
+    with pytest.raises(StoreError, match="holds stages but no search; give an empty folder"):
         check_same_search(tmp_path, definition())
     (tmp_path / "search.json").write_text("{}")
-    with pytest.raises(StoreError, match="no search of this version"):
+    with pytest.raises(StoreError, match="was written by another version; give another --store"):
         check_same_search(tmp_path, definition())
 
 
-def found(number: int, *rungs_: tuple[float, float], diverged: bool = False, error: str | None = None) -> Found:
-    return Found(number, {}, rungs_, diverged, error)
+def result(number: int, *rungs_: tuple[float, float], diverged: bool = False, error: str | None = None) -> TrialResult:
+    return TrialResult(number, {}, rungs_, diverged, error)
 
 
 def test_the_winner_is_the_most_accurate_of_those_at_the_end() -> None:
-    stopped, end, better = found(1, (1, 99)), found(2, (1, 50), (4, 60)), found(3, (1, 40), (4, 70))
+    stopped, end, better = result(1, (1, 99)), result(2, (1, 50), (4, 60)), result(3, (1, 40), (4, 70))
     assert winner([stopped, end, better]) is better
-    assert winner([stopped, found(2, (4, 70)), better]).number == 2  # type: ignore[union-attr]
-    assert winner([stopped, found(2, (4, 0.0), diverged=True), found(3, (4, 80), error="lost")]) is stopped
-    assert winner([found(1), found(2, error="lost")]) is None
+    assert winner([stopped, result(2, (4, 70)), better]).number == 2  # type: ignore[union-attr]
+    assert winner([stopped, result(2, (4, 0.0), diverged=True), result(3, (4, 80), error="lost")]) is stopped
+    assert winner([result(1), result(2, error="lost")]) is None
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_the_winners_file_makes_its_recipe(
     assert file == expected
     experiment = Experiment(base, "fingerprint-1")
     space = narrowed(default_space(base), ["prune_fraction=0.2..0.36"])
-    best = Found(2, point, ((4.0, 81.25),), False, None)
+    best = TrialResult(2, point, ((4.0, 81.25),), False, None)
     text = recipe_text(define(experiment, space, 4, 4, None, 0), best, file, [])
     assert text.startswith("# Best of 4 trials for mnist1d/resnet1d")
     assert "81.25 %" in text

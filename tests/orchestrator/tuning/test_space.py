@@ -50,9 +50,9 @@ def test_a_range_is_narrowed_by_its_words(text: str, name: str, shown: str) -> N
         ("optimizer.learning_rate", "expected KEY=LOW..HIGH, such as optimizer.learning_rate=0.01..0.3"),
         ("optimizer.learning_rate=", "expected KEY=LOW..HIGH"),
         ("optimizer.learning_rat=1..2", "unknown key 'optimizer.learning_rat'; did you mean optimizer.learning_rate"),
-        ("batch_size=64..128", "--set gives other fields a value"),
+        ("batch_size=64..128", "change other fields with --set"),
         ("optimizer.learning_rate=0.3..0.1", "the low end 0.3 is above the high end 0.1"),
-        ("optimizer.learning_rate=0..0.1", "drawn by its logarithm, so both ends are positive"),
+        ("optimizer.learning_rate=0..0.1", "both ends must be positive, as values are drawn by their logarithm"),
         ("optimizer.learning_rate=low..high", "expected a number, or LOW..HIGH"),
         ("optimizer.learning_rate=0.1..0.2..0.3", "expected a number, or LOW..HIGH"),
         ("optimizer.learning_rate=nan", "expected a number, or LOW..HIGH"),
@@ -63,7 +63,7 @@ def test_a_range_is_narrowed_by_its_words(text: str, name: str, shown: str) -> N
         ("alpha=normal(0,1)", "unknown distribution 'normal'"),
         ("alpha=uniform(0,2)", "uniform takes low and high within 0 and 1"),
         ("alpha=uniform(0..0.6,0.5)", "uniform takes low and high within 0 and 1"),
-        ("alpha=beta(0,1)", "both ends are positive"),
+        ("alpha=beta(0,1)", "both ends must be positive"),
     ],
 )
 def test_words_that_are_no_space_are_one_sentence(text: str, said: str) -> None:
