@@ -1,4 +1,4 @@
-"""The site is built without a warning, every link in it leads somewhere, and no page asks another site for anything."""
+"""The site builds without a warning, every link in it resolves, and no page loads anything from another site."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOADING_RELS = {"stylesheet", "icon", "preload", "preconnect", "dns-prefetch", "
 
 
 class Page(HTMLParser):
-    """What a page has, where it leads, and what a browser would load for it."""
+    """A page's anchors, its links, and the files that a browser loads for it."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -33,18 +33,18 @@ class Page(HTMLParser):
         self.feed(self.text)
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        given = {name: value or "" for name, value in attributes}
-        self.ids |= {given[name] for name in ("id", "name") if name in given}
-        self.loads += [value for name, value in given.items() if (tag, name) in LOADS]
-        if tag == "a" and "href" in given:
-            self.links.append(given["href"])
-        if tag == "link" and LOADING_RELS & set(given.get("rel", "").split()):
-            self.loads.append(given["href"])
+        values = {name: value or "" for name, value in attributes}
+        self.ids |= {values[name] for name in ("id", "name") if name in values}
+        self.loads += [value for name, value in values.items() if (tag, name) in LOADS]
+        if tag == "a" and "href" in values:
+            self.links.append(values["href"])
+        if tag == "link" and LOADING_RELS & set(values.get("rel", "").split()):
+            self.loads.append(values["href"])
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As `make docs` builds it, in an environment that has no proxy to another machine."""
+    """Build the site as `make docs` does."""
     out = tmp_path_factory.mktemp("site")
     arguments = ["-W", "--keep-going", "-q", "-b", "html", str(DOCS), str(out)]
     assert f"sphinx {' '.join(arguments[:5])} docs" in (ROOT / "Makefile").read_text()
@@ -103,7 +103,7 @@ def test_the_notebook_is_a_page_with_its_stored_outputs(site: Path, pages: dict[
 
 
 @pytest.mark.parametrize(
-    ("page", "name", "said"),
+    ("page", "name", "sentence"),
     [
         ("tickets", "tickets.Ticket.apply", "Start a model from this ticket"),
         ("tickets", "tickets.load", "the file is missing, truncated, of another schema"),
@@ -117,11 +117,13 @@ def test_the_notebook_is_a_page_with_its_stored_outputs(site: Path, pages: dict[
         ("figures", "analysis.figures.results.accuracy_by_density", ""),
     ],
 )
-def test_docstrings_are_there(site: Path, pages: dict[Path, Page], page: str, name: str, said: str) -> None:
+def test_the_api_pages_show_docstrings(
+    site: Path, pages: dict[Path, Page], page: str, name: str, sentence: str
+) -> None:
     shown = pages[site / "api" / f"{page}.html"]
-    # what a package hands on is found under the module's name as well
-    assert any(known == name or known.endswith(f".{name.rpartition('.')[2]}") for known in shown.ids), name
-    assert said in shown.text
+    # a name that a package re-exports is documented under the package
+    assert any(anchor == name or anchor.endswith(f".{name.rpartition('.')[2]}") for anchor in shown.ids), name
+    assert sentence in shown.text
 
 
 def test_a_first_line_with_a_colon_keeps_its_head_first(pages: dict[Path, Page]) -> None:
@@ -129,13 +131,13 @@ def test_a_first_line_with_a_colon_keeps_its_head_first(pages: dict[Path, Page])
         assert '>Type<span class="colon">' not in page.text, path  # napoleon's reading of "Head: tail."
 
 
-def test_words_of_a_docstring_are_no_markup(pages: dict[Path, Page]) -> None:
+def test_words_of_a_docstring_are_not_read_as_markup(pages: dict[Path, Page]) -> None:
     for path, page in pages.items():
         assert 'class="problematic"' not in page.text, path
         assert "system-message" not in page.text, path
 
 
-def test_what_the_repository_shows_elsewhere_is_shown_here(site: Path, pages: dict[Path, Page]) -> None:
+def test_files_outside_docs_are_pages_of_the_site(site: Path, pages: dict[Path, Page]) -> None:
     assert "0.1.0 (unreleased)" in pages[site / "changelog.html"].text
     assert "imports point down that table only" in pages[site / "contributing.html"].text
     assert "images/CPU-second" in pages[site / "results.html"].text
@@ -146,7 +148,7 @@ def test_what_the_repository_shows_elsewhere_is_shown_here(site: Path, pages: di
     assert "<picture" not in home
 
 
-def drawn() -> Iterator[tuple[str, str]]:
+def drawings() -> Iterator[tuple[str, str]]:
     sys.path.insert(0, str(DOCS / "diagrams"))
     try:
         import draw
@@ -158,9 +160,9 @@ def drawn() -> Iterator[tuple[str, str]]:
 
 def test_drawings_are_those_of_their_script_and_are_in_the_page(site: Path, pages: dict[Path, Page]) -> None:
     concepts = pages[site / "concepts.html"].text
-    made = dict(drawn())
-    assert {path.stem for path in (DOCS / "diagrams").glob("*.svg")} == made.keys()
-    for name, text in made.items():
+    drawn = dict(drawings())
+    assert {path.stem for path in (DOCS / "diagrams").glob("*.svg")} == drawn.keys()
+    for name, text in drawn.items():
         assert (DOCS / "diagrams" / f"{name}.svg").read_text() == text, f"{name}: python docs/diagrams/draw.py"
         assert text.strip() in concepts.replace("\r", ""), name
         title = ElementTree.fromstring(text).find("{http://www.w3.org/2000/svg}title")
