@@ -9,7 +9,8 @@ from pathlib import Path
 
 import ray
 
-from orchestrator.backends.ray.backend import RayBackend, Sent
+from orchestrator.backends.ray.backend import RayBackend
+from orchestrator.backends.ray.in_flight import GroupInFlight
 from orchestrator.driver.driver import Driver
 from orchestrator.driver.work import Policies, Work
 from orchestrator.planning.plan import Plan
@@ -39,7 +40,7 @@ class NoOpBackend(RayBackend):
 
     def submit(self, attempts: Sequence[Attempt]) -> None:
         ref = _do_nothing.options(num_cpus=1, name=attempts[0].job.stage.kind).remote(attempts)
-        self._sent[ref] = Sent(tuple(attempts), None)
+        self._in_flight[ref] = GroupInFlight(tuple(attempts), None)
 
 
 def run_no_op(plan: Plan, root: Path, backend: NoOpBackend) -> float:

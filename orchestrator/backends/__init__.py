@@ -1,1 +1,1 @@
-"""Where attempts run."""
+"""Backends: where attempts run."""

@@ -1,4 +1,4 @@
-"""What the driver needs of a backend: a place to run attempts, and how each one ended."""
+"""The backend's interface: a place that runs attempts, and tells how each one ended."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class BackendError(ValueError):
 
 @dataclass(frozen=True)
 class Lost:
-    """The process or machine that ran an attempt died, or was ended because the attempt hung."""
+    """An attempt whose process or machine died, or was ended because the attempt hung."""
 
     message: str
     how: Literal["process", "node", "hung"] = "process"
@@ -28,8 +28,8 @@ class Backend(Protocol):
     """Runs groups of attempts.
 
     Attributes:
-        devices: how many groups run at a time with a device each: a CPU core, or a GPU. It changes with the cluster.
-        device_bytes: memory of a GPU, which several groups may share in one process; None where none may.
+        devices: groups that run at a time with a device (a CPU core or a GPU) each; changes with the cluster.
+        device_bytes: memory of a GPU that several groups may share in one process; None if none may.
     """
 
     @property
@@ -38,19 +38,16 @@ class Backend(Protocol):
     device_bytes: int | None
 
     def submit(self, attempts: Sequence[Attempt]) -> None:
-        """Start a group on the device with the fewest; a gang's attempt, on as many free devices as it needs."""
+        """Start a group on the least loaded device; a gang's attempt, on as many free devices as it needs."""
 
     def wait(self, timeout_s: float) -> list[tuple[Group, Sequence[Outcome | Lost]]]:
-        """Groups that have ended, after at most ``timeout_s`` when none has, with an outcome per attempt."""
+        """Return ended groups with one outcome per attempt; wait up to ``timeout_s`` for a first one."""
 
     def end(self, attempt: Attempt) -> bool:
-        """End the process of a group that hangs: it is then ``Lost``. False where that cannot be done."""
+        """End the process of a hung attempt's group, which is then ``Lost``; False if the backend cannot."""
 
     def draining(self) -> Collection[str]:
-        """Machines that are about to go, and gangs that have a rank on one.
-
-        By the name that their attempts' ``progress.json`` has as ``node``.
-        """
+        """Machines that are about to go, and gangs with a rank on one, as named by ``node`` in ``progress.json``."""
 
     def close(self) -> None:
-        """Give everything back."""
+        """Release all devices."""

@@ -1,4 +1,4 @@
-"""What gangs change for the driver: how many devices a stage needs, and how an attempt of several ranks ended. Pure."""
+"""How an attempt of several ranks ended, from what each rank reported. Pure."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from workers.attempts.attempt import Outcome
 from workers.training.gang.member import RankLostError
 
 
-def verdict(outcomes: Mapping[int, Outcome], ranks: int) -> Outcome | Lost:
-    """How an attempt ended, by what its ranks said, in the order in which they said it; some may have said nothing.
+def gang_outcome(outcomes: Mapping[int, Outcome], ranks: int) -> Outcome | Lost:
+    """Merge the ranks' outcomes into the attempt's.
 
-    The first failure is the cause: those after it are of ranks that it left alone.
+    Args:
+        outcomes: by rank, in the order of the reports. The first failure is the cause: later ones are of ranks that
+            the failed rank left alone. Ranks may be missing.
     """
     for outcome in outcomes.values():
         if outcome.error_type == "AcceleratorError":  # a process whose GPU failed once can never use it again

@@ -1,6 +1,6 @@
 """Attempts as threads of this process: no Ray, nothing to install, easy to debug.
 
-On a CPU there is one at a time. On a GPU several small stages may share it, each with a stream of its own.
+A CPU runs one group at a time. A GPU may be shared by several small stages, each with a CUDA stream of its own.
 """
 
 from __future__ import annotations
@@ -16,11 +16,7 @@ from workers.devices.streams import POOL
 
 
 class InlineBackend:
-    """Runs attempts in threads.
-
-    Args:
-        device: of the stages.
-    """
+    """Runs groups of attempts in threads, on one device."""
 
     devices = 1
 

@@ -20,7 +20,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler
 
 from orchestrator.backends.base import BackendError
-from orchestrator.backends.ray.cluster import has_node_with
+from orchestrator.backends.ray.devices import has_node_with
 from orchestrator.tuning.definition import DEPTH, OBJECTIVE, REDUCTION, Definition
 from orchestrator.tuning.outcome import TrialResult
 from orchestrator.tuning.space import describe_point

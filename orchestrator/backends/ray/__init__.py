@@ -1,1 +1,1 @@
-"""Run stages on a Ray cluster. Ray is imported nowhere else but in the search."""
+"""Runs stages on a Ray cluster. Only this package and the search import Ray."""

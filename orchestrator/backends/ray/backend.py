@@ -1,16 +1,14 @@
 """Attempts on Ray, on this machine or a cluster. The queue, retries and priorities stay with the driver.
 
-On CPUs each group is a task of one core. Each GPU has one actor, whose threads share it among several groups; it is
-started when there is work for it and ended when there is none, so that a cluster can grow and shrink with the sweep.
-A gang, too, keeps its devices from one of its stages to the next, until something else needs them.
+On CPUs each group is a task of one core. Each GPU has one actor, whose threads share it among several groups; the actor
+starts when there is work for it and ends when it is idle, so that a cluster grows and shrinks with the sweep. A gang,
+too, keeps its devices from one stage to the next, until other stages need them.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Collection, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -18,19 +16,19 @@ from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled; Ray
 from ray.exceptions import RayError
 
 from orchestrator.backends.base import BackendError, Group, Lost
-from orchestrator.backends.ray.autoscaler import Demand
-from orchestrator.backends.ray.cluster import connect, count_devices
-from orchestrator.backends.ray.errors import BESIDE_HUNG, HUNG, first_line, lost_by
+from orchestrator.backends.ray.autoscaler import AutoscalerRequest
+from orchestrator.backends.ray.cluster import connect
+from orchestrator.backends.ray.devices import ClusterDevices
+from orchestrator.backends.ray.errors import HUNG, first_line
 from orchestrator.backends.ray.gang import RayGang
-from orchestrator.backends.ray.gpus import Arrivals, Gpu, own_node
+from orchestrator.backends.ray.gpus import Gpu, PendingGpus, own_node
+from orchestrator.backends.ray.in_flight import GroupInFlight
 from workers.attempts.attempt import Attempt, Outcome, run_attempts
 from workers.devices.streams import POOL
 from workers.stages.kinds import width
 
-RESOURCES_EVERY_S = 2.0
 IDLE_S = 60.0
-COMES_WITHIN_S = 1800.0  # the first machine
-GCS_TIMEOUT_S = 10.0
+FIRST_MACHINE_WITHIN_S = 1800.0
 
 
 # max_retries=0: retries are the driver's
@@ -39,34 +37,20 @@ def _run(attempts: Sequence[Attempt]) -> list[Outcome]:
     return run_attempts(attempts, own_node())
 
 
-@dataclass(eq=False)
-class Sent:
-    """A group on its way.
-
-    Attributes:
-        place: what it runs on; None for a task.
-        ended: it hung, and its processes were ended.
-    """
-
-    group: Group
-    place: Gpu | RayGang | None
-    ended: bool = False
-
-
 class RayBackend:
-    """Stages on a CPU core each, or on the GPUs where there are some and the device allows them.
+    """Runs stages on a CPU core each, or on GPUs if the cluster has some and the device allows them.
 
     Args:
         address: a cluster to join; None starts Ray on this machine, and never joins one that happens to run here.
-        max_concurrent: at most so many groups at a time.
+        max_concurrent: most groups at a time.
         device: "cpu" keeps attempts off the GPUs.
-        scale_to: GPUs, or CPUs with device "cpu", that the autoscaler may bring, at least ``ranks``; None takes what
-            is there. Being asked for makes it start machines; ``devices`` grows as they come, and shrinks as they go.
+        scale_to: GPUs, or CPUs with device "cpu", that the autoscaler may bring, at least ``ranks``; None to use the
+            devices present. Requests make the autoscaler start machines; ``devices`` grows and shrinks with them.
         ranks: of the largest gang that will be submitted.
 
     Raises:
-        BackendError: there is no such cluster, or it has no GPU where one is asked for, or too few for a gang; or there
-            is no autoscaler to bring them, or it cannot.
+        BackendError: the cluster does not answer, lacks the GPUs or the devices of a gang, or has no autoscaler that
+            can bring them.
     """
 
     def __init__(
@@ -78,58 +62,71 @@ class RayBackend:
         ranks: int = 1,
     ) -> None:
         if ranks > 1:
-            max_concurrent = None  # which counts stages, and is the driver's; here are devices
+            max_concurrent = None  # counts stages, in the driver; here are devices
         self._max_concurrent, self._scale_to = max_concurrent, scale_to
         connect(address, max_concurrent)
-        self._gcs = GcsClient(address=ray.get_runtime_context().gcs_address)
+        self._cluster = ClusterDevices(GcsClient(address=ray.get_runtime_context().gcs_address))
         try:
-            self._looked_s, self._cpus, self._gpus_there, self._going = 0.0, 0, 0, set[str]()
-            self._look()
-            if device.startswith("cuda") and not self._gpus_there and not scale_to:
+            gpus = self._cluster.gpus
+            if device.startswith("cuda") and not gpus and not scale_to:
                 raise BackendError(f"--device {device}: Ray has no GPU here; leave --device out to use CPUs")
-            self._on_gpus = bool(self._gpus_there or scale_to) and device != "cpu"
+            self._on_gpus = bool(gpus or scale_to) and device != "cpu"
             self._gpus: list[Gpu] = []
             self._gangs: list[RayGang] = []
-            self._closing: list[RayGang] = []  # whose devices are free or soon will be
-            self._sent: dict[Any, Sent] = {}
-            self._arrivals: Arrivals | None = None
-            self._demand: Demand | None = None
+            self._closing: list[RayGang] = []  # their devices are free, or soon will be
+            self._in_flight: dict[Any, GroupInFlight] = {}
+            self._pending: PendingGpus | None = None
+            self._request: AutoscalerRequest | None = None
             if scale_to:
-                demand = Demand(self._gcs, ranks, scale_to, on_gpus=self._on_gpus)
-                if ranks > 1:
-                    demand.wait(COMES_WITHIN_S)
-                    self._demand = demand
-                    self._looked_s = 0.0  # before they came
-                else:
-                    demand.check()
-                    self._arrivals = Arrivals(min(scale_to, max_concurrent or scale_to)) if self._on_gpus else None
-            if not scale_to and self.devices < 1:
-                raise BackendError(
-                    f"Ray at {address or 'this machine'} has no CPU free for a stage; add a node with one, or let the "
-                    f"cluster's autoscaler do it: --scale-to N"
-                )
-            if ranks > 1 and ranks > self.devices:
-                raise BackendError(
-                    f"--gpus-per-stage {ranks}: Ray at {address or 'this machine'} has {self.devices} "
-                    f"{'GPUs' if self._on_gpus else 'CPUs'} for stages, so that none could ever start; give at most "
-                    f"{self.devices}, or let the cluster's autoscaler bring more: --scale-to N"
-                )
-            # the first one's: packing plans for one kind of GPU
+                self._ask_autoscaler(scale_to, ranks)
+            self._check_devices(address or "this machine", ranks)
+            # of the first GPU: packing plans for one kind
             self.device_bytes = self._first_gpu_bytes() if self._on_gpus else None
         except BackendError:
             ray.shutdown()
             raise
 
+    def _ask_autoscaler(self, scale_to: int, ranks: int) -> None:
+        request = AutoscalerRequest(self._cluster.gcs, ranks, scale_to, on_gpus=self._on_gpus)
+        if ranks > 1:
+            request.wait(FIRST_MACHINE_WITHIN_S)
+            self._request = request
+            self._cluster.expire()  # counted before they came
+        else:
+            request.check()
+            self._pending = PendingGpus(min(scale_to, self._max_concurrent or scale_to)) if self._on_gpus else None
+
+    def _check_devices(self, where: str, ranks: int) -> None:
+        if not self._scale_to and self.devices < 1:
+            raise BackendError(
+                f"Ray at {where} has no CPU free for a stage; add a node with one, or let the cluster's autoscaler do "
+                f"it: --scale-to N"
+            )
+        if ranks > 1 and ranks > self.devices:
+            raise BackendError(
+                f"--gpus-per-stage {ranks}: Ray at {where} has {self.devices} {'GPUs' if self._on_gpus else 'CPUs'} "
+                f"for stages, so that none could ever start; give at most {self.devices}, or let the cluster's "
+                f"autoscaler bring more: --scale-to N"
+            )
+
+    def _first_gpu_bytes(self) -> int | None:
+        self._gpus.append(Gpu.start())
+        if self._pending:
+            self._pending.request(1, POOL - 1)
+        return self._gpus[0].memory_bytes(FIRST_MACHINE_WITHIN_S)
+
+    # --- the backend's interface ---------------------------------------------------------------------------------
+
     @property
     def devices(self) -> int:
-        """Cores, or GPUs with a core beside them, that there are now, on machines that stay."""
-        self._look()
-        room = self._gpus_there if self._on_gpus else self._cpus
-        if self._arrivals:  # what is sent to a machine that never comes would wait for ever
-            room = sum(gpu.node not in self._going for gpu in self._gpus)
+        """Cores, or GPUs with a core beside them, on machines that stay."""
+        devices = self._cluster.gpus if self._on_gpus else self._cluster.cores
+        if self._pending:  # a group sent to a machine that never comes would wait for ever
+            draining = self._cluster.draining_nodes()
+            devices = sum(gpu.node not in draining for gpu in self._gpus)
         elif self._scale_to:
-            room = min(room, self._scale_to) if self._demand else self._scale_to
-        return min(room, self._max_concurrent or room)
+            devices = min(devices, self._scale_to) if self._request else self._scale_to
+        return min(devices, self._max_concurrent or devices)
 
     def submit(self, attempts: Sequence[Attempt]) -> None:
         place: Gpu | RayGang | None = None
@@ -138,88 +135,74 @@ class RayBackend:
             place = self._free_gang(ranks)
             ref = place.submit(attempts[0])
         elif self._on_gpus:
-            place = self._freest_gpu()
+            place = self._least_loaded_gpu()
             ref = place.actor.run.remote(attempts)
         else:
-            self._make_room(1)
-            # not by the stage's own name: Ray's metrics keep each name for ever, in the driver and on each machine
+            self._free_devices(1)
+            # named by the kind, not the stage: Ray's metrics keep each name for ever, in the driver and on each machine
             ref = _run.options(num_cpus=1, name=attempts[0].job.stage.kind).remote(attempts)
-        self._sent[ref] = Sent(tuple(attempts), place)
+        self._in_flight[ref] = GroupInFlight(tuple(attempts), place)
 
     def wait(self, timeout_s: float) -> list[tuple[Group, Sequence[Outcome | Lost]]]:
         self._drop_idle()
-        if self._arrivals:
-            self._gpus += self._arrivals.come(len(self._gpus), 0.0 if self._sent or self._gpus else timeout_s)
-        if self._demand:
-            self._demand.renew(self.devices, self._held(idle=False))
-        if not self._sent:
+        if self._pending:
+            busy = bool(self._in_flight or self._gpus)
+            self._gpus += self._pending.take_started(len(self._gpus), 0.0 if busy else timeout_s)
+        if self._request:
+            self._request.renew(self.devices, self._held(idle=False))
+        if not self._in_flight:
             return []
-        ready, _ = ray.wait(list(self._sent), num_returns=1, timeout=timeout_s)
-        return [self._ended(ref) for ref in ready]
+        ready, _ = ray.wait(list(self._in_flight), num_returns=1, timeout=timeout_s)
+        return [self._outcomes(ref) for ref in ready]
 
     def end(self, attempt: Attempt) -> bool:
-        for ref, sent in self._sent.items():
-            if attempt in sent.group:
-                sent.ended = True
-                if isinstance(sent.place, RayGang):
-                    sent.place.end()
-                elif sent.place is not None:
-                    sent.place.kill()
+        for ref, in_flight in self._in_flight.items():
+            if attempt in in_flight.group:
+                in_flight.ended = True
+                if isinstance(in_flight.place, RayGang):
+                    in_flight.place.end()
+                elif in_flight.place is not None:
+                    in_flight.place.kill()
                 else:
                     ray.cancel(ref, force=True)
         return True
 
     def draining(self) -> Collection[str]:
-        going = self._draining_nodes()
+        draining = self._cluster.draining_nodes()
         for gpu in self._gpus:
-            gpu.find()
-        for gpu in [gpu for gpu in self._gpus if gpu.node in going and not self._load(gpu)]:
+            gpu.refresh()
+        for gpu in [gpu for gpu in self._gpus if gpu.node in draining and not self._load(gpu)]:
             self._drop(gpu)
-        leaving = [gang for gang in self._gangs if going & gang.nodes]
+        leaving = [gang for gang in self._gangs if draining & gang.nodes]
         for gang in leaving:
             if not self._load(gang):
                 self._drop(gang)
-        return going | {gang.name for gang in leaving}
+        return draining | {gang.name for gang in leaving}
 
     def close(self) -> None:
         for gang in self._gangs:
             gang.close()
-        for gang in (*self._closing, *self._gangs):  # a thread of theirs that outlived Ray would end this process
+        for gang in (*self._closing, *self._gangs):  # a gang's thread that outlived Ray would end this process
             gang.join()
         ray.shutdown()
 
-    def _look(self) -> None:
-        if time.monotonic() - self._looked_s > RESOURCES_EVERY_S:
-            self._cpus, self._gpus_there = count_devices(self._draining_nodes())
-            self._looked_s = time.monotonic()  # after the notices, which would have it look again
-
-    def _first_gpu_bytes(self) -> int | None:
-        self._gpus.append(Gpu.start())
-        if self._arrivals:
-            self._arrivals.ask(1, POOL - 1)
-        return self._gpus[0].memory_bytes(COMES_WITHIN_S)
-
-    def _draining_nodes(self) -> set[str]:
-        with suppress(RayError):  # the head is busy: what was known last
-            going = set(self._gcs.get_draining_nodes(timeout=GCS_TIMEOUT_S))
-            if going != self._going:
-                self._going, self._looked_s = going, 0.0  # they take no more work: what is left is counted anew
-        return self._going
+    # --- GPUs and gangs ------------------------------------------------------------------------------------------
 
     def _load(self, place: Gpu | RayGang) -> int:
-        return sum(sent.place is place for sent in self._sent.values())
+        """Groups in flight on a GPU or gang."""
+        return sum(in_flight.place is place for in_flight in self._in_flight.values())
 
     @property
     def _places(self) -> list[Gpu | RayGang]:
         return [*self._gpus, *self._gangs]
 
     def _held(self, *, idle: bool = True) -> int:
-        """Devices that are somebody's, at work or also idle."""
-        tasks = sum(sent.place is None for sent in self._sent.values())
+        """Devices of tasks, GPU actors and gangs; without ``idle``, of busy ones only."""
+        tasks = sum(in_flight.place is None for in_flight in self._in_flight.values())
         return tasks + sum(place.ranks for place in self._places if idle or self._load(place))
 
-    def _make_room(self, devices: int) -> None:
-        """End what is idle until so many devices are nobody's."""
+    def _free_devices(self, devices: int) -> None:
+        """End idle actors and gangs until this many devices are free."""
         for place in self._places:
             if self._held() + devices <= self.devices:
                 return
@@ -227,40 +210,40 @@ class RayBackend:
                 self._drop(place)
 
     def _free_gang(self, ranks: int) -> RayGang:
-        """An idle gang of this size, or a new one, which waits for as many devices."""
-        going = self._draining_nodes()
+        """An idle gang of this size, or a new one, which waits for its devices."""
+        draining = self._cluster.draining_nodes()
         for gang in self._gangs:
-            if gang.ranks == ranks and not self._load(gang) and not going & gang.nodes:
+            if gang.ranks == ranks and not self._load(gang) and not draining & gang.nodes:
                 return gang
-        self._make_room(ranks)
+        self._free_devices(ranks)
         self._gangs.append(RayGang(ranks, on_gpus=self._on_gpus))
         return self._gangs[-1]
 
-    def _freest_gpu(self) -> Gpu:
-        going = self._draining_nodes()
+    def _least_loaded_gpu(self) -> Gpu:
+        draining = self._cluster.draining_nodes()
         for gpu in self._gpus:
-            gpu.find()
-        staying = [gpu for gpu in self._gpus if gpu.node not in going]
-        by_gangs = sum(gang.ranks for gang in self._gangs if self._load(gang))
-        if by_gangs:  # the emptiest ones are a gang's, which waits for them
-            staying = sorted(staying, key=self._load, reverse=True)[: max(1, self.devices - by_gangs)]
-        freest = min(staying, key=self._load, default=None)
-        if self._arrivals and freest is not None:
-            if self._load(freest):
-                self._arrivals.ask(len(self._gpus))
-        elif freest is None or (self._load(freest) and len(staying) < self.devices - by_gangs):
-            self._make_room(1)
-            freest = Gpu.start()
-            self._gpus.append(freest)
-        return freest
+            gpu.refresh()
+        staying = [gpu for gpu in self._gpus if gpu.node not in draining]
+        gang_devices = sum(gang.ranks for gang in self._gangs if self._load(gang))
+        if gang_devices:  # the emptiest GPUs are left to the gangs that wait for them
+            staying = sorted(staying, key=self._load, reverse=True)[: max(1, self.devices - gang_devices)]
+        least_loaded = min(staying, key=self._load, default=None)
+        if self._pending and least_loaded is not None:
+            if self._load(least_loaded):
+                self._pending.request(len(self._gpus))
+        elif least_loaded is None or (self._load(least_loaded) and len(staying) < self.devices - gang_devices):
+            self._free_devices(1)
+            least_loaded = Gpu.start()
+            self._gpus.append(least_loaded)
+        return least_loaded
 
     def _drop_idle(self) -> None:
-        now = time.monotonic()
+        now_s = time.monotonic()
         self._closing = [gang for gang in self._closing if not gang.over]
         for place in self._places:
             if self._load(place):
-                place.idle_since_s = now
-            elif now - place.idle_since_s > IDLE_S or (self._gangs and self._held() > self.devices):
+                place.idle_since_s = now_s
+            elif now_s - place.idle_since_s > IDLE_S or (self._gangs and self._held() > self.devices):
                 self._drop(place)
 
     def _drop(self, place: Gpu | RayGang) -> None:
@@ -272,18 +255,20 @@ class RayBackend:
             self._gpus.remove(place)
             ray.kill(place.actor)
 
-    def _ended(self, ref: Any) -> tuple[Group, Sequence[Outcome | Lost]]:
-        sent = self._sent.pop(ref)
-        if isinstance(sent.place, RayGang):
-            return sent.group, [self._ended_in_gang(ref, sent, sent.place)]
-        try:
-            return sent.group, ray.get(ref)
-        except RayError as error:  # run_attempts returns its own failures: what is raised here is the machinery's
-            if sent.place in self._gpus:
-                self._gpus.remove(sent.place)  # another starts when there is work for it
-            return sent.group, [_lost(error, sent)] * len(sent.group)
+    # --- outcomes ------------------------------------------------------------------------------------------------
 
-    def _ended_in_gang(self, ref: Any, sent: Sent, gang: RayGang) -> Outcome | Lost:
+    def _outcomes(self, ref: Any) -> tuple[Group, Sequence[Outcome | Lost]]:
+        in_flight = self._in_flight.pop(ref)
+        if isinstance(in_flight.place, RayGang):
+            return in_flight.group, [self._outcome_of_gang(ref, in_flight, in_flight.place)]
+        try:
+            return in_flight.group, ray.get(ref)
+        except RayError as error:  # of Ray itself: run_attempts returns its own failures
+            if in_flight.place in self._gpus:
+                self._gpus.remove(in_flight.place)  # another actor starts when there is work for it
+            return in_flight.group, [in_flight.lost_by(error)] * len(in_flight.group)
+
+    def _outcome_of_gang(self, ref: Any, in_flight: GroupInFlight, gang: RayGang) -> Outcome | Lost:
         try:
             outcome, usable = ray.get(ref)
         except RayError as error:  # its mailbox is gone
@@ -294,15 +279,7 @@ class RayBackend:
             self._closing.append(gang)
         if isinstance(outcome, Outcome):
             return outcome
-        if sent.ended:
+        if in_flight.ended:
             return HUNG
-        there = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
-        return Lost(outcome.message, "process" if gang.nodes <= there else "node")
-
-
-def _lost(error: RayError, sent: Sent) -> Lost:
-    if sent.ended:
-        return HUNG
-    if isinstance(sent.place, Gpu) and sent.place.killed:
-        return BESIDE_HUNG
-    return lost_by(error)
+        alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+        return Lost(outcome.message, "process" if gang.nodes <= alive else "node")

@@ -1,4 +1,4 @@
-"""What an error of Ray's says of the attempts that it ended."""
+"""What Ray's errors say about the attempts that they ended."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ BESIDE_HUNG = Lost("its process was ended because a stage beside it hung", "node
 
 
 def lost_by(error: RayError) -> Lost:
-    """The attempt's process died, alone or with its machine."""
+    """The loss of an attempt whose process died, alone or with its machine."""
     with_node = isinstance(error, NodeDiedError) or (isinstance(error, ActorDiedError) and _with_its_node(error))
     return Lost(f"{type(error).__name__}: {first_line(error)}", "node" if with_node else "process")
 
@@ -21,5 +21,5 @@ def _with_its_node(error: ActorDiedError) -> bool:
 
 
 def first_line(error: RayError) -> str:
-    """What the user is told of it."""
+    """The error's first line, for users."""
     return str(error).splitlines()[0] if str(error) else "no message"

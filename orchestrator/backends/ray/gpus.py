@@ -1,4 +1,4 @@
-"""Actors that keep a GPU each: started on what is there, or asked for of an autoscaler and counted in as they come."""
+"""Actors that keep a GPU each, on present machines or on machines that the autoscaler starts for them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class _GpuWorker:
     def run(self, attempts: Sequence[Attempt]) -> list[Outcome]:
         outcomes = run_attempts(attempts, own_node())
         if any(outcome.error_type == "AcceleratorError" for outcome in outcomes):
-            os._exit(1)  # a process whose GPU failed once can never use it again; this loses it, and another starts
+            os._exit(1)  # a process whose GPU failed once can never use it again; another process starts
         return outcomes
 
     def memory_bytes(self) -> int | None:
@@ -35,7 +35,7 @@ class _GpuWorker:
 
 
 def own_node() -> str:
-    """The machine that this process runs on."""
+    """Ray's id of this process's machine."""
     return str(ray.get_runtime_context().get_node_id())
 
 
@@ -44,77 +44,79 @@ class Gpu:
     """A GPU's actor.
 
     Attributes:
-        node: once known, where it runs.
+        node: id of its machine; None while the actor starts, empty if it died.
         idle_since_s: when its last group ended.
         killed: its process was ended, because a stage on it hung.
     """
 
     ranks: ClassVar = 1
     actor: Any
-    asked: Any
+    node_ref: Any
     node: str | None = None
     idle_since_s: float = field(default_factory=time.monotonic)
     killed: bool = False
 
-    def kill(self) -> None:
-        """End its process; what else runs there is lost with it."""
-        self.killed = True
-        ray.kill(self.actor)
-
     @classmethod
     def start(cls) -> Gpu:
+        """Start an actor, which waits for a GPU if none is free."""
         worker: Any = ray.remote(_GpuWorker)
         actor = worker.options(num_cpus=1, num_gpus=1, max_concurrency=POOL).remote()
         return cls(actor, actor.node.remote())
 
+    def kill(self) -> None:
+        """End its process, and with it every group that runs there."""
+        self.killed = True
+        ray.kill(self.actor)
+
     def memory_bytes(self, timeout_s: float) -> int | None:
-        """Of the GPU; None where Ray only believes in it.
+        """The GPU's memory; None where Ray was told of a GPU that torch does not see.
 
         Raises:
-            BackendError: there is none in this time, or it cannot be used.
+            BackendError: no GPU became free within the timeout, or the GPU cannot be used.
         """
         try:
-            found: int | None = ray.get(self.actor.memory_bytes.remote(), timeout=timeout_s)
+            memory_bytes: int | None = ray.get(self.actor.memory_bytes.remote(), timeout=timeout_s)
         except GetTimeoutError as error:
             raise BackendError(f"no GPU became free within {timeout_s / 60:.0f} min; `ray status` tells why") from error
         except RayError as error:
             raise BackendError(f"the first GPU's process did not start: {first_line(error)}") from error
-        return found
+        return memory_bytes
 
-    def find(self) -> None:
-        if self.node is None and ray.wait([self.asked], timeout=0)[0]:
+    def refresh(self) -> None:
+        """Set ``node`` if the actor has started or died."""
+        if self.node is None and ray.wait([self.node_ref], timeout=0)[0]:
             try:
-                self.node = ray.get(self.asked)
+                self.node = ray.get(self.node_ref)
             except RayError:
-                self.node = ""  # it died; whatever it ran is lost, and it is dropped then
+                self.node = ""  # its groups are lost, and the actor is dropped with them
 
 
-class Arrivals:
-    """GPUs whose machine may still have to start: an actor that waits for one makes the autoscaler start it.
+class PendingGpus:
+    """GPUs whose machine may still have to start: an actor that waits for a GPU makes the autoscaler start one.
 
     Args:
-        most: GPUs, with those that have come.
+        most: GPUs, those that have come included.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._coming: list[Gpu] = []
+        self._pending: list[Gpu] = []
 
-    def ask(self, there: int, gpus: int = 1) -> None:
-        """For so many more than are there or coming, though never for more than the most."""
-        for _ in range(min(gpus, self._most - there - len(self._coming))):
-            self._coming.append(Gpu.start())
+    def request(self, present: int, gpus: int = 1) -> None:
+        """Start actors for this many more GPUs, up to ``most`` together with those present or pending."""
+        for _ in range(min(gpus, self._most - present - len(self._pending))):
+            self._pending.append(Gpu.start())
 
-    def come(self, there: int, timeout_s: float) -> list[Gpu]:
-        """Those whose machine has come by now, or within some time."""
-        if not there and not self._coming:  # all are gone, as spot machines go
-            self.ask(there)
-        if self._coming and timeout_s:
-            ray.wait([gpu.asked for gpu in self._coming], timeout=timeout_s)
-        for gpu in self._coming:
-            gpu.find()
-        found = [gpu for gpu in self._coming if gpu.node is not None]
-        self._coming = [gpu for gpu in self._coming if gpu.node is None]
-        for gpu in found:
+    def take_started(self, present: int, timeout_s: float) -> list[Gpu]:
+        """Remove and return the GPUs whose actor has started; wait for a first one up to ``timeout_s``."""
+        if not present and not self._pending:  # all are gone, as spot machines go
+            self.request(present)
+        if self._pending and timeout_s:
+            ray.wait([gpu.node_ref for gpu in self._pending], timeout=timeout_s)
+        for gpu in self._pending:
+            gpu.refresh()
+        started = [gpu for gpu in self._pending if gpu.node is not None]
+        self._pending = [gpu for gpu in self._pending if gpu.node is None]
+        for gpu in started:
             gpu.idle_since_s = time.monotonic()
-        return [gpu for gpu in found if gpu.node]  # else it is gone again already
+        return [gpu for gpu in started if gpu.node]  # without those that died again already

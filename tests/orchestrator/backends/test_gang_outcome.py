@@ -11,12 +11,11 @@ import pytest
 from pydantic import ValidationError
 
 from orchestrator.backends.base import Lost
-from orchestrator.backends.gang_outcome import verdict
+from orchestrator.backends.gang_outcome import gang_outcome
 from orchestrator.backends.ray import gang as ray_gang
 from orchestrator.scheduling.packing import Packing
 from orchestrator.scheduling.queue import State
 from orchestrator.store import Store
-from tests.orchestrator.driver import test_driver
 from tests.orchestrator.driver.test_driver import LOST, ScriptedBackend, Sweep
 from tests.orchestrator.recipes.small_recipes import plan_of, recipe
 from workers.attempts.attempt import Attempt, Outcome
@@ -45,7 +44,7 @@ DATA_ERROR = Outcome("failed", 1.0, error_type="DataError", message="a picture i
     ],
 )
 def test_how_an_attempt_of_two_ranks_ended(said: dict[int, Outcome], expected: Outcome | Lost) -> None:
-    assert verdict(said, 2) == expected
+    assert gang_outcome(said, 2) == expected
 
 
 def in_mailbox(talk: Callable[[Any], Awaitable[Any]]) -> Any:
@@ -138,18 +137,16 @@ def test_a_gang_that_nobody_foresaw_is_not_waited_for_where_it_never_fits(tmp_pa
     summary = Sweep(tmp_path / "store", plan).run(DevicesBackend(1, {probes[0].name: [damaged]}))
     assert summary.finished == len(plan) - 1
     (failure,) = summary.failures
-    assert "not what it was; making it anew takes 2 devices at once, and there are 1" in failure.message
+    assert "not what it was; computing it again takes 2 devices at once, and there are 1" in failure.message
 
 
-def test_a_gang_shares_its_devices_with_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(test_driver, "Packing", lambda device_bytes: Packing(device_bytes, fixed=3))
+def test_a_gang_shares_its_devices_with_no_other_stage(tmp_path: Path) -> None:
     backend = DevicesBackend(4, {}, level=3)
-    assert Sweep(tmp_path / "store", plan_of(recipe(gpus_per_stage=2))).run(backend).exit_code == 0
+    sweep = Sweep(tmp_path / "store", plan_of(recipe(gpus_per_stage=2)))
+    assert sweep.run(backend, packing=Packing(None, fixed=3)).exit_code == 0
 
 
-def test_a_packing_that_rises_while_a_gang_runs_gives_nobody_its_devices(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_packing_that_rises_while_a_gang_runs_gives_no_stage_its_devices(tmp_path: Path) -> None:
     class Rising(Packing):
         level = 1
 
@@ -163,10 +160,9 @@ def test_a_packing_that_rises_while_a_gang_runs_gives_nobody_its_devices(
                 packing.level = 4
 
     packing = Rising(None)
-    monkeypatch.setattr(test_driver, "Packing", lambda device_bytes: packing)
     plan = plan_of(recipe(gpus_per_stage=2, seeds=3, transfers=("signed", "mask")))
     backend = Backend({}, slots=5)
-    assert Sweep(tmp_path / "store", plan).run(backend).exit_code == 0
+    assert Sweep(tmp_path / "store", plan).run(backend, packing=packing).exit_code == 0
 
 
 @pytest.mark.parametrize("known", [True, False])

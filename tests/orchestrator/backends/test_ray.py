@@ -42,7 +42,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow(seconds=60)]
 # The private Ray of a sweep, as a cluster that others join.
 CLUSTER = """
 import os, ray, sys
-from orchestrator.backends.ray_tasks import RayBackend
+from orchestrator.backends.ray.backend import RayBackend
 backend = RayBackend(None, 2, "cpu")
 print("ready", ray.get_runtime_context().gcs_address, os.environ["RAY_AUTH_TOKEN"], flush=True)
 sys.stdin.read()

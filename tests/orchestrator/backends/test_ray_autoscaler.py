@@ -8,8 +8,8 @@ import pytest
 from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply
 
 from orchestrator.backends.base import BackendError
-from orchestrator.backends.ray import autoscaler as ray_demand
-from orchestrator.backends.ray.autoscaler import Demand
+from orchestrator.backends.ray import autoscaler
+from orchestrator.backends.ray.autoscaler import AutoscalerRequest
 
 
 class Asked:
@@ -73,10 +73,10 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Play:
     def played(there: tuple[int, int] = (0, 0), answers: bool = True, most: int = 8) -> Played:
         """there: cores, and GPUs beside one, of the machines that run now."""
         made = Played(answers, most)
-        monkeypatch.setattr(ray_demand, "placement_group", made.placement_group)
-        monkeypatch.setattr(ray_demand, "remove_placement_group", made.given_back.append)
-        monkeypatch.setattr(ray_demand, "count_devices", lambda: there)
-        monkeypatch.setattr(ray_demand, "time", made)
+        monkeypatch.setattr(autoscaler, "placement_group", made.placement_group)
+        monkeypatch.setattr(autoscaler, "remove_placement_group", made.given_back.append)
+        monkeypatch.setattr(autoscaler, "count_devices", lambda: there)
+        monkeypatch.setattr(autoscaler, "time", made)
         return made
 
     return played
@@ -98,20 +98,20 @@ def test_an_autoscaler_is_asked_for_a_gang_when_too_few_devices_are_free(
     there: int, busy: int, asks: bool, play: Play
 ) -> None:
     played = play()
-    demand = Demand(played, 2, 4, on_gpus=False)
-    demand.renew(there, busy)
-    demand.renew(there, busy)
+    request = AutoscalerRequest(played, 2, 4, on_gpus=False)
+    request.renew(there, busy)
+    request.renew(there, busy)
     assert len(played.asked) == asks  # once, until it comes
     for one in played.asked:
         one.placed = True
-    demand.renew(4, 0)
+    request.renew(4, 0)
     assert (played.given_back, len(played.asked)) == (played.asked, asks)  # a gang brings a placement group of its own
 
 
 @pytest.mark.parametrize("on_gpus", [True, False])
 def test_one_device_that_can_come_is_asked_for_by_the_stages_themselves(on_gpus: bool, play: Play) -> None:
     played = play(most=1)
-    Demand(played, 1, 4, on_gpus=on_gpus).check()
+    AutoscalerRequest(played, 1, 4, on_gpus=on_gpus).check()
     assert played.given_back == played.asked
     assert played.seconds < 5
 
@@ -130,21 +130,21 @@ def test_what_an_autoscaler_can_never_bring_is_refused(
     ranks: int, on_gpus: bool, there: tuple[int, int], said: str, play: Play
 ) -> None:
     played = play(there, most=0)
-    demand = Demand(played, ranks, 4, on_gpus=on_gpus)
+    request = AutoscalerRequest(played, ranks, 4, on_gpus=on_gpus)
     with pytest.raises(BackendError, match=said):
-        demand.check() if ranks == 1 else demand.wait(1800)
+        request.check() if ranks == 1 else request.wait(1800)
     assert played.seconds < 5
 
 
 def test_a_device_that_others_use_is_waited_for(play: Play) -> None:
     """The autoscaler calls infeasible what its last machine could run, were it free."""
-    Demand(play((1, 1), most=0), 1, 4, on_gpus=True).check()
+    AutoscalerRequest(play((1, 1), most=0), 1, 4, on_gpus=True).check()
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_without_an_autoscaler_nothing_is_waited_for(ranks: int, play: Play) -> None:
     played = play((8, 0), answers=False)
-    demand = Demand(played, ranks, 4, on_gpus=False)
+    request = AutoscalerRequest(played, ranks, 4, on_gpus=False)
     with pytest.raises(BackendError, match=r"--scale-to 4: no autoscaler .* cluster; leave it out"):
-        demand.check() if ranks == 1 else demand.wait(1800)
+        request.check() if ranks == 1 else request.wait(1800)
     assert played.seconds < 60

@@ -45,7 +45,7 @@ def join(address: str, cache: Path, tmp_path: Path) -> str:
 
 WORKER_WITH_SETTINGS = """
 import ray
-from orchestrator.backends.ray_cluster import connect, disconnect
+from orchestrator.backends.ray.cluster import connect, disconnect
 
 connect(None, 1)
 

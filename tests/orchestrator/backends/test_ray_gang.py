@@ -45,10 +45,10 @@ start, torch_config = ray.init, ray.train.torch.TorchConfig
 ray.init = lambda **options: start(**{**options, "num_cpus": 2, "num_gpus": 2})
 ray.train.torch.TorchConfig = lambda backend, **options: torch_config(backend="gloo", **options)
 
-from orchestrator.backends.ray_tasks import RayBackend
-from workers.attempt import Attempt
-from workers.execution import Execution
-from workers.job import Job
+from orchestrator.backends.ray.backend import RayBackend
+from workers.attempts.attempt import Attempt
+from workers.stages.execution import Execution
+from workers.stages.job import Job
 from workers.stages import Data, Gang, Model, Optimizer, Pretrain, Setting, Training
 
 root = Path(sys.argv[1])
@@ -85,9 +85,9 @@ progress = root / "hanging" / "1" / "progress.json"
 while not progress.exists() or "trained by" not in (root / "hanging" / "1" / "log.txt").read_text():
     backend.wait(0.1)
 named = json.loads(progress.read_text())["node"]
-backend._draining_nodes = lambda: backend._gangs[0].nodes
+backend._cluster.draining_nodes = lambda: backend._gangs[0].nodes
 draining = named in backend.draining()
-del backend._draining_nodes
+del backend._cluster.draining_nodes
 backend.end(hanging)
 lost = ended()
 submit("again", 2)

@@ -32,10 +32,10 @@ start = ray.init
 ray.init = lambda **options: start(**{**options, "num_cpus": 2, "num_gpus": 2})
 
 from orchestrator.backends.base import Lost
-from orchestrator.backends.ray_tasks import RayBackend
-from workers.attempt import Attempt
-from workers.execution import Execution
-from workers.job import Job
+from orchestrator.backends.ray.backend import RayBackend
+from workers.attempts.attempt import Attempt
+from workers.stages.execution import Execution
+from workers.stages.job import Job
 from workers.stages import Data, Model, Optimizer, Pretrain, Setting, Training
 
 root = Path(sys.argv[1])
@@ -88,7 +88,7 @@ for number in range(4):
     submit(f"beside-{number}", 10_000)
 while len(list(root.glob("beside-*/progress.json"))) < 4:
     time.sleep(0.1)
-((first, *_),) = [sent.group for sent in backend._sent.values() if sent.group[0].job.name == "beside-0"]
+((first, *_),) = [each.group for each in backend._in_flight.values() if each.group[0].job.name == "beside-0"]
 backend.end(first)
 said["ended"] = {name: lost.how for name, lost in ended(2)}
 (root / "stop").touch()
@@ -98,7 +98,7 @@ backend.close()
 backend = RayBackend(None, None, "auto", scale_to=2)
 while not backend.devices:
     backend.wait(1)
-backend._gcs = Notices()
+backend._cluster.gcs = Notices()
 for _ in range(100):  # until the actor has told where it is
     backend.draining()
     said["devices_that_stay"] = backend.devices
@@ -117,9 +117,9 @@ from ray.cluster_utils import Cluster
 cluster = Cluster(head_node_args={"num_cpus": 4, "num_gpus": 0}, initialize_head=True)
 cluster.add_node(num_cpus=1, num_gpus=4)
 from orchestrator.backends.base import BackendError
-from orchestrator.backends.ray_tasks import RayBackend
+from orchestrator.backends.ray.backend import RayBackend
 
-from orchestrator.backends.ray_cluster import devices_of
+from orchestrator.backends.ray.cluster import devices_of
 
 print(devices_of(cluster.address, "auto"), devices_of(cluster.address, "cpu"))
 try:

@@ -20,6 +20,7 @@ from orchestrator.driver.heartbeat import LEAST_LIMIT_S
 from orchestrator.driver.summary import Summary, print_summary
 from orchestrator.driver.work import Policies, Work
 from orchestrator.planning.plan import Node, Plan
+from orchestrator.scheduling.packing import Packing
 from orchestrator.scheduling.queue import ReadyQueue, State
 from orchestrator.scheduling.rank import upward_rank
 from orchestrator.store import Store
@@ -117,12 +118,14 @@ class Sweep:
         report_interval_s: float = 1e9,
         max_concurrent: int | None = None,
         hang_limit_s: float = LEAST_LIMIT_S,
+        packing: Packing | None = None,
         expected_s: Callable[[Node], float | None] = lambda node: None,
     ) -> Summary:
         def refresh() -> None:
             self.refreshed += 1
 
-        policies = Policies(Execution("cpu", None, "nowhere"), max_concurrent=max_concurrent, hang_limit_s=hang_limit_s)
+        execution = Execution("cpu", None, "nowhere")
+        policies = Policies(execution, packing or Packing(None), max_concurrent, hang_limit_s)
         work = Work(self.plan, self.queue, expected_s)
         driver = Driver(work, self.store, self.lease, backend, policies, self.panel)
         try:
