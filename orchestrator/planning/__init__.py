@@ -1,1 +1,1 @@
-"""Expand experiments to a plan: a graph of stages with content keys. Pure."""
+"""Plan experiments: expand them to a graph of stages with content keys. Pure."""

@@ -1,4 +1,4 @@
-"""Why a stage is not what the store had already: its nearest record, field by field, and where it began. Pure."""
+"""Compare a stage with the nearest record, field by field: why it has to be computed. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ABSENT = "(absent)"
 
 
 def known_stages(plans: Iterable[StoredPlan], records: Mapping[str, Record]) -> dict[str, StageIdentity]:
-    """Every stage whose science a plan or a record tells, by key; a record counts before any plan.
+    """Every stage with science in a plan or a record, by key; records win over plans.
 
     Args:
         plans: oldest first.
@@ -26,7 +26,7 @@ class Change:
     """A field that differs.
 
     Attributes:
-        field: its dotted path.
+        field: dotted path of the field.
     """
 
     field: str
@@ -36,11 +36,12 @@ class Change:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A stage against a done one.
+    """A stage compared with a record.
 
     Attributes:
-        changes: of its own fields; those of labels come first, as ``labels.preset``.
-        upstream: by input name, the same for what it reads, where that differs; None if it cannot be told.
+        nearest: key of the record.
+        changes: fields of the stage itself that differ; labels come first, as ``labels.preset``.
+        upstream: comparisons of the inputs that differ, by input name; None if a stage's fields are unknown.
     """
 
     name: str
@@ -50,10 +51,10 @@ class Comparison:
     upstream: dict[str, Comparison | None] = field(default_factory=dict)
 
     def roots(self) -> Iterator[Comparison]:
-        """The stages furthest upstream whose own fields differ: there it began."""
-        further = [root for upstream in self.upstream.values() if upstream for root in upstream.roots()]
-        if further:
-            yield from {root.key: root for root in further}.values()
+        """The stages furthest upstream whose own fields differ: the causes of all other differences."""
+        roots = [root for upstream in self.upstream.values() if upstream for root in upstream.roots()]
+        if roots:
+            yield from {root.key: root for root in roots}.values()
         elif self.changes or not self.upstream:
             yield self
 
@@ -61,48 +62,50 @@ class Comparison:
 def compare(
     stage: StageIdentity, known: Mapping[str, StageIdentity], records: Mapping[str, StageIdentity]
 ) -> Comparison | None:
-    """A stage against the nearest record of its kind: with the fewest other labels, then the fewest other fields.
+    """Compare a stage with the nearest record of its kind: fewest different labels, then fewest different fields.
 
     Args:
-        known: what is known of any stage, by key; of a stage that was planned only, from its plan.
-        records: what is done, by key.
+        known: planned and recorded stages, by key.
+        records: recorded stages, by key.
 
     Returns:
-        None if no other record has its kind.
+        None if the stage's kind has no other record.
     """
-    alike = [record for record in records.values() if record.kind == stage.kind and record.key != stage.key]
-    if not alike:
+    candidates = [record for record in records.values() if record.kind == stage.kind and record.key != stage.key]
+    if not candidates:
         return None
-    fewest = min(len(_relabelled(record, stage)) for record in alike)
-    alike = [record for record in alike if len(_relabelled(record, stage)) == fewest]
-    nearest = min(alike, key=lambda record: (len(changes(record.science, stage.science)), _moved(record, stage)))
-    return _against(stage, nearest, known)
+    fewest = min(len(_label_changes(record, stage)) for record in candidates)
+    candidates = [record for record in candidates if len(_label_changes(record, stage)) == fewest]
+    nearest = min(
+        candidates, key=lambda record: (len(changes(record.science, stage.science)), _changed_inputs(record, stage))
+    )
+    return _compare_with(stage, nearest, known)
 
 
-def _relabelled(old: StageIdentity, new: StageIdentity) -> list[Change]:
+def _label_changes(old: StageIdentity, new: StageIdentity) -> list[Change]:
     return changes(vars(old.labels), vars(new.labels), "labels")
 
 
-def _moved(old: StageIdentity, new: StageIdentity) -> int:
+def _changed_inputs(old: StageIdentity, new: StageIdentity) -> int:
     return sum(old.inputs.get(slot) != key for slot, key in new.inputs.items())
 
 
-def _against(stage: StageIdentity, old: StageIdentity, known: Mapping[str, StageIdentity]) -> Comparison:
+def _compare_with(stage: StageIdentity, old: StageIdentity, known: Mapping[str, StageIdentity]) -> Comparison:
     upstream: dict[str, Comparison | None] = {}
     for slot, key in stage.inputs.items():
         before = old.inputs.get(slot)
         if before != key:
             new_input, old_input = known.get(key), known.get(before or "")
-            upstream[slot] = _against(new_input, old_input, known) if new_input and old_input else None
-    own = _relabelled(old, stage) + changes(old.science, stage.science)
-    return Comparison(stage.name, stage.key, old.key, own, upstream)
+            upstream[slot] = _compare_with(new_input, old_input, known) if new_input and old_input else None
+    own_changes = _label_changes(old, stage) + changes(old.science, stage.science)
+    return Comparison(stage.name, stage.key, old.key, own_changes, upstream)
 
 
 def changes(old: Any, new: Any, path: str = "") -> list[Change]:
-    """Every field in which two values differ; a field that one of them lacks is ``ABSENT`` there."""
+    """Every field in which two values differ; a field that one value lacks is ``ABSENT`` there."""
     if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
         return [] if old == new else [Change(path, old, new)]
-    found = []
+    differing = []
     for name in dict.fromkeys([*old, *new]):
-        found += changes(old.get(name, ABSENT), new.get(name, ABSENT), f"{path}.{name}" if path else str(name))
-    return found
+        differing += changes(old.get(name, ABSENT), new.get(name, ABSENT), f"{path}.{name}" if path else str(name))
+    return differing

@@ -1,8 +1,8 @@
-"""A stage's key: what it computes, by content.
+"""The key of a stage: a hash of what it computes.
 
 The pre-image is canonical JSON of the kind, the kind's version, the science fields and the keys of the inputs. An
-upstream stage enters by its key, once: nesting it would grow exponentially with the rounds. A field at its default is
-left out, so a new knob leaves every existing key as it was.
+upstream stage enters by its key: nested pre-images would grow exponentially with the rounds. Fields at their defaults
+are left out, so a new field with a default changes no existing key.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from workers.stages import Stage, serialised_field
 
 
 def stage_key(stage: Stage, inputs: Mapping[str, str]) -> str:
-    """32 hexadecimal digits that identify a stage.
+    """The stage's key: 32 hexadecimal digits.
 
     Args:
         inputs: keys of the upstream stages by input name.
@@ -34,10 +34,10 @@ def stage_key(stage: Stage, inputs: Mapping[str, str]) -> str:
 
 
 def canonical(value: object) -> Any:
-    """A value as JSON with one form only: mappings by sorted key, sequences as lists, floats by repr.
+    """The one JSON form of a value: mappings by sorted key, sequences as lists, floats by repr.
 
     Raises:
-        TypeError: the value is of a type that has no agreed form; nothing is ever hashed by its ``str()``.
+        TypeError: the value's type has no such form; no value is ever hashed by its ``str()``.
         ValueError: a float is NaN or infinite.
     """
     if value is None or isinstance(value, bool | int | str):
@@ -45,7 +45,7 @@ def canonical(value: object) -> Any:
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError(f"{value} has no place in a key")
-        return float(value)  # a plain one, which JSON writes by its repr: the string "0.1" is something else
+        return float(value)  # a plain float, which JSON writes by its repr; a subclass may print otherwise
     if is_dataclass(value) and not isinstance(value, type):
         return {
             name: canonical(serialised)

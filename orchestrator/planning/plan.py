@@ -1,4 +1,4 @@
-"""The plan: the directed acyclic graph of stages that a sweep expands to. Pure: no I/O, no clock, no Ray."""
+"""The plan of a sweep: a directed acyclic graph of stages. Pure: no I/O, no clock, no Ray."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from workers.stages import PairProbe, Stage, to_science
 
 @dataclass(frozen=True)
 class Node:
-    """A stage in a plan. ``inputs`` holds the keys of the upstream stages by input name."""
+    """A stage in a plan.
+
+    Attributes:
+        inputs: keys of the upstream stages, by input name.
+    """
 
     key: str
     name: str
@@ -73,7 +77,7 @@ class Plan:
         return StoredPlan(argv=argv, started_unix_s=started_unix_s, stages=stages, parts=parts)
 
     def dependents(self) -> dict[str, list[str]]:
-        """Keys of the stages that read each stage, by its key."""
+        """Keys of the stages that read each stage, by the key of that stage."""
         dependents: dict[str, list[str]] = {key: [] for key in self.nodes}
         for node in self:
             for upstream in set(node.inputs.values()):

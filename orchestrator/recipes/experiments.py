@@ -1,4 +1,4 @@
-"""From what a user names to experiments: recipes whose data was found and whose networks the method has rules for."""
+"""Experiments: recipes whose data exists and whose network the method can prune."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ def find_experiments(request: ExperimentRequest, execution: Execution) -> list[E
     """
     if not request.datasets:
         raise RecipeError(f"--datasets names none; known: {', '.join(data_set_names())}")
-    known = {name: _data_set(name) for name in request.datasets}
+    data_sets = {name: _data_set(name) for name in request.datasets}
     archs: Sequence[str | None] = request.archs or [None]
-    pairs = dict.fromkeys((dataset, arch) for dataset in known for arch in archs)
+    pairs = dict.fromkeys((dataset, arch) for dataset in data_sets for arch in archs)
     recipes = [resolve(dataset, arch, request.preset, request.layers) for dataset, arch in pairs]
     for recipe in recipes:
         if recipe.arch not in ARCHITECTURES:
             raise RecipeError(unknown("architecture", recipe.arch, ARCHITECTURES))
     root = Path(execution.data_root) if execution.data_root else None
-    # once per data set: a folder of a million images takes seconds to list
-    sources = {name: find_source(name, root, Path(execution.data_cache)) for name in known}
-    return [_experiment(recipe, known[recipe.dataset], sources[recipe.dataset]) for recipe in recipes]
+    # once per data set: listing a folder of a million images takes seconds
+    sources = {name: find_source(name, root, Path(execution.data_cache)) for name in data_sets}
+    return [_experiment(recipe, data_sets[recipe.dataset], sources[recipe.dataset]) for recipe in recipes]
 
 
 def _data_set(name: str) -> DataSet:
-    found = find_data_set(name)
-    if found is None:
+    data_set = find_data_set(name)
+    if data_set is None:
         raise RecipeError(unknown("data set", name, data_set_names()))
-    return found
+    return data_set
 
 
 def _experiment(recipe: Recipe, data_set: DataSet, source: Source) -> Experiment:
-    """A recipe with its data found and its network known to be one that the method has rules for."""
+    """Build the recipe's network, and check that the method can prune it."""
     architecture = ARCHITECTURES[recipe.arch]
     assert source.num_classes is not None
     try:
@@ -55,12 +55,12 @@ def _experiment(recipe: Recipe, data_set: DataSet, source: Source) -> Experiment
         try:
             with torch.device("meta"):  # no memory, no time
                 model = architecture.build(**options)
-        except (RuntimeError, NotImplementedError):  # it reads a value while it is built, as drop-path code does
+        except (RuntimeError, NotImplementedError):  # its constructor reads values, as drop-path code does
             model = architecture.build(**options)
         network = _network(model, source.num_classes)
         empty = [name for name, parameter in model.named_parameters() if not parameter.numel()]
         if empty:
-            raise ValueError(f"{empty[0]} has no element")
+            raise ValueError(f"{empty[0]} has no elements")
     except (TypeError, ValueError, RuntimeError, UnknownLayerError) as error:
         raise RecipeError(f"architecture {recipe.arch} with {dict(recipe.model)}: {error}") from error
     return Experiment(recipe, source.fingerprint, architecture.version, network)
@@ -75,7 +75,7 @@ def _network(model: nn.Module, num_classes: int) -> Network:
 
 @dataclass(frozen=True)
 class Network:
-    """What the method sees of an architecture: how much of it may be pruned, and which layer is its classifier."""
+    """A network as the method sees it: its size, its prunable part, and its classifier."""
 
     parameters: int
     prunable_weights: int
@@ -85,7 +85,12 @@ class Network:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A recipe with what is only known where the data and the architectures are."""
+    """A recipe with the identity of its data and architecture.
+
+    Attributes:
+        data_fingerprint: identifies the content of the data set's files.
+        model_version: registered version of the architecture.
+    """
 
     recipe: Recipe
     data_fingerprint: str

@@ -1,4 +1,4 @@
-"""Layers of recipe fields: the built-in YAML, a user's files and settings, and later ones over earlier ones."""
+"""Layers of recipe fields: built-in YAML, the user's files and settings; later layers win."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ import yaml
 
 
 class RecipeError(ValueError):
-    """A recipe that cannot be used; the message names the field."""
+    """An unusable recipe; the message names the field."""
 
 
 class Layer(dict[str, Any]):
-    """Recipe fields that are said in a file, and which file that is, in words of the command line."""
+    """Recipe fields from a file.
+
+    Attributes:
+        source: the file, in words of the command line.
+    """
 
     def __init__(self, fields: Mapping[str, Any], source: str) -> None:
         super().__init__(fields)
@@ -23,7 +27,7 @@ class Layer(dict[str, Any]):
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's own plain values; a key that is said twice is an error, where YAML would take the last one."""
+    """YAML's safe loader, which also refuses a duplicate key, where YAML would take the last value."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -31,27 +35,28 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):
                 if (key.tag, key.value) in seen:
-                    raise yaml.MarkedYAMLError(problem=f"{key.value} is said twice", problem_mark=key.start_mark)
+                    sentence = f"{key.value} stands twice; remove one"
+                    raise yaml.MarkedYAMLError(problem=sentence, problem_mark=key.start_mark)
                 seen.add((key.tag, key.value))
         return node
 
 
 def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Later layers over earlier ones; mappings are merged, everything else is replaced."""
+    """Merge layers: later values win, and mappings are merged by key."""
     merged: dict[str, Any] = {}
     for layer in layers:
         for name, value in layer.items():
             old = merged.get(name)
-            both = isinstance(old, Mapping) and isinstance(value, Mapping)
-            merged[name] = merge(old, value) if both else value  # type: ignore[arg-type]
+            both_nested = isinstance(old, Mapping) and isinstance(value, Mapping)
+            merged[name] = merge(old, value) if both_nested else value  # type: ignore[arg-type]
     return merged
 
 
 def parse_setting(text: str) -> dict[str, Any]:
-    """``optimizer.learning_rate=0.05`` as a layer; the value is YAML.
+    """Parse a setting, such as ``optimizer.learning_rate=0.05``, to a layer; the value is YAML.
 
     Raises:
-        RecipeError: it is not of the form KEY=VALUE.
+        RecipeError: the text is not of the form KEY=VALUE.
     """
     name, separator, value = text.partition("=")
     if not separator or not name.strip():
@@ -59,20 +64,20 @@ def parse_setting(text: str) -> dict[str, Any]:
     try:
         layer: Any = yaml.load(value, _Loader)
     except (ValueError, yaml.YAMLError) as error:
-        raise RecipeError(f"--set {text}: the value is not YAML") from error
+        raise RecipeError(f"--set {text}: the value is no valid YAML; quote it") from error
     for part in reversed(name.strip().split(".")):
         layer = {part: layer}
     return layer
 
 
 def read_recipe_file(path: Path) -> Layer:
-    """A user's recipe file as a layer: a YAML mapping of recipe fields.
+    """Read a recipe file, a YAML mapping of recipe fields, as a layer.
 
     Raises:
-        RecipeError: it cannot be read, or is no mapping.
+        RecipeError: the file cannot be read, or holds no mapping.
     """
-    called = f"--recipe {path}"
-    return Layer(read_mapping(path, called, "a mapping of recipe fields, such as rounds: 10"), called)
+    source = f"--recipe {path}"
+    return Layer(read_mapping(path, source, "a mapping of recipe fields, such as rounds: 10"), source)
 
 
 def user_layers(
@@ -90,30 +95,30 @@ def user_layers(
     return (*([read_recipe_file(recipe)] if recipe else []), *map(parse_setting, settings), given)
 
 
-def read_mapping(path: Path, called: str, expected: str) -> dict[str, Any]:
-    """A YAML file that holds a mapping.
+def read_mapping(path: Path, source: str, expected: str) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping.
 
     Args:
-        called: what a sentence about it begins with.
-        expected: what it should hold, in words.
+        source: the file in error messages.
+        expected: the expected content, in words.
 
     Raises:
-        RecipeError: it cannot be read, is no mapping, or says a key twice; with the line.
+        RecipeError: the file cannot be read, holds no mapping, or has a duplicate key; the message has the line.
     """
     try:
         content = yaml.load(path.read_text(), _Loader)
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise RecipeError(f"{called}{line}: {error.problem}") from error
+        raise RecipeError(f"{source}{line}: {error.problem}") from error
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise RecipeError(f"{called}: {str(error).splitlines()[0]}") from error
+        raise RecipeError(f"{source}: {str(error).splitlines()[0]}") from error
     if not isinstance(content, dict):
-        raise RecipeError(f"{called}: expected {expected}")
+        raise RecipeError(f"{source}: expected {expected}")
     return content
 
 
 def read_builtin(name: str) -> dict[str, Any]:
-    """A file of this folder by its name, or the one for small images where there is none, with what it is like."""
+    """Read a built-in recipe (small_images.yaml if NAME has none), merged over the one its ``like:`` names."""
     folder = files("orchestrator.recipes") / "builtin"
     path = folder / f"{name}.yaml"
     content = yaml.safe_load((path if path.is_file() else folder / "small_images.yaml").read_text())

@@ -1,4 +1,4 @@
-"""Pruning methods as data: what a chain trains, prunes by, goes back to, and where its learning rate begins again."""
+"""Pruning methods as data: criterion, rewinding, learning-rate schedule, and the training of psi."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ from typing import Annotated, Literal
 
 from pydantic import Strict
 
+from orchestrator.recipes.errors import unknown
 from workers.pruning.criteria import CRITERIA
 from workers.stages import Criterion, Pruning
 
 Whole = Annotated[int, Strict()]
-"""A number in a file; pydantic would take the text '1' and the word true for one as well."""
+"""A whole number; pydantic alone would also accept the text '1' and the word true."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """A way to find tickets; every combination of these fields is run by the same engine.
+    """A pruning method: how a chain finds tickets. Every combination of fields runs.
 
     Attributes:
-        interpolate_psi: AWS's training, with psi interpolated towards its initialisation.
-        criterion: what weights go by: a registered name.
-        schedule: train round 0 and the rounds as the recipe's rounds, or by the epochs and schedule of its final
-            training, as Renda et al. (2020) do. From the "end" of the schedule, rounds train ``round_epochs`` anyhow:
-            docs/experiments.md, "Epochs of a round".
-        prune_at, reset_to, schedule_from, one_shot, steps: as of ``workers.stages.Pruning``.
+        interpolate_psi: train as AWS does, with psi interpolated towards its initialisation.
+        criterion: registered name of the pruning criterion (``workers.pruning.criteria``).
+        schedule: epochs and learning rates of round 0 and the rounds: the recipe's for rounds ("rounds"), or those of
+            its final training ("final"), as Renda et al. (2020) do. With ``schedule_from: end``, rounds always train
+            ``round_epochs``: docs/experiments.md, "Epochs of a round".
+        prune_at, reset_to, schedule_from, one_shot, steps: see ``workers.stages.Pruning``.
     """
 
     interpolate_psi: bool = False
@@ -38,25 +39,23 @@ class Method:
 
     def __post_init__(self) -> None:
         if self.schedule_from == "reset" and self.reset_to is None:
-            raise ValueError("schedule_from: reset goes with a reset_to, the epoch where the schedule begins again")
+            raise ValueError("schedule_from: reset needs a reset_to, the epoch at which the schedule begins again")
         if self.prune_at is not None and (self.reset_to is not None or self.schedule_from != "start"):
-            raise ValueError(
-                "prune_at leaves out the rounds' training, so that reset_to and schedule_from mean nothing"
-            )
+            raise ValueError("prune_at skips the rounds' training; leave out reset_to and schedule_from")
         if min(self.prune_at or 0, self.reset_to or 0) < 0 or self.steps < 1:
-            raise ValueError("prune_at and reset_to are epochs from 0 on, and steps at least 1")
+            raise ValueError("prune_at and reset_to must be at least 0, and steps at least 1")
 
     def pruning(self, name: str) -> Pruning:
-        """What its rounds are told.
+        """The pruning of a round.
 
         Args:
-            name: the method's own.
+            name: the method's name.
 
         Raises:
-            ValueError: no criterion of this name is registered.
+            ValueError: the criterion is not registered.
         """
         if self.criterion not in CRITERIA:
-            raise ValueError(f"unknown criterion {self.criterion!r}; known: {', '.join(sorted(CRITERIA))}")
+            raise ValueError(unknown("criterion", self.criterion, CRITERIA))
         version = CRITERIA[self.criterion].criterion.version
         pruning = Pruning(
             criterion=Criterion(self.criterion, version),
@@ -73,13 +72,13 @@ class Method:
 METHODS: dict[str, Method] = {
     "aws": Method(interpolate_psi=True),
     "lrr": Method(),
-    # round 0 to completion, as in Renda et al. (2020), sections 2 and 3; and so the rounds, but for fine-tuning's
+    # round 0 and the rounds train to completion, except fine-tuning's rounds: Renda et al. (2020), sections 2 and 3
     "lrr_rewound_schedule": Method(schedule="final"),
     "weight_rewinding": Method(schedule="final", reset_to=1, schedule_from="reset"),
     "fine_tuning": Method(schedule="final", schedule_from="end"),
-    "imp": Method(schedule="final", reset_to=0),  # Frankle and Carbin (2019): to the initialisation
+    "imp": Method(schedule="final", reset_to=0),  # Frankle and Carbin (2019): rewind to the initialisation
     "one_shot": Method(schedule="final", one_shot=True),
-    # at initialisation, each density for itself
+    # pruning at initialisation, in one step to each density
     "random_at_init": Method(criterion="random", prune_at=0, one_shot=True),
     "erk_at_init": Method(criterion="erk", prune_at=0, one_shot=True),
     "magnitude_at_init": Method(prune_at=0, one_shot=True),

@@ -138,7 +138,7 @@ def test_a_request_without_data_or_with_an_unknown_preset_is_refused(flags: Flag
     [
         ("- a list\n", "expected a mapping"),
         ("title: [\n", "mine.yaml:2: expected the node content"),
-        ("title: mine\ntitle: yours\n", "mine.yaml:2: title is said twice"),
+        ("title: mine\ntitle: yours\n", "mine.yaml:2: title stands twice; remove one"),
         ("title: mine\ndatasets: mnist1d\n", "mine.yaml: datasets: expected a list, such as [mnist1d]"),
         ("title: mine\ndatasets: [mnist1d]\nrecipe: {methods: lrr}\n", "mine.yaml): methods: expected a list"),
         ("title: mine\ndatasets: [mnist1d]\nrecipe: {twins: [flipped_quarter]}\n", "mine.yaml): twins: flipped"),

@@ -402,9 +402,9 @@ def test_a_sentence_names_the_files_that_a_recipe_is_made_of(tmp_path: Path) -> 
     ("content", "said"),
     [
         ("rounds: 3\nseeds: [\n", ":3: expected the node content"),
-        ("rounds: 3\nseeds: 1\nrounds: 4\n", ":3: rounds is said twice"),
-        ("optimizer:\n  name: sgd\n  name: adam\n", ":3: name is said twice"),
-        ("alpha: {name: beta, name: beta}\n", ":1: name is said twice"),
+        ("rounds: 3\nseeds: 1\nrounds: 4\n", ":3: rounds stands twice; remove one"),
+        ("optimizer:\n  name: sgd\n  name: adam\n", ":3: name stands twice; remove one"),
+        ("alpha: {name: beta, name: beta}\n", ":1: name stands twice; remove one"),
         ("seeds: 2024-13-45\n", ": month must be in"),
     ],
 )
