@@ -17,6 +17,7 @@ MARKUP = re.compile(r"[*|\\]|(?<=\w)_(?!\w)")
 INDENT = "    "
 COLON = "\ue000"  # of the Unicode private use area, so that no docstring has it
 HAS_A_VALUE = ("attribute", "data", "property")
+NAMES = re.compile(r"(?<=^:ivar )[^:]+(?=:)|(?<=^:param )[^:]+(?=:)")
 
 
 def as_markup(lines: list[str]) -> list[str]:
@@ -52,7 +53,8 @@ def _before_napoleon(app: Sphinx, what: str, name: str, value: object, options: 
 
 
 def _after_napoleon(app: Sphinx, what: str, name: str, value: object, options: Any, lines: list[str]) -> None:
-    lines[:] = [line.replace(COLON, ":") for line in lines]
+    # Sphinx reads a blank within "train_images, test_images" as the end of a type
+    lines[:] = [NAMES.sub(lambda names: names[0].replace(", ", ",\u200b"), line.replace(COLON, ":")) for line in lines]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

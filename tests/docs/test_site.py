@@ -131,6 +131,11 @@ def test_a_first_line_with_a_colon_keeps_its_head_first(pages: dict[Path, Page])
         assert '>Type<span class="colon">' not in page.text, path  # napoleon's reading of "Head: tail."
 
 
+def test_attributes_that_share_a_description_keep_their_names(site: Path, pages: dict[Path, Page]) -> None:
+    for page in (pages[path] for path in site.glob("api/*.html")):
+        assert "<em>,</em>)" not in page.text
+
+
 def test_words_of_a_docstring_are_not_read_as_markup(pages: dict[Path, Page]) -> None:
     for path, page in pages.items():
         assert 'class="problematic"' not in page.text, path
