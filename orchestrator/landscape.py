@@ -124,7 +124,7 @@ def _check_architecture(setting: Setting) -> None:
     """Whether this code has the very architecture that the solutions are of."""
     model = setting.model
     if model.name not in ARCHITECTURES:
-        raise RecipeError(f"{unknown('architecture', model.name, ARCHITECTURES)}; is its --plugin missing?")
+        raise RecipeError(unknown("architecture", model.name, ARCHITECTURES, plugins=True))
     here = ARCHITECTURES[model.name].version
     if here != model.version:
         raise RecipeError(

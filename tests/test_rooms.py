@@ -17,7 +17,8 @@ ROOM_MAY_IMPORT = {
 }
 # Each room's floors, ground first: an entry imports from lower floors only, never from its own or a higher one.
 FLOORS = {
-    "tickets": "errors < files < roles < signed < network < transfers < ticket < parquet < inspection < formats",
+    "tickets": "errors, registry < files < roles < signed < network < transfers < ticket < parquet < inspection"
+    " < formats",
     "workers": "storage, stages, terminal < devices, plugins < models < data < pruning < training < probing < attempts"
     " < run",
     "orchestrator": "store, recipes, backends < operating, planning < scheduling < terminal < driver < session, tuning",

@@ -1,6 +1,6 @@
 """Recipes: hyper-parameters for a data set and architecture; and the experiments that use them."""
 
-from orchestrator.recipes.errors import unfit, unknown
+from orchestrator.recipes.errors import unfit
 from orchestrator.recipes.layers import (
     Layer,
     RecipeError,
@@ -13,6 +13,7 @@ from orchestrator.recipes.layers import (
 )
 from orchestrator.recipes.recipe import Recipe
 from orchestrator.recipes.resolution import resolve, unknown_field
+from tickets.registry import unknown
 
 __all__ = [
     "Layer",

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
-from typing import Any
-
 from pydantic_core import ErrorDetails
 
 UNKNOWN_FIELD = ("extra_forbidden", "unexpected_keyword_argument")
@@ -16,26 +12,6 @@ LISTS = {
     "alpha.parameters": "[0, 1]",
     "landscapes": "[[retrain, signed, mask]]",
 }
-
-
-def unknown(what: str, name: str, known: Mapping[str, Any] | Sequence[str], within: str = "") -> str:
-    """A sentence about an unknown name, with the nearest known names, or all known names if none is near.
-
-    Args:
-        within: prefix of the name and of all known names, such as "optimizer.".
-    """
-    near = [f"{within}{each}" for each in _nearest(name, list(known))]
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(sorted(known))}"
-    return f"unknown {what} {within + name!r}; {hint}"
-
-
-def _nearest(name: str, known: Sequence[str]) -> list[str]:
-    """Names of similar spelling, or else names that ``name`` abbreviates: "lr" is a learning_rate."""
-    return get_close_matches(name, known, n=3, cutoff=0.5) or [each for each in known if _initials(each) == name]
-
-
-def _initials(name: str) -> str:
-    return "".join(word[:1] for word in name.rpartition(".")[2].split("_"))
 
 
 def unfit(error: ErrorDetails) -> str:

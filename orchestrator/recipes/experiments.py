@@ -32,7 +32,7 @@ def find_experiments(request: ExperimentRequest, execution: Execution) -> list[E
     recipes = [resolve(dataset, arch, request.preset, request.layers) for dataset, arch in pairs]
     for recipe in recipes:
         if recipe.arch not in ARCHITECTURES:
-            raise RecipeError(unknown("architecture", recipe.arch, ARCHITECTURES))
+            raise RecipeError(unknown("architecture", recipe.arch, ARCHITECTURES, plugins=True))
     root = Path(execution.data_root) if execution.data_root else None
     # once per data set: listing a folder of a million images takes seconds
     sources = {name: find_source(name, root, Path(execution.data_cache)) for name in data_sets}
@@ -42,7 +42,7 @@ def find_experiments(request: ExperimentRequest, execution: Execution) -> list[E
 def _data_set(name: str) -> DataSet:
     data_set = find_data_set(name)
     if data_set is None:
-        raise RecipeError(unknown("data set", name, data_set_names()))
+        raise RecipeError(unknown("data set", name, data_set_names(), plugins=True))
     return data_set
 
 

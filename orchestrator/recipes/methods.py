@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Strict
 
-from orchestrator.recipes.errors import unknown
+from tickets.registry import unknown
 from workers.pruning.criteria import CRITERIA
 from workers.stages import Criterion, Pruning
 
@@ -55,8 +55,8 @@ class Method:
             ValueError: the criterion is not registered.
         """
         if self.criterion not in CRITERIA:
-            raise ValueError(unknown("criterion", self.criterion, CRITERIA))
-        version = CRITERIA[self.criterion].criterion.version
+            raise ValueError(unknown("criterion", self.criterion, CRITERIA, plugins=True))
+        version = CRITERIA[self.criterion].version
         pruning = Pruning(
             criterion=Criterion(self.criterion, version),
             prune_at=self.prune_at,

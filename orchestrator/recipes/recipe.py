@@ -8,9 +8,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from orchestrator.recipes.errors import unknown
 from orchestrator.recipes.methods import METHODS, Method, Whole
 from tickets import SIGN_SOURCES, TRANSFERS, Transfer, named_source
+from tickets.registry import unknown
 from workers.probing.probes import PROBES
 from workers.stages import (
     IMAGE_SIZE,
@@ -215,7 +215,7 @@ class Recipe(BaseModel):
     def _probes_are_known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for name in value:
             if name not in PROBES:
-                raise ValueError(unknown("probe", name, PROBES))
+                raise ValueError(unknown("probe", name, PROBES, plugins=True))
         return tuple(dict.fromkeys(value))
 
     @model_validator(mode="after")

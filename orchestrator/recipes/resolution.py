@@ -9,11 +9,12 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from orchestrator.recipes.errors import UNKNOWN_FIELD, unfit, unknown
+from orchestrator.recipes.errors import UNKNOWN_FIELD, unfit
 from orchestrator.recipes.layers import Layer, RecipeError, merge, read_builtin
 from orchestrator.recipes.methods import Method
 from orchestrator.recipes.recipe import Recipe
 from tickets import Transfer
+from tickets.registry import unknown
 from workers.stages import Alpha, Optimizer, Schedule
 
 NESTED: dict[str, type[Any]] = {

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 
 from tickets.errors import TicketError
@@ -22,6 +21,7 @@ from tickets.formats.own.parquet import PARQUET
 from tickets.formats.own.sparse import SPARSE
 from tickets.formats.placing import placed
 from tickets.formats.source import Source
+from tickets.registry import unknown
 from tickets.ticket import Ticket
 
 __all__ = ["FORMATS", "UNKNOWN", "Format", "Hints", "NeedsHintError", "named", "read", "read_with_format", "write"]
@@ -39,8 +39,7 @@ def named(name: str) -> Format:
         TicketError: there is none; the message has the nearest names.
     """
     if name not in FORMATS:
-        near = get_close_matches(name, FORMATS, n=3) or list(FORMATS)
-        raise TicketError(f"{name}: there is no such format; nearest: {', '.join(near)}")
+        raise TicketError(unknown("format", name, FORMATS))
     return FORMATS[name]
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from tickets.transfers.sources import SIGN_SOURCES, SignedWeight, SignRule, SignSource
+from tickets.transfers.sources import SIGN_SOURCES, SignedWeight, SignRule
 from tickets.transfers.transfer import SIGNED, TRANSFERS
 
 
@@ -23,9 +23,8 @@ def sign_source(name: str, *, version: int = 1) -> Callable[[SignRule], SignRule
     """
 
     def register(rule: SignRule) -> SignRule:
-        SIGN_SOURCES[name] = SignSource(rule, version)
         TRANSFERS[f"{name}_signs"] = replace(SIGNED, signs=name)
-        return rule
+        return SIGN_SOURCES.register(name, version=version)(rule)
 
     return register
 

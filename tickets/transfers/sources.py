@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from tickets.registry import Registered, Registry
 from tickets.signed import SignedTensor
 
 _NAMED = re.compile(r"(round|epoch|init)_(0|[1-9][0-9]{0,5})")
@@ -56,13 +57,5 @@ class SignedWeight(NamedTuple):
 SignRule = Callable[[SignedWeight, torch.Generator], Tensor]
 
 
-@dataclass(frozen=True)
-class SignSource:
-    """A registered source of signs."""
-
-    rule: SignRule
-    version: int
-
-
-SIGN_SOURCES: dict[str, SignSource] = {}
+SIGN_SOURCES = Registry[Registered[SignRule]]("source of signs", Registered)
 """By name; ``tickets.transfers.signs`` registers them."""

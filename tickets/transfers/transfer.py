@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from tickets.errors import TicketError
 from tickets.network.fit import counterparts
 from tickets.network.wrappers import unwrapped
+from tickets.registry import UnknownNameError
 from tickets.roles import NORMALIZATION_LAYERS, Role
 from tickets.signed import SignedTensor
 from tickets.transfers.sources import SIGN_SOURCES, Origin, SignedWeight, named_source
@@ -239,12 +240,11 @@ def _signs_and_mask(
 
 
 def _registered_signs(transfer: Transfer, weight: SignedWeight, generator: torch.Generator) -> Tensor:
-    source = SIGN_SOURCES.get(transfer.signs)
-    if source is None or source.version != transfer.signs_version:
-        raise TicketError(
-            f"no source of signs {transfer.signs} of version {transfer.signs_version} is registered; name its plugin"
-        )
-    signs = source.rule(weight, generator)
+    try:
+        rule = SIGN_SOURCES.find(transfer.signs, transfer.signs_version).function
+    except UnknownNameError as error:
+        raise TicketError(str(error)) from error
+    signs = rule(weight, generator)
     if signs.dtype != torch.int8 or signs.shape != weight.sign.shape or not torch.equal(signs, signs.clamp(-1, 1)):
         raise TicketError(
             f"the source of signs {transfer.signs} gives {signs.dtype} of shape {tuple(signs.shape)}; expected int8 in "

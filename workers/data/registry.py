@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tickets.registry import Registered, Registry
 from workers.data.images.encoded import Encoded
 
 
@@ -48,16 +49,23 @@ Finder = Callable[[Path | None, Path], Source]
 
 
 @dataclass(frozen=True)
-class DataSet:
-    """A registered data set. ``num_classes`` is None where only its source knows."""
+class DataSet(Registered[Finder]):
+    """A registered data set. Its source's fingerprint takes the place of a version.
 
-    name: str
+    Attributes:
+        num_classes: None if only the source knows.
+    """
+
     channels: int
     num_classes: int | None
-    find: Finder
+
+    @property
+    def find(self) -> Finder:
+        """The function that finds the source."""
+        return self.function
 
 
-DATA_SETS: dict[str, DataSet] = {}
+DATA_SETS = Registry("data set", DataSet)
 
 FAMILIES: dict[str, Callable[[str], DataSet]] = {}
 """Data sets that the user names, as in ``prefix:NAME``: prefix -> function of NAME, which may raise DataError."""
@@ -66,11 +74,7 @@ FAMILIES: dict[str, Callable[[str], DataSet]] = {}
 def data_set(name: str, *, channels: int, num_classes: int) -> Callable[[Finder], Finder]:
     """Register a function of (data_root, downloads) that returns a Source."""
 
-    def register(find: Finder) -> Finder:
-        DATA_SETS[name] = DataSet(name, channels, num_classes, find)
-        return find
-
-    return register
+    return DATA_SETS.register(name, channels=channels, num_classes=num_classes)
 
 
 def find_data_set(name: str) -> DataSet | None:

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
 from tickets import reinitialise_
+from tickets.registry import Registered, Registry
 from workers.devices.randomness import own_generators
 from workers.stages import Model
 
 Builder = Callable[..., nn.Module]
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """A registered architecture: ``build(in_channels=, num_classes=, **options)``."""
+class Architecture(Registered[Builder]):
+    """A registered architecture."""
 
-    name: str
-    build: Builder
-    version: int
+    @property
+    def build(self) -> Builder:
+        """A function of (in_channels, num_classes, **options)."""
+        return self.function
 
 
-ARCHITECTURES: dict[str, Architecture] = {}
+ARCHITECTURES = Registry("architecture", Architecture)
 
 
 def architecture(name: str, *, version: int = 1) -> Callable[[Builder], Builder]:
@@ -35,11 +35,7 @@ def architecture(name: str, *, version: int = 1) -> Callable[[Builder], Builder]
         version: raise it when the network changes, so that earlier results are not taken for the new one's.
     """
 
-    def register(build: Builder) -> Builder:
-        ARCHITECTURES[name] = Architecture(name, build, version)
-        return build
-
-    return register
+    return ARCHITECTURES.register(name, version=version)
 
 
 def build_model(model: Model, *, in_channels: int, num_classes: int, init_seed: int) -> nn.Module:

@@ -203,7 +203,7 @@ def test_the_format_is_told_by_the_name_where_it_tells_one(tmp_path: Path) -> No
     for name, choice in {"t.pt": "torch-prune, turboprune, sparse", "folder": "hub, open-lth"}.items():
         with pytest.raises(TicketError, match=f"choose one of {choice} with --to"):
             formats.write(small(), tmp_path / name)
-    with pytest.raises(TicketError, match="there is no such format; nearest: torch-prune"):
+    with pytest.raises(TicketError, match="unknown format 'torch_prune'; did you mean torch-prune"):
         formats.read(tmp_path / "t.parquet", "torch_prune")
     with pytest.raises(
         TicketError, match=r"is not a checkpoint of the paper's .*; it is this project's ticket\.parquet"

@@ -15,12 +15,13 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
+from tickets.registry import unknown
 from workers.data.errors import DataError
 from workers.data.images.encoded import Encoded, Pictures
 from workers.data.preparing.decoding import ARRAYS, decode_images, summarize, write_arrays
 from workers.data.preparing.index import open_split, write_index
 from workers.data.preparing.resumption import Progress, silent
-from workers.data.registry import Arrays, DataSet, Source, find_data_set
+from workers.data.registry import Arrays, DataSet, Source, data_set_names, find_data_set
 
 IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
 IMAGENET_STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
@@ -132,7 +133,7 @@ def open_data(
 def _known(name: str) -> DataSet:
     data_set = find_data_set(name)
     if data_set is None:
-        raise DataError(f"{name} is no registered data set; is its --plugin missing?")
+        raise DataError(unknown("data set", name, data_set_names(), plugins=True))
     return data_set
 
 

@@ -30,7 +30,7 @@ def image_folder(name: str) -> DataSet:
     """
     if not re.fullmatch(r"\w[\w.-]*", name, re.ASCII):  # it becomes part of file names, and of a path
         raise DataError(f"imagefolder:{name}: give a folder's name, of letters, digits, '.', '_' and '-'")
-    return DataSet(f"imagefolder:{name}", 3, None, partial(_find, name))
+    return DataSet(f"imagefolder:{name}", partial(_find, name), version=1, channels=3, num_classes=None)
 
 
 FAMILIES["imagefolder"] = image_folder

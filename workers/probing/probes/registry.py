@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from tickets.registry import Registered, Registry
 from workers.data.batches import Split
 from workers.data.splits import Splits
 from workers.devices.precision import autocast
@@ -66,16 +67,7 @@ class Pair:
 Measure = Callable[[Pair], Mapping[str, float]]
 
 
-@dataclass(frozen=True)
-class Registered:
-    """A registered probe; ``words``: its docstring's first line."""
-
-    measure: Measure
-    version: int
-    words: str
-
-
-PROBES: dict[str, Registered] = {}
+PROBES = Registry[Registered[Measure]]("probe", Registered)
 
 
 def probe(name: str, *, version: int = 1) -> Callable[[Measure], Measure]:
@@ -92,13 +84,7 @@ def probe(name: str, *, version: int = 1) -> Callable[[Measure], Measure]:
     """
     if not _WORD.fullmatch(name):
         raise ValueError(f"a probe is named by small letters, digits and underscores, not {name!r}")
-
-    def register(measure: Measure) -> Measure:
-        words = (measure.__doc__ or "").strip().partition("\n")[0]
-        PROBES[name] = Registered(measure, version, words)
-        return measure
-
-    return register
+    return PROBES.register(name, version=version)
 
 
 def measured(stage: PairProbe, pair: Pair) -> dict[str, float]:
@@ -107,15 +93,13 @@ def measured(stage: PairProbe, pair: Pair) -> dict[str, float]:
     Raises:
         ValueError: there is none of this name and version, or what it returns is not some finite numbers by words.
     """
-    known = PROBES.get(stage.probe)
-    if known is None or known.version != stage.probe_version:
-        raise ValueError(f"no probe {stage.probe} of version {stage.probe_version} is registered; name its --plugin")
-    found = {word: float(value) for word, value in known.measure(pair).items()}
-    if not found:
+    measure = PROBES.find(stage.probe, stage.probe_version).function
+    numbers = {word: float(value) for word, value in measure(pair).items()}
+    if not numbers:
         raise ValueError(f"probe {stage.probe} returns no number")
-    for word, value in found.items():
+    for word, value in numbers.items():
         if not _WORD.fullmatch(word):
             raise ValueError(f"probe {stage.probe}: {word!r} is no word of small letters, digits and underscores")
         if not math.isfinite(value):
             raise ValueError(f"probe {stage.probe}: {word} is {value}, and no number")
-    return {f"{stage.probe}_{word}": value for word, value in found.items()}
+    return {f"{stage.probe}_{word}": value for word, value in numbers.items()}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from tickets.registry import Registered, Registry
 from workers.data.augmentation import draw_epoch
 from workers.data.splits import Splits
 from workers.devices.seeds import derive, generator
@@ -58,16 +59,7 @@ class Candidate:
 Score = Callable[[Candidate], Mapping[str, Tensor]]
 
 
-@dataclass(frozen=True)
-class Scoring:
-    """A registered criterion; ``words``: its docstring's first line."""
-
-    score: Score
-    criterion: Criterion
-    words: str
-
-
-CRITERIA: dict[str, Scoring] = {}
+CRITERIA = Registry[Registered[Score]]("criterion", Registered)
 
 
 def criterion(name: str, *, version: int = 1) -> Callable[[Score], Score]:
@@ -79,12 +71,7 @@ def criterion(name: str, *, version: int = 1) -> Callable[[Score], Score]:
         version: raise it when the scores change, so that earlier results are not taken for the new one's.
     """
 
-    def register(score: Score) -> Score:
-        words = (score.__doc__ or "").strip().partition("\n")[0]
-        CRITERIA[name] = Scoring(score, Criterion(name, version), words)
-        return score
-
-    return register
+    return CRITERIA.register(name, version=version)
 
 
 def scores(which: Criterion, candidate: Candidate) -> dict[str, Tensor]:
@@ -94,20 +81,18 @@ def scores(which: Criterion, candidate: Candidate) -> dict[str, Tensor]:
         ValueError: there is none of this name and version, or its scores are no tensors that fit the weights, or are
             not finite.
     """
-    known = CRITERIA.get(which.name)
-    if known is None or known.criterion != which:
-        raise ValueError(f"no criterion {which.name} of version {which.version} is registered; name its --plugin")
+    score = CRITERIA.find(which.name, which.version).function
     masks = {name: mask.clone() for name, mask in candidate.masks.items()}
-    found = known.score(replace(candidate, model=copy.deepcopy(candidate.model), masks=masks))
+    found = score(replace(candidate, model=copy.deepcopy(candidate.model), masks=masks))
     if not isinstance(found, Mapping):
         raise ValueError(f"criterion {which.name} gives a {type(found).__name__}, and no mapping of tensors by name")
     for name, mask in candidate.masks.items():
-        score = found.get(name)
-        if not isinstance(score, Tensor) or score.shape != mask.shape:
-            given = f"shape {tuple(score.shape)}" if isinstance(score, Tensor) else f"type {type(score).__name__}"
+        tensor = found.get(name)
+        if not isinstance(tensor, Tensor) or tensor.shape != mask.shape:
+            given = f"shape {tuple(tensor.shape)}" if isinstance(tensor, Tensor) else f"type {type(tensor).__name__}"
             raise ValueError(
                 f"criterion {which.name} gives no tensor of shape {tuple(mask.shape)} for {name}: it is of {given}"
             )
-        if not bool(score[mask].isfinite().all()):
+        if not bool(tensor[mask].isfinite().all()):
             raise ValueError(f"criterion {which.name} gives a score of {name} that is not finite")
     return {name: found[name].detach() for name in candidate.masks}

@@ -1,0 +1,91 @@
+"""Registries: what plugins add to by a decorator, and what recipes and options name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Generic, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class UnknownNameError(ValueError):
+    """A name that is not registered, or is registered in another version; the message has the nearest names."""
+
+
+@dataclass(frozen=True)
+class Registered(Generic[F]):
+    """A registered function.
+
+    Attributes:
+        version: raised by the function's author when its results change.
+    """
+
+    name: str
+    function: F
+    version: int
+
+
+RegisteredT = TypeVar("RegisteredT", bound=Registered[Any])
+
+
+class Registry(dict[str, RegisteredT]):
+    """Registered functions by name.
+
+    Args:
+        kind: the word for one of them in messages, such as "architecture".
+        entry: makes an entry of a name, a function, a version and the decorator's other arguments.
+    """
+
+    def __init__(self, kind: str, entry: Callable[..., RegisteredT]) -> None:
+        super().__init__()
+        self.kind = kind
+        self._entry = entry
+
+    def register(self, name: str, *, version: int = 1, **details: Any) -> Callable[[F], F]:
+        """Return a decorator that registers a function; a later function of the same name replaces an earlier one."""
+
+        def decorator(function: F) -> F:
+            self[name] = self._entry(name, function, version, **details)
+            return function
+
+        return decorator
+
+    def find(self, name: str, version: int) -> RegisteredT:
+        """The entry of a name.
+
+        Raises:
+            UnknownNameError: the name is not registered in this version.
+        """
+        if name not in self:
+            raise UnknownNameError(f"no {self.kind} {name} of version {version} is registered; {_hint(name, self)}")
+        if self[name].version != version:
+            raise UnknownNameError(
+                f"no {self.kind} {name} of version {version} is registered, but version {self[name].version}; name the "
+                f"--plugin that has version {version}"
+            )
+        return self[name]
+
+
+def unknown(kind: str, name: str, known: Iterable[str], within: str = "", *, plugins: bool = False) -> str:
+    """Say that a name is unknown, with the nearest known names.
+
+    Args:
+        within: a prefix of the name and of all known names, such as "optimizer.".
+        plugins: whether a plugin may bring the name.
+    """
+    return f"unknown {kind} {within + name!r}; {_hint(name, known, within, plugins=plugins)}"
+
+
+def _hint(name: str, known: Iterable[str], within: str = "", *, plugins: bool = True) -> str:
+    names = sorted(known)
+    if near := get_close_matches(name, names, n=3, cutoff=0.5) or [each for each in names if _initials(each) == name]:
+        nearest = " or ".join(f"{within}{each}" for each in near)
+        return f"did you mean {nearest}{', or is its --plugin missing' if plugins else ''}?"
+    return f"{'name its --plugin, or one of' if plugins else 'known:'} {', '.join(names)}"
+
+
+def _initials(name: str) -> str:
+    """What people write for a long name: "lr" for a learning_rate."""
+    return "".join(word[:1] for word in name.rpartition(".")[2].split("_"))
