@@ -85,7 +85,7 @@ def list_garbage(store: Store, seen: Survey, *, keep_weights: bool, superseded: 
     inputs = {
         key[:KEY_DIGITS]: {upstream[:KEY_DIGITS] for upstream in seen.stages[key].inputs.values()} for key in planned
     }
-    return garbage(store.stages(), records, inputs, seen.others, seen.leases, keep_weights=keep_weights)
+    return garbage(store.stages(), records, inputs, seen.other_files, seen.leases, keep_weights=keep_weights)
 
 
 def remove(store: Store, found: Iterable[Garbage]) -> None:

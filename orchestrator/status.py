@@ -155,7 +155,7 @@ def _ended(seen: Survey) -> list[float]:
 
 def _bytes(seen: Survey) -> int:
     stages = sum(entry.size_bytes for stage in seen.files.values() for entry in stage.files.values())
-    return stages + sum(entry.size_bytes for entry in seen.others.values())
+    return stages + sum(entry.size_bytes for entry in seen.other_files.values())
 
 
 if __name__ == "__main__":

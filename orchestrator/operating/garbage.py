@@ -1,8 +1,8 @@
-"""What of a store may be removed, and what a removal leads to. Pure: works on listings and plans, removes nothing.
+"""Which files of a store may be removed, and what a removal leads to. Pure: removes nothing.
 
-An artifact that was removed leaves an empty file ``{name}.collected`` in its place. Its stage stays done, and whoever
-lists the store sees, without reading anything, that the stage can no longer be an input: a sweep that needs it as one
-makes it anew (``to_recompute``), with the same bits, because it has the same key.
+A removed artifact is replaced by an empty file, ``{name}.collected``. Its stage stays done, and a listing alone shows
+that the stage can no longer be an input: a sweep that needs the input computes the stage again (``to_recompute``), to
+the same bits, because its key is the same.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from orchestrator.store.layout import COLLECTED, RECORD, StageFiles
+from orchestrator.store.layout import COLLECTED, QUARANTINE, RECORD, StageFiles
 from orchestrator.store.record import Record
 from workers.storage import Entry
 
 
 class Category(StrEnum):
-    """What a file is to whoever decides whether it may go."""
+    """Why a file may be removed."""
 
     CHECKPOINT = "checkpoints of finished stages"
     UNWANTED = "checkpoints of unfinished stages that no plan wants"
@@ -29,10 +29,10 @@ class Category(StrEnum):
 
 @dataclass(frozen=True)
 class Garbage:
-    """A file that may go.
+    """A file that may be removed.
 
     Attributes:
-        artifact: whether a record names it, so that it has to leave a ``.collected`` in its place.
+        artifact: whether a record names the file, so that a ``.collected`` must replace it.
     """
 
     path: str
@@ -42,44 +42,44 @@ class Garbage:
 
 
 def to_recompute(inputs: Mapping[str, Iterable[str]], lacking: Iterable[str], collected: Container[str]) -> set[str]:
-    """Done stages that must be made again before those that are lacking can be: their files were collected.
+    """Find the done stages that must be computed again first, because lacking stages need their collected files.
 
     Args:
-        inputs: keys of what each planned stage reads.
+        inputs: keys of each planned stage's inputs, by its key.
         lacking: planned stages that are not done.
-        collected: done stages that cannot be read.
+        collected: done stages that lost files, and so cannot be inputs.
     """
-    again: set[str] = set()
+    needed: set[str] = set()
     pending = list(lacking)
     while pending:
         for upstream in inputs.get(pending.pop(), ()):
-            if upstream in collected and upstream not in again:
-                again.add(upstream)
+            if upstream in collected and upstream not in needed:
+                needed.add(upstream)
                 pending.append(upstream)
-    return again
+    return needed
 
 
 def garbage(
     stages: Mapping[str, StageFiles],
     records: Mapping[str, Record],
     inputs: Mapping[str, Collection[str]],
-    others: Mapping[str, Entry],
+    other_files: Mapping[str, Entry],
     drivers: Container[str],
     *,
     keep_weights: bool,
 ) -> list[Garbage]:
-    """Everything that may go.
+    """List every file that may be removed. Keys are given by their first digits.
 
     Args:
-        stages: all stages' files, by the first digits of their keys.
-        records: the valid records, likewise. A stage whose record is damaged is left alone.
-        inputs: by the first digits of the keys, what the planned stages read.
-        others: the store's files outside of ``stages/``.
-        drivers: those with a lease.
-        keep_weights: whether all weights that records name stay.
+        stages: all stages' files, by key.
+        records: the valid records, by key. A stage whose record is damaged is left alone.
+        inputs: inputs of every planned stage, by key.
+        other_files: the store's files outside of ``stages/``.
+        drivers: drivers with a lease.
+        keep_weights: keep all weights that records name.
     """
-    needed = {upstream for short, read in inputs.items() if short not in records for upstream in read}
-    found = []
+    needed = {upstream for short, upstreams in inputs.items() if short not in records for upstream in upstreams}
+    removable = []
     for short, stage in stages.items():
         if RECORD in stage.files and short not in records:
             continue
@@ -88,19 +88,19 @@ def garbage(
             category = _category(path, record, wanted=short in inputs, needed=short in needed or keep_weights)
             if category is not None:
                 artifact = category is Category.WEIGHTS
-                found.append(Garbage(f"{stage.folder}/{path}", entry.size_bytes, category, artifact))
-    for path, entry in others.items():
+                removable.append(Garbage(f"{stage.folder}/{path}", entry.size_bytes, category, artifact))
+    for path, entry in other_files.items():
         top, _, rest = path.partition("/")
-        if top == "set-aside":
-            found.append(Garbage(path, entry.size_bytes, Category.SET_ASIDE))
+        if f"{top}/" == QUARANTINE:
+            removable.append(Garbage(path, entry.size_bytes, Category.SET_ASIDE))
         elif top == "drivers" and rest.partition("/")[0] not in drivers:
-            found.append(Garbage(path, entry.size_bytes, Category.DRIVERS))
-    return found
+            removable.append(Garbage(path, entry.size_bytes, Category.DRIVERS))
+    return removable
 
 
 def _category(path: str, record: Record | None, *, wanted: bool, needed: bool) -> Category | None:
-    """What a stage's file is, if it may go; ``path`` is relative to the stage's folder."""
-    if path.startswith("set-aside/"):
+    """Why a stage's file may be removed; None if it must stay. ``path`` is relative to the stage's folder."""
+    if path.startswith(QUARANTINE):
         return Category.SET_ASIDE
     if "/checkpoint/" in path:
         if record is not None:
@@ -116,5 +116,5 @@ def _category(path: str, record: Record | None, *, wanted: bool, needed: bool) -
 
 
 def tombstone(path: str) -> str:
-    """What stands in the place of an artifact that was removed."""
+    """The path of the empty file that replaces a removed artifact."""
     return path + COLLECTED

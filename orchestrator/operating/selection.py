@@ -1,4 +1,4 @@
-"""Finds the stages that a person means: by name, by a part or a pattern of it, or by the first digits of the key."""
+"""Selects stages by name, by a part or a pattern of the name, or by the first digits of the key."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ SHOWN = 5
 
 
 def find_stages(stages: Mapping[str, PlannedStage], wanted: Container[str], text: str) -> list[str]:
-    """Keys of the stages that are meant; of several with one name, that of the last plan.
+    """Return the keys of the stages that a text selects; of stages with one name, the last plan's.
 
     Args:
-        stages: by key, those of newer plans later.
-        wanted: keys of the last plans.
+        stages: by key, in the order of their plans.
+        wanted: keys in the last plans.
 
     Raises:
-        StoreError: there is none.
+        StoreError: the text selects no stage.
     """
     names: dict[str, str] = {}
     for key, stage in sorted(stages.items(), key=lambda item: item[0] in wanted):
@@ -33,9 +33,9 @@ def find_stages(stages: Mapping[str, PlannedStage], wanted: Container[str], text
         keys = [key for key in stages if key.startswith(text)]
         if keys:
             return keys
-    found = [key for name, key in names.items() if text in name or fnmatchcase(name, text)]
-    if found and text:
-        return found
+    keys = [key for name, key in names.items() if text in name or fnmatchcase(name, text)]
+    if keys and text:
+        return keys
     if not names:
         raise StoreError(f"{text}: the store has no stages")
     near = get_close_matches(text, names, n=3, cutoff=0.0)
@@ -45,21 +45,24 @@ def find_stages(stages: Mapping[str, PlannedStage], wanted: Container[str], text
 
 
 def find_stage(stages: Mapping[str, PlannedStage], wanted: Container[str], text: str) -> str:
-    """The key of the one stage that is meant.
+    """Return the key of the one stage that a text selects.
 
     Raises:
-        StoreError: there is none, or more than one.
+        StoreError: the text selects no stage, or several.
     """
-    found = find_stages(stages, wanted, text)
-    if len(found) > 1:
-        names = [stages[key].name if len({stages[k].name for k in found}) > 1 else key for key in found[:SHOWN]]
-        more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-        many = f"{len(found)} stages have such a name or key{_too_short(text)}"
-        raise StoreError(f"{text}: {many}; say which: {', '.join(names)}{more}")
-    return found[0]
+    keys = find_stages(stages, wanted, text)
+    if len(keys) > 1:
+        names = {stages[key].name for key in keys}
+        candidates = [stages[key].name if len(names) > 1 else key for key in keys[:SHOWN]]
+        more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
+        raise StoreError(
+            f"{text}: {len(keys)} stages have such a name or key{_too_short(text)}; say which: "
+            f"{', '.join(candidates)}{more}"
+        )
+    return keys[0]
 
 
 def _too_short(text: str) -> str:
-    """What to say of a text that may have been meant as a key's first digits."""
-    short = len(text) < LEAST_DIGITS and re.fullmatch("[0-9a-f]+", text)
-    return f" (of a key, give at least {LEAST_DIGITS} digits)" if short else ""
+    """A hint for a text that may have been meant as a key's first digits; else empty."""
+    is_short_key = len(text) < LEAST_DIGITS and re.fullmatch("[0-9a-f]+", text)
+    return f" (of a key, give at least {LEAST_DIGITS} digits)" if is_short_key else ""

@@ -1,4 +1,4 @@
-"""What a store says about its stages and drivers, at one look: one listing, and reads of what is not done yet only."""
+"""Surveys a store's stages, drivers and files, by one listing and by reading unfinished stages only."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class StageStatus(StrEnum):
-    """Where a stage stands."""
+    """Where a stage stands, as far as the store tells."""
 
     DONE = "done"
     RUNNING = "running"
@@ -32,8 +32,11 @@ class StageStatus(StrEnum):
 
 
 GIVEN_UP = (StageStatus.FAILED, StageStatus.CANCELLED)
-STATE_AFTER: dict[str, StageStatus] = {Cause.DAMAGED_INPUT: StageStatus.WAITING, Cause.CANCELLED: StageStatus.CANCELLED}
-"""Of a stage whose last attempt ended badly, by the cause; of any other cause it has failed."""
+STATUS_AFTER: dict[str, StageStatus] = {
+    Cause.DAMAGED_INPUT: StageStatus.WAITING,
+    Cause.CANCELLED: StageStatus.CANCELLED,
+}
+"""Status after a bad end of the last attempt, by its cause; after any other cause the stage has failed."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,9 @@ class LastAttempt:
     """The newest attempt at a stage.
 
     Attributes:
-        driver: whose it is; empty if its claim cannot be read.
+        driver: whose attempt it is; empty if its claim cannot be read.
         progress: its ``progress.json``.
-        beat_unix_s: when that was written last.
+        beat_unix_s: when that file was last written.
         interrupted: it checkpointed and stopped when asked to.
     """
 
@@ -62,16 +65,17 @@ class Survey:
     """A store at one moment.
 
     Attributes:
+        seen_unix_s: that moment.
         plans: oldest first.
-        damaged_plans: what is wrong with those that cannot be read, by path.
+        damaged_plans: a sentence for each damaged plan, by its path.
         stages: every stage that a plan or a record names, by key.
-        wanted: keys of the stages of the last plans.
+        wanted: keys of the stages in the last plans.
         files: the stages' files, by the first digits of their keys.
-        others: the files outside of ``stages/``.
-        leases: by driver, of the living and the dead.
-        gone: by driver, whether its process has ended; None for another machine's.
-        attempts: the newest, by key, of stages that are not done.
-        state: by key.
+        other_files: files outside of ``stages/``, by path.
+        leases: of living and dead drivers, by driver.
+        gone: whether each driver's process has ended; None for a process of another machine.
+        attempts: the newest attempt of each unfinished stage, by key.
+        state: where each stage stands, by key.
     """
 
     root: str
@@ -81,7 +85,7 @@ class Survey:
     stages: dict[str, PlannedStage]
     wanted: set[str]
     files: dict[str, StageFiles]
-    others: dict[str, Entry]
+    other_files: dict[str, Entry]
     leases: dict[str, Lease]
     gone: dict[str, bool | None]
     attempts: dict[str, LastAttempt]
@@ -92,34 +96,34 @@ class Survey:
         return self.files.get(key[:KEY_DIGITS])
 
     def alive(self, driver: str) -> bool:
-        """Whether a driver holds a lease, and its process has not ended as far as this machine can tell."""
+        """Whether a driver holds a lease and its process has not ended, as far as this machine can tell."""
         return driver in self.leases and self.gone[driver] is not True
 
     @property
     def living(self) -> dict[str, Lease]:
-        """Drivers that are alive."""
+        """The leases of living drivers."""
         return {driver: lease for driver, lease in self.leases.items() if self.alive(driver)}
 
     def progress(self, key: str) -> dict[str, Any]:
         """How far a running stage is, for people and as JSON."""
         attempt = self.attempts[key]
-        told = attempt.progress or {}
-        silent = None if attempt.beat_unix_s is None else max(0.0, self.seen_unix_s - attempt.beat_unix_s)
+        progress = attempt.progress or {}
+        silence_s = None if attempt.beat_unix_s is None else max(0.0, self.seen_unix_s - attempt.beat_unix_s)
         return {
             "attempt": attempt.number,
             "driver": attempt.driver,
-            "seconds_since_last_beat": silent,
-            **{name: told.get(name) for name in ("host", "pid", "epoch", "epochs", "accuracy_percent")},
+            "seconds_since_last_beat": silence_s,
+            **{name: progress.get(name) for name in ("host", "pid", "epoch", "epochs", "accuracy_percent")},
         }
 
     def failures(self, state: StageStatus = StageStatus.FAILED) -> list[Failure]:
-        """Why stages of the last plans have failed, or were cancelled, the first first."""
-        failed = (self.attempts[key].failure for key in self.wanted if self.state[key] is state)
-        return sorted((failure for failure in failed if failure), key=lambda failure: failure.finished_unix_s)
+        """Why wanted stages failed, or were cancelled; the first failure first."""
+        failures = (self.attempts[key].failure for key in self.wanted if self.state[key] is state)
+        return sorted((failure for failure in failures if failure), key=lambda failure: failure.finished_unix_s)
 
 
 def survey(store: Store) -> Survey:
-    """Look at a store."""
+    """Survey a store."""
     listing = store.storage.listing()
     files = group_stages(listing)
     damaged_plans: dict[str, str] = {}
@@ -135,10 +139,10 @@ def survey(store: Store) -> Survey:
                 ),
             )
     leases = _parse_all(Lease, store, [p for p in listing if p.startswith("drivers/") and p.endswith("/lease.json")])
-    held = {lease.driver: lease for path, lease in leases.items() if path == f"drivers/{lease.driver}/lease.json"}
-    gone = {driver: process_gone(lease) for driver, lease in held.items()}
+    by_driver = {lease.driver: lease for path, lease in leases.items() if path == f"drivers/{lease.driver}/lease.json"}
+    gone = {driver: process_gone(lease) for driver, lease in by_driver.items()}
     attempts = _attempts(store, stages, files)
-    living = {driver for driver in held if gone[driver] is not True}
+    living = {driver for driver in by_driver if gone[driver] is not True}
     return Survey(
         root=store.root,
         seen_unix_s=time.time(),
@@ -147,8 +151,8 @@ def survey(store: Store) -> Survey:
         stages=stages,
         wanted=set(wanted(plans)),
         files=files,
-        others={path: entry for path, entry in listing.items() if not path.startswith("stages/")},
-        leases=held,
+        other_files={path: entry for path, entry in listing.items() if not path.startswith("stages/")},
+        leases=by_driver,
         gone=gone,
         attempts=attempts,
         state=_states(stages, files, attempts, living),
@@ -158,7 +162,7 @@ def survey(store: Store) -> Survey:
 def _attempts(
     store: Store, stages: Mapping[str, PlannedStage], files: Mapping[str, StageFiles]
 ) -> dict[str, LastAttempt]:
-    """The newest attempt of every stage that is not done, by one batch of reads for each kind of file."""
+    """Read the newest attempt of every unfinished stage, by one batch of reads per kind of file."""
     newest: dict[str, tuple[int, str, StageFiles]] = {}
     for key in stages:
         stage = files.get(key[:KEY_DIGITS])
@@ -171,11 +175,11 @@ def _attempts(
     claims = _parse_all(Claim, store, present("claim.json"))
     failures = _parse_all(Failure, store, present("failure.json"))
     beats = _read_json(store, present("progress.json"))
-    found = {}
+    attempts = {}
     for key, (number, folder, stage) in newest.items():
         claim = claims.get(f"{folder}/claim.json")
         beat = stage.files.get(f"attempts/{number}/progress.json")
-        found[key] = LastAttempt(
+        attempts[key] = LastAttempt(
             number=number,
             folder=folder,
             driver=claim.driver if claim else "",
@@ -185,7 +189,7 @@ def _attempts(
             failure=failures.get(f"{folder}/failure.json"),
             interrupted=f"attempts/{number}/interrupted.json" in stage.files,
         )
-    return found
+    return attempts
 
 
 def _states(
@@ -201,41 +205,41 @@ def _states(
         if stage is not None and RECORD in stage.files:
             state[key] = StageStatus.DONE
         elif last is not None and last.failure is not None:
-            state[key] = STATE_AFTER.get(last.failure.cause, StageStatus.FAILED)
+            state[key] = STATUS_AFTER.get(last.failure.cause, StageStatus.FAILED)
         elif last is not None and not last.interrupted and last.driver in living:
             state[key] = StageStatus.RUNNING
     dependents: dict[str, list[str]] = {}
     for key, planned in stages.items():
         for upstream in planned.inputs.values():
             dependents.setdefault(upstream, []).append(key)
-    behind = [key for key, found in state.items() if found in GIVEN_UP]
-    while behind:
-        for key in dependents.get(behind.pop(), ()):
+    blocking = [key for key, status in state.items() if status in GIVEN_UP]
+    while blocking:
+        for key in dependents.get(blocking.pop(), ()):
             if state[key] is StageStatus.WAITING:
                 state[key] = StageStatus.BLOCKED
-                behind.append(key)
+                blocking.append(key)
     return state
 
 
 def _parse_all(model: type[Model], store: Store, paths: list[str]) -> dict[str, Model]:
-    """Files by path; what is torn or gone is left out: it says nothing that could not be seen otherwise."""
-    found = {}
+    """Parse files by path; torn or missing ones are skipped."""
+    parsed = {}
     for path, content in zip(paths, read_many(store.storage, paths), strict=True):
         try:
             if content is not None:
-                found[path] = model.model_validate_json(content)
+                parsed[path] = model.model_validate_json(content)
         except ValidationError:
             continue
-    return found
+    return parsed
 
 
 def _read_json(store: Store, paths: list[str]) -> dict[str, dict[str, Any]]:
-    found = {}
+    objects = {}
     for path, content in zip(paths, read_many(store.storage, paths), strict=True):
         try:
             value = json.loads(content or b"null")
         except ValueError:
             continue
         if isinstance(value, dict):
-            found[path] = value
-    return found
+            objects[path] = value
+    return objects

@@ -1,4 +1,4 @@
-"""Checks a store's records and plans: that they can be read, lie where they belong, and the bits of records' files."""
+"""Verifies a store: records and plans can be read, records lie in their own folders, and artifacts hash as recorded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from orchestrator.store import Store
-from orchestrator.store.layout import COLLECTED, KEY_DIGITS, RECORD, StageFiles, stage_folder, stage_folders
+from orchestrator.store.layout import COLLECTED, KEY_DIGITS, QUARANTINE, RECORD, StageFiles, stage_folder, stage_folders
 from orchestrator.store.record import Record
 from workers.attempts.workspace import Artifact, artifact
 from workers.storage import PARALLEL_REQUESTS, Storage
@@ -20,12 +20,12 @@ Kind = Literal["artifact", "record", "place", "copy", "plan"]
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that is broken.
+    """A broken file or folder.
 
     Attributes:
-        kind: an artifact is not what its record says; a record cannot be read; it lies in another key's folder;
-            its whole folder is a copy of another's; or a plan cannot be read.
-        key: of the stage; the first digits of it where the record does not tell; empty for a plan.
+        kind: "artifact": not what its record says; "record", "plan": cannot be read; "place": a record in another
+            key's folder; "copy": a whole folder that is a copy of another one.
+        key: of the stage; its first digits if the record does not tell; empty for a plan.
         folder: of the stage; a plan's own path.
     """
 
@@ -38,12 +38,15 @@ class Fault:
 
 @dataclass(frozen=True)
 class VerificationReport:
-    """What was found.
+    """The result of a verification.
 
     Attributes:
-        faults: at most one for each folder, and for each plan.
-        missing_inputs: by name of the stage, keys that it read and that have no record any more.
-        files, size_bytes: how much was hashed.
+        faults: at most one per folder, and one per plan.
+        missing_inputs: by name of the stage, the keys of inputs that have no record any more.
+        records: number of records, broken ones included.
+        files: number of hashed files.
+        size_bytes: of the hashed files.
+        collected: number of files that ``orchestrator.gc`` removed.
     """
 
     faults: list[Fault]
@@ -55,88 +58,92 @@ class VerificationReport:
 
 
 def check(store: Store, step: Callable[[int, int], None]) -> VerificationReport:
-    """Check a store; changes nothing.
+    """Verify a store; changes nothing.
 
     Args:
-        step: told the bytes that were hashed, and that are to be, as it goes.
+        step: called after each file with the bytes hashed so far, and with all bytes.
     """
     faults = _copies(store)
+    records = _readable_records(store, faults)
+    stages = store.stages(relist=False)
+    artifacts: dict[str, tuple[str, Artifact]] = {}
+    collected = 0
+    for short, record in records.items():
+        for name, file in record.files.items():
+            path = f"{record.out}/{name}"
+            if path not in stages[short].files and f"{path}{COLLECTED}" in stages[short].files:
+                collected += 1
+            else:
+                artifacts[f"{stages[short].folder}/{path}"] = short, file
+    broken: dict[str, str] = {}
+    hashed_bytes, total_bytes = 0, sum(file.size_bytes for _, file in artifacts.values())
+    for path, message in _hash({path: file for path, (_, file) in artifacts.items()}, store.storage):
+        short, file = artifacts[path]
+        hashed_bytes += file.size_bytes
+        step(hashed_bytes, total_bytes)
+        if message is not None:
+            broken.setdefault(short, message)
+    for short, message in broken.items():
+        record = records.pop(short)
+        faults.append(Fault("artifact", record.key, record.name, stages[short].folder, message))
+    record_count = len(records) + len(faults)
+    damaged_plans: dict[str, str] = {}
+    store.plans(damaged_plans)
+    faults += [Fault("plan", "", path, path, message) for path, message in damaged_plans.items()]
+    missing_inputs = _missing_inputs(records, stages)
+    return VerificationReport(faults, missing_inputs, record_count, len(artifacts), total_bytes, collected)
+
+
+def quarantine(store: Store, faults: Collection[Fault]) -> None:
+    """Move broken files away, so that the next sweep computes their stages again; deletes nothing."""
+    damaged_plans: dict[str, str] = {}
+    if any(fault.kind == "plan" for fault in faults):
+        store.plans(damaged_plans)  # read again: a sweep may have replaced one
+    for fault in faults:
+        if fault.kind == "plan":
+            if fault.folder in damaged_plans:
+                store.storage.move(fault.folder, f"{QUARANTINE}{fault.folder}")
+        elif fault.kind == "copy":
+            for path in store.storage.listing(fault.folder):
+                store.storage.move(path, f"{QUARANTINE}{path}")
+        else:
+            store.quarantine(fault.key, fault.kind)
+
+
+def _readable_records(store: Store, faults: list[Fault]) -> dict[str, Record]:
+    """Read all records by the first digits of their keys; append a fault for each that is damaged or misplaced."""
     copied = {fault.key for fault in faults}
     damaged: dict[str, str] = {}
     store.records(damaged, index=False)
-    stages, records = store.stages(), {}
-    for short, stage in stages.items():
+    records = {}
+    for short, stage in store.stages().items():
         if short in damaged:
             faults.append(Fault("record", short, stage.folder, stage.folder, damaged[short]))
         elif RECORD in stage.files and short not in copied:
-            record = store.record(short)
-            assert record is not None
+            record = store.committed(short)
             if record.key[:KEY_DIGITS] != short:
                 message = f"{stage.folder}/{RECORD} is of stage {record.key}, which does not belong there"
                 faults.append(Fault("place", short, record.name, stage.folder, message))
             else:
                 records[short] = record
-    wanted = [(short, name) for short, record in records.items() for name in record.files]
-    gone = {
-        (short, name)
-        for short, name in wanted
-        if f"{records[short].out}/{name}{COLLECTED}" in stages[short].files
-        and f"{records[short].out}/{name}" not in stages[short].files
-    }
-    files = {
-        f"{stages[short].folder}/{records[short].out}/{name}": (short, records[short].files[name])
-        for short, name in wanted
-        if (short, name) not in gone
-    }
-    broken: dict[str, str] = {}
-    done, total = 0, sum(file.size_bytes for _, file in files.values())
-    for path, fault in _hash({path: file for path, (_, file) in files.items()}, store.storage):
-        short, file = files[path]
-        done += file.size_bytes
-        step(done, total)
-        if fault is not None:
-            broken.setdefault(short, fault)
-    for short, message in broken.items():
-        record = records.pop(short)
-        faults.append(Fault("artifact", record.key, record.name, stages[short].folder, message))
-    counted = len(records) + len(faults)
-    plans: dict[str, str] = {}
-    store.plans(plans)
-    faults += [Fault("plan", "", path, path, message) for path, message in plans.items()]
-    return VerificationReport(faults, _missing_inputs(records, stages), counted, len(files), total, len(gone))
-
-
-def quarantine(store: Store, faults: Collection[Fault]) -> None:
-    """Set aside what is broken, so that the next sweep makes it anew; nothing is deleted."""
-    plans: dict[str, str] = {}
-    if any(fault.kind == "plan" for fault in faults):
-        store.plans(plans)  # again: a sweep may have written one anew
-    for fault in faults:
-        if fault.kind == "plan":
-            if fault.folder in plans:
-                store.storage.move(fault.folder, f"set-aside/{fault.folder}")
-        elif fault.kind == "copy":
-            for path in store.storage.listing(fault.folder):
-                store.storage.move(path, f"set-aside/{path}")
-        else:
-            store.quarantine(fault.key, fault.kind)
+    return records
 
 
 def _copies(store: Store) -> list[Fault]:
-    """Folders of one key but the one whose name tells the record's: their files would be taken for each other's."""
+    """Find all folders of a key but the one that its record names: their files could be mistaken for each other."""
     faults = []
     for short, same_key in stage_folders(store.storage.listing("stages")).items():
         folders = [stage.folder for stage in same_key]
         if len(folders) > 1:
-            right = next((folder for folder in folders if _belongs(store.storage, folder)), folders[0])
-            for folder in sorted({*folders} - {right}):
-                message = f"{folder} has the same key as {right}; only when it is away can that be checked"
+            original = next((folder for folder in folders if _belongs(store.storage, folder)), folders[0])
+            for folder in sorted({*folders} - {original}):
+                message = f"{folder} has the same key as {original}, which can be checked only when the copy is away"
                 faults.append(Fault("copy", short, folder, folder, message))
     return faults
 
 
 def _belongs(storage: Storage, folder: str) -> bool:
-    """Whether a folder is named as its record says."""
+    """Whether a folder has the name that its record gives it."""
     try:
         record = Record.model_validate_json(storage.read(f"{folder}/{RECORD}"))
     except (FileNotFoundError, ValueError):
@@ -145,23 +152,23 @@ def _belongs(storage: Storage, folder: str) -> bool:
 
 
 def _hash(files: Mapping[str, Artifact], storage: Storage) -> Iterator[tuple[str, str | None]]:
-    """What is wrong with each file, or None, as they are read: several at a time from a bucket."""
+    """Yield each path with a sentence if the file is broken, else None; a bucket's are read several at a time."""
 
-    def look(item: tuple[str, Artifact]) -> tuple[str, str | None]:
+    def inspect(item: tuple[str, Artifact]) -> tuple[str, str | None]:
         path, file = item
         try:
-            found = _read(storage, path)
+            actual = _read(storage, path)
         except FileNotFoundError:
             return path, f"{path} is missing"
-        if found != file:
+        if actual != file:
             return path, f"{path} is not what its record says"
         return path, None
 
     if storage.folder is not None:
-        yield from map(look, files.items())
+        yield from map(inspect, files.items())
         return
     with ThreadPoolExecutor(PARALLEL_REQUESTS // 4) as threads:
-        yield from threads.map(look, files.items())
+        yield from threads.map(inspect, files.items())
 
 
 def _read(storage: Storage, path: str) -> Artifact:

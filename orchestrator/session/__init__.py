@@ -1,1 +1,1 @@
-"""Run one sweep around the driver: lease, data, backend, signals, report."""
+"""Runs one sweep around the driver: lease, data, backend, signals, report."""

@@ -1,4 +1,4 @@
-"""The report while a sweep runs and at its end."""
+"""Renders the report while a sweep runs, and at its end."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from workers.terminal.console import Console
 
 REPORT = "report.html"
 STAMP = "report.json"
-"""What the report in the store was made of."""
+"""Holds a digest of what the report in the store was rendered from."""
 INTERVAL_S = 60.0
 
 
 class LiveReport:
-    """Writes the report in a process of its own: the driver goes on, and a fault there cannot end a sweep."""
+    """Renders the report in its own process: the driver goes on, and an error there cannot end a sweep."""
 
     def __init__(self, store: Store) -> None:
         self.path = f"{store.root}/{REPORT}"
@@ -30,16 +30,16 @@ class LiveReport:
         self._next_s = 0.0
 
     def refresh(self) -> None:
-        """Start writing, unless that is still going on, or was begun less than ``INTERVAL_S`` ago."""
-        over = self._process is None or self._process.poll() is not None
-        if over and time.monotonic() >= self._next_s:
+        """Start rendering, unless a rendering still runs, or began less than ``INTERVAL_S`` ago."""
+        idle = self._process is None or self._process.poll() is not None
+        if idle and time.monotonic() >= self._next_s:
             self._next_s = time.monotonic() + INTERVAL_S
             self._process = subprocess.Popen(
                 self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
             )
 
     def write(self) -> None:
-        """Write, unless it was written by this code from what the store had when listed last; say so if that fails."""
+        """Render the report, unless it is up to date with the last listing and this code; print an error if that fails."""
         if self._process is not None:
             self._process.wait()
         stamp = self._stamp()
@@ -54,7 +54,7 @@ class LiveReport:
             self._store.storage.write(STAMP, stamp)
 
     def _stamp(self) -> bytes:
-        """A digest of all records and failures, as last listed, of the plans and their order, and of the code."""
+        """A digest of all records and failures as last listed, the plans in their order, and the code."""
         files = {
             f"{stage.folder}/{path}": entry.version
             for stage in self._store.stages(relist=False).values()

@@ -1,4 +1,4 @@
-"""Every data set is prepared before anything runs, and a person sees how far that is."""
+"""Prepares every data set before a sweep starts, with a progress bar, and tries every network on its images."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ LINE_INTERVAL_S = 30.0
 
 
 def prepare_data(experiments: Sequence[Experiment], execution: Execution, console: Console) -> None:
-    """Prepare every data set now and try every network on it, so that what is wrong is said before anything runs.
+    """Prepare every data set and try every network on its images, so that errors come before any stage runs.
 
     Raises:
         DataError: a data set cannot be downloaded, read or cached.
         RecipeError: a recipe or a network does not suit the images.
     """
     sources = dict.fromkeys((e.recipe.dataset, e.data_fingerprint) for e in experiments)
-    opened = {name: prepare_data_set(name, found, execution, console) for name, found in sources}
+    opened = {name: prepare_data_set(name, fingerprint, execution, console) for name, fingerprint in sources}
     for experiment in experiments:
         _try(experiment.recipe, opened[experiment.recipe.dataset])
 
 
 def prepare_data_set(name: str, fingerprint: str, execution: Execution, console: Console) -> MappedData | StreamedData:
-    """Prepare one data set, unless this host has it.
+    """Open one data set; download and cache it first if this host does not have it.
 
     Raises:
-        DataError: it cannot be downloaded, read or cached, or is not the one of that fingerprint.
+        DataError: the data set cannot be downloaded, read or cached, or has another fingerprint.
     """
     root, cache = Path(execution.data_root) if execution.data_root else None, Path(execution.data_cache)
     if not prepared_folder(name, fingerprint, cache).exists():
@@ -47,36 +47,46 @@ def prepare_data_set(name: str, fingerprint: str, execution: Execution, console:
 
 
 def _try(recipe: Recipe, data: MappedData | StreamedData) -> None:
-    """Whether the recipe's augmentation, image size and network suit the images; RecipeError if not."""
+    """Check that the recipe's augmentation, image size, pixel statistics and network suit the images.
+
+    Raises:
+        RecipeError: one of them does not.
+    """
     if isinstance(data, StreamedData):
         if recipe.augmentation == "crop_flip":
             raise RecipeError(
-                f"{recipe.dataset} has images of many sizes, which augmentation crop_flip does not take; "
+                f"{recipe.dataset} has images of many sizes, which augmentation crop_flip cannot handle; "
                 f"give --set augmentation=resized_crop_flip"
             )
         size = (recipe.image_size, recipe.image_size)
     else:
         size = (data.train_images.shape[2], data.train_images.shape[3])
         if recipe.image_size != IMAGE_SIZE:
-            raise RecipeError(f"image_size is for images of many sizes, and those of {recipe.dataset} have one: {size}")
+            raise RecipeError(
+                f"image_size is for images of many sizes, and all images of {recipe.dataset} are {size[0]}x{size[1]}; "
+                f"leave it out"
+            )
     for field in ("pixel_mean", "pixel_std"):
         values = getattr(recipe, field)
         if values is not None and len(values) != data.channels:
-            raise RecipeError(f"{field} has {len(values)} values, and {recipe.dataset} has {data.channels} channels")
+            raise RecipeError(
+                f"{field} has {len(values)} values, and {recipe.dataset} has {data.channels} channels; give one value "
+                f"per channel"
+            )
     model = Model(recipe.arch, recipe.model)
     network = build_model(model, in_channels=data.channels, num_classes=data.num_classes, init_seed=0).eval()
-    named = f"architecture {recipe.arch} on {recipe.dataset}, whose images are {size[0]}x{size[1]}"
+    subject = f"architecture {recipe.arch} on {recipe.dataset}, whose images are {size[0]}x{size[1]}"
     try:
         with torch.no_grad():
             logits = network(torch.zeros(2, data.channels, *size))
     except (RuntimeError, ValueError, TypeError) as error:
-        raise RecipeError(f"{named}: {error}") from error
+        raise RecipeError(f"{subject}: {error}") from error
     if logits.shape != (2, data.num_classes):
-        raise RecipeError(f"{named}: its output is {tuple(logits.shape)} for 2 images of {data.num_classes} classes")
+        raise RecipeError(f"{subject}: its output is {tuple(logits.shape)} for 2 images of {data.num_classes} classes")
 
 
 class _Display:
-    """A bar for each part of the work on a terminal, else a line now and then."""
+    """Progress bars on a terminal, one per part of the work; elsewhere a line now and then."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -95,11 +105,11 @@ class _Display:
         return self
 
     def __exit__(self, *error: object) -> None:
-        if not self._bars.disable:  # an older rich would end even what never began with an empty line
+        if not self._bars.disable:  # an older rich prints an empty line even if it never started
             self._bars.stop()
 
     def show(self, what: str, done: int, total: int) -> None:
-        """Say how far a part of the work is; called when it begins as well."""
+        """Show how far a part of the work is; also called when the part begins."""
         if self._console.is_terminal:
             bar = next((task.id for task in self._bars.tasks if task.description == what), None)
             bar = self._bars.add_task(what) if bar is None else bar
