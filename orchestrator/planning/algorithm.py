@@ -1,6 +1,6 @@
 """The algorithm on one screen: find tickets by pruning, train them from several starts, probe the solutions. Pure.
 
-Rules, sources and tests: docs/method.md. Methods as data: docs/experiments.md and ``orchestrator.recipes.methods``.
+Formulas: docs/released-code.md. Rules and their tests: docs/method.md. Methods as data: docs/experiments.md.
 """
 
 from __future__ import annotations
@@ -34,10 +34,11 @@ def compare_methods(experiment: ExperimentPlanner, recipe: Recipe) -> None:
 
 
 def find_tickets(chain: ChainPlanner, rounds: int) -> None:
-    """Iterative pruning (paper, section 3; Frankle and Carbin 2019; Renda et al. 2020): round 0 is dense training.
+    """Iterative pruning (docs/released-code.md#rounds): pretrain; then round by round prune, rewind and train.
 
-    Under AWS, every training of a chain interpolates psi towards its initialisation. LRR keeps the trained weights:
-    it rewinds the learning rate alone. One-shot methods prune the dense network to each round's density.
+    Under AWS, every training of the chain interpolates psi towards its initialisation (docs/released-code.md#aws). LRR
+    rewinds only the learning rate. Other methods also reset survivors to their values after ``reset_to`` epochs of
+    round 0 (Frankle and Carbin 2019; Renda et al. 2020), or prune the dense network to each round's density at once.
     """
     reset_to = chain.method.reset_to
     rewind_to = None if reset_to is None else chain.pretrain(stop_after=reset_to)
@@ -48,10 +49,11 @@ def find_tickets(chain: ChainPlanner, rounds: int) -> None:
 
 
 def compare_starts(chain: ChainPlanner, round_: int, recipe: Recipe) -> None:
-    """Train the ticket of one round from each start and seed; in probe rounds, probe pairs of solutions.
+    """Train one round's ticket from each start and seed; in probe rounds, probe pairs of solutions.
 
-    Starts (``tickets.TRANSFERS``): the retrain keeps the ticket's weights; transfers put its mask, and perhaps its
-    signs, on a random initialisation. Stability compares two SGD seeds; LMC compares a transfer with the retrain.
+    Starts (docs/experiments.md#transfers): the retrain keeps the ticket's weights; transfers put its mask, and perhaps
+    its signs, on a fresh initialisation. Stability compares two SGD seeds of one start; LMC compares a transfer with
+    the retrain (docs/released-code.md#transfers-and-what-is-measured).
     """
     probed = round_ in recipe.probe_rounds
     previous: Node | None = None
