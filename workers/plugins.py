@@ -1,7 +1,7 @@
-"""A user's own data sets, architectures, criteria, transfers and probes: Python that registers them when imported.
+"""Plugins: Python that registers a user's own data sets, architectures, criteria, transfers and probes.
 
-It is a file or a module that ``--plugin`` names, or a module that an installed distribution names as an entry point of
-the group ``winning_sign.plugins``; the latter are always there. docs/extending.md.
+``--plugin`` names a file or a module. An installed distribution may name modules as entry points of the group
+``winning_sign.plugins``, which every command imports. See docs/extending.md.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import ModuleType
 
 from tickets.files import digest
 from workers.terminal.console import visible
 
 GROUP = "winning_sign.plugins"
+MOVED = {"workers.criteria": "workers.pruning", "workers.probes": "workers.probing"}
+"""Modules that plugins of earlier versions import: old name -> new name."""
 _LOADING = threading.RLock()
 log = logging.getLogger("winning_sign")
 
@@ -29,28 +32,29 @@ class PluginError(ValueError):
 
 
 def load_plugins(plugins: Iterable[str]) -> None:
-    """Import what is installed and each of these plugins, once per process.
+    """Import all installed plugins and the named ones, once per process.
 
-    What is installed and fails is a warning: whoever asked for something else goes on, and what it would have
-    registered is an unknown name.
+    An installed plugin that fails is a warning, so that commands which do not need it still run; the names it would
+    have registered are then unknown.
 
     Args:
-        plugins: paths that end in .py, or modules' names.
+        plugins: paths that end in .py, or names of modules.
 
     Raises:
-        PluginError: one of them does not exist, or fails while it is imported.
+        PluginError: a named plugin does not exist, or fails while it is imported.
     """
+    _install_old_names()
     for point in _installed():
         try:
             point.load()
-        except Exception as error:  # anybody's package may raise anything
-            name = f"{point.dist.name} {point.dist.version}" if point.dist else "a distribution"
-            said = f"{name}: its plugin {point.value} cannot be imported: {type(error).__name__}: {error}"
-            log.warning("%s", visible(f"{said}; update or uninstall it, or do without what it registers"))
+        except Exception as error:  # a package may raise anything
+            package = f"{point.dist.name} {point.dist.version}" if point.dist else "a distribution"
+            fault = f"{package}: its plugin {point.value} cannot be imported: {type(error).__name__}: {error}"
+            log.warning("%s", visible(f"{fault}; update or uninstall it, or do without the names that it registers"))
     for plugin in plugins:
         try:
             if plugin.endswith(".py"):
-                with _LOADING:  # stages that share a process need it whole, not begun
+                with _LOADING:  # stages that share a process must not use a half-imported plugin
                     _load_file(Path(plugin))
             else:
                 importlib.import_module(plugin)
@@ -77,3 +81,28 @@ def _load_file(path: Path) -> None:
     except BaseException:
         del sys.modules[name]
         raise
+
+
+def _install_old_names() -> None:
+    for old, new in MOVED.items():
+        if old not in sys.modules:
+            package, _, name = old.rpartition(".")
+            sys.modules[old] = _MovedModule(old, new)
+            setattr(importlib.import_module(package), name, sys.modules[old])
+
+
+class _MovedModule(ModuleType):
+    """An old name of a module: gives the new module's members, and logs the new name once."""
+
+    def __init__(self, old: str, new: str) -> None:
+        super().__init__(old)
+        self._new, self._logged = new, False
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("__"):  # asked by Python's own import machinery
+            raise AttributeError(name)
+        member = getattr(importlib.import_module(self._new), name)
+        if not self._logged:
+            self._logged = True
+            log.warning("a plugin imports %s, which is now %s; change the import", self.__name__, self._new)
+        return member

@@ -1,12 +1,16 @@
-"""Plugins: imported once per process, and whole before anyone goes on."""
+"""Plugins: imported once per process, and whole before anyone goes on; imports of earlier versions still work."""
 
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from tests.support.registries import registries_kept
 from workers.models import ARCHITECTURES
 from workers.plugins import PluginError, load_plugins
+from workers.probing import PROBES
+from workers.pruning import CRITERIA
 
 SLOW = """
 import time
@@ -42,3 +46,42 @@ def test_a_plugin_that_fails_is_named_and_may_be_mended(tmp_path: Path) -> None:
         load_plugins([str(path)])
     path.write_text("")
     load_plugins([str(path)])
+
+
+OLD_IMPORTS = """
+import workers.criteria
+from workers.criteria import Candidate, criterion
+from workers.probes import Pair, probe
+
+@workers.criteria.criterion("old_criterion")
+def old_criterion(candidate: Candidate):
+    return candidate.weights
+
+@probe("old_probe")
+def old_probe(pair: Pair):
+    return {"percent": 1.0}
+"""
+NEW_IMPORTS = OLD_IMPORTS.replace("workers.criteria", "workers.pruning").replace("workers.probes", "workers.probing")
+
+
+def test_imports_of_earlier_versions_work_in_plugins_and_name_the_new_module_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "old.py").write_text(OLD_IMPORTS)
+    with registries_kept(), caplog.at_level(logging.WARNING):
+        load_plugins([str(tmp_path / "old.py")])
+        assert "old_criterion" in CRITERIA
+        assert "old_probe" in PROBES
+    assert caplog.messages == [
+        "a plugin imports workers.criteria, which is now workers.pruning; change the import",
+        "a plugin imports workers.probes, which is now workers.probing; change the import",
+    ]
+
+
+def test_criteria_and_probes_are_imported_from_their_rooms(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "new.py").write_text(NEW_IMPORTS)
+    with registries_kept(), caplog.at_level(logging.WARNING):
+        load_plugins([str(tmp_path / "new.py")])
+        assert "old_criterion" in CRITERIA
+        assert "old_probe" in PROBES
+    assert not caplog.messages

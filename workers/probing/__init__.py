@@ -1,1 +1,5 @@
-"""Measure error along paths and planes between solutions."""
+"""Measure error along paths and planes between solutions, and whatever else a probe measures of a pair."""
+
+from workers.probing.probes import PROBES, Pair, probe
+
+__all__ = ["PROBES", "Pair", "probe"]

@@ -1,1 +1,5 @@
-"""Score weights and draw the masks of a round."""
+"""Score weights by a criterion and draw the masks of a round."""
+
+from workers.pruning.criteria import CRITERIA, Candidate, criterion
+
+__all__ = ["CRITERIA", "Candidate", "criterion"]
