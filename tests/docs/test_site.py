@@ -111,7 +111,7 @@ def test_the_notebook_is_a_page_with_its_stored_outputs(site: Path, pages: dict[
         ("pruning", "workers.training.psi.PsiInterpolation", "Calls a model with interpolated psi"),
         ("stages", "workers.stages.Round", "globally by score"),
         ("planning", "orchestrator.planning.algorithm.expand", ""),
-        ("store", "orchestrator.planning.identity.stage_key", "32 hexadecimal digits that identify a stage"),
+        ("store", "orchestrator.planning.identity.stage_key", "The stage's key: 32 hexadecimal digits"),
         ("frames", "analysis.frames.load.load", ""),
         ("frames", "analysis.comparisons.statistics.spread", "One row per group"),
         ("figures", "analysis.figures.results.accuracy_by_density", ""),
