@@ -20,7 +20,8 @@ from analysis.signs.counts import COUNT_COLUMNS, ticket_counts
 from analysis.signs.pairs import AGREEMENT_COLUMNS, FLIP_COLUMNS, agreement, flips, ticket_pairs
 from orchestrator.store import Store, StoreError
 from orchestrator.store.events import read_events
-from orchestrator.store.record import Labels, Record, wanted
+from orchestrator.store.plans import wanted
+from orchestrator.store.record import Labels, Record
 from workers.storage import schemas
 
 LABELS = tuple(Labels.model_fields)

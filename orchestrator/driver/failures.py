@@ -1,8 +1,8 @@
-"""What to do about a failed attempt: a pure function of the facts.
+"""Decides whether a failed attempt is repeated. Pure.
 
-Four causes, four budgets. A preempted stage is tried for ever while its checkpoints advance, because losing machines is
-normal; a crash might be the machine's fault or the stage's; what is transient passes; and what a stage raises itself it
-would raise again.
+Four causes, four budgets. A preempted stage is repeated for ever while its checkpoints advance, because losing machines
+is normal. A crash may be the machine's fault or the stage's. A transient error passes. An error that the stage itself
+raised would come again.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from typing import Literal
 from orchestrator.store.record import Cause
 
 BUDGET = {Cause.PREEMPTION: 5, Cause.CRASH: 3, Cause.TRANSIENT: 2, Cause.APPLICATION: 0}
-"""How often an attempt of a stage is repeated, by cause; for a preemption, without any progress in between."""
+"""Repetitions of a stage's attempts, by cause; for preemption, only those without progress in between count."""
 PAUSE_S = {Cause.TRANSIENT: (10.0, 60.0)}
-"""How long to wait before the next attempt, by cause and by how many were before."""
+"""Seconds before the next attempt, by cause and number of earlier ones."""
 
 LIKE_A_CRASH = ("OutOfMemoryError", "MemoryError", "RanksDisagreeError")
-"""What a stage raises and may not raise again: it had less memory than it might, or ranks that read different files."""
+"""Errors of a stage that may not come again: a lack of memory, or ranks that read different files."""
 LIKE_A_CRASH_BY_WORDS = r"DataLoader worker \(pid|\[enforce fail at .*DefaultCPUAllocator: can't allocate memory"
-"""How torch's words begin where its error is a plain RuntimeError: a process that decodes images was killed, as the
-kernel does where memory is short, or the host had no memory left."""
+"""Beginnings of torch's plain RuntimeErrors that mean a lack of memory: the kernel killed a process that decodes
+images, or the host had none left."""
 TRANSIENT = (
     (r"AcceleratorError|RuntimeError", r"CUDA driver initialization failed|initialization error|busy or unavailable"),
     (r"RuntimeError|DistBackendError|DistStoreError|DistNetworkError", r"NCCL|Socket Timeout|Connection reset|[Gg]loo"),
@@ -33,7 +33,7 @@ TRANSIENT = (
         r"No space left|Input/output error|Stale file handle|not written whole|Connection",
     ),
 )
-"""Error types and messages that are known to pass."""
+"""Types and messages of errors that are known to pass."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class Ended:
     """How an attempt ended.
 
     Attributes:
-        how: "raised": the stage did; "process", "node": that died; "hung": it was ended because it no longer moved;
-            "drained": it checkpointed because its machine was about to go.
-        advanced: whether the stage has a further checkpoint than after the attempt before.
+        how: "raised": the stage raised an error; "process", "node": that died; "hung": it was ended because it no
+            longer moved; "drained": it checkpointed because its machine was about to go.
+        advanced: whether the stage has a further checkpoint than at the attempt's start.
     """
 
     how: Literal["raised", "process", "node", "hung", "drained"]
@@ -54,12 +54,12 @@ class Ended:
 
 @dataclass
 class History:
-    """The bad ends of a stage's attempts in this sweep, by cause; preemptions since it last advanced."""
+    """Counts the bad ends of a stage's attempts in this sweep, by cause; preemptions since the stage last advanced."""
 
     ends: Counter[Cause] = field(default_factory=Counter)
 
     def add(self, cause: Cause, advanced: bool) -> None:
-        """One more."""
+        """Count one more bad end."""
         if cause is Cause.PREEMPTION and advanced:
             self.ends[cause] = 0
         else:
@@ -68,7 +68,7 @@ class History:
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether to try again, and when."""
+    """Whether to repeat a stage, and when."""
 
     cause: Cause
     retry: bool
@@ -77,7 +77,7 @@ class Decision:
 
 
 def cause_of(ended: Ended) -> Cause:
-    """Why an attempt ended badly."""
+    """Classify a bad end by its cause."""
     if ended.how in ("node", "drained"):
         return Cause.PREEMPTION
     if ended.how in ("process", "hung") or ended.error_type in LIKE_A_CRASH:
@@ -91,7 +91,7 @@ def cause_of(ended: Ended) -> Cause:
 
 
 def classify(ended: Ended, history: History) -> Decision:
-    """The decision on an attempt that ended badly, after the stage's earlier ones."""
+    """Decide whether to repeat a stage whose attempt ended badly, given its earlier bad ends."""
     cause = cause_of(ended)
     earlier, budget = history.ends[cause], BUDGET[cause]
     if cause is Cause.PREEMPTION and ended.advanced:

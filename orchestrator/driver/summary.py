@@ -1,4 +1,4 @@
-"""How a sweep ended."""
+"""Sums up how a sweep ended."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ class Summary:
     """How a sweep ended.
 
     Attributes:
-        failures: in the order in which they happened; the first is the one to look at.
+        states: number of stages by their final state.
+        interrupted: the sweep was asked to stop.
+        failures: in the order in which they happened; read the first one first.
     """
 
     states: Counter[State]
@@ -31,12 +33,12 @@ class Summary:
 
     @property
     def finished(self) -> int:
-        """How many stages are in the store now."""
+        """Number of stages in the store."""
         return sum(self.states[state] for state in FINISHED)
 
     @property
     def exit_code(self) -> int:
-        """0 when all is done, 130 after an interruption, 1 when something failed."""
+        """0 if every stage is finished, 130 after an interruption, else 1."""
         if self.finished == self.states.total():
             return 0
         return 130 if self.interrupted else 1
@@ -46,7 +48,7 @@ LOG_LINES = 12
 
 
 def print_summary(console: Console, store: Store, summary: Summary) -> None:
-    """How many stages ended how, and the failures: the first one first, with the end of its log."""
+    """Print the number of stages by state, and the failures in their order, with the end of the first one's log."""
     states = summary.states
     parts = [f"{states[state]} {state.value}" for state in State if states[state]]
     console.print(
@@ -60,7 +62,7 @@ def print_summary(console: Console, store: Store, summary: Summary) -> None:
             table.add_row(escape(failure.name), escape(text), escape(f"{store.root}/{failure.log}"))
         console.print(table)
         first = summary.failures[0].log
-        with suppress(OSError):  # it may have died before it wrote a line
+        with suppress(OSError):  # the attempt may have died before its first line
             lines = store.storage.read(first).decode(errors="replace").splitlines()[-LOG_LINES:]
             console.print(f"Last lines of {store.root}/{first}:", highlight=False, soft_wrap=True)
             console.print("\n".join(lines), markup=False, highlight=False)

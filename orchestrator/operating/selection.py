@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from orchestrator.store import StoreError
-from orchestrator.store.record import PlannedStage
+from orchestrator.store.plans import PlannedStage
 
 LEAST_DIGITS = 4
 SHOWN = 5

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ValidationError
 from orchestrator.store import Store
 from orchestrator.store.layout import KEY_DIGITS, RECORD, StageFiles, group_stages
 from orchestrator.store.leases import Lease, process_gone
-from orchestrator.store.record import Cause, Claim, Failure, PlannedStage, StoredPlan, wanted
+from orchestrator.store.plans import PlannedStage, StoredPlan, wanted
+from orchestrator.store.record import Cause, Claim, Failure
 from workers.storage import Entry, read_many
 
 Model = TypeVar("Model", bound=BaseModel)

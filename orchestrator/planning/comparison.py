@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.store.record import Record, StageIdentity, StoredPlan
+from orchestrator.store.plans import StoredPlan
+from orchestrator.store.record import Record, StageIdentity
 
 ABSENT = "(absent)"
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.planning.identity import stage_key
-from orchestrator.store.record import Labels, PlannedStage, StoredPlan
+from orchestrator.store.plans import PlannedStage, StoredPlan
+from orchestrator.store.record import Labels
 from workers.stages import PairProbe, Stage, to_science
 
 

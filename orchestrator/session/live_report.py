@@ -39,7 +39,7 @@ class LiveReport:
             )
 
     def write(self) -> None:
-        """Render the report, unless it is up to date with the last listing and this code; print an error if that fails."""
+        """Render the report, unless the last listing and this code have one already; print an error if that fails."""
         if self._process is not None:
             self._process.wait()
         stamp = self._stamp()

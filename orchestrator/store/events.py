@@ -1,7 +1,7 @@
-"""What happened in a store, as lines of JSON: one log per driver, so that no two ever write to the same file.
+"""Events: what happened in a store, as lines of JSON. Each driver has its own log, so that no two write to one file.
 
 {root}/events/{driver}.jsonl              in a folder, appended
-{root}/events/{driver}/{number}.jsonl     in a bucket, where nothing can be appended: a few seconds each
+{root}/events/{driver}/{number}.jsonl     in a bucket, whose files cannot be appended to: a few seconds' events each
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ WRITE_EVERY_S = 10.0
 
 
 class Event(BaseModel):
-    """What a line may hold; its time is one that a calendar has."""
+    """One line of a log; its time is a date that calendars have."""
 
     time_unix_s: Annotated[float, Field(ge=0, lt=2**33)]
     event: str
@@ -37,25 +37,25 @@ class Event(BaseModel):
 
 
 class EventLog:
-    """A driver's events."""
+    """Writes one driver's events."""
 
     def __init__(self, storage: Storage, driver: str) -> None:
         self._storage, self._driver = storage, driver
         self._pending: list[bytes] = []
-        self._content = b""  # being written: what failed is tried again unchanged, for it may have arrived
+        self._content = b""  # being written; repeated unchanged after a failure, because it may have arrived
         self._number, self._written = 0, time.monotonic()
 
     def add(self, event: dict[str, Any]) -> None:
-        """Keep an event; it is written by ``write_due`` or ``write``."""
+        """Add an event, to be written by ``write_due`` or ``write``."""
         self._pending.append(json.dumps(event).encode() + b"\n")
 
     def write_due(self) -> None:
-        """Write what is pending; to a bucket, every ``WRITE_EVERY_S`` at most."""
+        """Write pending events; to a bucket, every ``WRITE_EVERY_S`` at most."""
         if self._storage.folder is not None or time.monotonic() - self._written > WRITE_EVERY_S:
             self.write()
 
     def write(self) -> None:
-        """Write what is pending; it may be called again after a failure."""
+        """Write pending events; may be called again after a failure."""
         if self._pending and not self._content:
             self._content, self._pending = b"".join(self._pending), []
         if self._content and self._storage.folder is not None:
@@ -68,10 +68,10 @@ class EventLog:
 
 
 def read_events(storage: Storage) -> Iterator[dict[str, Any]]:
-    """All drivers' events, in the order of their times; what is no event, such as a torn line, is left out."""
-    found: list[dict[str, Any]] = []
+    """Yield all drivers' events by time; torn and other invalid lines are skipped."""
+    events: list[dict[str, Any]] = []
     for content in read_many(storage, sorted(storage.listing("events"))):
         for line in (content or b"").splitlines():
             with suppress(ValidationError):
-                found.append(Event.model_validate_json(line).model_dump(exclude_unset=True))
-    yield from sorted(found, key=lambda event: event["time_unix_s"])
+                events.append(Event.model_validate_json(line).model_dump(exclude_unset=True))
+    yield from sorted(events, key=lambda event: event["time_unix_s"])

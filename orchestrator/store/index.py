@@ -1,6 +1,7 @@
-"""``index.jsonl``: copies of a store's records, to read them at once. It may be old, damaged or gone: nothing is lost.
+"""The index: copies of a store's records in one file, ``index.jsonl``, to read them at once.
 
-A line has the record's path, the version of the file that it was copied from, and a digest of the copy.
+Each line holds a record's path, the version of its file, the copy, and the copy's digest. An old, damaged or missing
+index loses nothing: only current copies are used, and the records' own files are read for the rest.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ def write_index(storage: Storage, copies: Iterable[tuple[str, str, Record]]) -> 
     """Replace the index.
 
     Args:
-        copies: each record's path, the version of its file, and the record.
+        copies: path of each record, version of its file, and the record.
     """
     lines = []
     for path, version, record in copies:
@@ -30,20 +31,20 @@ def write_index(storage: Storage, copies: Iterable[tuple[str, str, Record]]) -> 
 
 
 def read_index(storage: Storage, versions: Mapping[str, str]) -> dict[str, Record]:
-    """The records in the index whose files have not changed since, by path.
+    """Read the copies of records whose files have not changed since, by path.
 
     Args:
-        versions: of the files as they are now, by path; only these are looked for.
+        versions: current versions of the wanted records' files, by path.
     """
     try:
         lines = storage.read(INDEX).splitlines()
     except FileNotFoundError:
         return {}
-    found = {}
+    records = {}
     for line in lines:
-        with suppress(ValueError, KeyError, TypeError):  # a damaged line is as good as none
+        with suppress(ValueError, KeyError, TypeError):  # a damaged line, or a record that is not wanted
             entry = json.loads(line)
             path, version, text = entry["path"], entry["version"], str(entry["record"])
             if version and versions[path] == version and digest.of_text(text) == entry["blake2b"]:
-                found[path] = Record.model_validate_json(text)
-    return found
+                records[path] = Record.model_validate_json(text)
+    return records

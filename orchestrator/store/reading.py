@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from orchestrator.store.errors import StoreError
 from orchestrator.store.index import read_index
 from orchestrator.store.layout import COLLECTED, KEY_DIGITS, RECORD, StageFiles, group_stages
-from orchestrator.store.parsing import parse_plan, parse_record
-from orchestrator.store.record import Claim, Failure, Record, StoredPlan
+from orchestrator.store.plans import StoredPlan
+from orchestrator.store.record import Claim, Failure, Record
 from orchestrator.store.retrying import RetryingStorage
 from tickets.files import digest
 from workers.storage import Entry, Storage, download_many, open_storage, read_many
@@ -76,7 +76,7 @@ class StoreReader:
             if content is None:  # removed meanwhile
                 continue
             try:
-                self._records[short] = parse_record(f"{self.root}/{path}", content)
+                self._records[short] = Record.parse(content, f"{self.root}/{path}")
             except StoreError as error:
                 if damaged is None:
                     raise
@@ -101,7 +101,7 @@ class StoreReader:
                 content = self.storage.read(path)
             except FileNotFoundError:  # quarantined since the listing
                 return None
-            self._records[short] = parse_record(f"{self.root}/{path}", content)
+            self._records[short] = Record.parse(content, f"{self.root}/{path}")
         return self._records[short]
 
     def committed(self, key: str) -> Record:
@@ -239,7 +239,7 @@ class StoreReader:
             if content is None:  # removed meanwhile
                 continue
             try:
-                plans.append(parse_plan(f"{self.root}/{path}", content))
+                plans.append(StoredPlan.parse(content, f"{self.root}/{path}"))
             except StoreError as error:
                 if damaged is not None:
                     damaged[path] = str(error)

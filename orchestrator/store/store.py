@@ -29,9 +29,9 @@ from typing import Any
 from orchestrator.store.errors import StoreError
 from orchestrator.store.index import write_index
 from orchestrator.store.layout import KEY_DIGITS, QUARANTINE, RECORD, StageFiles, slug, stage_folder
-from orchestrator.store.parsing import parse_record
+from orchestrator.store.plans import StoredPlan
 from orchestrator.store.reading import StoreReader
-from orchestrator.store.record import Claim, Failure, Record, StoredPlan
+from orchestrator.store.record import Claim, Failure, Record
 from tickets.files import digest
 from workers.storage import Entry
 
@@ -147,7 +147,7 @@ class Store(StoreReader):
             except FileExistsError:
                 with suppress(FileNotFoundError):  # quarantined since: try again
                     earlier = self.storage.read(path)
-                    return parse_record(f"{self.root}/{path}", earlier), len(earlier)
+                    return Record.parse(earlier, f"{self.root}/{path}"), len(earlier)
             else:
                 return record, len(content)
 

@@ -14,7 +14,8 @@ import pytest
 
 from orchestrator.store import Store
 from orchestrator.store.layout import stage_folder
-from orchestrator.store.record import Failure, Labels, PlannedStage, Record, StoredPlan
+from orchestrator.store.plans import PlannedStage, StoredPlan
+from orchestrator.store.record import Failure, Labels, Record
 from workers.attempts.workspace import Artifact
 
 LAMBDAS = (0.0, 0.5, 1.0)

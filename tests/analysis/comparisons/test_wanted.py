@@ -1,4 +1,5 @@
-from orchestrator.store.record import Labels, PlannedStage, StoredPlan, wanted
+from orchestrator.store.plans import PlannedStage, StoredPlan, wanted
+from orchestrator.store.record import Labels
 
 
 def plan(started: float, on_request: bool = False, reads: str = "", **stages: str) -> StoredPlan:

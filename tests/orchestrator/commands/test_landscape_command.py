@@ -18,7 +18,8 @@ from orchestrator import gc, landscape, status
 from orchestrator.planning.landscape import plan_landscape
 from orchestrator.planning.plan import Node, Plan
 from orchestrator.store import Store, StoreError
-from orchestrator.store.record import StageIdentity, StoredPlan
+from orchestrator.store.plans import StoredPlan
+from orchestrator.store.record import StageIdentity
 from tests.orchestrator.recipes.small_recipes import plan_of, recipe
 from tests.orchestrator.store.stores import ask
 from tests.support import small_sweeps

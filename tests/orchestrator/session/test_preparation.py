@@ -79,7 +79,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("dataset", "arch", "changes", "sentence"),
     [
         ("imagefolder:insects", "resnet20", {"augmentation": "crop_flip"}, "give --set augmentation=resized_crop_flip"),
-        ("tiny-imagenet", "resnet20", {"image_size": 32}, r"those of tiny-imagenet have one: \(64, 64\)"),
+        ("tiny-imagenet", "resnet20", {"image_size": 32}, "all images of tiny-imagenet are 64x64"),
         ("imagefolder:insects", "mlp_mixer", {"image_size": 32}, "mlp_mixer on imagefolder:insects.*are 32x32: "),
         ("tiny-imagenet", "two_answers", {}, r"its output is \(2, 16\) for 2 images of 8 classes"),
     ],

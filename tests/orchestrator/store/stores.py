@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 from orchestrator.planning.plan import Plan
 from orchestrator.store import Store
 from orchestrator.store.events import EventLog
-from orchestrator.store.record import Failure, Labels, PlannedStage, Record, StoredPlan
+from orchestrator.store.plans import PlannedStage, StoredPlan
+from orchestrator.store.record import Failure, Labels, Record
 from workers.attempts.workspace import Artifact, artifact
 
 

@@ -19,7 +19,8 @@ from pydantic import ValidationError
 from orchestrator.store import Store, StoreError
 from orchestrator.store.index import INDEX
 from orchestrator.store.layout import RECORD, slug
-from orchestrator.store.record import Claim, Failure, Labels, PlannedStage, Record, StoredPlan
+from orchestrator.store.plans import PlannedStage, StoredPlan
+from orchestrator.store.record import Claim, Failure, Labels, Record
 from workers.attempts.workspace import Artifact, artifact
 
 KEY, OTHER = "0123456789abcdef" * 2, "fedcba9876543210" * 2

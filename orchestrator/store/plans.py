@@ -1,0 +1,112 @@
+"""Stored plans: what sweeps set out to do, kept so that others know which stages are missing, and what they compute."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from orchestrator.store.errors import StoreError
+from orchestrator.store.record import Key, StageIdentity
+from tickets.files import digest
+
+REMEDY = (
+    "repeat its sweep's command to write it again; or quarantine it with python -m orchestrator.verify, after which "
+    "orchestrator.gc no longer keeps what that sweep needs"
+)
+
+
+class PlannedStage(StageIdentity):
+    """One stage of a stored plan.
+
+    Attributes:
+        science: without the fields in ``parts``; empty in a plan of an older version.
+        parts: positions in the plan's ``parts``, by field: settings that many stages share are kept once.
+    """
+
+    inputs: dict[str, Key] = {}  # noqa: RUF012  # pydantic copies defaults; a digest leaves literal defaults out
+    science: dict[str, Any] = {}  # noqa: RUF012
+    parts: dict[str, int] = {}  # noqa: RUF012
+
+
+class StoredPlan(BaseModel):
+    """A sweep's plan, as the store keeps it.
+
+    Attributes:
+        parts: settings that stages share.
+        on_request: true in an older version's plan of a landscape alone; read for the digest only, never written.
+        blake2b: digest of all other fields, to detect damage; empty in a plan of an older version.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")  # else a damaged name "blake2b" would read as no digest
+
+    argv: list[str]
+    started_unix_s: float
+    stages: list[PlannedStage]
+    parts: list[dict[str, Any]] = []
+    on_request: bool = False
+    blake2b: str = ""
+
+    @classmethod
+    def parse(cls, content: bytes, path: str) -> StoredPlan:
+        """Parse a plan's file.
+
+        Raises:
+            StoreError: the plan is damaged; the message names ``path`` and the remedy.
+        """
+        try:
+            plan = cls.model_validate_json(content)
+        except ValidationError as error:
+            raise StoreError(f"{path} is no valid plan ({error.error_count()} faults); {REMEDY}") from error
+        if not plan.intact:
+            raise StoreError(f"{path} is not what was written; {REMEDY}")
+        return plan
+
+    def sealed(self) -> StoredPlan:
+        """A copy with its digest."""
+        return self.model_copy(update={"blake2b": self._digest()})
+
+    @property
+    def intact(self) -> bool:
+        """Whether the plan is what was sealed; a plan without a digest counts as intact."""
+        return self.blake2b in ("", self._digest())
+
+    def _digest(self) -> str:
+        # without defaults, so that a new field leaves earlier digests valid
+        return digest.of_text(self.model_dump_json(exclude={"blake2b"}, exclude_defaults=True))
+
+    def science(self, stage: PlannedStage) -> dict[str, Any]:
+        """All fields of one of the plan's stages, as a record has them; empty in a plan of an older version."""
+        shared = {name: self.parts[part] for name, part in stage.parts.items() if part < len(self.parts)}
+        return {**shared, **stage.science}
+
+    def identities(self) -> Iterator[StageIdentity]:
+        """Yield the stages with all their science."""
+        for stage in self.stages:
+            yield stage.model_copy(update={"science": self.science(stage), "parts": {}})
+
+
+def wanted(plans: Iterable[StoredPlan]) -> dict[str, PlannedStage]:
+    """Return the stages of the last sweep over each data set, architecture and preset, by key.
+
+    A plan that reads stages of other plans (a landscape of their trainings) replaces none of them. Its stages are
+    wanted while the sweeps want all that they read.
+
+    Args:
+        plans: oldest first.
+    """
+    by_section: dict[tuple[str, ...], dict[str, PlannedStage]] = {}
+    additions: dict[str, PlannedStage] = {}
+    for plan in plans:
+        keys = {stage.key for stage in plan.stages}
+        if not all(keys.issuperset(stage.inputs.values()) for stage in plan.stages):
+            additions |= {stage.key: stage for stage in plan.stages}
+            continue
+        stages: dict[tuple[str, ...], dict[str, PlannedStage]] = {}
+        for stage in plan.stages:
+            section = (stage.labels.dataset, stage.labels.architecture, stage.labels.preset)
+            stages.setdefault(section, {})[stage.key] = stage
+        by_section.update(stages)
+    swept = {key: stage for stages in by_section.values() for key, stage in stages.items()}
+    return swept | {key: stage for key, stage in additions.items() if swept.keys() >= set(stage.inputs.values())}
