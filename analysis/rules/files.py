@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 from safetensors import SafetensorError, safe_open
 
 from analysis.cache import Cache
 from analysis.rules.result import NotCheckedError
 from orchestrator.store import Store
 from orchestrator.store.record import Record
+from tickets.errors import TicketError
+from tickets.files.columns import read_columns
 from workers.storage.schemas import TICKET, WEIGHTS
 
 Mask = npt.NDArray[np.bool_]
@@ -138,7 +138,7 @@ class TicketFiles:
                 del self._masks[next(iter(self._masks))]
             try:
                 self._masks[key] = read_masks(self._tickets[key, TICKET])
-            except (pa.ArrowException, OSError, KeyError, ValueError, IndexError) as error:
+            except (TicketError, OSError, KeyError) as error:
                 raise self._unreadable(key, TICKET) from error
         return self._masks[key]
 
@@ -162,15 +162,9 @@ class TicketFiles:
 
 def read_masks(path: Path) -> dict[str, Mask]:
     """Read the flat masks of a ticket's prunable weights: a weight survives by its sign, or as a listed zero."""
-    table = pq.read_table(path, columns=["name", "role", "sign", "surviving_zeros"])
-    masks = {}
-    for batch in table.to_batches():
-        for name, role, sign, zeros in zip(*batch.columns, strict=True):
-            if role.as_py() == "prunable":
-                mask = sign.values.to_numpy() != 0
-                mask[zeros.values.to_numpy()] = True
-                masks[name.as_py()] = mask
-    return masks
+    columns = read_columns(path)
+    parts = zip(columns.names, columns.roles, columns.slices(), strict=True)
+    return {name: columns.mask[part] for name, role, part in parts if role == "prunable"}
 
 
 def _fits(mask: Mask, other: npt.NDArray[Any] | None) -> bool:

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from orchestrator.store import StoreError
+from tickets.errors import TicketError
+from tickets.files.columns import read_columns
 
 WORD = 64
 COUNTS = (
@@ -69,19 +68,10 @@ def read_ticket(path: Path) -> TicketBits:
         StoreError: the file is no ticket.
     """
     try:
-        file = pq.ParquetFile(path, memory_map=True)
-        table = file.read(columns=["name", "role", "sign", "surviving_zeros"], use_threads=False)
-        names, roles = (tuple(table[name].to_pylist()) for name in ("name", "role"))
-        signs, weights = _flat(table["sign"])
-        zeros, zeros_each = _flat(table["surviving_zeros"])
-    except (pa.ArrowException, OSError, KeyError) as error:
-        raise StoreError(f"{path} is no readable ticket: {error}") from error
-    if np.any((zeros < 0) | (zeros >= np.repeat(weights, zeros_each))):
-        raise StoreError(f"{path} is no readable ticket: it names a surviving zero beyond its tensor's end")
-    positions = np.concatenate([[0], np.cumsum(weights)])[:-1]
-    alive = signs != 0
-    alive[np.repeat(positions, zeros_each) + zeros] = True
-    return pack(names, roles, weights, signs, alive)
+        columns = read_columns(path)
+    except TicketError as error:
+        raise StoreError(str(error)) from error
+    return pack(columns.names, columns.roles, columns.sizes, columns.sign, columns.mask)
 
 
 def pack(
@@ -129,13 +119,6 @@ def compare(a: TicketBits, b: TicketBits) -> Comparison:
     )
     counts = [a.weights, *(_ones(plane, a.starts) for plane in planes)]
     return Comparison(a.tensors, a.roles, np.stack(counts, axis=1))
-
-
-def _flat(lists: pa.ChunkedArray) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.int64]]:
-    """The elements of all lists in a row, and the length of each list."""
-    whole = lists.combine_chunks()
-    lengths = pc.list_value_length(whole).to_numpy(zero_copy_only=False)
-    return whole.flatten().to_numpy(zero_copy_only=False), lengths.astype(np.int64)
 
 
 def _pack(bits: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint64]:

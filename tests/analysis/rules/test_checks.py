@@ -159,6 +159,7 @@ def write_files(out: Path, stage: Stage) -> None:
         layers = {name: sign[layer].tolist() for name, layer in LAYERS.items()} | {"norm": [1, 0]}
         table = {
             "name": [*layers],
+            "shape": [[len(sign)] for sign in layers.values()],
             "role": ["prunable", "prunable", "normalization"],
             "sign": pa.array([*layers.values()], pa.list_(pa.int8())),
             "surviving_zeros": pa.array([[0] if stage.mask[0] else [], [], [1]], pa.list_(pa.int64())),

@@ -238,7 +238,7 @@ def test_a_damaged_ticket_is_named(chain: SyntheticStore) -> None:
 
 def test_a_surviving_zero_beyond_the_end_is_no_ticket(store: SyntheticStore) -> None:
     add(store, [1, 0, 1], zeros=[3], round=0)
-    with pytest.raises(StoreError, match="surviving zero beyond"):
+    with pytest.raises(StoreError, match="surviving_zeros names a position that does not exist"):
         load(store.root)
 
 

@@ -1,0 +1,123 @@
+"""Read the columns of a ``ticket.parquet`` as numpy arrays, without torch. ``tickets.load`` makes a Ticket of them.
+
+Columns, one row per parameter: ``name``, ``shape`` (list of int64), ``role``, ``sign`` (list of int8 in {-1, 0, +1},
+row-major) and ``surviving_zeros`` (list of int64: flat positions that the mask keeps although their sign is 0; nearly
+always empty). The mask is therefore ``sign != 0``, or'ed with ``surviving_zeros``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tickets.errors import TicketError
+
+SCHEMA = pa.schema(
+    [
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("shape", pa.list_(pa.int64()), nullable=False),
+        pa.field("role", pa.string(), nullable=False),
+        pa.field("sign", pa.list_(pa.field("element", pa.int8(), nullable=False)), nullable=False),
+        pa.field("surviving_zeros", pa.list_(pa.int64()), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True, eq=False)
+class TicketColumns:
+    """A ticket's file, checked, with the tensors one after another.
+
+    Attributes:
+        names, roles, shapes: of each tensor, in the network's order.
+        sizes: number of elements of each tensor; shape (tensors,), int64.
+        sign: int8 in {-1, 0, +1}; shape (sum of sizes,).
+        mask: bool, which weights survive; shape (sum of sizes,).
+        metadata: of the file: key -> value.
+    """
+
+    names: tuple[str, ...]
+    roles: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    sizes: npt.NDArray[np.int64]
+    sign: npt.NDArray[np.int8]
+    mask: npt.NDArray[np.bool_]
+    metadata: Mapping[bytes, bytes]
+
+    def slices(self) -> Iterator[slice]:
+        """Where each tensor lies in ``sign`` and ``mask``."""
+        ends = np.cumsum(self.sizes).tolist()
+        return map(slice, [0, *ends], ends)
+
+
+def read_columns(path: Path | str) -> TicketColumns:
+    """Read a ticket's file; signs never become Python objects.
+
+    Raises:
+        TicketError: the file is missing, truncated or no ticket, or holds values that contradict each other; the
+            message names the file and, where possible, the tensor.
+    """
+    try:
+        # one thread, since readers of many tickets have threads of their own
+        table = pq.ParquetFile(path).read(use_threads=False)
+        columns = {name: table.column(name).combine_chunks() for name in table.column_names}
+    except (pa.ArrowException, OSError, ValueError, RuntimeError) as error:
+        raise TicketError(f"{path} is no readable ticket: {error}") from error
+    if missing := [name for name in SCHEMA.names if name not in columns]:
+        raise TicketError(f"{path} is no ticket: it lacks the columns {', '.join(missing)}")
+    try:
+        names, roles = (tuple(str(name.as_py()) for name in columns[column]) for column in ("name", "role"))
+        shapes = tuple(tuple(int(side) for side in shape.as_py()) for shape in columns["shape"])
+        sign, sizes = _flat(columns["sign"])
+        zeros, zeros_each = _flat(columns["surviving_zeros"])
+    except (TypeError, ValueError, AttributeError, pa.ArrowException) as error:
+        raise TicketError(f"{path} is no ticket: its columns are of other types") from error
+    _check(path, names, shapes, sign, sizes)
+    starts = np.cumsum(sizes) - sizes
+    mask = sign != 0
+    positions = np.repeat(starts, zeros_each) + zeros
+    outside = (zeros < 0) | (zeros >= np.repeat(sizes, zeros_each))
+    wrong = outside.copy()
+    wrong[~outside] = mask[positions[~outside]]
+    if wrong.any():
+        name = np.repeat(np.arange(len(names)), zeros_each)[wrong][0]
+        raise TicketError(
+            f"{path}: {names[name]}: surviving_zeros names a position that does not exist or whose sign is not 0"
+        )
+    mask[positions] = True
+    return TicketColumns(names, roles, shapes, sizes, sign, mask, dict(table.schema.metadata or {}))
+
+
+def _flat(lists: pa.Array) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.int64]]:
+    """The elements of all lists in a row, and the length of each list."""
+    lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False)
+    if not np.issubdtype(lengths.dtype, np.integer):
+        raise TypeError("a list is missing")
+    return lists.flatten().to_numpy(zero_copy_only=False), lengths.astype(np.int64)
+
+
+def _check(
+    path: Path | str,
+    names: tuple[str, ...],
+    shapes: tuple[tuple[int, ...], ...],
+    sign: npt.NDArray[np.integer],
+    sizes: npt.NDArray[np.int64],
+) -> None:
+    if sign.dtype != np.int8:
+        raise TicketError(f"{path} is no ticket: signs are int8 without missing values, got {sign.dtype}")
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise TicketError(f"{path}: {twice[0]} occurs twice")
+    for name, shape, size in zip(names, shapes, sizes.tolist(), strict=True):
+        if min(shape, default=0) < 0 or size != int(np.prod(shape, dtype=np.int64)):
+            raise TicketError(f"{path}: {name}: {size} signs do not fill the shape {shape}")
+    if sign.size and (sign.min() < -1 or sign.max() > 1):
+        first = int(((sign < -1) | (sign > 1)).argmax())
+        name = names[int(np.searchsorted(np.cumsum(sizes), first, side="right"))]
+        raise TicketError(f"{path}: {name}: a sign is -1, 0 or +1")
