@@ -92,7 +92,8 @@ def read_columns(path: Path | str) -> TicketColumns:
             f"{path}: {names[name]}: surviving_zeros names a position that does not exist or whose sign is not 0"
         )
     mask[positions] = True
-    return TicketColumns(names, roles, shapes, sizes, sign, mask, dict(table.schema.metadata or {}))
+    signs = sign.astype(np.int8, copy=False)
+    return TicketColumns(names, roles, shapes, sizes, signs, mask, dict(table.schema.metadata or {}))
 
 
 def _flat(lists: pa.Array) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.int64]]:

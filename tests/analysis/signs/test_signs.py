@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -224,7 +225,7 @@ def test_two_machines_tickets_of_one_key_are_told_apart(store: SyntheticStore, t
             add(where, signs, round=round_)
         for path in where.root.glob("stages/round/*/record.json"):
             record = Record.model_validate_json(path.read_text())
-            files = {name: file.model_copy(update={"blake2b": content}) for name, file in record.files.items()}
+            files = {name: replace(file, blake2b=content) for name, file in record.files.items()}
             path.write_text(record.model_copy(update={"files": files}).sealed().model_dump_json())
     assert load(store.root).flips["flipped"].tolist() == [0]
     assert load(other.root).flips["flipped"].tolist() == [1]
