@@ -182,7 +182,7 @@ def released_epochs(work: Workload, rung: Rung) -> Epoch:
         if loader is not None:
             batches = on_device(loader, device)
         else:
-            splits = replace(work.splits, layout=torch.contiguous_format)
+            splits = replace(work.splits, memory_format=torch.contiguous_format)
             draws = draw_epoch(len(splits.train), SEED, epoch, work.augmentation)
             drawn = splits.train.drawn(draws, work.batch_size, work.augmentation)
             batches = ((splits.normalized(batch.images), batch.labels) for batch in drawn)
@@ -209,12 +209,12 @@ def stepwise_epochs(work: Workload, rung: Rung, draws_globally: bool) -> Epoch:
     """
     model = work.model().train()
     layout = memory_format(model, work.splits.device) if rung.channels_last else torch.contiguous_format
-    model, splits = model.to(memory_format=layout), replace(work.splits, layout=layout)
+    model, splits = model.to(memory_format=layout), replace(work.splits, memory_format=layout, precision=rung.precision)
     optimizer = make_optimizer(model, OPTIMIZER) if rung.fused else _plain_optimizer(model)
     masking = Masking(model, work.masks(model))
     masking.mask_weights_()
     interpolation = PsiInterpolation(model) if work.interpolate_psi else None
-    step = Step(model, optimizer, masking, interpolation, splits, rung.precision, compiled=rung.compiled)
+    step = Step(model, optimizer, masking, interpolation, splits, compiled=rung.compiled)
     state = TrainingState(model, optimizer, step.sums, generators=draws_globally)
     take_step: StepFunction = step
     if rung.captured:

@@ -15,6 +15,7 @@ import math
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
 from typing import get_args
@@ -47,18 +48,18 @@ def accuracy_percent(precision: Precision, seed: int, training: Training, splits
     """Test accuracy after a training that differs by precision and seed only."""
     model = build_model(Model("resnet20"), in_channels=3, num_classes=classes, init_seed=seed)
     model = model.to(splits.device).to(memory_format=torch.channels_last)
+    splits = replace(splits, precision=precision)
     with own_stream(splits.device):
         train(
             model,
             training,
             splits,
-            precision=precision,
             masks={},
             sgd_seed=seed,
             watched={},
             control=Control(),
         )
-        (outcomes,) = evaluate([model], splits, splits.test, precision)
+        (outcomes,) = evaluate([model], splits, splits.test)
     return 100 - outcomes.error_percent
 
 

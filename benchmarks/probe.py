@@ -19,7 +19,7 @@ import argparse
 import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -72,7 +72,7 @@ def trained_pair(model: nn.Module, images: int, epochs: int, device: torch.devic
     training = Training(epochs, 128, Optimizer(0.05), augmentation=AUGMENTATION)
 
     def trained(seed: int) -> State:
-        network = copy.deepcopy(model).to(memory_format=splits.layout)
+        network = copy.deepcopy(model).to(memory_format=splits.memory_format)
         train(network, training, splits, masks={}, sgd_seed=seed, watched={}, control=Control())
         return network.state_dict()
 
@@ -138,7 +138,7 @@ def protocols(
         return [released_curve(model, *pair, probe.points, train_loader, test_loader, device)]
 
     found = {"released protocol": Protocol(1, released, counter)}
-    ours = copy.deepcopy(model).to(memory_format=splits.layout)
+    ours = copy.deepcopy(model).to(memory_format=splits.memory_format)
     for count in pairs:
         found[f"ours, {count} {'pair' if count == 1 else 'pairs'} at a time"] = Protocol(
             count, partial(_our_curves, ours, [pair] * count, probe, splits), counter
@@ -205,7 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     train_images = labelled_images(sizes.train, CLASSES, "train", signal=SIGNAL)
     test_images = labelled_images(sizes.test, CLASSES, "test", signal=SIGNAL)
-    splits = splits_of(train_images, test_images, device)
+    splits = replace(splits_of(train_images, test_images, device), precision=precision)
     model = build_model(Model("resnet20"), in_channels=3, num_classes=CLASSES, init_seed=0).to(device)
     pair = trained_pair(model, given.network_images, given.epochs, device)
     setting = Setting("sound", Data("generated", "", 0.0), Model("resnet20"), precision=precision)

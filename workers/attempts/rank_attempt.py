@@ -25,7 +25,7 @@ def run_rank(attempt: Attempt, member: Member, node: str = "") -> Outcome:
     Args:
         node: a name of the gang's machines, as the backend tells it.
     """
-    if member.leads:
+    if member.is_leader:
         return run_attempts([attempt], node, member)[0]
     began = time.monotonic()
     try:

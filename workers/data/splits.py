@@ -10,16 +10,18 @@ from torch import Tensor
 from workers.data.batches import ResidentSplit, Split
 from workers.data.preparing.cache import MappedData, StreamedData
 from workers.devices.seeds import generator
-from workers.stages import Data
+from workers.stages import Data, Precision
 
 
 @dataclass(frozen=True)
 class Splits:
-    """The training, validation and test split; the validation split is empty when none is held out.
+    """The training, validation and test split, and how a network sees their images.
 
     Attributes:
+        validation: empty if no images are held out.
         mean, inverse_std: of the pixels by channel, shaped to broadcast over a batch.
-        layout: memory format of the images that the network sees.
+        memory_format: of the images that the network sees.
+        precision: of the network's convolutions and matrix products.
     """
 
     train: Split
@@ -27,7 +29,8 @@ class Splits:
     test: Split
     mean: Tensor
     inverse_std: Tensor
-    layout: torch.memory_format = torch.channels_last
+    memory_format: torch.memory_format = torch.channels_last
+    precision: Precision = "float32"
 
     @property
     def device(self) -> torch.device:
@@ -37,16 +40,24 @@ class Splits:
     def blank(self, images: int) -> Tensor:
         """A batch of zeros, shaped as the network sees images."""
         shape = (images, self.mean.shape[1], self.train.height, self.train.width)
-        return torch.zeros(shape, device=self.device).to(memory_format=self.layout)
+        return torch.zeros(shape, device=self.device).to(memory_format=self.memory_format)
 
     def normalized(self, images: Tensor) -> Tensor:
-        """uint8 images as the network sees them: float32, centred and scaled by channel, in the layout."""
+        """Convert uint8 images to what the network sees: float32, centred and scaled by channel, in memory format."""
         scaled = (images.float() - self.mean) * self.inverse_std
-        return scaled.to(memory_format=self.layout)
+        return scaled.to(memory_format=self.memory_format)
+
+    def autocast(self) -> torch.autocast:
+        """A context that runs forward passes in the precision; bfloat16 needs no loss scaling."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
 
 
 def split_data(
-    data: MappedData | StreamedData, spec: Data, device: torch.device, loader_workers: int | None = None
+    data: MappedData | StreamedData,
+    spec: Data,
+    device: torch.device,
+    loader_workers: int | None = None,
+    precision: Precision = "float32",
 ) -> Splits:
     """Put a data set on a device, with the validation images held out by a draw that depends on their number only.
 
@@ -84,7 +95,8 @@ def split_data(
     mean = data.mean if spec.pixel_mean is None else 255 * torch.tensor(spec.pixel_mean)
     std = data.std if spec.pixel_std is None else 255 * torch.tensor(spec.pixel_std)
     by_channel = (1, -1, 1, 1)
-    return Splits(train, validation, test, mean.view(by_channel).to(device), (1 / std).view(by_channel).to(device))
+    mean, inverse_std = (values.view(by_channel).to(device) for values in (mean, 1 / std))
+    return Splits(train, validation, test, mean, inverse_std, precision=precision)
 
 
 def _held_out(total: int, fraction: float) -> tuple[Tensor, Tensor]:

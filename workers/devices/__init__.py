@@ -1,1 +1,1 @@
-"""Seeds, random generators, precision, memory and streams of a device."""
+"""Seeds, random generators, memory and streams of a device."""

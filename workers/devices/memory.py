@@ -1,4 +1,4 @@
-"""The most memory that a stage held on its device."""
+"""Peak memory of a stage on its device."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ PROCESS = Path("/proc/self")
 
 
 class PeakMemory:
-    """Measures from its creation on.
+    """Peak memory since this object was created.
 
-    On a GPU that is what torch reserved there, for all trainings of the process together; on a CPU the process's
-    resident set, where Linux tells it.
+    On a GPU: the memory that torch reserved, for all stages of the process together. On a CPU: the resident set of the
+    process, on Linux only.
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._device, self._known = device, True
+        self._device, self._measured = device, True
         if device.type == "cuda":
-            torch.cuda.empty_cache()  # what earlier stages left behind is not this one's
+            torch.cuda.empty_cache()  # memory that earlier stages left cached is not this stage's
             torch.cuda.reset_peak_memory_stats(device)
             return
         try:
             (PROCESS / "clear_refs").write_text("5")  # forget the peak so far
         except OSError:
-            self._known = False
+            self._measured = False
 
     def read(self) -> int | None:
-        """Bytes, or None where they cannot be known."""
+        """Bytes, or None if the system does not tell."""
         if self._device.type == "cuda":
             return torch.cuda.max_memory_reserved(self._device)  # graphs keep more than is allocated
-        found = re.search(r"VmHWM:\s+(\d+) kB", (PROCESS / "status").read_text()) if self._known else None
-        return int(found[1]) * 1024 if found else None
+        peak = re.search(r"VmHWM:\s+(\d+) kB", (PROCESS / "status").read_text()) if self._measured else None
+        return int(peak[1]) * 1024 if peak else None

@@ -1,4 +1,4 @@
-"""torch's global generators, which dropout and initialisers draw from: one thread at a time, seeded, and put back."""
+"""torch's global generators, from which dropout and initialisers draw: used by one thread at a time, then restored."""
 
 from __future__ import annotations
 
@@ -11,46 +11,46 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-# packed trainings share a process, and so share the generators
-_GLOBAL_GENERATORS = threading.RLock()  # held for as long as a sequence of draws must not be disturbed
-_DEVICE_DRAWS = threading.RLock()  # held for single draws on a device, which a capture in another thread would break
+# packed trainings share a process, and so its generators
+_GLOBAL_GENERATORS = threading.RLock()  # held during a whole sequence of draws
+_DEVICE_DRAWS = threading.RLock()  # held during single draws on a device, which a capture in another thread would break
 
 
 @contextmanager
 def own_generators(device: torch.device) -> Iterator[None]:
-    """The global generators to oneself; afterwards they are as they were."""
+    """Use the global generators alone; restore them at the end of the block."""
     with _GLOBAL_GENERATORS, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         yield
 
 
 @contextmanager
 def device_draws() -> Iterator[None]:
-    """No other thread captures a CUDA graph, or draws on a GPU, meanwhile."""
+    """Keep other threads from capturing a CUDA graph or drawing on a GPU during the block."""
     with _DEVICE_DRAWS:
         yield
 
 
 @dataclass(frozen=True)
 class Draws:
-    """Which global generators a training step draws from: the CPU's, or its GPU's."""
+    """Whether a training step draws from the global generator of the CPU, and from that of its GPU."""
 
     cpu: bool
     gpu: bool
 
     @property
     def any(self) -> bool:
-        """Whether it draws at all."""
+        """Whether the step draws at all."""
         return self.cpu or self.gpu
 
 
 @contextmanager
 def own_generators_if_drawn(model: nn.Module, images: Tensor) -> Iterator[Draws]:
-    """The global generators to oneself if a training step of this model draws from them (dropout, drop-connect).
+    """Use the global generators alone if a training step of this model draws from them (dropout, drop-connect).
 
-    Found by trying: a model may call ``F.dropout`` without a module to tell.
+    A trial step decides: a model may call ``F.dropout`` without having a module for it.
 
     Args:
-        images: a small batch to try with, as the model sees it.
+        images: a small normalised batch for the trial step.
     """
     with own_generators(images.device), device_draws():
         draws = _draws(model, images)

@@ -1,4 +1,4 @@
-"""How many stages share this process: what one took, in time and memory, tells little without it."""
+"""How many stages share this process: a stage's time and memory mean little without that number."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 _LOCK = threading.Lock()
-_present: list[Company] = []
+_running: list[Sharing] = []
 
 
 @dataclass(eq=False)
-class Company:
-    """The most stages that ran beside one at any moment of its run."""
+class Sharing:
+    """The largest number of other stages that ran beside a stage at any moment of its run."""
 
-    most: int = 0
+    peak_stages_beside: int = 0
 
 
 @contextmanager
-def company() -> Iterator[Company]:
-    """Run a stage in this process, beside whichever others are in theirs."""
-    own = Company()
+def shared_process() -> Iterator[Sharing]:
+    """Count the stages that run in this process during the block."""
+    sharing = Sharing()
     with _LOCK:
-        _present.append(own)
-        for each in _present:
-            each.most = max(each.most, len(_present) - 1)
+        _running.append(sharing)
+        for each in _running:
+            each.peak_stages_beside = max(each.peak_stages_beside, len(_running) - 1)
     try:
-        yield own
+        yield sharing
     finally:
         with _LOCK:
-            _present.remove(own)
+            _running.remove(sharing)

@@ -1,7 +1,7 @@
-"""CUDA streams that nobody else in the process uses.
+"""CUDA streams, each leased to one stage of the process at a time.
 
-torch hands out the same 32 streams again and again, and what libraries keep per stream (cuBLAS its workspace, whose
-address a graph remembers) is then shared by stages that run at the same time. So streams are leased.
+torch hands out the same 32 streams in turn. Stages that run at the same time would then share what libraries keep per
+stream, such as the workspace of cuBLAS, whose address a graph remembers.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _leased: set[tuple[torch.device, int]] = set()
 
 
 def lease_stream(device: torch.device) -> torch.cuda.Stream:
-    """A stream until ``return_stream``.
+    """Lease a stream; give it back with ``return_stream``.
 
     Raises:
-        RuntimeError: all are leased.
+        RuntimeError: all streams are leased.
     """
     with _LOCK:
         for _ in range(POOL):
@@ -33,24 +33,24 @@ def lease_stream(device: torch.device) -> torch.cuda.Stream:
 
 
 def return_stream(stream: torch.cuda.Stream) -> None:
-    """Give a leased stream back."""
+    """Return a leased stream to the pool."""
     with _LOCK:
         _leased.remove((stream.device, stream.cuda_stream))
 
 
 @contextmanager
 def own_stream(device: torch.device) -> Iterator[None]:
-    """On a GPU, a stream of this thread's own, so that packed trainings overlap."""
+    """On a GPU, run the block on a leased stream, so that packed trainings overlap."""
     if device.type != "cuda":
         yield
         return
     with torch.cuda.device(device):
-        outer, own = torch.cuda.current_stream(), lease_stream(device)
+        outer, leased = torch.cuda.current_stream(), lease_stream(device)
         try:
-            own.wait_stream(outer)
-            with torch.cuda.stream(own):
+            leased.wait_stream(outer)
+            with torch.cuda.stream(leased):
                 yield
-            outer.wait_stream(own)
+            outer.wait_stream(leased)
         finally:
-            own.synchronize()
-            return_stream(own)
+            leased.synchronize()
+            return_stream(leased)

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from workers.data.splits import Splits
-from workers.probing.path import State, check_alike, mix, outcome_row, outcomes_by_load
+from workers.probing.path import State, check_alike, mix, outcome_row, outcomes_by_group
 from workers.probing.plane import Plane, plane_through
 from workers.stages import Landscape
 from workers.stages.execution import Control, Interrupted
@@ -18,16 +18,16 @@ from workers.training.checkpoint import Position, Snapshot, newest_checkpoint, s
 def landscape_rows(
     model: nn.Module, solutions: Mapping[str, State], stage: Landscape, splits: Splits, control: Control
 ) -> list[dict[str, Any]]:
-    """The rows of ``landscape.parquet``: the three solutions themselves, then the grid.
+    """Compute the rows of ``landscape.parquet``: the three solutions, then the grid.
 
-    It checkpoints the rows that it has, and resumes with the next ones.
+    The rows are checkpointed as they come, and a later attempt resumes after the last one.
 
     Args:
-        solutions: state dicts by the names a, b and c.
+        solutions: state dicts by name: a, b and c.
 
     Raises:
         ValueError: the solutions lie on one line, or differ in their tensors.
-        Interrupted: it was asked to stop, and checkpointed.
+        Interrupted: the control asked to stop; a checkpoint was written.
     """
     states = [solutions[slot] for slot in ("a", "b", "c")]
     check_alike(states)
@@ -40,15 +40,15 @@ def landscape_rows(
 
     def state(x: float, y: float) -> dict[str, Tensor]:
         shares = plane.shares(x, y)
-        # beyond the triangle a negative share would make variances negative; a momentum would remember these
+        # outside the triangle a negative share could make a variance negative, which a momentum would keep
         inside = [max(share, 0.0) for share in shares]
         return mix(weights, shares) | mix(statistics, [share / sum(inside) for share in inside])
 
-    left = (state(x, y) for _, x, y in places[len(rows) :])
+    remaining = (state(x, y) for _, x, y in places[len(rows) :])
     try:
-        for load in outcomes_by_load(model, left, stage, splits, control.stop_if_asked):
-            here = places[len(rows) : len(rows) + len(load)]
-            for (solution, x, y), point in zip(here, load, strict=True):
+        for group in outcomes_by_group(model, remaining, stage, splits, control.beat_or_stop):
+            group_places = places[len(rows) : len(rows) + len(group)]
+            for (solution, x, y), point in zip(group_places, group, strict=True):
                 rows.append({"solution": solution, "x": x, "y": y, **outcome_row(point)})
             if len(rows) < len(places) and control.checkpoint_due():
                 _checkpoint(rows, control)
@@ -59,14 +59,14 @@ def landscape_rows(
 
 
 def _places(plane: Plane, stage: Landscape) -> list[tuple[str | None, float, float]]:
-    """What is measured: a solution by its name or a point of the grid, with its coordinates."""
+    """The points to measure: (name, x, y) for each solution, (None, x, y) for each grid point."""
     grid = plane.grid(stage.points, stage.margin)
     return [*((slot, x, y) for slot, (x, y) in plane.solutions.items()), *((None, x, y) for x, y in grid)]
 
 
 def _resumed(control: Control) -> list[dict[str, Any]]:
-    found = newest_checkpoint([*control.earlier, *([control.checkpoints] if control.checkpoints else [])])
-    return [] if found is None else list(found.log["rows"])
+    snapshot = newest_checkpoint(control.checkpoint_folders)
+    return [] if snapshot is None else list(snapshot.log["rows"])
 
 
 def _checkpoint(rows: list[dict[str, Any]], control: Control) -> None:

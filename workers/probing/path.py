@@ -1,4 +1,4 @@
-"""The linear-mode-connectivity probe: error along the straight path between two solutions, and at mixtures of more."""
+"""The linear-mode-connectivity probe: error along the straight path between two solutions, and its barrier."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Barrier:
 
     Attributes:
         height: max over lambda of value(lambda) - (value(0) + value(1)) / 2.
-        standard_error: of that height, over the test images, which the three values share (paired).
+        standard_error: of the height, over the test images; the three values are paired by image.
         at: the lambda of the maximum.
     """
 
@@ -36,12 +36,10 @@ class Barrier:
 
 
 def mix(states: Sequence[State], shares: Sequence[float]) -> dict[str, Tensor]:
-    """The sum of share * state for every floating tensor of some state dicts, whatever layer it belongs to.
-
-    Counters, which are not floating, are the first one's.
+    """Mix state dicts: the sum of share * state for every floating tensor; counters come from the first state.
 
     Raises:
-        ValueError: they do not hold the same tensors.
+        ValueError: the states differ in the names or shapes of their tensors.
     """
     check_alike(states)
     mixed = {}
@@ -54,41 +52,44 @@ def mix(states: Sequence[State], shares: Sequence[float]) -> dict[str, Tensor]:
 
 
 def check_alike(states: Sequence[State]) -> None:
-    """ValueError unless all state dicts hold tensors of the same names and shapes."""
+    """Raise ValueError if state dicts differ in the names or shapes of their tensors."""
     shapes = [{name: tensor.shape for name, tensor in state.items()} for state in states]
-    if any(each != shapes[0] for each in shapes):
+    if any(shape != shapes[0] for shape in shapes):
         raise ValueError("the networks of a probe differ in their tensors")
 
 
 def interpolate(a: State, b: State, weight: float) -> dict[str, Tensor]:
-    """weight * a + (1 - weight) * b, as ``mix`` does it."""
+    """Mix two state dicts: weight * a + (1 - weight) * b."""
     return mix((a, b), (weight, 1 - weight))
 
 
-def outcomes_by_load(
+def outcomes_by_group(
     model: nn.Module,
     states: Iterable[State],
     stage: Probe | Landscape,
     splits: Splits,
-    before_batch: Callable[[], None] = lambda: None,
+    beat: Callable[[], None] = lambda: None,
 ) -> Iterator[list[Outcomes]]:
-    """The outcomes of networks on the test set, for as many at a time as fit into ``NETWORKS_BYTES`` together.
+    """Evaluate networks on the test set, in groups that fit into ``NETWORKS_BYTES``, with batch norm re-estimated.
 
-    Batch norm is re-estimated in every network. Each loaded batch serves all networks of a time.
+    Each loaded batch serves all networks of a group.
 
     Args:
-        before_batch: called before every batch; what it raises ends the probe.
+        states: state dicts of the networks.
+        beat: called before every batch; it may raise to end the probe.
+
+    Yields:
+        The outcomes of each network of a group, group by group.
     """
     how = Reestimation(stage.bn_images, stage.batch_size, stage.bn_momentum, stage.augmentation, stage.draw_seed)
-    precision = stage.setting.precision
-    at_once = max(1, NETWORKS_BYTES // sum(tensor.nbytes for tensor in model.state_dict().values()))
-    left = iter(states)
-    while networks := [_loaded(model, state) for state in islice(left, at_once)]:
-        reestimate_statistics(networks, splits, how, precision, before_batch)
-        yield evaluate(networks, splits, splits.test, precision, before_batch)
+    group_size = max(1, NETWORKS_BYTES // sum(tensor.nbytes for tensor in model.state_dict().values()))
+    remaining = iter(states)
+    while networks := [_copy_with(model, state) for state in islice(remaining, group_size)]:
+        reestimate_statistics(networks, splits, how, beat)
+        yield evaluate(networks, splits, splits.test, beat)
 
 
-def _loaded(model: nn.Module, state: State) -> nn.Module:
+def _copy_with(model: nn.Module, state: State) -> nn.Module:
     network = copy.deepcopy(model)
     network.load_state_dict(state)
     return network
@@ -99,16 +100,17 @@ def path_outcomes(
     pairs: Sequence[tuple[State, State]],
     probe: Probe,
     splits: Splits,
-    before_batch: Callable[[], None] = lambda: None,
+    beat: Callable[[], None] = lambda: None,
 ) -> tuple[list[float], list[list[Outcomes]]]:
-    """Every lambda, from 0 (b) to 1 (a), and for each pair (a, b) the outcomes there, as ``outcomes_by_load`` has them.
+    """Evaluate the points of the paths between pairs (a, b) of networks, all together; see ``outcomes_by_group``.
 
-    All points of all pairs are measured together.
+    Returns:
+        The values of lambda, from 0 (b) to 1 (a); and for each pair, the outcomes at each lambda.
     """
     lambdas = [index / (probe.points - 1) for index in range(probe.points)]
     states = (interpolate(a, b, weight) for a, b in pairs for weight in lambdas)
-    loads = outcomes_by_load(model, states, probe, splits, before_batch)
-    outcomes = [point for load in loads for point in load]
+    groups = outcomes_by_group(model, states, probe, splits, beat)
+    outcomes = [point for group in groups for point in group]
     return lambdas, [outcomes[start : start + probe.points] for start in range(0, len(outcomes), probe.points)]
 
 
@@ -116,7 +118,7 @@ def barrier(lambdas: Sequence[float], values: Sequence[Tensor]) -> Barrier:
     """The barrier of per-image values along a path.
 
     Args:
-        values: for each lambda, one value per test image (error in 0..1, or loss); lambda 0 first, 1 last.
+        values: for each lambda from 0 to 1, one value per test image: the error (0 or 1) or the loss.
     """
     ends = (values[0] + values[-1]) / 2
     heights = torch.stack([value.mean() for value in values]) - ends.mean()
@@ -130,12 +132,12 @@ def standard_error(values: Tensor) -> float:
 
 
 def curve_rows(lambdas: Sequence[float], outcomes: Sequence[Outcomes]) -> list[dict[str, Any]]:
-    """A row of ``probe.parquet`` for each lambda."""
+    """Rows of ``probe.parquet``, one per lambda."""
     return [{"lambda": weight, **outcome_row(point)} for weight, point in zip(lambdas, outcomes, strict=True)]
 
 
 def outcome_row(point: Outcomes) -> dict[str, float]:
-    """Error and loss of one network, with their standard errors over the test images, as all tables have them."""
+    """Columns of a network's error and loss, with their standard errors over the test images."""
     return {
         "error_percent": point.error_percent,
         "error_standard_error_points": 100 * standard_error(point.error),
@@ -145,7 +147,7 @@ def outcome_row(point: Outcomes) -> dict[str, float]:
 
 
 def barrier_row(lambdas: Sequence[float], outcomes: Sequence[Outcomes]) -> dict[str, Any]:
-    """The row of ``barrier.parquet``: the barrier of the error and that of the loss."""
+    """The row of ``barrier.parquet``: the barriers of error and loss."""
     error = barrier(lambdas, [point.error for point in outcomes])
     loss = barrier(lambdas, [point.loss_nats for point in outcomes])
     return {

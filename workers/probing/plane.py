@@ -1,4 +1,4 @@
-"""The plane through three networks in weight space, with a coordinate system that keeps distances."""
+"""The plane through three networks in weight space, in coordinates that preserve distances."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-FLATTEST = 1e-6  # height of the triangle over its base; below, rounding alone would give the second direction
+FLATTEST = 1e-6  # smallest ratio of the triangle's height to its base; below, rounding would decide the direction
 
 
 @dataclass(frozen=True)
 class Plane:
-    """The plane a + x * u + y * v, where u points from a to b, v is at right angles to u, and both have length 1.
+    """The plane a + x * u + y * v, where u points from a to b, v is orthogonal to u, and both have length 1.
 
-    So a distance in it is the distance of the weights. a is at (0, 0) and b at (b_x, 0).
+    So distances in the plane are distances between weights. a lies at (0, 0) and b at (b_x, 0).
 
     Attributes:
         b_x: distance between a and b.
-        c_x, c_y: where c is; c_y is positive.
+        c_x, c_y: coordinates of c; c_y is positive.
     """
 
     b_x: float
@@ -28,20 +28,20 @@ class Plane:
 
     @property
     def solutions(self) -> dict[str, tuple[float, float]]:
-        """Where the three are, by their names a, b and c."""
+        """Coordinates of the three networks by name: a, b and c."""
         return {"a": (0.0, 0.0), "b": (self.b_x, 0.0), "c": (self.c_x, self.c_y)}
 
     def shares(self, x: float, y: float) -> tuple[float, float, float]:
-        """How much of a, b and c makes a point: together 1, negative beyond the triangle, exact at the solutions."""
+        """Barycentric coordinates (a, b, c) of a point: negative outside the triangle, exact at its corners."""
         c = y / self.c_y
         b = (x - c * self.c_x) / self.b_x
         return 1 - b - c, b, c
 
     def grid(self, points: int, margin: float) -> list[tuple[float, float]]:
-        """points * points places in rows of equal y, evenly spaced in each direction.
+        """Coordinates of points * points grid points, evenly spaced, in rows of equal y.
 
         Args:
-            margin: how far beyond the solutions, as a share of the longer side of what encloses them.
+            margin: how far the grid extends beyond the networks, as a share of the longer side of their bounding box.
         """
         xs, ys = zip(*self.solutions.values(), strict=True)
         beyond = margin * max(max(xs) - min(xs), max(ys) - min(ys))
@@ -53,10 +53,10 @@ def plane_through(a: Mapping[str, Tensor], b: Mapping[str, Tensor], c: Mapping[s
     """The plane through three networks.
 
     Args:
-        a, b, c: their parameters by name; what else a network holds is no part of a distance.
+        a, b, c: parameters by name, without buffers, which distances leave out.
 
     Raises:
-        ValueError: they lie on one line.
+        ValueError: the networks lie on one line.
     """
     to_b = {name: b[name].double() - tensor.double() for name, tensor in a.items()}
     to_c = {name: c[name].double() - tensor.double() for name, tensor in a.items()}
@@ -67,7 +67,9 @@ def plane_through(a: Mapping[str, Tensor], b: Mapping[str, Tensor], c: Mapping[s
         c_y = math.sqrt(_dot(across, across))
         if c_y > FLATTEST * max(b_x, math.sqrt(_dot(to_c, to_c))):
             return Plane(b_x, along * b_x, c_y)
-    raise ValueError("the three solutions lie on one line, through which there is no single plane")
+    raise ValueError(
+        "the three solutions lie on one line, which leaves no single plane through them; name three others"
+    )
 
 
 def _dot(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:

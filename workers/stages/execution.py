@@ -1,7 +1,7 @@
-"""How a stage is run: no part of its key. Same key, same bits, on the same device.
+"""How a stage is run. None of it is part of the stage's key: same key, same bits, on the same device.
 
-Two settings for GPUs bend that by rounding, and stand in the record: ``deterministic``, and which decoder streamed
-images go through.
+Two settings for GPUs change rounding, so the record keeps them: ``deterministic``, and which decoder reads streamed
+images.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from typing import Any
 
 import torch
 
-AT_EPOCH_END = 0.1  # epochs of small networks end many times a second
+AT_EPOCH_END = 0.1  # share of the interval; epochs of small networks end many times a second
 
 
-class Interrupted(Exception):  # noqa: N818  (not an error: the stage was asked to stop, and checkpointed)
+class Interrupted(Exception):  # noqa: N818  (no error: the stage was asked to stop, and checkpointed)
     """The stage was asked to stop; it resumes from its checkpoint."""
 
 
 @dataclass(frozen=True)
 class Execution:
-    """Places and habits.
+    """Device, data folders and other settings of a run that change no number.
 
     Attributes:
-        device: "cpu", "cuda", "cuda:1", or "auto" for a GPU where there is one.
-        data_root: the user's data; None where the data sets need none.
-        data_cache: decoded data sets, one copy per host.
-        checkpoint_interval_s: a training checkpoints when this time has passed since the last one.
-        plugins: files or modules that register what is the user's own, imported first.
+        device: "cpu", "cuda", "cuda:1", or "auto" for a GPU if there is one.
+        data_root: folder of the user's data; None if the data sets need none.
+        data_cache: folder of the decoded data sets, one copy per host.
+        checkpoint_interval_s: seconds between two checkpoints of a training.
+        plugins: files or modules to import first; they register the user's data sets, models and functions.
         loader_workers: processes that decode streamed images with PIL; None decodes on the GPU, or in one process.
         cuda_graphs: on a GPU, replay training steps as CUDA graphs.
-        deterministic: on a GPU, use deterministic kernels only: same key, same bits. Otherwise cuDNN may pick the
-            fastest ones by trying, and equal runs differ by rounding; the record says which it was.
+        deterministic: on a GPU, use deterministic kernels only: same key, same bits. Otherwise cuDNN may choose the
+            fastest kernels by trial, and equal runs differ by rounding; the record keeps this setting.
     """
 
     device: str
@@ -55,15 +55,15 @@ class Execution:
 
 @dataclass
 class Control:
-    """What a running training asks and tells: whether to stop, when to checkpoint, how far it is.
+    """Callbacks of a running stage: when to stop, when to checkpoint, and whom to report progress to.
 
     Attributes:
-        checkpoints: folder for this attempt's checkpoints; None keeps none.
+        checkpoints: folder for this attempt's checkpoints; None writes none.
         earlier: checkpoint folders of earlier attempts to resume from.
-        should_stop: asked before every step, so it must be cheap.
-        report: told {"epoch": ..., "epochs": ..., "accuracy_percent": ...} after every epoch.
-        beat: called at every batch of anything: that it goes on being called tells slow from hung.
-        checkpointed: told the folder whenever a checkpoint was written into it.
+        should_stop: called before every step, so it must be cheap.
+        report: receives {"epoch": ..., "epochs": ..., "accuracy_percent": ...} after every epoch.
+        beat: called at every batch of any kind; regular calls tell a slow stage from a hung one.
+        checkpointed: receives the folder after each checkpoint written into it.
     """
 
     checkpoints: Path | None = None
@@ -75,14 +75,19 @@ class Control:
     checkpoint_interval_s: float = 60.0
     _last: float = field(default_factory=time.monotonic)
 
-    def stop_if_asked(self) -> None:
-        """Beat, and raise Interrupted once a stop was asked for."""
+    @property
+    def checkpoint_folders(self) -> tuple[Path, ...]:
+        """All folders to resume from: those of earlier attempts, and this attempt's own."""
+        return self.earlier if self.checkpoints is None else (*self.earlier, self.checkpoints)
+
+    def beat_or_stop(self) -> None:
+        """Beat, then raise Interrupted if the stage was asked to stop."""
         self.beat()
         if self.should_stop():
             raise Interrupted
 
     def checkpoint_due(self, *, epoch_ended: bool = False) -> bool:
-        """Whether the interval has passed since this last said so; at an epoch's end, a tenth of it."""
+        """Whether the interval, or a tenth of it at an epoch's end, has passed since the last True."""
         interval = self.checkpoint_interval_s * (AT_EPOCH_END if epoch_ended else 1)
         if self.checkpoints is None or time.monotonic() - self._last < interval:
             return False

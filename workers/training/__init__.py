@@ -1,1 +1,1 @@
-"""Train one network: step, schedule, psi interpolation, checkpoints, evaluation."""
+"""Train one network: step, psi interpolation, checkpoints, evaluation."""

@@ -1,7 +1,7 @@
-"""CUDA graphs of a step: recorded once per batch size, replayed with no work for the host.
+"""CUDA graphs of a training step: captured once per batch size, replayed with no work for the host.
 
-Where kernels are deterministic, a capture is trusted only after its first replay changed the training's state exactly
-as the eager step does from the same state; otherwise the training goes on eagerly, and its log says so.
+With deterministic kernels, a graph is used only if its first replay changes the training's state exactly as the eager
+step does from the same state. Otherwise the training continues eagerly, and its log says so.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ StepFunction = Callable[[Tensor, Tensor, Tensor], None]
 
 
 class CapturedStep:
-    """A step whose operations are replayed as a CUDA graph, one for each batch size.
+    """A training step, replayed as a CUDA graph of its own for each batch size.
 
-    To be called on a stream that nobody else uses: what libraries keep per stream becomes part of the graph.
+    Call it on a stream that no other stage uses: what libraries keep per stream becomes part of the graph.
 
     Args:
         state: everything that the step changes.
-        exact: a replay must equal the eager step bit for bit, which holds where kernels are deterministic.
+        exact: use a graph only if its first replay equals the eager step bit for bit; needs deterministic kernels.
     """
 
     def __init__(self, step: StepFunction, state: TrainingState, *, exact: bool) -> None:
@@ -38,7 +38,7 @@ class CapturedStep:
     def __call__(self, images: Tensor, labels: Tensor, alpha: Tensor) -> None:
         """Take a step; see ``Step``."""
         if len(labels) not in self._steps:
-            with device_draws():  # a capture takes the device's generator, even of a step that does not draw
+            with device_draws():  # a capture takes the device's generator, even if the step does not draw
                 self._steps[len(labels)] = self._captured_or_eager(images, labels, alpha)
         self._steps[len(labels)](images, labels, alpha)
 
@@ -49,9 +49,9 @@ class CapturedStep:
             replay = self._capture(before, inputs)
             if not self._exact or _equal(self._after(replay, before, inputs), self._after(self._step, before, inputs)):
                 return replay
-            log.warning("the CUDA graph for batches of %d differs from the eager step, which is used", size)
+            log.warning("the CUDA graph for batches of %d differs from the eager step, so they run eagerly", size)
         except RuntimeError as error:
-            log.warning("no CUDA graph for batches of %d, they run eagerly: %s", size, error)
+            log.warning("no CUDA graph for batches of %d, so they run eagerly: %s", size, error)
         finally:
             self._state.unpack(before)
         return self._step
@@ -62,7 +62,7 @@ class CapturedStep:
             self._step(*static)
         self._state.unpack(before)
         graph = torch.cuda.CUDAGraph()
-        # packed trainings go on meanwhile in other threads: only this one is held to what a capture allows
+        # packed trainings continue in other threads: the limits of a capture hold for this thread only
         with torch.cuda.graph(graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"):
             self._step(*static)
 
@@ -74,7 +74,7 @@ class CapturedStep:
         return replay
 
     def _after(self, step: StepFunction, before: Mapping[str, Tensor], inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        """What a step makes of a state."""
+        """The state after one step from ``before``."""
         self._state.unpack(before)
         step(*inputs)
         return {name: tensor.detach().clone() for name, tensor in self._state.tensors().items()}

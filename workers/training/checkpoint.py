@@ -1,6 +1,6 @@
-"""Rolling checkpoints inside a training: one safetensors file each, complete or absent, never unpickled.
+"""Rolling checkpoints of a training: one safetensors file each, complete or absent, never unpickled.
 
-Each carries a digest of its content: a bit that has flipped on a disk would else go into the results.
+Each file holds a digest of its content, so that a bit flipped on a disk cannot reach the results.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ KEPT = 2
 
 @dataclass(frozen=True)
 class Position:
-    """Where a training stands: ``batch`` batches of epoch ``epoch`` are done."""
+    """How far a training is: ``batch`` batches of epoch ``epoch`` are done."""
 
     epoch: int
     batch: int
@@ -31,7 +31,7 @@ class Position:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A training's whole state: position, tensors by name, and what the log holds so far."""
+    """A training's whole state: position, tensors by name, and the log so far."""
 
     position: Position
     tensors: Mapping[str, Tensor]
@@ -39,7 +39,7 @@ class Snapshot:
 
 
 def save_checkpoint(folder: Path, snapshot: Snapshot) -> None:
-    """Write a checkpoint and remove all but the newest two."""
+    """Write a checkpoint, and remove all but the newest ``KEPT``."""
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{snapshot.position.epoch:05d}-{snapshot.position.batch:07d}.safetensors"
     header = json.dumps({"position": vars(snapshot.position), "log": dict(snapshot.log)})
@@ -51,19 +51,18 @@ def save_checkpoint(folder: Path, snapshot: Snapshot) -> None:
 
 
 def newest_checkpoint(folders: Sequence[Path]) -> Snapshot | None:
-    """The furthest readable checkpoint of several attempts; a damaged file is passed over for the one before."""
+    """Read the furthest intact checkpoint of several attempts; None if there is none."""
     paths = [path for folder in folders for path in folder.glob("[0-9]*.safetensors")]
     for path in sorted(paths, key=lambda path: path.name, reverse=True):
         try:
             with safe_open(path, framework="pt") as file:
                 header = json.loads(file.metadata()["winning_sign"])
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (no iterator)
-                whole = file.metadata()["blake2b"] == _digest(file.metadata()["winning_sign"], tensors)
+                intact = file.metadata()["blake2b"] == _digest(file.metadata()["winning_sign"], tensors)
         except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError):
             continue
-        if not whole:
-            continue
-        return Snapshot(Position(**header["position"]), tensors, header["log"])
+        if intact:
+            return Snapshot(Position(**header["position"]), tensors, header["log"])
     return None
 
 

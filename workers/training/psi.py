@@ -1,9 +1,9 @@
-"""AWS's one idea: in training, every forward pass sees psi interpolated towards its initialisation.
+"""The interpolation of AWS: in training, every forward pass interpolates psi towards its initialisation.
 
     scale = alpha * 1 + (1 - alpha) * gamma,      shift = (1 - alpha) * beta
 
-The interpolation is inside the graph, so the gradient of gamma and beta carries the factor (1 - alpha), and the
-parameters themselves are never overwritten: doing that collapses psi to its initialisation. Paper, section 4.
+The interpolation is part of the autograd graph, so the gradient of gamma and beta carries the factor (1 - alpha). The
+parameters are never overwritten, which would collapse psi to its initialisation. Paper, section 4.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from workers.stages import Alpha
 
 
 def psi_names(model: nn.Module) -> dict[str, float]:
-    """Names of all scales and shifts of normalization layers, with their initial value: 1 or 0."""
+    """Names of all scales and shifts of normalization layers, with their initial values: 1 and 0."""
     names: dict[str, float] = {}
     for layer, module in model.named_modules():
         if isinstance(module, NORMALIZATION_LAYERS):
@@ -30,7 +30,7 @@ def psi_names(model: nn.Module) -> dict[str, float]:
 
 
 def draw_alphas(distribution: Alpha, batches: int, stream: torch.Generator) -> Tensor:
-    """One alpha for each batch of an epoch: the stream's uniform draws, through the distribution's quantile function.
+    """Draw one alpha per batch of an epoch, by the distribution's quantile function of the stream's uniform draws.
 
     Returns:
         float32 of shape (batches,) on the CPU, in [0, 1].
@@ -39,21 +39,21 @@ def draw_alphas(distribution: Alpha, batches: int, stream: torch.Generator) -> T
     first, second = distribution.parameters
     if distribution.name == "beta":
         return torch.from_numpy(betaincinv(first, second, uniform.double().numpy())).float()
-    return (first + (second - first) * uniform).clamp_(first, second)  # at 0 and 1: the very draws
+    return (first + (second - first) * uniform).clamp_(first, second)  # (0, 1) leaves the draws unchanged
 
 
 def interpolated(psi: Mapping[str, Tensor], initial: Mapping[str, Tensor], alpha: Tensor) -> dict[str, Tensor]:
-    """alpha * initial + (1 - alpha) * psi for each tensor, differentiable in psi.
+    """Interpolate each tensor: alpha * initial + (1 - alpha) * psi, differentiable in psi.
 
     Args:
-        alpha: 0-d tensor in [0, 1] on psi's device; one for all layers of a batch. (A Python float would force a
-            new compilation or capture each step.)
+        alpha: 0-d tensor in [0, 1] on psi's device, shared by all layers of a batch. A Python float would force a new
+            compilation or capture in each step.
     """
     return {name: torch.lerp(tensor, initial[name], alpha) for name, tensor in psi.items()}
 
 
 class PsiInterpolation:
-    """Calls a model with interpolated psi; the model itself is not patched and keeps its parameters."""
+    """Calls a model with interpolated psi, without patching the model or changing its parameters."""
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model

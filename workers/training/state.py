@@ -1,4 +1,4 @@
-"""Everything that a training step reads and changes: to checkpoint it, and to try a step from it."""
+"""Everything that a training step reads and changes, for checkpoints and for trial steps."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 
 class TrainingState:
-    """A network, its optimizer, the epoch's sums and, where the network draws from them, torch's global generators.
+    """A network, its optimizer, the epoch's sums and, if the network draws from them, torch's global generators.
 
-    All tensors stay where they are: putting a state back writes into them. Fused optimizers walk parameter and moment
-    by address in one memory layout, and a captured step reads and writes at the addresses it was captured with.
+    Tensors keep their addresses: ``unpack`` writes into them. Fused optimizers walk parameters and moments by address
+    in one memory format, and a captured step reads and writes at the addresses of its capture.
     """
 
     def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, sums: Tensor, *, generators: bool) -> None:
@@ -20,7 +20,7 @@ class TrainingState:
         self._generators = generators
 
     def tensors(self) -> dict[str, Tensor]:
-        """The tensors themselves, by name."""
+        """The tensors by name, not copied."""
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         moments = {
             f"optimizer.{index}.{name}": value
@@ -32,17 +32,17 @@ class TrainingState:
         return {**network, **moments, "sums": self.sums}
 
     def packed(self) -> dict[str, Tensor]:
-        """The tensors with the generators' states, to be read before the next step."""
+        """The tensors and the states of the generators; copy them before the next step changes them."""
         return {**self.tensors(), **self._generator_states()}
 
     def finite(self) -> bool:
-        """Whether the parameters and sums are; waits for the device."""
+        """Whether all parameters and sums are finite; waits for the device."""
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         return all(bool(tensor.isfinite().all()) for tensor in (self.sums, *parameters))
 
     @torch.no_grad()
     def unpack(self, packed: Mapping[str, Tensor]) -> None:
-        """Put a packed state back."""
+        """Restore a packed state."""
         for name, tensor in self.tensors().items():
             tensor.copy_(packed[name])
         if self._generators:

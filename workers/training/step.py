@@ -1,7 +1,7 @@
-"""One training step as device operations only: what is run eagerly on a CPU is captured as a graph on a GPU.
+"""One training step in device operations only: run eagerly on a CPU, captured as a CUDA graph on a GPU.
 
-Nothing in it waits for the host, and what changes from step to step comes in as tensors. So its operations, recorded
-once, are the operations of every step on a batch of that size.
+No operation waits for the host, and values that change between steps come in as tensors. So the operations of one
+step, recorded, are the operations of every step on a batch of that size.
 """
 
 from __future__ import annotations
@@ -11,22 +11,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from workers.data.splits import Splits
-from workers.devices.precision import autocast
 from workers.pruning.masking import Masking
-from workers.stages import Optimizer, Precision
-from workers.training.gang.reduction import Exchange
+from workers.stages import Optimizer
+from workers.training.gang.reduction import Reduction
 from workers.training.psi import PsiInterpolation
 
 PROGRAMS = 256  # compiled in one process
 
 
 class Step:
-    """Forward, loss, backward, update, mask; sums of the loss and of the right answers stay on the device.
+    """Forward, loss, backward, update, mask. Sums of the loss and of correct answers stay on the device.
 
     Args:
-        interpolation: AWS; the forward pass then sees psi interpolated by alpha.
+        interpolation: AWS: interpolate psi by alpha in the forward pass.
         compiled: run the forward pass through torch.compile.
-        exchange: in a gang, what turns this rank's part of the batch into the whole.
+        reduction: in a gang, turns this rank's gradients and sums into those of the whole batch.
     """
 
     def __init__(
@@ -36,18 +35,15 @@ class Step:
         masking: Masking,
         interpolation: PsiInterpolation | None,
         splits: Splits,
-        precision: Precision,
         *,
         compiled: bool = False,
-        exchange: Exchange | None = None,
+        reduction: Reduction | None = None,
     ) -> None:
-        self._exchange = exchange
-        self._model, self._optimizer, self._masking = model, optimizer, masking
-        self._normalized, self._device, self._precision = splits.normalized, splits.device, precision
+        self._optimizer, self._masking, self._reduction, self._splits = optimizer, masking, reduction, splits
         self.sums = torch.zeros(2, dtype=torch.float64, device=splits.device)
         forward = interpolation or (lambda images, alpha: model(images))
         if compiled:
-            # past the limit torch would run eagerly without a word, and round otherwise
+            # beyond the limit torch would silently run eagerly, and round differently
             torch._dynamo.config.recompile_limit = PROGRAMS
             torch._dynamo.config.fail_on_recompile_limit_hit = True
             forward = torch.compile(forward, dynamic=False)  # one program for full batches, one for the tail
@@ -59,27 +55,27 @@ class Step:
         Args:
             images: uint8 (batch, channels, height, width).
             labels: int64 (batch,).
-            alpha: 0-d; read under AWS only.
+            alpha: 0-d; unused without interpolation.
         """
-        with autocast(self._device, self._precision):
-            logits = self._forward(self._normalized(images), alpha)
-            loss = F.cross_entropy(logits, labels, reduction="sum" if self._exchange else "mean")
+        with self._splits.autocast():
+            logits = self._forward(self._splits.normalized(images), alpha)
+            loss = F.cross_entropy(logits, labels, reduction="sum" if self._reduction else "mean")
         self._optimizer.zero_grad()
         loss.backward()
-        right = (logits.detach().argmax(1) == labels).sum()
-        if self._exchange:
-            self.sums += self._exchange(torch.stack((loss.detach(), right)), len(labels))
+        correct = (logits.detach().argmax(1) == labels).sum()
+        if self._reduction:
+            self.sums += self._reduction(torch.stack((loss.detach(), correct)), len(labels))
         else:
-            self.sums += torch.stack((loss.detach() * len(labels), right))
+            self.sums += torch.stack((loss.detach() * len(labels), correct))
         self._masking.mask_gradients_()
         self._optimizer.step()
         self._masking.mask_weights_()
 
 
 def make_optimizer(model: nn.Module, spec: Optimizer) -> torch.optim.Optimizer:
-    """A new optimizer over all parameters, with its state in place; weight decay is L2 in the gradient for both kinds.
+    """Make an optimizer over all parameters, with its state allocated; weight decay is L2 in the gradient.
 
-    On a GPU the learning rate is a tensor there, so that a captured step reads the epoch's.
+    On a GPU the learning rate is a tensor there, so that a captured step reads the epoch's rate.
     """
     parameters = list(model.parameters())
     optimizer: torch.optim.Optimizer
@@ -109,7 +105,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 
 def _allocate_state(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> None:
-    """Momentum and moments as zeros, by a step at rate 0: the first real step is then like every other."""
+    """Allocate momentum and moments as zeros, by a step at rate 0, so that the first real step equals all others."""
     for parameter in parameters:
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()

@@ -1,4 +1,4 @@
-"""The trainer: every training of the method, dense or masked, with psi interpolated or not."""
+"""The trainer: every training of the method, dense or masked, with interpolated or plain psi."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from workers.data.splits import Splits
 from workers.devices.randomness import device_draws, own_generators_if_drawn
 from workers.devices.seeds import derive, generator
 from workers.pruning.masking import Masking
-from workers.stages import Alpha, Precision, Training, learning_rate
+from workers.stages import Alpha, Training, learning_rate
 from workers.stages.execution import Control, Interrupted
 from workers.storage.artifacts import masks_digest, state_digest
 from workers.training.capture import CapturedStep, StepFunction
@@ -28,7 +28,7 @@ from workers.training.checkpoint import Position, Snapshot, newest_checkpoint, s
 from workers.training.evaluation import evaluate_share
 from workers.training.gang.batch_norm import with_gang_norm
 from workers.training.gang.member import ALONE, GangSizeError, Member
-from workers.training.gang.reduction import Exchange
+from workers.training.gang.reduction import Reduction
 from workers.training.gang.sharding import drawn_share
 from workers.training.psi import PsiInterpolation, draw_alphas
 from workers.training.state import TrainingState
@@ -47,7 +47,7 @@ class TrainingLog:
 
     Attributes:
         metrics: a row per epoch and split: epoch (from 1), split, loss_nats, accuracy_percent, images, learning_rate.
-        timing: a row per epoch: epoch, seconds, images_per_second. Kept apart: it differs between equal runs.
+        timing: a row per epoch: epoch, seconds, images_per_second. Separate, because it differs between equal runs.
     """
 
     metrics: list[dict[str, Any]] = field(default_factory=list)
@@ -59,7 +59,6 @@ def train(
     training: Training,
     splits: Splits,
     *,
-    precision: Precision = "float32",
     masks: Mapping[str, Tensor],
     alpha: Alpha | None = None,
     sgd_seed: int,
@@ -72,22 +71,22 @@ def train(
     """Train a network in place, with a new optimizer.
 
     Args:
-        masks: boolean masks of prunable weights; a pruned weight is zero before the first and after every step.
-        alpha: AWS's distribution: each batch draws one alpha, which interpolates psi in all normalization layers. None
-            leaves psi as it is.
+        masks: boolean masks of prunable weights; pruned weights are zero before the first and after every step.
+        alpha: for AWS, the distribution from which each batch draws one alpha, which interpolates psi in all
+            normalization layers. None leaves psi as it is.
         sgd_seed: draws batch order, augmentation, alphas and dropout; nothing else is random.
         watched: splits to evaluate after each epoch, by name.
-        cuda_graphs: on a GPU, replay each step as a CUDA graph; the numbers are the same. That needs a stream of the
-            caller's own (``workers.devices.streams.own_stream``); on the default stream, steps run
-            eagerly with a warning.
-        deterministic: whether torch was told to use deterministic kernels only.
-        member: this process's place in the training's gang; all ranks call this alike. A gang steps eagerly.
+        cuda_graphs: on a GPU, replay each step as a CUDA graph, with the same numbers. This needs a stream that only
+            the caller uses (``workers.devices.streams.own_stream``); on the default stream, steps run eagerly with a
+            warning.
+        deterministic: whether torch uses deterministic kernels only.
+        member: this process's place in the training's gang; all ranks call this function alike. Gangs step eagerly.
 
     Raises:
-        DivergedError: the loss is no longer finite.
+        DivergedError: the loss is infinite or NaN.
         GangSizeError: the training is for another number of ranks.
-        RanksDisagreeError: masks, start or end are not the same on all ranks.
-        Interrupted: the control asked to stop; a checkpoint was written, from which the same call goes on.
+        RanksDisagreeError: masks, start or end differ between ranks.
+        Interrupted: the control asked to stop; a checkpoint was written, from which the same call resumes.
     """
     if member.ranks != training.gang.ranks:
         raise GangSizeError(
@@ -100,27 +99,25 @@ def train(
         optimizer = make_optimizer(model, training.optimizer)
         masking = Masking(model, masks)
         masking.mask_weights_()
-        seen, exchange = model, None
+        network, reduction = model, None
         if not member.alone:
-            seen = with_gang_norm(model, member, training.gang.batch_norm)
-            exchange = Exchange(model, member, training.gang.batch_norm)
-        interpolation = PsiInterpolation(seen) if alpha else None
-        step = Step(
-            seen, optimizer, masking, interpolation, splits, precision, compiled=training.compiled, exchange=exchange
-        )
+            network = with_gang_norm(model, member, training.gang.batch_norm)
+            reduction = Reduction(model, member, training.gang.batch_norm)
+        interpolation = PsiInterpolation(network) if alpha else None
+        step = Step(network, optimizer, masking, interpolation, splits, compiled=training.compiled, reduction=reduction)
         state = TrainingState(model, optimizer, step.sums, generators=draws.any and member.alone)
         take_step: StepFunction = step
-        # what the CPU draws would be the same in every replay, and what the hosts of a gang say is in no graph
+        # a graph would replay the same CPU draws in every step, and cannot hold the exchanges of a gang's hosts
         if cuda_graphs and splits.device.type == "cuda" and not draws.cpu and member.alone:
             take_step = CapturedStep(step, state, exact=deterministic)
         if draws.gpu:
-            take_step = _undisturbed(take_step)
-        trainer = _Trainer(state, take_step, training, splits, precision, alpha, sgd_seed, control, member)
+            take_step = _without_captures(take_step)
+        trainer = _Trainer(state, take_step, training, splits, alpha, sgd_seed, control, member)
         return trainer.run(watched, seeded_steps=draws.any and not member.alone)
 
 
-def _undisturbed(step: StepFunction) -> StepFunction:
-    """The step, while no other thread captures."""
+def _without_captures(step: StepFunction) -> StepFunction:
+    """The step, run while no other thread captures a graph."""
 
     def take_step(images: Tensor, labels: Tensor, alpha: Tensor) -> None:
         with device_draws():
@@ -130,7 +127,7 @@ def _undisturbed(step: StepFunction) -> StepFunction:
 
 
 class _Trainer:
-    """A training under way."""
+    """Runs the epochs of one training: steps, evaluation, log, checkpoints."""
 
     def __init__(
         self,
@@ -138,7 +135,6 @@ class _Trainer:
         take_step: StepFunction,
         training: Training,
         splits: Splits,
-        precision: Precision,
         alpha: Alpha | None,
         sgd_seed: int,
         control: Control,
@@ -146,7 +142,7 @@ class _Trainer:
     ) -> None:
         self._member, self._seeded_steps = member, False
         self._state, self._take_step = state, take_step
-        self._training, self._splits, self._precision = training, splits, precision
+        self._training, self._splits = training, splits
         self._alpha, self._sgd_seed, self._control = alpha, sgd_seed, control
         self._log = TrainingLog()
 
@@ -154,13 +150,14 @@ class _Trainer:
         """Train to the end.
 
         Args:
-            seeded_steps: seed the global generators in every step by position and rank, as a gang with dropout does:
-                its ranks draw differently, and a checkpoint, which is one rank's, need not hold the others' states.
+            seeded_steps: seed the global generators before every step by position and rank, as a gang with dropout
+                needs: its ranks draw differently, and a checkpoint, written by one rank, lacks the others' states.
         """
         self._seeded_steps = seeded_steps
         start = self._resume()
         if not self._member.alone:
-            log.info("trained by %s", "; ".join(self._member.texts(f"pid {os.getpid()} on {socket.gethostname()}")))
+            hosts = self._member.all_gather_text(f"pid {os.getpid()} on {socket.gethostname()}")
+            log.info("trained by %s", "; ".join(hosts))
         self._check_state(f"the start at epoch {start.epoch}, batch {start.batch},")
         span = self._training.span
         for epoch in range(start.epoch, span.stop):
@@ -185,14 +182,10 @@ class _Trainer:
         self._member.check_equal(what, lambda: what[:64] + state_digest(self._state.tensors()))
 
     def _run_epoch(self, epoch: int, first: int) -> int:
-        """Train from batch number ``first`` to the epoch's end; how many images that were."""
+        """Train from batch number ``first`` to the epoch's end; return the number of images."""
         training, train = self._training, self._splits.train
         draws = draw_epoch(len(train), self._sgd_seed, epoch, training.augmentation)
-        batches = -(-len(train) // training.batch_size)
-        alphas = torch.zeros(batches)
-        if self._alpha:
-            alphas = draw_alphas(self._alpha, batches, generator(self._sgd_seed, "alpha", epoch))
-        alphas = alphas.to(self._splits.device)
+        alphas = self._draw_alphas(epoch)
         if first == 0:
             self._state.seed_generators(derive(self._sgd_seed, "dropout", epoch))
             self._state.sums.zero_()
@@ -200,7 +193,7 @@ class _Trainer:
         loaded = drawn_share(self._splits, draws, training.batch_size, training.augmentation, first, self._member)
         for index, batch in enumerate(loaded, first):
             self._control.beat()
-            if self._member.decided(self._control.should_stop()):
+            if self._member.broadcast(self._control.should_stop()):
                 self._checkpoint(Position(epoch, index))
                 raise Interrupted
             if self._control.checkpoint_due():
@@ -210,33 +203,40 @@ class _Trainer:
             self._take_step(batch.images, batch.labels, alphas[index])
         return len(train) - first * training.batch_size
 
+    def _draw_alphas(self, epoch: int) -> Tensor:
+        """The alpha of each batch of an epoch, float32 (batches,) on the device; zeros without interpolation."""
+        batches = -(-len(self._splits.train) // self._training.batch_size)
+        if self._alpha is None:
+            return torch.zeros(batches, device=self._splits.device)
+        return draw_alphas(self._alpha, batches, generator(self._sgd_seed, "alpha", epoch)).to(self._splits.device)
+
     def _log_epoch(self, epoch: int, watched: Mapping[str, Split]) -> None:
         images, rate = len(self._splits.train), learning_rate(self._training, epoch)
-        loss, right = (self._state.sums / images).tolist()  # the epoch's only synchronisation with the device
+        loss, correct = (self._state.sums / images).tolist()  # the epoch's only synchronisation with the device
         if not math.isfinite(loss):
             raise DivergedError(_diverged("the training loss", str(loss), epoch, rate))
-        self._log.metrics.append(metrics_row(epoch + 1, "train", loss, 100 * right, images, rate))
+        self._log.metrics.append(metrics_row(epoch + 1, "train", loss, 100 * correct, images, rate))
         for name, split in watched.items():
-            beat = self._control.beat
-            loss, error = evaluate_share(self._state.model, self._splits, split, self._precision, self._member, beat)
+            loss, error = evaluate_share(self._state.model, self._splits, split, self._member, self._control.beat)
             self._log.metrics.append(metrics_row(epoch + 1, name, loss, 100 - error, len(split), rate))
 
     def _resume(self) -> Position:
-        control = self._control
-        found = newest_checkpoint([*control.earlier, *([control.checkpoints] if control.checkpoints else [])])
-        if found is None:
+        """Restore the newest checkpoint, if there is one; return the position to train from."""
+        snapshot = newest_checkpoint(self._control.checkpoint_folders)
+        if snapshot is None:
             return Position(self._training.first_epoch, 0)
-        self._state.unpack(found.tensors)
-        self._log = TrainingLog(**found.log)
-        return found.position
+        self._state.unpack(snapshot.tensors)
+        self._log = TrainingLog(**snapshot.log)
+        return snapshot.position
 
     def _checkpoint(self, position: Position) -> None:
-        if self._control.checkpoints is not None and self._member.leads:
-            if not self._state.finite():  # a checkpoint of that would fail every later try as well
-                rate = learning_rate(self._training, position.epoch)
-                raise DivergedError(_diverged("a weight or the training loss", "infinite or NaN", position.epoch, rate))
-            save_checkpoint(self._control.checkpoints, Snapshot(position, self._state.packed(), vars(self._log)))
-            self._control.checkpointed(self._control.checkpoints)
+        if self._control.checkpoints is None or not self._member.is_leader:
+            return
+        if not self._state.finite():  # every attempt that resumed from such a checkpoint would fail too
+            rate = learning_rate(self._training, position.epoch)
+            raise DivergedError(_diverged("a weight or the training loss", "infinite or NaN", position.epoch, rate))
+        save_checkpoint(self._control.checkpoints, Snapshot(position, self._state.packed(), vars(self._log)))
+        self._control.checkpointed(self._control.checkpoints)
 
 
 def _diverged(what: str, value: str, epoch: int, rate: float) -> str:

@@ -82,11 +82,11 @@ def test_aws_is_off_in_final_training_and_on_in_every_round(
     tmp_path: Path, setting: Setting, training: Training, execution: Execution, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[dict[str, Any]] = []
-    import workers.attempts.execute
+    import workers.attempts.context
 
-    original = workers.attempts.execute.train
+    original = workers.attempts.context.train
     monkeypatch.setattr(
-        "workers.attempts.execute.train", lambda *a, **options: (calls.append(options), original(*a, **options))[1]
+        "workers.attempts.context.train", lambda *a, **options: (calls.append(options), original(*a, **options))[1]
     )
     for psi in ("interpolated", "plain"):
         base = tmp_path / psi

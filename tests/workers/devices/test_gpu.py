@@ -1,6 +1,7 @@
 """On a GPU: captured, packed and resumed trainings give the bits of an eager one, and readers decode there."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,8 +51,7 @@ def trained(
         train(
             model,
             Training(3, 32, spec),
-            splits,
-            precision=precision,
+            replace(splits, precision=precision),
             masks=prune(magnitudes({name: model.get_parameter(name) for name in names}), full, 0.5),
             alpha=UNIFORM,
             sgd_seed=seed,

@@ -27,7 +27,7 @@ def linear(weight: list[list[float]]) -> nn.Module:
 def pair(a: list[list[float]], b: list[list[float]]) -> Pair:
     split = ResidentSplit(IMAGES, torch.arange(4), torch.tensor([0, 1, 0, 1]))
     splits = Splits(split, split, split, torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1), torch.contiguous_format)
-    return Pair(linear(a), linear(b), ("1.weight",), splits, "float32", seed=1)
+    return Pair(linear(a), linear(b), ("1.weight",), splits, seed=1)
 
 
 def found(name: str, of: Pair) -> Mapping[str, float]:
@@ -61,7 +61,7 @@ def test_disagreement_is_of_answers_and_not_of_logits() -> None:
 def test_logits_come_with_labels_and_beat_at_every_batch() -> None:
     beats: list[int] = []
     given = pair([[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [0.0, 1.0]])
-    of = Pair(given.a, given.b, given.prunable, given.splits, "float32", 1, lambda: beats.append(1))
+    of = Pair(given.a, given.b, given.prunable, given.splits, 1, lambda: beats.append(1))
     batches: list[tuple[Tensor, Tensor, Tensor]] = list(of.logits(of.splits.test))
     assert [labels.tolist() for _, _, labels in batches] == [[0, 1, 0, 1]]
     assert torch.equal(batches[0][0], IMAGES.flatten(1).float())

@@ -1,6 +1,7 @@
 """The ways to run the same training: another precision, compiled; and what each leaves as it is."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,7 @@ def run(
     return train(
         model,
         Training(3, 32, SGD, compiled=compiled),
-        splits,
-        precision=precision,
+        replace(splits, precision=precision),
         masks=half_masks(model),
         alpha=UNIFORM,
         sgd_seed=7,

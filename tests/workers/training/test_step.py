@@ -41,7 +41,7 @@ def make_step(
     masking.mask_weights_()
     optimizer = make_optimizer(model, spec)
     interpolation = PsiInterpolation(model) if aws else None
-    return model, Step(model, optimizer, masking, interpolation, splits, precision), optimizer
+    return model, Step(model, optimizer, masking, interpolation, replace(splits, precision=precision)), optimizer
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -100,7 +100,7 @@ class Crossings(TorchDispatchMode):
 
 def test_a_step_neither_waits_for_the_host_nor_copies_from_it(splits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
     # the meta device stands in for a GPU: asking it for a value raises, and mixing it with the CPU shows
-    monkeypatch.setattr("workers.training.step.autocast", lambda device, precision: nullcontext())
+    monkeypatch.setattr(Splits, "autocast", lambda self: nullcontext())
     with torch.device("meta"):
         model = SmallResNet(3, 10, (4, 8, 16), 1).train()
         there = replace(splits, mean=torch.zeros(1, 3, 1, 1), inverse_std=torch.ones(1, 3, 1, 1))
@@ -108,7 +108,7 @@ def test_a_step_neither_waits_for_the_host_nor_copies_from_it(splits: Splits, mo
         alpha = torch.tensor(0.5)
     masks = {name: torch.ones_like(p, dtype=torch.bool) for name, p in model.named_parameters() if p.dim() == 4}
     masking, interpolation = Masking(model, masks), PsiInterpolation(model)
-    step = Step(model, NoUpdate(), masking, interpolation, there, "float32")  # type: ignore[arg-type]
+    step = Step(model, NoUpdate(), masking, interpolation, there)  # type: ignore[arg-type]
     with Crossings() as crossings:
         step(images, labels, alpha)
     assert crossings.found == []

@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from tickets.registry import Registered, Registry
 from workers.data.batches import Split
 from workers.data.splits import Splits
-from workers.devices.precision import autocast
 from workers.devices.seeds import generator
-from workers.stages import PairProbe, Precision
+from workers.stages import PairProbe
 from workers.training.evaluation import evaluation_batch
 
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
@@ -30,16 +29,14 @@ class Pair:
             weights at zero; a probe leaves them as they are.
         prunable: names of the prunable weights.
         splits: the data.
-        precision: of convolutions and matrix products, as the networks were trained.
         seed: of everything that is drawn.
-        beat: to be called at least every minute by a probe that reads no batches for longer; it may raise, to stop.
+        beat: call this at least every minute while the probe reads no batches; it may raise to end the probe.
     """
 
     a: nn.Module
     b: nn.Module
     prunable: tuple[str, ...]
     splits: Splits
-    precision: Precision
     seed: int
     beat: Callable[[], None] = lambda: None
 
@@ -55,7 +52,7 @@ class Pair:
         for batch in split.in_order(evaluation_batch(split)):
             self.beat()
             images = self.splits.normalized(batch.images)
-            with autocast(self.splits.device, self.precision):
+            with self.splits.autocast():
                 said = self.a(images), self.b(images)
             yield said[0].float(), said[1].float(), batch.labels
 

@@ -1,7 +1,7 @@
-"""Batch norm in a gang, whose ranks hold a part of each batch: over the whole batch, or over each rank's part.
+"""Batch norm in a gang, whose ranks each hold a share of every batch: over the whole batch, or over each share.
 
-torch's SyncBatchNorm is for GPUs only. This one is plain tensor operations and two exchanges, one forward and one
-backward, so that a test on CPUs tries what runs on GPUs.
+torch's SyncBatchNorm is for GPUs only. This one consists of tensor operations and two exchanges, one forward and one
+backward, so that tests on CPUs cover what runs on GPUs.
 """
 
 from __future__ import annotations
@@ -20,35 +20,35 @@ CONVERTED = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def with_gang_norm(model: nn.Module, member: Member, policy: BatchNormPolicy) -> nn.Module:
-    """The same network with a gang's batch norm: another tree of modules over the very same tensors.
+    """Copy a network's tree of modules with a gang's batch norm; both trees share all tensors.
 
-    The model itself stays as it is, so that one rank can still evaluate it alone.
+    The model itself is unchanged, so that one rank can still evaluate it alone.
 
     Raises:
-        ValueError: a batch norm of a class of its own, whose form in a gang is not known.
+        ValueError: the model has a batch norm of another class than torch's, whose form in a gang is unknown.
     """
     tensors = [*model.parameters(), *model.buffers()]
     twin = copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
+    synchronised = policy == "synchronised"
     for name, module in list(twin.named_modules(remove_duplicate=False)):
         if type(module) in CONVERTED:
             parent, _, leaf = name.rpartition(".")
-            among = member if policy == "synchronised" else ALONE
-            setattr(twin.get_submodule(parent), leaf, GangBatchNorm(module, among))
+            setattr(twin.get_submodule(parent), leaf, GangBatchNorm(module, member if synchronised else ALONE))
         elif isinstance(module, nn.modules.batchnorm._BatchNorm):
             raise ValueError(
-                f"{name} is a {type(module).__name__}, and what that is in a gang is not known; "
-                f"train it on one device, or build it with nn.BatchNorm"
+                f"{name} is a {type(module).__name__}, whose form in a gang is unknown; train the network on one "
+                f"device, or build it with nn.BatchNorm"
             )
     return twin
 
 
 class GangBatchNorm(nn.SyncBatchNorm):
-    """Another batch norm's parameters and running statistics, normalised over some ranks; a rank may have no image.
+    """Batch norm over a gang's ranks, with the parameters and statistics of another; a rank may have no image.
 
-    It derives from torch's for its kind alone: whoever asks for normalization layers finds it.
+    It derives from torch's class only so that ``isinstance`` finds it among normalization layers.
 
     Args:
-        member: of the ranks whose images are normalised together; alone, by this rank's only.
+        member: place in the gang that normalises its images together; ``ALONE`` normalises this rank's only.
     """
 
     def __init__(self, norm: Any, member: Member) -> None:
@@ -57,10 +57,10 @@ class GangBatchNorm(nn.SyncBatchNorm):
         self.training, self.member = norm.training, member
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise (images, channels, …); the running statistics become those of the whole batch, unbiased."""
+        """Normalise (images, channels, …); the running statistics follow the whole batch, unbiased."""
         if not self.training or (self.member.alone and len(input)):
-            own: Tensor = nn.modules.batchnorm._BatchNorm.forward(self, input)
-            return own
+            of_torch: Tensor = nn.modules.batchnorm._BatchNorm.forward(self, input)
+            return of_torch
         mean, variance, count = _statistics(input, self.member)
         if self.track_running_stats:
             self._track(mean, variance, count)
@@ -82,17 +82,17 @@ class GangBatchNorm(nn.SyncBatchNorm):
 
 @torch.no_grad()
 def _statistics(values: Tensor, member: Member) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean and biased variance by channel, float32 (channels,), and the values per channel, of all ranks together.
+    """Mean and biased variance by channel, float32 (channels,), and the number of values per channel, over all ranks.
 
-    Each rank's deviations are from its own mean, and are combined afterwards (Chan): differences of large sums of
-    squares would lose the digits that a single process keeps.
+    Each rank takes deviations from its own mean, which are then combined (Chan): differences of large sums of squares
+    would lose digits that a single process keeps.
     """
     values = values.float()
     dims = [dim for dim in range(values.dim()) if dim != 1]
-    own_count = values.numel() // values.shape[1]
-    own_mean = values.sum(dims) / max(own_count, 1)
-    own_squares = (values - _by_channel(own_mean, values)).square().sum(dims)
-    gathered = member.gather(torch.cat((own_mean, own_squares, own_mean.new_tensor([own_count]))))
+    rank_count = values.numel() // values.shape[1]
+    rank_mean = values.sum(dims) / max(rank_count, 1)
+    rank_squares = (values - _by_channel(rank_mean, values)).square().sum(dims)
+    gathered = member.all_gather(torch.cat((rank_mean, rank_squares, rank_mean.new_tensor([rank_count]))))
     means, squares = gathered[:, :-1].chunk(2, 1)
     counts = gathered[:, -1:]
     count = counts.sum().clamp(min=1)
@@ -102,7 +102,7 @@ def _statistics(values: Tensor, member: Member) -> tuple[Tensor, Tensor, Tensor]
 
 
 class _Normalise(torch.autograd.Function):
-    """(x - mean) * inverse_std * weight + bias, where mean and inverse_std depend on the x of every rank."""
+    """(x - mean) * inverse_std * weight + bias, where mean and inverse_std depend on the x of all ranks."""
 
     @staticmethod
     def forward(
@@ -126,15 +126,15 @@ class _Normalise(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, inverse_std, count = ctx.saved_tensors
         dims = [dim for dim in range(x.dim()) if dim != 1]
-        wide = dy.float()
+        dy32 = dy.float()
         normalised = (x.float() - _by_channel(mean, x)) * _by_channel(inverse_std, x)
-        own = torch.stack((wide.sum(dims), (wide * normalised).sum(dims)))  # this rank's gradients of shift and scale
-        # every rank's loss depends on the mean and variance that this rank's images are part of
-        total = ctx.member.sum_(own.clone()) / count
+        d_shift_scale = torch.stack((dy32.sum(dims), (dy32 * normalised).sum(dims)))  # of this rank's images
+        # the loss of every rank depends on the mean and variance, and so on this rank's images
+        total = ctx.member.sum_(d_shift_scale.clone()) / count
         scale = inverse_std if weight is None else inverse_std * weight
-        dx = (wide - _by_channel(total[0], x) - normalised * _by_channel(total[1], x)) * _by_channel(scale, x)
-        d_weight = own[1] if ctx.needs_input_grad[1] else None
-        d_bias = own[0] if ctx.needs_input_grad[2] else None
+        dx = (dy32 - _by_channel(total[0], x) - normalised * _by_channel(total[1], x)) * _by_channel(scale, x)
+        d_weight = d_shift_scale[1] if ctx.needs_input_grad[1] else None
+        d_bias = d_shift_scale[0] if ctx.needs_input_grad[2] else None
         return dx.to(x.dtype), d_weight, d_bias, None, None, None, None
 
 

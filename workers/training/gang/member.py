@@ -1,7 +1,7 @@
-"""One process's place in a gang, and what the ranks of a gang say to each other.
+"""One process's place in a gang, and the exchanges between its ranks.
 
-Plain torch.distributed, whoever started the processes: Ray Train, torchrun, or a test. Every rank holds the same
-network, optimizer and sums after every step, so that each can go on from what any of them wrote.
+Plain torch.distributed, whether Ray Train, torchrun or a test started the processes. Every rank holds the same network,
+optimizer and sums after every step, so each can resume from a checkpoint of any rank.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ class GangSizeError(ValueError):
 
 
 class RanksDisagreeError(RuntimeError):
-    """What has to be equal on all ranks of a gang is not."""
+    """A value that must be equal on all ranks of a gang differs."""
 
 
 class RankLostError(ConnectionError):
-    """Another rank of the gang went away in the middle of an exchange."""
+    """Another rank of the gang went away during an exchange."""
 
 
-def _told_apart(exchange: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """torch's errors of an exchange as RankLostError: it is the gang's failure, and not the stage's."""
+def _as_rank_lost(exchange: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Raise torch's errors of an exchange as RankLostError, so that they count as the gang's and not the stage's."""
 
     @wraps(exchange)
     def wrapped(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
@@ -52,16 +52,16 @@ def _told_apart(exchange: Callable[Arguments, Result]) -> Callable[Arguments, Re
 
 @dataclass(frozen=True)
 class Member:
-    """This process's place in its gang. Every method is called by all ranks in the same order, or by none.
+    """This process's place in its gang. All ranks call every method in the same order, or none does.
 
     Attributes:
-        rank: from 0; rank 0 decides, and alone writes files.
-        host: the gang's group for what the hosts say to each other, on CPUs whatever the device; None when alone.
+        rank: from 0; rank 0 leads.
+        hosts: the process group for values on CPUs, whatever the device; None when alone.
     """
 
     rank: int = 0
     ranks: int = 1
-    host: dist.ProcessGroup | None = None
+    hosts: dist.ProcessGroup | None = None
 
     @property
     def alone(self) -> bool:
@@ -69,64 +69,64 @@ class Member:
         return self.ranks == 1
 
     @property
-    def leads(self) -> bool:
-        """Whether this rank decides and writes."""
+    def is_leader(self) -> bool:
+        """Whether this is rank 0, which decides for all and alone writes files."""
         return self.rank == 0
 
     def share(self, rows: int) -> slice:
-        """This rank's rows of so many: as even as possible, but none rather than one, which has no variance."""
+        """This rank's rows out of ``rows``: as even as possible, but none rather than one, which has no variance."""
         busy = max(1, min(self.ranks, rows // 2))
         return slice(min(self.rank, busy) * rows // busy, min(self.rank + 1, busy) * rows // busy)
 
-    @_told_apart
+    @_as_rank_lost
     def sum_(self, tensor: Tensor) -> Tensor:
-        """The sum over all ranks, in place, with the same bits on each."""
+        """Sum over all ranks, in place, with the same bits on each."""
         if not self.alone:
             dist.all_reduce(tensor)
         return tensor
 
-    @_told_apart
-    def gather(self, tensor: Tensor) -> Tensor:
-        """(ranks, *shape): the tensor of every rank, on each."""
+    @_as_rank_lost
+    def all_gather(self, tensor: Tensor) -> Tensor:
+        """(ranks, *shape): the tensors of all ranks, on each."""
         if self.alone:
             return tensor[None]
         gathered = [torch.empty_like(tensor) for _ in range(self.ranks)]
         dist.all_gather(gathered, tensor)
         return torch.stack(gathered)
 
-    @_told_apart
-    def decided(self, decision: bool) -> bool:
+    @_as_rank_lost
+    def broadcast(self, decision: bool) -> bool:
         """Rank 0's decision, on every rank."""
         if self.alone:
             return decision
-        told = torch.tensor([int(decision)])
-        dist.broadcast(told, 0, group=self.host)
-        return bool(told)
+        buffer = torch.tensor([int(decision)])
+        dist.broadcast(buffer, 0, group=self.hosts)
+        return bool(buffer)
 
-    @_told_apart
-    def texts(self, text: str) -> list[str]:
-        """What every rank says, by rank; cut after 256 bytes."""
+    @_as_rank_lost
+    def all_gather_text(self, text: str) -> list[str]:
+        """The texts of all ranks, by rank, each cut after ``TEXT_BYTES`` bytes."""
         if self.alone:
             return [text]
-        said = torch.tensor(list(text.encode()[:TEXT_BYTES].ljust(TEXT_BYTES)), dtype=torch.uint8)
-        heard = [torch.empty_like(said) for _ in range(self.ranks)]
-        dist.all_gather(heard, said, group=self.host)
-        return [bytes(each.tolist()).decode(errors="replace").rstrip() for each in heard]
+        encoded = torch.tensor(list(text.encode()[:TEXT_BYTES].ljust(TEXT_BYTES)), dtype=torch.uint8)
+        gathered = [torch.empty_like(encoded) for _ in range(self.ranks)]
+        dist.all_gather(gathered, encoded, group=self.hosts)
+        return [bytes(each.tolist()).decode(errors="replace").rstrip() for each in gathered]
 
     def check_equal(self, what: str, digest: Callable[[], str]) -> None:
         """Compare a digest over the ranks; alone, it is not even computed.
 
         Raises:
-            RanksDisagreeError: on every rank, naming those that differ from rank 0.
+            RanksDisagreeError: on every rank; names the ranks that differ from rank 0.
         """
         if self.alone:
             return
-        digests = self.texts(digest())
-        others = [str(rank) for rank, found in enumerate(digests) if found != digests[0]]
-        if others:
+        digests = self.all_gather_text(digest())
+        differing = [str(rank) for rank, value in enumerate(digests) if value != digests[0]]
+        if differing:
             raise RanksDisagreeError(
-                f"{what} on rank {', '.join(others)} of {self.ranks} differs from rank 0's; check that all ranks have "
-                f"the same kind of device, versions and files"
+                f"{what} on rank {', '.join(differing)} of {self.ranks} differs from rank 0's; check that all ranks "
+                f"have the same kind of device, versions and files"
             )
 
 
@@ -134,16 +134,16 @@ ALONE = Member()
 
 
 def joined() -> Member:
-    """The place in the process group that this process is in already."""
+    """The place in the process group that this process has joined; alone without one."""
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return ALONE
-    host = dist.new_group(backend="gloo", timeout=TIMEOUT)
-    assert isinstance(host, dist.ProcessGroup)
-    return Member(dist.get_rank(), dist.get_world_size(), host)
+    hosts = dist.new_group(backend="gloo", timeout=TIMEOUT)
+    assert isinstance(hosts, dist.ProcessGroup)
+    return Member(dist.get_rank(), dist.get_world_size(), hosts)
 
 
 def own_device(device: str) -> str:
-    """The device of this rank under torchrun: of a host's GPUs, each rank has its own."""
+    """The device of this rank under torchrun, which gives each rank of a host its own GPU."""
     if "LOCAL_RANK" in os.environ and (device == "cuda" or (device == "auto" and torch.cuda.is_available())):
         return f"cuda:{os.environ['LOCAL_RANK']}"
     return device
@@ -151,7 +151,7 @@ def own_device(device: str) -> str:
 
 @contextmanager
 def joining(device: torch.device) -> Iterator[Member]:
-    """The place that torchrun's environment variables name, for as long as the block runs; alone without them."""
+    """Join the gang that torchrun's environment variables name, for the duration of the block; alone without them."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield ALONE
         return

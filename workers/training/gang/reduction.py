@@ -1,8 +1,8 @@
-"""What the ranks of a gang exchange in a step: gradients, sums, and statistics that are each rank's own.
+"""The all-reduce at the end of a gang's step: gradients, sums, and batch-norm statistics that ranks keep separately.
 
-One sum over one flat tensor, rather than DDP: every rank's loss is the *sum* over its images, so that the sum over
-the ranks, divided by the number of images of all, is the gradient of the whole batch's mean loss however unevenly a
-tail batch is split. DDP would weigh the ranks alike, and copy rank 0's buffers over the others'.
+One sum over one flat tensor, rather than DDP. Every rank's loss is the *sum* over its images, so the sum over the
+ranks, divided by the number of all images, is the gradient of the whole batch's mean loss, however unevenly a tail
+batch is split. DDP would weigh the ranks equally, and overwrite the other ranks' buffers with rank 0's.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from workers.stages import BatchNormPolicy
 from workers.training.gang.member import Member
 
 
-class Exchange:
-    """Makes what the ranks computed on their shares of a batch what one process computes on all of it.
+class Reduction:
+    """Turns the gradients and sums of the ranks' shares of a batch into those of the whole batch.
 
     Args:
-        batch_norm: under "per_rank", the running statistics become the mean of all ranks', by their images: every rank
-            then holds the same network after every step, and no share of the images is left out of the statistics.
+        batch_norm: under "per_rank", the running statistics become the mean over the ranks, weighted by their images.
+            So every rank holds the same network after every step, and the statistics cover all images.
     """
 
     def __init__(self, model: nn.Module, member: Member, batch_norm: BatchNormPolicy) -> None:
         self._parameters, self._member = list(model.parameters()), member
-        self._own_statistics = [
+        self._rank_statistics = [
             buffer
             for module in model.modules()
             if isinstance(module, BATCH_NORM) and batch_norm == "per_rank"
@@ -34,21 +34,21 @@ class Exchange:
         ]
 
     @torch.no_grad()
-    def __call__(self, outcome: Tensor, images: int) -> Tensor:
+    def __call__(self, sums: Tensor, images: int) -> Tensor:
         """Average gradients and statistics in place.
 
         Args:
-            outcome: (k,), sums over this rank's images.
-            images: how many those are; 0 is allowed.
+            sums: (k,), over this rank's images.
+            images: number of this rank's images; may be 0.
 
         Returns:
             float64 (k,), the sums over the images of all ranks.
         """
-        sums = torch.cat((outcome.double(), outcome.new_tensor([images]).double()))
-        total = self._member.sum_(sums)[-1].float()
+        totals = self._member.sum_(torch.cat((sums.double(), sums.new_tensor([images]).double())))
+        total_images = totals[-1].float()
         gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
-        pieces = [*gradients, *(buffer.mul_(images) for buffer in self._own_statistics)]
-        flat = self._member.sum_(torch.cat([piece.flatten() for piece in pieces])).div_(total)
+        pieces = [*gradients, *(buffer.mul_(images) for buffer in self._rank_statistics)]
+        flat = self._member.sum_(torch.cat([piece.flatten() for piece in pieces])).div_(total_images)
         for piece, mean in zip(pieces, flat.split([piece.numel() for piece in pieces]), strict=True):
             piece.copy_(mean.view(piece.shape))
-        return sums[:-1]
+        return totals[:-1]

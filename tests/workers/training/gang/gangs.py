@@ -56,7 +56,7 @@ def tiny(cache: Path) -> Splits:
 
 def fresh(splits: Splits, network: Model = NETWORK) -> tuple[nn.Module, Splits]:
     model = build_model(network, in_channels=1, num_classes=3, init_seed=3)
-    return model, replace(splits, layout=torch.contiguous_format)
+    return model, replace(splits, memory_format=torch.contiguous_format)
 
 
 def masks_of(model: nn.Module) -> dict[str, Tensor]:
@@ -88,8 +88,8 @@ def train_and_save(
 ) -> None:
     """Train in a gang; every rank saves its network, and its metrics as a tensor."""
     splits = tiny(cache)
-    control = Control(earlier=(out / "checkpoint",), checkpoints=out / "checkpoint" if member.leads else None)
-    if stop_after is not None and member.leads:
+    control = Control(earlier=(out / "checkpoint",), checkpoints=out / "checkpoint" if member.is_leader else None)
+    if stop_after is not None and member.is_leader:
         asked = iter([False] * stop_after)
         control.should_stop = lambda: next(asked, True)
     try:
