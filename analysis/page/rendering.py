@@ -24,6 +24,7 @@ from analysis.figures.catalogue import Entry
 from analysis.frames.load import Frames
 from analysis.frames.sections import Section, sections
 from analysis.page.escaping import visible_json, visible_text
+from analysis.page.glossary import TERMS, Explainer
 from analysis.page.progress import FAILED, pending, progress
 from analysis.page.provenance import provenance
 from analysis.page.stage_data import stage_data
@@ -129,6 +130,8 @@ def render(
         live=live,
         version=version,
         count=labels.count,
+        explain=Explainer(),
+        glossary=TERMS,
         plotly=Markup(get_plotlyjs()),
     )
 
