@@ -1,5 +1,5 @@
-"""The one error of this room."""
+"""The error of tickets."""
 
 
 class TicketError(ValueError):
-    """A ticket that cannot be read, or does not fit a model; the message names the tensor."""
+    """A ticket cannot be read or does not fit a model; the message names the tensor."""

@@ -1,4 +1,4 @@
-"""Summarise a ticket in numbers, and list what is inconsistent in it."""
+"""Summarise a ticket in numbers, and list its inconsistencies."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from tickets.ticket import Ticket
 
 
 def summary(ticket: Ticket) -> dict[str, Any]:
-    """Counts and shares, as JSON can hold them.
+    """Counts and shares that JSON can hold.
 
     Returns:
-        ``alive``, ``weights`` and ``density`` of all prunable weights, and ``tensors``: of each the ``name``,
-        ``shape``, ``role``, ``weights``, ``alive``, ``density`` and ``positive_share`` (of the weights with a sign). A
-        share of nothing is None.
+        ``alive``, ``weights`` and ``density`` of all prunable weights; and ``tensors``, a list with each tensor's
+        ``name``, ``shape``, ``role``, ``weights``, ``alive``, ``density`` and ``positive_share`` (of the weights with a
+        sign). A share of zero weights is None.
     """
-    masks = ticket.masks.values()
-    alive, weights = sum(int(mask.sum()) for mask in masks), sum(mask.numel() for mask in masks)
+    alive, weights = _counts(ticket)
     tensors = [
         {
             "name": name,
@@ -36,30 +35,35 @@ def summary(ticket: Ticket) -> dict[str, Any]:
 
 
 def faults(ticket: Ticket) -> list[str]:
-    """Each fault as a sentence that names the tensor; none for a ticket that is consistent.
+    """Faults of a ticket, each as a sentence; none for a consistent ticket.
 
-    That values, shapes, signs and masks fit is certain for a ticket that exists (see ``SignedTensor``). Here: only
-    weights are pruned, there are some, and the provenance claims what is there.
+    ``SignedTensor`` has checked values, shapes, signs and masks. Checked here: only prunable weights are pruned, the
+    ticket has some, and its provenance is true.
     """
-    found = [
-        f"{name}: {int((~tensor.mask).sum())} of it are pruned, and a {tensor.role} tensor never is"
+    sentences = [
+        f"{name}: {int((~tensor.mask).sum())} weights are pruned, and a {tensor.role} tensor is never pruned"
         for name, tensor in ticket.tensors.items()
         if tensor.role is not Role.PRUNABLE and not tensor.mask.all()
     ]
     claims = asdict(ticket.provenance)
+    alive, weights = _counts(ticket)
     for name in ("dataset", "architecture", "method", "preset", "stage_key"):
         if not isinstance(claims[name], str):
-            found.append(f"its provenance has {claims[name]!r} for {name}, which is no text")
+            sentences.append(f"its provenance has {claims[name]!r} for {name}, which is no text")
     round_, density = claims["round"], claims["density"]
     if round_ is not None and (not isinstance(round_, int) or round_ < 0):
-        found.append(f"its provenance has {round_!r} for round, which is no number of a round")
-    weights = sum(mask.numel() for mask in ticket.masks.values())
-    alive = sum(int(mask.sum()) for mask in ticket.masks.values())
+        sentences.append(f"its provenance has {round_!r} for round, which is not a whole number from 0")
     if not weights:
-        found.append("it has no prunable weight")
+        sentences.append("it has no prunable weight")
     elif not isinstance(density, int | float) or not isfinite(density) or abs(density * weights - alive) >= 0.5:
-        found.append(f"its provenance claims density {density!r}, and {alive} of {weights} weights survive")
-    return found
+        sentences.append(f"its provenance claims density {density!r}, but {alive} of {weights} weights survive")
+    return sentences
+
+
+def _counts(ticket: Ticket) -> tuple[int, int]:
+    """The surviving and all prunable weights."""
+    masks = ticket.masks.values()
+    return sum(int(mask.sum()) for mask in masks), sum(mask.numel() for mask in masks)
 
 
 def _share(part: int, whole: int) -> float | None:

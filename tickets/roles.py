@@ -1,7 +1,7 @@
-"""Which part every parameter of a network plays in the method.
+"""The role of each parameter of a network in the method.
 
-The rules are the paper's pruning scope as its released code has it: every convolution and every linear
-layer is pruned except the classifier; biases and normalization parameters (psi) never are.
+The rules are the pruning scope of the paper's released code: every convolution and linear layer is pruned except the
+classifier; biases and normalization parameters (psi) are never pruned.
 """
 
 from __future__ import annotations
@@ -11,18 +11,12 @@ from enum import StrEnum
 from torch import nn
 
 MASKED_LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
-NORMALIZATION_LAYERS = (
-    nn.BatchNorm1d,
-    nn.BatchNorm2d,
-    nn.BatchNorm3d,
-    nn.SyncBatchNorm,
-    nn.LayerNorm,
-    nn.GroupNorm,
-)
+BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+NORMALIZATION_LAYERS = (*BATCH_NORM, nn.LayerNorm, nn.GroupNorm)
 
 
 class Role(StrEnum):
-    """The part a parameter plays: what may prune it, and what a transfer does with it."""
+    """A parameter's role: whether it may be pruned, and how a transfer starts it."""
 
     PRUNABLE = "prunable"
     CLASSIFIER = "classifier"
@@ -31,31 +25,29 @@ class Role(StrEnum):
 
 
 class UnknownLayerError(ValueError):
-    """A layer holds parameters, and the method does not say what to do with them."""
+    """The method has no rule for a layer's parameters."""
 
 
 def classifier_name(model: nn.Module, num_classes: int) -> str:
     """Name of the classifier: the last layer whose output width is the number of classes.
 
-    Only the last one counts: an inner layer that happens to be as wide stays prunable.
+    An earlier layer of the same width stays prunable.
 
     Raises:
         UnknownLayerError: no layer has that output width.
     """
-    found = None
-    for name, module in model.named_modules():
-        if isinstance(module, MASKED_LAYERS) and module.weight.shape[0] == num_classes:
-            found = name
-    if found is None:
+    layers = [name for name, module in model.named_modules() if isinstance(module, MASKED_LAYERS)]
+    wide = [name for name in layers if model.get_submodule(name).weight.shape[0] == num_classes]
+    if not wide:
         raise UnknownLayerError(
             f"no convolution or linear layer of {type(model).__name__} has {num_classes} outputs, so it has no "
             f"classifier; give the last layer one output per class"
         )
-    return found
+    return wide[-1]
 
 
 def parameter_roles(model: nn.Module, num_classes: int) -> dict[str, Role]:
-    """Role of every parameter, by its name, in the order of ``model.named_parameters()``.
+    """Role of each parameter by name, in the order of ``model.named_parameters()``.
 
     Raises:
         UnknownLayerError: the network has no classifier, or a layer of an unknown type has parameters.
@@ -82,6 +74,3 @@ def parameter_roles(model: nn.Module, num_classes: int) -> dict[str, Role]:
 def prunable_names(model: nn.Module, num_classes: int) -> list[str]:
     """Names of the prunable weights, in the order of ``model.named_parameters()``."""
     return [name for name, role in parameter_roles(model, num_classes).items() if role is Role.PRUNABLE]
-
-
-BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)

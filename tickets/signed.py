@@ -11,14 +11,17 @@ from tickets.errors import TicketError
 from tickets.roles import Role
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SignedTensor:
-    """Signs of one parameter.
+    """Signs and mask of one parameter.
 
     Attributes:
-        sign: int8 in {-1, 0, +1}, of the parameter's shape.
-        mask: bool, of the same shape: which weights survive. It is kept apart from the sign, because a
-            surviving weight may be exactly 0 (the released code inferred it from ``sign != 0`` and pruned it).
+        sign: int8 in {-1, 0, +1}; the parameter's shape.
+        mask: bool, which weights survive; the same shape. The mask cannot be inferred from ``sign != 0``, since a
+            surviving weight may be exactly 0. (The released code infers it, and so prunes such weights.)
+
+    Raises:
+        TicketError: types, shapes or values contradict each other.
     """
 
     role: Role
@@ -44,3 +47,7 @@ class SignedTensor:
         )
 
     __hash__ = None  # type: ignore[assignment]  # tensors are compared by value
+
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.sign.shape)) or "scalar"
+        return f"SignedTensor({self.role}, {shape}, {int(self.mask.sum()):,} of {self.mask.numel():,} alive)"

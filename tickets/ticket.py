@@ -1,4 +1,4 @@
-"""A ticket: the signed mask of a sparse network, with its provenance."""
+"""A ticket: the signed mask of a sparse network and its provenance."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a ticket comes from; of a ticket from another project's file, what that file says of it.
+    """Where a ticket comes from. Fields that another project's file does not state are "unknown".
 
     Attributes:
         density: surviving fraction of the prunable weights, in [0, 1].
         round: the pruning round; 0 is dense pretraining, None is unknown.
-        stage_key: key of the stage that made it.
+        stage_key: key of the stage that made the ticket.
     """
 
     dataset: str
@@ -42,24 +42,32 @@ class Provenance:
     stage_key: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Ticket:
-    """A signed mask by parameter name, with its provenance (see ``tickets.save`` and ``tickets.load``)."""
+    """A signed mask by parameter name, with its provenance. ``tickets.load`` and ``tickets.save`` read and write it."""
 
     tensors: Mapping[str, SignedTensor]
     provenance: Provenance
 
     @property
     def masks(self) -> dict[str, Tensor]:
-        """Boolean mask of every prunable weight."""
+        """Boolean mask of each prunable weight by name."""
         return {name: t.mask for name, t in self.tensors.items() if t.role is Role.PRUNABLE}
 
     @property
     def density(self) -> float:
-        """Surviving fraction of the prunable weights; 1 where there are none."""
+        """Surviving fraction of the prunable weights; 1 if there are none."""
         masks = self.masks.values()
         weights = sum(m.numel() for m in masks)
         return sum(int(m.sum()) for m in masks) / weights if weights else 1.0
+
+    def __repr__(self) -> str:
+        origin = self.provenance
+        sizes = [mask.numel() for mask in self.masks.values()]
+        return (
+            f"Ticket({origin.dataset}/{origin.architecture}, {origin.method} round {origin.round}, density "
+            f"{self.density:.4g} of {sum(sizes):,} prunable weights in {len(sizes)} layers)"
+        )
 
     def apply(
         self,
@@ -71,51 +79,52 @@ class Ticket:
         others: Mapping[str, Origin] | None = None,
         names: Mapping[str, str] | None = None,
     ) -> Kept:
-        """Start a model from this ticket, in place; by default |fresh| * sign with everything else fresh.
+        """Start a model from this ticket, in place. By default prunable weights become |fresh| * sign.
 
         Args:
-            model: a network of the ticket's parameters, also compiled or under DistributedDataParallel.
-            seed: re-initialise the model from this seed first, as ``tickets.reinitialise_`` does; None takes its
-                parameters as they are.
-            transfer: the source of each part. Where the classifier is fresh, the model's may be of any shape.
+            model: a network with the ticket's parameters; it may be compiled or under DistributedDataParallel.
+            seed: re-initialise the model from this seed first, as ``tickets.reinitialise_`` does; None uses the model's
+                parameters as the fresh values.
+            transfer: the source of each part. If the classifier is fresh, the model's may have any shape.
             trained: state dict of the ticket's round, for a transfer that keeps trained values.
-            others: what the transfer names beside the ticket's round, by the model's names: ``transfer.others``.
-            names: the model's name of each tensor that has another one in the ticket.
+            others: the rounds and initialisations that ``transfer.others`` lists, under the model's names.
+            names: the model's name of each tensor whose name differs in the ticket.
 
         Returns:
-            The network's handle: ``guard`` the optimizer with it, so that pruned weights, which are zero now, stay so.
+            The network under its mask: ``guard`` the optimizer with it, so that pruned weights stay zero.
 
         Raises:
-            TicketError: the ticket does not fit the model, or a source of the transfer is missing or does not fit.
-                Whatever is raised, the model is then unchanged.
+            TicketError: the ticket does not fit the model, or a source of the transfer is missing or does not fit. The
+                model is unchanged after any error.
         """
         network = unwrapped(model)
         if any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers())):
-            raise TicketError("the model is on the meta device, where it has no values; build it on another device")
+            raise TicketError("the model is on the meta device and has no values; build it on another device")
         if not isinstance(transfer, Transfer):
             [near] = get_close_matches(str(transfer), TRANSFERS, n=1, cutoff=0)
             raise TicketError(f'transfer {transfer!r} is no Transfer; say transfer=tickets.TRANSFERS["{near}"]')
-        found = counterparts(self.tensors, network, names, own_classifier=transfer.classifier == "fresh")
+        parameter_of = counterparts(self.tensors, network, names, own_classifier=transfer.classifier == "fresh")
         generator = torch.Generator().manual_seed(seed or 0)
-        state = None if trained is None else renamed(trained, found)
+        state = None if trained is None else renamed(trained, parameter_of)
         with _unchanged_by_errors(network):
             if seed is not None:
                 check_redrawable(network, seed)
                 reinitialise_(network, seed)
-            masks = transfer_(network, transfer, self._under_names_of(network, found), state, generator, others)
+            signed = self._under_names_of(network, parameter_of)
+            masks = transfer_(network, transfer, signed, state, generator, others)
         return Kept(network, masks, self.density)
 
     def check_fits(self, model: nn.Module, names: Mapping[str, str] | None = None) -> None:
-        """Raise TicketError, naming the first tensor that differs, unless the model has these parameters."""
+        """Raise TicketError, naming the first tensor that differs, unless the model has the ticket's parameters."""
         counterparts(self.tensors, unwrapped(model), names)
 
-    def _under_names_of(self, network: nn.Module, found: Mapping[str, str]) -> dict[str, SignedTensor]:
-        """The tensors by the network's names; a classifier of which nothing is taken gets the network's shape."""
-        tensors = {found[name]: tensor for name, tensor in self.tensors.items() if name in found}
+    def _under_names_of(self, network: nn.Module, parameter_of: Mapping[str, str]) -> dict[str, SignedTensor]:
+        """The tensors by the network's names; a classifier of another shape becomes one without signs."""
+        tensors = {parameter_of[name]: tensor for name, tensor in self.tensors.items() if name in parameter_of}
         for name, parameter in network.named_parameters():
             if name not in tensors or tensors[name].sign.shape != parameter.shape:
-                nothing = torch.zeros(parameter.shape, dtype=torch.int8)
-                tensors[name] = SignedTensor(Role.CLASSIFIER, nothing, torch.ones_like(nothing, dtype=torch.bool))
+                sign = torch.zeros(parameter.shape, dtype=torch.int8)
+                tensors[name] = SignedTensor(Role.CLASSIFIER, sign, torch.ones_like(sign, dtype=torch.bool))
         return tensors
 
 
@@ -133,10 +142,10 @@ def _unchanged_by_errors(network: nn.Module) -> Iterator[None]:
 
 
 def from_model(model: nn.Module, masks: Mapping[str, Tensor], num_classes: int, provenance: Provenance) -> Ticket:
-    """The ticket of a trained network under its masks.
+    """Make the ticket of a trained network under its masks.
 
     Args:
-        masks: boolean mask of every prunable weight, by parameter name; a parameter without one is dense.
+        masks: boolean mask of each prunable weight, by parameter name; a parameter without a mask is dense.
     """
     roles = parameter_roles(model, num_classes)
     tensors = {}

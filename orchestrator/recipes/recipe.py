@@ -144,7 +144,7 @@ class Recipe(BaseModel):
         return range(1, self.seeds + 1)
 
     def start(self, transfer: str) -> Transfer:
-        """A transfer by name, with the registered version of its source of signs."""
+        """A transfer by name, with the registered version of its sign source."""
         start = self.known_transfers[transfer]
         source = SIGN_SOURCES.get(start.signs)
         return start if source is None else replace(start, signs_version=source.version)
@@ -189,7 +189,7 @@ class Recipe(BaseModel):
             signs = self.known_transfers[name].signs
             if signs not in ("fresh", "ticket", *SIGN_SOURCES) and not named_source(signs):
                 sources = ("fresh", "ticket", *SIGN_SOURCES, "round_3", "epoch_0", "init_2")
-                raise ValueError(f"transfer {name}: {unknown('source of signs', signs, sources)}")
+                raise ValueError(f"transfer {name}: {unknown('sign source', signs, sources)}")
             for source in self.known_transfers[name].others:
                 kind, number = named_source(source) or ("", 0)
                 last = {"round": self.rounds, "epoch": min(map(self.round_zero_epochs, self.methods))}.get(kind, number)

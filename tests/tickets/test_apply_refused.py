@@ -78,9 +78,9 @@ def test_drawing_anew_seeds_nothing_for_good(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("trained", "said"),
     [
-        (None, "the round's weights lack this one"),
-        ({}, "the round's weights lack this one"),
-        ({name: value[:1] for name, value in network().state_dict().items()}, "what was given as trained has shape"),
+        (None, "give the trained state dict with this tensor"),
+        ({}, "give the trained state dict with this tensor"),
+        ({name: value[:1] for name, value in network().state_dict().items()}, "the trained tensor has shape"),
     ],
 )
 def test_what_a_transfer_lacks_changes_nothing(trained: dict[str, Tensor] | None, said: str) -> None:
@@ -94,7 +94,7 @@ def test_what_a_transfer_lacks_changes_nothing(trained: dict[str, Tensor] | None
 @pytest.mark.parametrize(
     ("model", "options", "said"),
     [
-        (network().state_dict(), {}, "a torch.nn.Module, and this is a OrderedDict"),
+        (network().state_dict(), {}, "a torch.nn.Module, not to a OrderedDict"),
         (network().to("meta"), {}, "on the meta device"),
         (network(), {"transfer": "masks"}, r'say transfer=tickets.TRANSFERS\["mask"\]'),
     ],
@@ -109,7 +109,5 @@ def test_a_layer_of_another_name_and_shape_finds_the_nearest() -> None:
     model = nn.Sequential()
     for name, layer in zip(names, network(), strict=True):
         model.add_module("first" if name == "0" else name, nn.Linear(4, 9) if name == "0" else layer)
-    with pytest.raises(
-        TicketError, match=r"0\.weight: .*none is of its shape \(5, 4\); nearest: first\.weight \(9, 4\)"
-    ):
+    with pytest.raises(TicketError, match=r"0\.weight: .*none has its shape \(5, 4\); nearest: first\.weight \(9, 4\)"):
         ticket_under().apply(model)

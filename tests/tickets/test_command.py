@@ -182,7 +182,7 @@ def test_convert_keeps_what_is_told(files: Path) -> None:
         ("diff round07.parquet round15.parquet --figure mask.pth", "mask.pth is there already"),
         ("convert round07.parquet round15.parquet", "round15.parquet is there already"),
         ("convert round07.parquet t.pt", "its name does not tell the format; choose one of torch-prune"),
-        ("convert round07.parquet t.pt --to torchprune", "torchprune: there is no such format; nearest: torch-prune"),
+        ("convert round07.parquet t.pt --to torchprune", "unknown format 'torchprune'; did you mean torch-prune"),
         ("convert checkpoint.pth.tar t.parquet --classifier 8", "8: there is no such layer to be the classifier"),
         ("convert round07.parquet none/t.parquet", "none: there is no such folder to write to"),
     ],
@@ -222,8 +222,8 @@ def test_verify_names_what_is_broken(files: Path) -> None:
     (files / "cut.parquet").write_bytes((files / "round15.parquet").read_bytes()[:-9])
     alive, weights = sum(int(m.sum()) for m in whole.masks.values()), sum(m.numel() for m in whole.masks.values())
     sentences = {
-        "density": f"claims density 0.5, and {alive} of {weights} weights survive",
-        "bias": "5.bias: 6 of it are pruned, and a bias tensor never is",
+        "density": f"claims density 0.5, but {alive} of {weights} weights survive",
+        "bias": "5.bias: 6 weights are pruned, and a bias tensor is never pruned",
         "round": "has -1 for round",
         "text": "has 3 for method",
         "empty": "it has no prunable weight",

@@ -132,7 +132,7 @@ def test_a_renamed_layer_is_said_with_those_of_its_shape_and_the_mapping_to_writ
     for name, part in zip(("0", "1", "2", "third", "4", "5"), inner, strict=True):
         model.add_module(name, part)
     with pytest.raises(
-        TicketError, match=r"^3\.weight: .*no such parameter; of its shape are third\.weight;"
+        TicketError, match=r"^3\.weight: .*no such parameter; of the same shape: third\.weight;"
     ) as refused:
         started(model)
     assert ast.literal_eval(suggested_names(refused.value)) == {"3.weight": "third.weight"}
@@ -143,9 +143,9 @@ def test_a_renamed_layer_is_said_with_those_of_its_shape_and_the_mapping_to_writ
 @pytest.mark.parametrize(
     ("names", "sentence"),
     [
-        ({"0.wait": "0.weight"}, r"0\.wait: names leads from the ticket's names .* nearest: 0\.weight"),
-        ({"0.weight": "0.wait"}, r"0\.weight: names calls it 0\.wait, and the model has no such .* are 0\.weight"),
-        ({"0.weight": "3.weight"}, r"3\.weight and 0\.weight would both be the model's 3\.weight"),
+        ({"0.wait": "0.weight"}, r"0\.wait: the keys of names are names in the ticket.* nearest: 0\.weight"),
+        ({"0.weight": "0.wait"}, r"0\.weight: names calls it 0\.wait, and the model has no such .* shape: 0\.weight"),
+        ({"0.weight": "3.weight"}, r"3\.weight and 0\.weight both match the model's 3\.weight"),
         ({"0.bias": "3.bias", "3.bias": "0.bias"}, r"0\.bias: the ticket has shape \(5,\), the model's 3\.bias \(6,\)"),
     ],
 )

@@ -110,7 +110,7 @@ def test_random_signs_keep_mask_and_magnitudes() -> None:
 
 @pytest.fixture
 def own_signs() -> Iterator[Callable[[SignRule], Transfer]]:
-    """Registers a source of signs called "own"; the transfer that it brings."""
+    """Register a sign source called "own", and return its transfer."""
 
     def register(rule: SignRule) -> Transfer:
         sign_source("own", version=2)(rule)
@@ -126,7 +126,7 @@ def test_a_source_of_signs_brings_the_signed_transfer_with_them(own_signs: Calla
     (fresh, got, _, ticket), (_, signed, _, _) = start(transfer), start(SIGNED)
     assert torch.equal(got[PRUNABLE], -fresh[PRUNABLE].abs() * ticket.tensors[PRUNABLE].sign)
     assert all(torch.equal(got[name], signed[name]) for name in got if name != PRUNABLE)
-    with pytest.raises(TicketError, match="no source of signs own of version 1 is registered"):
+    with pytest.raises(TicketError, match="no sign source own of version 1 is registered"):
         start(replace(transfer, signs_version=1))
 
 
@@ -138,7 +138,7 @@ def test_a_source_of_signs_brings_the_signed_transfer_with_them(own_signs: Calla
 def test_signs_that_are_none_are_refused(
     own_signs: Callable[[SignRule], Transfer], wrong: Callable[[Tensor], Tensor]
 ) -> None:
-    with pytest.raises(TicketError, match=r"the source of signs own gives .* expected int8 in -1, 0 and 1"):
+    with pytest.raises(TicketError, match=r"the sign source own gives .* return int8 of -1, 0 and 1"):
         start(own_signs(lambda weight, _: wrong(weight.sign)))
 
 
@@ -184,7 +184,7 @@ def test_a_transfer_without_a_mask_is_dense() -> None:
 
 
 def test_a_transfer_without_its_sources_says_what_is_missing() -> None:
-    with pytest.raises(TicketError, match="none was given"):
+    with pytest.raises(TicketError, match="from a ticket; give one"):
         transfer_(network(1), SIGNED, None, None, torch.Generator())
     with pytest.raises(TicketError, match=r"0\.weight: this transfer keeps trained values"):
         transfer_(network(1), RETRAIN, trained()[2].tensors, None, torch.Generator())
@@ -233,7 +233,7 @@ def test_survivors_of_a_shuffled_mask_do_not_begin_at_zero(magnitudes: str) -> N
 
 def test_a_network_that_a_transfer_names_and_nobody_gave_changes_nothing() -> None:
     model, before = network(1), network(1).state_dict()
-    with pytest.raises(TicketError, match="takes values of epoch_0; give them as others"):
+    with pytest.raises(TicketError, match="takes values from epoch_0; give them in others"):
         trained()[2].apply(model, transfer=TRANSFERS["rewound"])
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 

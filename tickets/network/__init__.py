@@ -1,1 +1,1 @@
-"""Match a ticket with a network, and initialise networks as their classes do."""
+"""Networks: match their parameters with a ticket's, initialise them, and keep their pruned weights at zero."""

@@ -1,4 +1,4 @@
-"""Which parameter of a network each tensor of a ticket belongs to."""
+"""Match a ticket's tensors with a network's parameters."""
 
 from __future__ import annotations
 
@@ -24,38 +24,38 @@ def counterparts(
     *,
     own_classifier: bool = False,
 ) -> dict[str, str]:
-    """The network's name of each of a ticket's tensors.
+    """The network's parameter name of each tensor of a ticket.
 
     Args:
-        network: without wrappers; ``torch.compile`` may wrap parts of it.
-        names: what some of the ticket's tensors are called in the network; the others have the same name.
-        own_classifier: the ticket's classifier need not be there, nor be of the same shape.
+        network: without wrappers, though ``torch.compile`` may wrap parts of it.
+        names: the network's name of tensors whose names differ; other tensors have the same name in both.
+        own_classifier: the network's classifier may have another shape than the ticket's, or be missing.
 
     Raises:
-        TicketError: a tensor has no counterpart, or one of another shape, or a parameter has none; the message names
-            the first, with the names nearest to it.
+        TicketError: a tensor has no parameter or one of another shape, or a parameter has no tensor; the message has
+            the first such name and the nearest names.
     """
     names = names or {}
     shapes = {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
-    found = _found(tensors, shapes, names)
+    parameter_of = _matched(tensors, shapes, names)
     optional = {name for name, tensor in tensors.items() if own_classifier and tensor.role is Role.CLASSIFIER}
-    own = tuple(f"{_layer(found[name])}." for name in optional if name in found)
-    missing = [name for name in tensors if name not in found and name not in optional]
-    taken = set(found.values())
-    free = [name for name in shapes if name not in taken and not name.startswith(own)]
+    new_layers = tuple(f"{_layer(parameter_of[name])}." for name in optional if name in parameter_of)
+    missing = [name for name in tensors if name not in parameter_of and name not in optional]
+    taken = set(parameter_of.values())
+    free = [name for name in shapes if name not in taken and not name.startswith(new_layers)]
     _refuse_a_prefix(missing, free, tensors)
     for name, tensor in tensors.items():
         if name in missing:
             raise TicketError(_no_parameter(name, names, tensor, free, shapes))
-        if name not in optional and shapes[found[name]] != tuple(tensor.sign.shape):
-            raise TicketError(_other_shape(name, tensor, found[name], shapes[found[name]]))
+        if name not in optional and shapes[parameter_of[name]] != tuple(tensor.sign.shape):
+            raise TicketError(_other_shape(name, tensor, parameter_of[name], shapes[parameter_of[name]]))
     if free:
-        raise TicketError(_no_tensor(free[0], tensors, optional - found.keys()))
-    return found
+        raise TicketError(_no_tensor(free[0], tensors, optional - parameter_of.keys()))
+    return parameter_of
 
 
 def renamed(state: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
-    """A state dict under a network's names; a buffer goes with the parameters of its layer."""
+    """A state dict under a network's names; a buffer is renamed as the parameters of its layer are."""
     layers = {_layer(old): _layer(new) for old, new in names.items()}
 
     def new(name: str) -> str:
@@ -65,30 +65,32 @@ def renamed(state: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, 
     return {new(name): tensor for name, tensor in state.items()}
 
 
-def _found(tensors: Collection[str], shapes: Collection[str], names: Mapping[str, str]) -> dict[str, str]:
+def _matched(tensors: Collection[str], shapes: Collection[str], names: Mapping[str, str]) -> dict[str, str]:
     for name in names:
         if name not in tensors:
-            known = _nearest(name, tensors)
-            raise TicketError(f"{name}: names leads from the ticket's names to the model's, and this is none{known}")
+            raise TicketError(
+                f"{name}: the keys of names are names in the ticket, and the ticket lacks this one"
+                f"{_nearest(name, tensors)}"
+            )
     parameters = {_plain(name): name for name in shapes} | {name: name for name in shapes}
-    found: dict[str, str] = {}
-    takers: dict[str, str] = {}
+    parameter_of: dict[str, str] = {}
+    tensor_of: dict[str, str] = {}
     for name in tensors:
-        here = names.get(name, name)
-        parameter = parameters.get(here) or parameters.get(_plain(here))
+        model_name = names.get(name, name)
+        parameter = parameters.get(model_name) or parameters.get(_plain(model_name))
         if parameter is None:
             continue
-        if parameter in takers:
+        if parameter in tensor_of:
             raise TicketError(
-                f"{name} and {takers[parameter]} would both be the model's {parameter}; say which in names"
+                f"{name} and {tensor_of[parameter]} both match the model's {parameter}; say which one in names"
             )
-        takers[parameter] = name
-        found[name] = parameter
-    return found
+        tensor_of[parameter] = name
+        parameter_of[name] = parameter
+    return parameter_of
 
 
 def _plain(name: str) -> str:
-    """A parameter's name without what is added by torch.compile, anywhere, and DistributedDataParallel, in front."""
+    """A parameter's name without the parts that torch.compile and DistributedDataParallel add."""
     return re.sub(r"^(module\.)+", "", name.replace(f"{COMPILED}.", ""))
 
 
@@ -112,7 +114,7 @@ def _refuse_a_prefix(missing: list[str], free: list[str], tensors: Mapping[str, 
 
 
 def _prefix(short: list[str], long: list[str]) -> str | None:
-    """What stands before every one of the short names among the long ones; None where that is not one and the same."""
+    """The prefix that makes every short name a long one; None if there is no such prefix."""
     if not short:
         return None
     candidates = (name.removesuffix(short[0]) for name in long if name.endswith(f".{short[0]}"))
@@ -122,23 +124,23 @@ def _prefix(short: list[str], long: list[str]) -> str | None:
 def _no_parameter(
     name: str, names: Mapping[str, str], tensor: SignedTensor, free: list[str], shapes: Mapping[str, tuple[int, ...]]
 ) -> str:
-    what = f"names calls it {names[name]}, and the model" if name in names else "the model"
+    subject = f"names calls it {names[name]}, and the model" if name in names else "the model"
     shape = tuple(tensor.sign.shape)
     alike = [other for other in free if shapes[other] == shape]
     if near := get_close_matches(name, alike, n=3, cutoff=0):
-        remedy = f'of its shape are {", ".join(near)}; if it is one of them, say names={{"{name}": "{near[0]}"}}'
+        remedy = f'of the same shape: {", ".join(near)}; if one of these is meant, say names={{"{name}": "{near[0]}"}}'
     elif near := get_close_matches(name, free, n=3, cutoff=0):
-        remedy = f"none is of its shape {shape}; nearest: {', '.join(f'{n} {shapes[n]}' for n in near)}; {WHOLE}"
+        remedy = f"none has its shape {shape}; nearest: {', '.join(f'{n} {shapes[n]}' for n in near)}; {WHOLE}"
     else:
         remedy = WHOLE
     if tensor.role is Role.CLASSIFIER:
         remedy += f"; it is the classifier: {OWN_CLASSIFIER}"
-    return f"{name}: {what} has no such parameter; {remedy}"
+    return f"{name}: {subject} has no such parameter; {remedy}"
 
 
-def _other_shape(name: str, tensor: SignedTensor, here: str, shape: tuple[int, ...]) -> str:
-    theirs = "the model" if here == name else f"the model's {here}"
-    sentence = f"{name}: the ticket has shape {tuple(tensor.sign.shape)}, {theirs} {shape}"
+def _other_shape(name: str, tensor: SignedTensor, parameter: str, shape: tuple[int, ...]) -> str:
+    subject = "the model" if parameter == name else f"the model's {parameter}"
+    sentence = f"{name}: the ticket has shape {tuple(tensor.sign.shape)}, {subject} {shape}"
     if tensor.role is Role.CLASSIFIER:
         classes = tensor.sign.shape[0]
         return f"{sentence}; it is the classifier, for {classes} classes in the ticket: {OWN_CLASSIFIER}"

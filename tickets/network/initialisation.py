@@ -1,4 +1,4 @@
-"""A model's initialisation as a function of a seed."""
+"""Initialise a model from a seed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tickets.network.wrappers import COMPILED
 
 
 def reinitialise_(model: nn.Module, seed: int) -> None:
-    """Draw all parameters and statistics anew from a seed, in place; torch's global generators are left as they were.
+    """Draw all parameters and statistics anew from a seed, in place; torch's global generators keep their states.
 
-    A class of one's own draws all that is below it by its ``reset_parameters``. What is below none is drawn by torch's
-    layers themselves, whatever a constructor did to them: see ``check_redrawable``.
+    A user's class with a ``reset_parameters`` draws everything below it. All other layers are torch's and draw
+    themselves, whatever a constructor did to them afterwards: see ``check_redrawable``.
 
     Raises:
-        ValueError: a layer has parameters and no way to draw them.
+        ValueError: a layer has parameters and no ``reset_parameters``.
     """
     with _seeded(model, seed):
         own = getattr(model, "reset_parameters", None)
@@ -30,12 +30,12 @@ def reinitialise_(model: nn.Module, seed: int) -> None:
 
 
 def reset_layers(model: nn.Module) -> None:
-    """Draw every layer below a model anew by the layer's own initialisation, in the order of ``model.modules()``.
+    """Draw each layer of a model anew by the layer's own initialisation, in the order of ``model.modules()``.
 
-    Below the model, a class of one's own with a ``reset_parameters`` is one layer, with all that is in it.
+    A user's class with a ``reset_parameters`` counts as one layer, with everything below it.
 
     Raises:
-        ValueError: a layer has parameters and no way to draw them.
+        ValueError: a layer has parameters and no ``reset_parameters``.
     """
     drawn: set[nn.Module] = set()
     for name, module in model.named_modules():
@@ -51,34 +51,34 @@ def reset_layers(model: nn.Module) -> None:
         elif next(module.parameters(recurse=False), None) is not None:
             raise ValueError(
                 f"{name}: a {type(module).__name__} has parameters but no reset_parameters(), so it cannot be "
-                f"drawn anew; give it that method, or initialise the model yourself and leave seed out"
+                f"drawn anew; give the class that method, or initialise the model yourself and leave seed out"
             )
 
 
 def check_redrawable(model: nn.Module, seed: int) -> None:
-    """Refuse a model that may have initialised itself in a constructor, which nothing can repeat.
+    """Refuse a model that may have been initialised in a constructor, which cannot be repeated.
 
     Raises:
-        TicketError: a class that is not of torch.nn has neither a ``reset_parameters`` nor a module above it that has.
+        TicketError: a class outside torch.nn, and all modules above it, lack a ``reset_parameters``.
     """
-    known: set[nn.Module] = set()
+    accepted: set[nn.Module] = set()
     for name, module in model.named_modules():
-        if module in known or COMPILED in module._modules or next(module.parameters(), None) is None:
+        if module in accepted or COMPILED in module._modules or next(module.parameters(), None) is None:
             continue
         if _draws_all_below(module):
-            known.update(module.modules())
+            accepted.update(module.modules())
         elif not _of_torch(type(module)):
             raise TicketError(
                 f"{name or 'the model'}: a {type(module).__name__} initialises in its constructor, and has no "
                 f"reset_parameters() of its own to draw it anew; build the model under torch.manual_seed({seed}) and "
-                f"leave seed out, or give the class that method"
+                f"leave seed out, or give the class a reset_parameters()"
             )
 
 
 def _draws_all_below(module: nn.Module) -> bool:
-    """Whether the class itself, or one of one's own that it derives from, says how it is drawn."""
-    says = next((each for each in type(module).__mro__ if "reset_parameters" in vars(each)), None)
-    return says is not None and not _of_torch(says)
+    """Whether a user's class defines the module's ``reset_parameters``."""
+    definer = next((each for each in type(module).__mro__ if "reset_parameters" in vars(each)), None)
+    return definer is not None and not _of_torch(definer)
 
 
 def _of_torch(kind: type) -> bool:
@@ -87,9 +87,9 @@ def _of_torch(kind: type) -> bool:
 
 @contextmanager
 def _seeded(model: nn.Module, seed: int) -> Iterator[None]:
-    """The generators that a model's initialisation draws from, seeded, and then as they were.
+    """Seed the generators that a model's initialisation draws from, and restore them at the end.
 
-    Not ``torch.manual_seed``, which seeds all GPUs there are for good, and so alike on all ranks.
+    ``torch.manual_seed`` would seed all GPUs of the machine, permanently, and so alike on all ranks.
     """
     gpus = sorted({parameter.device.index for parameter in model.parameters() if parameter.is_cuda})
     with torch.random.fork_rng(devices=gpus):

@@ -1,9 +1,9 @@
-"""Pruned weights that stay dead while a network is trained by anybody's loop and optimizer.
+"""Keep pruned weights at zero in any training loop, under any optimizer.
 
-Two kinds of hooks do it. One on each pruned parameter zeroes its pruned gradients before they are accumulated, so
-that clipping, momentum, loss scaling and DistributedDataParallel's average never see them; it is on the parameter,
-outside of what torch.compile compiles. One on the optimizer zeroes the pruned weights after each step, for updates
-that mix elements (Muon) or add to them (noise). The modules, their forward and their state dicts stay as they are.
+Two kinds of hooks do it. A hook on each pruned parameter zeroes the gradients of pruned weights before they are
+accumulated, so that clipping, momentum, loss scaling and DistributedDataParallel's average never see them; the hook
+lies outside the graph that torch.compile compiles. A hook on the optimizer zeroes the pruned weights after each step,
+for updates that mix elements (Muon) or add noise. Modules, forward passes and state dicts are unchanged.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ OptimizerT = TypeVar("OptimizerT", bound=Optimizer)
 
 
 class Kept:
-    """A network under a ticket's mask, as ``Ticket.apply`` returns it; it holds the network's weights, not copies."""
+    """A network under a ticket's mask, as ``Ticket.apply`` returns it. Refers to the network's own weights."""
 
     def __init__(self, network: nn.Module, masks: Mapping[str, Tensor], density: float) -> None:
         self._network = network
@@ -34,12 +34,12 @@ class Kept:
 
     @property
     def masks(self) -> dict[str, Tensor]:
-        """Boolean mask of every prunable weight, by the network's parameter names; True survives."""
+        """Boolean mask of each prunable weight by the network's parameter names; True survives."""
         return {name: ~pruned.on(self._weight(name)) for name, pruned in self._pruned.items()}
 
     @property
     def density(self) -> float:
-        """Share of the prunable weights that live now: all that the mask keeps, be they 0, and revived ones."""
+        """Share of the prunable weights that are alive now: those that the mask keeps, even at 0, and revived ones."""
         total = alive = 0
         for name, pruned in self._pruned.items():
             total += pruned.positions.numel()
@@ -47,16 +47,16 @@ class Kept:
         return alive / total if total else 1.0
 
     def guard(self, optimizer: OptimizerT) -> OptimizerT:
-        """Keep pruned weights at zero, from now on and through every step of this optimizer.
+        """Zero the pruned weights, now and after every step of this optimizer.
 
-        Call it once the network's parameters are final (loaded with ``assign=True``, say), and for every optimizer
-        that holds some of them.
+        Call it after the network's parameters are final (``load_state_dict(assign=True)`` replaces them), and for
+        each optimizer that holds some of them.
 
         Returns:
             The same optimizer.
 
         Raises:
-            TicketError: a weight is not whole, as under FullyShardedDataParallel.
+            TicketError: a weight is sharded, as under FullyShardedDataParallel.
         """
         weights = {self._weight(name): pruned for name, pruned in self._pruned.items()}
         self._unhook(self._on_gradients)
@@ -68,10 +68,10 @@ class Kept:
         return optimizer
 
     def check(self) -> float:
-        """The density, now that no pruned weight lives.
+        """Check that all pruned weights are zero, and return the density.
 
         Raises:
-            TicketError: one does; the message names the first layer that has such a weight.
+            TicketError: a pruned weight is not zero; the message names the first such layer.
         """
         for name, pruned in self._pruned.items():
             if revived := self._revived(name):
@@ -83,7 +83,7 @@ class Kept:
         return self.density
 
     def remove(self) -> None:
-        """Take all hooks off; whatever trains the network from here on may revive its pruned weights."""
+        """Remove all hooks; training may revive pruned weights from then on."""
         self._unhook(self._on_gradients)
         self._unhook(self._on_steps)
 
@@ -91,7 +91,7 @@ class Kept:
         weight = self._network.get_parameter(name)
         if weight.shape != self._pruned[name].positions.shape or hasattr(weight, "placements"):
             raise TicketError(
-                f"{name} is sharded or has changed its shape; a ticket is kept on whole weights, as under DDP"
+                f"{name} is sharded or has another shape than its mask; guard whole weights, as under DDP"
             )
         return weight
 
@@ -101,7 +101,7 @@ class Kept:
         return int((weight != 0).logical_and_(self._pruned[name].on(weight)).sum())
 
     def _after_step(self, optimizer: Optimizer, *_: Any) -> None:
-        # its own weights only: others may be in the middle of a backward pass
+        # the optimizer's own weights only: other weights may be in the middle of a backward pass
         for group in optimizer.param_groups:
             for weight in group["params"]:
                 if pruned := self._of_weight.get(weight):
@@ -114,7 +114,7 @@ class Kept:
 
 
 class _Pruned:
-    """Which weights of a tensor are pruned, on the device on which they were last asked for."""
+    """Positions of a tensor's pruned weights, on the device where they were last used."""
 
     def __init__(self, positions: Tensor) -> None:
         self.positions = positions
@@ -124,7 +124,7 @@ class _Pruned:
         return self.positions
 
     def zeroed(self, gradient: Tensor) -> Tensor:
-        # filled, not multiplied: an infinite gradient times zero is not a number
+        # not multiplied by the mask: an infinite gradient times zero is NaN
         return gradient.masked_fill(self.on(gradient), 0)
 
     @torch.no_grad()
@@ -133,7 +133,7 @@ class _Pruned:
 
 
 def _hook_gradient(weight: nn.Parameter, pruned: _Pruned) -> RemovableHandle:
-    # a frozen weight takes no hook, yet keeps one and may be thawed later
+    # torch refuses a hook on a frozen weight, but keeps the hook of a weight that is frozen later
     trained = weight.requires_grad
     handle = weight.requires_grad_(True).register_hook(pruned.zeroed)
     weight.requires_grad_(trained)

@@ -1,4 +1,4 @@
-"""What DistributedDataParallel and torch.compile put around a network."""
+"""Wrappers that DistributedDataParallel and torch.compile put around a network."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ COMPILED = "_orig_mod"
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The network itself, below the wrappers of DistributedDataParallel and torch.compile.
+    """The network below the wrappers of DistributedDataParallel and torch.compile.
 
     Raises:
-        TicketError: it is none.
+        TicketError: ``model`` is no ``torch.nn.Module``.
     """
     if not isinstance(model, nn.Module):
         raise TicketError(
-            f"a ticket is for a network, a torch.nn.Module, and this is a {type(model).__name__}; load a state dict "
-            f"into its network and give that"
+            f"a ticket applies to a torch.nn.Module, not to a {type(model).__name__}; load a state dict into its "
+            f"network and give the network"
         )
     while True:
         if isinstance(model, (DataParallel, DistributedDataParallel)):

@@ -1,4 +1,4 @@
-"""Signs by a rule, neither a ticket's nor a network's. A user's own is one decorated function (docs/extending.md)."""
+"""Sign sources: rules that give signs to a prunable weight. docs/extending.md shows how to add one."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tickets.transfers.transfer import SIGNED, TRANSFERS
 def sign_source(name: str, *, version: int = 1) -> Callable[[SignRule], SignRule]:
     """Register a function that gives signs to a prunable weight: int8 in {-1, 0, +1}, of its shape and on its device.
 
-    It is called for one weight after another, with a CPU generator for all of them. Any transfer may name it as the
-    source of its signs, and one does from now on: ``{name}_signs``, the signed transfer with these signs.
+    The function is called for one weight after another, with one CPU generator for all. It also registers the transfer
+    ``{name}_signs``, the signed transfer with these signs; other transfers may name the source too.
 
     Args:
-        version: raise it when the signs change, so that earlier results are not taken for the new one's.
+        version: raise it when the signs change, so that earlier results are not taken for new ones.
     """
 
     def register(rule: SignRule) -> SignRule:
@@ -31,6 +31,6 @@ def sign_source(name: str, *, version: int = 1) -> Callable[[SignRule], SignRule
 
 @sign_source("random")
 def random_signs(weight: SignedWeight, generator: torch.Generator) -> Tensor:
-    """Every sign by the toss of a coin."""
+    """Independent uniform signs."""
     drawn = torch.randint(0, 2, weight.sign.shape, generator=generator, dtype=torch.int8)
     return drawn.to(weight.sign.device) * 2 - 1

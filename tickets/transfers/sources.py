@@ -1,8 +1,8 @@
-"""What a transfer's parts may come from beside its own round: other rounds of the chain, and other initialisations.
+"""Sources of a transfer's parts besides the ticket's own round: other rounds of the chain, and initialisations.
 
 round_3     the network at the end of round 3 of the same chain
-epoch_0     round 0 of the same chain after so many epochs; 0 is the chain's own initialisation
-init_2      the fresh initialisation that transfer seed 2 draws
+epoch_5     round 0 of the same chain after 5 epochs; epoch_0 is the chain's own initialisation
+init_2      the fresh initialisation of transfer seed 2
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Origin:
     """A network that parts of a start come from.
 
     Attributes:
-        state: its state dict.
-        signed: its mask and signs; None for one that was never trained.
+        state: the state dict.
+        signed: masks and signs by name; None for a network without a ticket, such as an initialisation.
     """
 
     state: Mapping[str, Tensor]
@@ -35,18 +35,18 @@ class Origin:
 
 
 def named_source(name: str) -> tuple[str, int] | None:
-    """``("round", 3)`` for "round_3"; None for what is no such name."""
-    found = _NAMED.fullmatch(name)
-    return (found[1], int(found[2])) if found else None
+    """``("round", 3)`` for "round_3"; None for any other name."""
+    match = _NAMED.fullmatch(name)
+    return (match[1], int(match[2])) if match else None
 
 
 class SignedWeight(NamedTuple):
-    """A prunable weight as a source of signs sees it.
+    """A prunable weight as a sign source sees it.
 
     Attributes:
         fresh: the start's own initialisation.
-        sign: int8 in {-1, 0, +1}, the ticket's.
-        mask: bool, the ticket's.
+        sign: the ticket's signs, int8 in {-1, 0, +1}.
+        mask: the ticket's mask, bool.
     """
 
     fresh: Tensor
@@ -57,5 +57,5 @@ class SignedWeight(NamedTuple):
 SignRule = Callable[[SignedWeight, torch.Generator], Tensor]
 
 
-SIGN_SOURCES = Registry[Registered[SignRule]]("source of signs", Registered)
-"""By name; ``tickets.transfers.signs`` registers them."""
+SIGN_SOURCES = Registry[Registered[SignRule]]("sign source", Registered)
+"""Sign sources by name. ``tickets.transfers.signs`` registers the built-in ones."""

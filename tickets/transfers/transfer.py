@@ -1,8 +1,7 @@
-"""Transfers as data: which source each part of a new network's start comes from.
+"""Transfers as data: the source of each part of a network's start.
 
-A start is put together from a fresh initialisation, a ticket and, for some transfers, the trained weights of the
-ticket's round, of other rounds or of other initialisations. method.md, "Transfers and final training"; paper section 4
-and figures 2 and 5.
+A start combines a fresh initialisation, a ticket and, for some transfers, weights of the ticket's round, of other
+rounds or of other initialisations. Paper, section 4 and figures 2 and 5.
 """
 
 from __future__ import annotations
@@ -26,25 +25,25 @@ from tickets.transfers.sources import SIGN_SOURCES, Origin, SignedWeight, named_
 class Transfer:
     """The source of each part of a start.
 
-    Every part but the mask may also name a source of ``tickets.transfers.sources``, such as "round_3", "epoch_0"
-    or "init_2", for its values, and the mask a round.
+    The mask may also be a round's, such as "round_3"; every other part may also name a source of
+    ``tickets.transfers.sources``: "round_3", "epoch_0" or "init_2".
 
     Attributes:
-        mask: none (a dense start, whose every part is fresh), the ticket's, or the ticket's shuffled, with its
-            signs, within each layer.
-        signs: of the prunable weights: fresh, the ticket's, or a registered source's, such as "random". A survivor of
-            the mask for which another round has no sign, because it is pruned there, takes its fresh sign.
-        magnitudes: of the prunable weights: fresh or trained; under a shuffled mask no round's, whose weights are zero
-            where they are pruned.
-        psi, classifier, biases: a fresh draw, "signed" (its magnitude with the trained sign), or trained values.
-        statistics: running statistics of batch norm: fresh or trained.
-        psi_shift: initial shift of psi; 0 is a network's own, figure 5 uses 0.1 so that a shift has a sign.
-        flip_fraction: fraction of the surviving signs that are flipped afterwards (a control).
-        signs_version: of a registered source of signs; of another round's than the mask's it is 2 by itself. (In 1,
-            a survivor without a sign there began at zero.)
+        mask: "none" (a dense start, all parts fresh), "ticket", or "shuffled" (the ticket's mask and signs, permuted
+            within each layer).
+        signs: of the prunable weights: "fresh", "ticket", or a registered sign source such as "random". If the signs
+            are another round's, survivors that this round has pruned take their fresh sign.
+        magnitudes: of the prunable weights: "fresh" or "trained". Not a round's under a shuffled mask, since pruned
+            weights are zero there.
+        psi, classifier, biases: "fresh", "signed" (fresh magnitude with the trained sign), or "trained".
+        statistics: running statistics of batch norm: "fresh" or "trained".
+        psi_shift: initial shift of psi. 0 keeps the network's own; figure 5 uses 0.1 so that shifts have signs.
+        flip_fraction: fraction of the surviving signs to flip afterwards, as a control.
+        signs_version: version of a registered sign source. It becomes 2 if the signs are another round's than the
+            mask's. (In version 1, survivors without a sign in that round started at zero.)
 
     Raises:
-        ValueError: a part names no source that it can come from.
+        ValueError: a part cannot come from the source that it names.
     """
 
     mask: str = "ticket"
@@ -60,24 +59,24 @@ class Transfer:
 
     def __post_init__(self) -> None:
         if self.mask == "none" and any(source != "fresh" for source in self._sources().values()):
-            raise ValueError("a transfer without a mask is a dense start, whose every part is fresh")
+            raise ValueError("a transfer without a mask is a dense start: leave every part fresh")
         if self.mask == "none" and self.flip_fraction:
-            raise ValueError("a transfer without a mask is a dense start, and has no ticket's signs to flip")
+            raise ValueError("a transfer without a mask has no signs to flip: leave flip_fraction at 0")
         if not 0 <= self.flip_fraction <= 1:
-            raise ValueError(f"flip_fraction is a share between 0 and 1, not {self.flip_fraction}")
+            raise ValueError(f"flip_fraction is a fraction between 0 and 1, not {self.flip_fraction}")
         if self.mask not in ("none", "ticket", "shuffled") and not _is_round(self.mask):
             raise ValueError(f"mask is none, ticket, shuffled or a round such as round_3, not {self.mask!r}")
         if self.mask == "shuffled" and (self.magnitudes == "trained" or _is_round(self.magnitudes)):
             raise ValueError(
-                f"under a shuffled mask, magnitudes cannot be {self.magnitudes}: weights that are pruned there are "
-                f"zero, and some of them would survive; take fresh, epoch_0 or init_2"
+                f"under a shuffled mask, magnitudes cannot be {self.magnitudes}: its pruned weights are zero, and some "
+                f"would survive; take fresh, epoch_0 or init_2"
             )
         if self._other_rounds_signs:
             object.__setattr__(self, "signs_version", 2)
         for part, source in self._sources().items():
             if source not in _SOURCES[part] and named_source(source) is None and part != "signs":
-                known = ", ".join(_SOURCES[part])
-                raise ValueError(f"{part} comes from {known}, round_3, epoch_0 or init_2, not {source!r}")
+                sources = ", ".join(_SOURCES[part])
+                raise ValueError(f"{part} comes from {sources}, round_3, epoch_0 or init_2, not {source!r}")
 
     def _sources(self) -> dict[str, str]:
         return {part: getattr(self, part) for part in _SOURCES}
@@ -88,19 +87,19 @@ class Transfer:
 
     @property
     def needs_ticket(self) -> bool:
-        """Whether a ticket or its round's weights are read at all."""
+        """Whether a ticket is needed."""
         return self.mask != "none"
 
     @property
     def draws(self) -> bool:
-        """Whether anything of the start depends on its initialisation's seed."""
+        """Whether the start depends on the seed of its initialisation."""
         settled = ("ticket", "trained")
         parts = (self.mask, *self._sources().values())
         return self.flip_fraction > 0 or any(part not in settled and not named_source(part) for part in parts)
 
     @property
     def others(self) -> list[str]:
-        """What it names beside the ticket's own round, as in ``tickets.transfers.sources``."""
+        """The named sources besides the ticket's own round: see ``tickets.transfers.sources``."""
         return sorted({source for source in (self.mask, *self._sources().values()) if named_source(source)})
 
 
@@ -138,10 +137,10 @@ TRANSFERS: dict[str, Transfer] = {
     "flipped_quarter": Transfer(signs="ticket", classifier="signed", biases="signed", flip_fraction=0.25),
     "rewound": Transfer("ticket", "epoch_0", "epoch_0", "epoch_0", "epoch_0", "epoch_0", "epoch_0"),
 }
-"""Every transfer by its name; ``tickets.transfers.signs`` adds one for each source of signs.
+"""Transfers by name; each sign source adds one, such as "random_signs".
 
-"shuffled", "flipped_quarter" and "random_signs" are this project's controls; "rewound" is the lottery ticket of Frankle
-and Carbin (2019): the chain's own initialisation under the mask.
+"shuffled", "flipped_quarter" and "random_signs" are controls. "rewound" is the lottery ticket of Frankle and Carbin
+(2019): the chain's own initialisation under the mask.
 """
 
 
@@ -158,51 +157,54 @@ def transfer_(
 
     Args:
         model: a fresh initialisation.
-        signed: a ticket's signs and masks by the model's names; may be None only for a dense start.
-        trained: state dict of the ticket's round; read where a source is "trained".
-        generator: CPU generator for the controls' draws (random, shuffled and flipped signs).
-        others: what ``transfer.others`` names.
+        signed: the ticket's signs and masks by the model's names; None for a dense start only.
+        trained: state dict of the ticket's round, for parts whose source is "trained".
+        generator: CPU generator for random, shuffled and flipped signs.
+        others: networks by the names in ``transfer.others``.
 
     Returns:
-        The boolean mask of every prunable weight; empty for a dense start.
+        Boolean mask of each prunable weight; empty for a dense start.
 
     Raises:
-        TicketError: the ticket does not fit the model, or a source is not given or does not fit; some of the model may
-            be changed by then.
+        TicketError: the ticket does not fit the model, or a source is missing or does not fit. Parts of the model may
+            have changed by then.
     """
     if not transfer.needs_ticket:
         return {}
     if signed is None:
-        raise TicketError("this transfer takes signs or masks from a ticket, and none was given")
+        raise TicketError("this transfer takes signs or masks from a ticket; give one")
     counterparts(signed, unwrapped(model))
     origins = {**(others or {}), **({} if trained is None else {"trained": Origin(trained)})}
     if missing := [name for name in transfer.others if name not in origins]:
-        raise TicketError(f"this transfer takes values of {' and '.join(missing)}; give them as others")
+        raise TicketError(f"this transfer takes values from {' and '.join(missing)}; give them in others")
     if transfer.psi_shift:
-        for module in model.modules():
-            if isinstance(module, NORMALIZATION_LAYERS) and module.bias is not None:
-                module.bias.fill_(transfer.psi_shift)
+        _shift_psi_(model, transfer.psi_shift)
 
-    sources = {
+    dense_source = {
         Role.NORMALIZATION: transfer.psi,
         Role.CLASSIFIER: transfer.classifier,
         Role.BIAS: transfer.biases,
     }
     masks: dict[str, Tensor] = {}
     for name, parameter in model.named_parameters():
-        own = signed[name]
-        if own.role is Role.PRUNABLE:
+        tensor = signed[name]
+        if tensor.role is Role.PRUNABLE:
             magnitude = _values(transfer.magnitudes, name, parameter, origins)
-            sign, mask = _signs_and_mask(name, parameter, own, transfer, generator, origins)
-            masks[name] = mask
-            parameter.copy_(magnitude.abs() * sign.to(parameter) * mask)
-        elif sources[own.role] == "signed":
-            parameter.copy_(parameter.abs() * own.sign.to(parameter))
+            sign, masks[name] = _signs_and_mask(name, parameter, tensor, transfer, generator, origins)
+            parameter.copy_(magnitude.abs() * sign.to(parameter) * masks[name])
+        elif dense_source[tensor.role] == "signed":
+            parameter.copy_(parameter.abs() * tensor.sign.to(parameter))
         else:
-            parameter.copy_(_values(sources[own.role], name, parameter, origins))
+            parameter.copy_(_values(dense_source[tensor.role], name, parameter, origins))
     for name, buffer in model.named_buffers():
         buffer.copy_(_values(transfer.statistics, name, buffer, origins))
     return masks
+
+
+def _shift_psi_(model: nn.Module, shift: float) -> None:
+    for module in model.modules():
+        if isinstance(module, NORMALIZATION_LAYERS) and module.bias is not None:
+            module.bias.fill_(shift)
 
 
 def _signs_and_mask(
@@ -213,7 +215,7 @@ def _signs_and_mask(
     generator: torch.Generator,
     origins: Mapping[str, Origin],
 ) -> tuple[Tensor, Tensor]:
-    # on the model's device throughout; only the draws come from the CPU, where they are the same for every device
+    # draws come from the CPU, where they are the same for every device; the rest happens on the model's device
     device = fresh.device
     sign, mask = signed.sign.to(device), signed.mask.to(device)
     if transfer.mask == "shuffled":
@@ -230,13 +232,16 @@ def _signs_and_mask(
     elif transfer.signs != "ticket":
         sign = _registered_signs(transfer, SignedWeight(fresh, sign, mask), generator)
     if transfer.flip_fraction:
-        alive = mask.flatten().nonzero().squeeze(1)
-        chosen = alive[torch.randperm(len(alive), generator=generator).to(device)]
-        chosen = chosen[: round(transfer.flip_fraction * len(alive))]
-        flipped = sign.flatten().clone()
-        flipped[chosen] *= -1
-        sign = flipped.view_as(sign)
+        sign = _flipped(sign, mask, transfer.flip_fraction, generator)
     return sign, mask
+
+
+def _flipped(sign: Tensor, mask: Tensor, fraction: float, generator: torch.Generator) -> Tensor:
+    alive = mask.flatten().nonzero().squeeze(1)
+    order = alive[torch.randperm(len(alive), generator=generator).to(sign.device)]
+    flat = sign.flatten().clone()
+    flat[order[: round(fraction * len(alive))]] *= -1
+    return flat.view_as(sign)
 
 
 def _registered_signs(transfer: Transfer, weight: SignedWeight, generator: torch.Generator) -> Tensor:
@@ -247,8 +252,8 @@ def _registered_signs(transfer: Transfer, weight: SignedWeight, generator: torch
     signs = rule(weight, generator)
     if signs.dtype != torch.int8 or signs.shape != weight.sign.shape or not torch.equal(signs, signs.clamp(-1, 1)):
         raise TicketError(
-            f"the source of signs {transfer.signs} gives {signs.dtype} of shape {tuple(signs.shape)}; expected int8 in "
-            f"-1, 0 and 1, of shape {tuple(weight.sign.shape)}"
+            f"the sign source {transfer.signs} gives {signs.dtype} of shape {tuple(signs.shape)}; return int8 of -1, 0 "
+            f"and 1, of shape {tuple(weight.sign.shape)}"
         )
     return signs
 
@@ -257,8 +262,7 @@ def _values(source: str, name: str, fresh: Tensor, origins: Mapping[str, Origin]
     if source == "fresh":
         return fresh
     if source not in origins or name not in origins[source].state:
-        whose = "the round's weights" if source == "trained" else f"what was given as {source}"
-        raise TicketError(f"{name}: this transfer keeps {source} values, and {whose} lack this one")
+        raise TicketError(f"{name}: this transfer keeps {source} values; give the {source} state dict with this tensor")
     value = origins[source].state[name]
     _check_shape(name, source, value, fresh)
     return value.to(fresh)
@@ -267,7 +271,7 @@ def _values(source: str, name: str, fresh: Tensor, origins: Mapping[str, Origin]
 def _mask_of(source: str, name: str, fresh: Tensor, origins: Mapping[str, Origin]) -> Tensor:
     signed = origins[source].signed
     if signed is None or name not in signed:
-        raise TicketError(f"{name}: this transfer takes its mask from {source}, which has no ticket with it")
+        raise TicketError(f"{name}: this transfer takes its mask from {source}, which has no ticket")
     mask = signed[name].mask
     _check_shape(name, source, mask, fresh)
     return mask
@@ -276,5 +280,5 @@ def _mask_of(source: str, name: str, fresh: Tensor, origins: Mapping[str, Origin
 def _check_shape(name: str, source: str, value: Tensor, fresh: Tensor) -> None:
     if value.shape != fresh.shape:
         raise TicketError(
-            f"{name}: what was given as {source} has shape {tuple(value.shape)}, the model {tuple(fresh.shape)}"
+            f"{name}: the {source} tensor has shape {tuple(value.shape)}, the model's {tuple(fresh.shape)}"
         )

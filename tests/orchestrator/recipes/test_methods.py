@@ -143,7 +143,7 @@ def test_a_method_of_ones_own_is_run_like_the_others() -> None:
         ({"transfers": ["mine"], "own_transfers": {"mine": {"mask": "epoch_1"}}}, "a round such as round_3"),
         (
             {"transfers": ["mine"], "own_transfers": {"mine": {"signs": "coin"}}},
-            "unknown source of signs 'coin'; known: ",
+            "unknown sign source 'coin'; known: ",
         ),
     ],
 )

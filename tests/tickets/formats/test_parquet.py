@@ -148,3 +148,10 @@ def test_a_ticket_from_before_tickets_had_a_digest_is_read(tmp_path: Path) -> No
     metadata = {key: value for key, value in table.schema.metadata.items() if b"blake2b" not in key}
     pq.write_table(table.replace_schema_metadata(metadata), tmp_path / "before.parquet")
     assert tickets.load(tmp_path / "before.parquet") == ticket
+
+
+def test_a_ticket_prints_as_one_line() -> None:
+    sign = torch.tensor([[1, 0, -1], [0, 0, 1]], dtype=torch.int8)
+    ticket = Ticket({"conv.weight": SignedTensor(Role.PRUNABLE, sign, sign != 0)}, PROVENANCE)
+    assert repr(ticket) == "Ticket(cifar100/resnet50, aws round 15, density 0.5 of 6 prunable weights in 1 layers)"
+    assert repr(ticket.tensors["conv.weight"]) == "SignedTensor(prunable, 2x3, 3 of 6 alive)"
