@@ -1,1 +1,1 @@
-"""Run one stage once: fetch inputs, execute, upload artifacts, report the outcome."""
+"""Run one stage once: fetch inputs, compute, write artifacts, return the outcome."""

@@ -1,4 +1,4 @@
-"""One rank's part of an attempt that a gang works on: rank 0 writes its folder, the others only compute."""
+"""One rank's part of a gang's attempt: rank 0 writes the attempt's folder, the other ranks only compute."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ log = logging.getLogger("winning_sign")
 
 
 def run_rank(attempt: Attempt, member: Member, node: str = "") -> Outcome:
-    """Compute a stage as one rank of its gang; a failure is an outcome, on every rank.
+    """Compute a stage as one rank of its gang; a failure becomes an outcome, on every rank.
 
-    The outcome of rank 0 is the attempt's. Another rank's tells what became of it, and of a failure its traceback.
+    Rank 0's outcome is the attempt's. The other ranks' outcomes hold their failures, with tracebacks.
 
     Args:
-        node: a name of the gang's machines, as the backend tells it.
+        node: the backend's name of the gang's machines.
     """
     if member.is_leader:
         return run_attempts([attempt], node, member)[0]
@@ -35,7 +35,7 @@ def run_rank(attempt: Attempt, member: Member, node: str = "") -> Outcome:
                 space.inputs,
                 space.folder / "out",
                 attempt.execution,
-                Control(earlier=space.earlier),  # rank 0 asks whether to stop, and checkpoints
+                Control(earlier=space.earlier),  # rank 0 decides when to stop, and checkpoints
                 key=attempt.job.key,
                 member=member,
             )

@@ -1,7 +1,8 @@
-"""The folder on this machine in which an attempt works, and how its files come from and get into the store.
+"""The folder on this machine in which an attempt works, and how its files get from and to the store.
 
-A store in a folder is worked in directly. For one in a bucket the inputs and the newest checkpoints are copied here
-first; checkpoints are copied back as they are written, the log and the progress every few seconds, the rest at the end.
+In a store on a file system, an attempt works in the store's own folder. From a bucket, inputs and the newest
+checkpoints are downloaded first; checkpoints are uploaded as they are written, log and progress every few seconds, and
+the artifacts at the end.
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ from tickets.files import digest
 from workers.storage import Bucket, Storage, download_many, open_storage
 
 MIRROR_EVERY_S = 10.0
-LOOK_FOR_A_STOP_EVERY_S = 2.0
-CHECKPOINTS = 2  # the newest ones that are copied from a bucket: should one be damaged, there is the other
+STOP_CHECK_EVERY_S = 2.0
+CHECKPOINTS = 2  # newest checkpoints to download: if one is damaged, the other serves
 MIRRORED = ("log.txt", "progress.json")
 
 
 class DamagedInputError(ValueError):
-    """An input's file is not what its record says.
+    """A file of an input is missing or differs from its record.
 
     Attributes:
-        slot: which input.
+        slot: name of the input.
     """
 
     def __init__(self, slot: str, message: str) -> None:
@@ -44,13 +45,17 @@ class Artifact:
     blake2b: str
 
 
+Inputs = Mapping[str, tuple[str, Mapping[str, Artifact]]]
+"""By input name, the folder of its artifacts, relative to the store's root, and the artifacts by file name."""
+
+
 class Workspace(Protocol):
     """Where an attempt works.
 
     Attributes:
         folder: the attempt's folder on this machine.
-        inputs: folders with the inputs' artifacts, by input name.
-        earlier: folders with earlier attempts' checkpoints.
+        inputs: folders of the inputs' artifacts, by input name.
+        earlier: checkpoint folders of earlier attempts.
     """
 
     folder: Path
@@ -60,35 +65,34 @@ class Workspace(Protocol):
     def inputs(self) -> Mapping[str, Path]: ...
 
     def keep_checkpoint(self, folder: Path) -> None:
-        """A checkpoint was written into this folder."""
+        """Bring a new checkpoint in ``folder`` into the store."""
 
     def stop_asked(self) -> bool:
-        """Whether one of the stop files is there; cheap for a bucket, where a thread looks."""
+        """Whether one of the stop files exists; cheap for a bucket, which a thread checks."""
 
     def finish(self) -> None:
-        """Bring everything into the store."""
+        """Bring the artifacts into the store."""
 
 
 @contextmanager
 def open_workspace(
     root: str,
     folder: str,
-    inputs: Mapping[str, tuple[str, Mapping[str, Artifact]]],
+    inputs: Inputs,
     stop_files: tuple[str, ...],
     *,
     writes: bool = True,
 ) -> Iterator[Workspace]:
-    """The workspace of an attempt.
+    """Open the workspace of an attempt.
 
     Args:
-        root: the store's.
-        folder: the attempt's, relative to the root, as all paths here.
-        inputs: by input name, the folder of its artifacts and what these are.
-        stop_files: each asks the attempt to stop by being there.
-        writes: bring what is written into the store; not so for a gang's ranks other than 0, which only read.
+        root: the store's root.
+        folder: the attempt's folder, relative to the root, as are all paths.
+        stop_files: if one of these files exists, the attempt is asked to stop.
+        writes: bring written files into the store; False for a gang's ranks other than 0, which only read.
 
     Raises:
-        DamagedInputError: an input is not what its record says.
+        DamagedInputError: a file of an input is missing or differs from its record.
         OSError: the store cannot be read.
     """
     storage = open_storage(root)
@@ -107,32 +111,26 @@ def open_workspace(
 
 
 def artifact(path: Path) -> Artifact:
-    """What a file is."""
+    """Size and digest of a file."""
     return Artifact(path.stat().st_size, digest.of_file(path))
 
 
-def _check(folders: Mapping[str, Path], expected: Mapping[str, tuple[str, Mapping[str, Artifact]]]) -> None:
-    for slot, (_, files) in expected.items():
-        for name, wanted in files.items():
+def _check(folders: Mapping[str, Path], inputs: Inputs) -> None:
+    for slot, (_, artifacts) in inputs.items():
+        for name, recorded in artifacts.items():
             path = folders[slot] / name
             try:
-                found = artifact(path)
+                current = artifact(path)
             except FileNotFoundError:
                 raise DamagedInputError(slot, f"input {slot}: {path} is missing") from None
-            if found != wanted:
+            if current != recorded:
                 raise DamagedInputError(slot, f"input {slot}: {path} is not what its record says")
 
 
 class _InPlace:
-    """In the store's own folder."""
+    """The attempt's folder in a store on a file system."""
 
-    def __init__(
-        self,
-        root: Path,
-        folder: str,
-        inputs: Mapping[str, tuple[str, Mapping[str, Artifact]]],
-        stop_files: tuple[str, ...],
-    ) -> None:
+    def __init__(self, root: Path, folder: str, inputs: Inputs, stop_files: tuple[str, ...]) -> None:
         self.folder = root / folder
         self.inputs = {slot: root / path for slot, (path, _) in inputs.items()}
         self.earlier = tuple(
@@ -141,24 +139,24 @@ class _InPlace:
         self._stop_files = [root / path for path in stop_files]
 
     def keep_checkpoint(self, folder: Path) -> None:
-        """It lies in the store already."""
+        """Do nothing: the checkpoint is in the store already."""
 
     def stop_asked(self) -> bool:
         return any(path.exists() for path in self._stop_files)
 
     def finish(self) -> None:
-        """All of it lies in the store already."""
+        """Do nothing: the artifacts are in the store already."""
 
 
 class _Copied:
-    """In a scratch folder, beside a bucket."""
+    """A scratch folder, whose files are uploaded to a store in a bucket."""
 
     def __init__(
         self,
         storage: Storage,
         scratch: Path,
         folder: str,
-        inputs: Mapping[str, tuple[str, Mapping[str, Artifact]]],
+        inputs: Inputs,
         stop_files: tuple[str, ...],
         writes: bool,
     ) -> None:
@@ -170,16 +168,10 @@ class _Copied:
         files = [
             (f"{path}/{name}", self.inputs[slot] / name) for slot, (path, names) in inputs.items() for name in names
         ]
-        with suppress(FileNotFoundError):  # which one is found when they are checked
+        with suppress(FileNotFoundError):  # _check names the missing file
             download_many(storage, files)
-        attempts, earlier = folder.rpartition("/")[0], scratch / "earlier"
-        checkpoints = [path for path in storage.listing(attempts) if "/checkpoint/" in path]
-        for path in sorted(checkpoints, key=lambda path: path.rpartition("/")[2])[-CHECKPOINTS:]:
-            number, name = path[len(attempts) + 1 :].partition("/")[0], path.rpartition("/")[2]
-            with suppress(FileNotFoundError):  # removed meanwhile
-                download_many(storage, [(path, earlier / number / name)])
-        self.earlier = tuple(earlier.iterdir()) if earlier.exists() else ()
-        self._kept: set[str] = set()
+        self.earlier = self._download_checkpoints(folder.rpartition("/")[0], scratch / "earlier")
+        self._uploaded: set[str] = set()
         self._stop_asked = False
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._mirror, name="mirror", daemon=True)
@@ -195,14 +187,23 @@ class _Copied:
         self._over.set()
         self._thread.join()
         with suppress(OSError):
-            self._copy_small()
+            self._upload_mirrored()
+
+    def _download_checkpoints(self, attempts: str, target: Path) -> tuple[Path, ...]:
+        """Download the newest checkpoints of earlier attempts, one folder per attempt."""
+        checkpoints = [path for path in self._storage.listing(attempts) if "/checkpoint/" in path]
+        for path in sorted(checkpoints, key=lambda path: path.rpartition("/")[2])[-CHECKPOINTS:]:
+            number, name = path[len(attempts) + 1 :].partition("/")[0], path.rpartition("/")[2]
+            with suppress(FileNotFoundError):  # removed since it was listed
+                download_many(self._storage, [(path, target / number / name)])
+        return tuple(target.iterdir()) if target.exists() else ()
 
     def keep_checkpoint(self, folder: Path) -> None:
         present = {path.name for path in folder.glob("[0-9]*.safetensors")}
-        for name in sorted(present - self._kept):
+        for name in sorted(present - self._uploaded):
             self._storage.upload(folder / name, f"{self._remote}/checkpoint/{name}")
-        self._storage.remove(f"{self._remote}/checkpoint/{name}" for name in self._kept - present)
-        self._kept = present
+        self._storage.remove(f"{self._remote}/checkpoint/{name}" for name in self._uploaded - present)
+        self._uploaded = present
 
     def stop_asked(self) -> bool:
         return self._stop_asked
@@ -212,22 +213,22 @@ class _Copied:
             self._storage.upload(path, f"{self._remote}/out/{path.name}")
 
     def _mirror(self) -> None:
-        copied = time.monotonic()
-        while not self._over.wait(LOOK_FOR_A_STOP_EVERY_S):
-            with suppress(OSError):  # unreachable for a while
-                self._stop_asked = self._stop_asked or any(self._is_there(path) for path in self._stop_files)
-                if time.monotonic() - copied > MIRROR_EVERY_S:
-                    self._copy_small()
-                    copied = time.monotonic()
+        mirrored_at = time.monotonic()
+        while not self._over.wait(STOP_CHECK_EVERY_S):
+            with suppress(OSError):  # the bucket is unreachable for a while
+                self._stop_asked = self._stop_asked or any(self._exists(path) for path in self._stop_files)
+                if time.monotonic() - mirrored_at > MIRROR_EVERY_S:
+                    self._upload_mirrored()
+                    mirrored_at = time.monotonic()
 
-    def _is_there(self, path: str) -> bool:
+    def _exists(self, path: str) -> bool:
         try:
             self._storage.read(path)
         except FileNotFoundError:
             return False
         return True
 
-    def _copy_small(self) -> None:
+    def _upload_mirrored(self) -> None:
         for name in MIRRORED:
             if (self.folder / name).exists():
                 self._storage.write(f"{self._remote}/{name}", (self.folder / name).read_bytes())

@@ -1,4 +1,4 @@
-"""An attempt's folder beside a bucket: what is copied from there, and how soon it hears."""
+"""An attempt's folder beside a bucket: which checkpoints it downloads, and how soon it notices a request to stop."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ def storage(s3: str) -> Storage:
     return open_storage(f"{s3}/{uuid4()}")
 
 
-def test_of_all_earlier_checkpoints_the_two_furthest_are_copied(
+def test_the_two_furthest_checkpoints_of_all_earlier_attempts_are_downloaded(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for attempt in range(1, 8):
         for step in (0, 1):
             storage.write(f"stage/attempts/{attempt}/checkpoint/00001-{attempt + step:07d}.safetensors", b"%d" % step)
-    copied: list[str] = []
+    downloaded: list[str] = []
     download = type(storage).download
     monkeypatch.setattr(
-        type(storage), "download", lambda self, path, to: (copied.append(path), download(self, path, to))
+        type(storage), "download", lambda self, path, to: (downloaded.append(path), download(self, path, to))
     )
     with open_workspace(storage.root, "stage/attempts/9", {}, ()) as space:
         names = sorted(path.name for folder in space.earlier for path in folder.iterdir())
     assert names == ["00001-0000007.safetensors", "00001-0000008.safetensors"]
-    assert len(copied) == 2
+    assert len(downloaded) == 2
 
 
-def test_a_checkpoint_that_is_removed_meanwhile_costs_no_other(
+def test_a_checkpoint_removed_after_the_listing_leaves_the_others_usable(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for step in (1, 2):
@@ -42,17 +42,21 @@ def test_a_checkpoint_that_is_removed_meanwhile_costs_no_other(
     listing = type(storage).listing
 
     def list_and_remove(self: Storage, prefix: str = "") -> object:
-        found = listing(self, prefix)
-        self.remove(path for path in found if path.endswith("1.safetensors"))
-        return found
+        paths = listing(self, prefix)
+        self.remove(path for path in paths if path.endswith("1.safetensors"))
+        return paths
 
     monkeypatch.setattr(type(storage), "listing", list_and_remove)
     with open_workspace(storage.root, "stage/attempts/2", {}, ()) as space:
         assert [path.read_bytes() for folder in space.earlier for path in folder.iterdir()] == [b"2"]
 
 
-def test_a_stop_is_heard_long_before_the_log_is_copied_again(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workspace, "LOOK_FOR_A_STOP_EVERY_S", 0.02)
+def test_a_request_to_stop_is_noticed_before_the_log_is_uploaded_again(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workspace, "STOP_CHECK_EVERY_S", 0.02)
     monkeypatch.setattr(workspace, "MIRROR_EVERY_S", 1e6)
     with open_workspace(storage.root, "stage/attempts/1", {}, ("drivers/a/stop", "stage/attempts/1/stop")) as space:
         (space.folder / "log.txt").write_text("so far")
