@@ -1,6 +1,6 @@
 """Iterative pruning: round 0 trains the dense network, and every later round prunes, rewinds and trains.
 
-``orchestrator/planning/chain.py`` puts the rounds in a row; docs/experiments.md lists the methods they make.
+``orchestrator/planning/algorithm.py`` chains the rounds; docs/experiments.md lists the methods.
 """
 
 from __future__ import annotations

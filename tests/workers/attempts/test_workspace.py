@@ -54,8 +54,6 @@ def test_a_checkpoint_removed_after_the_listing_leaves_the_others_usable(
 def test_a_request_to_stop_is_noticed_before_the_log_is_uploaded_again(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    storage: Storage, monkeypatch: pytest.MonkeyPatch
-) -> None:
     monkeypatch.setattr(workspace, "STOP_CHECK_EVERY_S", 0.02)
     monkeypatch.setattr(workspace, "MIRROR_EVERY_S", 1e6)
     with open_workspace(storage.root, "stage/attempts/1", {}, ("drivers/a/stop", "stage/attempts/1/stop")) as space:
