@@ -5,8 +5,12 @@
 >>> analysis.figures.results.accuracy_by_density(frames)
 """
 
-from analysis import figures
-from analysis.frames.load import Frames, load
-from analysis.signs.tickets_compared import compare
+from winning_sign import check
+
+check("analysis")  # before the imports that would fail with another sentence
+
+from analysis import figures  # noqa: E402
+from analysis.frames.load import Frames, load  # noqa: E402
+from analysis.signs.tickets_compared import compare  # noqa: E402
 
 __all__ = ["Frames", "compare", "figures", "load"]

@@ -13,6 +13,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from winning_sign import check
+
 if TYPE_CHECKING:
     from tickets.errors import TicketError
     from tickets.network.initialisation import reinitialise_, reset_layers
@@ -64,6 +66,9 @@ _MODULES = (  # where the names above are defined, ground first
     "ticket",
     "parquet",
 )
+
+
+check("tickets", needs=())
 
 
 def __getattr__(name: str) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from contextlib import suppress
 from orchestrator.store import Store
 from orchestrator.store.provenance import code_provenance
 from tickets.files import digest
+from winning_sign import HOME
 from workers.terminal.console import Console
 
 REPORT = "report.html"
@@ -25,7 +27,10 @@ class LiveReport:
     def __init__(self, store: Store) -> None:
         self.path = f"{store.root}/{REPORT}"
         self._store = store
-        self._command = [sys.executable, "-m", "analysis.report", store.root]
+        # -P: a folder `analysis` in the current one must not hide ours
+        self._command = [sys.executable, "-P", "-m", "analysis.report", store.root]
+        path = f"{HOME}{os.pathsep}{os.environ.get('PYTHONPATH', HOME)}"
+        self._environment = {**os.environ, "PYTHONPATH": path}
         self._process: subprocess.Popen[bytes] | None = None
         self._next_s = 0.0
 
@@ -35,7 +40,11 @@ class LiveReport:
         if idle and time.monotonic() >= self._next_s:
             self._next_s = time.monotonic() + INTERVAL_S
             self._process = subprocess.Popen(
-                self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+                self._command,
+                env=self._environment,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
             )
 
     def write(self) -> None:
@@ -47,7 +56,7 @@ class LiveReport:
             self._store.storage.read(REPORT)
             if self._process is None and self._store.storage.read(STAMP) == stamp:
                 return
-        done = subprocess.run(self._command, capture_output=True, text=True)
+        done = subprocess.run(self._command, env=self._environment, capture_output=True, text=True)
         if done.returncode:
             Console(stderr=True).print(f"The report could not be written:\n{done.stderr}", markup=False)
         else:

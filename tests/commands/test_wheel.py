@@ -18,7 +18,8 @@ from orchestrator.recipes.experiment_file import builtin_experiments
 pytestmark = pytest.mark.slow(seconds=40)
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("orchestrator", "workers", "tickets", "analysis", "pyproject.toml", "setup.py", "README.md", "LICENSE")
+CODE = ("winning_sign.py", "orchestrator", "workers", "tickets", "analysis")
+PARTS = (*CODE, "pyproject.toml", "setup.py", "README.md", "LICENSE")
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "--no-input")
 RELATIVE_LINK = re.compile(r'(?:\]\(|\b(?:src|srcset|href)=")(?!#|[a-z]+:)([^)"\s]+)')
 SWEEP = (sys.executable, "-m", "orchestrator.sweep")
@@ -65,7 +66,7 @@ def metadata(site: Path) -> Message:
 
 
 def test_the_wheel_holds_every_module_and_every_data_file(site: Path) -> None:
-    tracked = subprocess.run(["git", "ls-files", *PARTS[:4]], cwd=ROOT, capture_output=True, text=True, check=True)
+    tracked = subprocess.run(["git", "ls-files", *CODE], cwd=ROOT, capture_output=True, text=True, check=True)
     missing = [name for name in tracked.stdout.split() if (ROOT / name).is_file() and not (site / name).is_file()]
     assert missing == []
 

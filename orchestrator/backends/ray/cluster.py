@@ -8,6 +8,7 @@ import secrets
 import shlex
 import socket
 import sys
+from pathlib import Path
 
 import ray
 from ray._private.services import canonicalize_bootstrap_address
@@ -15,6 +16,7 @@ from ray.exceptions import RayError
 
 from orchestrator.backends.base import BackendError
 from orchestrator.backends.ray.devices import count_devices
+from winning_sign import PACKAGES, hidden
 
 OBJECT_STORE_BYTES = 200_000_000  # tasks pass paths, not tensors
 ANSWERS_WITHIN_S = 5.0
@@ -33,6 +35,9 @@ def connect(address: str | None, cpus: int | None) -> None:
     Raises:
         BackendError: the cluster does not answer, or refuses.
     """
+    for name in PACKAGES:
+        if sentence := hidden(name, first=Path.cwd()):
+            raise BackendError(f"Ray's workers search the current folder first: {sentence}")
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     for name, value in {"RAY_DEDUP_LOGS": "1", **SILENCE}.items():
         os.environ.setdefault(name, value)
