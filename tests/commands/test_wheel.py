@@ -35,7 +35,8 @@ TINY = (
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the built wheel and nothing else installed into it."""
     folder = tmp_path_factory.mktemp("wheel")
-    tracked = subprocess.run(["git", "ls-files", "-z", *PARTS], cwd=ROOT, capture_output=True, text=True, check=True)
+    listed = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", *PARTS)
+    tracked = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True)
     for name in filter(None, tracked.stdout.split("\0")):
         if (ROOT / name).is_file():
             (folder / "source" / name).parent.mkdir(parents=True, exist_ok=True)
