@@ -1,61 +1,58 @@
-"""Check the method's rules on a store's files and records.
+"""``winning-sign checks``: checks the method's rules on the results of a store.
 
->>> analysis.checks.checks(Store("runs/mnist1d"), load("runs/mnist1d"))    # or: python -m analysis.checks runs/mnist1d
+>>> analysis.checks.checks(Store("runs/mnist1d"), load("runs/mnist1d"))    # or: winning-sign checks runs/mnist1d
 """
 
 from __future__ import annotations
 
-import json
-from typing import Annotated
-
 import pandas as pd
 import typer
-from rich.table import Table
 
 from analysis.frames.load import load
 from analysis.rules.checklist import checks
 from orchestrator.store import Store, StoreError
-from workers.terminal.console import Console, visible
+from workers.terminal.command import AsJson, add_command, console, new_app, one_sentence, print_json
+from workers.terminal.options import StorePath
+from workers.terminal.tables import UncutTable, print_table
 
 COLOURS = {"holds": "green", "broken": "bold red", "not checked": "yellow"}
-app = typer.Typer(add_completion=False)
+EXAMPLES = """
+winning-sign checks sweeps
+winning-sign checks s3://bucket/sweeps --json
+"""
+app = new_app()
 
 
-@app.command()
-def check(
-    store: Annotated[str, typer.Argument(metavar="STORE", help="The folder or URL of a sweep's store.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
-) -> None:
-    """Verify the method's rules on a store's own files and records; the exit code is 1 if one is broken."""
-    try:
+@add_command(app, EXAMPLES)
+def check(store: StorePath, json_: AsJson = False) -> None:
+    """Check the method's rules on the results of a store.
+
+    Reads masks, weights, metrics and records. One rule is that a pruned weight never comes back. The exit code is 1 if
+    a rule is broken.
+    """
+    with one_sentence(StoreError, OSError):
         frames = load(store, tickets=False)
         if frames.stages.empty:
             raise StoreError(f"{store}: no stage is done in this folder; give the folder of a sweep's store")
-        with Console(stderr=True).status("looking into masks and weights"):
-            found = checks(Store(store), frames)
-    except (StoreError, OSError) as error:
-        typer.echo(visible(f"winning-sign-checks: {error}"), err=True)
-        raise typer.Exit(2) from error
-    if as_json:
-        typer.echo(json.dumps({"store": store, "checks": found.to_dict("records")}, indent=1))
+        with console(stderr=True).status("reading masks and weights"):
+            results = checks(Store(store), frames)
+    if json_:
+        print_json({"store": store, "checks": results.to_dict("records")})
     else:
-        _show(found)
-    raise typer.Exit(1 if (found["verdict"] == "broken").any() else 0)
+        _show(results)
+    raise typer.Exit(1 if (results["verdict"] == "broken").any() else 0)
 
 
-def _show(found: pd.DataFrame) -> None:
-    table = Table("verdict", "rule", box=None, pad_edge=False)
-    table.add_column("looked at", justify="right")
-    table.add_column("detail")
-    for row in found.to_dict("records"):
-        cells = (row["verdict"], row["rule"], f"{row['counted']:,}", row["detail"])
-        table.add_row(*cells, style=COLOURS[row["verdict"]] if row["verdict"] != "holds" else None)
-    # names come from the store, and are never taken for markup
-    Console(markup=False, highlight=False, emoji=False).print(table)
+def _show(results: pd.DataFrame) -> None:
+    table = UncutTable(["verdict"], ["checked"], ["rule", "detail"])
+    for row in results.to_dict("records"):
+        cells = (row["verdict"], f"{row['counted']:,}", row["rule"], row["detail"])
+        table.add(*cells, style=COLOURS[row["verdict"]] if row["verdict"] != "holds" else None)
+    print_table(console(), table)
 
 
 def main() -> None:
-    """The command line's entry point."""
+    """Run the command."""
     app()
 
 

@@ -1,6 +1,6 @@
-"""The report: one HTML file that works offline, written anew while a sweep runs, and its numbers as tables.
+"""``winning-sign report``: writes the report of a store as one offline HTML file, or its numbers as tables.
 
->>> analysis.report.write_report(Path("runs/mnist1d"))    # or: python -m analysis.report runs/mnist1d
+>>> analysis.report.write_report(Path("runs/mnist1d"))    # or: winning-sign report runs/mnist1d
 """
 
 from __future__ import annotations
@@ -18,10 +18,16 @@ from analysis.page.rendering import render
 from analysis.rules.checklist import REPORT_DEADLINE_S, checks
 from orchestrator.store import Store, StoreError
 from tickets.files.writing import replacing
-from workers.terminal.console import visible
+from workers.terminal.command import add_command, new_app, one_sentence
+from workers.terminal.options import Published, StorePath
 
 REPORT = "report.html"
-app = typer.Typer(add_completion=False)
+EXAMPLES = """
+winning-sign report sweeps
+winning-sign report s3://bucket/sweeps --out report.html
+winning-sign report sweeps --export numbers
+"""
+app = new_app()
 
 
 def write_report(store: Path | str, out: Path | None = None, published: Path | None = None) -> str:
@@ -80,35 +86,35 @@ def _loaded(store: Path | str, published: Path | None = None) -> Frames:
     return frames
 
 
-@app.command()
+@add_command(app, EXAMPLES)
 def report(
-    store: Annotated[str, typer.Argument(help="The folder or URL of a sweep's store.")],
-    out: Annotated[Path | None, typer.Option(help="The HTML file; by default report.html in the store.")] = None,
-    published: Annotated[
-        Path | None,
-        typer.Option(
-            help="Published results to draw beside: a CSV file with the columns dataset, architecture, series, "
-            "density, accuracy_percent and, if wanted, source."
-        ),
+    store: StorePath,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The HTML file. Default: report.html in the store.")
     ] = None,
+    published: Published = None,
     tables: Annotated[
         Path | None,
-        typer.Option("--export", help="A folder for all numbers as CSV, Parquet and LaTeX; without --out, no page."),
+        typer.Option(
+            "--export",
+            metavar="FOLDER",
+            help="Write all numbers there as CSV, Parquet and LaTeX; the page is written only with --out.",
+        ),
     ] = None,
 ) -> None:
-    """Write the report of a store as one HTML file that works offline, or its numbers as tables."""
-    try:
+    """Write the report of a store, or its numbers as tables.
+
+    The report is one HTML file that works offline.
+    """
+    with one_sentence(StoreError, PublishedError, OSError):
         if tables is not None:
             typer.echo(write_tables(store, tables))
         if tables is None or out is not None:
             typer.echo(write_report(store, out, published))
-    except (StoreError, PublishedError, OSError) as error:
-        typer.echo(visible(f"winning-sign-report: {error}"), err=True)
-        raise typer.Exit(2) from error
 
 
 def main() -> None:
-    """The command line's entry point."""
+    """Run the command."""
     app()
 
 

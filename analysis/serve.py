@@ -1,4 +1,4 @@
-"""``python -m analysis.serve``: the report of a store in the browser, renewed by itself while sweeps run."""
+"""``winning-sign serve``: shows the report of a store in the browser and renews it while sweeps run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import sys
 import webbrowser
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
-from pathlib import Path
 from socketserver import TCPServer, ThreadingMixIn
 from typing import Annotated, Any, NoReturn
 
@@ -21,18 +20,13 @@ from analysis.frames.published import PublishedError, read_published
 from analysis.live.live_page import LivePage
 from analysis.live.site import STORE, Answer, Names, Site, refusal
 from orchestrator.store import Store, StoreError
-from workers.terminal.console import visible
+from workers.terminal.command import add_command, new_app, print_error
+from workers.terminal.options import Published, StorePath
 
 EXAMPLES = """
-Examples:
-
-  python -m analysis.serve sweeps --open
-
-  python -m analysis.serve s3://bucket/sweeps --every 60
-
-To look from a laptop at a store that a cluster's head sees; no port of the head has to be open:
-
-  ssh -t -L 8700:127.0.0.1:8700 head python -m analysis.serve sweeps
+winning-sign serve sweeps --open
+winning-sign serve s3://bucket/sweeps --every 60
+ssh -t -L 8700:127.0.0.1:8700 HEAD winning-sign serve sweeps   # a cluster's store, from a laptop
 """
 EVERY_S, EVERY_OF_A_BUCKET_S = 2.0, 30.0
 ALWAYS = {
@@ -42,14 +36,14 @@ ALWAYS = {
     "Referrer-Policy": "no-referrer",
 }
 CHUNK = 1 << 16
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+app = new_app()
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Speaks HTTP for a site: GET and HEAD, one request per connection."""
+    """Answer HTTP requests for a site: GET and HEAD, one request per connection."""
 
     server: Server
-    timeout = 30.0  # for a peer that says nothing, or takes no part of an answer
+    timeout = 30.0  # for a peer that sends nothing, or reads nothing of an answer
     server_version, sys_version = "winning-sign", ""
 
     def do_GET(self) -> None:
@@ -59,14 +53,14 @@ class Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """What the base class refuses: a request that is none, or another method than the two."""
+        """Refuse an unreadable request, or a method other than GET and HEAD."""
         if code == HTTPStatus.NOT_IMPLEMENTED:
             self._send(refusal(HTTPStatus.METHOD_NOT_ALLOWED, "Only GET and HEAD are answered."))
         else:
             self._send(refusal(HTTPStatus(code), message or HTTPStatus(code).phrase))
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: a page asks every two seconds."""
+        """Log nothing: a page sends a request every two seconds."""
 
     def _send(self, answer: Answer) -> None:
         self.send_response(answer.status)
@@ -79,19 +73,19 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             rest = memoryview(answer.content)
-            while rest:  # in parts: the timeout is for each
+            while rest:  # in parts, because the timeout holds for each part
                 self.wfile.write(rest[:CHUNK])
                 rest = rest[CHUNK:]
 
 
 class Server(ThreadingMixIn, TCPServer):
-    """Listens; each connection has a thread of its own.
+    """Listen on an address, with one thread per connection.
 
     Attributes:
-        address: the IP address and the port on which it listens.
+        address: IP address; ``port`` is the port.
 
     Raises:
-        OSError: it cannot listen there.
+        OSError: the address or port cannot be used.
     """
 
     allow_reuse_address = True
@@ -104,31 +98,32 @@ class Server(ThreadingMixIn, TCPServer):
         self.address, self.port = self.socket.getsockname()[:2]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A reader who goes away is no fault."""
+        """Ignore a reader who closes the connection."""
         if not isinstance(sys.exc_info()[1], ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
 
-@app.command(epilog=EXAMPLES)
+@add_command(app, EXAMPLES)
 def serve(
-    store: Annotated[str, typer.Argument(metavar="STORE", help="The folder or URL of a sweep's store.")],
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8700,
-    host: Annotated[str, typer.Option(help="The name or address to listen on.")] = "127.0.0.1",
+    store: StorePath,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8700,
+    host: Annotated[str, typer.Option(help="Name or address to listen on.")] = "127.0.0.1",
     every: Annotated[
         float | None,
         typer.Option(
+            metavar="SECONDS",
             min=0.1,
-            help=f"Seconds between two looks at the store. Default: {EVERY_S:g}, for a bucket {EVERY_OF_A_BUCKET_S:g}.",
+            help=f"Seconds between two listings of the store. Default: {EVERY_S:g}; a bucket: {EVERY_OF_A_BUCKET_S:g}.",
         ),
     ] = None,
-    published: Annotated[
-        Path | None, typer.Option(help="Published results to draw beside: a CSV file, as for analysis.report.")
-    ] = None,
+    published: Published = None,
     open_: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
-    """Show the report of a store at an address of this machine: it renews itself, with progress and events.
+    """Show the report of a store in the browser while sweeps run.
 
-    The store may be one that no sweep has begun to write yet. Ctrl-C ends it. Nothing is written to the store.
+    The page renews itself and shows progress and events. The sweep need not have begun. Nothing is written to the
+    store. Ctrl-C ends the server. To read a cluster's store from a laptop, forward the port by SSH: no port of the head
+    has to be open.
     """
     try:
         if published is not None:
@@ -149,8 +144,8 @@ def serve(
     typer.echo(f"{url}  (Ctrl-C ends it)")
     if not ipaddress.ip_address(server.address).is_loopback:
         typer.echo(
-            f"Warning: whoever reaches {host}, port {server.port}, reads this store: there is no password. "
-            f"Leave --host out and use ssh -L (see --help) unless all of that network may.",
+            f"Warning: there is no password: everyone who reaches {host}, port {server.port}, can read this store. "
+            f"Leave --host out and use ssh -L (see --help), unless that whole network may read the store.",
             err=True,
         )
     if open_:
@@ -159,7 +154,7 @@ def serve(
 
 
 def _end(*_: object) -> None:
-    """At once: KeyboardInterrupt may be lost in a callback, and the interpreter's own end aborts C++ code at work."""
+    """Exit at once: a callback may swallow KeyboardInterrupt, and the interpreter's exit aborts running C++ code."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
@@ -178,12 +173,12 @@ def _cannot_listen(error: OSError, host: str, port: int) -> str:
 
 
 def _fail(why: str) -> NoReturn:
-    typer.echo(visible(f"winning-sign-serve: {why}"), err=True)
+    print_error(why)
     raise typer.Exit(2)
 
 
 def main() -> None:
-    """The command line's entry point."""
+    """Run the command."""
     app()
 
 

@@ -1,4 +1,4 @@
-"""``python -m orchestrator.cancel``: asks stages, or all sweeps of a store, to checkpoint and stop."""
+"""``winning-sign cancel``: asks sweeps or single stages to checkpoint and stop."""
 
 from __future__ import annotations
 
@@ -9,49 +9,54 @@ import typer
 from orchestrator.operating.selection import find_stages
 from orchestrator.operating.survey import StageStatus, Survey, survey
 from orchestrator.store import Store
-from orchestrator.terminal.command import AsJson, StorePath, console, new_app, one_sentence, open_existing, print_json
+from orchestrator.terminal.command import STORE_ERRORS, open_existing
+from workers.terminal.command import AsJson, add_command, console, new_app, one_sentence, print_json
+from workers.terminal.options import StorePath
 
 EXAMPLES = """
-Examples:
-
-  python -m orchestrator.cancel sweeps
-
-  python -m orchestrator.cancel sweeps 'cifar10/resnet20/aws/*' 3f2a
+winning-sign cancel sweeps
+winning-sign cancel sweeps 'cifar10/resnet20/aws/*' 3f2a
 """
 app = new_app()
 
 
-@app.command(epilog=EXAMPLES)
+@add_command(app, EXAMPLES)
 def cancel(
     store: StorePath,
     stages: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY|NAME…]", help="Stages, by name, part, pattern or key; none: all sweeps here."),
+        typer.Argument(
+            metavar="STAGE…", help="Stages by name, part of the name, pattern or key. Default: all sweeps of the store."
+        ),
     ] = None,
     json_: AsJson = False,
 ) -> None:
-    """Ask sweeps to stop, or running stages alone; what ran has a checkpoint, and the next sweep goes on from it."""
-    with one_sentence():
+    """Stop sweeps or single stages after a checkpoint.
+
+    The next sweep continues each stage from its checkpoint.
+    """
+    with one_sentence(*STORE_ERRORS):
         opened = open_existing(store)
-        seen = survey(opened)
+        surveyed = survey(opened)
         if stages:
-            keys = dict.fromkeys(key for text in stages for key in find_stages(seen.stages, seen.wanted, text))
-            asked = [cancel_stage(opened, seen, key) for key in keys]
+            keys = dict.fromkeys(key for text in stages for key in find_stages(surveyed.stages, surveyed.wanted, text))
+            answers = [cancel_stage(opened, surveyed, key) for key in keys]
         else:
-            asked = [cancel_driver(opened, driver) for driver in sorted(seen.living)]
+            answers = [cancel_driver(opened, driver) for driver in sorted(surveyed.living)]
     if json_:
-        print_json({"drivers" if not stages else "stages": asked})
+        print_json({"stages" if stages else "drivers": answers})
         return
     out = console()
-    if not asked:
-        out.print("No driver is at work here; there is nothing to cancel.")
-    for one in asked:
-        out.print(one["said"])
-    if any(one["asked"] for one in asked):
+    if not answers:
+        out.print("No driver is at work in this store; there is nothing to cancel.")
+    for answer in answers:
+        out.print(answer["said"])
+    if any(answer["asked"] for answer in answers):
         out.print(
-            "A cancelled stage blocks what reads it in this sweep; the next sweep tries it again, from its checkpoint."
+            "A cancelled stage blocks the stages that read it in this sweep; the next sweep continues it from its "
+            "checkpoint."
             if stages
-            else "Running stages checkpoint and stop; the same sweep command goes on from there."
+            else "Running stages checkpoint and stop; the same sweep command continues them."
         )
 
 
@@ -61,16 +66,16 @@ def cancel_driver(store: Store, driver: str) -> dict[str, Any]:
     return {"driver": driver, "asked": True, "said": f"Asked driver {driver} to stop."}
 
 
-def cancel_stage(store: Store, seen: Survey, key: str) -> dict[str, Any]:
-    """Ask a running stage to stop; one that does not run is left as it is."""
-    name, state = seen.stages[key].name, seen.state[key]
+def cancel_stage(store: Store, surveyed: Survey, key: str) -> dict[str, Any]:
+    """Ask a stage to stop if it is running."""
+    name, state = surveyed.stages[key].name, surveyed.state[key]
     if state is StageStatus.RUNNING:
-        attempt = seen.attempts[key]
+        attempt = surveyed.attempts[key]
         store.storage.write(f"{attempt.folder}/stop", b"cancelled")
-        said = f"Asked attempt {attempt.number} of {name} to stop."
+        sentence = f"Asked attempt {attempt.number} of {name} to stop."
     else:
-        said = f"{name} is {state}, not running; nothing was done."
-    return {"key": key, "name": name, "state": state.value, "asked": state is StageStatus.RUNNING, "said": said}
+        sentence = f"{name} is {state}, not running; nothing was done."
+    return {"key": key, "name": name, "state": state.value, "asked": state is StageStatus.RUNNING, "said": sentence}
 
 
 if __name__ == "__main__":

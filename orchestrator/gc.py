@@ -1,4 +1,4 @@
-"""``python -m orchestrator.gc``: says what of a store may go, and removes it only when told to."""
+"""``winning-sign gc``: lists files that a store no longer needs, and removes them with ``--delete``."""
 
 from __future__ import annotations
 
@@ -6,136 +6,139 @@ from collections.abc import Iterable
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from orchestrator.operating.garbage import Category, Garbage, garbage, tombstone
 from orchestrator.operating.survey import Survey, survey
 from orchestrator.store import Store, StoreError
 from orchestrator.store.layout import KEY_DIGITS
 from orchestrator.store.leases import LeaseWatch
-from orchestrator.terminal.command import AsJson, StorePath, console, new_app, one_sentence, open_existing, print_json
+from orchestrator.terminal.command import STORE_ERRORS, open_existing
 from orchestrator.terminal.units import size
+from workers.terminal.command import AsJson, add_command, console, new_app, one_sentence, print_json
 from workers.terminal.console import Console
+from workers.terminal.options import StorePath
+from workers.terminal.tables import UncutTable, print_table
 
 EXAMPLES = """
-Examples:
-
-  python -m orchestrator.gc sweeps
-
-  python -m orchestrator.gc sweeps --delete --keep-weights
+winning-sign gc sweeps
+winning-sign gc sweeps --delete --keep-weights
 """
 BATCH = 500
 app = new_app()
 
 
-@app.command(epilog=EXAMPLES)
+@add_command(app, EXAMPLES)
 def gc(
     store: StorePath,
-    delete: Annotated[bool, typer.Option("--delete", help="Remove it. Without this, nothing is touched.")] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Remove the files. Default: only list them.")] = False,
     keep_weights: Annotated[
-        bool, typer.Option("--keep-weights", help="Keep all weights of finished stages, for sweeps that extend these.")
+        bool,
+        typer.Option("--keep-weights", help="Keep the weights of finished stages, for later sweeps that extend them."),
     ] = False,
     superseded: Annotated[
         bool,
         typer.Option(
             "--superseded",
-            help="Give up what only sweeps wanted that a later one over the same data set, architecture and preset "
-            "has followed.",
+            help="Also remove weights that only superseded plans need: a later sweep planned the same data set, "
+            "architecture and preset.",
         ),
     ] = False,
     json_: AsJson = False,
 ) -> None:
-    """Say what of a store may go, in files and bytes; with --delete, remove it.
+    """List files that a store no longer needs, and remove them.
 
-    Records, tickets, metrics, probes, logs, events and plans stay, and the weights that an unfinished stage of any
-    plan reads. A stage whose weights went stays done; a sweep that reads them makes it anew, to the same bits.
+    Without --delete nothing changes. Records, tickets, metrics, probes, logs, events and plans always stay, and so do
+    weights that an unfinished stage reads. A stage without its weights stays done; a sweep that needs the weights
+    computes the stage again, to the same bits.
     """
-    with one_sentence():
+    with one_sentence(*STORE_ERRORS):
         opened = open_existing(store)
-        seen = survey(opened)
-        found = list_garbage(opened, seen, keep_weights=keep_weights, superseded=superseded)
+        files = list_garbage(opened, survey(opened), keep_weights=keep_weights, superseded=superseded)
         if delete:
-            remove(opened, found)
+            remove(opened, files)
     if json_:
         print_json(
             {
                 "deleted": delete,
-                "files": len(found),
-                "bytes": sum(one.size_bytes for one in found),
+                "files": len(files),
+                "bytes": sum(file.size_bytes for file in files),
                 "categories": {
-                    category.value: {"files": files, "bytes": count} for category, files, count in _totals(found)
+                    category.value: {"files": count, "bytes": total} for category, count, total in _totals(files)
                 },
-                "paths": [one.path for one in found],
+                "paths": [file.path for file in files],
             }
         )
         return
-    _show(console(), found, deleted=delete)
+    _show(console(), files, deleted=delete)
 
 
-def list_garbage(store: Store, seen: Survey, *, keep_weights: bool, superseded: bool) -> list[Garbage]:
-    """Everything that may go; ``superseded``: what only earlier plans of a setting want may go as well.
+def list_garbage(store: Store, surveyed: Survey, *, keep_weights: bool, superseded: bool) -> list[Garbage]:
+    """List every file that may be removed.
+
+    Args:
+        superseded: include weights that only superseded plans need.
 
     Raises:
-        StoreError: a plan is damaged, so that nobody knows what its sweep needs.
+        StoreError: a plan is damaged, so that the files its sweep needs are unknown.
     """
-    for message in seen.damaged_plans.values():
+    for message in surveyed.damaged_plans.values():
         raise StoreError(message)
-    planned = seen.wanted if superseded else {stage.key for plan in seen.plans for stage in plan.stages}
+    planned = surveyed.wanted if superseded else {stage.key for plan in surveyed.plans for stage in plan.stages}
     records = {key[:KEY_DIGITS]: record for key, record in store.records({}).items()}
     inputs = {
-        key[:KEY_DIGITS]: {upstream[:KEY_DIGITS] for upstream in seen.stages[key].inputs.values()} for key in planned
+        key[:KEY_DIGITS]: {upstream[:KEY_DIGITS] for upstream in surveyed.stages[key].inputs.values()}
+        for key in planned
     }
-    return garbage(store.stages(), records, inputs, seen.other_files, seen.leases, keep_weights=keep_weights)
+    return garbage(store.stages(), records, inputs, surveyed.other_files, surveyed.leases, keep_weights=keep_weights)
 
 
-def remove(store: Store, found: Iterable[Garbage]) -> None:
-    """Remove files, unless a driver is at work: what it is about to read must not go.
+def remove(store: Store, files: Iterable[Garbage]) -> None:
+    """Remove files, unless a driver holds a lease: it may be about to read them.
 
     Raises:
-        StoreError: one is, or may be.
+        StoreError: a driver holds a lease.
     """
-    doomed = list(found)
+    doomed = list(files)
     for start in range(0, len(doomed), BATCH):
-        _check_nobody_is_at_work(store)  # again for each batch: a sweep may have begun
+        _check_no_driver(store)  # before every batch: a sweep may have begun meanwhile
         batch = doomed[start : start + BATCH]
-        for one in batch:
-            if one.artifact:  # first: between the two the stage is done and can be read
-                store.storage.write(tombstone(one.path), b"")
-        store.storage.remove(one.path for one in batch)
+        for file in batch:
+            if file.artifact:  # before the file is gone, so that the stage counts as done all the time
+                store.storage.write(tombstone(file.path), b"")
+        store.storage.remove(file.path for file in batch)
 
 
-def _check_nobody_is_at_work(store: Store) -> None:
+def _check_no_driver(store: Store) -> None:
     living = LeaseWatch(store.storage).living()
     if living:
         names = ", ".join(f"{name} (pid {lease.pid} on {lease.host})" for name, lease in sorted(living.items()))
         raise StoreError(
-            f"{store.root}: {names} holds a lease, so nothing was removed; wait for it or stop it with "
-            f"orchestrator.cancel, or if it is dead, remove its lease with orchestrator.unlock --stale"
+            f"{store.root}: {names} holds a lease, so nothing was removed; wait for this driver, stop it with "
+            f"winning-sign cancel, or if it is dead, remove its lease with winning-sign unlock --stale"
         )
 
 
-def _totals(found: Iterable[Garbage]) -> list[tuple[Category, int, int]]:
+def _totals(files: Iterable[Garbage]) -> list[tuple[Category, int, int]]:
+    """(category, number of files, bytes) of each category that has files."""
     by_category: dict[Category, list[int]] = {category: [] for category in Category}
-    for one in found:
-        by_category[one.category].append(one.size_bytes)
+    for file in files:
+        by_category[file.category].append(file.size_bytes)
     return [(category, len(sizes), sum(sizes)) for category, sizes in by_category.items() if sizes]
 
 
-def _show(out: Console, found: list[Garbage], *, deleted: bool) -> None:
-    if not found:
+def _show(out: Console, files: list[Garbage], *, deleted: bool) -> None:
+    if not files:
         out.print("There is nothing to remove.")
         return
-    table = Table("removed" if deleted else "may go", box=None, pad_edge=False)
-    table.add_column("files", justify="right")
-    table.add_column("bytes", justify="right")
-    for category, files, count in _totals(found):
-        table.add_row(category.value, str(files), size(count))
-    table.add_row("all", str(len(found)), size(sum(one.size_bytes for one in found)), style="bold")
-    out.print(table)
-    if any(one.artifact for one in found):
-        out.print("Without their weights stages stay done; a sweep that reads them makes them anew, to the same bits.")
+    table = UncutTable(["removed" if deleted else "removable"], ["files", "bytes"])
+    for category, count, total in _totals(files):
+        table.add(category.value, str(count), size(total))
+    table.add("all", str(len(files)), size(sum(file.size_bytes for file in files)), style="bold")
+    print_table(out, table)
+    if any(file.artifact for file in files):
+        out.print("Stages without their weights stay done; a sweep that needs the weights computes them again.")
     if not deleted:
-        out.print("Nothing was removed; --delete removes it.")
+        out.print("Nothing was removed; give --delete to remove these files.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""``python -m orchestrator.landscape``: the error landscape over two directions through three trainings of a store."""
+"""``winning-sign landscape``: measures the error landscape through three trainings of a store."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from orchestrator.session.preparation import prepare_data_set
 from orchestrator.session.run import Placement, holding_lease, quarantine, run_plan
 from orchestrator.store import Store, StoreError
 from orchestrator.terminal.arguments import checked_execution
-from orchestrator.terminal.command import StorePath, new_app, one_sentence, open_existing
-from orchestrator.terminal.options import CheckpointInterval, Device, Plugins
+from orchestrator.terminal.command import STORE_ERRORS, open_existing
+from orchestrator.terminal.options import ExecutionOptions
 from workers.data import DataError
 from workers.models import ARCHITECTURES
 from workers.plugins import PluginError
 from workers.stages import Setting
 from workers.stages.execution import Execution
 from workers.stages.kinds import width
+from workers.terminal.command import add_command, new_app, one_sentence
 from workers.terminal.console import Console
-from workers.terminal.options import DataCache, DataRoot, Deterministic, LoaderWorkers
+from workers.terminal.help import HOW_MUCH
+from workers.terminal.options import StorePath
 
 EXAMPLES = """
-Example:
-
-  python -m orchestrator.landscape sweeps mnist1d/resnet1d/aws/chain1/round10/retrain/seed1 \\
-    mnist1d/resnet1d/aws/chain1/round10/signed/seed1 mnist1d/resnet1d/aws/chain1/round10/mask/seed1
+winning-sign landscape sweeps mnist1d/resnet1d/aws/chain1/round10/retrain/seed1 \\
+  mnist1d/resnet1d/aws/chain1/round10/signed/seed1 mnist1d/resnet1d/aws/chain1/round10/mask/seed1
 """
 app = new_app()
 
@@ -42,43 +42,45 @@ app = new_app()
 def _training(which: str) -> typer.models.ArgumentInfo:
     return typer.Argument(
         metavar=f"NAME_{which}",
-        help="A training's name, a part or pattern of it, or its key's first digits.",
+        help="Name of a training, a part or pattern of the name, or the first digits of its key.",
         show_default=False,
     )
 
 
-@app.command(epilog=EXAMPLES)
+@add_command(app, EXAMPLES)
 def landscape(
+    *,
     store: StorePath,
     a: Annotated[str, _training("A")],
     b: Annotated[str, _training("B")],
     c: Annotated[str, _training("C")],
-    points: Annotated[int, typer.Option(min=2, help="Of the grid, on each of its sides.")] = 15,
+    points: Annotated[
+        int, typer.Option(metavar="N", min=2, help="Grid points per side.", rich_help_panel=HOW_MUCH)
+    ] = 15,
     margin: Annotated[
-        float, typer.Option(min=0, help="How far the grid goes beyond the three, as a share of its side.")
+        float,
+        typer.Option(
+            metavar="SHARE",
+            min=0,
+            help="How far the grid extends beyond the three trainings, as a share of its side.",
+            rich_help_panel=HOW_MUCH,
+        ),
     ] = 0.25,
-    data_root: DataRoot = None,
-    data_cache: DataCache = None,
-    device: Device = "auto",
-    plugin: Plugins = None,
-    loader_workers: LoaderWorkers = None,
-    deterministic: Deterministic = True,
-    checkpoint_interval: CheckpointInterval = 60.0,
+    execution: ExecutionOptions,
 ) -> None:
-    """Measure the test error over the plane through three trainings of a store, and draw it in the report.
+    """Measure the error landscape through three trainings.
 
-    Runs on this machine, as one more stage of the store: it is resumed after an interruption, and never computed
-    twice. All three must be of one data set, architecture and preset. Its distances are those of the weights.
+    Evaluates the test error on a grid over the plane through three trainings of one data set, architecture and preset,
+    and draws it in the report. Runs on this machine as one more stage of the store: the same command continues it after
+    an interruption. Distances in the plane are distances between weights.
     """
-    with one_sentence(RecipeError, DataError, BackendError, PluginError):
-        execution = checked_execution(
-            "inline", device, data_root, data_cache, plugin, checkpoint_interval, loader_workers, deterministic
-        )
+    with one_sentence(RecipeError, DataError, BackendError, PluginError, *STORE_ERRORS):
+        how = checked_execution("inline", execution)
         opened, console = open_existing(store), Console(soft_wrap=False)
         seen = survey(opened)
         keys = [_find(seen, text) for text in (a, b, c)]
         plan, node = plan_landscape(known_stages(seen.plans, opened.records({})), seen.wanted, keys, points, margin)
-        code = _run(plan, node, opened, execution, console)
+        code = _run(plan, node, opened, how, console)
         left_out = [seen.stages[key].name for key in keys if key not in seen.wanted]
         if left_out:
             console.print(
@@ -134,7 +136,7 @@ def _check_architecture(setting: Setting) -> None:
 
 
 def main() -> None:
-    """Console entry point."""
+    """Run the command."""
     app()
 
 

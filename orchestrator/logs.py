@@ -1,4 +1,4 @@
-"""``python -m orchestrator.logs``: a stage's log, also while it is written, from a folder or a bucket."""
+"""``winning-sign logs``: the log of a stage, also while the stage runs, from a folder or a bucket."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ from orchestrator.store import Store, StoreError
 from orchestrator.store.events import read_events
 from orchestrator.store.layout import RECORD, StageFiles
 from orchestrator.store.leases import LeaseWatch
-from orchestrator.terminal.command import StageName, StorePath, console, new_app, one_sentence, open_existing
+from orchestrator.terminal.command import STORE_ERRORS, StageName, open_existing
+from workers.terminal.command import add_command, console, new_app, one_sentence
+from workers.terminal.options import StorePath
 
 EXAMPLES = """
-Examples:
-
-  python -m orchestrator.logs sweeps mnist1d/resnet1d/aws/chain1/round07 -f
-
-  python -m orchestrator.logs sweeps 3f2a --attempt 1 --json
+winning-sign logs sweeps mnist1d/resnet1d/aws/chain1/round07 -f
+winning-sign logs sweeps 3f2a --attempt 1 --json
 """
 POLL_S = 0.5
 POLL_A_BUCKET_S = 5.0
@@ -39,21 +38,26 @@ class Line:
     text: str
 
 
-@app.command(epilog=EXAMPLES)
+@add_command(app, EXAMPLES)
 def logs(
     store: StorePath,
     stage: StageName,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the stage has ended.")] = False,
-    attempt: Annotated[int | None, typer.Option(min=1, help="Which attempt's. Default: the newest.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Print new lines until the stage has ended.")] = False,
+    attempt: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Attempt to print. Default: the newest.")
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print each line as a JSON object.")] = False,
 ) -> None:
-    """Print a stage's log: of its newest attempt, and with -f of those that follow, until the stage has ended."""
+    """Print the log of a stage.
+
+    Prints the log of the newest attempt; with -f also the logs of later attempts, until the stage has ended.
+    """
     out = console()
-    with one_sentence(), suppress(KeyboardInterrupt):
+    with one_sentence(*STORE_ERRORS), suppress(KeyboardInterrupt):
         opened = open_existing(store)
-        seen = survey(opened)
-        key = find_stage(seen.stages, seen.wanted, stage)
-        name = seen.stages[key].name
+        surveyed = survey(opened)
+        key = find_stage(surveyed.stages, surveyed.wanted, stage)
+        name = surveyed.stages[key].name
         lines = _follow(opened, name, key, attempt) if follow else _read(opened, name, key, attempt)
         for line in lines:
             if json_:
@@ -73,14 +77,14 @@ def _read(store: Store, name: str, key: str, attempt: int | None) -> Iterator[Li
 
 
 def _no_attempt(name: str, stage: StageFiles | None, attempt: int | None) -> str:
-    """Why there is nothing to read."""
+    """Explain why no log can be read."""
     if stage is None or not stage.attempts:
-        return f"{name} was not tried yet, so it has no log; while a driver is at work, -f waits for one"
+        return f"{name} was not tried yet, so it has no log; while a driver is at work, -f waits for the log"
     return f"{name} has no attempt {attempt}; it has {', '.join(map(str, stage.attempts))}"
 
 
 def _follow(store: Store, name: str, key: str, attempt: int | None) -> Iterator[Line]:
-    """Lines as they come: of one attempt until that has ended, else of the newest ones until the stage has."""
+    """Yield new lines: of one attempt until its end, else of each newest attempt until the end of the stage."""
     watch = LeaseWatch(store.storage)
     tail: _Tail | None = None
     while True:
@@ -102,7 +106,7 @@ def _follow(store: Store, name: str, key: str, attempt: int | None) -> Iterator[
 
 
 def _ended(store: Store, watch: LeaseWatch, key: str, stage: StageFiles | None, number: int) -> bool:
-    """Whether nothing more is to come: it is done or given up, or nobody is left who would go on."""
+    """Whether the log is complete: the stage is done or given up, or no living driver works on it."""
     if stage is not None and RECORD in stage.files:
         return True
     living = watch.living()
@@ -117,7 +121,7 @@ def _ended(store: Store, watch: LeaseWatch, key: str, stage: StageFiles | None, 
 
 
 def _given_up(store: Store, key: str, attempt: int) -> bool:
-    """Whether the driver said that it will not try again."""
+    """Whether the driver recorded that it will not retry."""
     return any(
         event.get("event") == "failed" and event.get("key") == key and event.get("attempt") == attempt
         for event in read_events(store.storage)
@@ -126,14 +130,14 @@ def _given_up(store: Store, key: str, attempt: int) -> bool:
 
 
 class _Tail:
-    """A log, from where it was read last. It is read whole each time: a bucket's has no other way, and it is small."""
+    """The unread end of a log. Each read takes the whole file: a log is small, and a bucket offers no other way."""
 
     def __init__(self, store: Store, path: str, attempt: int) -> None:
         self._store, self._path, self.attempt = store, path, attempt
         self._read = 0
 
     def new(self, *, over: bool) -> Iterator[Line]:
-        """The lines since; the last one without its end only when it is over."""
+        """Yield the lines since the last call; a last line without its newline only when the log is complete."""
         try:
             content = self._store.storage.read(self._path)
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""``python -m orchestrator.search``: tunes a recipe for a data set and architecture, and writes it as a file."""
+"""``winning-sign search``: tunes a recipe for a data set and architecture, and writes it as a file."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from typing import Annotated, Any
 
 import typer
 from filelock import FileLock, Timeout
-from rich.markup import escape
 
 from orchestrator.backends.base import BackendError
-from orchestrator.recipes import RecipeError, unknown, user_layers
-from orchestrator.recipes.experiment_file import ExperimentRequest
+from orchestrator.recipes import RecipeError, user_layers
+from orchestrator.recipes.experiment_file import ExperimentRequest, Flags
 from orchestrator.recipes.experiments import find_experiments
 from orchestrator.session.preparation import prepare_data
 from orchestrator.store import Store, StoreError
 from orchestrator.terminal.arguments import checked_execution
 from orchestrator.terminal.help import ListingCommand
-from orchestrator.terminal.options import CheckpointInterval, Device, Plugins, Settings
+from orchestrator.terminal.options import ExecutionOptions, MaxConcurrent, RecipeFile, Settings
 from orchestrator.tuning.definition import Definition, check_searchable, define, winning_layer
 from orchestrator.tuning.outcome import (
     TrialResult,
@@ -39,98 +38,121 @@ from tickets.files.writing import write_atomically
 from workers.data import DataError
 from workers.plugins import PluginError
 from workers.stages.execution import Execution
+from workers.terminal.command import add_command, new_app, one_sentence, print_error
 from workers.terminal.console import Console
-from workers.terminal.options import CudaGraphs, DataCache, DataRoot, Deterministic, LoaderWorkers
+from workers.terminal.help import HOW_MUCH, OUTPUT, WHAT, WHERE
 
 EXAMPLES = """
-Examples:
-
-  python -m orchestrator.search --dataset mnist1d --trials 16
-
-  python -m orchestrator.search --dataset cifar10 --arch resnet20 --data-root ~/data --rounds 6 --final-epochs 20
-
-  python -m orchestrator.search --dataset mnist1d --space optimizer.learning_rate=0.01..0.3 --space prune_fraction=0.2
-
-  python -m orchestrator.search --plugin mine.py --dataset mine --space "alpha=uniform(0,1)|beta(2,1..5)"
+winning-sign search --dataset mnist1d --trials 16
+winning-sign search --dataset cifar10 --arch resnet20 --data-root ~/data --rounds 6 --final-epochs 20
+winning-sign search --dataset mnist1d --space optimizer.learning_rate=0.01..0.3 --space prune_fraction=0.2
+winning-sign search --plugin mine.py --dataset mine --space "alpha=uniform(0,1)|beta(2,1..5)"
 """
 
 LOCK = ".search.lock"
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+app = new_app()
 
 
-@app.command(cls=ListingCommand, epilog=EXAMPLES)
+@add_command(app, EXAMPLES, cls=ListingCommand)
 def search(
-    dataset: Annotated[str, typer.Option(metavar="NAME", help="Data set: {datasets}.", show_default=False)],
+    *,
+    dataset: Annotated[
+        str,
+        typer.Option(
+            "--dataset", "--datasets", metavar="NAME", help="Data set: one of {datasets}.", rich_help_panel=WHAT
+        ),
+    ],
     arch: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Architecture: {archs}. Default: the data set's own.")
-    ] = None,
-    preset: Annotated[str, typer.Option(help="A preset that holds out validation images.")] = "sound",
-    trials: Annotated[int, typer.Option(min=2, help="Recipes to try; the first is the one you start from.")] = 16,
-    rounds: Annotated[
-        int, typer.Option(min=1, help="Pruning rounds of the shortened chain, at the recipe's own prune fraction.")
-    ] = 4,
-    final_epochs: Annotated[
-        int | None, typer.Option(min=1, help="Epochs of the signed transfer's training. Default: those of a round.")
+        str | None,
+        typer.Option(
+            "--arch",
+            "--archs",
+            metavar="NAME",
+            help="Architecture: one of {archs}. Default: the data set's own.",
+            rich_help_panel=WHAT,
+        ),
     ] = None,
     space: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=LOW..HIGH", help=f"Narrow what is searched: {', '.join(SEARCHABLE)}; repeatable."),
+        typer.Option(
+            metavar="KEY=LOW..HIGH",
+            help=f"Narrow the search space of one of {', '.join(SEARCHABLE)}; repeatable.",
+            rich_help_panel=WHAT,
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Draws the trials.")] = 0,
-    store: Annotated[Path, typer.Option(help="Folder for this search; a repeated command goes on there.")] = Path(
-        "search"
-    ),
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The best recipe. Default: recipe.yaml in the store.")
-    ] = None,
+    preset: Annotated[
+        str, typer.Option(help="A preset with a validation split, such as sound.", rich_help_panel=WHAT)
+    ] = "sound",
+    recipe: RecipeFile = None,
     set_: Settings = None,
-    recipe: Annotated[Path | None, typer.Option(help="YAML file with recipe fields to start from.")] = None,
-    address: Annotated[
-        str | None, typer.Option(help="A Ray cluster to join. Default: a private Ray on this machine.")
+    trials: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=2, help="Recipes to try; the first is the unchanged recipe.", rich_help_panel=HOW_MUCH
+        ),
+    ] = 16,
+    rounds: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Pruning rounds of the shortened chain, at the recipe's prune fraction.",
+            rich_help_panel=HOW_MUCH,
+        ),
+    ] = 4,
+    final_epochs: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Epochs of the final training of the signed transfer. Default: those of a round.",
+            rich_help_panel=HOW_MUCH,
+        ),
     ] = None,
-    max_concurrent: Annotated[int | None, typer.Option(min=1, help="At most so many trials at a time.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed that draws the trials.", rich_help_panel=HOW_MUCH)] = 0,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Ray cluster to join. Default: a private Ray on this machine.", rich_help_panel=WHERE),
+    ] = None,
+    max_concurrent: MaxConcurrent = None,
     gpus_per_trial: Annotated[
         float | None,
         typer.Option(
-            help="Share of a GPU for each trial, up to 1. Default: the recipe's, or 0.25 of one that is there."
+            metavar="SHARE",
+            help="Share of a GPU for each trial, up to 1. Default: the recipe's, else 0.25 where there are GPUs.",
+            rich_help_panel=WHERE,
         ),
     ] = None,
-    data_root: DataRoot = None,
-    data_cache: DataCache = None,
-    device: Device = "auto",
-    plugin: Plugins = None,
-    loader_workers: LoaderWorkers = None,
-    deterministic: Deterministic = True,
-    cuda_graphs: CudaGraphs = True,
-    checkpoint_interval: CheckpointInterval = 60.0,
+    execution: ExecutionOptions,
+    store: Annotated[
+        Path,
+        typer.Option(
+            metavar="STORE", help="Folder for this search. The same command continues it.", rich_help_panel=OUTPUT
+        ),
+    ] = Path("search"),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="File for the best recipe. Default: recipe.yaml in STORE.", rich_help_panel=OUTPUT
+        ),
+    ] = None,
 ) -> None:
-    """Tune learning rate, weight decay, prune fraction and alpha's distribution, and write the best as a recipe file.
+    """Tune a recipe for a data set and architecture.
 
-    A trial runs pretraining, a short pruning chain and, on every rung, the final training of the signed transfer. Its
-    validation accuracy is compared with that of other trials at the same density, and the worse half stops early. The
-    test set is never read. Repeat the command to go on after an interruption.
+    Searches learning rate, weight decay, prune fraction and the distribution of alpha, and writes the best recipe as a
+    file for sweep --recipe. A trial trains a dense network, prunes it for a few rounds and trains the signed transfer
+    at each rung. Trials compare validation accuracy at the same density, and the worse half stops early. The test set
+    is never read.
     """
     console = Console(soft_wrap=True)
-    try:
-        if preset not in ("sound", "reference"):
-            raise RecipeError(unknown("preset", preset, ("sound", "reference")))
-        execution = checked_execution(
-            "ray",
-            device,
-            data_root,
-            data_cache,
-            plugin,
-            checkpoint_interval,
-            loader_workers,
-            deterministic,
-            cuda_graphs,
-        )
+    with _interruptible(console), one_sentence(RecipeError, DataError, StoreError, BackendError, PluginError):
+        how = checked_execution("ray", execution)
         changes = user_layers(recipe, set_ or (), {})
         run_only = user_layers(None, (), {"gpus_per_trial": gpus_per_trial})  # belongs in no winner's file
-        request = ExperimentRequest((dataset,), (arch,) if arch else None, preset, (*changes, *run_only))
-        (experiment,) = find_experiments(request, execution)
+        request = ExperimentRequest().under(Flags((dataset,), (arch,) if arch else None, preset, (*changes, *run_only)))
+        (experiment,) = find_experiments(request, how)
         share = experiment.recipe.gpus_per_trial
-        if share is not None and device == "cpu":
+        if share is not None and how.device == "cpu":
             raise BackendError(f"--gpus-per-trial {share:g}: --device cpu keeps trials off the GPUs; leave one out")
         check_searchable(experiment.recipe)
         searched = narrowed(default_space(experiment.recipe), space or ())
@@ -141,24 +163,28 @@ def search(
         check_same_search(root, definition)
         opened.open_for_writing()
         try:
-            prepare_data([experiment], execution, console)
+            prepare_data([experiment], how, console)
             with _alone(root):
-                found = _run(console, definition, root, execution, address, max_concurrent, share)
+                results = _run(console, definition, root, how, address, max_concurrent, share)
         except (DataError, RecipeError, BackendError):
             opened.discard_if_unused()
             raise
-    except (RecipeError, DataError, StoreError, BackendError, PluginError) as error:
-        Console(stderr=True, soft_wrap=True).print(f"[red]Error:[/red] {escape(str(error))}", highlight=False)
-        raise typer.Exit(2) from None
+    raise typer.Exit(_conclude(console, definition, changes, results, target, how))
+
+
+@contextmanager
+def _interruptible(console: Console) -> Iterator[None]:
+    """Exit with 130 after Ctrl-C, and say that the same command continues the search."""
+    try:
+        yield
     except KeyboardInterrupt:
-        console.print("Interrupted; the same command goes on from here.")
+        console.print("Interrupted; the same command continues the search.")
         raise typer.Exit(130) from None
-    raise typer.Exit(_conclude(console, definition, changes, found, target, execution))
 
 
 @contextmanager
 def _alone(root: Path) -> Iterator[None]:
-    """Hold the folder against a second search; the operating system lets go when this process ends, however it does."""
+    """Lock the folder against a second search; the operating system releases the lock when this process ends."""
     try:
         with FileLock(root / LOCK, timeout=0):
             yield
@@ -175,7 +201,7 @@ def _run(
     max_concurrent: int | None,
     gpus_per_trial: float | None,
 ) -> list[TrialResult]:
-    """Run what is left of the trials."""
+    """Run the remaining trials."""
     if address is None:
         os.environ["RAY_AUTH_MODE"] = "token"  # Ray reads it when it is imported
     try:
@@ -203,23 +229,21 @@ def _conclude(
     console: Console,
     definition: Definition,
     changes: Sequence[Mapping[str, Any]],
-    found: list[TrialResult],
+    results: list[TrialResult],
     target: Path,
     execution: Execution,
 ) -> int:
-    """Print the best trials and write the winner's recipe; the exit code."""
-    print_best(console, found)
-    best = winner(found)
-    failed = [trial for trial in found if trial.error is not None]
+    """Print the best trials, write the winner's recipe, and return the exit code."""
+    print_best(console, results)
+    best = winner(results)
+    failed = [trial for trial in results if trial.error is not None]
     if best is None:
-        Console(stderr=True, soft_wrap=True).print(
-            f"[red]Error:[/red] no trial reached its end; {target} is not written"
-        )
+        print_error(f"no trial finished, so {target} was not written; see the failures above")
         return 1
     layer = winning_layer(definition.recipe, changes, best.point)
     write_atomically(target, recipe_text(definition, best, layer, sys.argv).encode())
     recipe = definition.recipe
-    words = ["python", "-m", "orchestrator.sweep", "--datasets", recipe.dataset, "--archs", recipe.arch]
+    words = ["winning-sign", "sweep", "--datasets", recipe.dataset, "--archs", recipe.arch]
     words += ["--preset", recipe.preset, "--recipe", str(target)]
     words += [word for name in execution.plugins for word in ("--plugin", name)]
     words += ["--data-root", execution.data_root] if execution.data_root else []
@@ -231,7 +255,7 @@ def _conclude(
 
 
 def main() -> None:
-    """Console entry point."""
+    """Run the command."""
     app()
 
 

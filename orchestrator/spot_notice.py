@@ -1,6 +1,6 @@
-"""``python -m orchestrator.spot_notice``: tells Ray when the cloud takes this machine back.
+"""``winning-sign spot-notice``: drains a spot machine that the cloud takes back.
 
-Runs beside Ray on every spot machine. The driver sees that the node drains, and has its stages checkpoint at once.
+Runs beside Ray on every spot machine. The driver sees the draining node and lets its stages checkpoint at once.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ from typing import Annotated
 
 import typer
 
+from workers.terminal.command import add_command, new_app
+
 TIMEOUT_S = 2.0
-GCP_GRACE_S = 30  # Google names no time: it is always this long
+GCP_GRACE_S = 30  # Google gives no time in its notice: the grace is always this long
 AWS_TOKEN_TTL_S = 21600
 
 
 class Cloud(StrEnum):
-    """Whose metadata service to ask."""
+    """A cloud whose metadata service can be asked."""
 
     AWS = "aws"
     GCP = "gcp"
@@ -34,16 +36,16 @@ ENDPOINTS = {Cloud.AWS: "http://169.254.169.254", Cloud.GCP: "http://metadata.go
 
 
 class NoticeError(Exception):
-    """The metadata service gave no answer that can be understood."""
+    """The metadata service gave no answer, or an unknown one."""
 
 
 @dataclass(frozen=True)
 class Notice:
-    """What the cloud said.
+    """The cloud's notice that it takes the machine back.
 
     Attributes:
-        reason: in words, for Ray's records.
-        remaining_s: until the machine goes, 0 or more; None where the cloud only advises to leave.
+        reason: a sentence for Ray's records.
+        remaining_s: seconds until the machine goes, 0 or more; None if the cloud only advises to leave.
     """
 
     reason: str
@@ -51,16 +53,15 @@ class Notice:
 
 
 def look(cloud: Cloud, endpoint: str, rebalance: bool, now: datetime) -> Notice | None:
-    """Ask once; None when there is no notice.
+    """Ask the metadata service once; None when it has no notice.
 
     Args:
-        cloud: whose metadata service answers.
-        endpoint: where it answers, as scheme and host.
-        rebalance: whether AWS's advice that an interruption has become likely is a notice too.
+        endpoint: scheme and host of the metadata service.
+        rebalance: take AWS's advice that an interruption has become likely for a notice, too.
         now: the time, with its zone.
 
     Raises:
-        NoticeError: no answer, or one that cannot be understood.
+        NoticeError: the service gave no answer, or an unknown one.
     """
     try:
         return _look_at_aws(endpoint, rebalance, now) if cloud is Cloud.AWS else _look_at_gcp(endpoint)
@@ -69,16 +70,16 @@ def look(cloud: Cloud, endpoint: str, rebalance: bool, now: datetime) -> Notice 
 
 
 def _look_at_aws(endpoint: str, rebalance: bool, now: datetime) -> Notice | None:
-    asked = {"X-aws-ec2-metadata-token-ttl-seconds": str(AWS_TOKEN_TTL_S)}
-    token = _ask(f"{endpoint}/latest/api/token", asked, method="PUT")
+    lifetime = {"X-aws-ec2-metadata-token-ttl-seconds": str(AWS_TOKEN_TTL_S)}
+    token = _ask(f"{endpoint}/latest/api/token", lifetime, method="PUT")
     if token is None:
         raise NoticeError(f"{endpoint} gives no token: is this a machine of AWS?")
     headers = {"X-aws-ec2-metadata-token": token}
     action = _ask(f"{endpoint}/latest/meta-data/spot/instance-action", headers)
     if action is not None:
-        told = json.loads(action)
-        left = datetime.fromisoformat(told["time"]) - now
-        return Notice(f"AWS: {told['action']} at {told['time']}", max(0, int(left.total_seconds())))
+        notice = json.loads(action)
+        left = datetime.fromisoformat(notice["time"]) - now
+        return Notice(f"AWS: {notice['action']} at {notice['time']}", max(0, int(left.total_seconds())))
     if rebalance and _ask(f"{endpoint}/latest/meta-data/events/recommendations/rebalance", headers) is not None:
         return Notice("AWS: an interruption has become likely", None)
     return None
@@ -90,7 +91,7 @@ def _look_at_gcp(endpoint: str) -> Notice | None:
 
 
 def _ask(url: str, headers: dict[str, str], method: str = "GET") -> str | None:
-    """The answer's text; None for a 404, which is how AWS says that there is nothing to say."""
+    """Return the answer's text; None for a 404, AWS's answer where no notice exists."""
     request = urllib.request.Request(url, headers=headers, method=method)
     try:
         with DIRECTLY.open(request, timeout=TIMEOUT_S) as answer:
@@ -106,7 +107,7 @@ DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a pro
 
 
 def drain_command(notice: Notice, address: str, node_id: str | None) -> list[str]:
-    """Ray's command to drain a node; without an id, the one of this machine."""
+    """Return Ray's command that drains a node; without an id, this machine's node."""
     command = [
         sys.executable,
         "-m",
@@ -125,52 +126,60 @@ def drain_command(notice: Notice, address: str, node_id: str | None) -> list[str
     return command
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+EXAMPLES = """
+winning-sign spot-notice aws --rebalance
+winning-sign spot-notice gcp --address 10.0.0.1:6379
+"""
+app = new_app()
 
 
-@app.command()
+@add_command(app, EXAMPLES)
 def watch(
-    cloud: Annotated[Cloud, typer.Argument(help="Whose machine this is.")],
+    cloud: Annotated[Cloud, typer.Argument(metavar="CLOUD", help="The cloud of this machine: aws or gcp.")],
     endpoint: Annotated[
-        str | None, typer.Option(help="Where its metadata service answers. Default: the cloud's fixed address.")
+        str | None,
+        typer.Option(metavar="URL", help="Scheme and host of the metadata service. Default: as the cloud has it."),
     ] = None,
-    interval: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, help="Time between questions.")] = 5.0,
+    interval: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, help="Seconds between two requests.")] = 5.0,
     rebalance: Annotated[
-        bool, typer.Option("--rebalance", help="Leave on AWS's mere advice too, which often nothing follows.")
+        bool, typer.Option("--rebalance", help="Drain also on AWS's advice that an interruption has become likely.")
     ] = False,
-    address: Annotated[str, typer.Option(help="The Ray cluster.")] = "auto",
+    address: Annotated[str, typer.Option(help="Address of the Ray cluster.")] = "auto",
     node_id: Annotated[
-        str | None, typer.Option(help="The Ray node to drain. Default: the one that runs on this machine.")
+        str | None, typer.Option(metavar="ID", help="Ray node to drain. Default: the node on this machine.")
     ] = None,
 ) -> None:
-    """Wait for the notice that this spot machine is taken back, drain its Ray node once, and end."""
+    """Drain a spot machine that the cloud takes back.
+
+    Polls the metadata service until the notice comes, then drains the Ray node of this machine once and exits.
+    """
     where = endpoint or ENDPOINTS[cloud]
-    silent = ""
+    last_error = ""
     while True:
         try:
             notice = look(cloud, where, rebalance, datetime.now(UTC))
-            silent = ""
+            last_error = ""
         except NoticeError as error:
             notice = None
-            if str(error) != silent:  # said once, not every five seconds for a week
-                silent = str(error)
-                _say(silent)
+            if str(error) != last_error:  # once, not every five seconds for a week
+                last_error = str(error)
+                _log(last_error)
         if notice is not None:
-            _say(notice.reason)
+            _log(notice.reason)
             drained = subprocess.run(drain_command(notice, address, node_id), check=False)
             if drained.returncode == 0:
-                _say("The Ray node of this machine drains.")
+                _log("The Ray node of this machine drains.")
                 return
-            _say(f"ray drain-node exited with {drained.returncode}; once more in {interval:g} s")
+            _log(f"ray drain-node exited with {drained.returncode}; trying again in {interval:g} s")
         time.sleep(interval)
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     print(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {text}", flush=True)
 
 
 def main() -> None:
-    """Console entry point."""
+    """Run the command."""
     app()
 
 

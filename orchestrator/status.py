@@ -1,50 +1,49 @@
-"""``python -m orchestrator.status``: who is at work in a store, how far it is, and what failed or was cancelled."""
+"""``winning-sign status``: the drivers, progress, failures and size of a store."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import Any
 
-from rich.table import Table
-from rich.text import Text
-
 from orchestrator.operating.survey import GIVEN_UP, StageStatus, Survey, survey
 from orchestrator.store.layout import RECORD
-from orchestrator.terminal.command import AsJson, StorePath, console, new_app, one_sentence, open_existing, print_json
-from orchestrator.terminal.units import duration, size
+from orchestrator.terminal.command import STORE_ERRORS, open_existing
+from orchestrator.terminal.units import duration, running_stage, size
+from workers.terminal.command import AsJson, add_command, console, new_app, one_sentence, print_json
 from workers.terminal.console import Console
+from workers.terminal.options import StorePath
+from workers.terminal.tables import UncutTable, print_table
 
 EXAMPLES = """
-Examples:
-
-  python -m orchestrator.status sweeps
-
-  python -m orchestrator.status s3://bucket/sweeps --json
+winning-sign status sweeps
+winning-sign status s3://bucket/sweeps --json
 """
 HOUR_S = 3600.0
 FAILURES = 20
+"""Failures and cancellations to print at most."""
 app = new_app()
 
 
-@app.command(epilog=EXAMPLES)
+@add_command(app, EXAMPLES)
 def status(store: StorePath, json_: AsJson = False) -> None:
-    """Print who is at work in a store, how many stages are done, running, waiting and blocked, and what failed.
+    """Show the drivers, progress and failures of a store.
 
-    Reads the store alone, by one listing: it can be asked from any machine, also while sweeps run.
+    Prints who runs sweeps, how many stages are done, running, waiting and blocked, and the failures, first failure
+    first. Works from any machine, also while sweeps run: it lists the store once and writes nothing.
     """
-    with one_sentence():
-        seen = survey(open_existing(store))
+    with one_sentence(*STORE_ERRORS):
+        surveyed = survey(open_existing(store))
         if json_:
-            print_json(as_json(seen))
+            print_json(as_json(surveyed))
         else:
-            show(seen, console())
+            show(surveyed, console())
 
 
-def as_json(seen: Survey) -> dict[str, Any]:
-    """A store's state for machines."""
-    ended = sorted(_ended(seen))
+def as_json(surveyed: Survey) -> dict[str, Any]:
+    """Return the state of a store for machines."""
+    ended = sorted(_end_times(surveyed))
     return {
-        "store": seen.root,
+        "store": surveyed.root,
         "drivers": [
             {
                 "driver": driver,
@@ -52,110 +51,102 @@ def as_json(seen: Survey) -> dict[str, Any]:
                 "pid": lease.pid,
                 "started_unix_s": lease.started_unix_s,
                 "argv": lease.argv,
-                "alive": None if seen.gone[driver] is None else not seen.gone[driver],
+                "alive": None if surveyed.gone[driver] is None else not surveyed.gone[driver],
             }
-            for driver, lease in sorted(seen.leases.items())
+            for driver, lease in sorted(surveyed.leases.items())
         ],
-        "planned": len(seen.wanted),
-        "states": _states(Counter(seen.state[key] for key in seen.wanted)),
-        "kinds": {kind: _states(states) for kind, states in _by_kind(seen).items()},
-        "superseded": sum(state is StageStatus.DONE for key, state in seen.state.items() if key not in seen.wanted),
+        "planned": len(surveyed.wanted),
+        "states": _by_state(Counter(surveyed.state[key] for key in surveyed.wanted)),
+        "kinds": {kind: _by_state(counts) for kind, counts in _counts_by_kind(surveyed).items()},
+        "superseded": sum(s is StageStatus.DONE for key, s in surveyed.state.items() if key not in surveyed.wanted),
         "running": [
-            {"key": key, "name": seen.stages[key].name, **seen.progress(key)}
-            for key in _in_state(seen, StageStatus.RUNNING)
+            {"key": key, "name": surveyed.stages[key].name, **surveyed.progress(key)} for key in _running(surveyed)
         ],
-        "failed": [failure.model_dump() for failure in seen.failures()],
-        "cancelled": [failure.model_dump() for failure in seen.failures(StageStatus.CANCELLED)],
-        "ended_in_the_last_hour": sum(seen.seen_unix_s - at < HOUR_S for at in ended),
+        "failed": [failure.model_dump() for failure in surveyed.failures()],
+        "cancelled": [failure.model_dump() for failure in surveyed.failures(StageStatus.CANCELLED)],
+        "ended_in_the_last_hour": _ended_last_hour(surveyed, ended),
         "last_ended_unix_s": ended[-1] if ended else None,
-        "damaged_plans": sorted(seen.damaged_plans.values()),
-        "bytes": _bytes(seen),
+        "damaged_plans": sorted(surveyed.damaged_plans.values()),
+        "bytes": _bytes(surveyed),
     }
 
 
-def show(seen: Survey, out: Console) -> None:
-    """A store's state for a person."""
-    out.print(f"{seen.root}: {size(_bytes(seen))}")
-    for driver, lease in sorted(seen.leases.items()):
-        alive = {True: "gone; orchestrator.unlock --stale removes its lease", False: "at work", None: "holds a lease"}
-        since = duration(max(0.0, seen.seen_unix_s - lease.started_unix_s))
-        out.print(f"driver {driver} on {lease.host}, pid {lease.pid}, for {since}: {alive[seen.gone[driver]]}")
+def show(surveyed: Survey, out: Console) -> None:
+    """Print the state of a store for a person."""
+    out.print(f"{surveyed.root}: {size(_bytes(surveyed))}")
+    for driver, lease in sorted(surveyed.leases.items()):
+        alive = {
+            True: "its process is gone; winning-sign unlock --stale removes its lease",
+            False: "at work",
+            None: "holds a lease",
+        }
+        since = duration(max(0.0, surveyed.seen_unix_s - lease.started_unix_s))
+        out.print(f"driver {driver} on {lease.host}, pid {lease.pid}, for {since}: {alive[surveyed.gone[driver]]}")
         out.print(f"  {' '.join(lease.argv)}")
-    if not seen.leases:
+    if not surveyed.leases:
         out.print("no driver is at work")
-    for message in seen.damaged_plans.values():
+    for message in surveyed.damaged_plans.values():
         out.print(f"damaged: {message}")
-    _show_counts(seen, out)
-    for key in _in_state(seen, StageStatus.RUNNING):
-        out.print(f"running: {seen.stages[key].name}  {describe_progress(seen.progress(key))}")
+    _show_counts(surveyed, out)
+    for key in _running(surveyed):
+        out.print(f"running: {surveyed.stages[key].name}  {running_stage(surveyed.progress(key))}")
     for state in GIVEN_UP:
-        failures = seen.failures(state)
+        failures = surveyed.failures(state)
         for failure in failures[:FAILURES]:
             out.print(
                 f"{state}: {failure.name}  {failure.error_type}: {failure.message}  ({failure.cause}; {failure.log})"
             )
         if len(failures) > FAILURES:
             out.print(f"and {len(failures) - FAILURES} more {state}")
-    ended = _ended(seen)
+    ended = _end_times(surveyed)
     if ended:
-        ago = duration(max(0.0, seen.seen_unix_s - max(ended)))
-        recent = sum(seen.seen_unix_s - at < HOUR_S for at in ended)
-        out.print(f"{recent} stages ended in the last hour; the last one {ago} ago")
+        ago = duration(max(0.0, surveyed.seen_unix_s - max(ended)))
+        out.print(f"{_ended_last_hour(surveyed, ended)} stages ended in the last hour; the last one {ago} ago")
 
 
-def describe_progress(progress: dict[str, Any]) -> str:
-    """How far a running stage is, in words."""
-    parts = [f"attempt {progress['attempt']}"]
-    if progress["epoch"] is not None:
-        parts.append(f"epoch {progress['epoch']} of {progress['epochs']}")
-    if isinstance(progress["accuracy_percent"], int | float):
-        parts.append(f"{progress['accuracy_percent']:.2f} %")
-    if progress["host"]:
-        parts.append(f"on {progress['host']}, pid {progress['pid']}")
-    silent = progress["seconds_since_last_beat"]
-    parts.append("no beat yet" if silent is None else f"last beat {duration(silent)} ago")
-    return ", ".join(parts)
+def _show_counts(surveyed: Survey, out: Console) -> None:
+    if not surveyed.wanted:
+        out.print("no sweep has planned anything in this store")
+        return
+    table = UncutTable(["kind"], [state.value for state in StageStatus])
+    for kind, counts in _counts_by_kind(surveyed).items():
+        table.add(kind, *(str(counts[state]) for state in StageStatus))
+    total = Counter(surveyed.state[key] for key in surveyed.wanted)
+    table.add("all", *(str(total[state]) for state in StageStatus), style="bold")
+    print_table(out, table)
 
 
-def _show_counts(seen: Survey, out: Console) -> None:
-    table = Table("kind", box=None, pad_edge=False)
-    for state in StageStatus:
-        table.add_column(state.value, justify="right")
-    for kind, states in _by_kind(seen).items():
-        table.add_row(Text(kind), *(str(states[state]) for state in StageStatus))
-    if seen.wanted:
-        total = Counter(seen.state[key] for key in seen.wanted)
-        table.add_row("all", *(str(total[state]) for state in StageStatus), style="bold")
-        out.print(table)
-    else:
-        out.print("no sweep has planned anything here")
+def _counts_by_kind(surveyed: Survey) -> dict[str, Counter[StageStatus]]:
+    counts: dict[str, Counter[StageStatus]] = {}
+    for key, stage in surveyed.stages.items():
+        if key in surveyed.wanted:
+            counts.setdefault(stage.kind, Counter())[surveyed.state[key]] += 1
+    return counts
 
 
-def _by_kind(seen: Survey) -> dict[str, Counter[StageStatus]]:
-    found: dict[str, Counter[StageStatus]] = {}
-    for key, stage in seen.stages.items():
-        if key in seen.wanted:
-            found.setdefault(stage.kind, Counter())[seen.state[key]] += 1
-    return found
+def _by_state(counts: Counter[StageStatus]) -> dict[str, int]:
+    return {state.value: counts[state] for state in StageStatus}
 
 
-def _states(states: Counter[StageStatus]) -> dict[str, int]:
-    return {state.value: states[state] for state in StageStatus}
+def _running(surveyed: Survey) -> list[str]:
+    """Keys of the running stages, sorted by name."""
+    keys = [key for key, state in surveyed.state.items() if state is StageStatus.RUNNING]
+    return sorted(keys, key=lambda key: surveyed.stages[key].name)
 
 
-def _in_state(seen: Survey, state: StageStatus) -> list[str]:
-    return sorted((key for key, found in seen.state.items() if found is state), key=lambda key: seen.stages[key].name)
-
-
-def _ended(seen: Survey) -> list[float]:
-    """When each record was written, by the listing: to read them all would take a request for each."""
-    entries = (stage.files.get(RECORD) for stage in seen.files.values())
+def _end_times(surveyed: Survey) -> list[float]:
+    """When each record was written, by the listing: reading every record would take a request for each."""
+    entries = (stage.files.get(RECORD) for stage in surveyed.files.values())
     return [entry.modified_unix_s for entry in entries if entry is not None and entry.modified_unix_s is not None]
 
 
-def _bytes(seen: Survey) -> int:
-    stages = sum(entry.size_bytes for stage in seen.files.values() for entry in stage.files.values())
-    return stages + sum(entry.size_bytes for entry in seen.other_files.values())
+def _ended_last_hour(surveyed: Survey, ended: list[float]) -> int:
+    return sum(surveyed.seen_unix_s - end_unix_s < HOUR_S for end_unix_s in ended)
+
+
+def _bytes(surveyed: Survey) -> int:
+    stages = sum(entry.size_bytes for stage in surveyed.files.values() for entry in stage.files.values())
+    return stages + sum(entry.size_bytes for entry in surveyed.other_files.values())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""``python -m orchestrator.verify``: checks all artifacts of a store, and sets aside what is broken."""
+"""``winning-sign verify``: checks all files of a store and quarantines the broken ones."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from orchestrator.operating.survey import StageStatus, survey
 from orchestrator.operating.verification import VerificationReport, check, quarantine
 from orchestrator.store import Store
 from orchestrator.store.layout import KEY_DIGITS
-from orchestrator.terminal.command import AsJson, StorePath, console, new_app, one_sentence, open_existing, print_json
+from orchestrator.terminal.command import STORE_ERRORS, open_existing
 from orchestrator.terminal.units import size
+from workers.terminal.command import AsJson, add_command, console, new_app, one_sentence, print_json
 from workers.terminal.console import Console
+from workers.terminal.options import StorePath
 
 EXAMPLES = """
-Examples:
-
-  python -m orchestrator.verify sweeps
-
-  python -m orchestrator.verify s3://bucket/sweeps --check-only --json
+winning-sign verify sweeps
+winning-sign verify s3://bucket/sweeps --check-only --json
 """
 app = new_app()
 
 
-@app.command(epilog=EXAMPLES)
+@add_command(app, EXAMPLES)
 def verify(
     store: StorePath,
-    check_only: Annotated[bool, typer.Option("--check-only", help="Set nothing aside.")] = False,
+    check_only: Annotated[bool, typer.Option("--check-only", help="Report broken files and change nothing.")] = False,
     json_: AsJson = False,
 ) -> None:
-    """Hash all artifacts again, check all records and plans, and set aside what is broken: a sweep makes it anew.
+    """Check all files of a store and quarantine the broken ones.
 
-    The exit code is 1 if something was broken. Nothing is deleted.
+    Hashes every artifact again and reads every record and plan. Broken records and plans move to set-aside/; nothing is
+    deleted. The next sweep that needs such a stage computes it again. The exit code is 1 if a file was broken.
     """
-    with one_sentence():
+    with one_sentence(*STORE_ERRORS):
         opened = open_existing(store)
         bars = Progress(
             TextColumn("{task.description}"),
@@ -49,47 +49,47 @@ def verify(
         )
         with bars:
             bar = bars.add_task("checking", total=None)
-            found = check(opened, lambda done, total: bars.update(bar, completed=done, total=total))
+            report = check(opened, lambda done, total: bars.update(bar, completed=done, total=total))
         if not check_only:
-            quarantine(opened, found.faults)
-        anew = _made_anew(opened, found)
+            quarantine(opened, report.faults)
+        recomputed = _recomputed(opened, report)
     if json_:
-        print_json({**asdict(found), "set_aside": bool(found.faults) and not check_only, "made_anew": anew})
+        print_json({**asdict(report), "set_aside": bool(report.faults) and not check_only, "made_anew": recomputed})
     else:
-        _show(console(), found, anew, check_only=check_only)
-    raise typer.Exit(1 if found.faults else 0)
+        _show(console(), report, recomputed, check_only=check_only)
+    raise typer.Exit(1 if report.faults else 0)
 
 
-def _made_anew(store: Store, found: VerificationReport) -> list[str]:
-    """Names of the planned stages that the next sweep makes again, with inputs that were collected."""
-    seen = survey(store)
+def _recomputed(store: Store, report: VerificationReport) -> list[str]:
+    """Names of the planned stages that the next sweep computes again, including inputs whose weights gc removed."""
+    surveyed = survey(store)
     store.records({})
-    broken = {fault.key[:KEY_DIGITS] for fault in found.faults if fault.kind != "copy"}
-    lacking = [key for key in seen.wanted if key[:KEY_DIGITS] in broken]
-    unfinished = [key for key in seen.wanted if seen.state[key] is not StageStatus.DONE]
-    inputs = {key: seen.stages[key].inputs.values() for key in seen.wanted}
-    again = to_recompute(inputs, [*lacking, *unfinished], store.collected())
-    return sorted(seen.stages[key].name for key in {*lacking, *again})
+    broken = {fault.key[:KEY_DIGITS] for fault in report.faults if fault.kind != "copy"}
+    lost = [key for key in surveyed.wanted if key[:KEY_DIGITS] in broken]
+    unfinished = [key for key in surveyed.wanted if surveyed.state[key] is not StageStatus.DONE]
+    inputs = {key: surveyed.stages[key].inputs.values() for key in surveyed.wanted}
+    again = to_recompute(inputs, [*lost, *unfinished], store.collected())
+    return sorted(surveyed.stages[key].name for key in {*lost, *again})
 
 
-def _show(out: Console, found: VerificationReport, anew: list[str], *, check_only: bool) -> None:
-    for fault in found.faults:
+def _show(out: Console, report: VerificationReport, recomputed: list[str], *, check_only: bool) -> None:
+    for fault in report.faults:
         out.print(f"broken: {fault.message}")
-    for name, keys in found.missing_inputs.items():
-        out.print(f"note: {name} read {', '.join(keys)}, of which there is no record; it is valid without")
-    collected = f"; {found.collected} files were collected by orchestrator.gc" if found.collected else ""
-    broken = len(found.faults) or "nothing"
-    out.print(f"{found.records} records, {found.files} files, {size(found.size_bytes)}: {broken} broken{collected}")
-    if not found.faults:
+    for name, keys in report.missing_inputs.items():
+        out.print(f"note: {name} is valid, but its input {', '.join(keys)} has no record any more")
+    collected = f"; gc removed {report.collected} files before" if report.collected else ""
+    broken = len(report.faults) or "nothing"
+    out.print(f"{report.records} records, {report.files} files, {size(report.size_bytes)}: {broken} broken{collected}")
+    if not report.faults:
         return
     if check_only:
-        out.print("Nothing was set aside; without --check-only it is.")
+        out.print("Nothing was changed; run verify without --check-only to quarantine the broken records and plans.")
     else:
-        out.print("What is broken was set aside; its files stay for whoever looks.")
-    for name in anew:
-        out.print(f"the next sweep makes anew: {name}")
-    if anew:
-        out.print("What was made from it stays: the same key gives the same bits.")
+        out.print("Broken records and plans were moved to set-aside/; their files stay there.")
+    for name in recomputed:
+        out.print(f"the next sweep computes again: {name}")
+    if recomputed:
+        out.print("Stages computed from these stay valid: the same key gives the same bits.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""``python -m orchestrator.why``: why a stage ran, waits, failed, is blocked, or was not found in the store."""
+"""``winning-sign why``: explains why a stage ran, waits, failed, is blocked or was not cached."""
 
 from __future__ import annotations
 
@@ -13,28 +13,17 @@ from pydantic import ValidationError
 from orchestrator.operating.selection import find_stage
 from orchestrator.operating.survey import GIVEN_UP, StageStatus, Survey, survey
 from orchestrator.planning.comparison import compare, known_stages
-from orchestrator.status import describe_progress
 from orchestrator.store import Store, StoreError
 from orchestrator.store.record import Cause, Failure, Record
-from orchestrator.terminal.command import (
-    AsJson,
-    StageName,
-    StorePath,
-    console,
-    new_app,
-    one_sentence,
-    open_existing,
-    print_json,
-)
-from orchestrator.terminal.units import duration
+from orchestrator.terminal.command import STORE_ERRORS, StageName, open_existing
+from orchestrator.terminal.units import duration, running_stage
 from workers.storage import read_many
+from workers.terminal.command import AsJson, add_command, console, new_app, one_sentence, print_json
+from workers.terminal.options import StorePath
 
 EXAMPLES = """
-Examples:
-
-  python -m orchestrator.why sweeps mnist1d/resnet1d/aws/chain1/round07
-
-  python -m orchestrator.why s3://bucket/sweeps 3f2a --json
+winning-sign why sweeps mnist1d/resnet1d/aws/chain1/round07
+winning-sign why s3://bucket/sweeps 3f2a --json
 """
 LOG_LINES = 12
 VALUE_CHARACTERS = 80
@@ -42,130 +31,137 @@ _ENDED: dict[str, str] = {Cause.CANCELLED: "was cancelled"}
 app = new_app()
 
 
-@app.command(epilog=EXAMPLES)
+@add_command(app, EXAMPLES)
 def why(store: StorePath, stage: StageName, json_: AsJson = False) -> None:
-    """Say why a stage ran, waits, failed, is blocked, or was not cached: field by field against the nearest record."""
-    with one_sentence():
+    """Explain why a stage ran, waits, failed or is blocked.
+
+    Compares the stage with the most similar record, field by field, to show why the stage was not cached.
+    """
+    with one_sentence(*STORE_ERRORS):
         opened = open_existing(store)
-        seen = survey(opened)
-        found = explain(opened, seen, find_stage(seen.stages, seen.wanted, stage))
+        surveyed = survey(opened)
+        explanation = explain(opened, surveyed, find_stage(surveyed.stages, surveyed.wanted, stage))
     if json_:
-        print_json(found)
+        print_json(explanation)
         return
     out = console()
-    for line in sentences(found):
+    for line in sentences(explanation):
         out.print(line)
 
 
-def explain(store: Store, seen: Survey, key: str) -> dict[str, Any]:
-    """Everything that the store tells about a stage's state.
+def explain(store: Store, surveyed: Survey, key: str) -> dict[str, Any]:
+    """Collect what the store tells about the state of a stage.
 
     Raises:
-        StoreError: its record is damaged.
+        StoreError: the record of the stage is damaged.
     """
-    planned, state = seen.stages[key], seen.state[key]
-    found: dict[str, Any] = {"key": key, "name": planned.name, "kind": planned.kind, "state": state.value}
-    found["in_the_last_plans"] = key in seen.wanted
-    found["earlier_failures"] = _failures(store, seen, key)
-    found["set_aside"] = _set_aside(seen, key)
+    planned, state = surveyed.stages[key], surveyed.state[key]
+    explanation: dict[str, Any] = {"key": key, "name": planned.name, "kind": planned.kind, "state": state.value}
+    explanation["in_the_last_plans"] = key in surveyed.wanted
+    explanation["earlier_failures"] = _failures(store, surveyed, key)
+    explanation["set_aside"] = _set_aside(surveyed, key)
     records = store.records({})
     if state is StageStatus.DONE:
         record = store.record(key)
         if record is None:
-            raise StoreError(f"{planned.name} was set aside a moment ago; ask again")
-        found["done"] = _done(record)
-        found["collected"] = key in store.collected()
+            raise StoreError(f"{planned.name} was quarantined a moment ago; repeat the command")
+        explanation["done"] = _done(record)
+        explanation["collected"] = key in store.collected()
         records = {k: r for k, r in records.items() if r.finished_unix_s < record.finished_unix_s} | {key: record}
     elif state is StageStatus.RUNNING:
-        found["running"] = seen.progress(key)
+        explanation["running"] = surveyed.progress(key)
     elif state in GIVEN_UP:
-        found["log"] = _last_lines(store, seen, key)
+        explanation["log"] = _last_lines(store, surveyed, key)
     elif state is StageStatus.BLOCKED:
-        found["blocked_by"] = _failed_ancestors(seen, key)
-    found["inputs"] = {
+        explanation["blocked_by"] = _failed_ancestors(surveyed, key)
+    explanation["inputs"] = {
         slot: {
             "key": upstream,
-            "name": seen.stages[upstream].name if upstream in seen.stages else upstream,
-            "state": seen.state.get(upstream, StageStatus.WAITING).value,
+            "name": surveyed.stages[upstream].name if upstream in surveyed.stages else upstream,
+            "state": surveyed.state.get(upstream, StageStatus.WAITING).value,
         }
         for slot, upstream in planned.inputs.items()
     }
-    found["drivers"] = sorted(seen.living)
-    known = known_stages(seen.plans, records)
+    explanation["drivers"] = sorted(surveyed.living)
+    known = known_stages(surveyed.plans, records)
     stage = known.get(key)
     comparison = compare(stage, known, {k: known[k] for k in records}) if stage is not None else None
-    found["not_cached_because"] = None if comparison is None else asdict(comparison)
-    found["root_causes"] = [] if comparison is None else [asdict(root) for root in comparison.roots()]
-    found["science_known"] = stage is not None
-    return found
+    explanation["not_cached_because"] = None if comparison is None else asdict(comparison)
+    explanation["root_causes"] = [] if comparison is None else [asdict(root) for root in comparison.roots()]
+    explanation["science_known"] = stage is not None
+    return explanation
 
 
-def sentences(found: Mapping[str, Any]) -> list[str]:
-    """The same for a person."""
-    lines = [f"{found['name']} ({found['key']}): {found['state']}"]
-    if not found["in_the_last_plans"]:
-        lines.append("No sweep wants it now: the last plans name other stages.")
-    if "done" in found:
-        done = found["done"]
+def sentences(explanation: Mapping[str, Any]) -> list[str]:
+    """Tell an explanation to a person, a sentence a line."""
+    lines = [f"{explanation['name']} ({explanation['key']}): {explanation['state']}"]
+    if not explanation["in_the_last_plans"]:
+        lines.append("No current plan includes this stage.")
+    if "done" in explanation:
+        done = explanation["done"]
         when = datetime.fromtimestamp(done["finished_unix_s"]).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
         lines.append(
-            f"Made by attempt {done['attempt']} on {done['host']} ({done['device']}), {when}, "
+            f"Computed by attempt {done['attempt']} on {done['host']} ({done['device']}), {when}, "
             f"in {duration(done['seconds'])}."
         )
-    if found.get("collected"):
-        lines.append("orchestrator.gc took its weights: a sweep that reads them makes it anew, to the same bits.")
-    for failure in found["earlier_failures"]:
+    if explanation.get("collected"):
+        lines.append("gc removed its weights; a sweep that needs them computes the stage again, to the same bits.")
+    for failure in explanation["earlier_failures"]:
         lines.append(
             f"Attempt {failure['attempt']} {_ENDED.get(failure['cause'], 'failed')} ({failure['cause']}): "
             f"{failure['error_type']}: {failure['message']}"
         )
-    lines += [f"A record of it was set aside: {name}" for name in found["set_aside"]]
-    lines += _outlook(found)
-    if found.get("log"):
-        lines += ["The log's last lines:", *(f"  {line}" for line in found["log"])]
-    return lines + _not_cached(found)
+    lines += [f"An earlier record was quarantined: {name}" for name in explanation["set_aside"]]
+    lines += _outlook(explanation)
+    if explanation.get("log"):
+        lines += ["Last lines of the log:", *(f"  {line}" for line in explanation["log"])]
+    return lines + _not_cached(explanation)
 
 
-def _outlook(found: Mapping[str, Any]) -> list[str]:
-    """What it waits for, and what comes next."""
-    state = found["state"]
+def _outlook(explanation: Mapping[str, Any]) -> list[str]:
+    """Sentences on what the stage waits for, and what happens next."""
+    state = explanation["state"]
     if state == StageStatus.RUNNING:
-        running = found["running"]
-        return [f"Driver {running['driver']} has it: {describe_progress(running)}."]
+        running = explanation["running"]
+        return [f"Driver {running['driver']} runs it: {running_stage(running)}."]
     if state in GIVEN_UP:
-        return ["This never blocks a later try: the next sweep tries it again, from its last checkpoint."]
+        return ["A failure is never final: the next sweep tries the stage again, from its last checkpoint."]
     if state == StageStatus.BLOCKED:
         return [
             f"Blocked by {blocker['name']}, which {_ENDED.get(blocker['cause'], 'failed')}: {blocker['error_type']}: "
             f"{blocker['message']}"
-            for blocker in found["blocked_by"]
+            for blocker in explanation["blocked_by"]
         ]
     if state == StageStatus.WAITING:
-        waits = [f"{i['name']} ({slot}, {i['state']})" for slot, i in found["inputs"].items() if i["state"] != "done"]
+        inputs = explanation["inputs"].items()
+        waits = [f"{i['name']} ({slot}, {i['state']})" for slot, i in inputs if i["state"] != StageStatus.DONE]
         if waits:
-            return [f"It waits for {', '.join(waits)}."]
-        if found["drivers"]:
-            return [f"All its inputs are done; it waits for room. At work: {', '.join(found['drivers'])}."]
-        return ["All its inputs are done, and no driver is at work: repeat the sweep's command."]
+            return [f"Waits for {', '.join(waits)}."]
+        if explanation["drivers"]:
+            return [f"All inputs are done; waits for a free device. Drivers: {', '.join(explanation['drivers'])}."]
+        return ["All inputs are done and no driver is at work; repeat the sweep's command to run this stage."]
     return []
 
 
-def _not_cached(found: Mapping[str, Any]) -> list[str]:
-    if not found["science_known"]:
-        return ["What it computes is not stored: its plan is of an older version, and it was never tried."]
-    comparison = found["not_cached_because"]
+def _not_cached(explanation: Mapping[str, Any]) -> list[str]:
+    if not explanation["science_known"]:
+        return ["Nothing to compare: the stage never ran, and an older version wrote its plan without settings."]
+    comparison = explanation["not_cached_because"]
+    changes = [] if comparison is None else comparison["changes"]
     if comparison is None:
-        return ["Nothing like it was in the store: no other stage of its kind."]
-    lines = [f"It was not in the store before; the nearest record is {comparison['nearest']}:"]
-    lines += [f"  {_change(change)}" for change in comparison["changes"]]
+        return ["First run: the store had no other stage of this kind."]
+    if any(change["field"].startswith("labels.") and change["field"] != "labels.preset" for change in changes):
+        return ["First run: the store had no record of this stage under other settings."]
+    lines = [f"Not cached, because its settings are new; the most similar record is {comparison['nearest']}:"]
+    lines += [f"  {_change(change)}" for change in changes]
     for slot, upstream in comparison["upstream"].items():
-        lines.append(f"  input {slot} is another stage" + ("" if upstream else ", of which nothing is stored"))
-    for root in found["root_causes"]:
-        if root["key"] != found["key"]:
-            lines.append(f"It began in {root['name']} ({root['nearest']} before):")
+        lines.append(f"  input {slot} is another stage" + ("" if upstream else ", whose settings are not stored"))
+    for root in explanation["root_causes"]:
+        if root["key"] != explanation["key"]:
+            lines.append(f"The difference began in {root['name']} ({root['nearest']} before):")
             lines += [f"  {_change(change)}" for change in root["changes"]]
         if not root["changes"] and not root["upstream"]:
-            lines.append("  no field differs: the version of its kind was raised")
+            lines.append("  no field differs: the code's version of this kind of stage was raised")
     return lines
 
 
@@ -189,45 +185,46 @@ def _done(record: Record) -> dict[str, Any]:
     }
 
 
-def _failures(store: Store, seen: Survey, key: str) -> list[dict[str, Any]]:
-    """Why its attempts failed, in their order."""
-    stage = seen.of(key)
+def _failures(store: Store, surveyed: Survey, key: str) -> list[dict[str, Any]]:
+    """Return the failures of a stage, in the order of its attempts."""
+    stage = surveyed.of(key)
     if stage is None:
         return []
     paths = [f"{stage.folder}/attempts/{n}/failure.json" for n in stage.attempts]
-    found = []
+    failures = []
     for content in read_many(store.storage, paths):
         try:
             if content is not None:
-                found.append(Failure.model_validate_json(content).model_dump())
+                failures.append(Failure.model_validate_json(content).model_dump())
         except ValidationError:
             continue
-    return found
+    return failures
 
 
-def _set_aside(seen: Survey, key: str) -> list[str]:
-    stage = seen.of(key)
+def _set_aside(surveyed: Survey, key: str) -> list[str]:
+    stage = surveyed.of(key)
     return [] if stage is None else sorted(path for path in stage.files if path.startswith("set-aside/"))
 
 
-def _last_lines(store: Store, seen: Survey, key: str) -> list[str]:
-    """The end of the newest attempt's log."""
-    content = read_many(store.storage, [f"{seen.attempts[key].folder}/log.txt"])[0] or b""
+def _last_lines(store: Store, surveyed: Survey, key: str) -> list[str]:
+    """Return the last lines of the newest attempt's log."""
+    content = read_many(store.storage, [f"{surveyed.attempts[key].folder}/log.txt"])[0] or b""
     return content.decode(errors="replace").splitlines()[-LOG_LINES:]
 
 
-def _failed_ancestors(seen: Survey, key: str) -> list[dict[str, Any]]:
-    found, pending, looked = [], list(seen.stages[key].inputs.values()), set()
+def _failed_ancestors(surveyed: Survey, key: str) -> list[dict[str, Any]]:
+    """Return the failures that block a stage, oldest first."""
+    failures, pending, visited = [], list(surveyed.stages[key].inputs.values()), set()
     while pending:
         upstream = pending.pop()
-        if upstream in looked or upstream not in seen.stages:
+        if upstream in visited or upstream not in surveyed.stages:
             continue
-        looked.add(upstream)
-        pending += seen.stages[upstream].inputs.values()
-        failure = seen.attempts[upstream].failure if seen.state[upstream] in GIVEN_UP else None
+        visited.add(upstream)
+        pending += surveyed.stages[upstream].inputs.values()
+        failure = surveyed.attempts[upstream].failure if surveyed.state[upstream] in GIVEN_UP else None
         if failure is not None:
-            found.append(failure.model_dump())
-    return sorted(found, key=lambda failure: failure["finished_unix_s"])
+            failures.append(failure.model_dump())
+    return sorted(failures, key=lambda failure: failure["finished_unix_s"])
 
 
 if __name__ == "__main__":

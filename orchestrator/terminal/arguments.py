@@ -1,41 +1,112 @@
-"""The command line's words as values, or one sentence that says what is wrong with them."""
+"""The command line's words as values, or one sentence that says what is wrong and the remedy."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import torch
 
 from orchestrator.backends.base import BackendError
-from orchestrator.recipes import RecipeError
+from orchestrator.recipes import RecipeError, unknown, user_layers
+from orchestrator.recipes.experiment_file import Flags
 from orchestrator.store import Store, StoreError
-from workers.data import DataError, default_cache
+from orchestrator.terminal.options import ComparisonOptions, ExecutionOptions, OutputOptions, PlacementOptions
+from workers.data import DataError, data_set_names, default_cache
 from workers.plugins import load_plugins
 from workers.stages.execution import Execution
 
+BACKENDS = ("ray", "inline")
 RAY_JOB_MARK = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray sets it for the process that a job runs, and for no other
 
 
+def refuse(refusals: Iterable[tuple[bool, str]]) -> None:
+    """Raise RecipeError with the first sentence whose condition holds."""
+    for applies, sentence in refusals:
+        if applies:
+            raise RecipeError(sentence)
+
+
+def check_sweep(placement: PlacementOptions, output: OutputOptions) -> PlacementOptions:
+    """Check the options of a sweep against each other, and find the cluster of a Ray job.
+
+    Raises:
+        RecipeError: two options contradict each other.
+    """
+    inline = placement.backend == "inline"
+    refuse(
+        (
+            (placement.backend not in BACKENDS, unknown("backend", placement.backend, BACKENDS)),
+            (
+                inline and placement.address is not None,
+                "--address names a Ray cluster, and --backend inline runs without Ray; give one of them",
+            ),
+        )
+    )
+    address = placement.address or (None if inline else cluster_of_this_job())
+    simulates = output.devices is not None or output.price is not None
+    refuse(
+        (
+            (
+                placement.scale_to is not None and address is None,
+                "--scale-to needs a cluster with an autoscaler; name it with --address, or run as a Ray job",
+            ),
+            (output.json_ and not output.plan, "--json prints a plan; give --plan with it"),
+            (simulates and not output.plan, "--devices and --price belong to a plan; give --plan with them"),
+        )
+    )
+    return replace(placement, address=address)
+
+
+def check_experiment(experiment: Path | None) -> None:
+    """Raise RecipeError if the argument EXPERIMENT names data sets."""
+    names = split_names(str(experiment)) or () if experiment is not None and not experiment.exists() else ()
+    if names and set(names) <= set(data_set_names()):
+        given = ",".join(names)
+        what = "a data set" if len(names) == 1 else "data sets"
+        raise RecipeError(f"{given}: this argument names an experiment, not {what}; give --datasets {given}")
+
+
+def sweep_flags(comparison: ComparisonOptions, placement: PlacementOptions) -> Flags:
+    """Return the choices of the command line, which change those of an experiment's file.
+
+    Raises:
+        RecipeError: a recipe file, a setting or the rounds cannot be read.
+    """
+    options = {
+        "seeds": comparison.seeds,
+        "rounds": comparison.rounds,
+        "chains": comparison.chains,
+        "gpus_per_stage": placement.gpus_per_stage,
+        "methods": split_names(comparison.methods),
+        "transfers": split_names(comparison.transfers),
+        "probe_rounds": parse_rounds(comparison.probe_rounds),
+        "probes": split_names(comparison.probes),
+    }
+    layers = user_layers(comparison.recipe, comparison.set_ or (), options)
+    return Flags(split_names(comparison.datasets), split_names(comparison.archs), comparison.preset, layers)
+
+
 def split_names(text: str | None) -> tuple[str, ...] | None:
-    """Names separated by commas; None stays None."""
+    """Split names at commas; None stays None."""
     return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def parse_rounds(text: str | None) -> list[int] | Literal["all"] | None:
-    """Rounds separated by commas, or "all"; RecipeError for anything else."""
+    """Read rounds separated by commas, or "all"; RecipeError for anything else."""
     if text is None or text == "all":
         return text  # type: ignore[return-value]
     try:
-        return [int(part) for part in split_names(text) or []]
+        return [int(part) for part in split_names(text) or ()]
     except ValueError:
         raise RecipeError(f'--probe-rounds {text}: expected rounds such as 8,12, or "all"') from None
 
 
 def check_folder(folder: Path) -> Path:
-    """The folder, absolute; DataError with the layout expected unless it exists."""
+    """Return the folder as an absolute path; DataError with the expected layout if it does not exist."""
     if not folder.is_dir():
         raise DataError(
             f"--data-root {folder} is no folder; expected one with {{name}}/train*.parquet and {{name}}/test*.parquet, "
@@ -46,85 +117,73 @@ def check_folder(folder: Path) -> Path:
 
 
 def check_store(store: Store) -> Store:
-    """The store; StoreError if it can be no folder. Looks only, so that a plan refuses what a run would."""
+    """Return the store; StoreError if a file is in its way. Writes nothing, so that a plan refuses as a run would."""
     folder = store.storage.folder
-    there = next((path for path in (folder, *folder.parents) if path.exists()), folder) if folder else None
-    if there is not None and not there.is_dir():
-        raise StoreError(f"{store.root}: {there} is a file, and a store is a folder; give another --store")
+    existing = next((path for path in (folder, *folder.parents) if path.exists()), folder) if folder else None
+    if existing is not None and not existing.is_dir():
+        raise StoreError(f"{store.root}: {existing} is a file, and a store is a folder; give another --store")
     return store
 
 
 def check_device(device: str, backend: str) -> str:
-    """The device's name; BackendError unless the backend can use it."""
+    """Return the device's name; BackendError if the backend cannot use the device."""
     try:
-        known = device == "auto" or torch.device(device).type in ("cpu", "cuda")
+        usable = device == "auto" or torch.device(device).type in ("cpu", "cuda")
     except RuntimeError:
-        known = False
-    if not known:
+        usable = False
+    if not usable:
         raise BackendError(f"--device {device}: expected cpu, cuda, cuda:N, or auto")
     if backend == "ray" and ":" in device:
         raise BackendError(f"--device {device}: Ray gives every stage a GPU of its own; give --device cuda")
     if backend == "inline" and device.startswith("cuda") and not torch.cuda.is_available():
-        raise BackendError(f"--device {device}: there is no GPU here; leave --device out to use the CPU")
+        raise BackendError(f"--device {device}: this machine has no usable GPU; leave --device out to use the CPU")
     return device
 
 
-def checked_execution(
-    backend: str,
-    device: str,
-    data_root: Path | None,
-    data_cache: Path | None,
-    plugins: Sequence[str] | None,
-    checkpoint_interval_s: float,
-    loader_workers: int | None,
-    deterministic: bool,
-    cuda_graphs: bool = True,
-) -> Execution:
-    """How stages are run, from options as they were given; the plugins are imported.
+def checked_execution(backend: str, options: ExecutionOptions) -> Execution:
+    """Return how stages are computed, and import the plugins.
 
     Raises:
-        BackendError, DataError, PluginError: one of them cannot be used.
+        BackendError, DataError, PluginError: the device, the data folder or a plugin cannot be used.
     """
     execution = Execution(
-        device=check_device(device, backend),
-        data_root=str(check_folder(data_root)) if data_root else None,
-        data_cache=str((data_cache or default_cache()).absolute()),
-        checkpoint_interval_s=checkpoint_interval_s,
-        plugins=tuple(absolute_plugin(name) for name in plugins or ()),
-        loader_workers=loader_workers,
-        cuda_graphs=cuda_graphs,
-        deterministic=deterministic,
+        device=check_device(options.device, backend),
+        data_root=str(check_folder(options.data_root)) if options.data_root else None,
+        data_cache=str((options.data_cache or default_cache()).absolute()),
+        checkpoint_interval_s=options.checkpoint_interval,
+        plugins=tuple(absolute_plugin(name) for name in options.plugin or ()),
+        loader_workers=options.loader_workers,
+        cuda_graphs=options.cuda_graphs,
+        deterministic=options.deterministic,
     )
     load_plugins(execution.plugins)
     return execution
 
 
 def absolute_plugin(plugin: str) -> str:
-    """A plugin's file as an absolute path, so that every worker finds it; a module's name as it is."""
+    """Return a plugin's file as an absolute path, so that every worker finds it; a module's name as it is."""
     return str(Path(plugin).absolute()) if plugin.endswith(".py") else plugin
 
 
-def devices_at_hand(
-    backend: str, address: str | None, scale_to: int | None, max_concurrent: int | None, execution: Execution
-) -> int:
-    """How many GPUs, or else cores, run a stage each: of this machine, of a cluster, or what its autoscaler may bring.
+def available_devices(placement: PlacementOptions, execution: Execution) -> int:
+    """Count the GPUs, or else CPU cores, that run a stage each: this machine's, a cluster's, or the autoscaler's limit.
 
     Raises:
-        BackendError: there is no such cluster.
+        BackendError: the cluster does not answer.
     """
-    if scale_to:
-        there = scale_to
-    elif address is not None:
-        from orchestrator.backends.ray.cluster import devices_of  # here: a plan for this machine does without Ray
+    if placement.scale_to:
+        count = placement.scale_to
+    elif placement.address is not None:
+        from orchestrator.backends.ray.cluster import devices_of  # here: a plan for this machine needs no Ray
 
-        there = devices_of(address, execution.device)
+        count = devices_of(placement.address, execution.device)
     else:
         gpus = torch.cuda.device_count() if execution.torch_device.type == "cuda" else 0
         cores = os.cpu_count() or 1
-        there = 1 if backend == "inline" else min(gpus or cores, cores)
-    return min(there, max_concurrent or there)
+        count = 1 if placement.backend == "inline" else min(gpus or cores, cores)
+    return min(count, placement.max_concurrent or count)
 
 
 def cluster_of_this_job() -> str | None:
-    """Where `ray job submit` runs this process; None outside of a job, where RAY_ADDRESS alone is no wish to join."""
+    """Return the Ray address inside a `ray job submit`; None elsewhere, where RAY_ADDRESS alone is no wish to join."""
     return os.environ.get("RAY_ADDRESS") if RAY_JOB_MARK in os.environ else None

@@ -1,15 +1,14 @@
-"""Help that lists what can be named: what is built in, what is installed, and what ``--plugin`` beside it registers.
+"""Help that lists names: the built-in ones, the installed ones, and those that ``--plugin`` beside ``--help`` adds.
 
-An option's help says where a list goes, as in "Architectures: {archs}.", and the command is one of ``ListingCommand``.
+An option's help says where a list goes, as in "Architectures: {archs}."; its command is a ``ListingCommand``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import typer
-from rich.markup import escape
-from typer.core import TyperCommand
 
 from orchestrator.recipes.methods import METHODS
 from tickets import TRANSFERS
@@ -18,30 +17,30 @@ from workers.models import ARCHITECTURES
 from workers.plugins import PluginError, load_plugins
 from workers.probing.probes import PROBES
 from workers.pruning.criteria import CRITERIA
+from workers.terminal.help import Command
 
 ALWAYS_TRAINED = ("dense", "retrain")
 
 
-class ListingCommand(TyperCommand):
-    """A command with lists in its help, which are made once the plugins that are named anywhere beside it are there."""
+class ListingCommand(Command):
+    """A command whose help lists names. The plugins that the command line names are imported before."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not ctx.resilient_parsing and any(word in ctx.help_option_names for word in args):
-            given = self.make_context(ctx.info_name, [*args], resilient_parsing=True).params
+            values = self.make_context(ctx.info_name, [*args], resilient_parsing=True).params
             try:
-                load_plugins(given.get("plugin") or ())
+                load_plugins(values.get("plugin") or ())
             except PluginError as error:
                 raise typer.BadParameter(str(error)) from error
-            known = _known()
+            lists = _lists()
             for parameter in self.params:
-                said = getattr(parameter, "help", None)
-                if said:
-                    parameter.help = said.format_map(known)  # type: ignore[attr-defined]
+                if getattr(parameter, "help", None):
+                    parameter.help = parameter.help.format_map(lists)
         return super().parse_args(ctx, args)
 
 
-def _known() -> dict[str, str]:
-    """What can be named now, by the word for it in a help's text."""
+def _lists() -> dict[str, str]:
+    """Return the list of names for each word in braces."""
     return {
         "datasets": _listed(data_set_names()),
         "archs": _listed(ARCHITECTURES),
@@ -53,4 +52,4 @@ def _known() -> dict[str, str]:
 
 
 def _listed(names: Iterable[str]) -> str:
-    return escape(", ".join(sorted(names)))
+    return ", ".join(sorted(names))

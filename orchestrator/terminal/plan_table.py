@@ -1,4 +1,4 @@
-"""What a sweep prints before it starts and after it ends."""
+"""Print the plan of a sweep, with its hours and cost."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import asdict
 
-from rich.table import Table
-
 from orchestrator.planning.plan import Plan, describe
 from orchestrator.recipes.experiments import Experiment
 from orchestrator.scheduling.forecast import Forecast
 from orchestrator.scheduling.rank import cost_epochs
 from orchestrator.terminal.units import duration
 from workers.terminal.console import Console
+from workers.terminal.tables import UncutTable, print_table
 
 
-def plan_as_json(plan: Plan, experiments: Sequence[Experiment], cached: Container[str], foreseen: Forecast) -> str:
-    """The whole plan for machines: networks, counts by kind, the forecast, every stage with its inputs."""
+def plan_as_json(plan: Plan, experiments: Sequence[Experiment], cached: Container[str], prediction: Forecast) -> str:
+    """Return the whole plan for machines: networks, counts by kind, the forecast, every stage with its inputs."""
     counts, done = plan.counts(), Counter(describe(node) for node in plan if node.key in cached)
     stages = [
         {
@@ -34,12 +33,12 @@ def plan_as_json(plan: Plan, experiments: Sequence[Experiment], cached: Containe
         {"dataset": e.recipe.dataset, "architecture": e.recipe.arch, **(asdict(e.network) if e.network else {})}
         for e in experiments
     ]
-    content = {"networks": networks, "kinds": kinds, "forecast": asdict(foreseen), "stages": stages}
+    content = {"networks": networks, "kinds": kinds, "forecast": asdict(prediction), "stages": stages}
     return json.dumps(content, indent=1)
 
 
 def print_plan(console: Console, plan: Plan, experiments: Sequence[Experiment], cached: Container[str]) -> None:
-    """The networks, and the plan by kind of stage, with what is cached and the epochs that are left to train."""
+    """Print the networks, and by kind of stage how many are cached and how many epochs remain to train."""
     for experiment in experiments:
         recipe, network = experiment.recipe, experiment.network
         if network is not None:
@@ -51,41 +50,39 @@ def print_plan(console: Console, plan: Plan, experiments: Sequence[Experiment], 
                 soft_wrap=True,
             )
     counts, done = plan.counts(), Counter(describe(node) for node in plan if node.key in cached)
-    table = Table("stage", box=None, pad_edge=False)
-    for column in ("stages", "cached", "to run", "epochs to run"):
-        table.add_column(column, justify="right")
+    table = UncutTable(["stage"], ["stages", "cached", "to run", "epochs to run"])
     left = [node for node in plan if node.key not in cached]
     epochs = {kind: sum(cost_epochs(node.stage) for node in left if describe(node) == kind) for kind in counts}
     for kind, count in counts.items():
-        table.add_row(kind, str(count), str(done[kind]), str(count - done[kind]), f"{epochs[kind]:,.0f}")
+        table.add(kind, str(count), str(done[kind]), str(count - done[kind]), f"{epochs[kind]:,.0f}")
     total = f"{sum(epochs.values()):,.0f}"
-    table.add_row("all", str(len(plan)), str(done.total()), str(len(left)), total, style="bold")
-    console.print(table)
+    table.add("all", str(len(plan)), str(done.total()), str(len(left)), total, style="bold")
+    print_table(console, table)
 
 
-def print_forecast(console: Console, foreseen: Forecast) -> None:
-    """Device-hours, makespan and cost of what is left, as far as durations were measured."""
-    if not foreseen.estimated_stages and not foreseen.unmeasured:
+def print_forecast(console: Console, prediction: Forecast) -> None:
+    """Print device-hours, makespan and cost of the remaining stages, as far as durations were measured."""
+    if not prediction.estimated_stages and not prediction.unmeasured:
         return
     lines = []
-    unit = "core" if (foreseen.measured_on or "cpu").startswith("cpu") else "GPU"
-    if foreseen.device_hours is not None:
-        cost = f", {foreseen.cost_usd:,.2f} USD" if foreseen.cost_usd is not None else ""
-        of = f"{foreseen.estimated_stages:,} stages, from durations measured on {foreseen.measured_on}"
-        lines.append(f"{foreseen.device_hours:,.2f} {unit}-hours left{cost}: {of}.")
-    if foreseen.makespan_s is not None:
-        took = duration(foreseen.makespan_s)
-        lines.append(f"About {took} on {foreseen.devices:,} of these, one stage at a time on each (simulated).")
-    if foreseen.held_cost_usd is not None:
-        held = f"{foreseen.held_cost_usd:,.2f} USD"
-        lines.append(f"{held} if all {foreseen.devices:,} are held for that long, as a sweep holds a cluster's.")
-    if foreseen.at_least:
-        lines.append(f"It may be more: of {', '.join(foreseen.at_least)} only stages that were resumed are measured.")
-    if foreseen.unmeasured:
-        on = f" on {foreseen.measured_on}" if foreseen.measured_on else ""
+    unit = "core" if (prediction.measured_on or "cpu").startswith("cpu") else "GPU"
+    if prediction.device_hours is not None:
+        cost = f", {prediction.cost_usd:,.2f} USD" if prediction.cost_usd is not None else ""
+        of = f"{prediction.estimated_stages:,} stages, from durations measured on {prediction.measured_on}"
+        lines.append(f"{prediction.device_hours:,.2f} {unit}-hours left{cost}: {of}.")
+    if prediction.makespan_s is not None:
+        took = duration(prediction.makespan_s)
+        lines.append(f"About {took} on {prediction.devices:,} of these, one stage at a time on each (simulated).")
+    if prediction.held_cost_usd is not None:
+        held = f"{prediction.held_cost_usd:,.2f} USD"
+        lines.append(f"{held} if all {prediction.devices:,} are paid for that long: a sweep keeps them to its end.")
+    if prediction.at_least:
+        lines.append(f"A lower bound: of {', '.join(prediction.at_least)} only resumed stages were measured.")
+    if prediction.unmeasured:
+        on = f" on {prediction.measured_on}" if prediction.measured_on else ""
         lines.append(
-            f"Not measured yet{on}: {', '.join(foreseen.unmeasured)}; a sweep's first stages measure the durations: "
-            f"begin it in this store, and ask again for hours, makespan and cost."
+            f"Not measured yet{on}: {', '.join(prediction.unmeasured)}; a sweep's first stages measure the durations. "
+            f"Start the sweep, then ask again for hours, makespan and cost."
         )
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)

@@ -1,10 +1,13 @@
-"""Quantities as a person says them."""
+"""Durations, sizes and the progress of a stage as a person says them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them."""
+    """Return seconds in the unit that suits them."""
     if seconds < 10:
         return f"{round(seconds, 2 if seconds < 1 else 1):g} s"
     if seconds < 90:
@@ -17,7 +20,7 @@ def duration(seconds: float) -> str:
 
 
 def size(count: int) -> str:
-    """Bytes as a person says them; bytes themselves below 10 kB."""
+    """Return bytes in the unit that suits them; below 10 kB, as bytes."""
     if count < 10_000:
         return f"{count} bytes"
     value, unit = count / 1000, "kB"
@@ -26,3 +29,21 @@ def size(count: int) -> str:
             break
         value, unit = value / 1000, larger
     return f"{value:.1f} {unit}"
+
+
+def running_stage(progress: Mapping[str, Any]) -> str:
+    """Describe how far a running stage is.
+
+    Args:
+        progress: as the survey of a store gives it.
+    """
+    parts = [f"attempt {progress['attempt']}"]
+    if progress["epoch"] is not None:
+        parts.append(f"epoch {progress['epoch']} of {progress['epochs']}")
+    if isinstance(progress["accuracy_percent"], int | float):
+        parts.append(f"{progress['accuracy_percent']:.2f} %")
+    if progress["host"]:
+        parts.append(f"on {progress['host']}, pid {progress['pid']}")
+    silent_s = progress["seconds_since_last_beat"]
+    parts.append("no heartbeat yet" if silent_s is None else f"last heartbeat {duration(silent_s)} ago")
+    return ", ".join(parts)

@@ -132,7 +132,7 @@ def test_advice_has_no_deadline() -> None:
 def test_help_says_what_it_does() -> None:
     shown = subprocess.run([sys.executable, "-m", "orchestrator.spot_notice", "--help"], capture_output=True, text=True)
     assert shown.returncode == 0
-    assert "drain its Ray node once" in " ".join(shown.stdout.split())
+    assert "drains the Ray node of this machine once" in " ".join(shown.stdout.split())
 
 
 @pytest.fixture

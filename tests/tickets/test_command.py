@@ -95,7 +95,7 @@ def test_the_document_names_every_format_and_option() -> None:
 
 def test_help_has_examples() -> None:
     for name in ("show", "diff", "convert", "verify"):
-        assert f"python -m tickets {name} " in command(name, "--help").output
+        assert f"winning-sign tickets {name} " in command(name, "--help").output
 
 
 def test_show_tells_provenance_density_and_each_tensor(files: Path) -> None:
@@ -149,8 +149,8 @@ def test_diff_names_the_layers_that_only_one_ticket_prunes(files: Path) -> None:
     tickets.save(replace(ours, tensors={f"net.{name}": tensor for name, tensor in theirs.items()}), "wrapped.parquet")
     done = command("diff", "round07.parquet", "wrapped.parquet")
     assert done.exit_code == 0, done.output
-    assert "prunable in one of them only: 7.weight\n" in done.output
-    assert "only:" not in command("diff", "round07.parquet", "round15.parquet").output
+    assert "because only one ticket prunes them: 7.weight\n" in done.output
+    assert "because only one" not in command("diff", "round07.parquet", "round15.parquet").output
     rows = json.loads(command("diff", "--json", "round07.parquet", "wrapped.parquet").output)
     assert [row["in_total"] for row in rows] == [True, True, True, True, False]
 
@@ -166,7 +166,7 @@ def test_convert_keeps_what_is_told(files: Path) -> None:
     assert (provenance.dataset, provenance.method, provenance.round) == ("cifar100", "aws", 15)
     assert (provenance.architecture, provenance.preset, provenance.stage_key) == ("unknown",) * 3
     assert provenance.density == source.density
-    assert "It cannot hold: provenance" in command("convert", "t.parquet", "t.pt", "--to", "turboprune").output
+    assert "This format cannot hold: provenance" in command("convert", "t.parquet", "t.pt", "--to", "turboprune").output
 
 
 @pytest.mark.parametrize(
@@ -176,8 +176,8 @@ def test_convert_keeps_what_is_told(files: Path) -> None:
         ("show mask.pth", "mask.pth has masks and no signs; name a state dict with --weights"),
         ("verify mask.pth", "convert it first"),
         ("verify round07.parquet none.parquet", "none.parquet: there is no such file"),
-        ("diff round07.parquet", "name two different tickets or more"),
-        ("diff round07.parquet round07.parquet", "name two different tickets or more"),
+        ("diff round07.parquet", "name at least two files"),
+        ("diff round07.parquet round07.parquet", "name at least two files"),
         ("diff round07.parquet other.parquet", "are not of one network: other.parquet has no 0.weight"),
         ("diff round07.parquet round15.parquet --figure mask.pth", "mask.pth is there already"),
         ("convert round07.parquet round15.parquet", "round15.parquet is there already"),

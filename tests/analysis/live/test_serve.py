@@ -299,13 +299,12 @@ def test_a_server_for_others_warns(sweep: SyntheticStore, tmp_path: Path) -> Non
         assert server.ask("/state.json", Host="elsewhere.example").status == 421
         code, said = server.interrupt()
     assert code == 0
-    assert said.startswith("Warning: whoever reaches 0.0.0.0")
-    assert "there is no password" in said
+    assert said.startswith("Warning: there is no password: everyone who reaches 0.0.0.0")
 
 
 def test_help_has_examples_and_the_way_to_a_clusters_store() -> None:
     done = subprocess.run(command("--help"), capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0
-    for example in ("python -m analysis.serve sweeps --open", "-L 8700:127.0.0.1:8700 head"):
+    for example in ("winning-sign serve sweeps --open", "-L 8700:127.0.0.1:8700 HEAD"):
         assert example in EXAMPLES
         assert example in done.stdout

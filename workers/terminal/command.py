@@ -1,0 +1,106 @@
+"""What every command line is made of: its application, options in groups, errors in one sentence, and output."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import MISSING, fields, is_dataclass
+from functools import wraps
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+import typer
+from rich.markup import escape
+from typer.core import TyperCommand
+
+from workers.terminal.console import Console
+from workers.terminal.help import Command, Group
+
+Function = TypeVar("Function", bound=Callable[..., None])
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+def new_app() -> typer.Typer:
+    """Return an application without commands; ``add_command`` adds them."""
+    return typer.Typer(cls=Group, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+def add_command(app: typer.Typer, examples: str, cls: type[TyperCommand] = Command) -> Callable[[Function], Function]:
+    """Make a function a command of an application.
+
+    A parameter whose type is a dataclass stands for a group of options: the dataclass's fields, which several commands
+    share and which are declared once.
+
+    Args:
+        examples: command lines for the end of the help, one a line, of ``winning-sign``.
+    """
+
+    def register(function: Function) -> Function:
+        module = function.__globals__["__spec__"].name.removesuffix(".__main__")
+        app.command(cls=cls, epilog=_examples(examples, module))(_with_groups(function))
+        return function
+
+    return register
+
+
+def _examples(examples: str, module: str) -> str:
+    lines = "\n".join(f"  {line}" if line else "" for line in examples.strip().splitlines())
+    command = "winning-sign tickets" if module == "tickets" else f"winning-sign {module.rpartition('.')[2]}"
+    return f"Examples\n{lines}\n\npython -m {module} is the same as {command.replace('_', '-')}."
+
+
+def _with_groups(function: Callable[..., None]) -> Callable[..., None]:
+    """Return the function with the fields of its dataclasses in place of the dataclasses."""
+    parameters: list[inspect.Parameter] = []
+    groups: dict[str, Any] = {}
+    hints = get_type_hints(function, include_extras=True)
+    for parameter in inspect.signature(function).parameters.values():
+        annotation = hints[parameter.name]
+        if not is_dataclass(annotation):
+            parameters.append(parameter.replace(annotation=annotation, kind=parameter.KEYWORD_ONLY))
+            continue
+        groups[parameter.name] = annotation
+        field_hints = get_type_hints(annotation, include_extras=True)
+        for field in fields(annotation):
+            default = parameter.empty if field.default is MISSING else field.default
+            parameters.append(
+                inspect.Parameter(
+                    field.name, parameter.KEYWORD_ONLY, default=default, annotation=field_hints[field.name]
+                )
+            )
+
+    @wraps(function)
+    def command(**values: Any) -> None:
+        for name, group in groups.items():
+            values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
+        function(**values)
+
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+@contextmanager
+def one_sentence(*expected: type[Exception]) -> Iterator[None]:
+    """Print these errors as one sentence and exit with 2."""
+    try:
+        yield
+    except expected as error:
+        print_error(str(error))
+        raise typer.Exit(2) from None
+
+
+def print_error(message: str) -> None:
+    """Print a sentence to stderr, without taking any part of it for markup."""
+    Console(stderr=True, soft_wrap=True).print(f"[red]Error:[/red] {escape(message)}", highlight=False)
+
+
+def console(*, stderr: bool = False, quiet: bool = False) -> Console:
+    """Return the console a command prints to. Text from a store is never taken for markup."""
+    return Console(stderr=stderr, quiet=quiet, soft_wrap=True, markup=False, highlight=False, emoji=False)
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document."""
+    print(json.dumps(document, indent=1, ensure_ascii=True))
