@@ -84,9 +84,9 @@ def test_a_stage_that_is_not_there_is_one_sentence_with_the_nearest(name: str, f
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_has_an_example(name: str) -> None:
-    code, output = ask(COMMANDS[name].app, "--help")
+    code, output = ask(COMMANDS[name].app, "-h")
     assert code == 0
-    assert f"python -m orchestrator.{name} " in output
+    assert f"winning-sign {name} " in output
 
 
 def test_none_needs_ray_or_torch() -> None:
@@ -215,7 +215,7 @@ def test_status_shows_running_failed_blocked_and_waiting(tmp_path: Path) -> None
         assert "sweep --datasets n" in output
         assert ask(why.app, tmp_path, "n/base", "--json", read=True)["running"]["driver"] == lease.driver
         assert "Blocked by n/bad, which failed: ValueError: no such layer" in ask(why.app, tmp_path, "n/behind")[1]
-        assert "waits for room" in ask(why.app, tmp_path, "n/other")[1]
+        assert "waits for a free device" in ask(why.app, tmp_path, "n/other")[1]
     finally:
         lease.release()
     assert ask(status.app, tmp_path, "--json", read=True)["states"]["running"] == 0
@@ -252,7 +252,7 @@ def test_why_tells_what_differs_and_where_it_began(tmp_path: Path) -> None:
         {"field": "training.optimizer.learning_rate", "old": 0.1, "new": 0.05}
     ]
     output = ask(why.app, tmp_path, "n/signed")[1]
-    assert "It waits for n/round1 (ticket, waiting)." in output
+    assert "Waits for n/round1 (ticket, waiting)." in output
     assert "training.optimizer.learning_rate: 0.1 -> 0.05" in output
 
 
@@ -288,7 +288,7 @@ def test_why_of_a_real_sweep_that_was_changed(copy: Path, folder: Path) -> None:
     assert (after["states"]["cancelled"], after["states"]["failed"], after["failed"]) == (1, 0, [])
     assert after["cancelled"][0]["cause"] == "cancelled"
     assert f"cancelled: {name}  Cancelled: by orchestrator.cancel" in ask(status.app, copy)[1]
-    assert "the next sweep tries it again" in ask(why.app, copy, name)[1]
+    assert "the next sweep tries the stage again" in ask(why.app, copy, name)[1]
 
 
 def test_why_falls_back_to_the_nearest_labels(tmp_path: Path) -> None:
@@ -332,13 +332,13 @@ def test_a_cancelled_stage_is_told_to_be_so_and_blocks(tmp_path: Path) -> None:
     found = ask(status.app, tmp_path, "--json", read=True)
     assert {state: n for state, n in found["states"].items() if n} == {"cancelled": 1, "blocked": 1}
     assert "Blocked by n/base, which was cancelled" in ask(why.app, tmp_path, "n/behind")[1]
-    assert "the next sweep tries it again" in ask(why.app, tmp_path, "n/base")[1]
+    assert "the next sweep tries the stage again" in ask(why.app, tmp_path, "n/base")[1]
 
 
 def test_why_says_so_where_the_plan_is_older(tmp_path: Path) -> None:
     made = Made(tmp_path)
     made.plan(planned("n/base").model_copy(update={"science": {}, "parts": {}}))
-    assert "its plan is of an older version" in ask(why.app, tmp_path, "n/base")[1]
+    assert "an older version wrote its plan" in ask(why.app, tmp_path, "n/base")[1]
 
 
 def test_a_plan_of_a_real_study_keeps_its_science_compactly() -> None:
@@ -415,7 +415,7 @@ def test_logs_follow_to_the_next_attempt_and_end_with_the_stage(
 
 def test_cancel_of_what_does_not_run_says_so(first: Path) -> None:
     assert "is done, not running; nothing was done" in ask(cancel.app, first, "dense/seed1")[1]
-    assert "No driver is at work here" in ask(cancel.app, first)[1]
+    assert "No driver is at work in this store" in ask(cancel.app, first)[1]
 
 
 def plant_lease(store: Path, driver: str, **changes: Any) -> None:
@@ -473,8 +473,8 @@ def test_verify_finds_a_flipped_bit_and_the_next_sweep_makes_it_anew(copy: Path,
     assert found["made_anew"] == [record.name]
     code, output = ask(verify.app, copy)
     assert code == 0
-    assert f"read {record.key}, of which there is no record" in output
-    assert "set aside" in ask(why.app, copy, record.name)[1]
+    assert f"its input {record.key} has no record any more" in output
+    assert "quarantined" in ask(why.app, copy, record.name)[1]
     code, output = in_process(*options(folder, copy))
     assert code == 0, output
     assert one(copy, "/round01").attempt == 2
@@ -532,7 +532,7 @@ def test_gc_touches_nothing_unless_told_and_then_changes_no_number(copy: Path, f
         assert getattr(again, name).equals(getattr(frames, name)), name
     assert ask(verify.app, copy)[0] == 0
     assert "nothing to remove" in ask(gc.app, copy)[1]
-    assert "gc took its weights" in ask(why.app, copy, "dense/seed1")[1]
+    assert "gc removed its weights" in ask(why.app, copy, "dense/seed1")[1]
     code, output = in_process(*options(folder, copy))
     assert code == 0
     assert "Nothing to compute" in output
