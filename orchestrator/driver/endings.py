@@ -102,7 +102,7 @@ class Endings:
         )
         try:
             committed = self._store.commit(record)
-        except StoreError as error:  # an artifact is not there as the worker said
+        except StoreError as error:  # an artifact is missing or cut short
             self._ended_badly(attempt, Ended("raised", "StoreError", str(error)))
             return
         if committed.attempt != number:  # another driver was faster

@@ -150,7 +150,7 @@ def run_plan(
     print_summary(console, store, summary)
     console.print(f"Report: {report.path}", highlight=False, soft_wrap=True)
     if lease.lost:
-        console.print("Another sweep took this one's work over, because it had been silent for long; it goes on there.")
+        console.print("Another sweep has taken over the stages of this one, which had been silent for too long.")
     elif summary.exit_code == 130:
         console.print("Interrupted; the same command goes on from here.")
     return summary.exit_code
