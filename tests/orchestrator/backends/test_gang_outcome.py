@@ -1,4 +1,4 @@
-"""What gangs change for the driver, by table; and a driver whose backend has both."""
+"""How an attempt of several ranks ends, by table; and a driver whose backend runs gangs and single stages."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_how_an_attempt_of_two_ranks_ended(said: dict[int, Outcome], expected: O
 
 
 def in_mailbox(talk: Callable[[Any], Awaitable[Any]]) -> Any:
-    """What somebody hears who talks to the mailbox of a gang of two."""
+    """Run a conversation with the mailbox of a gang of two; return its result."""
 
     async def session() -> Any:
         return await asyncio.wait_for(talk(ray_gang._Mailbox(2)), 20)
@@ -56,7 +56,7 @@ def in_mailbox(talk: Callable[[Any], Awaitable[Any]]) -> Any:
     return asyncio.run(session())
 
 
-def test_an_attempt_has_ended_when_all_ranks_have_said_so() -> None:
+def test_an_attempt_ends_when_all_ranks_have_reported() -> None:
     async def talk(mailbox: Any) -> Any:
         asked = asyncio.create_task(mailbox.ended(0))
         await mailbox.post(0, 1, Outcome("done", 9.0))
@@ -89,7 +89,7 @@ def test_a_failure_that_all_ranks_share_leaves_the_gang_as_it_is() -> None:
     assert in_mailbox(talk) == (DATA_ERROR, True)
 
 
-def test_a_gang_that_died_tells_its_driver_why() -> None:
+def test_the_loss_of_a_dead_gang_names_the_reason() -> None:
     async def talk(mailbox: Any) -> Any:
         await mailbox.post(0, 0, RANK_LOST)
         asked = asyncio.create_task(mailbox.ended(0))
@@ -103,7 +103,7 @@ def test_a_gang_that_died_tells_its_driver_why() -> None:
 
 
 class DevicesBackend(ScriptedBackend):
-    """Counts devices: never more in use than there are, when so many stages share one and a gang shares none."""
+    """Checks that no more devices are in use than exist: ``level`` stages share one, and a gang shares none."""
 
     def __init__(self, devices: int, script: dict[str, list[Outcome | Lost]], level: int = 1) -> None:
         super().__init__(script, devices)
@@ -125,7 +125,7 @@ def test_a_driver_runs_gangs_and_single_stages_and_never_more_than_fit(tmp_path:
     assert backend.most_at_once >= devices // 2
 
 
-def test_a_gang_that_nobody_foresaw_is_not_waited_for_where_it_never_fits(tmp_path: Path) -> None:
+def test_a_damaged_input_that_needs_more_devices_than_exist_fails_its_reader(tmp_path: Path) -> None:
     plan = plan_of(recipe(gpus_per_stage=2))
     assert Sweep(tmp_path / "store", plan).run(DevicesBackend(2, {})).exit_code == 0
     store = Store(tmp_path / "store")
@@ -185,7 +185,7 @@ def test_a_device_beside_a_gang_takes_what_is_known_to_end_before_the_next_gang(
     assert (summary.exit_code, backend.beside) == (0, known)
 
 
-def test_the_user_bounds_stages_and_not_devices(tmp_path: Path) -> None:
+def test_max_concurrent_bounds_stages_and_not_devices(tmp_path: Path) -> None:
     backend = DevicesBackend(4, {})
     summary = Sweep(tmp_path / "store", plan_of(recipe(gpus_per_stage=2))).run(backend, max_concurrent=1)
     assert (summary.exit_code, backend.most_at_once) == (0, 1)
@@ -222,6 +222,6 @@ def test_gang_and_policy_are_part_of_the_key_and_one_device_has_no_policy() -> N
         ({"batch_norm": "none"}, "'synchronised' or 'per_rank'"),
     ],
 )
-def test_what_no_gang_can_share_is_refused(changes: dict[str, object], message: str) -> None:
+def test_a_recipe_that_no_gang_can_share_is_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         recipe(**changes)

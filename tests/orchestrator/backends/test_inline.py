@@ -1,4 +1,4 @@
-"""Stages that share a process, in threads as on a GPU: with the same results as one at a time."""
+"""Stages that share a process, in threads as on a GPU, give the same results as one at a time."""
 
 from __future__ import annotations
 

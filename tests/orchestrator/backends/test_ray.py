@@ -57,7 +57,7 @@ print("answered", GcsClient(address=sys.argv[1]).internal_kv_keys(b"", None, 20)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """300 training and 100 test images in the layout of Hugging Face: CIFAR-10's where it is at hand, else noise."""
+    """300 training and 100 test images in the layout of Hugging Face: of CIFAR-10 if present, else noise."""
     made = small_sweeps.prepare(tmp_path_factory.mktemp("ray"), **ONE_ROUND)
     (made / "data" / "cifar10").mkdir(parents=True)
     for split, rows in (("train", 300), ("test", 100)):
@@ -78,7 +78,7 @@ def options(folder: Path, store: object, *more: object) -> list[object]:
 
 @pytest.fixture(scope="module")
 def inline(folder: Path) -> Path:
-    """The store of an inline sweep that nothing disturbed."""
+    """The store of an undisturbed inline sweep."""
     code, output = in_process(*options(folder, folder / "inline", "--backend", "inline"))
     assert code == 0, output
     return folder / "inline"
@@ -92,7 +92,7 @@ def cluster() -> Iterator[tuple[str, str]]:
 
 
 def strangers_environment(**more: str) -> dict[str, str]:
-    """The environment of a process that knows nothing of a sweep's Ray."""
+    """The environment of a process without the settings of a sweep's Ray."""
     return {**{name: value for name, value in os.environ.items() if not name.startswith("RAY_")}, **more}
 
 
@@ -131,7 +131,7 @@ def test_ray_and_inline_give_the_same_keys_and_the_same_bits(
 
 
 def worker_pid(store: Path, name: str) -> int:
-    """The process of a stage's only attempt, as its log names it."""
+    """The process id of a stage's only attempt, from its log."""
     (log,) = (path for path in store.glob("stages/*/*/attempts/1/log.txt") if f" {name} (" in path.read_text())
     found = re.search(r"pid (\d+)", log.read_text())
     assert found is not None
@@ -139,7 +139,7 @@ def worker_pid(store: Path, name: str) -> int:
 
 
 def running(store: Path) -> str:
-    """The stage that a hold stopped: started and neither done nor waiting."""
+    """The stage that a hold stopped: started, not done."""
     events = list(read_events(Store(store).storage))
     ended = {event["key"] for event in events if event["event"] == "done"}
     (name,) = {event["name"] for event in events if event["event"] == "started" and event["key"] not in ended}
@@ -187,7 +187,7 @@ def test_workers_read_and_write_a_bucket(folder: Path, inline: Path, s3: str, tm
 
 
 @pytest.mark.long
-def test_control_c_checkpoints_on_ray_too(folder: Path, inline: Path, tmp_path: Path) -> None:
+def test_control_c_checkpoints_stages_on_ray(folder: Path, inline: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     hold = Hold.at(tmp_path / "held", store, records=2)
     private = ["--backend", "ray", "--max-concurrent", 2, "--plugin", hold.plugin]

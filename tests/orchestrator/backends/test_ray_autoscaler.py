@@ -1,4 +1,4 @@
-"""What an autoscaler is asked for, and what becomes of its answers; it, Ray and the clock are played."""
+"""Requests to an autoscaler, and its answers; the autoscaler, Ray and the clock are simulated."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_an_autoscaler_is_asked_for_a_gang_when_too_few_devices_are_free(
 
 
 @pytest.mark.parametrize("on_gpus", [True, False])
-def test_one_device_that_can_come_is_asked_for_by_the_stages_themselves(on_gpus: bool, play: Play) -> None:
+def test_a_feasible_request_for_single_devices_is_withdrawn(on_gpus: bool, play: Play) -> None:
     played = play(most=1)
     AutoscalerRequest(played, 1, 4, on_gpus=on_gpus).check()
     assert played.given_back == played.asked
@@ -126,7 +126,7 @@ def test_one_device_that_can_come_is_asked_for_by_the_stages_themselves(on_gpus:
         (2, False, (1, 0), "--gpus-per-stage 2: .* do not allow for 2 times a CPU at once"),
     ],
 )
-def test_what_an_autoscaler_can_never_bring_is_refused(
+def test_a_request_that_is_infeasible_for_the_autoscaler_is_refused(
     ranks: int, on_gpus: bool, there: tuple[int, int], said: str, play: Play
 ) -> None:
     played = play(there, most=0)
@@ -136,13 +136,13 @@ def test_what_an_autoscaler_can_never_bring_is_refused(
     assert played.seconds < 5
 
 
-def test_a_device_that_others_use_is_waited_for(play: Play) -> None:
-    """The autoscaler calls infeasible what its last machine could run, were it free."""
+def test_an_infeasible_request_that_fits_an_idle_cluster_is_accepted(play: Play) -> None:
+    """The autoscaler also calls a request infeasible that fits its machines when they are idle."""
     AutoscalerRequest(play((1, 1), most=0), 1, 4, on_gpus=True).check()
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
-def test_without_an_autoscaler_nothing_is_waited_for(ranks: int, play: Play) -> None:
+def test_a_request_without_an_autoscaler_is_refused(ranks: int, play: Play) -> None:
     played = play((8, 0), answers=False)
     request = AutoscalerRequest(played, ranks, 4, on_gpus=False)
     with pytest.raises(BackendError, match=r"--scale-to 4: no autoscaler .* cluster; leave it out"):

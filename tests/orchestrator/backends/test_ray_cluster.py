@@ -1,4 +1,4 @@
-"""A private Ray wherever it lies; and addresses at which no Ray head answers, which are refused in seconds."""
+"""A private Ray starts from any folder; an address without a Ray head is refused in seconds."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def listening() -> Iterator[socket.socket]:
 
 
 def join(address: str, cache: Path, tmp_path: Path) -> str:
-    """What a sweep says that is told to join a cluster there, when it refuses in time."""
+    """The output of a sweep that refuses to join a cluster at this address."""
     began = time.monotonic()
     what = ["--datasets", "mnist1d", "--store", tmp_path / "store", "--data-cache", cache]
     code, output = in_process(*what, "--backend", "ray", "--address", address)
@@ -75,7 +75,7 @@ def test_an_address_where_nothing_listens_is_refused(host: str, cache: Path, tmp
     assert f"Ray at {host}:{port}: no head answers at " in join(f"{host}:{port}", cache, tmp_path)
 
 
-def test_a_port_that_accepts_and_says_nothing_is_refused(listening: socket.socket, cache: Path, tmp_path: Path) -> None:
+def test_a_port_that_accepts_and_stays_silent_is_refused(listening: socket.socket, cache: Path, tmp_path: Path) -> None:
     address = f"{ELSEWHERE}:{listening.getsockname()[1]}"
     assert f"no head answers at {address} (timed out)" in join(address, cache, tmp_path)
 

@@ -1,4 +1,4 @@
-"""Sweeps whose trainings take two processes each, under Ray Train: against one process; a killed rank. Slow."""
+"""Sweeps whose trainings use two processes each, under Ray Train, against one process; a killed rank. Slow."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def options(folder: Path, store: Path, *more: object) -> list[object]:
 
 @pytest.fixture(scope="module")
 def gang(folder: Path) -> Path:
-    """The store of a sweep with gangs that nothing disturbed."""
+    """The store of an undisturbed sweep with gangs."""
     code, output = run(*options(folder, folder / "gang", "--gpus-per-stage", 2))
     assert code == 0, output
     return folder / "gang"
@@ -136,7 +136,7 @@ def test_a_sweep_with_gangs_gives_the_results_of_one_without(folder: Path, gang:
             assert two[name].results["test_loss_nats"] == pytest.approx(record.results["test_loss_nats"], abs=0.02)
 
 
-def test_all_trainings_of_a_sweep_are_one_gangs(gang: Path) -> None:
+def test_one_gang_runs_all_trainings_of_a_sweep(gang: Path) -> None:
     crews = [re.findall(r"trained by (.*)", logs(gang, kind)) for kind in ("pretrain", "round", "train")]
     assert [len(found) for found in crews] == [1, 1, 4]
     assert len({crew for found in crews for crew in found}) == 1
@@ -145,9 +145,7 @@ def test_all_trainings_of_a_sweep_are_one_gangs(gang: Path) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("victim", ["a rank", "ray::TrainController"])
-def test_a_gang_that_lost_a_process_is_followed_by_another(
-    folder: Path, gang: Path, tmp_path: Path, victim: str
-) -> None:
+def test_a_new_gang_follows_one_that_lost_a_process(folder: Path, gang: Path, tmp_path: Path, victim: str) -> None:
     store = tmp_path / "store"
     hold = Hold.at(tmp_path / "held", store, records=2)
     process = start(*options(folder, store, "--gpus-per-stage", 2, "--checkpoint-interval", 0, "--plugin", hold.plugin))
@@ -186,7 +184,7 @@ def test_a_gang_that_lost_a_process_is_followed_by_another(
         (["--gpus-per-stage", 4, "--scale-to", 3, "--address", "127.0.0.2:1"], "give at least --scale-to 4"),
     ],
 )
-def test_what_no_machine_here_can_run_is_refused_before_the_start(
+def test_a_gang_larger_than_the_machine_is_refused_before_the_start(
     folder: Path, tmp_path: Path, more: list[object], message: str
 ) -> None:
     code, output = run(*options(folder, tmp_path / "store", *more))
@@ -196,7 +194,7 @@ def test_what_no_machine_here_can_run_is_refused_before_the_start(
 
 
 @pytest.mark.long
-def test_a_gang_takes_the_gpus_that_idle_gives_them_back_and_can_be_ended(folder: Path, tmp_path: Path) -> None:
+def test_a_gang_takes_idle_gpus_gives_them_back_and_can_be_ended(folder: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", ON_GPUS, str(tmp_path), str(folder / "patterns.py")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=500, cwd=Path(__file__).parents[3])
     assert done.returncode == 0, done.stderr[-3000:]

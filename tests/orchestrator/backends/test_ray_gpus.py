@@ -174,7 +174,7 @@ def dying(in_channels, num_classes, **options):
 '''
 
 
-def test_a_gpu_without_a_core_beside_it_is_none() -> None:
+def test_a_gpu_without_a_cpu_core_does_not_count() -> None:
     done = subprocess.run([sys.executable, "-c", UNEVEN], capture_output=True, text=True, timeout=240, cwd=ROOT)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.splitlines()[0] == "1 5"  # what a plan foresees
@@ -207,7 +207,7 @@ def test_stages_share_gpu_actors_and_outlive_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_a_gpu_that_dies_takes_its_process_along_and_its_stage_is_tried_again(tmp_path: Path) -> None:
+def test_a_stage_whose_gpu_dies_is_repeated_in_a_new_process(tmp_path: Path) -> None:
     folder = small_sweeps.prepare(tmp_path / "sweep", **small_sweeps.ONE_ROUND)
     (folder / "dying.py").write_text(DYING)
     undisturbed, store = folder / "undisturbed", folder / "store"

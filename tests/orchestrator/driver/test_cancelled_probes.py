@@ -1,4 +1,4 @@
-"""Probes run in groups and are interrupted together; only the one that was cancelled is given up."""
+"""Probes of a group are interrupted together; only the cancelled one is given up."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from workers.terminal.console import Console
 
 
 class CancellingBackend:
-    """Ends everything well, but for the first group of probes: its first is cancelled by a person."""
+    """Completes all stages, except that a user cancels the first probe of the first group."""
 
     def __init__(self) -> None:
         self.devices, self.device_bytes = 1, None

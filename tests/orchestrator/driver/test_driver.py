@@ -1,4 +1,4 @@
-"""The driver with a scripted backend: what ends up in the store, what is tried again, and what goes on."""
+"""The driver with a scripted backend: what is committed, repeated, blocked and adopted."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ LOST = Lost("WorkerCrashedError: killed")
 
 
 class ScriptedBackend:
-    """Ends every attempt as its script says: by the end of the stage's name, one ending per attempt, then done."""
+    """Ends attempts by script: for the end of a stage's name, one outcome per attempt, and then done."""
 
     def __init__(self, script: dict[str, list[Outcome | Lost]], slots: int = 1) -> None:
         self.devices, self.device_bytes = slots, None
@@ -146,11 +146,11 @@ class Sweep:
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> Sweep:
-    """AWS only: two rounds, one seed, the second round probed."""
+    """A sweep of AWS only: two rounds, one seed, probes of the second round."""
     return Sweep(tmp_path / "store", plan_of(recipe(methods=("aws",))))
 
 
-def test_everything_is_run_once_and_ends_in_the_store(sweep: Sweep) -> None:
+def test_every_stage_runs_once_and_is_committed(sweep: Sweep) -> None:
     backend = ScriptedBackend({})
     summary = sweep.run(backend)
     assert summary.exit_code == 0
@@ -160,7 +160,7 @@ def test_everything_is_run_once_and_ends_in_the_store(sweep: Sweep) -> None:
     assert sweep.events("started") == sweep.events("done") == backend.submitted
 
 
-def test_what_is_in_the_store_is_not_run_again(sweep: Sweep) -> None:
+def test_cached_stages_do_not_run_again(sweep: Sweep) -> None:
     sweep.run(ScriptedBackend({}))
     again, backend = Sweep(sweep.root, sweep.plan), ScriptedBackend({})
     summary = again.run(backend)
@@ -168,7 +168,7 @@ def test_what_is_in_the_store_is_not_run_again(sweep: Sweep) -> None:
     assert (summary.exit_code, summary.states) == (0, Counter({State.CACHED: len(sweep.plan)}))
 
 
-def test_a_record_says_what_was_computed_from_what_and_by_what(sweep: Sweep) -> None:
+def test_a_record_holds_science_inputs_results_and_provenance(sweep: Sweep) -> None:
     sweep.run(ScriptedBackend({}))
     node = sweep.plan.nodes[sweep.key("round02/signed/lmc/seed1")]
     found = Store(sweep.root).record(node.key)
@@ -193,7 +193,7 @@ def test_a_stages_file_is_a_job_that_can_be_run_alone(sweep: Sweep) -> None:
         assert all((sweep.root / folder).is_dir() for folder in job.inputs.values())
 
 
-def test_no_more_than_the_backends_slots_are_in_flight(tmp_path: Path) -> None:
+def test_at_most_as_many_groups_are_in_flight_as_the_backend_has_devices(tmp_path: Path) -> None:
     backend = ScriptedBackend({}, slots=3)
     assert Sweep(tmp_path / "store", plan_of(recipe(seeds=2))).run(backend).exit_code == 0
     assert backend.most_at_once == 3
@@ -212,7 +212,7 @@ def test_a_failure_blocks_its_descendants_and_the_rest_goes_on(sweep: Sweep) -> 
     assert set(sweep.events("blocked")) == {sweep.plan.nodes[key].name for key in behind}
 
 
-def test_a_failed_sweep_repeated_runs_what_is_missing(sweep: Sweep) -> None:
+def test_a_repeated_sweep_runs_only_the_failed_and_blocked_stages(sweep: Sweep) -> None:
     first = ScriptedBackend({"round02": [ERROR]})
     sweep.run(first)
     again, second = Sweep(sweep.root, sweep.plan), ScriptedBackend({})
@@ -223,7 +223,7 @@ def test_a_failed_sweep_repeated_runs_what_is_missing(sweep: Sweep) -> None:
     assert Store(sweep.root).failures() == []
 
 
-def test_an_application_error_is_not_tried_again(sweep: Sweep) -> None:
+def test_a_stage_that_raised_is_not_repeated(sweep: Sweep) -> None:
     backend = ScriptedBackend({"dense/seed1": [ERROR]})
     summary = sweep.run(backend)
     assert backend.submitted.count("tiny/resnet1d/dense/seed1") == 1
@@ -233,7 +233,7 @@ def test_an_application_error_is_not_tried_again(sweep: Sweep) -> None:
     assert failure in Store(sweep.root).failures()
 
 
-def test_a_lost_worker_is_tried_again_in_a_new_attempt(sweep: Sweep) -> None:
+def test_a_stage_whose_worker_was_lost_is_repeated_in_a_new_attempt(sweep: Sweep) -> None:
     backend = ScriptedBackend({"round01": [LOST, LOST, LOST]})
     summary = sweep.run(backend)
     assert summary.exit_code == 0
@@ -247,7 +247,7 @@ def test_a_lost_worker_is_tried_again_in_a_new_attempt(sweep: Sweep) -> None:
     assert (first["cause"], first["error_type"]) == ("crash", "WorkerLost")
 
 
-def test_a_stage_whose_worker_is_lost_each_time_fails_in_the_end(sweep: Sweep) -> None:
+def test_a_stage_whose_worker_is_lost_every_time_fails(sweep: Sweep) -> None:
     backend = ScriptedBackend({"round01": [LOST] * 10})
     summary = sweep.run(backend)
     assert backend.submitted.count("tiny/resnet1d/aws/chain1/round01") == 4
@@ -258,12 +258,12 @@ def test_a_stage_whose_worker_is_lost_each_time_fails_in_the_end(sweep: Sweep) -
     assert [failure.message for failure in summary.failures] == [LOST.message]
 
 
-def test_each_stage_has_a_budget_of_its_own(sweep: Sweep) -> None:
+def test_each_stage_has_its_own_budget(sweep: Sweep) -> None:
     script = {"round00": [LOST] * 3, "round01": [LOST] * 3, "round02": [LOST] * 3}
     assert sweep.run(ScriptedBackend(dict(script))).exit_code == 0
 
 
-def test_after_a_stop_nothing_new_is_submitted_and_what_ran_is_waiting(sweep: Sweep) -> None:
+def test_after_a_stop_nothing_new_is_submitted_and_interrupted_stages_are_ready(sweep: Sweep) -> None:
     backend = ScriptedBackend({"round01": [INTERRUPTED]})
     backend.on_submit = lambda attempt: sweep.lease.ask_stop() if attempt.job.name.endswith("round01") else None
     summary = sweep.run(backend)
@@ -299,7 +299,7 @@ def test_a_stage_that_finishes_while_stopping_is_kept(tmp_path: Path) -> None:
     assert summary.exit_code == 130
 
 
-def test_a_stop_that_comes_with_the_last_stage_is_no_interruption(sweep: Sweep) -> None:
+def test_a_stop_during_the_last_stage_is_no_interruption(sweep: Sweep) -> None:
     backend = ScriptedBackend({})
     backend.on_submit = lambda attempt: sweep.lease.ask_stop() if len(backend.attempts) == len(sweep.plan) else None
     assert sweep.run(backend).exit_code == 0
@@ -329,7 +329,7 @@ def test_the_first_failure_comes_first_with_its_log(tmp_path: Path) -> None:
     assert f"{summary.states[State.BLOCKED]} blocked" in text
 
 
-def test_each_end_is_a_line_with_what_a_person_looks_for(sweep: Sweep) -> None:
+def test_every_end_of_an_attempt_is_one_line_with_its_result_or_reason(sweep: Sweep) -> None:
     sweep.run(ScriptedBackend({"dense/seed1": [ERROR], "round02/mask/seed1": [LOST]}))
     lines = sweep.printed.getvalue().splitlines()
     (failed,) = (line for line in lines if "dense/seed1" in line)
@@ -342,7 +342,7 @@ def test_each_end_is_a_line_with_what_a_person_looks_for(sweep: Sweep) -> None:
 
 
 @pytest.mark.parametrize("terminal", [True, False], ids=["live", "lines"])
-def test_what_a_stage_says_steers_no_terminal(tmp_path: Path, terminal: bool) -> None:
+def test_control_characters_from_stages_are_escaped_in_the_terminal(tmp_path: Path, terminal: bool) -> None:
     sweep = Sweep(tmp_path / "store", plan_of(recipe(methods=("aws",))), terminal=terminal)
     evil = replace(ERROR, message="evil \x1b]0;title\x07\x1b[2J\x9b31m\x9d0;title\x9c")
     with sweep.panel:
@@ -377,20 +377,20 @@ def test_probes_that_read_the_same_data_run_together(tmp_path: Path) -> None:
     assert sorted(backend.submitted) == sorted(node.name for node in sweep.plan)
 
 
-def test_probes_are_shared_out_over_the_devices(tmp_path: Path) -> None:
+def test_probes_are_spread_over_all_devices(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path, plan_of(recipe(seeds=3, transfers=("signed", "mask"), transfer_rounds=(2,))))
     backend = ScriptedBackend({}, slots=50)
     sweep.run(backend)
     assert max(len(group) for group in backend.groups) == 1  # there was room for each
 
 
-def test_the_users_limit_holds_over_any_number_of_devices(tmp_path: Path) -> None:
+def test_max_concurrent_holds_on_any_number_of_devices(tmp_path: Path) -> None:
     backend = ScriptedBackend({}, slots=8)
     Sweep(tmp_path, plan_of(recipe(seeds=3))).run(backend, max_concurrent=2)
     assert backend.most_at_once == 2
 
 
-def test_a_stage_that_a_full_gpu_refused_is_tried_again(tmp_path: Path) -> None:
+def test_a_stage_that_ran_out_of_gpu_memory_is_repeated(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path, plan_of(recipe()))
     full = Outcome("failed", 0.1, error_type="OutOfMemoryError", message="CUDA out of memory")
     assert sweep.run(ScriptedBackend({"round01": [full, full]})).exit_code == 0
@@ -398,13 +398,13 @@ def test_a_stage_that_a_full_gpu_refused_is_tried_again(tmp_path: Path) -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The driver looks around at every turn."""
+    """The driver surveys at every turn."""
     monkeypatch.setattr(driver_module, "SURVEY_EVERY_S", 0.0)
     monkeypatch.setattr(driver_module, "NOTICES_EVERY_S", 0.0)
     monkeypatch.setattr(driver_module, "POLL_S", 0.01)
 
 
-def test_what_is_transient_is_tried_again_after_a_pause(
+def test_a_transient_failure_is_repeated_after_a_pause(
     sweep: Sweep, impatient: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("orchestrator.driver.failures.PAUSE_S", {"transient": (0.2, 0.4)})
@@ -415,7 +415,7 @@ def test_what_is_transient_is_tried_again_after_a_pause(
     assert time.monotonic() - began > 0.6
 
 
-def test_a_damaged_input_is_made_anew_and_then_what_reads_it(sweep: Sweep) -> None:
+def test_a_damaged_input_is_computed_again_before_its_reader(sweep: Sweep) -> None:
     damaged = Outcome(
         "failed", 0.1, error_type="DamagedInputError", message="not what it was", damaged_input="previous"
     )
@@ -431,7 +431,7 @@ def test_a_damaged_input_is_made_anew_and_then_what_reads_it(sweep: Sweep) -> No
     assert Store(sweep.root).records().keys() == sweep.plan.nodes.keys()
 
 
-def test_an_input_that_several_stages_find_damaged_is_made_anew_once(tmp_path: Path) -> None:
+def test_an_input_that_several_stages_report_damaged_is_computed_again_once(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path, plan_of(recipe(methods=("aws",), seeds=3)))
     damaged = Outcome("failed", 0.1, error_type="DamagedInputError", message="not what it was", damaged_input="ticket")
     readers = [node.name for node in sweep.plan if "round02/" in node.name and "ticket" in node.inputs]
@@ -443,7 +443,7 @@ def test_an_input_that_several_stages_find_damaged_is_made_anew_once(tmp_path: P
     assert Counter(backend.submitted)[readers[0]] == 2
 
 
-def test_a_stage_whose_input_cannot_be_made_anew_is_blocked(tmp_path: Path) -> None:
+def test_a_stage_whose_damaged_input_fails_is_blocked(tmp_path: Path) -> None:
     class RemadeFirst(ScriptedBackend):
         """The second attempt at the damaged stage raises, before other stages tell that they found it damaged."""
 
@@ -464,7 +464,7 @@ def test_a_stage_whose_input_cannot_be_made_anew_is_blocked(tmp_path: Path) -> N
     assert set(readers) <= set(sweep.events("blocked"))
 
 
-def test_an_input_that_is_damaged_each_time_ends_in_a_failure(sweep: Sweep) -> None:
+def test_a_stage_whose_input_is_damaged_every_time_fails(sweep: Sweep) -> None:
     damaged = Outcome(
         "failed", 0.1, error_type="DamagedInputError", message="not what it was", damaged_input="previous"
     )
@@ -473,7 +473,7 @@ def test_an_input_that_is_damaged_each_time_ends_in_a_failure(sweep: Sweep) -> N
     assert [failure.error_type for failure in summary.failures] == ["DamagedInputError"]
 
 
-def test_a_machine_that_is_about_to_go_is_left_with_a_checkpoint(sweep: Sweep, impatient: None) -> None:
+def test_a_stage_on_a_draining_machine_checkpoints_and_is_repeated(sweep: Sweep, impatient: None) -> None:
     class Spot(ScriptedBackend):
         """The second round's machine gets its notice; the stage stops when its file is there."""
 
@@ -497,7 +497,7 @@ def test_a_machine_that_is_about_to_go_is_left_with_a_checkpoint(sweep: Sweep, i
     assert json.loads(first.read_text())["cause"] == "preemption"
 
 
-def test_a_notice_that_could_not_be_written_is_written_again(
+def test_a_drain_notice_is_written_again_after_a_storage_failure(
     sweep: Sweep, impatient: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Spot(ScriptedBackend):
@@ -528,7 +528,7 @@ def test_a_notice_that_could_not_be_written_is_written_again(
     assert sweep.events("draining") == ["tiny/resnet1d/aws/chain1/round02"]
 
 
-def test_a_stage_that_was_cancelled_blocks_what_is_behind_it_until_the_next_sweep(sweep: Sweep) -> None:
+def test_a_cancelled_stage_blocks_its_descendants_until_the_next_sweep(sweep: Sweep) -> None:
     backend = ScriptedBackend({"round02": [INTERRUPTED]})
 
     def cancel(attempt: Attempt) -> None:
@@ -561,7 +561,7 @@ def test_a_stage_that_hangs_is_ended(sweep: Sweep, impatient: None, monkeypatch:
     assert json.loads(first.read_text())["cause"] == "crash"
 
 
-def test_a_stage_that_does_not_begin_is_told_of_and_not_ended(sweep: Sweep, impatient: None) -> None:
+def test_an_attempt_that_waits_for_a_device_is_reported_and_not_ended(sweep: Sweep, impatient: None) -> None:
     class Busy(ScriptedBackend):
         """Its machines are somebody else's until this sweep has said that it waits."""
 
@@ -574,7 +574,7 @@ def test_a_stage_that_does_not_begin_is_told_of_and_not_ended(sweep: Sweep, impa
 
 
 def claimed_by(sweep: Sweep, driver: str, ending: str) -> str:
-    """Another driver's attempt at a stage."""
+    """Claim another driver's attempt at a stage; return its folder."""
     node = sweep.plan.nodes[sweep.key(ending)]
     sweep.store.locate(node.stage.kind, node.name, node.key)
     folder = sweep.store.claim(node.key, driver)
@@ -582,7 +582,7 @@ def claimed_by(sweep: Sweep, driver: str, ending: str) -> str:
     return folder
 
 
-def test_a_stage_that_another_living_driver_is_at_is_left_to_it(sweep: Sweep, impatient: None) -> None:
+def test_a_stage_that_another_living_driver_runs_is_left_to_it(sweep: Sweep, impatient: None) -> None:
     other = HeldLease(sweep.store.storage, ["other"])
     theirs = claimed_by(sweep, other.driver, "round00")
     backend = ScriptedBackend({})
@@ -611,7 +611,7 @@ def test_a_stage_that_another_living_driver_is_at_is_left_to_it(sweep: Sweep, im
     assert "(by another sweep)" in sweep.printed.getvalue()
 
 
-def test_a_driver_that_came_since_the_last_look_is_not_taken_for_dead(sweep: Sweep) -> None:
+def test_a_driver_that_started_since_the_last_refresh_is_not_taken_for_dead(sweep: Sweep) -> None:
     came: list[HeldLease] = []
 
     def come(attempt: Attempt) -> None:
@@ -639,7 +639,7 @@ def test_a_driver_that_came_since_the_last_look_is_not_taken_for_dead(sweep: Swe
     assert lost == [False]
 
 
-def test_a_stage_that_this_driver_holds_itself_is_not_waited_for(sweep: Sweep, impatient: None) -> None:
+def test_a_claim_whose_answer_was_lost_does_not_block_the_stage(sweep: Sweep, impatient: None) -> None:
     claim, lost = Store.claim, list[str]()
 
     def lose_the_answer(store: Store, key: str, driver: str) -> str | None:
@@ -655,7 +655,7 @@ def test_a_stage_that_this_driver_holds_itself_is_not_waited_for(sweep: Sweep, i
     assert lost
 
 
-def test_a_stage_that_another_driver_commits_first_is_taken_from_it(sweep: Sweep) -> None:
+def test_a_record_that_another_driver_committed_first_is_adopted(sweep: Sweep) -> None:
     backend = ScriptedBackend({})
     commit = Store.commit
 
@@ -677,7 +677,7 @@ def test_a_stage_that_another_driver_commits_first_is_taken_from_it(sweep: Sweep
     assert "(by another sweep)" in sweep.printed.getvalue()
 
 
-def test_a_stage_that_fails_here_after_another_driver_committed_it_is_taken_from_it(sweep: Sweep) -> None:
+def test_a_record_that_another_driver_committed_is_adopted_after_a_failure_here(sweep: Sweep) -> None:
     donor = Sweep(sweep.root.with_name("donor"), sweep.plan)
     donor.run(ScriptedBackend({}))
 
@@ -696,14 +696,14 @@ def test_a_stage_that_fails_here_after_another_driver_committed_it_is_taken_from
     assert "(by another sweep)" in sweep.printed.getvalue()
 
 
-def test_a_stages_file_names_an_input_that_was_made_anew(sweep: Sweep) -> None:
+def test_a_stages_file_names_the_new_folder_of_an_input_computed_again(sweep: Sweep) -> None:
     damaged = Outcome("failed", 0.1, error_type="DamagedInputError", message="no", damaged_input="previous")
     assert sweep.run(ScriptedBackend({"round02": [damaged]})).exit_code == 0
     (path,) = sweep.root.glob("stages/round/*round02*/stage.json")
     assert read_job(path).inputs["previous"].endswith("/attempts/2/out")
 
 
-def test_who_waits_for_devices_is_told(tmp_path: Path, impatient: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wait_for_devices_is_reported(tmp_path: Path, impatient: None, monkeypatch: pytest.MonkeyPatch) -> None:
     class Late(ScriptedBackend):
         """Its devices come after a while."""
 
@@ -717,7 +717,7 @@ def test_who_waits_for_devices_is_told(tmp_path: Path, impatient: None, monkeypa
     assert "The next stages need 2 free devices at once, and there are 1: waiting." in sweep.printed.getvalue()
 
 
-def test_a_dead_drivers_stage_is_taken_over_and_the_dead_one_is_told(sweep: Sweep) -> None:
+def test_a_dead_drivers_stage_is_taken_over_and_its_lease_revoked(sweep: Sweep) -> None:
     other = HeldLease(sweep.store.storage, ["other"])
     claimed_by(sweep, other.driver, "round00")
     path = f"drivers/{other.driver}/lease.json"
@@ -745,7 +745,7 @@ def test_a_driver_whose_lease_was_revoked_stops(sweep: Sweep) -> None:
     assert sweep.state("round02") is not State.DONE
 
 
-def test_a_store_that_fails_for_a_while_is_waited_for(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sweep_waits_for_a_store_that_fails_for_a_while(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
     storage = type(sweep.store.storage)
     create, failed = storage.create, list[str]()
 

@@ -16,7 +16,7 @@ def raised(error_type: str, message: str = "") -> Ended:
 
 
 def words_of_a_full_host() -> str:
-    """What this torch says where the host has no memory left."""
+    """This torch's message when the host has no memory left."""
     with pytest.raises(RuntimeError) as caught:
         torch.empty(1 << 60, dtype=torch.uint8)
     return str(caught.value)
@@ -49,7 +49,7 @@ def words_of_a_full_host() -> str:
         (raised("ValueError", "No space left on device"), Cause.APPLICATION),
     ],
 )
-def test_every_end_has_one_cause(ended: Ended, cause: Cause) -> None:
+def test_every_bad_end_has_one_cause(ended: Ended, cause: Cause) -> None:
     assert cause_of(ended) is cause
 
 
@@ -70,7 +70,7 @@ def test_without_progress_every_cause_has_a_budget_and_an_end(cause: Cause, budg
     assert retries == budget == {"preemption": 5, "crash": 3, "transient": 2, "application": 0}[cause]
 
 
-def test_a_preempted_stage_that_advances_is_tried_for_ever() -> None:
+def test_a_preempted_stage_that_advances_is_repeated_for_ever() -> None:
     history = History()
     for _ in range(100):
         ended = Ended("node", advanced=True)
@@ -99,7 +99,7 @@ def test_causes_do_not_draw_on_each_others_budgets(ends: list[Cause]) -> None:
         assert classify(ENDS[cause], history).retry is (ends.count(cause) < budget)
 
 
-def test_what_is_transient_is_given_time() -> None:
+def test_a_transient_failure_gets_a_pause() -> None:
     history = History()
     first = classify(ENDS[Cause.TRANSIENT], history)
     history.add(Cause.TRANSIENT, advanced=False)
@@ -108,7 +108,7 @@ def test_what_is_transient_is_given_time() -> None:
     assert classify(ENDS[Cause.CRASH], history).pause_s == 0
 
 
-def test_the_reason_says_what_was_decided() -> None:
+def test_the_reason_states_the_decision() -> None:
     history = History()
     assert classify(ENDS[Cause.CRASH], history).reason == "crash: retry 1 of 3"
     history.ends[Cause.CRASH] = 3

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.faults``: faults survived without a changed bit; and that its judge sees. Slow."""
+"""``python -m benchmarks.faults``: sweeps survive faults without a changed bit, and its judge detects changes. Slow."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ pytestmark = [pytest.mark.slow(seconds=180), pytest.mark.timeout(900)]  # all tr
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the command leaves where it is told to keep things."""
+    """The folder that the command keeps."""
     return tmp_path_factory.mktemp("faults")
 
 
 @pytest.fixture(scope="module")
 def output(folder: Path) -> str:
-    """What the command prints about a trial of each of these faults."""
+    """The command's output about one trial of each of these faults."""
     return tried(TRIED, folder)
 
 
 def tried(faults: list[str], folder: Path) -> str:
-    """The command's words about a trial of each, in an environment of its own."""
+    """Run one trial of each fault in a process of its own; return the output."""
     options = ["--trials", len(faults), "--faults", ",".join(faults), "--seed", SEED, "--jobs", 1, "--keep", folder]
     program = [sys.executable, "-m", "benchmarks.faults", *map(str, options)]
     done = subprocess.run(program, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)

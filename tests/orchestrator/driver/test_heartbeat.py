@@ -1,4 +1,4 @@
-"""Slow is not hung: an attempt is judged by its own pace, on one clock."""
+"""A slow attempt is not hung: it is judged by its own pace, on one clock."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def test_the_limit_follows_the_slowest_step(longest_step_s: float | None, least_
     assert limit_s(longest_step_s, least_s) == limit
 
 
-def test_an_attempt_that_beats_never_hangs() -> None:
+def test_an_attempt_with_new_beats_never_hangs() -> None:
     heartbeat = Heartbeat(since_s=0.0)
     for second in range(0, 10_000, 250):
         heartbeat.update(beat(second, 1.0), second)
         assert not heartbeat.hung(second + 249)
 
 
-def test_an_attempt_that_stands_still_hangs_after_the_limit() -> None:
+def test_an_attempt_without_new_beats_hangs_after_the_limit() -> None:
     heartbeat = Heartbeat(since_s=0.0)
     heartbeat.update(beat(7, 1.0), 100.0)
     for second in range(100, 400):
@@ -45,14 +45,14 @@ def test_an_attempt_that_stands_still_hangs_after_the_limit() -> None:
     assert heartbeat.hung(401.0)
 
 
-def test_waiting_for_a_device_is_no_silence() -> None:
+def test_the_wait_for_a_device_does_not_count_as_silence() -> None:
     heartbeat = Heartbeat()
     for second in range(0, 100_000, 1000):
         heartbeat.update({}, second)
         assert not heartbeat.hung(second)
 
 
-def test_a_start_is_given_longer() -> None:
+def test_the_limit_is_longer_before_the_second_beat() -> None:
     heartbeat = Heartbeat()
     heartbeat.update(beat(0), 1000.0)
     assert not heartbeat.hung(1000.0)

@@ -1,4 +1,4 @@
-"""Whole sweeps on folders in the true layouts: Tiny-ImageNet, decoded once, and ImageNet, streamed. Slow."""
+"""Whole sweeps on folders in the original layouts: Tiny-ImageNet, decoded once, and ImageNet, streamed. Slow."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from orchestrator.session.live_report import INTERVAL_S, LiveReport
 from orchestrator.store import Store
 
 
-def test_it_is_begun_once_an_interval_and_never_twice_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_report_starts_once_per_interval_and_never_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[Process] = []
     now_s = [1000.0]
 

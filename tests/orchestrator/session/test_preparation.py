@@ -1,4 +1,4 @@
-"""Preparing data before a sweep: a person sees how far it is, and what is wrong before anything runs."""
+"""Data is prepared before a sweep, with progress, and errors come before any stage runs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def said(root: Path, cache: Path, *, terminal: bool) -> str:
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
-def test_a_terminal_gets_a_bar_for_each_split(tmp_path: Path) -> None:
+def test_a_terminal_shows_a_bar_for_each_split(tmp_path: Path) -> None:
     write_tiny_imagenet(tmp_path, train=2, val=1)
     shown = said(tmp_path, tmp_path / "cache", terminal=True)
     assert "tiny-imagenet: decoding train images" in shown
@@ -40,7 +40,7 @@ def test_a_terminal_gets_a_bar_for_each_split(tmp_path: Path) -> None:
     assert "8/8" in shown
 
 
-def test_a_log_gets_a_line_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_shows_a_line_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_tiny_imagenet(tmp_path, train=2, val=1)
     monkeypatch.setattr(preparation, "LINE_INTERVAL_S", 0)
     lines = said(tmp_path, tmp_path / "cache", terminal=False).splitlines()
@@ -49,7 +49,7 @@ def test_a_log_gets_a_line_now_and_then(tmp_path: Path, monkeypatch: pytest.Monk
     assert said(tmp_path, tmp_path / "cache", terminal=False) == ""  # it is prepared
 
 
-def test_the_network_has_as_many_outputs_as_the_found_data_has_classes(tmp_path: Path) -> None:
+def test_the_network_has_as_many_outputs_as_the_data_has_classes(tmp_path: Path) -> None:
     write_image_folder(tmp_path / "insects", classes=("ants", "bees", "wasps"))
     (found,) = find(tmp_path, "imagefolder:insects", "resnet20")
     model = build_model(Model("resnet20"), in_channels=3, num_classes=3, init_seed=0)
@@ -84,7 +84,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("tiny-imagenet", "two_answers", {}, r"its output is \(2, 16\) for 2 images of 8 classes"),
     ],
 )
-def test_a_recipe_that_does_not_suit_the_images_is_one_sentence(
+def test_a_recipe_that_does_not_suit_the_images_is_refused_in_one_sentence(
     root: Path, two_answers: None, dataset: str, arch: str, changes: dict[str, Any], sentence: str
 ) -> None:
     experiments = find(root, dataset, arch, changes)
@@ -107,7 +107,7 @@ def two_answers() -> Iterator[None]:
     del ARCHITECTURES["two_answers"]
 
 
-def test_unknown_names_get_the_nearest_and_impossible_ones_a_reason(tmp_path: Path) -> None:
+def test_an_unknown_name_is_refused_with_the_nearest_and_an_impossible_one_with_a_reason(tmp_path: Path) -> None:
     execution = Execution("cpu", str(tmp_path), str(tmp_path / "cache"))
     with pytest.raises(RecipeError, match=r"did you mean .*imagenet"):
         find_experiments(ExperimentRequest(("imagenett",)), execution)

@@ -1,4 +1,4 @@
-"""Small stores made by hand, and the commands that watch them, asked in this process."""
+"""Builds small stores by hand, and invokes commands on them in this process."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def ask(app: typer.Typer, *arguments: object, read: bool = False) -> Any:
 
 
 def planned(name: str, kind: str = "train", lr: float = 0.1, inputs: dict[str, str] | None = None) -> PlannedStage:
-    """A stage of a stored plan, whose key depends on all of these."""
+    """A stage of a stored plan; its key depends on all arguments."""
     text = json.dumps([name, kind, lr, inputs], sort_keys=True)
     return PlannedStage(
         key=hashlib.blake2b(text.encode(), digest_size=16).hexdigest(),
@@ -79,7 +79,7 @@ class Made:
 
 
 def running(store: Store, stage: PlannedStage, driver: str, **progress: Any) -> Path:
-    """A new attempt of a driver; its folder."""
+    """Start a new attempt of a driver; return its folder."""
     store.locate(stage.kind, stage.name, stage.key)
     claimed = store.claim(stage.key, driver)
     assert claimed is not None
@@ -99,7 +99,7 @@ def failed(
     driver: str = "a-driver",
     cause: str = "application",
 ) -> None:
-    """The last attempt, or a new one, has failed."""
+    """Write the failure of a given attempt, or of a new one."""
     if attempt is None:
         folder = running(store, stage, driver)
         attempt = int(folder.name)
@@ -123,7 +123,7 @@ def failed(
 
 
 def assert_same_bits(one: Path, two: Path) -> None:
-    """Both stores have the same stages with the same findings and files, but for the timing, which always differs."""
+    """Check that two stores have the same stages, results and files; timings always differ."""
     first, second = Store(one).records(), Store(two).records()
     assert first.keys() == second.keys()
     for key, record in first.items():
@@ -133,13 +133,13 @@ def assert_same_bits(one: Path, two: Path) -> None:
 
 
 def shout(path: Path, text: str) -> None:
-    """More of a log."""
+    """Append to a log."""
     with path.open("a") as file:
         file.write(text)
 
 
 def plan_of() -> tuple[Plan, StoredPlan]:
-    """A plan of many stages, and as it is stored."""
+    """A plan of many stages, and its stored form."""
     from tests.orchestrator.recipes.small_recipes import plan_of as expanded
     from tests.orchestrator.recipes.small_recipes import recipe
 

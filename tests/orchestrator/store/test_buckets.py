@@ -44,14 +44,14 @@ def options(folder: Path, store: object, *more: object) -> list[object]:
 
 @pytest.fixture(scope="module")
 def alone(folder: Path) -> Path:
-    """A sweep that nothing disturbed."""
+    """The store of an undisturbed sweep."""
     code, output = in_process(*options(folder, folder / "alone"))
     assert code == 0, output
     return folder / "alone"
 
 
 def holding(secret: str, folder: Path) -> list[Path]:
-    """The files, and the names of files, that have a secret in them."""
+    """The files whose content or name holds a secret."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     return [path for path in files if secret in str(path) or secret.encode() in path.read_bytes()]
 
@@ -96,7 +96,7 @@ def test_a_sweep_into_a_bucket_gives_the_bits_of_one_into_a_folder(
         assert secret not in output + again
 
 
-def test_a_stage_that_fails_tells_no_secret(folder: Path, s3: str, tmp_path: Path) -> None:
+def test_a_failed_stage_leaks_no_secret(folder: Path, s3: str, tmp_path: Path) -> None:
     url = f"{s3}/{uuid4()}"
     code, output = run(*options(folder, url, "--set", "optimizer.learning_rate=1e30"))
     assert code == 1, output

@@ -1,4 +1,4 @@
-"""Who is alive is judged on one clock; a driver that was judged dead learns it."""
+"""Leases: staleness is judged on one clock, and a driver learns that its lease was revoked; and events."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def put(storage: Storage, driver: str = "far-1", renewals: int = 0, **changes: o
     storage.write(f"drivers/{driver}/lease.json", lease.model_copy(update=changes).model_dump_json().encode())
 
 
-def test_a_lease_that_stands_still_is_stale_after_a_while_of_the_readers_time(storage: Storage) -> None:
+def test_an_unchanged_lease_becomes_stale_on_the_readers_clock(storage: Storage) -> None:
     now = [1000.0]
     watch = LeaseWatch(storage, clock=lambda: now[0])
     put(storage)
@@ -50,7 +50,7 @@ def test_a_lease_that_stands_still_is_stale_after_a_while_of_the_readers_time(st
     assert watch.leases().keys() == {"far-1"}
 
 
-def test_a_lease_that_is_renewed_never_is(storage: Storage) -> None:
+def test_a_renewed_lease_never_becomes_stale(storage: Storage) -> None:
     now = [0.0]
     watch = LeaseWatch(storage, clock=lambda: now[0])
     for renewals in range(10):
@@ -59,7 +59,7 @@ def test_a_lease_that_is_renewed_never_is(storage: Storage) -> None:
         now[0] += 0.9 * STALE_AFTER_S
 
 
-def test_on_the_same_machine_a_dead_process_is_known_at_once(storage: Storage) -> None:
+def test_the_lease_of_a_dead_process_on_the_same_machine_is_stale_at_once(storage: Storage) -> None:
     lease = HeldLease(storage, ["sweep"])
     watch = LeaseWatch(storage)
     assert watch.living().keys() == {lease.driver}
@@ -70,7 +70,7 @@ def test_on_the_same_machine_a_dead_process_is_known_at_once(storage: Storage) -
     assert watch.leases().keys() == {"gone-1"}
 
 
-def test_a_revoked_driver_learns_it_and_one_that_was_asked_stops(storage: Storage) -> None:
+def test_a_check_detects_a_revoked_lease_and_a_stop_file(storage: Storage) -> None:
     one, two = HeldLease(storage, ["one"]), HeldLease(storage, ["two"])
     LeaseWatch(storage).revoke(one.driver, by=two.driver)
     storage.write(two.stop_file, b"")
@@ -82,6 +82,17 @@ def test_a_revoked_driver_learns_it_and_one_that_was_asked_stops(storage: Storag
     one.release()
     two.release()
     assert storage.listing("drivers") == {}
+
+
+def test_a_stop_and_a_revoked_lease_reach_running_stages_as_a_file(storage: Storage) -> None:
+    asked, revoked = HeldLease(storage, ["asked"]), HeldLease(storage, ["revoked"])
+    asked.ask_stop()
+    LeaseWatch(storage).revoke(revoked.driver, by=asked.driver)
+    revoked.check()
+    for lease in (asked, revoked):
+        assert lease.stopping
+        assert lease.stop_file in storage.listing("drivers")
+        lease.release()
 
 
 def test_a_held_lease_is_renewed(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +111,7 @@ def test_a_torn_lease_is_no_lease(storage: Storage) -> None:
     assert LeaseWatch(storage).living() == {}
 
 
-def test_a_lease_in_another_drivers_folder_speaks_for_nobody(storage: Storage) -> None:
+def test_a_lease_in_another_drivers_folder_is_ignored(storage: Storage) -> None:
     put(storage, "far-1")
     storage.write("drivers/other/lease.json", storage.read("drivers/far-1/lease.json"))
     assert LeaseWatch(storage).leases().keys() == {"far-1"}
@@ -108,7 +119,7 @@ def test_a_lease_in_another_drivers_folder_speaks_for_nobody(storage: Storage) -
     assert LeaseWatch(storage).leases() == {}
 
 
-def test_a_container_with_process_numbers_of_its_own_is_another_machine(storage: Storage) -> None:
+def test_a_container_with_its_own_process_numbers_counts_as_another_machine(storage: Storage) -> None:
     lease = HeldLease(storage, ["sweep"])
     own = LeaseWatch(storage).leases()[lease.driver]
     boot = own.boot.partition(" ")[0]
@@ -117,7 +128,7 @@ def test_a_container_with_process_numbers_of_its_own_is_another_machine(storage:
     lease.release()
 
 
-def test_a_process_has_a_start_until_it_is_gone() -> None:
+def test_a_process_has_a_start_until_it_ends() -> None:
     assert process_start(os.getpid())
     child = os.fork()
     if not child:
@@ -126,7 +137,7 @@ def test_a_process_has_a_start_until_it_is_gone() -> None:
     assert process_start(child) is None
 
 
-def test_the_events_of_all_drivers_come_back_in_order(storage: Storage) -> None:
+def test_the_events_of_all_drivers_are_read_in_the_order_of_their_times(storage: Storage) -> None:
     logs = [EventLog(storage, driver) for driver in ("a", "b")]
     for time_unix_s in range(6):
         logs[time_unix_s % 2].add({"time_unix_s": time_unix_s, "event": "started"})
@@ -161,7 +172,7 @@ def test_an_event_whose_write_failed_is_written_once(storage: Storage, monkeypat
     assert [event["event"] for event in read_events(storage)] == ["0", "1", "2"]
 
 
-def test_a_torn_event_is_left_out(tmp_path: Path) -> None:
+def test_a_torn_event_is_skipped(tmp_path: Path) -> None:
     storage = open_storage(tmp_path)
     write_event(storage, "a", {"time_unix_s": 1, "event": "started"})
     with (tmp_path / "events" / "a.jsonl").open("ab") as file:
@@ -188,7 +199,7 @@ NO_EVENTS = [
 
 
 @pytest.mark.parametrize("line", NO_EVENTS, ids=lambda line: line[:50].decode(errors="replace"))
-def test_a_line_that_is_no_event_is_left_out(line: bytes, tmp_path: Path) -> None:
+def test_a_line_that_is_no_event_is_skipped(line: bytes, tmp_path: Path) -> None:
     storage = open_storage(tmp_path)
     write_event(storage, "a", {"time_unix_s": 1, "event": "started"})
     with (tmp_path / "events" / "a.jsonl").open("ab") as file:

@@ -1,4 +1,4 @@
-"""A storage that repeats its failing calls: what is repeated, what is an answer, and when it gives up."""
+"""A storage that repeats failing calls: which errors it repeats, which are answers, and when it gives up."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FULL = OSError(28, "No space left on device")
 
 
 class FailingFolder(Folder):
-    """Each call fails as often as it is told to, before or after it has done its work."""
+    """The first calls fail, either before or after their work is done."""
 
     def __init__(self, root: Path, failures: int, *, does_its_work: bool = False) -> None:
         super().__init__(root)

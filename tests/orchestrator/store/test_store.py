@@ -1,4 +1,4 @@
-"""The store: a stage is done when its record is there, and nothing that is killed or torn can say otherwise."""
+"""The store: a stage is done if and only if it has a record, whatever was killed, torn or damaged."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ FILE = Artifact(size_bytes=3, blake2b="0" * 32)
 
 
 def claim(store: Store, key: str = KEY, driver: str = "one") -> str | None:
-    """A new attempt of a stage."""
+    """Claim a new attempt of a stage."""
     store.locate("train", NAME, key)
     return store.claim(key, driver)
 
 
 def attempt(store: Store, key: str = KEY, content: bytes = b"weights") -> Record:
-    """A new attempt that has written its artifacts: the record to commit."""
+    """Claim a new attempt and write its artifact; return the record to commit."""
     folder = claim(store, key)
     assert folder is not None
     store.storage.write(f"{folder}/out/weights.safetensors", content)
@@ -74,7 +74,7 @@ def attempt(store: Store, key: str = KEY, content: bytes = b"weights") -> Record
 
 
 def content(store: Store, key: str = KEY) -> bytes:
-    """A committed stage's artifact."""
+    """The content of a committed stage's artifact."""
     return store.storage.read(f"{store.out(key)}/weights.safetensors")
 
 
@@ -110,7 +110,7 @@ def test_artifacts_without_a_record_are_not_taken_for_done(root: str) -> None:
     assert content(fresh) == b"anew"
 
 
-def test_of_two_commits_the_first_counts_and_both_drivers_learn_it(root: str) -> None:
+def test_of_two_commits_the_first_counts_for_both_drivers(root: str) -> None:
     one, two = Store(root), Store(root)
     slow, fast = attempt(one, content=b"slow"), attempt(two, content=b"fast")
     assert (slow.attempt, fast.attempt) == (1, 2)
@@ -119,7 +119,7 @@ def test_of_two_commits_the_first_counts_and_both_drivers_learn_it(root: str) ->
     assert content(one) == content(Store(root)) == b"fast"
 
 
-def test_of_many_that_claim_an_attempt_at_once_one_gets_it(root: str) -> None:
+def test_of_many_drivers_that_claim_an_attempt_at_once_one_succeeds(root: str) -> None:
     stores = [Store(root) for _ in range(8)]
     for store in stores:
         store.locate("train", NAME, KEY)
@@ -160,7 +160,7 @@ def test_a_stage_has_a_holder_until_its_attempt_has_ended(root: str) -> None:
     assert reader.holder(KEY) is None
 
 
-def test_a_store_that_is_read_sees_what_another_process_commits_later(root: str) -> None:
+def test_a_reader_sees_a_record_that_another_process_commits_later(root: str) -> None:
     reader, writer = Store(root), Store(root)
     assert reader.record(KEY) is None
     writer.commit(attempt(writer))
@@ -168,7 +168,7 @@ def test_a_store_that_is_read_sees_what_another_process_commits_later(root: str)
     assert KEY in reader.records()
 
 
-def test_checkpoints_go_when_the_stage_is_done_and_logs_stay(root: str) -> None:
+def test_a_commit_removes_checkpoints_and_keeps_logs(root: str) -> None:
     store = Store(root)
     first = claim(store)
     store.storage.write(f"{first}/checkpoint/00001-0000000.safetensors", b"")
@@ -181,7 +181,7 @@ def test_checkpoints_go_when_the_stage_is_done_and_logs_stay(root: str) -> None:
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut short"])
-def test_damaged_artifacts_are_told_and_the_stage_is_made_anew(root: str, damage: str) -> None:
+def test_a_stage_with_damaged_artifacts_is_quarantined_and_computed_again(root: str, damage: str) -> None:
     store = Store(root)
     store.commit(attempt(store))
     assert store.damage(KEY) is None
@@ -206,7 +206,7 @@ def test_artifacts_that_were_not_written_whole_are_not_committed(root: str) -> N
     assert Store(root).records() == {}
 
 
-def test_attempts_go_on_counting_when_one_was_removed(tmp_path: Path) -> None:
+def test_the_number_of_a_removed_attempt_is_not_used_again(tmp_path: Path) -> None:
     store = Store(tmp_path)
     for _ in range(2):
         claim(store)
@@ -232,7 +232,7 @@ def test_a_slug_is_safe_as_a_folder_name() -> None:
     assert slug("../Tiny Net/ä b") == "tiny-net-b"
 
 
-def test_failures_are_the_last_ones_of_stages_that_are_not_done(root: str) -> None:
+def test_failures_are_those_of_the_last_attempts_at_unfinished_stages(root: str) -> None:
     store = Store(root)
     for number in range(1, 12):  # 11 is newer than 9, though not by name
         folder = str(claim(store))
@@ -247,15 +247,13 @@ def test_failures_are_the_last_ones_of_stages_that_are_not_done(root: str) -> No
     assert Store(root).failures() == []
 
 
-def test_a_torn_failure_is_passed_over(root: str) -> None:
+def test_a_torn_failure_is_skipped(root: str) -> None:
     store = Store(root)
     store.storage.write(f"{claim(store)}/failure.json", b'{"key": ')
     assert Store(root).failures() == []
 
 
-def test_the_index_saves_reading_and_is_never_believed_over_the_records(
-    root: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_index_replaces_reading_records_but_never_a_changed_one(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(root)
     committed = {key: store.commit(attempt(store, key)) for key in (KEY, OTHER)}
     store.records()
@@ -293,7 +291,7 @@ def test_the_index_saves_reading_and_is_never_believed_over_the_records(
         assert Store(root).records() == {KEY: changed, OTHER: committed[OTHER]}
 
 
-def test_a_moved_store_still_reads(tmp_path: Path) -> None:
+def test_a_moved_store_can_be_read(tmp_path: Path) -> None:
     store = Store(tmp_path / "here")
     committed = store.commit(attempt(store))
     store.write_plan(plan(KEY))
@@ -307,7 +305,7 @@ def test_a_moved_store_still_reads(tmp_path: Path) -> None:
     assert str(tmp_path) not in "".join(found.read_text() for found in (tmp_path / "there").rglob("*.json*"))
 
 
-def test_artifacts_are_files_of_this_machine_wherever_the_store_is(root: str, tmp_path: Path) -> None:
+def test_artifacts_of_any_store_become_local_files(root: str, tmp_path: Path) -> None:
     store = Store(root)
     store.commit(attempt(store))
     (path,) = store.local([(KEY, "weights.safetensors")], tmp_path / "cache").values()
@@ -320,14 +318,14 @@ def plan(*keys: str, started_unix_s: float = 1.0) -> StoredPlan:
     return StoredPlan(argv=["sweep"], started_unix_s=started_unix_s, stages=stages)
 
 
-def test_a_plan_is_kept_once_with_its_last_sweep_and_plans_come_oldest_first(root: str) -> None:
+def test_equal_plans_are_stored_once_with_the_last_sweep_and_listed_oldest_first(root: str) -> None:
     store = Store(root)
     for keys, started in (((KEY,), 1.0), ((KEY, OTHER), 2.0), ((KEY,), 3.0)):
         store.write_plan(plan(*keys, started_unix_s=started))
     assert [(len(found.stages), found.started_unix_s) for found in store.plans()] == [(2, 2.0), (1, 3.0)]
 
 
-def test_reading_a_store_that_is_not_there_creates_nothing(root: str, tmp_path: Path) -> None:
+def test_reading_a_missing_store_creates_nothing(root: str, tmp_path: Path) -> None:
     store = Store(root)
     assert not store.exists()
     assert (store.record(KEY), store.records(), store.failures(), store.plans()) == (None, {}, [], [])
@@ -344,13 +342,13 @@ def test_a_store_that_cannot_be_written_is_refused_before_any_work(tmp_path: Pat
     assert file.read_bytes() == b""
 
 
-def test_a_bucket_that_is_not_there_is_refused_before_any_work(s3: str) -> None:
+def test_a_missing_bucket_is_refused_before_any_work(s3: str) -> None:
     with pytest.raises(StoreError, match="give another --store"):
         Store("s3://no-such-bucket/sweeps").open_for_writing()
 
 
 @pytest.mark.parametrize("root", ["https://host/store", "ftp://host/store"])
-def test_an_address_of_another_kind_is_refused(root: str) -> None:
+def test_a_url_of_an_unsupported_scheme_is_refused(root: str) -> None:
     with pytest.raises(StoreError, match="s3://"):
         Store(root)
     with pytest.raises(StoreError, match="s3://"):
@@ -358,7 +356,7 @@ def test_an_address_of_another_kind_is_refused(root: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"key": 1}', "[]"])
-def test_a_damaged_record_is_named_with_the_remedy(root: str, text: str) -> None:
+def test_the_error_about_a_damaged_record_names_its_path_and_the_remedy(root: str, text: str) -> None:
     store = Store(root)
     attempt(store)
     path = f"{store.folder(KEY)}/{RECORD}"
@@ -374,7 +372,7 @@ def test_a_damaged_record_is_named_with_the_remedy(root: str, text: str) -> None
 
 
 @given(st.integers(0, 10_000), st.integers(0, 7))
-def test_a_flipped_bit_of_a_record_is_never_believed(place: int, bit: int) -> None:
+def test_a_flipped_bit_of_a_record_is_detected(place: int, bit: int) -> None:
     written = record(results={"test_accuracy_percent": 91.25, "lost": float("nan")}, files={"a": FILE}).sealed()
     content = bytearray(written.model_dump_json(indent=1).encode())
     content[place % len(content)] ^= 1 << bit
@@ -385,7 +383,7 @@ def test_a_flipped_bit_of_a_record_is_never_believed(place: int, bit: int) -> No
     assert not read.intact or read.model_dump_json() == written.model_dump_json()  # the bit was of a blank
 
 
-def test_a_record_that_is_not_what_was_written_is_named_with_the_remedy(root: str) -> None:
+def test_the_error_about_a_changed_record_names_the_remedy(root: str) -> None:
     store = Store(root)
     store.commit(attempt(store))
     path = f"{store.folder(KEY)}/{RECORD}"
@@ -394,7 +392,7 @@ def test_a_record_that_is_not_what_was_written_is_named_with_the_remedy(root: st
         Store(root).records()
 
 
-def test_records_from_before_they_had_a_digest_are_read() -> None:
+def test_records_of_versions_without_a_digest_count_as_intact() -> None:
     assert record(schema_version=2).intact
     assert not record().intact
     assert not record(schema_version=2, blake2b="0" * 32).intact
@@ -415,7 +413,7 @@ def test_of_two_folders_with_one_key_the_one_with_the_record_counts(tmp_path: Pa
     assert found.attempts == [1]
 
 
-def test_a_torn_plan_is_passed_over_and_told(root: str) -> None:
+def test_a_torn_plan_is_skipped_and_reported(root: str) -> None:
     store = Store(root)
     store.write_plan(plan(KEY))
     store.storage.write("plans/torn.json", b'{"argv": [')
@@ -425,7 +423,7 @@ def test_a_torn_plan_is_passed_over_and_told(root: str) -> None:
     assert "repeat its sweep's command" in damaged["plans/torn.json"]
 
 
-def test_no_flipped_bit_and_no_cut_changes_a_plan_unseen(tmp_path: Path) -> None:
+def test_every_flipped_bit_and_every_cut_of_a_plan_is_detected(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.write_plan(plan(KEY, OTHER))
     (file,) = (tmp_path / "plans").iterdir()
@@ -442,7 +440,7 @@ def test_no_flipped_bit_and_no_cut_changes_a_plan_unseen(tmp_path: Path) -> None
     assert unseen == []
 
 
-def test_a_plan_of_an_older_version_has_no_digest_and_stays_valid(root: str) -> None:
+def test_a_plan_of_a_version_without_a_digest_is_valid(root: str) -> None:
     store = Store(root)
     store.storage.write("plans/old.json", plan(KEY).model_dump_json(exclude={"blake2b"}).encode())
     damaged: dict[str, str] = {}
@@ -471,18 +469,18 @@ def test_fields_are_written_in_the_order_over_which_older_versions_computed_dige
         {"inputs": {"ticket": "../x"}},
     ],
 )
-def test_what_a_record_names_cannot_leave_its_stage(changes: dict[str, Any]) -> None:
+def test_no_name_in_a_record_leads_out_of_the_stages_folder(changes: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         record(**changes)
 
 
-def test_what_a_claim_names_is_a_driver() -> None:
+def test_a_claims_driver_is_no_path() -> None:
     for driver in ("../../victim", "a/b", "", "/etc"):
         with pytest.raises(ValidationError):
             Claim(driver=driver, started_unix_s=0.0)
 
 
-def test_a_record_that_was_made_anew_is_not_set_aside_by_who_judged_the_one_before(root: str) -> None:
+def test_a_driver_that_judged_the_earlier_record_does_not_quarantine_the_new_one(root: str) -> None:
     late, other = Store(root), Store(root)
     other.commit(attempt(other))
     late.records()
@@ -494,7 +492,7 @@ def test_a_record_that_was_made_anew_is_not_set_aside_by_who_judged_the_one_befo
     assert len([path for path in other.storage.listing() if "/set-aside/" in path]) == 1
 
 
-def test_a_record_that_is_made_anew_while_it_is_set_aside_stays(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_written_during_a_quarantine_stays(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
     late, other = Store(root), Store(root)
     other.commit(attempt(other))
     late.records()
@@ -514,7 +512,7 @@ def test_a_record_that_is_made_anew_while_it_is_set_aside_stays(root: str, monke
     assert late.record(KEY) == committed[0]
 
 
-def test_a_failures_log_lies_in_the_store() -> None:
+def test_a_failures_log_is_a_path_in_the_store() -> None:
     with pytest.raises(ValidationError):
         failure("stages/train/x/attempts/1", "m", 0.0).model_validate(
             failure("stages/train/x/attempts/1", "m", 0.0).model_dump() | {"log": "../../etc/passwd"}
