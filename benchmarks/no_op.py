@@ -18,7 +18,7 @@ from orchestrator.scheduling.queue import ReadyQueue
 from orchestrator.scheduling.rank import upward_rank
 from orchestrator.store import Store
 from orchestrator.store.leases import HeldLease
-from orchestrator.terminal.progress import Progress
+from orchestrator.terminal.progress import ProgressPanel
 from workers.attempts.attempt import Attempt, Outcome
 from workers.attempts.workspace import Artifact
 from workers.stages.execution import Execution
@@ -52,7 +52,7 @@ def run_no_op(plan: Plan, root: Path, backend: NoOpBackend) -> float:
     began = time.perf_counter()
     store, rank = Store(root), upward_rank(plan)
     queue = ReadyQueue(plan, rank, [])
-    panel = Progress(Console(file=io.StringIO()), plan, queue, rank, lambda: backend.devices)
+    panel = ProgressPanel(Console(file=io.StringIO()), plan, queue, rank, lambda: backend.devices)
     store.open_for_writing()
     lease = HeldLease(store.storage, ["no-op"])
     policies = Policies(Execution("cpu", None, "nowhere"))

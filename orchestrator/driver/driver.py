@@ -26,7 +26,7 @@ from orchestrator.scheduling.queue import State
 from orchestrator.scheduling.scheduler import Scheduler
 from orchestrator.store import Store
 from orchestrator.store.leases import HeldLease
-from orchestrator.terminal.progress import Progress, Stopwatch
+from orchestrator.terminal.progress import ProgressPanel, Stopwatch
 from workers.attempts.attempt import Attempt
 from workers.stages.job import Job
 from workers.stages.kinds import width
@@ -48,7 +48,7 @@ class Driver:
     """
 
     def __init__(
-        self, work: Work, store: Store, lease: HeldLease, backend: Backend, policies: Policies, panel: Progress
+        self, work: Work, store: Store, lease: HeldLease, backend: Backend, policies: Policies, panel: ProgressPanel
     ) -> None:
         store.retry_failures(panel.notice)
         self._plan, self._queue, self._store, self._lease = work.plan, work.queue, store, lease

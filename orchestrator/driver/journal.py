@@ -9,7 +9,7 @@ from orchestrator.planning.plan import Node
 from orchestrator.store import Store
 from orchestrator.store.events import EventLog
 from orchestrator.store.record import Cause, Failure, Record
-from orchestrator.terminal.progress import Progress
+from orchestrator.terminal.progress import ProgressPanel
 
 
 class Journal:
@@ -19,7 +19,7 @@ class Journal:
         failures: the last failure of each stage that was given up, in the order in which they happened.
     """
 
-    def __init__(self, store: Store, driver: str, panel: Progress) -> None:
+    def __init__(self, store: Store, driver: str, panel: ProgressPanel) -> None:
         self._store, self._panel = store, panel
         self._events = EventLog(store.storage, driver)
         self.failures: list[Failure] = []

@@ -11,7 +11,7 @@ from orchestrator.backends.base import Backend
 from orchestrator.driver.heartbeat import Heartbeat, limit_s
 from orchestrator.driver.journal import Journal, attempt_number
 from orchestrator.planning.plan import Node
-from orchestrator.terminal.progress import Progress
+from orchestrator.terminal.progress import ProgressPanel
 from workers.attempts.attempt import Attempt
 from workers.stages.job import Job
 from workers.storage import Storage
@@ -61,7 +61,7 @@ class Supervision:
     """
 
     def __init__(
-        self, storage: Storage, backend: Backend, panel: Progress, journal: Journal, hang_limit_s: float
+        self, storage: Storage, backend: Backend, panel: ProgressPanel, journal: Journal, hang_limit_s: float
     ) -> None:
         self._storage, self._backend = storage, backend
         self._panel, self._journal, self._hang_limit_s = panel, journal, hang_limit_s

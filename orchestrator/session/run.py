@@ -27,7 +27,7 @@ from orchestrator.session.cache import CachedStages
 from orchestrator.session.live_report import LiveReport
 from orchestrator.store import Store
 from orchestrator.store.leases import HeldLease
-from orchestrator.terminal.progress import Progress
+from orchestrator.terminal.progress import ProgressPanel
 from workers.data import DataError
 from workers.stages.execution import Execution
 from workers.terminal.console import Console
@@ -127,7 +127,7 @@ def run_plan(
     estimates = Estimates(cached.records.values())
     work = Work(plan, ReadyQueue(plan, estimates.rank(plan), cached.keys), estimates.seconds)
     policies = Policies(placement.execution, packing, placement.max_concurrent, placement.hang_limit_s)
-    panel = Progress(
+    panel = ProgressPanel(
         console,
         plan,
         work.queue,
@@ -184,7 +184,7 @@ def _start_ray(placement: Placement) -> Backend:
 
 
 @contextmanager
-def _stop_on_signals(lease: HeldLease, panel: Progress, console: Console) -> Iterator[None]:
+def _stop_on_signals(lease: HeldLease, panel: ProgressPanel, console: Console) -> Iterator[None]:
     """On the first SIGINT or SIGTERM stop cleanly; on the second exit now, and the next sweep resumes checkpoints."""
 
     def handle(number: int, frame: FrameType | None) -> None:

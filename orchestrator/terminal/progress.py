@@ -23,7 +23,7 @@ ETA_INTERVAL_S = 1.0
 COLUMNS = (State.DONE, State.RUNNING, State.CACHED, State.FAILED, State.BLOCKED)
 
 
-class Progress:
+class ProgressPanel:
     """The state of a sweep as text.
 
     Args:
@@ -43,7 +43,7 @@ class Progress:
         self._eta_s: float | None = None  # of the lines: found anew for each, it would cost the most of a short stage
         self._eta_due = Stopwatch(ETA_INTERVAL_S)
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> ProgressPanel:
         if self._console.is_terminal:
             self._live = Live(console=self._console, get_renderable=self._panel, refresh_per_second=2)
             self._live.__enter__()

@@ -15,7 +15,7 @@ from orchestrator.scheduling.queue import ReadyQueue
 from orchestrator.scheduling.rank import upward_rank
 from orchestrator.store import Store
 from orchestrator.store.leases import HeldLease
-from orchestrator.terminal.progress import Progress
+from orchestrator.terminal.progress import ProgressPanel
 from orchestrator.tuning.definition import OBJECTIVE, Definition, plan_to_round, rungs
 from workers.stages.execution import Execution
 from workers.terminal.console import Console
@@ -74,7 +74,7 @@ def _run(plan: Plan, store: Store, execution: Execution) -> bool:
     records = store.records()
     queue = ReadyQueue(plan, rank, [key for key in plan.nodes if key in records])
     backend = InlineBackend(execution.torch_device)
-    panel = Progress(Console(quiet=True), plan, queue, rank, lambda: 1)
+    panel = ProgressPanel(Console(quiet=True), plan, queue, rank, lambda: 1)
     lease = HeldLease(store.storage, sys.argv)
     try:
         driver = Driver(Work(plan, queue), store, lease, backend, Policies(execution), panel)

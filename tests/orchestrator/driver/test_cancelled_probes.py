@@ -13,7 +13,7 @@ from orchestrator.scheduling.queue import ReadyQueue, State
 from orchestrator.scheduling.rank import upward_rank
 from orchestrator.store import Store
 from orchestrator.store.leases import HeldLease
-from orchestrator.terminal.progress import Progress
+from orchestrator.terminal.progress import ProgressPanel
 from tests.orchestrator.recipes.small_recipes import plan_of, recipe
 from workers.attempts.attempt import Attempt, Outcome
 from workers.attempts.workspace import artifact
@@ -66,7 +66,7 @@ def test_only_the_cancelled_probe_of_a_group_is_given_up(tmp_path: Path) -> None
     plan, store, backend = plan_of(recipe(seeds=3)), Store(tmp_path), CancellingBackend()
     rank = upward_rank(plan)
     queue = ReadyQueue(plan, rank, [])
-    panel = Progress(Console(file=io.StringIO()), plan, queue, rank, lambda: 1)
+    panel = ProgressPanel(Console(file=io.StringIO()), plan, queue, rank, lambda: 1)
     lease = HeldLease(store.storage, [])
     try:
         policies = Policies(Execution("cpu", None, "nowhere"))

@@ -27,7 +27,7 @@ from orchestrator.store import Store
 from orchestrator.store.events import read_events
 from orchestrator.store.leases import HeldLease, Lease, LeaseWatch
 from orchestrator.store.record import Record
-from orchestrator.terminal.progress import Progress
+from orchestrator.terminal.progress import ProgressPanel
 from tests.orchestrator.recipes.small_recipes import plan_of, recipe
 from workers.attempts.attempt import Attempt, Outcome
 from workers.attempts.workspace import artifact
@@ -108,7 +108,7 @@ class Sweep:
         self.queue = ReadyQueue(plan, rank, [key for key in plan.nodes if self.store.record(key)])
         self.printed = io.StringIO()
         self.console = Console(file=self.printed, width=200, force_terminal=terminal)
-        self.panel = Progress(self.console, plan, self.queue, rank, lambda: 2)
+        self.panel = ProgressPanel(self.console, plan, self.queue, rank, lambda: 2)
         self.lease = HeldLease(self.store.storage, ["sweep"])
         self.refreshed = 0
 
