@@ -219,7 +219,7 @@ def _description(path: Path) -> dict[str, Any]:
 
 def _faults(path: Path) -> list[str]:
     if not path.exists():
-        raise TicketError(f"{path}: there is no such file; name an existing ticket")
+        raise TicketError(f"{path} does not exist; name an existing ticket")
     try:
         return faults(formats.read(path))
     except NeedsHintError as error:

@@ -81,7 +81,7 @@ def _parts(header: bytes, tensors: Mapping[str, SignedTensor]) -> Iterator[bytes
 def _provenance(path: Path | str, metadata: Mapping[bytes, bytes]) -> Provenance:
     raw = metadata.get(METADATA_KEY)
     if raw is None:
-        raise TicketError(f"{path} is a Parquet file but no ticket: it has no winning_sign metadata")
+        raise TicketError(f"{path} is a Parquet file but no ticket: it lacks the metadata winning_sign")
     try:
         header = dict(json.loads(raw))
     except (ValueError, TypeError) as error:

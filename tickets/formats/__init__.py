@@ -1,4 +1,4 @@
-"""Tickets as files of this and other projects: each format is a value, and one table has them all.
+"""Read and write tickets in the file formats of this and other projects. ``FORMATS`` has every format.
 
 >>> ticket = formats.read("checkpoint.pth.tar", hints=Hints(provenance={"dataset": "cifar100"}))
 >>> formats.write(ticket, "for-the-hub", "hub")
@@ -29,14 +29,14 @@ __all__ = ["FORMATS", "UNKNOWN", "Format", "Hints", "NeedsHintError", "named", "
 FORMATS: Mapping[str, Format] = {
     each.name: each for each in (PARQUET, MASKED, HUB, AUTHORS, TORCH_PRUNE, OPEN_LTH, TURBOPRUNE, SPARSE)
 }
-"""Every format by name. The first that fits a file's content is taken: what says more of itself comes first."""
+"""Formats by name. A file is read in the first format that fits, so the most specific formats come first."""
 
 
 def named(name: str) -> Format:
     """A format by its name.
 
     Raises:
-        TicketError: there is none; the message has the nearest names.
+        TicketError: no format has this name; the message has the nearest names.
     """
     if name not in FORMATS:
         raise TicketError(unknown("format", name, FORMATS))
@@ -49,35 +49,35 @@ def read(path: Path | str, format: str | None = None, hints: Hints | None = None
 
 
 def read_with_format(path: Path | str, format: str | None = None, hints: Hints | None = None) -> tuple[Format, Ticket]:
-    """Read a ticket, and tell its format.
+    """Read a ticket and find its format.
 
     Args:
-        format: its name; None tells it by the content.
-        hints: what the file does not say.
+        format: a format's name; None finds the format by content.
+        hints: facts that the file does not state.
 
     Raises:
-        NeedsHintError: the file leaves something open, and the message says which hint tells it.
-        TicketError: the file is missing, damaged, of another format, or needs more than tensors to be read.
+        NeedsHintError: the file leaves a question open; the message names the hint that answers it.
+        TicketError: the file is missing, damaged, of another format, or holds more than tensors.
     """
     source = Source(Path(path))
-    found = named(format) if format else _fitting(source)
-    if format and not found.fits(source):
-        raise TicketError(f"{path} is not {found.title}; it is {_fitting(source).title}")
-    return found, found.read(source, hints or Hints())
+    chosen = named(format) if format else _fitting(source)
+    if format and not chosen.fits(source):
+        raise TicketError(f"{path} is not {chosen.title}; it is {_fitting(source).title}")
+    return chosen, chosen.read(source, hints or Hints())
 
 
 def write(ticket: Ticket, path: Path | str, format: str | None = None, *, force: bool = False) -> Format:
-    """Write a ticket; what was written is read back and compared before it is put in place, in one step.
+    """Write a ticket: to a temporary place, read back, compared, and only then renamed.
 
     Args:
-        format: its name; None tells it by the path's extension.
-        force: whether a file or folder of the same kind that is there may be replaced.
+        format: a format's name; None goes by the path's extension.
+        force: replace an existing file or folder of the same kind.
 
     Returns:
         The format.
 
     Raises:
-        TicketError: the format cannot hold this ticket, or the path is taken; nothing is written then.
+        TicketError: the format cannot hold this ticket, or the path exists; nothing is written then.
     """
     path = Path(path)
     chosen = named(format) if format else _by_name(path)
@@ -94,7 +94,7 @@ def _fitting(source: Source) -> Format:
     for each in FORMATS.values():
         if each.fits(source):
             return each
-    raise TicketError(f"{source.path} is of no known format; these are {', '.join(FORMATS)}")
+    raise TicketError(f"{source.path} is of no known format; the formats are {', '.join(FORMATS)}")
 
 
 def _by_name(path: Path) -> Format:
@@ -103,8 +103,8 @@ def _by_name(path: Path) -> Format:
         fitting = [f for f in FORMATS.values() if "" in f.extensions]
     if len(fitting) == 1:
         return fitting[0]
-    which = ", ".join(f.name for f in fitting or FORMATS.values())
-    raise TicketError(f"{path}: its name does not tell the format; choose one of {which} with --to")
+    names = ", ".join(f.name for f in fitting or FORMATS.values())
+    raise TicketError(f"{path}: its name does not tell the format; choose one of {names} with --to")
 
 
 def _same(ticket: Ticket, back: Ticket, chosen: Format) -> None:
@@ -112,8 +112,8 @@ def _same(ticket: Ticket, back: Ticket, chosen: Format) -> None:
         if back.tensors.get(name) != tensor:
             read_as = back.tensors[name].role if name in back.tensors else "nothing"
             raise TicketError(
-                f"{name}: {chosen.title} cannot hold this {tensor.role} tensor, which would be read back as another "
-                f"({read_as}); write parquet or safetensors"
+                f"{name}: {chosen.title} cannot hold this {tensor.role} tensor (it would be read back as {read_as}); "
+                f"write parquet or safetensors"
             )
     if set(back.tensors) != set(ticket.tensors) or (chosen.keeps_provenance and back.provenance != ticket.provenance):
         raise TicketError(f"{chosen.title} cannot hold this ticket; write parquet or safetensors")

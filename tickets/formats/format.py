@@ -1,4 +1,4 @@
-"""What a format of tickets is, and what its files may leave open."""
+"""The interface of a file format, and hints for files that leave questions open."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from tickets.signed import SignedTensor
 from tickets.ticket import Provenance, Ticket
 
 UNKNOWN = "unknown"
-"""A text of the provenance that a file does not tell."""
+"""Text of a provenance field that a file does not state."""
 
 
 class NeedsHintError(TicketError):
-    """A file that is whole, but leaves something open that a hint has to say; the message names the hint."""
+    """An intact file leaves a question open; the message names the hint that answers it."""
 
 
 @dataclass(frozen=True)
 class Hints:
-    """What a file does not say of its ticket.
+    """Facts about a ticket that its file does not state.
 
     Attributes:
-        weights: a state dict with the signs, for a format that has masks only.
-        classifier: name of the classifier's layer, or "none" if every weight may be pruned; None infers it.
-        provenance: fields of ``Provenance`` that replace what the file says.
+        weights: a state dict with the signs, for formats with masks only.
+        classifier: name of the classifier's layer, or "none" if every weight may be pruned; None infers the layer.
+        provenance: fields of ``Provenance`` that replace those of the file.
     """
 
     weights: Path | None = None
@@ -36,15 +36,16 @@ class Hints:
 
 @dataclass(frozen=True)
 class Format:
-    """A way to write a ticket down.
+    """A file format of tickets.
 
     Attributes:
-        extensions: with which a new file's name tells its format, "" for a folder; shared ones tell nothing.
-        fits: whether a file is of this format, by its content.
-        read: raises TicketError for a file that is damaged or contradicts itself.
-        write: to a path where nothing is.
-        cannot_hold: what is lost, and what is refused.
-        keeps_provenance: whether it says where a ticket comes from.
+        title: a noun phrase for messages, such as "a state dict of TurboPrune".
+        extensions: endings of new files' names, "" for a folder. An ending that several formats share chooses none.
+        fits: whether a file's content is of this format.
+        read: read a ticket; raises TicketError for a damaged or contradictory file.
+        write: write a ticket to a path that does not exist.
+        cannot_hold: the parts of a ticket that are lost, and the tickets that are refused.
+        keeps_provenance: whether the format holds the provenance.
     """
 
     name: str
@@ -58,7 +59,7 @@ class Format:
 
 
 def new_ticket(tensors: Mapping[str, SignedTensor], hints: Hints) -> Ticket:
-    """The ticket of a file that does not say where it comes from: all that is not hinted is unknown."""
-    told = {f.name: UNKNOWN for f in fields(Provenance)} | {"round": None, "density": 0.0} | dict(hints.provenance)
-    ticket = Ticket(tensors, Provenance(**told))  # type: ignore[arg-type]  # the hints' names are its fields'
-    return Ticket(tensors, Provenance(**{**told, "density": ticket.density if ticket.masks else 0.0}))  # type: ignore[arg-type]
+    """A ticket without provenance in its file: fields without a hint are unknown."""
+    origin = {f.name: UNKNOWN for f in fields(Provenance)} | {"round": None, "density": 0.0} | dict(hints.provenance)
+    ticket = Ticket(tensors, Provenance(**origin))  # type: ignore[arg-type]  # the hints' names are its fields'
+    return Ticket(tensors, Provenance(**{**origin, "density": ticket.density if ticket.masks else 0.0}))  # type: ignore[arg-type]

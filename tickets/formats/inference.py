@@ -1,12 +1,12 @@
-"""The role of each parameter of a state dict, where there is no model to ask: told by names, shapes and masks."""
+"""Infer the roles of a state dict's parameters from names, shapes and masks, without the model."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from difflib import get_close_matches
 
 from tickets.errors import TicketError
 from tickets.formats.format import NeedsHintError
+from tickets.registry import unknown
 from tickets.roles import Role
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -14,13 +14,13 @@ NO_CLASSIFIER = "none"
 
 
 def split(name: str) -> tuple[str, str]:
-    """The layer and the last part of a tensor's name; the layer of a network of one layer is empty."""
+    """Split a tensor's name into layer and last part; the layer is empty in a network of one layer."""
     layer, _, leaf = name.rpartition(".")
     return layer, leaf
 
 
 def join(layer: str, leaf: str) -> str:
-    """A tensor's name."""
+    """Join a layer and a last part to a tensor's name."""
     return f"{layer}.{leaf}" if layer else leaf
 
 
@@ -33,18 +33,19 @@ def infer_roles(
 ) -> dict[str, Role]:
     """Roles by name, in the order of a network's parameters: a layer's weight before its bias.
 
-    A layer with running statistics or a weight of at most one dimension is a normalization. Of the other weights, the
-    classifier is the only one without a mask, if some have one; else the last, unless it is pruned: then there is none.
+    A layer with running statistics, or with a weight of at most one dimension, is a normalization. If some of the other
+    weights have masks, the classifier is the one without. Otherwise the last weight is the classifier, unless it is
+    pruned: then there is none.
 
     Args:
-        shapes: of every parameter.
+        shapes: shape of each parameter by name.
         normalized: layers with running statistics.
-        masked: weights for which the file has a mask, if its format has masks.
-        pruned: weights of which some are gone.
-        classifier: the layer's name, or "none".
+        masked: names of the weights that have a mask in the file.
+        pruned: names of the parameters that have pruned elements.
+        classifier: the layer's name, or "none"; None infers the layer.
 
     Raises:
-        TicketError: a parameter is neither a weight nor a bias of a layer, or a pruned one is no weight.
+        TicketError: a parameter is neither a weight nor a bias of a layer, or is pruned and no prunable weight.
         NeedsHintError: several layers may be the classifier.
     """
     layers: dict[str, set[str]] = {}
@@ -55,8 +56,8 @@ def infer_roles(
         layer, leaf = split(name)
         if leaf not in ("weight", "bias") or "weight" not in layers[layer]:
             raise TicketError(
-                f"{name}: the method has rules for the weight and the bias of convolutions, linear and normalization "
-                f"layers, and this is neither; leave it out of the state dict"
+                f"{name}: the method has rules only for weights and biases of convolutions, linear and normalization "
+                f"layers; leave this parameter out of the state dict"
             )
     norms = {layer for layer in layers if layer in normalized or len(shapes[join(layer, "weight")]) <= 1}
     weights = [layer for layer in layers if layer not in norms]
@@ -73,7 +74,7 @@ def infer_roles(
             roles[join(layer, leaf)] = role
     for name in pruned:
         if roles[name] is not Role.PRUNABLE:
-            raise TicketError(f"{name}: it is pruned, and of a ticket's parameters only weights are; keep it whole")
+            raise TicketError(f"{name}: a {roles[name]} parameter is pruned, but only weights may be; keep it whole")
     return roles
 
 
@@ -85,17 +86,13 @@ def _classifier(
     if named is not None:
         named = named if named in layers else named.removesuffix(".weight")
         if named not in layers:
-            near = get_close_matches(named, layers, n=3)
-            raise TicketError(
-                f"{named}: there is no such layer to be the classifier"
-                + (f"; nearest: {', '.join(near)}" if near else "")
-            )
+            raise TicketError(unknown("classifier", named, layers))
         if named in pruned:
-            raise TicketError(f"{named}: its weight is pruned, so it is no classifier; say --classifier none")
+            raise TicketError(f"{named}: its weight is pruned, so the layer is no classifier; say --classifier none")
         return named
     free = [layer for layer in layers if layer not in masked]
     if 0 < len(free) < len(layers):
         if len(free) > 1 and free[-1] != layers[-1]:
-            raise NeedsHintError(f"which of {', '.join(free)} is the classifier cannot be told; say --classifier NAME")
+            raise NeedsHintError(f"{' or '.join(free)} may be the classifier; say --classifier NAME")
         return free[-1]
     return layers[-1] if layers and layers[-1] not in pruned else None

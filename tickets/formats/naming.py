@@ -1,4 +1,4 @@
-"""Signed masks in state dicts: five formats differ in how they name a mask, and in little else."""
+"""Signed masks in state dicts. Five formats share this code; they differ in the names of masks."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ class Naming:
     """How a state dict names masks.
 
     Attributes:
-        mask: last part of a mask's name; with ``{}``, made of the parameter's own, else there is one for the weight.
-        parameter: last part of a masked parameter's name, made of its own.
+        mask: last part of a mask's name. ``{}`` stands for the parameter's last part; without it, only weights have
+            masks.
+        parameter: last part of a masked parameter's name; ``{}`` stands for the usual one.
         masked: roles whose weights have a mask.
-        dtype: of the masks.
+        dtype: type of the masks.
     """
 
     mask: str
@@ -39,20 +40,21 @@ class Naming:
         return join(layer, self.mask.format(leaf)) if leaf == "weight" or "{}" in self.mask else None
 
     def masked_name(self, name: str) -> str:
-        """The name under which a parameter is kept beside its mask."""
+        """The name of a parameter that has a mask."""
         layer, leaf = split(name)
         return join(layer, self.parameter.format(leaf))
 
 
 def read_state(tensors: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None, hints: Hints, path: Path) -> Ticket:
-    """The ticket of weights and masks by the parameters' own names.
+    """Make a ticket of weights and masks, both under the parameters' usual names.
 
     Args:
-        tensors: parameters, and running statistics that tell normalization layers.
-        masks: 0 and 1; None where a weight is pruned if and only if it is 0.
+        tensors: parameters and running statistics; the latter identify normalization layers.
+        masks: tensors of 0 and 1; None if a weight is pruned exactly when it is 0.
+        path: the file, for messages.
 
     Raises:
-        TicketError: as ``infer_roles``, or a tensor is no mask or no weight; the message names the file and the tensor.
+        TicketError: roles cannot be inferred, or a tensor is no mask or no weight; the message names file and tensor.
     """
     parameters = {name: tensor for name, tensor in tensors.items() if split(name)[1] not in STATISTICS}
     normalized = {split(name)[0] for name in tensors if split(name)[1] in STATISTICS}
@@ -79,16 +81,16 @@ def read_state(tensors: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None
 
 
 def split_state(tensors: Mapping[str, Tensor], naming: Naming) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Parameters (with statistics) and masks, both by the parameters' own names."""
+    """Split a state dict into parameters (with statistics) and masks, both under the parameters' usual names."""
     masks, parameters = {}, {}
     bare = naming.parameter.replace("{}", "")
     for name, tensor in tensors.items():
-        own = name.removesuffix(bare)
-        if own != name or not bare:
-            mask = naming.mask_of(own)
+        usual = name.removesuffix(bare)
+        if usual != name or not bare:
+            mask = naming.mask_of(usual)
             if mask is not None and mask in tensors:
-                masks[own] = tensors[mask]
-                parameters[own] = tensor
+                masks[usual] = tensors[mask]
+                parameters[usual] = tensor
                 continue
         parameters[name] = tensor
     used = {naming.mask_of(name) for name in masks}
@@ -96,12 +98,12 @@ def split_state(tensors: Mapping[str, Tensor], naming: Naming) -> tuple[dict[str
 
 
 def signs_as_weights(ticket: Ticket) -> dict[str, Tensor]:
-    """A state dict whose weights are the signs: -1, 0 and 1 in float32, since a ticket has no magnitudes."""
+    """A state dict with the signs as weights: -1, 0 and 1 in float32, since a ticket has no magnitudes."""
     return {name: tensor.sign.float() for name, tensor in ticket.tensors.items()}
 
 
 def write_state(ticket: Ticket, naming: Naming) -> dict[str, Tensor]:
-    """A state dict with signs for weights, and masks beside them.
+    """A state dict with the signs as weights, and the masks.
 
     Raises:
         TicketError: two tensors would have one name.
@@ -121,15 +123,15 @@ def write_state(ticket: Ticket, naming: Naming) -> dict[str, Tensor]:
 
 def _sign(name: str, tensor: Tensor) -> Tensor:
     if tensor.is_complex() or bool(torch.isnan(tensor).any()):
-        raise TicketError(f"{name}: a weight is a real number, and this holds others")
+        raise TicketError(f"{name}: the weights are complex or NaN; save real numbers")
     return torch.sign(tensor).to(torch.int8)
 
 
 def _mask(name: str, mask: Tensor, signs: Mapping[str, Tensor]) -> Tensor:
     if name not in signs:
-        raise TicketError(f"{name}: there is a mask of it, but no weight")
+        raise TicketError(f"{name}: the file has a mask of this weight, but not the weight")
     if mask.shape != signs[name].shape:
         raise TicketError(f"{name}: its mask has shape {tuple(mask.shape)}, its weight {tuple(signs[name].shape)}")
     if not bool(((mask == 0) | (mask == 1)).all()):
-        raise TicketError(f"{name}: a mask is 0 or 1, and its mask holds other values")
+        raise TicketError(f"{name}: its mask holds values other than 0 and 1")
     return mask.bool()

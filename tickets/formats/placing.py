@@ -1,4 +1,4 @@
-"""Files and folders put in place in one step, so that nobody ever finds half of one."""
+"""Write files and folders beside their place, then rename them: a reader sees the whole or nothing."""
 
 from __future__ import annotations
 
@@ -13,43 +13,43 @@ from tickets.files.writing import beside
 
 
 def placed(path: Path, make: Callable[[Path], object], *, force: bool = False) -> None:
-    """Make a file or a folder of files under a passing name beside its place, and rename it.
+    """Write a file or a folder of files under a temporary name, and rename it.
 
     Args:
-        make: makes it at the path that it is given, whose name ends as the final one's.
-        force: whether to replace what is there: a file by a file, a folder by one with the same names in it.
+        make: writes to the path that it is given, which ends as the final name does.
+        force: replace an existing file, or an existing folder that holds only files of the same names.
 
     Raises:
-        TicketError: the path is taken, or cannot be written; it is then as it was.
+        TicketError: the path exists or cannot be written; it is then unchanged.
     """
     if not path.parent.is_dir():
-        raise TicketError(f"{path.parent}: there is no such folder to write to; make it first")
+        raise TicketError(f"{path.parent} is no folder; create it first")
     if path.exists() and not force:
-        raise TicketError(f"{path} is there already; give another name, or --force to replace it")
-    made = beside(path)
+        raise TicketError(f"{path} exists; give another name, or --force to replace it")
+    temporary = beside(path)
     try:
-        make(made)
+        make(temporary)
         if path.is_dir():
-            _replace_folder(path, made)
-        elif path.exists() and made.is_dir():
-            raise TicketError(f"{path} is a file, and a folder does not replace it; give another name")
+            _replace_folder(path, temporary)
+        elif path.exists() and temporary.is_dir():
+            raise TicketError(f"{path} is a file, and a folder cannot replace it; give another name")
         else:
-            made.replace(path)
-    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have their own for a full disk
+            temporary.replace(path)
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors raise their own for a full disk
         raise TicketError(f"{path} cannot be written: {error}") from error
     finally:
-        _remove(made)
+        _remove(temporary)
 
 
-def _replace_folder(path: Path, made: Path) -> None:
-    names = {each.name for each in made.iterdir()} if made.is_dir() else set()
-    others = sorted(each.name for each in path.iterdir() if each.name not in names)
-    if others:
-        raise TicketError(f"{path} holds {others[0]}, which would be lost; give another name")
-    aside = made.with_name(f"{made.name}.old")
-    path.rename(aside)
-    made.rename(path)
-    shutil.rmtree(aside)
+def _replace_folder(path: Path, new: Path) -> None:
+    names = {each.name for each in new.iterdir()} if new.is_dir() else set()
+    lost = sorted(each.name for each in path.iterdir() if each.name not in names)
+    if lost:
+        raise TicketError(f"{path} holds {lost[0]}, which would be lost; give another name")
+    old = new.with_name(f"{new.name}.old")
+    path.rename(old)
+    new.rename(path)
+    shutil.rmtree(old)
 
 
 def _remove(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A file as it comes: which container it is, and the tensors in it, without running anything of its own."""
+"""A file of any format: its container, its tensors and its metadata, read without running code from the file."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from torch import Tensor
 from tickets.errors import TicketError
 
 Kind = Literal["folder", "parquet", "safetensors", "torch", "other"]
-_WRAPPED = ("state_dict", "model_state_dict", "model")  # where checkpoints keep a state dict
+_WRAPPED = ("state_dict", "model_state_dict", "model")  # keys under which checkpoints keep a state dict
 _PREFIXES = ("module.", "_orig_mod.")  # of DistributedDataParallel and torch.compile
-_REAL = (  # of which torch tells the signs
+_REAL = (  # types whose signs torch computes
     *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
     *(torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
 )
@@ -27,24 +27,24 @@ _UNSAFE = re.compile(r"Unsupported (?:global|class|operand)[^\n]*?(?:GLOBAL )?([
 
 @dataclass(frozen=True)
 class Source:
-    """A file or folder, read when asked and once.
+    """A file or folder, read once, when an attribute is first used.
 
     Raises:
-        TicketError: from each attribute, where the file is missing, damaged or needs more than tensors.
+        TicketError: from each attribute, if the file is missing, damaged or holds more than tensors.
     """
 
     path: Path
 
     @cached_property
     def kind(self) -> Kind:
-        """Told by the first bytes; a name may be anything."""
+        """The container, by the first bytes; the name does not count."""
         if self.path.is_dir():
             return "folder"
         try:
             with self.path.open("rb") as file:
                 head = file.read(9)
         except FileNotFoundError as error:
-            raise TicketError(f"{self.path}: there is no such file") from error
+            raise TicketError(f"{self.path} does not exist") from error
         except OSError as error:
             raise TicketError(f"{self.path} cannot be read: {error.strerror}") from error
         if head.startswith(b"PAR1"):
@@ -55,12 +55,12 @@ class Source:
 
     @property
     def tensors(self) -> Mapping[str, Tensor]:
-        """All tensors by name, on the CPU; none for what has no named tensors."""
+        """All tensors by name, on the CPU; empty for folders and Parquet files."""
         return self._contents[0]
 
     @property
     def metadata(self) -> Mapping[str, str]:
-        """The header's texts, in safetensors."""
+        """The metadata of a safetensors file; empty for other files."""
         return self._contents[1]
 
     @cached_property
@@ -87,29 +87,29 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
         unsafe = _UNSAFE.search(str(error))
         if unsafe:
             raise TicketError(
-                f"{path} holds a {unsafe[1]}, and reading that would run code of the file's own; save its state_dict "
-                f"alone and give that"
+                f"{path} holds a {unsafe[1]}, and reading it would run code from the file; save the state_dict alone "
+                f"and give that file"
             ) from None
-        # nothing of what torch says: it advises to read such a file all the same
+        # without torch's message, which advises to read such a file unsafely
         raise TicketError(
             f"{path} is no readable file of torch.save: it is damaged, or holds more than tensors; save the network's "
-            f"state_dict alone and give that"
+            f"state_dict alone and give that file"
         ) from None
     if isinstance(loaded, Mapping):
         loaded = next((loaded[key] for key in _WRAPPED if isinstance(loaded.get(key), Mapping)), loaded)
         tensors = {str(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
         if tensors:
             return _unprefixed(_real(tensors, path))
-    raise TicketError(f"{path} holds no state dict; save the model's state_dict() and give that")
+    raise TicketError(f"{path} holds no state dict; save the model's state_dict() and give that file")
 
 
 def _real(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """The tensors, dense; TicketError unless each has values, all of them real numbers."""
+    """The tensors, dense; TicketError if a tensor has no values or no real numbers."""
     for name, tensor in tensors.items():
         if tensor.dtype not in _REAL:
-            raise TicketError(f"{path}: {name}: it is of {tensor.dtype}, whose signs are not read; save it in float32")
+            raise TicketError(f"{path}: {name} is of {tensor.dtype}, whose signs cannot be read; save it in float32")
         if tensor.is_meta:
-            raise TicketError(f"{path}: {name}: it has no values; save the network's state_dict as it was trained")
+            raise TicketError(f"{path}: {name} has no values; save the state_dict of the trained network")
     return {name: t.to_dense() if t.layout != torch.strided else t for name, t in tensors.items()}
 
 

@@ -149,12 +149,12 @@ def test_a_mask_alone_needs_the_signs(tmp_path: Path) -> None:
     model = network()
     masks = random_masks(model)
     open_lth(model, masks, tmp_path)
-    with pytest.raises(NeedsHintError, match=r"mask\.pth has masks and no signs; name a state dict with --weights"):
+    with pytest.raises(NeedsHintError, match=r"mask\.pth has masks but no signs; name a state dict with --weights"):
         formats.read(tmp_path / "mask.pth")
     hints = Hints(weights=tmp_path / "model_ep160_it0.pth")
     assert formats.read(tmp_path / "mask.pth", hints=hints) == formats.read(tmp_path)
     torch.save({"other.weight": torch.ones(2, 2)}, tmp_path / "other.pth")
-    with pytest.raises(TicketError, match=r"other\.pth: it has no 0\.weight, of which"):
+    with pytest.raises(TicketError, match=r"other\.pth lacks 0\.weight, of which"):
         formats.read(tmp_path / "mask.pth", hints=Hints(weights=tmp_path / "other.pth"))
 
 
@@ -177,7 +177,7 @@ def test_a_network_whose_last_layer_is_pruned_has_no_classifier(tmp_path: Path) 
     ticket = formats.read(turboprune(model, masks, tmp_path))
     assert set(ticket.masks) == set(masks)
     assert ticket.tensors["7.bias"].role is Role.BIAS
-    with pytest.raises(TicketError, match="7: its weight is pruned, so it is no classifier"):
+    with pytest.raises(TicketError, match="7: its weight is pruned, so the layer is no classifier"):
         formats.read(tmp_path / "model_level_9.pt", hints=Hints(classifier="7"))
 
 
@@ -189,7 +189,7 @@ def test_the_classifier_may_be_named(tmp_path: Path) -> None:
     assert roles["5"] == roles["5.weight"]
     assert roles["5"]["5.bias"].role is Role.CLASSIFIER
     assert roles["5"]["7.weight"].role is roles["none"]["7.weight"].role is Role.PRUNABLE
-    with pytest.raises(TicketError, match="fc: there is no such layer"):
+    with pytest.raises(TicketError, match="unknown classifier 'fc'"):
         formats.read(path, hints=Hints(classifier="fc"))
 
 
@@ -207,11 +207,15 @@ def state(**changes: Tensor | None) -> dict[str, Tensor]:
 @pytest.mark.parametrize(
     ("changes", "error", "sentence"),
     [
-        ({"a__fixed_m": torch.tensor([[1.0, 0.5]])}, TicketError, r"a\.weight: a mask is 0 or 1"),
+        (
+            {"a__fixed_m": torch.tensor([[1.0, 0.5]])},
+            TicketError,
+            r"a\.weight: its mask holds values other than 0",
+        ),
         ({"a__fixed_m": torch.ones(3)}, TicketError, r"a\.weight: its mask has shape \(3,\), its weight \(1, 2\)"),
         ({"a__weight": None}, TicketError, r"a\.(bias|fixed_m): the method has rules"),
-        ({"a__weight": torch.tensor([[1.0, float("nan")]])}, TicketError, r"a\.weight: a weight is a real number"),
-        ({"pos_embed": torch.ones(1, 2)}, TicketError, r"pos_embed: the method has rules .* leave it out"),
+        ({"a__weight": torch.tensor([[1.0, float("nan")]])}, TicketError, r"a\.weight: the weights are complex or NaN"),
+        ({"pos_embed": torch.ones(1, 2)}, TicketError, r"pos_embed: the method has rules .* leave this parameter out"),
         (
             {"c__weight": torch.ones(1, 1), "c__fixed_m": torch.ones(1, 1), "d__weight": None},
             None,
@@ -224,7 +228,7 @@ def state(**changes: Tensor | None) -> dict[str, Tensor]:
                 "c__fixed_m": torch.ones(1, 1),
             },
             NeedsHintError,
-            r"which of b, b2 is the classifier cannot be told; say --classifier NAME",
+            r"b or b2 may be the classifier; say --classifier NAME",
         ),
     ],
 )
@@ -244,7 +248,7 @@ def test_a_pruned_bias_is_refused(tmp_path: Path) -> None:
     layer = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     prune.custom_from_mask(layer[0], "bias", torch.tensor([0, 1]))
     torch.save(layer.state_dict(), tmp_path / "t.pt")
-    with pytest.raises(TicketError, match=r"0\.bias: it is pruned, and of a ticket's parameters only weights are"):
+    with pytest.raises(TicketError, match=r"0\.bias: a bias parameter is pruned, but only weights may be"):
         formats.read(tmp_path / "t.pt")
 
 
@@ -257,7 +261,7 @@ def test_sparse_tensors_are_read_as_dense_ones(tmp_path: Path) -> None:
 @pytest.mark.parametrize("make", [lambda: network(), lambda: {"args": argparse.Namespace(lr=1)}])
 def test_a_file_that_needs_code_is_refused(make: Callable[[], object], tmp_path: Path) -> None:
     torch.save(make(), tmp_path / "t.pt")
-    with pytest.raises(TicketError, match=r"t\.pt holds a [\w.]+, and reading that would run code") as caught:
+    with pytest.raises(TicketError, match=r"t\.pt holds a [\w.]+, and reading it would run code") as caught:
         formats.read(tmp_path / "t.pt")
     assert "\n" not in str(caught.value)
     assert "weights_only" not in str(caught.value)  # torch advises to read it all the same
@@ -268,10 +272,10 @@ def test_a_file_that_needs_code_is_refused(make: Callable[[], object], tmp_path:
     [
         (
             torch.ones(2, 2).to(torch.float8_e4m3fn),
-            r"a\.weight: it is of torch\.float8_e4m3fn, whose",
+            r"a\.weight is of torch\.float8_e4m3fn, whose",
         ),
-        (torch.ones(2, 2).to(torch.complex64), r"a\.weight: it is of torch\.complex64"),
-        (torch.ones(2, 2, device="meta"), r"a\.weight: it has no values"),
+        (torch.ones(2, 2).to(torch.complex64), r"a\.weight is of torch\.complex64"),
+        (torch.ones(2, 2, device="meta"), r"a\.weight has no values"),
     ],
 )
 def test_tensors_without_signs_are_refused(weight: Tensor, said: str, tmp_path: Path) -> None:
@@ -300,5 +304,5 @@ def test_what_holds_no_state_dict_is_refused(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(TicketError, match=sentence):
             formats.read(tmp_path / name)
-    with pytest.raises(TicketError, match="there is no such file"):
+    with pytest.raises(TicketError, match="does not exist"):
         formats.read(tmp_path / "none")

@@ -1,1 +1,1 @@
-"""Formats of other projects' checkpoints and masks."""
+"""Formats of other projects."""

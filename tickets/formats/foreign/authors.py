@@ -1,7 +1,7 @@
-"""Checkpoints of the paper's released code: ``state_dict`` in a dict, masks as float parameters ``fixed_m``.
+"""Checkpoints of the paper's released code: a dict with ``state_dict``; masks are float parameters ``fixed_m``.
 
-Source: the authors' ``train.py`` (``epoch``, ``state_dict``, ``acc``, ``optimizer``) and ``models/utils.py``. Their
-pruned weights keep values, which the mask hides; the classifier is the linear layer without ``fixed_m``.
+Source: the authors' ``train.py`` and ``models/utils.py``. Pruned weights keep values, which the mask hides. The
+classifier is the linear layer without ``fixed_m``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""open_lth's folder of a level: ``mask.pth``, 0 and 1 by name in int32, beside ``model_ep{epochs}_it{steps}.pth``.
+"""open_lth's folder of a level: ``mask.pth`` (0 and 1 in int32 by name) and ``model_ep{epochs}_it{steps}.pth``.
 
-Source: its ``pruning/mask.py`` (whose classifier has a mask as well), ``foundations/paths.py`` and ``models/base.py``.
-The signs are those of the model of the last step. A mask alone needs a state dict as a hint.
+Source: open_lth's ``pruning/mask.py``, ``foundations/paths.py`` and ``models/base.py``. The signs are those of the
+last step's model. The classifier has a mask too. A mask alone needs a state dict as a hint.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ def _read(source: Source, hints: Hints) -> Ticket:
     masks = Source(source.path / MASK).tensors if folder else source.tensors
     weights = hints.weights or (_last_model(source.path) if folder else None)
     if weights is None:
-        raise NeedsHintError(f"{source.path} has masks and no signs; name a state dict with --weights")
+        raise NeedsHintError(f"{source.path} has masks but no signs; name a state dict with --weights")
     state = Source(weights).tensors
     unknown = sorted(set(masks) - set(state))
     if unknown:
-        raise TicketError(f"{weights}: it has no {unknown[0]}, of which {source.path} has a mask")
+        raise TicketError(f"{weights} lacks {unknown[0]}, of which {source.path} has a mask")
     return read_state(state, masks, hints, source.path)
 
 

@@ -1,4 +1,4 @@
-"""State dicts of networks pruned with torch.nn.utils.prune: ``weight_orig`` and ``weight_mask`` for ``weight``."""
+"""State dicts of torch.nn.utils.prune, with ``weight_orig`` and ``weight_mask`` in place of ``weight``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""TurboPrune's ``model_level_N.pt``: a state dict in which every convolution and linear layer has a buffer ``mask``.
+"""TurboPrune's ``model_level_N.pt``: a state dict with a buffer ``mask`` in each convolution and linear layer.
 
-Source: its ``utils/mask_layers.py`` and ``utils/custom_models.py``. There a linear layer of a torchvision network is a
-convolution over one position, so its weight is (out, in, 1); here it is (out, in), as the network itself has it.
+Source: TurboPrune's ``utils/mask_layers.py`` and ``utils/custom_models.py``. TurboPrune turns linear layers of
+torchvision's networks into convolutions over one position, with weights of shape (out, in, 1); a ticket has (out, in).
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ def _read(source: Source, hints: Hints) -> Ticket:
 
 
 def _write(ticket: Ticket, path: Path) -> None:
-    torch.save({name: _of_turboprune(name, tensor) for name, tensor in write_state(ticket, NAMING).items()}, path)
+    torch.save({name: _as_turboprune(name, tensor) for name, tensor in write_state(ticket, NAMING).items()}, path)
 
 
-def _of_turboprune(name: str, tensor: Tensor) -> Tensor:
+def _as_turboprune(name: str, tensor: Tensor) -> Tensor:
     return tensor.unsqueeze(-1) if tensor.dim() == 2 and split(name)[1] in ("weight", "mask") else tensor
 
 

@@ -1,7 +1,7 @@
-"""A folder for a model hub, made offline: a model card, and the ticket as Parquet and as safetensors.
+"""A folder for a model hub, written offline: a model card, and the ticket as Parquet and as safetensors.
 
-The card is a ``README.md`` whose front matter is YAML, as Hugging Face's model cards have it; what is this project's
-own stands there under ``winning_sign``, with the SHA-256 of both files, which reading checks.
+The card is a ``README.md`` with YAML front matter, as Hugging Face's model cards have it. The front matter's key
+``winning_sign`` holds the provenance and the SHA-256 of both files, which reading checks.
 """
 
 from __future__ import annotations
@@ -63,13 +63,13 @@ def _read(source: Source, hints: Hints) -> Ticket:
     for name, format_ in TICKET_FILES.items():
         path = source.path / name
         if not path.is_file():
-            raise TicketError(f"{path}: the card names this file, and it is missing")
+            raise TicketError(f"{path} is missing, though the card names it")
         if digest.sha256_of_file(path) != sums.get(name):
-            raise TicketError(f"{path} is not the file that the card was made for: its SHA-256 differs")
+            raise TicketError(f"{path} is not the file that the card lists: its SHA-256 differs")
         read.append(format_.read(Source(path), Hints()))
     first, other = read
     if first != other:
-        raise TicketError(f"{source.path}: its ticket.parquet and ticket.safetensors hold two different tickets")
+        raise TicketError(f"{source.path}: ticket.parquet and ticket.safetensors hold different tickets")
     return replace(first, provenance=replace(first.provenance, **hints.provenance))  # type: ignore[arg-type]
 
 
@@ -78,7 +78,7 @@ def _checksums(card: Path) -> dict[str, Any]:
         _, front_matter, _ = card.read_text(encoding="utf-8").split("---\n", 2)
         return dict(yaml.safe_load(front_matter)["winning_sign"]["sha256"])
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise TicketError(f"{card}: its front matter does not name the ticket's checksums") from error
+        raise TicketError(f"{card}: its front matter lacks the SHA-256 of the ticket's files") from error
 
 
 def _write(ticket: Ticket, path: Path) -> None:
@@ -92,10 +92,10 @@ def _write(ticket: Ticket, path: Path) -> None:
 def _card(ticket: Ticket, sums: dict[str, str]) -> str:
     provenance = asdict(ticket.provenance)
     tags = ["pruning", "sparsity", "lottery-ticket", "signed-mask"]
-    own = [ticket.provenance.method, ticket.provenance.architecture]
+    specific = [ticket.provenance.method, ticket.provenance.architecture]
     front_matter: dict[str, Any] = {
         "library_name": "pytorch",
-        "tags": [*tags, *(text for text in own if text != UNKNOWN)],
+        "tags": [*tags, *(text for text in specific if text != UNKNOWN)],
         "datasets": [text for text in [ticket.provenance.dataset] if text != UNKNOWN],
         "winning_sign": {**provenance, "sha256": sums},
     }
@@ -115,7 +115,7 @@ def _card(ticket: Ticket, sums: dict[str, str]) -> str:
 
 
 def _line(value: object) -> str:
-    """A value as one line of a card, in which it can begin no table, link or HTML."""
+    """A value as one line of Markdown, escaped so that it starts no table, link or HTML."""
     text = " ".join(str(value).split())
     return "".join(f"\\{c}" if c in "\\`*_[]<>|#" else c for c in text)
 

@@ -1,7 +1,7 @@
-"""Tickets as safetensors: ``NAME``, the sign in int8, and ``NAME.mask``, a bool, for every parameter.
+"""Tickets as safetensors: for each parameter ``NAME``, the signs in int8, and ``NAME.mask``, a bool.
 
-The header's ``winning_sign`` is JSON: ``schema_version``, ``provenance``, and ``roles`` by name in the network's order.
-Without it, weights of any kind with ``NAME.mask`` beside them are read, and roles are inferred.
+The metadata ``winning_sign`` is JSON with ``schema_version``, ``provenance``, and ``roles`` by name in the network's
+order. Files without it are read if weights have a ``NAME.mask``; their roles are inferred.
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ def _read(source: Source, hints: Hints) -> Ticket:
         tensors = {name: _tensor(name, role, source.tensors) for name, role in header["roles"].items()}
         extra = set(source.tensors) - {key for name in tensors for key in (name, f"{name}.mask")}
         if extra:
-            raise TicketError(f"{min(extra)}: its header does not name this tensor")
+            raise TicketError(f"the header does not name the tensor {min(extra)}")
         provenance = Provenance(**header["provenance"])
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        what = f"its header lacks {error}" if isinstance(error, KeyError) else error
-        raise TicketError(f"{source.path} is no ticket: {what}") from error
+        fault = f"its header lacks {error}" if isinstance(error, KeyError) else error
+        raise TicketError(f"{source.path} is no ticket: {fault}") from error
     return Ticket(tensors, replace(provenance, **hints.provenance))  # type: ignore[arg-type]  # names of its fields
 
 
 def _tensor(name: str, role: str, tensors: Mapping[str, Tensor]) -> SignedTensor:
     for key in (name, f"{name}.mask"):
         if key not in tensors:
-            raise TicketError(f"{key}: the file lacks this tensor, which its header names")
+            raise TicketError(f"the file lacks the tensor {key}, which its header names")
     try:
         return SignedTensor(Role(role), tensors[name], tensors[f"{name}.mask"])
     except ValueError as error:
@@ -84,6 +84,6 @@ MASKED = Format(
     _fits,
     _read,
     _write,
-    "two tensors of which one is named as the other's mask (refused)",
+    "a tensor with the name of another tensor's mask (refused)",
     keeps_provenance=True,
 )

@@ -1,4 +1,4 @@
-"""This project's own ``ticket.parquet``: see ``tickets.parquet``."""
+"""This project's ``ticket.parquet``: see ``tickets.parquet``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain state dicts of sparse networks: a weight is pruned if and only if it is 0, by torch.save or as safetensors."""
+"""Plain state dicts by torch.save or as safetensors: a weight is pruned if and only if it is 0."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def _write(ticket: Ticket, path: Path) -> None:
         zeros = int((tensor.mask & (tensor.sign == 0)).sum())
         if zeros and tensor.role in (Role.PRUNABLE, Role.CLASSIFIER) and tensor.sign.dim() > 1:
             raise TicketError(
-                f"{name}: {zeros} of its surviving weights are exactly 0, which a sparse state dict cannot tell from "
-                f"pruned ones; write a format with masks"
+                f"{name}: {zeros} surviving weights are exactly 0, which a sparse state dict would count as pruned; "
+                f"write a format with masks"
             )
     state = signs_as_weights(ticket)
     if path.suffix == ".safetensors":
