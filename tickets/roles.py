@@ -36,8 +36,11 @@ def classifier_name(model: nn.Module, num_classes: int) -> str:
     Raises:
         UnknownLayerError: no layer has that output width.
     """
-    layers = [name for name, module in model.named_modules() if isinstance(module, MASKED_LAYERS)]
-    wide = [name for name in layers if model.get_submodule(name).weight.shape[0] == num_classes]
+    wide = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, MASKED_LAYERS) and module.weight.shape[0] == num_classes
+    ]
     if not wide:
         raise UnknownLayerError(
             f"no convolution or linear layer of {type(model).__name__} has {num_classes} outputs, so it has no "

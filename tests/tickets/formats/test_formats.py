@@ -193,7 +193,7 @@ def test_a_hub_folder_whose_files_changed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TicketError, match=r"two/ticket\.safetensors is missing, though the card names it"):
         formats.read(tmp_path / "two")
     (tmp_path / "three" / "README.md").write_text("no front matter")
-    with pytest.raises(TicketError, match="front matter does not name"):
+    with pytest.raises(TicketError, match="front matter lacks the SHA-256"):
         formats.read(tmp_path / "three")
 
 
