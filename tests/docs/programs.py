@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import orchestrator.__main__
+
 CLUSTERS = "tests/clusters/test_files.py"
 
 # Programs of others, which reach other machines: where a document's steps are tried, and words of that file.
@@ -22,14 +24,7 @@ UNIX = {"git", "grep", "sed", "tail", "xargs"}
 
 # Sub-commands of `winning-sign` and the modules that `python -m` runs for the same.
 SUB_COMMANDS = {
-    **{
-        name: f"orchestrator.{name}"
-        for name in ("sweep", "status", "why", "logs", "cancel", "verify", "gc", "unlock", "search", "landscape")
-    },
-    **{name: f"analysis.{name}" for name in ("report", "serve", "checks")},
-    "spot-notice": "orchestrator.spot_notice",
-    "tickets": "tickets",
-    "run": "workers.run",
+    name: where.module.removesuffix(".__main__") for name, where in orchestrator.__main__.SUB_COMMANDS.items()
 }
 # Commands of ours that take a store and end: run for real, on a small one.
 REAL = {
@@ -51,6 +46,7 @@ READ: dict[str, str | None] = {
     "orchestrator.search": "tests/orchestrator/commands/test_search.py",
     "orchestrator.landscape": "tests/orchestrator/commands/test_landscape_command.py",
     "workers.run": "tests/orchestrator/commands/test_sweep.py",
+    "orchestrator.spot_notice": "tests/test_rooms.py",
     "benchmarks.faults": "tests/orchestrator/driver/test_faults.py",
     **{
         f"benchmarks.{name}": "tests/benchmarks/test_benchmarks.py"

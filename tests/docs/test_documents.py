@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 
 from analysis import report
 from orchestrator import search, sweep
+from orchestrator.__main__ import SUB_COMMANDS
+from orchestrator.recipes import Recipe
 
 pytestmark = pytest.mark.slow(seconds=30)
 
@@ -78,3 +80,15 @@ def test_every_source_file_that_a_document_names_exists() -> None:
         if name not in PLUGINS_OF_READERS
     ]
     assert missing == []
+
+
+def test_the_page_of_commands_lists_every_sub_command() -> None:
+    rows = re.findall(r"^\| `winning-sign ([\w-]+)` \| (.*) \|$", (ROOT / "docs" / "commands.md").read_text(), re.M)
+    assert dict(rows) == {name: sub_command.help for name, sub_command in SUB_COMMANDS.items()}
+
+
+def test_the_table_of_recipe_fields_lists_every_field() -> None:
+    table = (ROOT / "docs" / "experiments.md").read_text().split("## Fields of a recipe\n")[1]
+    first_cells = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
+    fields = [name for cell in first_cells for name in re.findall(r"`(\w+)`", cell)]
+    assert sorted(fields) == sorted(Recipe.model_fields.keys() - {"dataset", "arch", "preset"})
