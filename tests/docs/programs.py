@@ -46,7 +46,7 @@ READ: dict[str, str | None] = {
     "orchestrator.search": "tests/orchestrator/commands/test_search.py",
     "orchestrator.landscape": "tests/orchestrator/commands/test_landscape_command.py",
     "workers.run": "tests/orchestrator/commands/test_sweep.py",
-    "orchestrator.spot_notice": "tests/test_rooms.py",
+    "orchestrator.spot_notice": "tests/clusters/test_spot_notice.py",
     "benchmarks.faults": "tests/orchestrator/driver/test_faults.py",
     **{
         f"benchmarks.{name}": "tests/benchmarks/test_benchmarks.py"
