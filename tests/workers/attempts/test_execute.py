@@ -1,4 +1,4 @@
-"""The four kinds of stage by their artifacts: the rules that hold across a round, a transfer and a probe."""
+"""Stages by their artifacts: the rules of rounds, final trainings and probes."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +36,7 @@ def splits_in(folder: Path) -> list[str]:
     return pq.read_table(folder / schemas.METRICS).column("split").to_pylist()
 
 
-def test_density_falls_by_a_fifth_and_the_classifier_is_never_pruned(chain: Path) -> None:
+def test_density_falls_by_a_fifth_per_round_and_the_classifier_is_never_pruned(chain: Path) -> None:
     first = tickets.load(chain / "round0" / schemas.TICKET)
     alive = total = sum(mask.numel() for mask in first.masks.values())
     assert first.density == 1
@@ -54,7 +54,7 @@ def test_density_falls_by_a_fifth_and_the_classifier_is_never_pruned(chain: Path
             assert torch.equal(state[name].sign().to(torch.int8), ticket.tensors[name].sign)
 
 
-def test_a_round_starts_from_the_weights_and_statistics_of_the_one_before(
+def test_a_round_starts_from_the_weights_and_statistics_of_the_round_before(
     chain: Path, setting: Setting, training: Training, execution: Execution
 ) -> None:
     frozen = replace(training, optimizer=replace(training.optimizer, learning_rate=1e-12))
@@ -70,15 +70,15 @@ def test_a_round_starts_from_the_weights_and_statistics_of_the_one_before(
     assert int(after[counter]) == 2 * int(before[counter]) > 0  # carried over, not reset
 
 
-def test_magnitudes_of_the_round_before_decide_what_goes(chain: Path) -> None:
+def test_a_round_prunes_the_smallest_magnitudes_of_the_round_before(chain: Path) -> None:
     before = weights(chain / "round0")
     mask = tickets.load(chain / "round1" / schemas.TICKET).masks
-    kept = torch.cat([before[name][m].abs() for name, m in mask.items()])
-    gone = torch.cat([before[name][~m].abs() for name, m in mask.items()])
-    assert kept.min() >= gone.max()
+    surviving = torch.cat([before[name][m].abs() for name, m in mask.items()])
+    pruned = torch.cat([before[name][~m].abs() for name, m in mask.items()])
+    assert surviving.min() >= pruned.max()
 
 
-def test_aws_is_off_in_final_training_and_on_in_every_round(
+def test_aws_interpolates_psi_in_every_round_and_never_in_final_training(
     tmp_path: Path, setting: Setting, training: Training, execution: Execution, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[dict[str, Any]] = []
@@ -98,7 +98,7 @@ def test_aws_is_off_in_final_training_and_on_in_every_round(
     assert [call.get("alpha") for call in calls] == [BETA, BETA, None, None, None] + [None] * 5
 
 
-def test_psi_moves_under_aws_and_does_not_collapse(chain: Path) -> None:
+def test_aws_trains_psi_and_does_not_collapse_it(chain: Path) -> None:
     state = weights(chain / "round2")
     assert not torch.equal(state["bn.weight"], torch.ones_like(state["bn.weight"]))
     assert state["bn.bias"].abs().max() > 0
@@ -131,7 +131,7 @@ def test_sound_reads_the_test_set_once_and_reference_after_every_epoch(
     assert splits_in(tmp_path / "reference") == ["train", "test"] * 2
 
 
-def test_a_training_that_must_not_read_the_test_set_reports_validation(
+def test_a_training_that_must_not_read_the_test_set_reports_validation_accuracy(
     chain: Path, setting: Setting, training: Training, execution: Execution
 ) -> None:
     stage = Train(setting, training, tickets.SIGNED, 5, 6)
@@ -149,7 +149,9 @@ def test_chain_stages_never_read_the_test_set_in_sound(chain: Path) -> None:
     assert splits_in(chain / "round1") == ["train", "validation"] * 2 + ["validation_reestimated"]
 
 
-def test_the_initialisation_is_kept(chain: Path, setting: Setting, training: Training, execution: Execution) -> None:
+def test_round_0_saves_its_initialisation(
+    chain: Path, setting: Setting, training: Training, execution: Execution
+) -> None:
     state, _ = artifacts.load_weights(chain / "round0" / schemas.INIT)
     from workers.models import build_model
 
@@ -157,7 +159,7 @@ def test_the_initialisation_is_kept(chain: Path, setting: Setting, training: Tra
     assert all(torch.equal(state[name], fresh[name]) for name in fresh)
 
 
-def test_a_probe_of_one_ticket_knows_that_the_masks_agree(
+def test_a_probe_records_whether_its_solutions_share_a_mask(
     chain: Path, setting: Setting, training: Training, execution: Execution
 ) -> None:
     for name in ("signed", "shuffled", "retrain"):
@@ -175,17 +177,19 @@ def test_a_probe_of_one_ticket_knows_that_the_masks_agree(
     assert curve["lambda"] == [0, 0.25, 0.5, 0.75, 1]
 
 
-def test_same_stage_same_bits(chain: Path, setting: Setting, training: Training, execution: Execution) -> None:
+def test_the_same_stage_gives_the_same_bits(
+    chain: Path, setting: Setting, training: Training, execution: Execution
+) -> None:
     stage = Round(setting, training, "interpolated", 2, 0.2, 12)
     run_stage(stage, {"previous": chain / "round1"}, chain / "again", execution, key="key2")
     for name in (schemas.WEIGHTS, schemas.TICKET, schemas.METRICS):
         assert (chain / "again" / name).read_bytes() == (chain / "round2" / name).read_bytes(), name
 
 
-def test_twins_share_their_start_and_differ_in_sgd_only(
+def test_twins_share_their_start_and_differ_in_their_sgd_seed_only(
     chain: Path, setting: Setting, training: Training, execution: Execution
 ) -> None:
-    # released code: its pair differed in the initialisation as well
+    # the released code's pair also differed in the initialisation
     still = replace(training, optimizer=replace(training.optimizer, learning_rate=1e-12))
     for name, learning in (("still", still), ("moving", training)):
         for seed in (5, 6):

@@ -1,4 +1,4 @@
-"""What a CUDA graph does, on any device: operations recorded once, and replayed over the same tensors."""
+"""A stand-in for CUDA graphs on any device: record operations once, replay them on the same tensors."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,10 +10,10 @@ from torch.utils._pytree import tree_map
 
 
 class Tape(TorchDispatchMode):
-    """Records every operation under it.
+    """Records every operation of a block.
 
     Attributes:
-        reads_by_host: names of the operations that made the host wait for a value (``.item()`` and its kin).
+        reads_by_host: names of operations that made the host wait for a value, such as ``.item()``.
     """
 
     def __init__(self) -> None:
@@ -30,17 +30,17 @@ class Tape(TorchDispatchMode):
 
     @torch.no_grad()
     def replay(self) -> None:
-        """Run the recorded operations again: on the tensors that were there, and on what the replay itself makes."""
-        made: dict[int, Tensor] = {}
+        """Run the recorded operations again, on the recorded inputs and on the replay's own results."""
+        results: dict[int, Tensor] = {}
 
-        def now(leaf: Any) -> Any:
-            return made.get(id(leaf), leaf) if isinstance(leaf, Tensor) else leaf
+        def current(leaf: Any) -> Any:
+            return results.get(id(leaf), leaf) if isinstance(leaf, Tensor) else leaf
 
         for func, args, kwargs, recorded in self._entries:
-            result = func(*tree_map(now, args), **tree_map(now, kwargs))
+            result = func(*tree_map(current, args), **tree_map(current, kwargs))
             for old, new in zip(_leaves(recorded), _leaves(result), strict=True):
                 if isinstance(old, Tensor):
-                    made[id(old)] = new
+                    results[id(old)] = new
 
 
 def _leaves(value: Any) -> list[Any]:

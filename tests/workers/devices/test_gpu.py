@@ -1,4 +1,4 @@
-"""On a GPU: captured, packed and resumed trainings give the bits of an eager one, and readers decode there."""
+"""On a GPU: captured, packed and resumed trainings equal the eager one bit for bit; images are decoded there."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -69,11 +69,11 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("spec", [SGD, ADAM], ids=["sgd", "adam"])
-def test_a_captured_training_gives_the_eager_ones_bits(
+def test_a_captured_training_equals_the_eager_one_bit_for_bit(
     on_gpu: Splits, spec: Optimizer, precision: Precision, caplog: pytest.LogCaptureFixture
 ) -> None:
     captured = trained(on_gpu, spec, precision, graphs=True)
-    assert not caplog.records, "the capture was given up"
+    assert not caplog.records, "the capture failed"
     assert same(captured, trained(on_gpu, spec, precision, graphs=False))
 
 
@@ -91,7 +91,7 @@ def test_graphs_are_replayed(on_gpu: Splits, monkeypatch: pytest.MonkeyPatch) ->
     assert replays == 3 * 7 + 2  # every step of three epochs, and a check of each of two graphs
 
 
-def test_packed_trainings_give_the_bits_that_each_gives_alone(on_gpu: Splits) -> None:
+def test_packed_trainings_equal_the_same_trainings_run_alone(on_gpu: Splits) -> None:
     alone = [trained(on_gpu, graphs=True, seed=seed) for seed in range(6)]
     with ThreadPoolExecutor(6) as threads:
         packed = list(threads.map(lambda seed: trained(on_gpu, graphs=True, seed=seed), range(6)))
@@ -99,14 +99,14 @@ def test_packed_trainings_give_the_bits_that_each_gives_alone(on_gpu: Splits) ->
 
 
 @pytest.mark.parametrize("graphs", [True, False], ids=["graphs", "eager"])
-def test_an_interrupted_training_goes_on_to_the_same_bits(on_gpu: Splits, tmp_path: Path, graphs: bool) -> None:
+def test_an_interrupted_training_resumes_to_the_same_bits(on_gpu: Splits, tmp_path: Path, graphs: bool) -> None:
     with pytest.raises(Interrupted):
         trained(on_gpu, graphs=graphs, control=Control(checkpoints=tmp_path, should_stop=interrupted_after(10)))
     again = trained(on_gpu, graphs=graphs, control=Control(earlier=(tmp_path,)))
     assert same(again, trained(on_gpu, graphs=graphs))
 
 
-def test_a_capture_that_fails_leaves_an_eager_training(
+def test_a_training_runs_eagerly_if_the_capture_fails(
     on_gpu: Splits, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     expected = trained(on_gpu, graphs=False)
@@ -125,23 +125,24 @@ def test_a_capture_that_fails_leaves_an_eager_training(
     assert "no CUDA graph" in caplog.text
 
 
-def test_images_are_decoded_on_the_gpu_as_by_pil(tmp_path: Path) -> None:
+def test_the_gpu_decodes_images_as_pil_does(tmp_path: Path) -> None:
     held = pictures(write_imagenet(tmp_path, train=12, val=1))
     reader = open_reader(held, GPU, None)
     assert isinstance(reader, DeviceReader)
     rows = torch.arange(len(held)).numpy()
-    (got,) = reader.batches([Request(rows, None, 1.0, 64)])
+    (decoded,) = reader.batches([Request(rows, None, 1.0, 64)])
     (expected,) = ProcessReader(held, torch.device("cpu"), 0).batches([Request(rows, None, 1.0, 64)])
-    assert got.is_cuda
-    assert (got.cpu().int() - expected.int()).abs().float().mean() < 2
+    assert decoded.is_cuda
+    assert (decoded.cpu().int() - expected.int()).abs().float().mean() < 2
 
 
-def test_pruning_there_equals_pruning_on_the_cpu() -> None:
+def test_pruning_on_the_gpu_equals_pruning_on_the_cpu() -> None:
     weights = {"a": torch.randn(300, 400), "b": torch.ones(1000)}
     masks = {name: torch.rand_like(weight) < 0.7 for name, weight in weights.items()}
-    here = prune(magnitudes(weights), masks, 0.2)
-    there = prune(magnitudes({n: w.to(GPU) for n, w in weights.items()}), {n: m.to(GPU) for n, m in masks.items()}, 0.2)
-    assert all(torch.equal(mask, there[name].cpu()) for name, mask in here.items())
+    on_cpu = prune(magnitudes(weights), masks, 0.2)
+    moved = {name: mask.to(GPU) for name, mask in masks.items()}
+    on_gpu = prune(magnitudes({name: weight.to(GPU) for name, weight in weights.items()}), moved, 0.2)
+    assert all(torch.equal(mask, on_gpu[name].cpu()) for name, mask in on_cpu.items())
 
 
 def test_the_peak_memory_of_a_stage_is_measured() -> None:

@@ -1,4 +1,4 @@
-"""uxlfoundation/oneDNN issue 6035: gradients of strided 1x1 convolutions with few channels, channels last, on CPUs."""
+"""oneDNN issue 6035: on CPUs, channels last breaks gradients of strided 1x1 convolutions with few channels."""
 
 import pytest
 import torch
@@ -22,21 +22,21 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda")
         (nn.Conv2d(8, 16, 3, 2), True),
     ],
 )
-def test_a_network_with_such_a_layer_is_not_channels_last_on_cpus(layer: nn.Module, safe: bool) -> None:
+def test_a_network_with_an_affected_layer_is_not_channels_last_on_cpus(layer: nn.Module, safe: bool) -> None:
     model = nn.Sequential(nn.Conv2d(3, 8, 3), layer)
     assert memory_format(model, CPU) == (torch.channels_last if safe else torch.contiguous_format)
     assert memory_format(model, GPU) == torch.channels_last
 
 
 @pytest.mark.parametrize("name", ["resnet1d", "resnet20", "resnet32", "resnet50", "mobilenetv2", "shufflenet_g3"])
-def test_no_built_in_network_has_one_however_narrow(name: str) -> None:
+def test_no_built_in_network_has_an_affected_layer_even_when_narrow(name: str) -> None:
     options = {"width": 4} if "width" in ARCHITECTURES[name].build.__code__.co_varnames else {}
     model = build_model(Model(name, options), in_channels=3, num_classes=10, init_seed=0)
     assert memory_format(model, CPU) == torch.channels_last
 
 
 def test_narrow_networks_train_on_large_images() -> None:
-    # width 4 at 64 pixels ended the process with "corrupted size vs. prev_size"
+    # width 4 at 64 pixels crashed the process with "corrupted size vs. prev_size"
     model = build_model(Model("resnet20", {"width": 4}), in_channels=3, num_classes=8, init_seed=0)
     model = model.to(memory_format=torch.channels_last).train()
     for _ in range(5):

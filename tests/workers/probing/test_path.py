@@ -1,3 +1,5 @@
+"""The path probe: barriers, interpolation, and re-estimated batch-norm statistics."""
+
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -16,27 +18,27 @@ from workers.training.evaluation import Reestimation, reestimate_statistics
 PROBE = Probe(Setting("sound", Data("tiny", "tiny-1", 0.1), Model("resnet1d")), 5, 32, 64, None)
 
 
-def test_barrier_is_the_maximum_over_the_mean_of_the_ends() -> None:
+def test_the_barrier_is_the_maximum_above_the_mean_of_the_ends() -> None:
     values = [torch.tensor(v) for v in ([0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0], [0.0, 1.0])]
-    found = barrier([0, 0.25, 0.5, 0.75, 1], values)
-    assert found.height == pytest.approx(1.0 - (0.0 + 0.5) / 2)
-    assert found.at == 0.5
+    measured = barrier([0, 0.25, 0.5, 0.75, 1], values)
+    assert measured.height == pytest.approx(1.0 - (0.0 + 0.5) / 2)
+    assert measured.at == 0.5
 
 
-def test_barrier_takes_the_ends_mean_and_not_their_line() -> None:
-    # on a straight slope the line's barrier would be 0
+def test_the_barrier_is_measured_from_the_ends_mean_and_not_from_their_chord() -> None:
+    # on a straight slope the barrier above the chord would be 0
     values = [torch.tensor([v]) for v in (0.0, 0.1, 0.2, 0.3, 0.4)]
-    found = barrier([0, 0.25, 0.5, 0.75, 1], values)
-    assert found.height == pytest.approx(0.2)
-    assert found.at == 1
+    measured = barrier([0, 0.25, 0.5, 0.75, 1], values)
+    assert measured.height == pytest.approx(0.2)
+    assert measured.at == 1
 
 
 def test_standard_error_of_a_barrier_is_paired_over_images() -> None:
     stream = torch.Generator().manual_seed(0)
-    shared = torch.rand(400, generator=stream).double()  # what makes an image hard, common to the whole path
+    shared = torch.rand(400, generator=stream).double()  # how hard an image is, the same along the whole path
     noise = torch.rand(400, generator=stream).double()
-    found = barrier([0, 0.5, 1], [shared, shared + noise, shared])
-    assert found.standard_error == pytest.approx(float(noise.std()) / math.sqrt(400))
+    measured = barrier([0, 0.5, 1], [shared, shared + noise, shared])
+    assert measured.standard_error == pytest.approx(float(noise.std()) / math.sqrt(400))
     assert standard_error(torch.ones(1)) == 0
 
 
@@ -80,7 +82,7 @@ def norm_network() -> nn.Sequential:
 def test_statistics_are_reset_and_averaged_over_all_batches(splits: Splits) -> None:
     model = norm_network()
     model[1].running_mean.fill_(1e6)
-    model[1].num_batches_tracked.fill_(50)  # as after a training; an average that goes on would hardly move
+    model[1].num_batches_tracked.fill_(50)  # as after a training: an average that continued would hardly move
     reestimate_statistics([model], splits, Reestimation(96, 32, None, "none", draw_seed=4))
     draws = draw_epoch(len(splits.train), 4, 0, "none")[:96]
     means = [
@@ -99,14 +101,14 @@ def test_reference_momentum_is_one_moving_average_pass(splits: Splits) -> None:
     torch.testing.assert_close(model[1].running_mean, 0.9 * start + 0.1 * batch_mean)
 
 
-class OwnDropout(nn.Module):
-    """Drops by the functional form, as many networks do: nothing but the mode tells."""
+class FunctionalDropout(nn.Module):
+    """Functional dropout, as in many networks; only the mode turns it off."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return nn.functional.dropout(x, 0.5, self.training)
 
 
-@pytest.mark.parametrize("noise", [nn.Dropout2d(0.5), StochasticDepth(0.5, "row"), OwnDropout()])
+@pytest.mark.parametrize("noise", [nn.Dropout2d(0.5), StochasticDepth(0.5, "row"), FunctionalDropout()])
 def test_dropout_is_off_while_statistics_are_estimated(splits: Splits, noise: nn.Module) -> None:
     how = Reestimation(96, 32, None, "none", draw_seed=4)
     plain, model = norm_network(), nn.Sequential(noise, norm_network()).train()
@@ -122,8 +124,8 @@ def test_a_path_goes_from_b_to_a_and_reestimates_at_every_point(splits: Splits) 
     model = norm_network()
     a = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     b = {name: tensor.clone() for name, tensor in a.items()}
-    b["4.bias"] = b["4.bias"] + torch.tensor([0.0, 9.0, 0.0])  # b always says class 1
-    b["1.running_mean"] = torch.full((4,), 1e3)  # nonsense, replaced at every point
+    b["4.bias"] = b["4.bias"] + torch.tensor([0.0, 9.0, 0.0])  # b always answers class 1
+    b["1.running_mean"] = torch.full((4,), 1e3)  # re-estimated at every point
     lambdas, (outcomes,) = path_outcomes(model, [(a, b)], PROBE, splits)
     assert lambdas == [0, 0.25, 0.5, 0.75, 1]
     always_one = 100 * float((splits.test.labels != 1).double().mean())
@@ -132,15 +134,15 @@ def test_a_path_goes_from_b_to_a_and_reestimates_at_every_point(splits: Splits) 
     assert torch.equal(again[0].loss_nats, outcomes[-1].loss_nats)
 
 
-def test_the_same_network_has_no_barrier(splits: Splits, tmp_path: Path) -> None:
+def test_a_path_from_a_network_to_itself_has_no_barrier(splits: Splits, tmp_path: Path) -> None:
     state = norm_network().state_dict()
     lambdas, (outcomes,) = path_outcomes(norm_network(), [(state, state)], PROBE, splits)
     assert barrier(lambdas, [point.loss_nats for point in outcomes]).height == pytest.approx(0, abs=1e-6)
 
 
-@pytest.mark.parametrize("at_once", [1, 3, 10**6])
-def test_pairs_probed_together_are_probed_as_alone(
-    splits: Splits, at_once: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("group_size", [1, 3, 10**6])
+def test_pairs_probed_together_give_the_outcomes_of_pairs_probed_alone(
+    splits: Splits, group_size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def state(seed: int) -> dict[str, torch.Tensor]:
         torch.manual_seed(seed)
@@ -149,7 +151,7 @@ def test_pairs_probed_together_are_probed_as_alone(
     a, b, c = (state(seed) for seed in (1, 2, 3))
     alone = [path_outcomes(norm_network(), [pair], PROBE, splits)[1][0] for pair in ((a, b), (b, c))]
     size = sum(tensor.nbytes for tensor in a.values())
-    monkeypatch.setattr("workers.probing.path.NETWORKS_BYTES", at_once * size)
+    monkeypatch.setattr("workers.probing.path.NETWORKS_BYTES", group_size * size)
     _, together = path_outcomes(norm_network(), [(a, b), (b, c)], PROBE, splits)
     for one, two in zip(alone, together, strict=True):
         assert all(torch.equal(p.loss_nats, q.loss_nats) for p, q in zip(one, two, strict=True))

@@ -1,4 +1,4 @@
-"""The plane through three solutions, and the error in it."""
+"""The plane through three solutions, and the error landscape on it."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ def flat(state: Mapping[str, Tensor]) -> Tensor:
 # --- the plane -------------------------------------------------------------------------------------------------------
 
 
-def test_a_triangle_by_hand() -> None:
+def test_the_plane_through_a_triangle_worked_out_by_hand() -> None:
     a, b, c = ({"w": torch.tensor([x]), "b": torch.tensor([y])} for x, y in ((1.0, 1.0), (1.0, 5.0), (4.0, 2.0)))
-    found = plane_through(a, b, c)
-    assert (found.b_x, found.c_x, found.c_y) == pytest.approx((4, 1, 3))
-    assert found.solutions == {"a": (0, 0), "b": (found.b_x, 0), "c": (found.c_x, found.c_y)}
+    plane = plane_through(a, b, c)
+    assert (plane.b_x, plane.c_x, plane.c_y) == pytest.approx((4, 1, 3))
+    assert plane.solutions == {"a": (0, 0), "b": (plane.b_x, 0), "c": (plane.c_x, plane.c_y)}
 
 
-def test_a_distance_in_the_plane_is_that_of_the_weights() -> None:
+def test_distances_in_the_plane_equal_distances_between_weights() -> None:
     states = three(linear())
     plane = plane_through(**states)
     places = [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (-2.0, 3.0), (5.0, -1.0)]
@@ -71,17 +71,17 @@ def test_a_distance_in_the_plane_is_that_of_the_weights() -> None:
 
 def test_shares_are_exact_at_the_solutions() -> None:
     plane = plane_through(**three(linear()))
-    found = {slot: plane.shares(x, y) for slot, (x, y) in plane.solutions.items()}
-    assert found == {"a": (1, 0, 0), "b": (0, 1, 0), "c": (0, 0, 1)}
+    shares = {slot: plane.shares(x, y) for slot, (x, y) in plane.solutions.items()}
+    assert shares == {"a": (1, 0, 0), "b": (0, 1, 0), "c": (0, 0, 1)}
 
 
-def test_the_grid_goes_beyond_the_solutions_by_the_margin_on_every_side() -> None:
+def test_the_grid_extends_beyond_the_solutions_by_the_margin_on_every_side() -> None:
     grid = Plane(4.0, -1.0, 3.0).grid(3, 0.2)  # 5 wide, 3 high
     assert grid == [(x, y) for y in (-1.0, 1.5, 4.0) for x in (-2.0, 1.5, 5.0)]
 
 
 @pytest.mark.parametrize("shares", [(1.0, 0.0), (0.0, 1.0), (0.3, 0.7)])
-def test_three_on_one_line_are_refused(shares: tuple[float, float]) -> None:
+def test_three_networks_on_one_line_are_refused(shares: tuple[float, float]) -> None:
     states = three(linear())
     states["c"] = mix((states["a"], states["b"]), shares)
     with pytest.raises(ValueError, match="lie on one line"):
@@ -90,10 +90,10 @@ def test_three_on_one_line_are_refused(shares: tuple[float, float]) -> None:
         plane_through(states["a"], states["a"], states["b"])
 
 
-# --- the error in it -------------------------------------------------------------------------------------------------
+# --- the landscape ---------------------------------------------------------------------------------------------------
 
 
-def test_a_linear_network_by_hand(splits: Splits) -> None:
+def test_the_landscape_of_a_linear_network_worked_out_by_hand(splits: Splits) -> None:
     model = linear()
     states = three(model)
     rows = landscape_rows(model, states, STAGE, splits, Control())
@@ -114,7 +114,7 @@ def test_a_linear_network_by_hand(splits: Splits) -> None:
         assert row["loss_standard_error_nats"] == pytest.approx(float(losses.std()) / math.sqrt(60), rel=1e-3)
 
 
-def test_the_solutions_are_what_they_are_when_measured_alone(splits: Splits) -> None:
+def test_each_solution_has_the_error_it_has_when_measured_alone(splits: Splits) -> None:
     model = norm_network()
     states = three(model)
     rows = landscape_rows(model, states, STAGE, splits, Control())
@@ -127,7 +127,7 @@ def test_the_solutions_are_what_they_are_when_measured_alone(splits: Splits) -> 
 
 
 def test_statistics_are_never_extrapolated(splits: Splits) -> None:
-    # a moving average remembers where it began; a negative variance would make every loss NaN
+    # a moving average remembers its start, so a negative variance there would make every loss NaN
     model = norm_network()
     states = three(model)
     states["b"]["1.running_var"] += 1e6
@@ -141,7 +141,7 @@ def test_networks_that_differ_are_refused(splits: Splits) -> None:
         landscape_rows(linear(), states, STAGE, splits, Control())
 
 
-def test_every_batch_is_loaded_once_for_many_points(splits: Splits) -> None:
+def test_every_batch_is_loaded_once_for_all_points_of_a_group(splits: Splits) -> None:
     beats = 0
 
     def count() -> None:
@@ -153,24 +153,24 @@ def test_every_batch_is_loaded_once_for_many_points(splits: Splits) -> None:
     assert beats == 64 // 32 + 1
 
 
-def test_a_landscape_resumes_with_the_next_points_to_the_same_bits(
+def test_an_interrupted_landscape_resumes_after_its_last_row_to_the_same_bits(
     splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, beats = norm_network(), 0
     states = three(model)
     whole = landscape_rows(model, states, STAGE, splits, Control())
     size = sum(tensor.nbytes for tensor in model.state_dict().values())
-    monkeypatch.setattr("workers.probing.path.NETWORKS_BYTES", 5 * size)  # 19 points in 4 loads of 3 batches each
+    monkeypatch.setattr("workers.probing.path.NETWORKS_BYTES", 5 * size)  # 19 points in 4 groups of 3 batches each
 
     def count() -> None:
         nonlocal beats
         beats += 1
 
-    kept: list[Path] = []
-    first = Control(tmp_path / "1", beat=count, should_stop=lambda: beats == 8, checkpointed=kept.append)
+    checkpointed: list[Path] = []
+    first = Control(tmp_path / "1", beat=count, should_stop=lambda: beats == 8, checkpointed=checkpointed.append)
     with pytest.raises(Interrupted):
         landscape_rows(model, states, STAGE, splits, first)
-    assert kept == [tmp_path / "1"]
+    assert checkpointed == [tmp_path / "1"]
     assert [path.name for path in (tmp_path / "1").iterdir()] == ["00000-0000010.safetensors"]
     beats = 0
     again = Control(tmp_path / "2", earlier=(tmp_path / "1",), beat=count, checkpoint_interval_s=0)

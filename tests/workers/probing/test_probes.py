@@ -1,4 +1,4 @@
-"""Probes of pairs, against numbers worked out by hand; what a probe may not return."""
+"""Probes of pairs, against numbers worked out by hand; values that a probe may not return."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def own() -> Iterator[dict[str, object]]:
     del PROBES["own"]
 
 
-def test_weight_distance() -> None:
+def test_weight_distance_gives_the_euclidean_distance_and_the_cosine() -> None:
     numbers = found("weight_distance", pair([[1.0, 2.0], [0.0, 2.0]], [[1.0, 0.0], [0.0, 0.0]]))
     assert numbers == {"weight_distance_l2": pytest.approx(8**0.5), "weight_distance_cosine": pytest.approx(1 / 3)}
     nothing = found("weight_distance", pair([[0.0, 0.0], [0.0, 0.0]], [[1.0, 0.0], [0.0, 0.0]]))
     assert nothing == {"weight_distance_l2": 1.0, "weight_distance_cosine": 0.0}
 
 
-def test_disagreement_is_of_answers_and_not_of_logits() -> None:
+def test_disagreement_compares_answers_and_not_logits() -> None:
     same, swapped = [[1.0, 0.0], [0.0, 1.0]], [[0.0, 1.0], [1.0, 0.0]]
     twice, first = [[2.0, 0.0], [0.0, 2.0]], [[1.0, 1.0], [0.0, 0.0]]
     assert found("disagreement", pair(same, twice)) == {"disagreement_percent": 0.0}
@@ -69,7 +69,7 @@ def test_logits_come_with_labels_and_beat_at_every_batch() -> None:
     assert len(beats) == len(batches)
 
 
-def test_draws_are_the_same_for_all_pairs_and_apart_by_label() -> None:
+def test_draws_are_the_same_for_all_pairs_and_differ_by_label() -> None:
     one, other = pair([[1.0, 0.0], [0.0, 1.0]], [[0.0] * 2] * 2), pair([[0.0] * 2] * 2, [[0.0] * 2] * 2)
     drawn = [torch.rand(3, generator=of.generator("first")) for of in (one, other)]
     assert torch.equal(*drawn)
@@ -84,13 +84,15 @@ def test_draws_are_the_same_for_all_pairs_and_apart_by_label() -> None:
         ({"A share": 1.0}, "probe own: 'A share' is no word of small letters, digits and underscores"),
     ],
 )
-def test_what_a_probe_may_not_return(own: dict[str, object], returned: dict[str, object], says: str) -> None:
+def test_a_probe_must_return_finite_numbers_under_lowercase_words(
+    own: dict[str, object], returned: dict[str, object], says: str
+) -> None:
     own |= returned
     with pytest.raises(ValueError, match=says):
         found("own", pair([[0.0] * 2] * 2, [[0.0] * 2] * 2))
 
 
-def test_another_version_is_another_probe(own: dict[str, object]) -> None:
+def test_a_probe_of_another_version_is_refused(own: dict[str, object]) -> None:
     own["share"] = 1
     of = pair([[0.0] * 2] * 2, [[0.0] * 2] * 2)
     assert found("own", of) == {"own_share": 1.0}
@@ -99,6 +101,6 @@ def test_another_version_is_another_probe(own: dict[str, object]) -> None:
             measured(PairProbe(SETTING, name, version), of)
 
 
-def test_a_name_that_cannot_begin_a_columns_is_refused() -> None:
+def test_a_name_that_cannot_begin_a_column_is_refused() -> None:
     with pytest.raises(ValueError, match="not 'My probe'"):
         probe("My probe")

@@ -1,4 +1,4 @@
-"""When a training checkpoints."""
+"""When a checkpoint is due."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CLOCK = time.monotonic
         (61.0, True, True),
     ],
 )
-def test_an_epochs_end_is_due_after_a_tenth_of_the_interval(
+def test_at_an_epochs_end_a_checkpoint_is_due_after_a_tenth_of_the_interval(
     passed_s: float, epoch_ended: bool, due: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     control = Control(tmp_path, checkpoint_interval_s=INTERVAL_S)
@@ -33,7 +33,7 @@ def test_an_epochs_end_is_due_after_a_tenth_of_the_interval(
     assert control.checkpoint_due(epoch_ended=epoch_ended) is due
 
 
-def test_each_checkpoint_begins_the_interval_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_checkpoint_restarts_the_interval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     control, due = Control(tmp_path, checkpoint_interval_s=INTERVAL_S), []
     for passed_s in (7.0, 8.0, 12.0, 14.0):
         monkeypatch.setattr(time, "monotonic", lambda passed_s=passed_s: CLOCK() + passed_s)
@@ -41,7 +41,7 @@ def test_each_checkpoint_begins_the_interval_anew(tmp_path: Path, monkeypatch: p
     assert due == [True, False, False, True]
 
 
-def test_without_a_folder_none_is_due() -> None:
+def test_without_a_folder_no_checkpoint_is_due() -> None:
     control = Control(None, checkpoint_interval_s=0.0)
     assert not control.checkpoint_due()
     assert not control.checkpoint_due(epoch_ended=True)

@@ -1,8 +1,8 @@
-"""The method's training in float64 NumPy, every gradient by hand: what ours is compared with.
+"""The reference: the method's training in float64 NumPy, with every gradient written by hand.
 
-Written from docs/method.md alone, with torch's conventions where the method names a layer or an optimizer without more
-(batch norm's running variance is unbiased, its momentum 0.1; momentum without dampening). It imports neither torch nor
-anything of ours.
+It follows docs/method.md, and torch's conventions where the method only names a layer or an optimizer: batch norm's
+running variance is unbiased, its momentum 0.1; SGD's momentum has no dampening. It imports neither torch nor this
+project's rooms.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ Masks = Mapping[str, NDArray[np.bool_]]
 
 @dataclass
 class Pass:
-    """A forward pass and its way back.
+    """A forward and backward pass.
 
     Attributes:
-        weights: parameters as layers see them: pruned ones are zero.
-        statistics: running statistics, which the pass updates.
-        alpha: how far psi is drawn to its initialisation, in all normalization layers; 0 is psi itself.
-        gradients: of ``weights``, left here on the way back.
+        weights: parameters as layers see them: pruned weights are zero.
+        statistics: running statistics, which the forward pass updates.
+        alpha: weight of psi's initialisation in the interpolation, in all normalization layers; 0 is plain psi.
+        gradients: of ``weights``, from the backward pass.
     """
 
     weights: Arrays
@@ -37,7 +37,7 @@ class Pass:
 
 
 Back = Callable[[Array], Array]
-"""From the gradient of a layer's output to that of its input."""
+"""Maps the gradient of a layer's output to that of its input."""
 
 Layer = Callable[[Pass, Array], tuple[Array, Back]]
 
@@ -60,7 +60,7 @@ def chain(*layers: Layer) -> Layer:
 
 
 def added(one: Layer, two: Layer) -> Layer:
-    """The sum of what two layers make of one input: a residual block and its shortcut."""
+    """The sum of two layers' outputs for one input: a residual block and its shortcut."""
 
     def forward(at: Pass, x: Array) -> tuple[Array, Back]:
         (y1, back1), (y2, back2) = one(at, x), two(at, x)
@@ -82,7 +82,7 @@ def flatten(at: Pass, x: Array) -> tuple[Array, Back]:
 
 
 def average(at: Pass, x: Array) -> tuple[Array, Back]:
-    """Over height and width."""
+    """Average over height and width."""
     pixels = x.shape[2] * x.shape[3]
     return x.mean((2, 3)), lambda d: np.broadcast_to(d[:, :, None, None] / pixels, x.shape)
 
@@ -102,7 +102,7 @@ def linear(name: str) -> Layer:
 
 
 def convolution(name: str, stride: tuple[int, int] = (1, 1)) -> Layer:
-    """Without bias; padded to keep height and width at stride 1."""
+    """Convolution without bias, padded to keep height and width at stride 1."""
     down, right = stride
 
     def forward(at: Pass, x: Array) -> tuple[Array, Back]:
@@ -110,11 +110,11 @@ def convolution(name: str, stride: tuple[int, int] = (1, 1)) -> Layer:
         rows, columns = weight.shape[2:]
         top, left = rows // 2, columns // 2
         padded = np.pad(x, ((0, 0), (0, 0), (top, top), (left, left)))
-        seen = sliding_window_view(padded, (rows, columns), (2, 3))[:, :, ::down, ::right]
-        y = np.einsum("nihwrc,oirc->nohw", seen, weight, optimize=True)
+        windows = sliding_window_view(padded, (rows, columns), (2, 3))[:, :, ::down, ::right]
+        y = np.einsum("nihwrc,oirc->nohw", windows, weight, optimize=True)
 
         def back(d: Array) -> Array:
-            at.gradients[f"{name}.weight"] = np.einsum("nohw,nihwrc->oirc", d, seen, optimize=True)
+            at.gradients[f"{name}.weight"] = np.einsum("nohw,nihwrc->oirc", d, windows, optimize=True)
             dx, (height, width) = np.zeros_like(padded), y.shape[2:]
             for r in range(rows):
                 for c in range(columns):

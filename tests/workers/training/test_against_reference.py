@@ -125,7 +125,7 @@ VARIANTS = {
 
 
 class Drawn(NamedTuple):
-    """A batch as the network sees it, with what else the step's stream and schedule say."""
+    """A batch as the network sees it, with the step's alpha and learning rate."""
 
     images: Array
     labels: NDArray[np.int64]
@@ -134,7 +134,7 @@ class Drawn(NamedTuple):
 
 
 def drawn_epochs(splits: Splits, training: Training, sgd_seed: int, aws: bool) -> list[list[Drawn]]:
-    """Every epoch's batches: the draws are what the two have in common."""
+    """The batches of every epoch; trainer and reference share the draws."""
     assert isinstance(splits.train, ResidentSplit)
     source, rows = splits.train.source.numpy(), splits.train.rows.numpy()
     pixels = (source.astype(np.float32) - splits.mean.numpy()) * splits.inverse_std.numpy()
@@ -179,14 +179,15 @@ Position = tuple[int, int]
 def our_course(
     model: nn.Module, training: Training, splits: Splits, masks: dict[str, Tensor], aws: bool, folder: Path
 ) -> dict[Position, Arrays]:
-    """Where the trainer stands after every step."""
+    """The trainer's state after every step."""
     course: dict[Position, Arrays] = {}
 
     def keep(written: Path) -> None:
-        found = newest_checkpoint([written])
-        assert found is not None
-        arrays = {name: tensor.numpy().astype(np.float64) for name, tensor in found.tensors.items()}
-        course.setdefault((found.position.epoch, found.position.batch), arrays)  # an epoch's end has its sums still
+        snapshot = newest_checkpoint([written])
+        assert snapshot is not None
+        arrays = {name: tensor.numpy().astype(np.float64) for name, tensor in snapshot.tensors.items()}
+        # the first checkpoint at a position still has the epoch's sums
+        course.setdefault((snapshot.position.epoch, snapshot.position.batch), arrays)
 
     control = Control(checkpoints=folder, checkpointed=keep, checkpoint_interval_s=0)
     alpha = UNIFORM if aws else None
@@ -201,9 +202,9 @@ def our_course(
 def their_course(
     reference: Reference, names: list[str], training: Training, splits: Splits, aws: bool
 ) -> dict[Position, Arrays]:
-    """Where the reference stands after every step, under the same names."""
+    """The reference's state after every step, under the same names."""
 
-    def here() -> Arrays:
+    def state() -> Arrays:
         network = {f"model.{name}": array for name, array in (reference.parameters | reference.statistics).items()}
         moments = {
             f"optimizer.{index}.{moment}": array
@@ -212,18 +213,18 @@ def their_course(
         }
         return {**network, **moments, "sums": reference.sums.copy()}
 
-    course = {(0, 0): here()}
+    course = {(0, 0): state()}
     for epoch, batches in enumerate(drawn_epochs(splits, training, SEED, aws)):
         reference.sums[:] = 0
         for number, batch in enumerate(batches, 1):
             reference.step(batch.images, batch.labels, alpha=batch.alpha, rate=batch.rate)
-            course[(epoch, number) if number < len(batches) else (epoch + 1, 0)] = here()
+            course[(epoch, number) if number < len(batches) else (epoch + 1, 0)] = state()
     return course
 
 
-def assert_same_course(found: dict[Position, Arrays], expected: dict[Position, Arrays], tolerance: float) -> None:
-    assert found.keys() == expected.keys()
-    for position, arrays in found.items():
+def assert_same_course(actual: dict[Position, Arrays], expected: dict[Position, Arrays], tolerance: float) -> None:
+    assert actual.keys() == expected.keys()
+    for position, arrays in actual.items():
         for name, array in arrays.items():
             if not name.endswith(".step"):  # torch's count of Adam's steps
                 where = f"{name} at epoch {position[0]}, batch {position[1]}"
@@ -243,41 +244,41 @@ def compare(
     reference = Reference(NETWORKS[name][1], state_of(model), bare, optimizer)
     names = [parameter for parameter, _ in model.named_parameters()]
     expected = their_course(reference, names, training, splits, variant.aws)
-    found = our_course(model, training, splits, masks, variant.aws, folder)
-    assert len(found) == 1 + EPOCHS * math.ceil(len(splits.train) / BATCH) == 22
-    assert sum(f"optimizer.{len(names) - 1}.{optimizer.moments[-1]}" in arrays for arrays in found.values()) == 21
-    assert_same_course(found, expected, tolerance)
+    actual = our_course(model, training, splits, masks, variant.aws, folder)
+    assert len(actual) == 1 + EPOCHS * math.ceil(len(splits.train) / BATCH) == 22
+    assert sum(f"optimizer.{len(names) - 1}.{optimizer.moments[-1]}" in arrays for arrays in actual.values()) == 21
+    assert_same_course(actual, expected, tolerance)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("spec", [SGD, ADAM], ids=["sgd", "adam"])
 @pytest.mark.parametrize("name", ["resnet1d", "perceptron"])
-def test_every_step_in_float64_is_the_references(
+def test_every_step_in_float64_equals_the_reference(
     splits: Splits, tmp_path: Path, name: str, spec: Optimizer, variant: str
 ) -> None:
     compare(name, spec, VARIANTS[variant], splits, tmp_path, double=True, tolerance=EXACT)
 
 
-def test_every_step_of_resnet20_in_float64_is_the_references(splits: Splits, tmp_path: Path) -> None:
+def test_every_step_of_resnet20_in_float64_equals_the_reference(splits: Splits, tmp_path: Path) -> None:
     compare("resnet20", SGD, VARIANTS["aws"], splits, tmp_path, double=True, tolerance=EXACT)
 
 
 @pytest.mark.parametrize("spec", [SGD, ADAM], ids=["sgd", "adam"])
 @pytest.mark.parametrize("name", ROUNDING)
-def test_every_step_in_float32_is_the_references_up_to_rounding(
+def test_every_step_in_float32_equals_the_reference_up_to_rounding(
     splits: Splits, tmp_path: Path, name: str, spec: Optimizer
 ) -> None:
     compare(name, spec, VARIANTS["aws"], splits, tmp_path, double=False, tolerance=ROUNDING[name])
 
 
 def signed_start(fresh: Arrays, trained: Arrays, masks: by_hand.Masks) -> Arrays:
-    """Magnitudes of a fresh network with the trained signs, but psi and statistics as they are in a fresh one."""
+    """A fresh network with the signs of a trained one; psi and statistics stay fresh."""
     signed = {name: abs(fresh[name]) * np.sign(trained[name]) for name in fresh if name in masks or "fc." in name}
     return fresh | signed
 
 
 @pytest.mark.parametrize("psi", ["interpolated", "plain"], ids=["aws", "lrr"])
-def test_each_stage_of_a_chain_is_the_references(
+def test_every_stage_of_a_chain_equals_the_reference(
     splits: Splits, setting: Setting, execution: Execution, tmp_path: Path, psi: Psi
 ) -> None:
     network = NETWORKS["resnet1d"][1]
@@ -292,9 +293,9 @@ def test_each_stage_of_a_chain_is_the_references(
         for batch in itertools.chain(*drawn_epochs(splits, stage.training, stage.sgd_seed, interpolated)):
             reference.step(batch.images, batch.labels, alpha=batch.alpha, rate=batch.rate)
         expected = reference.parameters | reference.statistics
-        found = state(where)
-        assert found.keys() == expected.keys()
-        for name, array in found.items():
+        actual = state(where)
+        assert actual.keys() == expected.keys()
+        for name, array in actual.items():
             np.testing.assert_allclose(array, expected[name], WEIGHTS, WEIGHTS, err_msg=f"{name} after {where}")
 
     rounds = Training(2, BATCH, SGD)

@@ -1,4 +1,4 @@
-"""The distribution of AWS's alpha: its values, its default to the bit, and which stages know of it."""
+"""The distribution of AWS's alpha: its range and moments, its default to the bit, and its use in training."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def draws(alpha: Alpha, batches: int = 4000, seed: int = 7) -> torch.Tensor:
     return draw_alphas(alpha, batches, generator(seed, "alpha", 0))
 
 
-def test_the_default_gives_the_draws_that_every_earlier_result_was_made_with() -> None:
+def test_the_default_distribution_keeps_the_draws_of_all_earlier_results() -> None:
     assert torch.equal(draws(UNIFORM), torch.rand(4000, generator=generator(7, "alpha", 0)))
     golden = torch.tensor([0.2436833382, 0.3174244165, 0.3338464499])
     torch.testing.assert_close(draws(UNIFORM, 3), golden, rtol=0, atol=0)
@@ -30,22 +30,22 @@ def test_the_default_gives_the_draws_that_every_earlier_result_was_made_with() -
 
 @given(SHAPES, SHAPES, st.integers(0, 2**40))
 def test_beta_stays_within_0_and_1_and_has_its_mean_and_variance(a: float, b: float, seed: int) -> None:
-    found = draws(Alpha("beta", (a, b)), seed=seed)
-    assert found.dtype == torch.float32
-    assert found.shape == (4000,)
-    assert 0 <= float(found.min()) <= float(found.max()) <= 1
+    alphas = draws(Alpha("beta", (a, b)), seed=seed)
+    assert alphas.dtype == torch.float32
+    assert alphas.shape == (4000,)
+    assert 0 <= float(alphas.min()) <= float(alphas.max()) <= 1
     mean, variance = a / (a + b), a * b / ((a + b) ** 2 * (a + b + 1))
-    assert float(found.double().mean()) == pytest.approx(mean, abs=6 * (variance / 4000) ** 0.5 + 1e-7)
-    assert float(found.double().var()) == pytest.approx(variance, abs=0.03)
+    assert float(alphas.double().mean()) == pytest.approx(mean, abs=6 * (variance / 4000) ** 0.5 + 1e-7)
+    assert float(alphas.double().var()) == pytest.approx(variance, abs=0.03)
 
 
 @given(st.floats(0, 1), st.floats(0, 1), st.integers(0, 2**40))
-def test_uniform_stays_within_its_ends(one: float, two: float, seed: int) -> None:
+def test_uniform_stays_between_low_and_high(one: float, two: float, seed: int) -> None:
     low, high = sorted((one, two))
-    found = draws(Alpha("uniform", (low, high)), 200, seed)
+    alphas = draws(Alpha("uniform", (low, high)), 200, seed)
     ends = torch.tensor([low, high])
-    assert ends[0] <= found.min()
-    assert found.max() <= ends[1]
+    assert ends[0] <= alphas.min()
+    assert alphas.max() <= ends[1]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_uniform_stays_within_its_ends(one: float, two: float, seed: int) -> Non
         ("beta", (1.0, float("inf"))),
     ],
 )
-def test_a_distribution_that_leaves_0_to_1_is_refused(name: str, parameters: tuple[float, float]) -> None:
+def test_a_distribution_outside_0_to_1_is_refused(name: str, parameters: tuple[float, float]) -> None:
     with pytest.raises(ValueError, match=f"{name} takes"):
         Alpha(name, parameters)  # type: ignore[arg-type]
 

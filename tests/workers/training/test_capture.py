@@ -1,4 +1,4 @@
-"""What happens around a capture, with recorded operations in the place of a CUDA graph; with a real one on a GPU."""
+"""Capturing a step, with recorded operations in place of a CUDA graph; test_gpu.py uses real graphs."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ Capture = Callable[[CapturedStep, Mapping[str, Tensor], tuple[Tensor, ...]], Ste
 
 
 def recorded(captured: CapturedStep, before: Mapping[str, Tensor], inputs: tuple[Tensor, ...]) -> StepFunction:
-    """As CapturedStep does on a GPU: warm up, put the state back, record."""
+    """Do as CapturedStep does on a GPU: warm up, restore the state, record."""
     static = tuple(tensor.clone() for tensor in inputs)
     captured._step(*static)
     captured._state.unpack(before)
@@ -46,7 +46,7 @@ def impossible(captured: CapturedStep, before: Mapping[str, Tensor], inputs: tup
     ("capture", "warning"),
     [(recorded, ""), (wrong, "differs from the eager step"), (impossible, "not permitted when stream")],
 )
-def test_a_captured_training_equals_the_eager_one_whatever_the_capture_does(
+def test_a_captured_training_equals_the_eager_one_even_if_the_capture_is_wrong_or_fails(
     splits: Splits,
     capture: Capture,
     warning: str,
@@ -58,7 +58,7 @@ def test_a_captured_training_equals_the_eager_one_whatever_the_capture_does(
     captured = CapturedStep(step, TrainingState(model, optimizer, step.sums, generators=False), exact=True)
     eager_model, eager, _ = make_step(splits, SGD, aws=True)
     batches = list(splits.train.drawn(draw_epoch(len(splits.train), 1, 0, "none"), 32, "none"))
-    assert len({len(batch.labels) for batch in batches}) == 2  # the tail has a graph of its own
+    assert len({len(batch.labels) for batch in batches}) == 2  # so the tail is captured too
     with caplog.at_level(logging.WARNING):
         for index, batch in enumerate(batches):
             alpha = torch.tensor(index / 10)

@@ -1,4 +1,4 @@
-"""The ways to run the same training: another precision, compiled; and what each leaves as it is."""
+"""Trainings in bfloat16 and under torch.compile: what changes, what stays the same, and resuming in each mode."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -44,15 +44,15 @@ def states_equal(a: nn.Module, b: nn.Module) -> bool:
     return all(torch.equal(tensor, b.state_dict()[name]) for name, tensor in a.state_dict().items())
 
 
-def test_bfloat16_changes_the_products_alone(splits: Splits) -> None:
+def test_bfloat16_changes_products_but_no_parameter_type_or_mask(splits: Splits) -> None:
     dtypes = set()
     plain, halved = fresh(), fresh()
     halved.conv.register_forward_hook(lambda module, inputs, output: dtypes.add(output.dtype))  # type: ignore[union-attr, operator]
-    expected, found = run(plain, splits), run(halved, splits, precision="bfloat16")
+    expected, actual = run(plain, splits), run(halved, splits, precision="bfloat16")
     assert torch.bfloat16 in dtypes
     assert {tensor.dtype for tensor in halved.state_dict().values()} == {torch.float32, torch.int64}
     assert not states_equal(plain, halved)
-    for one, two in zip(expected.metrics, found.metrics, strict=True):
+    for one, two in zip(expected.metrics, actual.metrics, strict=True):
         assert one["loss_nats"] == pytest.approx(two["loss_nats"], rel=0.05)
     for name, mask in half_masks(halved).items():
         assert not halved.get_parameter(name)[~mask].any()
@@ -60,21 +60,21 @@ def test_bfloat16_changes_the_products_alone(splits: Splits) -> None:
 
 @pytest.fixture
 def programs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
-    """torch.compile without its code generator, which takes a minute; the programs that it was asked for."""
-    made: list[Any] = []
+    """The programs that torch.compile captures, without its code generator, which takes a minute."""
+    captured: list[Any] = []
     compile_ = torch.compile
 
     def backend(program: Any, inputs: Any) -> Any:
-        made.append(program)
+        captured.append(program)
         return program.forward
 
     torch._dynamo.reset()
     monkeypatch.setattr(torch, "compile", lambda f, **options: compile_(f, backend=backend, **options))
-    yield made
+    yield captured
     torch._dynamo.reset()
 
 
-def test_a_compiled_training_is_the_same_training(splits: Splits, programs: list[Any]) -> None:
+def test_a_compiled_training_equals_the_eager_one_within_rounding(splits: Splits, programs: list[Any]) -> None:
     eager, compiled = fresh(), fresh()
     run(eager, splits)
     run(compiled, splits, compiled=True)
@@ -85,7 +85,7 @@ def test_a_compiled_training_is_the_same_training(splits: Splits, programs: list
 
 @pytest.mark.long
 def test_any_number_of_architectures_is_compiled(splits: Splits, programs: list[Any]) -> None:
-    # past torch's own limit of eight programs it would go on eagerly, and round otherwise, without a word
+    # beyond its default limit of eight programs, torch would silently run eagerly and round differently
     for width in range(2, 7):
         model = build_model(Model("resnet1d", {"width": width}), in_channels=1, num_classes=3, init_seed=3)
         run(model, splits, compiled=True)
@@ -110,14 +110,14 @@ def test_every_mode_resumes_to_the_same_bits(
     assert states_equal(again, undisturbed)
 
 
-def test_the_peak_memory_is_that_of_the_stage() -> None:
-    def most(megabytes: int) -> int:
+def test_peak_memory_is_measured_per_stage() -> None:
+    def peak_bytes(megabytes: int) -> int:
         memory = PeakMemory(torch.device("cpu"))
         torch.ones(megabytes * 250_000)
-        found = memory.read()
-        if found is None:
-            pytest.skip("this system does not tell a process's peak")
-        return found
+        peak = memory.read()
+        if peak is None:
+            pytest.skip("this system does not report the peak memory of a process")
+        return peak
 
-    large, small = most(400), most(1)
+    large, small = peak_bytes(400), peak_bytes(1)
     assert 300e6 < large - small < 600e6

@@ -1,4 +1,4 @@
-"""AWS's interpolation of psi; each test fails when one of its rules is broken."""
+"""The rules of AWS's interpolation of psi, one test each."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ def network() -> nn.Sequential:
 
 
 def by_hand(model: nn.Sequential, x: torch.Tensor, alpha: float) -> torch.Tensor:
-    """The forward pass written out from the paper's formula, with one alpha for both layers."""
+    """The forward pass by the paper's formula, with one alpha for both layers."""
     batch, layer = model[1], model[2]
     x = model[0](x)
     scale, shift = alpha * 1 + (1 - alpha) * batch.weight, (1 - alpha) * batch.bias
@@ -34,8 +34,8 @@ def by_hand(model: nn.Sequential, x: torch.Tensor, alpha: float) -> torch.Tensor
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
 def test_forward_pass_is_the_formula_for_batch_and_layer_norm(alpha: float) -> None:
     model, x = network(), torch.randn(5, 2, 8)
-    got = PsiInterpolation(model)(x, torch.tensor(alpha))
-    torch.testing.assert_close(got, by_hand(model, x, alpha))
+    actual = PsiInterpolation(model)(x, torch.tensor(alpha))
+    torch.testing.assert_close(actual, by_hand(model, x, alpha))
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.25, 1.0])
@@ -72,7 +72,7 @@ def test_running_statistics_are_updated_through_the_interpolation() -> None:
     assert model[1].running_mean.count_nonzero() == 4
 
 
-def test_evaluation_uses_psi_itself(splits) -> None:  # type: ignore[no-untyped-def]
+def test_evaluation_uses_plain_psi(splits) -> None:  # type: ignore[no-untyped-def]
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
     with torch.no_grad():
         model[1].weight.fill_(3.0)

@@ -47,7 +47,9 @@ def make_step(
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("aws", [True, False], ids=["aws", "lrr"])
 @pytest.mark.parametrize("spec", [SGD, ADAM], ids=["sgd", "adam"])
-def test_a_step_recorded_once_is_every_step(splits: Splits, spec: Optimizer, aws: bool, precision: Precision) -> None:
+def test_replaying_one_recorded_step_equals_eager_steps_on_every_batch(
+    splits: Splits, spec: Optimizer, aws: bool, precision: Precision
+) -> None:
     batches = list(splits.train.drawn(draw_epoch(len(splits.train), 1, 0, "none"), 32, "none"))[: len(ALPHAS)]
     eager_model, eager, _ = make_step(splits, spec, aws=aws, precision=precision)
     for batch, alpha in zip(batches, ALPHAS, strict=True):
@@ -69,14 +71,14 @@ def test_a_step_recorded_once_is_every_step(splits: Splits, spec: Optimizer, aws
     assert torch.equal(step.sums, eager.sums)
 
 
-def test_the_tape_tells_a_step_that_waits_for_the_host() -> None:
+def test_the_tape_detects_an_operation_that_waits_for_the_host() -> None:
     with Tape() as tape:
         torch.ones(3).sum().item()
     assert tape.reads_by_host
 
 
 class NoUpdate:
-    """In place of the optimizer, whose fused kernels do not run on the meta device."""
+    """Replaces the optimizer, whose fused kernels do not run on the meta device."""
 
     def zero_grad(self) -> None: ...
 
@@ -84,40 +86,40 @@ class NoUpdate:
 
 
 class Crossings(TorchDispatchMode):
-    """Names of the operations that had tensors of two devices."""
+    """Collects the names of operations that mix tensors of two devices."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[str] = []
+        self.operations: list[str] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         devices = {leaf.device.type for leaf in tree_leaves((args, result)) if isinstance(leaf, Tensor)}
         if len(devices) > 1:
-            self.found.append(str(func))
+            self.operations.append(str(func))
         return result
 
 
 def test_a_step_neither_waits_for_the_host_nor_copies_from_it(splits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
-    # the meta device stands in for a GPU: asking it for a value raises, and mixing it with the CPU shows
+    # the meta device stands in for a GPU: reading a value raises, and mixing it with the CPU is detected
     monkeypatch.setattr(Splits, "autocast", lambda self: nullcontext())
     with torch.device("meta"):
         model = SmallResNet(3, 10, (4, 8, 16), 1).train()
-        there = replace(splits, mean=torch.zeros(1, 3, 1, 1), inverse_std=torch.ones(1, 3, 1, 1))
+        on_meta = replace(splits, mean=torch.zeros(1, 3, 1, 1), inverse_std=torch.ones(1, 3, 1, 1))
         images, labels = torch.zeros(8, 3, 32, 32, dtype=torch.uint8), torch.zeros(8, dtype=torch.int64)
         alpha = torch.tensor(0.5)
     masks = {name: torch.ones_like(p, dtype=torch.bool) for name, p in model.named_parameters() if p.dim() == 4}
     masking, interpolation = Masking(model, masks), PsiInterpolation(model)
-    step = Step(model, NoUpdate(), masking, interpolation, there)  # type: ignore[arg-type]
+    step = Step(model, NoUpdate(), masking, interpolation, on_meta)  # type: ignore[arg-type]
     with Crossings() as crossings:
         step(images, labels, alpha)
-    assert crossings.found == []
+    assert crossings.operations == []
     assert model.conv.weight.grad.is_meta
     with pytest.raises(RuntimeError, match="meta"):
         step.sums[0].item()
 
 
-def test_the_optimizers_state_is_there_before_the_first_step_and_changes_nothing() -> None:
+def test_allocating_the_optimizers_state_in_advance_changes_no_step() -> None:
     torch.manual_seed(0)
     one = nn.Linear(3, 2)
     two = copy.deepcopy(one)

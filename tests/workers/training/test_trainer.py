@@ -1,4 +1,4 @@
-"""The trainer against a plain loop written here from method.md alone, and against itself after an interruption."""
+"""The trainer against a plain loop written from docs/method.md, and against itself after an interruption."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -94,7 +94,7 @@ def test_masking_after_the_step_equals_masking_in_the_forward_pass_bit_for_bit(
         assert torch.equal(tensor, expected[name]), name
 
 
-def test_aws_training_follows_the_formula_with_one_alpha_a_batch(splits: Splits) -> None:
+def test_aws_training_follows_the_formula_with_one_alpha_per_batch(splits: Splits) -> None:
     training = Training(2, 32, SGD)
     one, two = fresh(), fresh()
     masks = half_masks(one)
@@ -104,7 +104,7 @@ def test_aws_training_follows_the_formula_with_one_alpha_a_batch(splits: Splits)
         torch.testing.assert_close(tensor, expected[name], rtol=2e-4, atol=2e-5, msg=name)
 
 
-def test_lrr_training_uses_psi_itself(splits: Splits) -> None:
+def test_lrr_training_uses_plain_psi(splits: Splits) -> None:
     training = Training(2, 32, SGD)
     lrr, aws = fresh(), fresh()
     run(lrr, training, splits)
@@ -120,30 +120,30 @@ def test_no_pruned_weight_is_ever_non_zero_after_a_step(
 ) -> None:
     model = fresh()
     masks = half_masks(model)
-    looked = 0
+    checks = 0
 
-    def look(module: nn.Module, inputs: object) -> None:
-        nonlocal looked
+    def check(module: nn.Module, inputs: object) -> None:
+        nonlocal checks
         if module is not model:
             return  # the trainer's trial copy
-        looked += 1
+        checks += 1
         for name, mask in masks.items():
             assert not model.get_parameter(name)[~mask].any(), name
 
-    model.register_forward_pre_hook(look)
-    made = {}
+    model.register_forward_pre_hook(check)
+    optimizers: list[torch.optim.Optimizer] = []
     original = make_optimizer
 
     def keep(*arguments: object) -> torch.optim.Optimizer:
-        made["optimizer"] = original(*arguments)  # type: ignore[arg-type]
-        return made["optimizer"]
+        optimizers.append(original(*arguments))  # type: ignore[arg-type]
+        return optimizers[-1]
 
     monkeypatch.setattr("workers.training.trainer.make_optimizer", keep)
     run(model, Training(2, 32, optimizer), splits, masks)
-    look(model, None)
-    assert looked > 14
+    check(model, None)
+    assert checks > 14
     for name, mask in masks.items():
-        for moment in made["optimizer"].state[model.get_parameter(name)].values():
+        for moment in optimizers[0].state[model.get_parameter(name)].values():
             assert moment.dim() == 0 or not moment[~mask].any(), f"momentum of {name}"
 
 
@@ -170,32 +170,32 @@ def test_schedules_step_once_per_epoch() -> None:
     assert {learning_rate(Training(10, 128, SGD), epoch) for epoch in range(10)} == {0.05}
 
 
-def test_every_image_is_seen_once_an_epoch_and_the_tail_batch_is_kept(splits: Splits) -> None:
-    seen: list[int] = []
+def test_every_image_is_used_once_per_epoch_and_the_tail_batch_is_kept(splits: Splits) -> None:
+    batch_sizes: list[int] = []
     model = fresh()
     model.register_forward_pre_hook(
-        lambda module, inputs: seen.append(len(inputs[0])) if module is model and module.training else None
+        lambda module, inputs: batch_sizes.append(len(inputs[0])) if module is model and module.training else None
     )
     log = run(model, Training(1, 32, SGD), splits)
-    assert sum(seen) == len(splits.train) == 207
-    assert seen[-1] == 207 % 32
+    assert sum(batch_sizes) == len(splits.train) == 207
+    assert batch_sizes[-1] == 207 % 32
     assert [row["split"] for row in log.metrics] == ["train", "validation"]
 
 
 def interrupted_after(steps: int) -> Callable[[], bool]:
-    asked = 0
+    calls = 0
 
     def should_stop() -> bool:
-        nonlocal asked
-        asked += 1
-        return asked > steps
+        nonlocal calls
+        calls += 1
+        return calls > steps
 
     return should_stop
 
 
 @pytest.mark.parametrize("optimizer", [SGD, ADAM], ids=["sgd", "adam"])
 @pytest.mark.parametrize("steps", [0, 3, 7, 12])
-def test_an_interrupted_training_goes_on_to_the_same_bits(
+def test_an_interrupted_training_resumes_to_the_same_bits(
     splits: Splits, tmp_path: Path, optimizer: Optimizer, steps: int
 ) -> None:
     training = Training(3, 32, optimizer)
@@ -219,12 +219,12 @@ def cut(path: Path) -> None:
 
 def flip_a_bit(path: Path) -> None:
     content = bytearray(path.read_bytes())
-    content[len(content) * 3 // 4] ^= 0x40  # inside a tensor, which safetensors reads without a doubt
+    content[len(content) * 3 // 4] ^= 0x40  # inside a tensor, where safetensors notices nothing
     path.write_bytes(content)
 
 
 @pytest.mark.parametrize("damage", [cut, flip_a_bit])
-def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
+def test_resuming_skips_a_damaged_checkpoint_for_the_one_before(
     damage: Callable[[Path], None], splits: Splits, tmp_path: Path
 ) -> None:
     training = Training(3, 32, SGD)
@@ -253,7 +253,7 @@ def test_dropout_depends_on_the_sgd_seed_and_not_on_the_global_generator(splits:
     assert all(torch.equal(t, two.state_dict()[name]) for name, t in one.state_dict().items())
 
 
-def test_dropout_is_part_of_what_resumes(splits: Splits, tmp_path: Path) -> None:
+def test_a_training_with_dropout_resumes_to_the_same_bits(splits: Splits, tmp_path: Path) -> None:
     undisturbed, again = dropout_network(), dropout_network()
     training = Training(2, 32, SGD)
     run(undisturbed, training, splits)
@@ -265,14 +265,12 @@ def test_dropout_is_part_of_what_resumes(splits: Splits, tmp_path: Path) -> None
     assert all(torch.equal(t, undisturbed.state_dict()[name]) for name, t in again.state_dict().items())
 
 
-def test_divergence_is_an_error_that_says_what_to_do(splits: Splits) -> None:
+def test_the_error_of_a_diverged_training_names_the_remedy(splits: Splits) -> None:
     with pytest.raises(DivergedError, match=r"learning rate 1e\+30.*--set"):
         run(fresh(), Training(1, 32, replace(SGD, learning_rate=1e30)), splits)
 
 
-def test_a_network_that_has_diverged_leaves_no_checkpoint_that_fails_the_next_try(
-    splits: Splits, tmp_path: Path
-) -> None:
+def test_a_diverged_network_writes_no_checkpoint_so_the_next_attempt_succeeds(splits: Splits, tmp_path: Path) -> None:
     training, undisturbed, again = Training(2, 32, SGD), fresh(), fresh()
     run(undisturbed, training, splits)
     broken = fresh()
@@ -292,7 +290,7 @@ def test_a_network_that_has_diverged_leaves_no_checkpoint_that_fails_the_next_tr
     assert all(torch.equal(t, undisturbed.state_dict()[name]) for name, t in again.state_dict().items())
 
 
-def test_only_the_sgd_seed_decides_the_order(splits: Splits) -> None:
+def test_the_sgd_seed_and_epoch_alone_decide_the_batch_order(splits: Splits) -> None:
     draws = [draw_epoch(207, seed, epoch, "none").order for seed in (1, 2) for epoch in (0, 1)]
     again = draw_epoch(207, 1, 0, "none").order
     assert torch.equal(draws[0], again)

@@ -1,4 +1,4 @@
-"""Gangs of processes on this machine, without Ray: how they are started, and the trainings that they run."""
+"""Gangs of processes on this machine, without Ray, and trainings to run in them."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ NETWORK = Model("resnet20", {"width": 4})
 
 
 def in_gang(ranks: int, work: Callable[..., None], *arguments: Any) -> None:
-    """Run ``work(member, *arguments)`` in as many processes, joined by gloo; the first error is raised here."""
-    multiprocessing.set_forkserver_preload([__name__])  # torch is imported once, and not by every rank of every test
+    """Run ``work(member, *arguments)`` in a process per rank, joined by gloo; raise the first error."""
+    multiprocessing.set_forkserver_preload([__name__])  # imports torch once instead of in every rank of every test
     with tempfile.TemporaryDirectory() as folder:
         meeting = f"file://{folder}/meeting"
         mp.start_processes(_rank, (ranks, meeting, work, arguments), nprocs=ranks, start_method="forkserver")
@@ -46,7 +46,7 @@ def _rank(rank: int, ranks: int, meeting: str, work: Callable[..., None], argume
 
 
 def training(ranks: int, policy: BatchNormPolicy = "synchronised", epochs: int = 2, batch: int = 64) -> Training:
-    """On 207 images: three full batches and a tail."""
+    """A training on 207 images: three full batches and a tail per epoch."""
     return Training(epochs, batch, Optimizer(0.05), augmentation="crop_flip", gang=Gang(ranks, policy))
 
 
@@ -67,7 +67,7 @@ def masks_of(model: nn.Module) -> dict[str, Tensor]:
 def trained(
     spec: Training, splits: Splits, member: Member = ALONE, control: Control | None = None, network: Model = NETWORK
 ) -> tuple[nn.Module, TrainingLog]:
-    """An AWS round of that network from that initialisation, with half its weights pruned."""
+    """Train the network under AWS from its fixed initialisation, with half its weights pruned."""
     model, splits = fresh(splits, network)
     log = train(
         model,
@@ -102,5 +102,5 @@ def train_and_save(
 
 
 def table(log: TrainingLog) -> Tensor:
-    """Loss and accuracy of every row."""
+    """Loss and accuracy of every row of the metrics."""
     return torch.tensor([[row["loss_nats"], row["accuracy_percent"]] for row in log.metrics], dtype=torch.float64)

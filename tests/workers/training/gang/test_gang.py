@@ -35,7 +35,7 @@ from workers.training.trainer import train
 
 
 def gang_of_two(spec: Training, cache: Path, out: Path, network: Model = NETWORK) -> dict[str, Tensor]:
-    """What a gang of two makes of it, the same on both ranks."""
+    """Train in a gang of two; return the network and metrics, which must be equal on both ranks."""
     out.mkdir(exist_ok=True)
     in_gang(2, train_and_save, spec, cache, out, network)
     one, two = (read(out / f"rank{rank}.safetensors") for rank in range(2))
@@ -43,10 +43,10 @@ def gang_of_two(spec: Training, cache: Path, out: Path, network: Model = NETWORK
     return one
 
 
-def difference(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
+def difference(actual: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
     """The largest difference of any weight or running statistic, relative to its tensor's largest value."""
     return max(
-        float((found[name].float() - tensor.float()).abs().max() / tensor.float().abs().max().clamp(min=1e-3))
+        float((actual[name].float() - tensor.float()).abs().max() / tensor.float().abs().max().clamp(min=1e-3))
         for name, tensor in expected.items()
     )
 
@@ -56,7 +56,7 @@ def together(data_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
     return gang_of_two(training(2), data_cache, tmp_path_factory.mktemp("gang"))
 
 
-def test_two_ranks_with_synchronised_batch_norm_are_one_within_rounding(
+def test_two_ranks_with_synchronised_batch_norm_equal_one_device_within_rounding(
     data_cache: Path, together: dict[str, Tensor]
 ) -> None:
     model, log = trained(training(1), tiny(data_cache))
@@ -66,19 +66,21 @@ def test_two_ranks_with_synchronised_batch_norm_are_one_within_rounding(
         assert not together[name][~mask].any()
 
 
-def test_batch_norm_per_rank_is_another_training(data_cache: Path, together: dict[str, Tensor], tmp_path: Path) -> None:
-    found = gang_of_two(training(2, "per_rank"), data_cache, tmp_path / "per_rank")
-    metrics = found.pop("metrics")
-    assert difference(found, {name: tensor for name, tensor in together.items() if name != "metrics"}) > 1e-2
+def test_batch_norm_per_rank_trains_a_different_network(
+    data_cache: Path, together: dict[str, Tensor], tmp_path: Path
+) -> None:
+    gang = gang_of_two(training(2, "per_rank"), data_cache, tmp_path / "per_rank")
+    metrics = gang.pop("metrics")
+    assert difference(gang, {name: tensor for name, tensor in together.items() if name != "metrics"}) > 1e-2
     assert torch.isfinite(metrics).all()
 
 
 def test_the_tail_may_leave_a_rank_without_an_image(data_cache: Path, tmp_path: Path) -> None:
     spec = training(2, epochs=1, batch=206)  # 207 images: a tail of one
     model, log = trained(replace(spec, gang=Gang()), tiny(data_cache))
-    found = gang_of_two(spec, data_cache, tmp_path / "synchronised")
-    assert difference(found, model.state_dict()) < 1e-3
-    torch.testing.assert_close(found["metrics"], table(log), rtol=1e-3, atol=1e-3)
+    gang = gang_of_two(spec, data_cache, tmp_path / "synchronised")
+    assert difference(gang, model.state_dict()) < 1e-3
+    torch.testing.assert_close(gang["metrics"], table(log), rtol=1e-3, atol=1e-3)
     gang_of_two(replace(spec, gang=Gang(2, "per_rank")), data_cache, tmp_path / "per_rank")
 
 
@@ -137,7 +139,7 @@ def break_a_mask(member: Member, cache: Path) -> None:
         )
 
 
-def test_a_mask_that_differs_on_one_rank_is_found_before_the_first_step(data_cache: Path) -> None:
+def test_a_mask_that_differs_on_one_rank_is_refused_before_the_first_step(data_cache: Path) -> None:
     in_gang(2, break_a_mask, data_cache)
 
 
@@ -159,7 +161,7 @@ def break_a_weight(member: Member, cache: Path) -> None:
         )
 
 
-def test_weights_that_differ_on_one_rank_are_found_before_the_first_step(data_cache: Path) -> None:
+def test_weights_that_differ_on_one_rank_are_refused_before_the_first_step(data_cache: Path) -> None:
     in_gang(2, break_a_weight, data_cache)
 
 
