@@ -76,13 +76,6 @@ class ReadyQueue:
             if key != first and self.state[key] is State.READY:
                 yield key
 
-    def pop(self) -> str | None:
-        """Start the most urgent ready stage; None if no stage is ready."""
-        key = next(self.ready(), None)
-        if key is not None:
-            self.start(key)
-        return key
-
     def start(self, key: str) -> None:
         """Start a ready stage, in or out of order."""
         self._move(key, State.RUNNING)

@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow(seconds=90)]
 
 
 @pytest.mark.long
-def test_the_parts_of_scale_stand_in_its_tables() -> None:
+def test_every_part_of_scale_has_a_row_in_the_tables() -> None:
     command = [sys.executable, "-m", "benchmarks.scale", "--stages", "20", "--no-op-stages", "20"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""Landscapes: what may be asked for, and the command on a store of MNIST-1D."""
+"""Landscapes: planning and its refusals, and the command on a store of MNIST-1D."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ ROUND = "tiny/resnet1d/aws/chain1/round02"
 THREE = (f"{ROUND}/retrain/seed1", f"{ROUND}/signed/seed1", f"{ROUND}/signed/seed1/twin")
 
 
-def test_a_landscape_stands_behind_all_that_its_solutions_were_made_from() -> None:
+def test_a_landscape_is_planned_with_all_stages_upstream_of_its_solutions() -> None:
     sweep = plan_of(recipe(bn_images=77))
     plan, node = request(sweep, *THREE)
     assert node.stage == Landscape(sweep.nodes[node.inputs["a"]].stage.setting, 5, 0.25, 32, 77, None)  # as the probes
@@ -80,14 +80,14 @@ def test_borrowed_trainings_are_not_stored_with_the_landscape() -> None:
     assert stored.science(stored.stages[0]) == to_science(node.stage)
 
 
-def test_a_recipes_landscape_and_the_commands_are_one_stage() -> None:
+def test_a_recipes_landscape_and_the_commands_landscape_are_one_stage() -> None:
     starts = ("retrain", "signed", "mask")
     sweep = plan_of(recipe(landscapes=(starts,), landscape_points=5, bn_images=77))
     _, node = request(sweep, *(f"{ROUND}/{start}/seed1" for start in starts))
     assert sweep.nodes[node.key] == node
 
 
-def test_without_probes_the_default_recipe_tells_how() -> None:
+def test_a_store_without_probes_re_estimates_as_the_default_recipe_does() -> None:
     _, node = request(
         plan_of(recipe(dataset="mnist1d", probe_rounds=())), *(n.replace("tiny", "mnist1d") for n in UNPROBED)
     )
@@ -114,7 +114,7 @@ PLANS = {
         ("other data", "mask/seed1", "different sections"),
     ],
 )
-def test_what_cannot_be_is_one_sentence(which: str, third: str, message: str) -> None:
+def test_an_impossible_landscape_gives_one_sentence(which: str, third: str, message: str) -> None:
     stages = Plan({key: node for plan in PLANS.values() for key, node in plan.nodes.items()})
     wanted_names = (("narrow", "retrain/seed1"), ("narrow", "signed/seed1"), (which, third))
     keys = [
@@ -127,7 +127,7 @@ def test_what_cannot_be_is_one_sentence(which: str, third: str, message: str) ->
         plan_landscape(known(stages), set(), keys, 5, 0.25)
 
 
-def test_a_margin_without_end_is_refused() -> None:
+def test_an_infinite_margin_is_refused() -> None:
     plan = plan_of(recipe())
     keys = [node.key for node in plan if node.name in THREE]
     with pytest.raises(StoreError, match="--margin inf"):
@@ -183,7 +183,7 @@ def rows(store: Path) -> list[dict[str, Any]]:
     return found
 
 
-def test_the_solutions_are_the_ends_of_their_probe(drawn: tuple[Path, str]) -> None:
+def test_errors_at_the_solutions_equal_those_at_the_ends_of_their_probe(drawn: tuple[Path, str]) -> None:
     store, output = drawn
     assert f"Report: {store / 'report.html'}" in output
     found = rows(store)
@@ -197,7 +197,7 @@ def test_the_solutions_are_the_ends_of_their_probe(drawn: tuple[Path, str]) -> N
     assert record.results["highest_error_percent"] == max(row["error_percent"] for row in found)
 
 
-def test_nothing_of_the_sweep_looks_missing_or_superseded(drawn: tuple[Path, str], swept: Path) -> None:
+def test_a_landscape_makes_no_stage_of_the_sweep_missing_or_superseded(drawn: tuple[Path, str], swept: Path) -> None:
     store, _ = drawn
     before, frames = load(swept), load(store)
     assert frames.planned == before.planned + 1
@@ -209,7 +209,7 @@ def test_nothing_of_the_sweep_looks_missing_or_superseded(drawn: tuple[Path, str
     assert "error landscape" not in (swept / "report.html").read_text()
 
 
-def test_it_is_computed_once_and_a_later_sweep_still_wants_it(
+def test_a_landscape_is_computed_once_and_a_later_sweep_still_wants_it(
     drawn: tuple[Path, str], folder: Path, tmp_path: Path
 ) -> None:
     store = Path(shutil.copytree(drawn[0], tmp_path / "store"))
@@ -222,7 +222,7 @@ def test_it_is_computed_once_and_a_later_sweep_still_wants_it(
     assert load(store).planned == planned
 
 
-def test_a_sweep_whose_recipe_names_the_landscape_has_it_already(
+def test_a_sweep_whose_recipe_names_a_computed_landscape_computes_nothing(
     drawn: tuple[Path, str], folder: Path, tmp_path: Path
 ) -> None:
     store = Path(shutil.copytree(drawn[0], tmp_path / "store"))
@@ -267,7 +267,7 @@ def test_a_landscape_in_an_older_versions_plan_replaces_no_sweep_and_is_still_wa
     assert load(store).planned == planned
 
 
-def test_weights_that_were_collected_are_made_anew(drawn: tuple[Path, str], folder: Path, tmp_path: Path) -> None:
+def test_collected_weights_are_computed_again(drawn: tuple[Path, str], folder: Path, tmp_path: Path) -> None:
     store = Path(shutil.copytree(drawn[0], tmp_path / "store"))
     for path in store.glob("stages/landscape/*"):
         shutil.rmtree(path)
@@ -291,7 +291,7 @@ def test_weights_that_were_collected_are_made_anew(drawn: tuple[Path, str], fold
         (SOLUTIONS[0], "named twice"),
     ],
 )
-def test_bad_names_are_one_sentence(swept: Path, folder: Path, third: str, message: str) -> None:
+def test_a_bad_name_gives_one_sentence(swept: Path, folder: Path, third: str, message: str) -> None:
     code, output = asked(folder, swept, *SOLUTIONS[:2], third)
     assert code == 2
     assert output.count("\n") == 1
@@ -299,13 +299,13 @@ def test_bad_names_are_one_sentence(swept: Path, folder: Path, third: str, messa
     assert not list(swept.glob("stages/landscape"))
 
 
-def test_a_store_that_is_not_there_is_one_sentence(folder: Path, tmp_path: Path) -> None:
+def test_a_missing_store_gives_one_sentence(folder: Path, tmp_path: Path) -> None:
     code, output = asked(folder, tmp_path / "none", *SOLUTIONS)
     assert (code, output.count("\n")) == (2, 1)
     assert "there is no such store" in output
 
 
-def test_an_unfinished_training_is_one_sentence(swept: Path, folder: Path, tmp_path: Path) -> None:
+def test_an_unfinished_training_gives_one_sentence(swept: Path, folder: Path, tmp_path: Path) -> None:
     store = Path(shutil.copytree(swept, tmp_path / "store"))
     for path in store.glob("stages/train/*-mask-seed1-*/record.json"):
         path.unlink()

@@ -65,7 +65,7 @@ def one(store: Path, part: str) -> Any:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_store_that_is_not_there_is_one_sentence(name: str, tmp_path: Path) -> None:
+def test_a_missing_store_gives_one_sentence(name: str, tmp_path: Path) -> None:
     more = {"why": ["x"], "logs": ["x"], "unlock": ["--stale"]}.get(name, [])
     code, output = ask(COMMANDS[name].app, tmp_path / "none", *more)
     assert code == 2

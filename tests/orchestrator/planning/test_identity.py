@@ -1,4 +1,4 @@
-"""A stage's key: equal for equal content wherever it is made, and different for everything that changes a number."""
+"""A stage's key: equal for equal content on every machine, different for every change of a number."""
 
 from __future__ import annotations
 
@@ -68,11 +68,11 @@ def test_the_order_of_a_mapping_does_not_matter() -> None:
     assert stage_key(PROBE, forward) == stage_key(PROBE, backward)
 
 
-def test_which_input_is_which_matters() -> None:
+def test_swapped_inputs_change_the_key() -> None:
     assert stage_key(PROBE, {"a": "1", "b": "2"}) != stage_key(PROBE, {"a": "2", "b": "1"})
 
 
-def test_another_process_in_another_folder_makes_the_same_keys(tmp_path: Path) -> None:
+def test_another_process_in_another_folder_computes_the_same_keys(tmp_path: Path) -> None:
     program = (
         "import sys; sys.path.append(sys.argv[1])\n"
         "from tests.orchestrator.planning.test_identity import GOLDEN, stage_key, with_options\n"
@@ -107,14 +107,14 @@ def test_a_new_field_at_its_default_changes_no_key() -> None:
 
 
 @pytest.mark.parametrize(("stage", "inputs", "key"), GOLDEN, ids=lambda value: getattr(value, "kind", ""))
-def test_a_stage_with_a_knob_more_keeps_its_key(stage: Stage, inputs: dict[str, str], key: str) -> None:
+def test_a_stage_with_an_added_field_keeps_its_key(stage: Stage, inputs: dict[str, str], key: str) -> None:
     wider = make_dataclass("Wider", [("knob", int, field(default=7))], bases=(type(stage),), frozen=True)
     values = vars(stage)
     assert stage_key(wider(**values), inputs) == key
     assert stage_key(wider(**values, knob=8), inputs) != key
 
 
-def test_a_field_at_its_default_may_be_spelled_out() -> None:
+def test_a_field_set_to_its_default_changes_no_key() -> None:
     spelled = replace(PRETRAIN, training=Training(2, 128, Optimizer(0.1, "sgd", 0.9, 5e-4), Schedule(), "none"))
     assert stage_key(spelled, {}) == stage_key(PRETRAIN, {})
 
@@ -136,7 +136,7 @@ def test_a_field_at_its_default_may_be_spelled_out() -> None:
     ],
     ids=repr,
 )
-def test_whatever_changes_the_numbers_changes_the_key(changed: Stage) -> None:
+def test_every_field_that_changes_numbers_changes_the_key(changed: Stage) -> None:
     assert stage_key(changed, {}) != stage_key(PRETRAIN, {})
 
 
@@ -168,7 +168,7 @@ def test_an_upstream_stage_enters_by_its_key() -> None:
     assert len(chain) == 32
 
 
-def test_true_one_and_the_text_of_a_number_are_different_values() -> None:
+def test_true_and_one_and_the_text_of_a_number_differ() -> None:
     values: list[object] = [True, 1, 1.0, "1", "1.0", "True", 0.1, "0.1"]
     assert len({with_options({"x": value}) for value in values}) == len(values)
 
@@ -180,7 +180,7 @@ def test_a_float_enters_with_all_its_digits() -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_a_number_that_is_none_is_refused(value: float) -> None:
+def test_nan_and_infinity_are_refused(value: float) -> None:
     with pytest.raises(ValueError, match="no place in a key"):
         with_options({"x": value})
 
@@ -190,7 +190,7 @@ def test_a_number_that_is_none_is_refused(value: float) -> None:
     [{1, 2}, b"bytes", Path("here"), object(), np.arange(2), Data, 1j],
     ids=lambda value: type(value).__name__,  # an object's repr differs from process to process
 )
-def test_what_has_no_agreed_form_is_refused(value: object) -> None:
+def test_a_type_without_a_canonical_form_is_refused(value: object) -> None:
     with pytest.raises(TypeError, match="cannot be part of a key"):
         with_options({"x": value})
 
@@ -200,7 +200,7 @@ def test_a_mapping_without_text_keys_is_refused() -> None:
         with_options({"x": {1: 2}})
 
 
-def test_lists_and_tuples_are_one_form() -> None:
+def test_lists_and_tuples_have_the_same_form() -> None:
     assert canonical((1, (2, 3))) == canonical([1, [2, 3]])
 
 

@@ -1,4 +1,4 @@
-"""The plan: complete, minimal, acyclic, the same each time, and paired as the method needs it."""
+"""The plan: complete, minimal, acyclic, deterministic, and paired as the method requires."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_the_same_recipe_gives_the_same_plan(recipe_: Recipe) -> None:
     assert list(plan_of(recipe_)) == list(plan_of(again))
 
 
-def test_other_probes_are_of_the_same_pairs_and_change_no_other_stage() -> None:
+def test_further_probes_measure_the_same_pairs_and_change_no_other_stage() -> None:
     without, plan = plan_of(recipe()), plan_of(recipe(probes=("disagreement", "weight_distance")))
     assert names(without).items() <= names(plan).items()
     pairs = {node.name: node for node in without if isinstance(node.stage, Probe)}
@@ -217,7 +217,7 @@ def test_both_methods_start_a_chain_from_one_initialisation_and_see_the_same_dra
 
 @MANY
 @ANY_RECIPES
-def test_transfers_start_from_initialisations_that_no_chain_has_seen(recipe_: Recipe) -> None:
+def test_transfers_start_from_initialisations_that_no_chain_uses(recipe_: Recipe) -> None:
     plan = plan_of(recipe_)
     chains = {node.stage.init_seed for node in of_kind(plan, Pretrain)}  # type: ignore[union-attr]
     assert len(chains) == recipe_.chains
@@ -263,7 +263,7 @@ def test_a_changed_network_shares_no_result() -> None:
     assert not one.nodes.keys() & two.nodes.keys()
 
 
-def test_an_experiment_asked_for_twice_is_planned_once() -> None:
+def test_an_experiment_named_twice_is_planned_once() -> None:
     assert names(plan_of(recipe(), recipe())) == names(plan_of(recipe()))
 
 
@@ -302,7 +302,7 @@ def test_a_field_of_the_probe_leaves_every_training_alone() -> None:
     assert changed == {"probe"}
 
 
-def test_names_say_what_a_stage_is() -> None:
+def test_names_describe_their_stages() -> None:
     found = set(names(plan_of(recipe(seeds=2))).values())
     assert {
         "tiny/resnet1d/dense/seed1",
@@ -326,7 +326,7 @@ def test_names_say_what_a_stage_is() -> None:
         {"compile_from_epochs": 1},
     ],
 )
-def test_what_changes_every_number_changes_every_training(changes: dict[str, object]) -> None:
+def test_fields_that_change_every_number_change_every_training(changes: dict[str, object]) -> None:
     plain, changed = plan_of(recipe()), plan_of(recipe(**changes))
     assert not set(plain.nodes) & set(changed.nodes)
 
@@ -337,7 +337,7 @@ def test_only_long_trainings_are_compiled() -> None:
     assert compiled == {1: False, 2: False, 3: True}
 
 
-def test_alpha_is_part_of_aws_chains_and_of_nothing_else() -> None:
+def test_alpha_changes_only_aws_chains_and_their_descendants() -> None:
     beta = Alpha("beta", (2.0, 5.0))
     usual, other = plan_of(recipe()), plan_of(recipe(alpha=beta))
     changed = {node.name for node in other if node.key not in usual.nodes}

@@ -1,4 +1,4 @@
-"""Recipes and plans for the pure tests: any small one, and one that can be changed field by field."""
+"""Recipes and plans for pure tests: random small recipes, and one recipe with changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The experiments that come with the project, and those that a user writes: what they ask for, and that they run."""
+"""Built-in experiments and users' experiment files: their requests, and that they run."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def compared(plan: Plan) -> set[tuple[str | None, str | None]]:
 
 
 @EXPERIMENTS
-def test_the_whole_can_be_planned_and_its_smoke_variant_compares_the_same_in_few_stages(file: Path) -> None:
+def test_an_experiment_can_be_planned_and_its_smoke_variant_compares_the_same_in_few_stages(file: Path) -> None:
     whole, smoke = planned(read_experiment(file)), planned(read_experiment(file, smoke=True))
     assert compared(smoke) == compared(whole)
     assert {node.labels.dataset for node in smoke} == {"mnist1d"}
     assert len(smoke) < min(len(whole), 110)
 
 
-def test_there_is_one_for_each_figure_and_for_the_controls() -> None:
+def test_each_figure_and_the_controls_have_an_experiment() -> None:
     names = {file.stem for file in FILES}
     assert {"figure2", "figure3", "figure4", "figure5", "tables", "controls", "other_methods"} <= names
     assert planned(read_experiment(FOLDER / "figure2.yaml")).counts()["train signed_psi_kept"]
@@ -80,13 +80,13 @@ def test_the_smoke_variant_runs_to_its_report(file: Path, store: Path, data_cach
     assert (store / "report.html").stat().st_size > 100_000
 
 
-def test_a_built_in_experiment_is_named_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_built_in_experiment_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for given in ("figure2", "figure2.yaml", "experiments/figure2.yaml"):
         assert find_experiment(Path(given)) == FOLDER / "figure2.yaml"
 
 
-def test_a_users_file_goes_before_the_built_in_experiment_of_its_name(
+def test_a_users_file_wins_over_the_built_in_experiment_of_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -102,7 +102,7 @@ def test_an_unknown_experiment_is_answered_with_the_nearest_names() -> None:
         find_experiment(Path("mine/figure2.yaml"))
 
 
-def test_options_change_what_the_file_says(tmp_path: Path) -> None:
+def test_options_win_over_the_file(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("title: mine\ndatasets: [cifar10]\nrecipe: {rounds: 4, seeds: 2}\n")
     shown = CliRunner().invoke(
@@ -156,7 +156,7 @@ def test_a_request_without_data_or_with_an_unknown_preset_is_refused(flags: Flag
         ("title: mine\ndatasets: [mnist1d]\npreset: loud\n", "preset: "),
     ],
 )
-def test_a_file_that_cannot_be_used_is_one_sentence_and_exit_code_2(content: str, said: str, tmp_path: Path) -> None:
+def test_an_unusable_file_gives_one_sentence_and_exit_code_2(content: str, said: str, tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(content)
     done = CliRunner().invoke(app, [str(file), "--store", str(tmp_path / "store")])
@@ -165,7 +165,7 @@ def test_a_file_that_cannot_be_used_is_one_sentence_and_exit_code_2(content: str
     assert not (tmp_path / "store").exists()
 
 
-def test_a_file_that_is_missing_and_no_file_at_all(tmp_path: Path) -> None:
+def test_a_missing_file_and_no_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="no such file"):
         read_experiment(tmp_path / "none.yaml")
     for arguments in ([], ["--datasets", "mnist1d", "--smoke"]):
@@ -179,7 +179,7 @@ def documented() -> str:
 
 
 @pytest.mark.parametrize("smoke", [False, True])
-def test_the_documents_example_is_a_file_that_can_be_planned(smoke: bool, tmp_path: Path) -> None:
+def test_the_documented_example_can_be_planned(smoke: bool, tmp_path: Path) -> None:
     file = tmp_path / "documented.yaml"
     file.write_text(documented().split("```yaml\n")[1].split("```")[0])
     found = compared(planned(read_experiment(file, smoke=smoke)))
@@ -206,7 +206,7 @@ def said_epochs(cell: str, recipe: Recipe, method: Method) -> int:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_the_documents_epochs_are_those_that_are_planned(name: str) -> None:
+def test_the_documented_epochs_are_planned(name: str) -> None:
     table = documented().partition("### Epochs of a round")[2].partition("As a rule")[0]
     (row,) = (line for line in table.splitlines() if f"`{name}`" in line)
     cells = row.split("|")[2:4]
@@ -223,7 +223,7 @@ def test_the_documents_epochs_are_those_that_are_planned(name: str) -> None:
             assert [zero, len(rounds[0].span)] == [int(cell.partition("(")[2].partition(")")[0]) for cell in cells]
 
 
-def test_the_documents_fine_tuning_has_the_budget_of_rewinding(tmp_path: Path) -> None:
+def test_the_documented_fine_tuning_has_the_budget_of_rewinding(tmp_path: Path) -> None:
     file = tmp_path / "documented.yaml"
     file.write_text(documented().split("```yaml\n")[2].split("```")[0])
     plan = planned(read_experiment(file))
@@ -236,6 +236,6 @@ def test_the_documents_fine_tuning_has_the_budget_of_rewinding(tmp_path: Path) -
         assert training.optimizer.learning_rate == pytest.approx(0.001)
 
 
-def test_the_folder_says_what_each_file_asks() -> None:
+def test_the_folders_readme_lists_every_file() -> None:
     said = (FOLDER / "README.md").read_text()
     assert [file.name for file in FILES if f"({file.name})" not in said] == []

@@ -1,4 +1,4 @@
-"""Methods as data: what each trains, prunes, goes back to, and shares with the others."""
+"""Methods as data: how each trains, prunes and rewinds, and what it shares with the others."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def trainings(plan: Plan) -> tuple[Training, list[Training]]:
     return zero.training, [stage.training for _, stage in rounds(plan)]
 
 
-def test_aws_and_lrr_are_the_papers() -> None:
+def test_aws_and_lrr_follow_the_paper() -> None:
     for name, psi in (("aws", "interpolated"), ("lrr", "plain")):
         plan = plan_with(name)
         zero, later = trainings(plan)
@@ -47,7 +47,7 @@ def test_a_rewound_schedule_trains_every_round_to_completion() -> None:
     assert later == [zero, zero]
 
 
-def test_weight_rewinding_goes_back_to_an_epoch_and_takes_the_schedule_from_there() -> None:
+def test_weight_rewinding_resets_weights_and_schedule_to_an_epoch() -> None:
     plan = plan_with("weight_rewinding")
     zero, later = trainings(plan)
     assert later == [replace(zero, first_epoch=1)] * 2
@@ -57,7 +57,7 @@ def test_weight_rewinding_goes_back_to_an_epoch_and_takes_the_schedule_from_ther
         assert reset.training == replace(zero, stop_after=1)
 
 
-def test_imp_goes_back_to_the_initialisation_and_trains_everything_again() -> None:
+def test_imp_resets_to_the_initialisation_and_trains_in_full() -> None:
     plan = plan_with("imp")
     zero, later = trainings(plan)
     assert later == [zero, zero]
@@ -65,7 +65,7 @@ def test_imp_goes_back_to_the_initialisation_and_trains_everything_again() -> No
     assert list(plan.nodes[reset].stage.training.span) == []  # type: ignore[union-attr]
 
 
-def test_fine_tuning_goes_on_at_the_last_rate() -> None:
+def test_fine_tuning_continues_at_the_last_learning_rate() -> None:
     plan = plan_with("fine_tuning")
     _, later = trainings(plan)
     assert all("reset" not in node.inputs for node, _ in rounds(plan))
@@ -102,19 +102,19 @@ def test_pruning_at_initialisation_trains_nothing_before_the_final_training(
         assert (stage.pruning.criterion, stage.pruning.steps) == (Criterion(criterion), steps)
 
 
-def test_methods_that_train_psi_alike_share_round_zero_and_its_beginnings() -> None:
+def test_methods_with_equal_psi_training_share_round_zero_and_its_first_epochs() -> None:
     plan = plan_with("imp", methods=("imp", "weight_rewinding", "fine_tuning", "one_shot", "lrr_rewound_schedule"))
     zeros = [node for node in plan if isinstance(node.stage, Pretrain)]
     assert sorted(len(node.stage.training.span) for node in zeros) == [0, 1, 3]  # type: ignore[union-attr]
     assert len(rounds(plan)) == 5 * 2  # and none of the rounds
 
 
-def test_a_chains_beginning_counts_as_no_round() -> None:
+def test_the_first_epochs_of_round_zero_are_no_round() -> None:
     (beginning,) = (node for node in plan_with("imp") if node.name.endswith("epoch000"))
     assert beginning.labels.round is None
 
 
-def test_a_method_of_ones_own_is_run_like_the_others() -> None:
+def test_a_users_method_runs_like_a_built_in_one() -> None:
     own = {"sparse_aws": {"interpolate_psi": True, "criterion": "snip", "reset_to": 2, "steps": 3}}
     plan = plan_with("sparse_aws", own_methods=own)
     for node, stage in rounds(plan):
@@ -147,7 +147,7 @@ def test_a_method_of_ones_own_is_run_like_the_others() -> None:
         ),
     ],
 )
-def test_what_cannot_run_is_said_in_a_sentence(fields: dict[str, object], said: str) -> None:
+def test_a_method_or_transfer_that_cannot_run_gives_one_sentence(fields: dict[str, object], said: str) -> None:
     with pytest.raises(RecipeError) as caught:
         resolve("mnist1d", None, "sound", [fields])
     assert said in str(caught.value)
@@ -160,6 +160,6 @@ def test_every_built_in_method_fits_every_built_in_recipe() -> None:
         assert resolved.methods == tuple(METHODS)
 
 
-def test_the_same_method_by_another_name_has_tickets_of_its_own() -> None:
+def test_the_same_method_under_another_name_has_its_own_tickets() -> None:
     named = Method().pruning("renamed")
     assert named == replace(Method().pruning("lrr"), ticket_method="renamed")

@@ -1,4 +1,4 @@
-"""Recipes: built-in layers under the user's changes, and one sentence for whatever does not fit."""
+"""Recipes: the user's changes win over built-in layers, and misfits give one sentence."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_every_built_in_recipe_resolves(dataset: str, preset: str) -> None:
     assert found.arch in ARCHITECTURES
 
 
-def test_the_cifar_recipe_is_the_papers() -> None:
+def test_the_cifar_recipe_follows_the_paper() -> None:
     found = resolve("cifar100", None, "reference")
     assert found.arch == "resnet50"
     assert found.optimizer == Optimizer(0.1, "sgd", momentum=0.9, weight_decay=5e-4)
@@ -116,7 +116,7 @@ def test_a_users_folder_of_images_starts_from_imagenets_recipe() -> None:
     assert resolve("imagefolder:birds", None, "sound").model == {"variant": "imagenet"}
 
 
-def test_a_preset_says_how_honest_the_protocol_is() -> None:
+def test_presets_differ_in_validation_and_the_test_set() -> None:
     sound, reference = resolve("cifar10", None, "sound"), resolve("cifar10", None, "reference")
     assert sound.validation_fraction > 0
     assert not sound.watch_test_set
@@ -126,18 +126,18 @@ def test_a_preset_says_how_honest_the_protocol_is() -> None:
     assert (reference.bn_momentum, reference.bn_images) == (0.1, None)
 
 
-def test_the_users_changes_come_last_and_the_last_of_them_wins() -> None:
+def test_the_users_last_change_wins() -> None:
     assert settings("validation_fraction=0.25").validation_fraction == 0.25  # over the preset
     assert settings("seeds=4", "seeds=5").seeds == 5
 
 
-def test_a_change_of_one_field_of_the_optimizer_leaves_the_others() -> None:
+def test_changing_one_optimizer_field_keeps_the_others() -> None:
     before, after = settings().optimizer, settings("optimizer.learning_rate=0.01").optimizer
     assert after.learning_rate == 0.01
     assert (after.name, after.momentum, after.weight_decay) == (before.name, before.momentum, before.weight_decay)
 
 
-def test_merge_replaces_lists_and_joins_mappings() -> None:
+def test_merge_replaces_lists_and_merges_mappings() -> None:
     merged = merge({"a": [1, 2], "b": {"x": 1, "y": 2}}, {"a": [3], "b": {"y": 4}}, {})
     assert merged == {"a": [3], "b": {"x": 1, "y": 4}}
 
@@ -160,7 +160,7 @@ def test_model_options_keep_their_types() -> None:
         ("alpha.name=uniform", UNIFORM),
     ],
 )
-def test_alphas_distribution_is_a_field(text: str, found: Alpha) -> None:
+def test_the_distribution_of_alpha_is_a_recipe_field(text: str, found: Alpha) -> None:
     assert settings(text).alpha == found
 
 
@@ -173,7 +173,7 @@ def test_alphas_distribution_is_a_field(text: str, found: Alpha) -> None:
         ("alpha.name=normal", "alpha.name: expected 'uniform' or 'beta', not 'normal'"),
     ],
 )
-def test_a_distribution_that_does_not_fit_is_one_sentence(text: str, said: str) -> None:
+def test_an_invalid_distribution_gives_one_sentence(text: str, said: str) -> None:
     with pytest.raises(RecipeError, match=said):
         settings(text)
 
@@ -185,12 +185,12 @@ def test_a_learning_rate_may_be_written_with_an_exponent() -> None:
 @pytest.mark.parametrize(
     ("rounds", "probed"), [(1, (1,)), (9, (9,)), (10, (10,)), (14, (10,)), (15, (10, 15)), (20, (10, 15))]
 )
-def test_built_in_rounds_beyond_the_users_are_left_out(rounds: int, probed: tuple[int, ...]) -> None:
+def test_built_in_rounds_beyond_the_users_rounds_are_left_out(rounds: int, probed: tuple[int, ...]) -> None:
     found = resolve("mnist1d", None, "sound", [{"rounds": rounds}])
     assert found.probe_rounds == found.transfer_rounds == probed
 
 
-def test_rounds_named_by_the_user_are_not_left_out_silently() -> None:
+def test_the_users_rounds_beyond_the_last_are_refused() -> None:
     with pytest.raises(RecipeError, match="probe_rounds holds 9, and the rounds are 0 to 4"):
         resolve("cifar10", None, "sound", [{"rounds": 4, "probe_rounds": [3, 9]}])
     with pytest.raises(RecipeError, match="transfer_rounds holds -1"):
@@ -204,7 +204,7 @@ def test_a_share_of_a_gpu_is_at_most_one(share: str) -> None:
         settings(f"gpus_per_trial={share}")
 
 
-def test_all_rounds_are_all_but_the_dense_one() -> None:
+def test_all_rounds_exclude_round_zero() -> None:
     found = settings("rounds=4", "probe_rounds=all", "transfer_rounds=all")
     assert found.probe_rounds == found.transfer_rounds == (1, 2, 3, 4)
 
@@ -214,7 +214,7 @@ def test_transfers_of_the_probed_rounds_follow_them() -> None:
     assert settings("rounds=3", "probe_rounds=all").transfer_rounds == (1, 2, 3)  # mnist1d's own is "probed"
 
 
-def test_one_round_and_the_dense_ticket_can_be_asked_for() -> None:
+def test_one_round_and_round_zero_are_allowed() -> None:
     assert settings("rounds=1").probe_rounds == (1,)
     assert settings("rounds=1", "transfer_rounds=[0]").transfer_rounds == (0,)
 
@@ -252,7 +252,7 @@ def test_a_setting_is_a_path_and_a_yaml_value(text: str, layer: dict[str, Any]) 
         "model=!!python/object:os.system {}",
     ],
 )
-def test_what_is_no_setting_is_refused_with_its_text(text: str) -> None:
+def test_an_invalid_setting_is_refused_with_its_text(text: str) -> None:
     with pytest.raises(RecipeError) as caught:
         parse_setting(text)
     assert f"--set {text}" in str(caught.value)
@@ -270,7 +270,7 @@ def test_what_is_no_setting_is_refused_with_its_text(text: str) -> None:
         ("final_schedule.milestone=[1]", "final_schedule.milestones"),
     ],
 )
-def test_an_unknown_field_names_the_nearest(text: str, nearest: str) -> None:
+def test_an_unknown_field_suggests_the_nearest(text: str, nearest: str) -> None:
     with pytest.raises(RecipeError) as caught:
         settings(text)
     message = str(caught.value)
@@ -315,7 +315,7 @@ def test_an_unknown_field_names_the_nearest(text: str, nearest: str) -> None:
         ("probe_rounds=[99]", "probe_rounds holds 99"),
     ],
 )
-def test_a_value_that_does_not_fit_is_one_sentence_that_names_the_field(text: str, named: str) -> None:
+def test_an_invalid_value_gives_one_sentence_that_names_the_field(text: str, named: str) -> None:
     with pytest.raises(RecipeError) as caught:
         settings(text)
     message = str(caught.value)
@@ -324,7 +324,7 @@ def test_a_value_that_does_not_fit_is_one_sentence_that_names_the_field(text: st
     assert "\n" not in message
 
 
-def test_a_nested_name_like_no_other_lists_those_beside_it() -> None:
+def test_a_nested_name_without_a_near_one_lists_all_nested_names() -> None:
     with pytest.raises(RecipeError, match=r"'optimizer.zz'; known: learning_rate, momentum, name, weight_decay"):
         settings("optimizer.zz=0.3")
 
@@ -337,7 +337,7 @@ def test_a_nested_name_like_no_other_lists_those_beside_it() -> None:
         ("lr=0.3", "unknown field 'lr'; did you mean optimizer.learning_rate?"),
     ],
 )
-def test_an_abbreviation_finds_the_name_of_its_initials(text: str, suggestion: str) -> None:
+def test_initials_suggest_the_name_that_they_abbreviate(text: str, suggestion: str) -> None:
     with pytest.raises(RecipeError, match=re.escape(suggestion)):
         settings(text)
 
@@ -355,12 +355,12 @@ def test_an_abbreviation_finds_the_name_of_its_initials(text: str, suggestion: s
         ("seeds=yes", "seeds: expected a whole number, not True"),
     ],
 )
-def test_lists_and_whole_numbers_are_asked_for_in_words(text: str, said: str) -> None:
+def test_lists_and_whole_numbers_are_requested_in_words(text: str, said: str) -> None:
     with pytest.raises(RecipeError, match=said):
         settings(text)
 
 
-def test_a_twin_of_what_is_not_trained_is_refused_where_it_was_asked_for() -> None:
+def test_a_twin_of_an_untrained_transfer_is_refused_unless_transfers_were_narrowed_later() -> None:
     with pytest.raises(RecipeError, match="twins: mask is not among the transfers; add it there"):
         settings("transfers=[signed]", "twins=[signed, mask]")
     assert settings("transfers=[mask]").transfers == ("mask",)  # the twins of which are nobody's wish
@@ -380,7 +380,7 @@ def test_a_twin_of_what_is_not_trained_is_refused_where_it_was_asked_for() -> No
         (["landscape_points=1"], "landscape_points: "),
     ],
 )
-def test_a_landscape_goes_through_three_different_starts_that_are_trained(texts: list[str], sentence: str) -> None:
+def test_a_landscape_needs_three_different_trained_starts(texts: list[str], sentence: str) -> None:
     with pytest.raises(RecipeError, match=sentence):
         settings(*texts)
 
@@ -390,7 +390,7 @@ def test_transfers_narrowed_after_a_landscape_leave_it_out() -> None:
     assert plan_of(narrowed).counts()["landscape"] == 0
 
 
-def test_a_sentence_names_the_files_that_a_recipe_is_made_of(tmp_path: Path) -> None:
+def test_a_sentence_names_the_recipes_files(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("rounds: none\n")
     with pytest.raises(RecipeError) as caught:
@@ -408,7 +408,7 @@ def test_a_sentence_names_the_files_that_a_recipe_is_made_of(tmp_path: Path) -> 
         ("seeds: 2024-13-45\n", ": month must be in"),
     ],
 )
-def test_what_is_wrong_with_a_files_yaml_is_said_with_its_line(content: str, said: str, tmp_path: Path) -> None:
+def test_a_yaml_error_names_its_line(content: str, said: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(content)
     with pytest.raises(RecipeError) as caught:
@@ -416,18 +416,18 @@ def test_what_is_wrong_with_a_files_yaml_is_said_with_its_line(content: str, sai
     assert str(caught.value).startswith(f"--recipe {path}{said}")
 
 
-def test_a_key_that_overrides_a_merged_one_is_said_once(tmp_path: Path) -> None:
+def test_overriding_a_merged_key_is_no_duplicate(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("optimizer: &one {name: sgd, momentum: 0.5}\nmodel: {<<: *one, momentum: 0.9}\n")
     assert read_recipe_file(path)["model"] == {"name": "sgd", "momentum": 0.9}
 
 
-def test_an_unknown_preset_names_the_nearest() -> None:
+def test_an_unknown_preset_suggests_the_nearest() -> None:
     with pytest.raises(RecipeError, match="unknown preset 'sounds'; did you mean sound"):
         resolve("mnist1d", None, "sounds")
 
 
-def test_a_name_like_no_other_lists_what_there_is() -> None:
+def test_a_name_without_a_near_one_lists_all_names() -> None:
     with pytest.raises(RecipeError, match=r"known: .*mask.*signed"):
         settings("transfers=[zzzzzz]")
 
@@ -440,7 +440,7 @@ def test_a_recipe_file_is_a_layer(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["- rounds", "rounds: [", "3", "", "\x00", b"\xff\xfe\xff"])
-def test_a_file_that_is_no_recipe_is_refused_with_its_path(tmp_path: Path, content: str | bytes) -> None:
+def test_a_file_without_recipe_fields_is_refused_with_its_path(tmp_path: Path, content: str | bytes) -> None:
     path = tmp_path / "mine.yaml"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(RecipeError) as caught:
@@ -449,18 +449,18 @@ def test_a_file_that_is_no_recipe_is_refused_with_its_path(tmp_path: Path, conte
     assert "\n" not in str(caught.value)
 
 
-def test_a_recipe_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_missing_recipe_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="No such file"):
         read_recipe_file(tmp_path / "nowhere.yaml")
 
 
-def test_resolving_leaves_the_users_changes_as_they_were() -> None:
+def test_resolving_does_not_change_the_users_layers() -> None:
     change: dict[str, Any] = {"optimizer": {"learning_rate": 0.3}, "probe_rounds": "all"}
     resolve("mnist1d", None, "sound", [change])
     assert change == {"optimizer": {"learning_rate": 0.3}, "probe_rounds": "all"}
 
 
 @pytest.mark.parametrize(("field", "option"), [("dataset", "--datasets"), ("arch", "--archs"), ("preset", "--preset")])
-def test_what_an_option_says_is_not_overridden_silently(field: str, option: str) -> None:
+def test_a_recipe_cannot_change_the_fields_of_options(field: str, option: str) -> None:
     with pytest.raises(RecipeError, match=option):
         resolve("mnist1d", None, "sound", [{field: "other"}])

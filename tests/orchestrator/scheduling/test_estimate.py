@@ -1,4 +1,4 @@
-"""Durations come from records alone, and what was never measured is said to be so."""
+"""Durations come only from records, and unmeasured work is reported as unmeasured."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def first(plan: Plan, kind: str) -> Node:
     return next(node for node in plan if node.stage.kind == kind)
 
 
-def test_a_stage_takes_the_median_of_its_kind_by_epoch() -> None:
+def test_an_estimate_is_the_median_epoch_of_its_kind() -> None:
     trains = [node for node in PLAN if node.stage.kind == "train"]
     measured = [record(node, seconds) for node, seconds in zip(trains, (6.0, 30.0, 9.0), strict=False)]
     estimates = Estimates(measured)
@@ -55,13 +55,13 @@ def test_a_stage_takes_the_median_of_its_kind_by_epoch() -> None:
     assert estimates.seconds(first(PLAN, "probe")) == pytest.approx(3.0 * 1.1)
 
 
-def test_a_measured_probe_says_more_of_probes_than_a_training() -> None:
+def test_a_measured_probe_estimates_probes_and_no_trainings() -> None:
     measured = [record(first(PLAN, "train"), 6.0), record(first(PLAN, "probe"), 0.5)]
     assert Estimates(measured).seconds(first(PLAN, "probe")) == pytest.approx(0.5)
     assert Estimates(measured[1:]).seconds(first(PLAN, "train")) is None
 
 
-def test_a_part_of_a_stage_another_device_and_other_work_say_nothing() -> None:
+def test_resumed_stages_other_devices_and_other_work_are_ignored() -> None:
     train = first(PLAN, "train")
     resumed, elsewhere = record(train, 30.0, attempt=2), record(train, 3.0, device="a GPU")
     assert Estimates([record(train, 6.0), resumed]).seconds(train) == pytest.approx(6.0)
@@ -71,38 +71,36 @@ def test_a_part_of_a_stage_another_device_and_other_work_say_nothing() -> None:
     assert Estimates([record(train, 3.0)]).seconds(other) is None
 
 
-def test_resumed_stages_are_better_than_nothing_and_the_longest_tells_the_least_it_takes() -> None:
+def test_the_longest_resumed_stage_is_a_lower_bound_if_nothing_else_was_measured() -> None:
     train, probe = first(PLAN, "train"), first(PLAN, "probe")
     measured = [record(train, seconds, attempt=2) for seconds in (2.0, 5.0, 1.0)]
     estimates = Estimates(measured)
     assert estimates.seconds(train) == pytest.approx(5.0)
     assert estimates.is_least(train)
     assert forecast(PLAN, set(), estimates, 1).at_least == ("tiny/resnet1d",)
-    assert "It may be more: of tiny/resnet1d only stages that were resumed are measured" in shown(
-        PLAN, set(), measured, 1, None
-    )
-    known = Estimates([*measured, record(train, 1.0)])
-    assert known.seconds(train) == pytest.approx(1.0)
-    assert known.seconds(probe) == pytest.approx(cost_epochs(probe.stage) / 3)  # of trainings of 3
-    assert not known.is_least(train)
-    assert forecast(PLAN, set(), known, 1).at_least == ()
+    assert "A lower bound: of tiny/resnet1d only resumed stages were measured" in shown(PLAN, set(), measured, 1, None)
+    both = Estimates([*measured, record(train, 1.0)])
+    assert both.seconds(train) == pytest.approx(1.0)
+    assert both.seconds(probe) == pytest.approx(cost_epochs(probe.stage) / 3)  # a third of a training of 3 epochs
+    assert not both.is_least(train)
+    assert forecast(PLAN, set(), both, 1).at_least == ()
 
 
-def test_a_stage_that_shared_its_device_counts_with_its_share_if_none_was_alone() -> None:
+def test_a_stage_that_shared_its_device_counts_by_its_share_if_none_ran_alone() -> None:
     train = first(PLAN, "train")
     shared = record(train, 12.0, stages_beside=3)
     assert Estimates([shared]).seconds(train) == pytest.approx(3.0)
     assert Estimates([shared, record(train, 6.0)]).seconds(train) == pytest.approx(6.0)
 
 
-def test_the_rank_is_in_seconds_only_where_all_of_them_are_known() -> None:
+def test_the_rank_is_in_seconds_only_if_every_stage_has_an_estimate() -> None:
     two = plan_of(recipe(), recipe(arch="resnet20"))
-    known = [record(first(PLAN, "train"), 6.0)]
-    assert Estimates(known).rank(two) == upward_rank(two)
-    assert Estimates(known).rank(PLAN) == pytest.approx({key: 2 * rank for key, rank in upward_rank(PLAN).items()})
+    measured = [record(first(PLAN, "train"), 6.0)]
+    assert Estimates(measured).rank(two) == upward_rank(two)
+    assert Estimates(measured).rank(PLAN) == pytest.approx({key: 2 * rank for key, rank in upward_rank(PLAN).items()})
 
 
-def test_the_slow_network_goes_first_once_it_is_known_to_be_slow() -> None:
+def test_a_measured_slow_network_starts_first() -> None:
     two = plan_of(recipe(), recipe(arch="resnet20"))
     trains = {node.labels.architecture: node for node in two if node.stage.kind == "train"}
     rank = Estimates([record(trains["resnet1d"], 1.0), record(trains["resnet20"], 10.0)]).rank(two)
@@ -115,34 +113,34 @@ def shown(plan: Plan, cached: set[str], measured: list[Record], devices: int, pr
     return text.getvalue()
 
 
-def test_a_forecast_is_hours_time_and_money() -> None:
-    measured = [record(first(PLAN, "train"), 3 * 3600.0)]  # an hour an epoch
+def test_a_forecast_has_hours_makespan_and_cost() -> None:
+    measured = [record(first(PLAN, "train"), 3 * 3600.0)]  # one hour per epoch
     epochs = sum(cost_epochs(node.stage) for node in PLAN)
-    found = forecast(PLAN, set(), Estimates(measured), 1, 0.5)
-    assert found.device_hours == pytest.approx(epochs)
-    assert found.makespan_s == pytest.approx(3600 * epochs)
-    assert found.cost_usd == pytest.approx(epochs / 2)
+    prediction = forecast(PLAN, set(), Estimates(measured), 1, 0.5)
+    assert prediction.device_hours == pytest.approx(epochs)
+    assert prediction.makespan_s == pytest.approx(3600 * epochs)
+    assert prediction.cost_usd == pytest.approx(epochs / 2)
     text = shown(PLAN, set(), measured, 1, 0.5)
     assert f"{epochs:,.2f} core-hours left, {epochs / 2:,.2f} USD" in text
     assert f"About {duration(3600 * epochs)} on 1 of these" in text
-    assert "It may be more" not in text
+    assert "A lower bound" not in text
     assert "GPU-hours" in shown(PLAN, set(), [record(first(PLAN, "train"), 9.0, device="a GPU")], 1, None)
 
 
-def test_a_cluster_that_is_held_until_the_end_costs_its_idle_devices_too() -> None:
-    measured = [record(first(PLAN, "train"), 3 * 3600.0)]  # an hour an epoch
-    found = forecast(PLAN, set(), Estimates(measured), 1000, 0.5)
-    assert found.makespan_s is not None
-    assert found.held_cost_usd == pytest.approx(1000 * found.makespan_s / 3600 * 0.5)
-    assert found.cost_usd is not None
-    assert found.held_cost_usd > 10 * found.cost_usd
-    assert f"{found.held_cost_usd:,.2f} USD if all 1,000 are held for that long" in shown(
+def test_the_held_cost_includes_idle_devices() -> None:
+    measured = [record(first(PLAN, "train"), 3 * 3600.0)]  # one hour per epoch
+    prediction = forecast(PLAN, set(), Estimates(measured), 1000, 0.5)
+    assert prediction.makespan_s is not None
+    assert prediction.held_cost_usd == pytest.approx(1000 * prediction.makespan_s / 3600 * 0.5)
+    assert prediction.cost_usd is not None
+    assert prediction.held_cost_usd > 10 * prediction.cost_usd
+    assert f"{prediction.held_cost_usd:,.2f} USD if all 1,000 are paid for that long" in shown(
         PLAN, set(), measured, 1000, 0.5
     )
     assert forecast(PLAN, set(), Estimates(measured), 1000).held_cost_usd is None
 
 
-def test_a_landscape_is_so_many_probe_points_and_says_nothing_of_trainings() -> None:
+def test_a_landscape_costs_its_grid_points_and_estimates_no_trainings() -> None:
     keys = [node.key for node in PLAN if node.stage.kind == "train"][:3]
     _, node = plan_landscape(known_stages([PLAN.stored([], 1.0)], {}), set(), keys, 5, 0.25)
     assert cost_epochs(node.stage) == pytest.approx(25 * cost_epochs(first(PLAN, "probe").stage) / 11)
@@ -152,7 +150,7 @@ def test_a_landscape_is_so_many_probe_points_and_says_nothing_of_trainings() -> 
     assert estimates.seconds(first(PLAN, "train")) is None
 
 
-def test_another_probe_of_a_pair_is_measured_by_its_own_kind_and_says_nothing_of_trainings() -> None:
+def test_a_pair_probe_estimates_its_own_kind_and_no_trainings() -> None:
     plan = plan_of(recipe(probes=("disagreement",)))
     node = first(plan, "pair_probe")
     assert width(node.stage) == 1
@@ -161,27 +159,27 @@ def test_another_probe_of_a_pair_is_measured_by_its_own_kind_and_says_nothing_of
     assert estimates.seconds(first(plan, "train")) is None
 
 
-def test_what_was_not_measured_is_not_invented() -> None:
+def test_unmeasured_work_has_no_forecast() -> None:
     two = plan_of(recipe(), recipe(arch="resnet20"))
-    found = forecast(two, set(), Estimates([]), 4, 2.0)
-    assert (found.device_hours, found.makespan_s, found.cost_usd) == (None, None, None)
-    assert found.unmeasured == ("tiny/resnet1d", "tiny/resnet20")
+    prediction = forecast(two, set(), Estimates([]), 4, 2.0)
+    assert (prediction.device_hours, prediction.makespan_s, prediction.cost_usd) == (None, None, None)
+    assert prediction.unmeasured == ("tiny/resnet1d", "tiny/resnet20")
     text = shown(two, set(), [], 4, 2.0)
     assert "Not measured yet: tiny/resnet1d, tiny/resnet20" in text
-    assert "begin it in this store, and ask again for hours, makespan and cost" in text
+    assert "Start the sweep, then ask again for hours, makespan and cost" in text
     half = forecast(two, set(), Estimates([record(first(PLAN, "train"), 9.0)]), 4, None)
     assert half.device_hours is not None
     assert (half.estimated_stages, half.makespan_s, half.unmeasured) == (len(PLAN), None, ("tiny/resnet20",))
 
 
-def test_a_plan_that_is_done_needs_no_forecast() -> None:
+def test_a_finished_plan_prints_no_forecast() -> None:
     assert shown(PLAN, set(PLAN.nodes), [], 1, 2.0) == ""
 
 
-def test_a_gangs_time_is_another_and_counts_on_each_of_its_devices() -> None:
+def test_a_gang_has_its_own_estimates_and_counts_all_its_devices() -> None:
     plan = plan_of(recipe(gpus_per_stage=2))
     train, probe = first(plan, "train"), first(plan, "probe")
     assert Estimates([record(first(PLAN, "train"), 6.0)]).seconds(train) is None
-    found = forecast(plan, {node.key for node in plan} - {train.key}, Estimates([record(train, 3600.0)]), 2)
-    assert (found.device_hours, found.makespan_s) == (pytest.approx(2), pytest.approx(3600))
+    prediction = forecast(plan, {node.key for node in plan} - {train.key}, Estimates([record(train, 3600.0)]), 2)
+    assert (prediction.device_hours, prediction.makespan_s) == (pytest.approx(2), pytest.approx(3600))
     assert forecast(plan, set(), Estimates([record(train, 3600.0), record(probe, 9.0)]), 1).makespan_s is None

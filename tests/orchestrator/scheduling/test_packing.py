@@ -1,4 +1,4 @@
-"""How many stages share a GPU: a table of what was measured and what follows."""
+"""Packing: measured durations, and the number of stages that then share a GPU."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from orchestrator.store.record import Labels, Record
 GB = 10**9
 
 
-def taught(device_gb: float, seconds_at: dict[int, float], peak_gb: float | None, fixed: int | None = None) -> Packing:
-    """A packing that has seen stages take so long at each level, as long as it asked for that level."""
+def packing_after(
+    device_gb: float, seconds_at: dict[int, float], peak_gb: float | None, fixed: int | None = None
+) -> Packing:
+    """A packing that has observed stages with the given seconds at each level that it chose."""
     packing = Packing(None if device_gb == 0 else int(device_gb * GB), fixed)
     for _ in range(200):
         level = packing.level
@@ -25,39 +27,39 @@ def taught(device_gb: float, seconds_at: dict[int, float], peak_gb: float | None
 @pytest.mark.parametrize(
     ("device_gb", "seconds_at", "peak_gb", "level"),
     [
-        (80, {1: 10, 2: 10, 4: 10, 8: 40}, 1, 4),  # free up to four, then nothing is gained
-        (80, {1: 10, 2: 19.9}, 1, 1),  # the GPU was full with one
+        (80, {1: 10, 2: 10, 4: 10, 8: 40}, 1, 4),  # sharing is free up to 4, then gains nothing
+        (80, {1: 10, 2: 19.9}, 1, 1),  # one stage fills the GPU
         (80, {1: 10, 2: 10, 4: 10, 8: 10, 16: 10, 32: 10, 64: 10}, 10, 4),  # 8 x 10 GB do not fit
         (80, {1: 10, 2: 12, 4: 20}, 1, 4),  # 4 / 20 is more than 2 / 12
         (80, {1: 10, 2: 12, 4: 24}, 1, 2),  # 4 / 24 is 2 / 12
-        (80, {1: 10, 2: 10}, None, 1),  # how much memory a stage needs is not known
+        (80, {1: 10, 2: 10}, None, 1),  # the peak memory is unknown
         (0, {1: 10, 2: 10}, 1, 1),  # no GPU
     ],
 )
-def test_the_level_is_doubled_while_it_pays_and_fits(
+def test_the_level_doubles_while_throughput_grows_and_memory_suffices(
     device_gb: float, seconds_at: dict[int, float], peak_gb: float | None, level: int
 ) -> None:
-    assert taught(device_gb, seconds_at, peak_gb).level == level
+    assert packing_after(device_gb, seconds_at, peak_gb).level == level
 
 
-def test_the_users_level_stays() -> None:
-    assert taught(80, {1: 10, 3: 1000}, 1, fixed=3).level == 3
+def test_the_users_level_is_kept() -> None:
+    assert packing_after(80, {1: 10, 3: 1000}, 1, fixed=3).level == 3
 
 
-def test_stages_are_compared_with_their_own_kind_alone() -> None:
+def test_stages_are_compared_only_within_their_group() -> None:
     packing = Packing(80 * GB)
     packing.learn("quick", 1.0, 0, GB)
     assert packing.level == 2
     for _ in range(10):
-        packing.learn("slow", 100.0, 1, None)  # never seen alone: says nothing
+        packing.learn("slow", 100.0, 1, None)  # never observed alone: ignored
     assert packing.level == 2
     for _ in range(2):
         packing.learn("quick", 1.0, 1, None)
     assert packing.level == 4
 
 
-def test_running_out_of_memory_halves_it_for_good() -> None:
-    packing = taught(80, {1: 10, 2: 10, 4: 10, 8: 100}, 1)
+def test_running_out_of_memory_halves_the_level_for_good() -> None:
+    packing = packing_after(80, {1: 10, 2: 10, 4: 10, 8: 100}, 1)
     assert packing.level == 4
     for _ in range(3):
         packing.crowded(4)  # three stages of that level
@@ -67,10 +69,10 @@ def test_running_out_of_memory_halves_it_for_good() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0.1, 100), st.integers(0, 8), st.integers(1, 40 * GB)), max_size=60))
-def test_what_shares_a_device_always_fits(seen: list[tuple[float, int, int]]) -> None:
+def test_stages_that_share_a_device_always_fit_its_memory(observed: list[tuple[float, int, int]]) -> None:
     packing = Packing(80 * GB)
     most = 0
-    for seconds, beside, peak in seen:
+    for seconds, beside, peak in observed:
         before = packing.level
         packing.learn("group", seconds, beside, peak if beside == 0 else None)
         most = max(most, peak if beside == 0 else 0)
@@ -96,7 +98,7 @@ def record(seconds: float, *, beside: int, method: str = "aws", attempt: int = 1
 
 
 def test_one_chain_is_enough_to_learn_from() -> None:
-    # its first stage alone ran alone: all others, of whatever kind and method, are compared with that one
+    # only the first stage runs alone; stages of all kinds and methods are compared with it
     packing = Packing(80 * GB)
     packing.observe(record(10, beside=0))
     for _ in range(200):
@@ -104,7 +106,7 @@ def test_one_chain_is_enough_to_learn_from() -> None:
     assert packing.level == 32
 
 
-def test_a_resumed_stage_and_one_on_a_cpu_teach_nothing() -> None:
+def test_resumed_stages_and_stages_on_a_cpu_are_ignored() -> None:
     packing = Packing(80 * GB)
     packing.observe(record(10, beside=0))
     for _ in range(50):
@@ -113,7 +115,7 @@ def test_a_resumed_stage_and_one_on_a_cpu_teach_nothing() -> None:
     assert packing.level == 2
 
 
-def test_the_users_level_gives_way_to_a_full_gpu_alone() -> None:
+def test_only_a_full_gpu_lowers_the_users_level() -> None:
     packing = Packing(80 * GB, 8)
     packing.crowded(8)
     assert packing.level == 4

@@ -1,4 +1,4 @@
-"""The ready queue under every order of ends, failures and repeats."""
+"""The ready queue under every order of successes, failures and repeats."""
 
 from __future__ import annotations
 
@@ -19,8 +19,15 @@ def queue_of(plan: Plan, *cached: str) -> ReadyQueue:
     return ReadyQueue(plan, upward_rank(plan), cached)
 
 
+def start_next(queue: ReadyQueue) -> str | None:
+    key = next(queue.ready(), None)
+    if key is not None:
+        queue.start(key)
+    return key
+
+
 def behind(plan: Plan, key: str, cached: set[str]) -> set[str]:
-    """Stages that cannot be computed without this one: what is cached needs nothing."""
+    """Descendants of a stage, without cached ones: these need no input."""
     lacking = {key}
     for node in plan:
         if node.key not in cached and lacking & set(node.inputs.values()):
@@ -30,7 +37,7 @@ def behind(plan: Plan, key: str, cached: set[str]) -> set[str]:
 
 @MANY
 @given(recipes(), st.data())
-def test_any_order_of_events_comes_to_an_end_and_blocks_exactly_the_descendants(
+def test_every_order_of_events_ends_and_blocks_exactly_the_descendants_of_failures(
     recipe_: Recipe, data: st.DataObject
 ) -> None:
     plan = plan_of(recipe_)
@@ -41,12 +48,12 @@ def test_any_order_of_events_comes_to_an_end_and_blocks_exactly_the_descendants(
     running: list[str] = []
     finished, failed, repeats = set(cached), set(), 0
     while queue.active:
-        while len(running) < slots and (key := queue.pop()) is not None:
+        while len(running) < slots and (key := start_next(queue)) is not None:
             assert set(plan.nodes[key].inputs.values()) <= finished
             assert key not in finished | failed
             assert key not in running
             running.append(key)
-        assert running, "active, and nothing can be started"
+        assert running, "active, but no stage can start"
         key = running.pop(random.randrange(len(running)))
         event = random.choices(["done", "failed", "requeue"], [8, 1, 2 if repeats < 20 else 0])[0]
         if event == "done":
@@ -68,17 +75,17 @@ def test_any_order_of_events_comes_to_an_end_and_blocks_exactly_the_descendants(
     assert {key for key, state in queue.state.items() if state is State.BLOCKED} == lacking - failed
 
 
-def test_what_waits_for_an_input_that_was_made_anew_is_blocked_when_that_fails() -> None:
+def test_a_stage_is_blocked_if_the_repeated_computation_of_its_input_fails() -> None:
     plan = plan_of(recipe(methods=("aws",)))
     key = {node.name.rpartition("/")[2]: node.key for node in plan if "/round0" in node.name}
     queue = queue_of(plan)
     while key["round02"] not in running(queue):
-        started = queue.pop()
+        started = start_next(queue)
         assert started is not None
         if started != key["round02"]:
             queue.done(started)
-    queue.reopen(key["round01"])  # round02 has found it damaged, and says so only later
-    assert queue.pop() == key["round01"]
+    queue.reopen(key["round01"])  # round02 reports its damage only later
+    assert start_next(queue) == key["round01"]
     assert key["round02"] not in queue.failed(key["round01"])
     assert {key["round02"]} | behind(plan, key["round02"], set()) <= set(queue.requeue(key["round02"]))
     assert queue.state[key["round02"]] is State.BLOCKED
@@ -90,11 +97,11 @@ def running(queue: ReadyQueue) -> set[str]:
 
 @MANY
 @given(recipes())
-def test_the_longest_way_to_the_end_goes_first(recipe_: Recipe) -> None:
+def test_the_stage_with_the_highest_rank_goes_first(recipe_: Recipe) -> None:
     plan = plan_of(recipe_)
     rank, queue, ready = upward_rank(plan), queue_of(plan), {k for k, n in plan.nodes.items() if not n.inputs}
     finished: set[str] = set()
-    while (key := queue.pop()) is not None:
+    while (key := start_next(queue)) is not None:
         assert rank[key] == max(rank[other] for other in ready)
         finished.add(key)
         queue.done(key)
@@ -104,7 +111,7 @@ def test_the_longest_way_to_the_end_goes_first(recipe_: Recipe) -> None:
 
 @MANY
 @given(recipes())
-def test_rank_is_the_cost_of_the_most_expensive_way_to_the_end(recipe_: Recipe) -> None:
+def test_rank_is_the_cost_of_the_most_expensive_path_to_the_end(recipe_: Recipe) -> None:
     plan = plan_of(recipe_)
 
     def longest(key: str) -> float:
@@ -115,43 +122,43 @@ def test_rank_is_the_cost_of_the_most_expensive_way_to_the_end(recipe_: Recipe) 
     assert all(abs(rank[key] - longest(key)) < 1e-9 for key in plan.nodes)
 
 
-def test_rounds_in_series_go_before_leaves() -> None:
+def test_serial_rounds_go_before_leaves() -> None:
     plan = plan_of(recipe(rounds=3, transfer_rounds=(1, 2, 3), probe_rounds=(3,)))
     queue, kinds = queue_of(plan), []
-    while (key := queue.pop()) is not None:
+    while (key := start_next(queue)) is not None:
         kinds.append(plan.nodes[key].stage.kind)
         queue.done(key)
     assert kinds[:8] == ["pretrain", "pretrain"] + ["round"] * 6
     assert kinds[-1] == "probe"
 
 
-def test_equally_urgent_stages_go_in_the_plans_order() -> None:
+def test_equally_urgent_stages_go_in_plan_order() -> None:
     plan = plan_of(recipe(methods=("aws",), seeds=3))
     rank = dict.fromkeys(plan.nodes, 1.0)
     queue = ReadyQueue(plan, rank, [])
-    first = [queue.pop() for _ in range(4)]
+    first = [start_next(queue) for _ in range(4)]
     assert first == [key for key, node in plan.nodes.items() if not node.inputs]
 
 
-def test_a_plan_that_is_cached_has_nothing_to_do() -> None:
+def test_a_cached_plan_has_no_ready_stage() -> None:
     plan = plan_of(recipe())
     queue = queue_of(plan, *plan.nodes)
     assert not queue.active
-    assert queue.pop() is None
+    assert start_next(queue) is None
 
 
-def test_a_cached_input_counts_and_a_cached_stage_without_its_inputs_does_too() -> None:
+def test_a_cached_stage_is_finished_even_without_its_inputs() -> None:
     plan = plan_of(recipe(methods=("aws",)))
     last = next(node for node in plan if node.name.endswith("round02"))
-    queue = queue_of(plan, last.key)  # its own inputs are gone: they are needed for round 1's transfers only
+    queue = queue_of(plan, last.key)  # its inputs are not cached, but round 1's transfers need them
     started = []
-    while (key := queue.pop()) is not None:
+    while (key := start_next(queue)) is not None:
         started.append(key)
         queue.done(key)
     assert set(started) == plan.nodes.keys() - {last.key}
     assert queue.state[last.key] is State.CACHED
 
 
-def test_cached_keys_of_other_plans_do_not_matter() -> None:
+def test_cached_keys_of_other_plans_are_ignored() -> None:
     plan = plan_of(recipe())
     assert queue_of(plan, "f" * 32).state.keys() == plan.nodes.keys()

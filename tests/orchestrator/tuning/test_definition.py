@@ -1,4 +1,4 @@
-"""What a search computes: chains that end at one density, blind to the test set, and the recipe of its winner."""
+"""A search's definition: chains to one density that never read the test set, and the winner's recipe."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_every_trial_ends_at_the_same_density(rounds: int, low: float, high: flo
     assert shortened(base, {}, rounds, 1).rounds == rounds
 
 
-def test_a_range_between_the_fractions_that_whole_rounds_allow_is_refused_with_those() -> None:
+def test_a_range_without_a_reachable_fraction_is_refused_with_near_fractions() -> None:
     with pytest.raises(RecipeError, match=r"prune_fraction=0.3..0.35: .* density 0.41, .* such as .*0.2.*; widen"):
         reachable_fractions(recipe(), 4, Range(0.3, 0.35))
 
@@ -61,7 +61,7 @@ def test_a_range_between_the_fractions_that_whole_rounds_allow_is_refused_with_t
         (3, 4, {1: 4 / 3, 2: 8 / 3, 3: 4}),
     ],
 )
-def test_rungs_are_where_the_density_is_reached(rounds: int, depth: int, expected: dict[int, float]) -> None:
+def test_rungs_are_the_first_rounds_at_each_depth(rounds: int, depth: int, expected: dict[int, float]) -> None:
     assert rungs(rounds, depth) == pytest.approx(expected)
 
 
@@ -87,7 +87,7 @@ def test_a_trial_trains_a_chain_and_signed_transfers_that_never_read_the_test_se
         assert {key for key, node in early.nodes.items() if node.stage.kind != "train"} <= plan.nodes.keys()
 
 
-def test_the_first_trial_is_the_recipe_itself() -> None:
+def test_the_first_trial_is_the_unchanged_recipe() -> None:
     first = definition().experiment(1).recipe
     base = recipe()
     assert (first.optimizer, first.prune_fraction, first.alpha) == (base.optimizer, base.prune_fraction, base.alpha)
@@ -105,7 +105,7 @@ def test_a_recipe_whose_stages_are_wider_than_a_trial_is_refused() -> None:
         check_searchable(recipe(gpus_per_stage=2))
 
 
-def test_a_definition_survives_its_file_and_tells_what_differs(tmp_path: Path) -> None:
+def test_a_definition_survives_its_file_and_another_is_refused_with_the_difference(tmp_path: Path) -> None:
     made = definition()
     write_definition(tmp_path, made)
     check_same_search(tmp_path, made)
@@ -118,13 +118,13 @@ def test_a_definition_survives_its_file_and_tells_what_differs(tmp_path: Path) -
     assert differences(made, other) == ["recipe.batch_size was 32 and is 64"]
 
 
-def test_a_search_goes_on_with_another_share_of_a_gpu(tmp_path: Path) -> None:
+def test_a_search_resumes_with_another_share_of_a_gpu(tmp_path: Path) -> None:
     write_definition(tmp_path, define(Experiment(recipe(), "fingerprint-1"), {}, 2, 2, None, 0))
     other = define(Experiment(recipe(gpus_per_trial=0.5), "fingerprint-1"), {}, 2, 2, None, 0)
     check_same_search(tmp_path, other)
 
 
-def test_a_folder_with_something_else_is_refused(tmp_path: Path) -> None:
+def test_a_folder_with_other_content_is_refused(tmp_path: Path) -> None:
     (tmp_path / "stages").mkdir()
     with pytest.raises(StoreError, match="holds stages but no search; give an empty folder"):
         check_same_search(tmp_path, definition())
@@ -137,7 +137,7 @@ def result(number: int, *rungs_: tuple[float, float], diverged: bool = False, er
     return TrialResult(number, {}, rungs_, diverged, error)
 
 
-def test_the_winner_is_the_most_accurate_of_those_at_the_end() -> None:
+def test_the_winner_is_the_most_accurate_of_the_deepest_trials() -> None:
     stopped, end, better = result(1, (1, 99)), result(2, (1, 50), (4, 60)), result(3, (1, 40), (4, 70))
     assert winner([stopped, end, better]) is better
     assert winner([stopped, result(2, (4, 70)), better]).number == 2  # type: ignore[union-attr]
@@ -158,7 +158,7 @@ def test_the_winner_is_the_most_accurate_of_those_at_the_end() -> None:
         ),
     ],
 )
-def test_the_winners_file_makes_its_recipe(
+def test_the_winners_file_resolves_to_its_recipe(
     changes: dict[str, object], point: dict[str, float], expected: dict[str, object]
 ) -> None:
     base = resolve("mnist1d", None, "sound", [changes])
@@ -177,7 +177,7 @@ def test_the_winners_file_makes_its_recipe(
     assert {k: v for k, v in made if k not in unchanged} == {k: v for k, v in base if k not in unchanged}
 
 
-def test_all_rounds_stay_all_rounds() -> None:
+def test_a_winner_keeps_transfers_at_all_rounds() -> None:
     base: Recipe = resolve("cifar100", None, "sound")
     file = winning_layer(base, [], {FRACTION: 0.488})
     assert (file["rounds"], file["transfer_rounds"]) == (5, "all")

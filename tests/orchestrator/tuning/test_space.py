@@ -1,4 +1,4 @@
-"""What a search may change: the words of ``--space``, and draws that depend on the seed and the trial alone."""
+"""The space of a search: ``--space`` texts, and draws that depend only on seed and trial."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SPACE = default_space(recipe())
         ("alpha=uniform(0, 0.5..1) | beta(2,1..5)", ALPHA, "uniform(0,0.5..1)|beta(2,1..5)"),
     ],
 )
-def test_a_range_is_narrowed_by_its_words(text: str, name: str, shown: str) -> None:
+def test_a_text_narrows_a_range(text: str, name: str, shown: str) -> None:
     found = narrowed(SPACE, [text])
     assert str(found[name]) == shown
     assert found == {**SPACE, name: found[name]}
@@ -66,7 +66,7 @@ def test_a_range_is_narrowed_by_its_words(text: str, name: str, shown: str) -> N
         ("alpha=beta(0,1)", "both ends must be positive"),
     ],
 )
-def test_words_that_are_no_space_are_one_sentence(text: str, said: str) -> None:
+def test_an_invalid_space_gives_one_sentence(text: str, said: str) -> None:
     with pytest.raises(RecipeError) as error:
         narrowed(SPACE, [text])
     assert str(error.value).startswith(f"--space {text}: ")
@@ -75,7 +75,7 @@ def test_words_that_are_no_space_are_one_sentence(text: str, said: str) -> None:
 
 
 @given(st.integers(0, 2**31), st.integers(2, 12))
-def test_draws_lie_within_the_space_and_make_recipes(seed: int, trials: int) -> None:
+def test_draws_lie_within_the_space_and_give_valid_recipes(seed: int, trials: int) -> None:
     points = draw_points(SPACE, trials, seed)
     assert len(points) == trials
     assert points[0] == {}
@@ -106,6 +106,6 @@ def test_rates_are_drawn_by_their_logarithm_and_fractions_evenly() -> None:
     assert sum(point[FRACTION] for point in points) / len(points) == pytest.approx(0.3, abs=0.01)
 
 
-def test_what_the_recipe_does_without_is_not_searched() -> None:
+def test_fields_that_the_recipe_does_not_use_are_not_searched() -> None:
     found = default_space(recipe(methods=("lrr",), optimizer=Optimizer(0.1, weight_decay=0.0)))
     assert found.keys() == {RATE, FRACTION}

@@ -1,4 +1,4 @@
-"""One trial without Ray: its rungs, what a second run finds there, a training that diverges, a stage that fails."""
+"""One trial without Ray: rungs, resuming, a diverging training, a failing stage."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_trial_goes_from_rung_to_rung_on_the_same_chain(tmp_path: Path, execut
     }
 
 
-def test_a_rung_that_is_there_is_not_computed_again(tmp_path: Path, execution: Execution) -> None:
+def test_a_finished_rung_is_not_computed_again(tmp_path: Path, execution: Execution) -> None:
     search = definition(**{FRACTION: 0.36})
     found = run_rung(search, 2, 0, tmp_path, execution)
     assert (found.depth, found.last) == (2, True)  # one round of 0.36 is two of 0.2
@@ -53,12 +53,12 @@ def test_a_rung_that_is_there_is_not_computed_again(tmp_path: Path, execution: E
     assert written(tmp_path) == before
 
 
-def test_a_training_that_diverges_is_an_answer(tmp_path: Path, execution: Execution) -> None:
+def test_a_diverging_training_ends_the_trial_at_accuracy_0(tmp_path: Path, execution: Execution) -> None:
     found = run_rung(definition(**{RATE.replace(".", "__"): 1e30}), 2, 0, tmp_path, execution)
     assert (found.accuracy_percent, found.diverged, found.last) == (0.0, True, True)
 
 
-def test_a_stage_that_fails_names_its_log(tmp_path: Path, execution: Execution) -> None:
+def test_a_failed_stage_names_its_log(tmp_path: Path, execution: Execution) -> None:
     with pytest.raises(TrialError, match=r"round00: DataError: .*/log.txt\)") as error:
         run_rung(definition("another fingerprint"), 2, 0, tmp_path, execution)
     log = Path(str(error.value).rpartition("(")[2].rstrip(")"))
