@@ -6,9 +6,6 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from rich.markup import escape
-from rich.table import Table
-
 from orchestrator.scheduling.queue import FINISHED, State
 from orchestrator.store import Store
 from orchestrator.store.record import Failure
@@ -56,11 +53,10 @@ def print_summary(console: Console, store: Store, summary: Summary) -> None:
         highlight=False,
     )
     if summary.failures:
-        table = Table("failed stage", "error", "log", title="First failure first", title_justify="left", box=None)
+        console.print("First failure first:", highlight=False)
         for failure in summary.failures:
-            text = f"{failure.error_type}: {failure.message}"
-            table.add_row(escape(failure.name), escape(text), escape(f"{store.root}/{failure.log}"))
-        console.print(table)
+            lines = f"{failure.name}  {failure.error_type}: {failure.message}\n  {store.root}/{failure.log}"
+            console.print(lines, highlight=False, markup=False, soft_wrap=True)
         first = summary.failures[0].log
         with suppress(OSError):  # the attempt may have died before its first line
             lines = store.storage.read(first).decode(errors="replace").splitlines()[-LOG_LINES:]

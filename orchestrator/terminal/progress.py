@@ -1,7 +1,8 @@
-"""What a person sees of a running sweep: a live panel, or plain lines where the output is no terminal."""
+"""Show a running sweep: a live panel in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
@@ -9,6 +10,7 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -17,30 +19,34 @@ from orchestrator.scheduling.queue import ReadyQueue, State
 from orchestrator.scheduling.rank import cost_epochs
 from orchestrator.terminal.units import duration
 from workers.terminal.console import Console, visible
+from workers.terminal.tables import UncutTable
 
 LATEST = 4
+LEAST_RUNNING = 3
+BAR_WIDTH = 24
 ETA_INTERVAL_S = 1.0
 COLUMNS = (State.DONE, State.RUNNING, State.CACHED, State.FAILED, State.BLOCKED)
 
 
 class ProgressPanel:
-    """The state of a sweep as text.
+    """Shows the state of a sweep.
 
     Args:
-        room: tells how many stages run at a time now, for the ETA.
+        capacity: returns how many stages can run at a time now, for the ETA.
     """
 
     def __init__(
-        self, console: Console, plan: Plan, queue: ReadyQueue, rank: Mapping[str, float], room: Callable[[], int]
+        self, console: Console, plan: Plan, queue: ReadyQueue, rank: Mapping[str, float], capacity: Callable[[], int]
     ) -> None:
         self._console, self._plan, self._queue, self._rank = console, plan, queue, rank
-        self._room = room
+        self._capacity = capacity
         self._latest: deque[str] = deque(maxlen=LATEST)
         self._running: dict[str, Mapping[str, Any]] = {}
-        self._spent: dict[tuple[str, ...], list[float]] = {}
+        self._s_per_epoch: dict[tuple[str, ...], list[float]] = {}
         self._notice = ""
         self._live: Live | None = None
-        self._eta_s: float | None = None  # of the lines: found anew for each, it would cost the most of a short stage
+        self._began_s = time.monotonic()
+        self._eta_s: float | None = None  # kept for a second: an ETA for every line costs more than a short stage
         self._eta_due = Stopwatch(ETA_INTERVAL_S)
 
     def __enter__(self) -> ProgressPanel:
@@ -55,83 +61,99 @@ class ProgressPanel:
             self._live = None
 
     def started(self, node: Node) -> None:
-        """A stage was submitted."""
+        """Show a submitted stage."""
         self._running[node.key] = {}
 
     def moved(self, node: Node, progress: Mapping[str, Any]) -> None:
-        """How far a running stage is."""
+        """Show the progress of a running stage."""
         self._running[node.key] = progress
 
     def ended(self, node: Node, seconds: float, results: Mapping[str, Any]) -> None:
-        """A stage was committed."""
+        """Show a committed stage."""
         self._running.pop(node.key, None)
-        self._spent.setdefault(_sort(node), []).append(seconds / cost_epochs(node.stage))
-        self._say(f"done     {node.name}  {headline(results)}({seconds:.1f} s)")
+        self._s_per_epoch.setdefault(_speed_class(node), []).append(seconds / cost_epochs(node.stage))
+        self._print(f"done     {node.name}  {headline(results)}({seconds:.1f} s)")
 
     def failed(self, node: Node, reason: str) -> None:
-        """An attempt ended badly."""
+        """Show a failed attempt."""
         self._running.pop(node.key, None)
-        self._say(f"failed   {node.name}  {reason}")
+        self._print(f"failed   {node.name}  {reason}")
 
     def adopted(self, node: Node, results: Mapping[str, Any]) -> None:
-        """Another driver committed a stage."""
+        """Show a stage that another driver committed."""
         self._running.pop(node.key, None)
-        self._say(f"found    {node.name}  {headline(results)}(by another sweep)")
+        self._print(f"found    {node.name}  {headline(results)}(by another sweep)")
 
     def interrupted(self, node: Node) -> None:
-        """A stage stopped after checkpointing."""
+        """Show a stage that stopped on request."""
         self._running.pop(node.key, None)
-        self._say(f"stopped  {node.name}  (checkpointed)")
+        self._print(f"stopped  {node.name}  (the next sweep continues it)")
 
     def notice(self, text: str) -> None:
-        """Something that concerns the whole sweep."""
+        """Show a sentence about the whole sweep."""
         self._notice = text
         if self._live is None:
             self._console.print(text, highlight=False, markup=False)
 
     def eta_s(self) -> float | None:
-        """Seconds to the end: the larger of the critical path and of all work over the room; None at the start."""
-        rates = {sort: sum(values) / len(values) for sort, values in self._spent.items()}
-        if not rates:
-            return None
-        typical = sum(rates.values()) / len(rates)  # for a sort of stage of which none has ended yet
-        open_states = (State.WAITING, State.READY, State.RUNNING)
-        left = [node for node in self._plan if self._queue.state[node.key] in open_states]
-        rate = {node.key: rates.get(_sort(node), typical) for node in left}
-        work = sum(cost_epochs(node.stage) * rate[node.key] for node in left) / self._room()
-        return max([work, *(self._rank[node.key] * rate[node.key] for node in left)])
+        """Estimate the seconds to the end: the larger of the critical path and of all work divided by the capacity.
 
-    def _say(self, line: str) -> None:
+        None while no stage has been measured.
+        """
+        open_states = (State.WAITING, State.READY, State.RUNNING)
+        remaining = [node for node in self._plan if self._queue.state[node.key] in open_states]
+        if not remaining:
+            return 0.0
+        means = {kind: sum(values) / len(values) for kind, values in self._s_per_epoch.items()}
+        if not means:
+            return None
+        typical = sum(means.values()) / len(means)  # for stages of which none has ended yet
+        rate = {node.key: means.get(_speed_class(node), typical) for node in remaining}
+        work = sum(cost_epochs(node.stage) * rate[node.key] for node in remaining) / self._capacity()
+        return max([work, *(self._rank[node.key] * rate[node.key] for node in remaining)])
+
+    def _finished(self) -> int:
+        return self._queue.counts[State.DONE] + self._queue.counts[State.CACHED]
+
+    def _print(self, line: str) -> None:
         self._latest.append(line)
         if self._live is None:
-            finished = self._queue.counts[State.DONE] + self._queue.counts[State.CACHED]
-            if self._eta_s is None or self._eta_due.due():
+            finished = self._finished()
+            if self._eta_s is None or finished == len(self._plan) or self._eta_due.due():
                 self._eta_s = self.eta_s()
-            eta = self._eta_s
-            left = f", about {duration(eta)} left" if eta else ""
-            counted = f"[{finished}/{len(self._plan)}{left}]"
-            self._console.print(f"{counted} {line}", highlight=False, markup=False, soft_wrap=True)
+            remaining = f", about {duration(self._eta_s)} left" if self._eta_s else ""
+            counts = f"[{finished}/{len(self._plan)}{remaining}]"
+            self._console.print(f"{counts} {line}", highlight=False, markup=False, soft_wrap=True)
 
     def _panel(self) -> RenderableType:
-        table = Table(box=None, pad_edge=False)
-        table.add_column("stage")
-        for state in COLUMNS:
-            table.add_column(state.value, justify="right")
-        table.add_column("of", justify="right")
+        table = UncutTable(["stage"], [*(state.value for state in COLUMNS), "of"])
         counts: dict[str, Counter[State]] = {}
         for node in self._plan:
             counts.setdefault(describe(node), Counter())[self._queue.state[node.key]] += 1
         for kind, states in counts.items():
-            table.add_row(kind, *(_number(states[state]) for state in COLUMNS), str(sum(states.values())))
-        eta = self.eta_s()
-        head = Text(f"about {duration(eta)} left" if eta else "measuring…", style="bold")
-        running = [
-            Text(visible(f"  running  {self._describe_running(key, progress)}"))
-            for key, progress in [*self._running.items()]
-        ]
-        latest = [Text(visible(f"  {line}")) for line in [*self._latest]]
+            table.add(kind, *(_number(states[state]) for state in COLUMNS), str(sum(states.values())))
         notice = [Text(visible(self._notice), style="yellow")] if self._notice else []
-        return Group(table, head, *running, *latest, *notice)
+        latest = [Text(visible(f"  {line}")) for line in [*self._latest]]
+        running = [self._describe_running(key, progress) for key, progress in [*self._running.items()]]
+        fixed_lines = len(notice) + len(counts) + len(latest) + 4
+        shown = max(LEAST_RUNNING, self._console.height - fixed_lines)
+        if len(running) > shown:
+            running = [*running[: shown - 1], f"and {len(running) - shown + 1} more"]
+        lines = [Text(visible(f"  running  {line}")) for line in running]
+        return Group(*notice, self._bar(), table, *lines, *latest)
+
+    def _bar(self) -> RenderableType:
+        """A bar of the finished stages, with percent, elapsed time and ETA."""
+        total, eta = max(1, len(self._plan)), self.eta_s()
+        left = "measuring…" if eta is None else f"about {duration(eta)} left" if eta else "finished"
+        elapsed = duration(time.monotonic() - self._began_s)
+        percent = math.floor(100 * self._finished() / total)
+        row = Table.grid(padding=(0, 1))
+        row.add_row(
+            ProgressBar(total=total, completed=self._finished(), width=BAR_WIDTH),
+            Text(f"{percent} %, {elapsed} elapsed, {left}", style="bold"),
+        )
+        return row
 
     def _describe_running(self, key: str, progress: Mapping[str, Any]) -> str:
         name = self._plan.nodes[key].name
@@ -141,7 +163,7 @@ class ProgressPanel:
 
 
 class Stopwatch:
-    """Says when an interval has passed, at first after one interval."""
+    """Tells when an interval has passed."""
 
     def __init__(self, interval_s: float) -> None:
         self._interval_s = interval_s
@@ -152,7 +174,7 @@ class Stopwatch:
         self._last = time.monotonic()
 
     def due(self) -> bool:
-        """Whether the interval has passed since this last said so."""
+        """Whether the interval has passed; if so, begin the next one."""
         if time.monotonic() - self._last < self._interval_s:
             return False
         self._last = time.monotonic()
@@ -160,7 +182,7 @@ class Stopwatch:
 
 
 def headline(results: Mapping[str, Any]) -> str:
-    """The one number of a stage that a person looks for."""
+    """Return the main result of a stage as text."""
     for name, text in (
         ("test_accuracy_percent", "test {:.2f} %  "),
         ("barrier_points", "barrier {:.2f} points  "),
@@ -171,8 +193,8 @@ def headline(results: Mapping[str, Any]) -> str:
     return ""
 
 
-def _sort(node: Node) -> tuple[str, ...]:
-    """What makes two stages take about the same time per epoch."""
+def _speed_class(node: Node) -> tuple[str, ...]:
+    """Stages of one class take about the same time per epoch."""
     return (node.labels.dataset, node.labels.architecture, node.stage.kind)
 
 

@@ -10,14 +10,13 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
-from rich.markup import escape
-from rich.table import Table
 
 from orchestrator.store import StoreError
 from orchestrator.tuning.definition import Definition, differences
 from orchestrator.tuning.space import describe_point
 from tickets.files.writing import write_atomically
 from workers.terminal.console import Console
+from workers.terminal.tables import UncutTable, print_table
 
 DEFINITION = "search.json"
 SHOWN = 10
@@ -93,16 +92,13 @@ def winner(results: Sequence[TrialResult]) -> TrialResult | None:
 
 def print_best(console: Console, results: Sequence[TrialResult]) -> None:
     """Print a table of the best trials, then the failed trials."""
-    table = Table("trial", box=None, pad_edge=False)
-    for column in ("depth", "validation %"):
-        table.add_column(column, justify="right")
-    table.add_column("changes", overflow="fold")
+    table = UncutTable(["trial"], ["depth", "validation %"], ["changes"])
     best = [trial for trial in ranked(results) if trial.error is None][:SHOWN]
     for trial in [*best, *(trial for trial in results if trial.error is not None)]:
         accuracy = "diverged" if trial.diverged else f"{trial.accuracy_percent:.2f}"
         changes = f"failed: {trial.error}" if trial.error else describe_point(trial.point)
-        table.add_row(str(trial.number), f"{trial.depth:g}", accuracy if not trial.error else "", escape(changes))
-    console.print(table)
+        table.add(str(trial.number), f"{trial.depth:g}", accuracy if not trial.error else "", changes)
+    print_table(console, table)
 
 
 def recipe_text(definition: Definition, best: TrialResult, layer: Mapping[str, Any], argv: Sequence[str]) -> str:

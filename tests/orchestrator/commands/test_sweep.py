@@ -280,7 +280,7 @@ def test_a_diverging_stage_fails_the_sweep_with_its_name_and_its_log(folder: Pat
     summary, table = output.partition("First failure first")[::2]
     assert f"0 of {1 + 10} stages finished" in summary
     assert "2 failed" in summary
-    rows = [line for line in table.splitlines() if line.startswith(" patterns/")]
+    rows = [line for line in table.splitlines() if line.startswith("patterns/")]
     assert [row.split()[0] for row in rows] == [first.name, last.name]
     assert "DivergedError: the training loss is " in rows[0]
     log = store / first.log
