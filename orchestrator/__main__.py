@@ -11,7 +11,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from workers.terminal.help import Command, Group
+from workers.terminal.help import GLOSSARY, Command, Group
 
 
 class SubCommand(NamedTuple):
@@ -69,12 +69,13 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-EXAMPLES = """Examples
+EXAMPLES = f"""Examples
   winning-sign sweep --datasets mnist1d --seeds 3
   winning-sign status sweeps
   winning-sign sweep --help
 
-python -m orchestrator is the same as winning-sign."""
+python -m orchestrator is the same as winning-sign.
+{GLOSSARY}"""
 app = typer.Typer(cls=SubCommands, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 

@@ -16,6 +16,7 @@ from tickets.formats.format import Hints, NeedsHintError
 from tickets.formats.placing import placed
 from tickets.inspection import faults, summary
 from workers.terminal.command import AsJson, add_command, console, new_app, one_sentence, print_json
+from workers.terminal.help import GLOSSARY
 from workers.terminal.tables import UncutTable, print_table
 
 app = new_app()
@@ -32,7 +33,7 @@ DIFF_COLUMNS = {
 FORMAT_NAMES = ", ".join(formats.FORMATS)
 
 
-@app.callback(no_args_is_help=True, epilog="python -m tickets is the same as winning-sign tickets.")
+@app.callback(no_args_is_help=True, epilog=f"python -m tickets is the same as winning-sign tickets.\n{GLOSSARY}")
 def tickets() -> None:
     """Show, compare, convert and verify tickets.
 

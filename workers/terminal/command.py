@@ -15,7 +15,7 @@ from rich.markup import escape
 from typer.core import TyperCommand
 
 from workers.terminal.console import Console
-from workers.terminal.help import Command, Group
+from workers.terminal.help import GLOSSARY, Command, Group
 
 Function = TypeVar("Function", bound=Callable[..., None])
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -47,7 +47,7 @@ def add_command(app: typer.Typer, examples: str, cls: type[TyperCommand] = Comma
 def _examples(examples: str, module: str) -> str:
     lines = "\n".join(f"  {line}" if line else "" for line in examples.strip().splitlines())
     command = "winning-sign tickets" if module == "tickets" else f"winning-sign {module.rpartition('.')[2]}"
-    return f"Examples\n{lines}\n\npython -m {module} is the same as {command.replace('_', '-')}."
+    return f"Examples\n{lines}\n\npython -m {module} is the same as {command.replace('_', '-')}.\n{GLOSSARY}"
 
 
 def _with_groups(function: Callable[..., None]) -> Callable[..., None]:
