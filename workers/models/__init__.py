@@ -1,4 +1,4 @@
-"""The networks."""
+"""Architectures: the paper's networks, and the registry that plugins add to."""
 
 from workers.models import mlp_mixer, resnet_small, with_torchvision
 from workers.models.registry import ARCHITECTURES, Architecture, architecture, build_model

@@ -1,4 +1,4 @@
-"""EfficientNet-B0 (Tan and Le 2019, table 1) in its common form for small images."""
+"""EfficientNet-B0 (Tan and Le 2019, table 1), in its common form for small images."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ STAGES = (  # expansion, kernel, stride, input width, output width, blocks: tabl
 
 
 class SmallEfficientNetB0(EfficientNet):
-    """torchvision's blocks behind a stride-1 stem; the classifier takes the last block's 320 channels.
+    """torchvision's blocks after a stride-1 stem; the classifier takes the last block's 320 channels.
 
-    Dropout is 0.2 before the classifier, and a block's drop-connect is ``drop_connect`` * (its index / 16). (The
-    released code means 0.2, but never advances the index, so that it drops no block.)
+    Dropout before the classifier is 0.2. Block i of 16 has drop-connect ``drop_connect * i / 16``. (The released code
+    intends 0.2, but never advances the index, so that it drops no block.)
     """
 
     def __init__(self, in_channels: int, num_classes: int, drop_connect: float) -> None:
@@ -34,5 +34,5 @@ class SmallEfficientNetB0(EfficientNet):
         self.classifier[1] = nn.Linear(320, num_classes)
 
     def reset_parameters(self) -> None:
-        """Every layer's own initialisation, not torchvision's."""
+        """Draw each layer's own initialisation, not torchvision's."""
         reset_layers(self)

@@ -14,7 +14,7 @@ DEPTH = 12
 
 
 class Residual(nn.Sequential):
-    """Adds its input to what its layers make of it."""
+    """Layers in a row with a shortcut: x + layers(x)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x + super().forward(x)
@@ -26,7 +26,7 @@ class MlpMixer(nn.Module):
     def __init__(self, in_channels: int, num_classes: int, image_size: int) -> None:
         super().__init__()
         if image_size < PATCH or image_size % PATCH:
-            raise ValueError(f"image_size={image_size} is not a multiple of the patch of {PATCH} pixels")
+            raise ValueError(f"image_size={image_size} is no multiple of the patch size; give a multiple of {PATCH}")
         patches = (image_size // PATCH) ** 2
         self.embed = nn.Linear(in_channels * PATCH**2, DIM)
         layers: list[nn.Module] = []
@@ -45,7 +45,7 @@ class MlpMixer(nn.Module):
         self.classifier = nn.Linear(DIM, num_classes)
 
     def reset_parameters(self) -> None:
-        """Every layer's own initialisation."""
+        """Draw each layer's own initialisation."""
         reset_layers(self)
 
     def forward(self, x: Tensor) -> Tensor:

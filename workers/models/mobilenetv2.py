@@ -20,9 +20,9 @@ STAGES = (  # expansion, width, blocks, stride of the first block: table 2 but f
 
 
 class InvertedResidual(nn.Module):
-    """Expand, depthwise, project; with a shortcut at stride 1, which is a 1x1 convolution where the width changes.
+    """Expand, depthwise, project. At stride 1 with a shortcut: a 1x1 convolution if the width changes.
 
-    torchvision's has no shortcut where the width changes, no expansion by 1, and ReLU6 for ReLU.
+    torchvision's block differs: no shortcut if the width changes, no expansion by 1, and ReLU6 for ReLU.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
@@ -59,7 +59,7 @@ class SmallMobileNetV2(nn.Module):
         self.classifier = nn.Linear(1280, num_classes)
 
     def reset_parameters(self) -> None:
-        """Every layer's own initialisation."""
+        """Draw each layer's own initialisation."""
         reset_layers(self)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ class ImageNetMobileNetV2(MobileNetV2):
         self.features[0][0] = nn.Conv2d(in_channels, 32, 3, 2, 1, bias=False)
 
     def reset_parameters(self) -> None:
-        """torchvision's initialisation: He's by fan-out for convolutions, a narrow normal for the classifier."""
+        """Draw torchvision's initialisation: He's by fan-out for convolutions, a narrow normal for the classifier."""
         reset_layers(self)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

@@ -1,4 +1,4 @@
-"""Architectures by name. A user's own is one decorated function in a plugin file (docs/extending.md)."""
+"""Register architectures by name, and build networks. docs/extending.md shows how to add one."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ def architecture(name: str, *, version: int = 1) -> Callable[[Builder], Builder]
     """Register a function of (in_channels, num_classes, **options) that returns a freshly initialised network.
 
     Args:
-        version: raise it when the network changes, so that earlier results are not taken for the new one's.
+        version: raise it when the network changes, so that earlier results are not taken for new ones.
     """
 
     return ARCHITECTURES.register(name, version=version)
 
 
 def build_model(model: Model, *, in_channels: int, num_classes: int, init_seed: int) -> nn.Module:
-    """The network with its initialisation drawn from the seed; the global generator is left as it was.
+    """Build a network and draw its initialisation from a seed; the global generator keeps its state.
 
-    One with a ``reset_parameters`` of its own starts as ``Ticket.apply(model, seed=init_seed)`` starts it.
+    A network with a ``reset_parameters`` starts exactly as ``Ticket.apply(network, seed=init_seed)`` starts it.
     """
     options: dict[str, Any] = dict(model.options)
     with own_generators(torch.device("cpu")):
         torch.manual_seed(init_seed)
-        built = ARCHITECTURES[model.name].build(in_channels=in_channels, num_classes=num_classes, **options)
-        if callable(getattr(built, "reset_parameters", None)):
-            reinitialise_(built, init_seed)
-    return built
+        network = ARCHITECTURES[model.name].build(in_channels=in_channels, num_classes=num_classes, **options)
+        if callable(getattr(network, "reset_parameters", None)):
+            reinitialise_(network, init_seed)
+    return network

@@ -1,4 +1,4 @@
-"""ResNet-50: torchvision's, which the paper uses on small images with a 3x3 stride-1 stem and no max-pool."""
+"""ResNet-50 of torchvision; for small images with the paper's 3x3 stride-1 stem and no max-pool."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ResNet50(ResNet):
             self.maxpool = nn.Identity()
 
     def reset_parameters(self) -> None:
-        """torchvision's initialisation: He's by fan-out for convolutions, the layers' own otherwise."""
+        """Draw torchvision's initialisation: He's by fan-out for convolutions, the layers' own otherwise."""
         reset_layers(self)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

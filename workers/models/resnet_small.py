@@ -1,4 +1,4 @@
-"""ResNet-20 and ResNet-32 for 32-pixel images (He et al. 2016, section 4.2), and their one-dimensional sibling."""
+"""ResNet-20 and ResNet-32 for 32-pixel images (He et al. 2016, section 4.2), and a residual network for signals."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from workers.models.registry import architecture
 
 
 class BasicBlock(nn.Module):
-    """Two convolutions and a shortcut, which is a 1x1 convolution with batch norm where the shape changes."""
+    """Two convolutions and a shortcut: a 1x1 convolution with batch norm if the shape changes."""
 
     def __init__(self, inputs: int, outputs: int, kernel: tuple[int, int], stride: tuple[int, int]) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         out = F.relu(self.bn1(self.conv1(x)))
-        # stride by slicing, bit for bit the same: workers.devices.memory_format says what a strided 1x1 does on CPUs
+        # slicing gives the same bits as a strided 1x1 convolution; workers.devices.memory_format says why it is used
         rows, columns = self._stride
         return F.relu(self.bn2(self.conv2(out)) + self.shortcut(x[:, :, ::rows, ::columns]))
 
@@ -62,7 +62,7 @@ class SmallResNet(nn.Module):
         self.fc = nn.Linear(inputs, num_classes)
 
     def reset_parameters(self) -> None:
-        """Every layer's own initialisation, then He's for the weights."""
+        """Draw each layer's own initialisation, then He's for the weights."""
         reset_layers(self)
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):

@@ -1,7 +1,7 @@
-"""ShuffleNet with three groups (Zhang et al. 2018, table 1) in the form for small images that the released code trains.
+"""ShuffleNet with three groups (Zhang et al. 2018, table 1), for small images as in the released code.
 
-That is: a 3x3 stride-1 stem without max-pool, a bias in every convolution, and groups in the first unit's first
-convolution too, which the ShuffleNet paper leaves whole.
+The stem is 3x3 with stride 1 and no max-pool, every convolution has a bias, and the first unit's first convolution is
+grouped too, unlike in the ShuffleNet paper.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ STAGES = ((240, 4), (480, 8), (960, 4))  # width, units
 
 
 class ShuffleUnit(nn.Module):
-    """Grouped 1x1, shuffle, depthwise, grouped 1x1 (section 3.2); added to its input, which must be as wide.
+    """Grouped 1x1, shuffle, depthwise, grouped 1x1 (section 3.2), added to the input, which has the same width.
 
-    With ``halve`` it is put beside its pooled input instead, and makes only the channels that this lacks.
+    With ``halve``, the result is concatenated with the pooled input instead, and has only the missing channels.
     """
 
     def __init__(self, inputs: int, outputs: int, halve: bool) -> None:
         super().__init__()
-        hidden, made, stride = outputs // 4, outputs - inputs if halve else outputs, 2 if halve else 1
+        hidden, width, stride = outputs // 4, outputs - inputs if halve else outputs, 2 if halve else 1
         self.reduce = Conv2dNormActivation(inputs, hidden, 1, groups=GROUPS, bias=True)
         self.depthwise = Conv2dNormActivation(
             hidden, hidden, 3, stride, groups=hidden, activation_layer=None, bias=True
         )
-        self.expand = Conv2dNormActivation(hidden, made, 1, groups=GROUPS, activation_layer=None, bias=True)
+        self.expand = Conv2dNormActivation(hidden, width, 1, groups=GROUPS, activation_layer=None, bias=True)
         self.pool = nn.AvgPool2d(3, 2, 1) if halve else None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ class ShuffleNet(nn.Module):
         self.classifier = nn.Linear(inputs, num_classes)
 
     def reset_parameters(self) -> None:
-        """Every layer's own initialisation."""
+        """Draw each layer's own initialisation."""
         reset_layers(self)
 
     def forward(self, x: Tensor) -> Tensor:

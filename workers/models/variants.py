@@ -1,6 +1,8 @@
-"""Two networks under one name: the one for small images, and torchvision's for ImageNet."""
+"""Variants of an architecture: for small images, or torchvision's for ImageNet."""
 
 from __future__ import annotations
+
+from tickets.registry import unknown
 
 VARIANTS = ("small", "imagenet")
 
@@ -9,8 +11,8 @@ def is_small(variant: str) -> bool:
     """Whether a variant is the one for images of 32 and 64 pixels.
 
     Raises:
-        ValueError: there is no such variant.
+        ValueError: the variant is unknown.
     """
     if variant not in VARIANTS:
-        raise ValueError(f"unknown variant {variant!r}; known: {', '.join(VARIANTS)}")
+        raise ValueError(unknown("variant", variant, VARIANTS))
     return variant == "small"

@@ -1,4 +1,4 @@
-"""The networks made of torchvision's parts, which are imported when one is built: that alone takes two seconds."""
+"""Architectures built from torchvision's parts. torchvision takes two seconds to import, so building does it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Pruned weights stay at exactly zero: their gradient is masked before a step and their value after it.
+"""Keep pruned weights at exactly zero: mask their gradients before each step and their values after it.
 
-That equals ``weight * mask`` in every forward pass bit for bit, without its cost: no copy of the weights in the
-graph. Masking the gradient as well keeps momentum and Adam's moments of pruned weights at zero.
+The result equals ``weight * mask`` in every forward pass bit for bit, without a copy of the weights in the graph.
+Masking the gradients also keeps momentum and Adam's moments of pruned weights at zero.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 
 class Masking:
-    """The masks of a model's prunable weights; without masks every method does nothing."""
+    """The masks of a model's prunable weights. With no masks, all methods do nothing."""
 
     @torch.no_grad()
     def __init__(self, model: nn.Module, masks: Mapping[str, Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""What a round prunes before it trains: the criterion's scores of the network as it is, in as many steps as it has."""
+"""Prune a network at the start of a round, in one or several steps."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def round_masks(
 ) -> Mapping[str, Tensor]:
     """The masks of a round.
 
-    However many its steps are, the last one leaves the very number of survivors that a single pruning would.
+    Any number of steps leaves as many survivors as a single step would.
 
     Args:
-        model: the network that is pruned; what a step prunes is zero in the next one.
-        masks: under which it was trained.
+        model: the trained network; weights that a step prunes are zero in the next step.
+        masks: the masks that the network was trained under.
         beat: called before each step.
     """
     pruning, training = stage.pruning, stage.training

@@ -1,4 +1,4 @@
-"""Global pruning of the surviving prunable weights, by their scores. method.md, "Pruning stages"."""
+"""Prune the surviving weights of all layers together, by their scores."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from torch import Tensor
 
 
 def survivors_after(survivors: int, prune_fraction: float) -> int:
-    """How many of the survivors stay: int((1 - prune_fraction) * n), never one more or less for rounding errors."""
-    # 1 - 0.9 is 0.0999…98: without rounding int() would drop one weight of ten
+    """How many of the survivors stay: int((1 - prune_fraction) * n), without rounding errors."""
+    # 1 - 0.9 is 0.0999…98: without round(), int() would drop one weight of ten
     return int(round((1 - prune_fraction) * survivors, 6))
 
 
 def magnitudes(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The paper's scores: absolute values."""
+    """Absolute values of the weights, detached."""
     return {name: weight.detach().abs() for name, weight in weights.items()}
 
 
 @torch.no_grad()
 def prune(scores: Mapping[str, Tensor], masks: Mapping[str, Tensor], prune_fraction: float) -> dict[str, Tensor]:
-    """New masks that keep the highest scores of all layers' survivors together.
+    """New masks that keep the highest scores among the survivors of all layers together.
 
-    No floor and no normalisation per layer. Exactly ``survivors_after`` weights stay: among equal scores the ones that
-    come first, in the order of ``scores`` and row-major within a tensor.
+    No layer has a floor or a normalisation. Exactly ``survivors_after`` weights stay. Among equal scores the first
+    stay, in the order of ``scores`` and row-major within a tensor.
 
     Args:
-        scores: of the prunable weights by name, finite: their magnitudes, or another criterion's.
-        masks: boolean masks by the same names; a pruned weight never comes back.
+        scores: finite scores of the prunable weights by name.
+        masks: boolean masks by the same names; pruned weights stay pruned.
     """
-    everything = torch.cat([scores[name].flatten() for name in scores])
+    values = torch.cat([scores[name].flatten() for name in scores])
     alive = torch.cat([masks[name].flatten() for name in scores])
     keep = survivors_after(int(alive.sum()), prune_fraction)
-    ranked = torch.where(alive, everything, -torch.inf)
+    ranked = torch.where(alive, values, -torch.inf)
     if keep == 0:
         kept = torch.zeros_like(alive)
     else:
-        # few survivors are gathered faster than all weights are ranked
+        # gathering few survivors is faster than ranking all weights
         threshold = _kth_largest(ranked[alive] if 4 * keep < alive.numel() else ranked, keep)
         kept = ranked > threshold
         ties = (ranked == threshold).nonzero().squeeze(1)
@@ -47,7 +47,7 @@ def prune(scores: Mapping[str, Tensor], masks: Mapping[str, Tensor], prune_fract
 
 
 def _kth_largest(values: Tensor, k: int) -> Tensor:
-    if values.is_cuda:  # where kthvalue gives one block the whole row, and sorting uses all of them
+    if values.is_cuda:  # kthvalue runs in one block there, and sorting uses the whole GPU
         return values.sort().values[-k]
     return values.kthvalue(values.numel() - k + 1).values
 

@@ -1,6 +1,6 @@
-"""Where a store's files are: a folder on a local or mounted file system, or a bucket. One small interface for both.
+"""A store's files, in a folder on a local or mounted file system or in a bucket, behind one small interface.
 
-Paths are relative to the store's root, with slashes. A reader of a file sees all of it or none of it.
+Paths are relative to the store's root, with slashes. A reader sees a whole file or none.
 """
 
 from workers.storage.base import Entry, Storage, StorageError

@@ -1,4 +1,4 @@
-"""A stage's files: what is written into ``out/`` and read from an input's ``out/``."""
+"""Write and read the files in a stage's ``out/``: weights and tables."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from tickets.files import digest
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> None:
-    """Write rows as Parquet."""
+    """Write rows as a Parquet file."""
     pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), path, compression="zstd")
 
 
 def save_weights(path: Path, state: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None = None) -> None:
-    """Write a state dict; the file's metadata tells the masks that it was trained under."""
+    """Write a state dict, with the digest of the masks that it was trained under as metadata."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     save_file(tensors, path, {"masks_blake2b": masks_digest(masks or {})})
 
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], str]:
-    """A state dict, on the CPU, and the digest of the masks it was trained under."""
+    """Read a state dict, on the CPU, and the digest of the masks that it was trained under."""
     with safe_open(path, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no iterator)
         return tensors, file.metadata()["masks_blake2b"]
 
 
 def masks_digest(masks: Mapping[str, Tensor]) -> str:
-    """Digest of a set of masks; equal if and only if the masks are."""
+    """Digest of masks by name; equal if and only if the masks are equal."""
     return digest.of_tensors({name: mask.bool() for name, mask in masks.items()})
 
 
 def state_digest(state: Mapping[str, Tensor]) -> str:
-    """Digest of a state dict's bytes."""
+    """Digest of a state dict's tensors."""
     return digest.of_tensors(state)

@@ -1,4 +1,4 @@
-"""What a store's files can do, wherever they are."""
+"""The interface of a store's storage."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Protocol
 
 
 class StorageError(OSError):
-    """A bucket that cannot be used; the message says what to do."""
+    """A storage cannot be used; the message names the remedy."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A file as a listing tells it.
+    """A file in a listing.
 
     Attributes:
-        version: changes when the content does.
-        modified_unix_s: when it was written last, by the clock of whoever keeps the files; None if a listing did not
-            tell. For a person to read: nothing is decided by it.
+        version: changes when the content changes.
+        modified_unix_s: time of the last write, by the storage's clock; None if the listing lacks it. For people to
+            read: no decision depends on it.
     """
 
     size_bytes: int
@@ -31,8 +31,8 @@ class Storage(Protocol):
     """Files under one root.
 
     Attributes:
-        root: as the user writes it: an absolute path, or a URL.
-        folder: the root as a folder of this machine; None for a bucket.
+        root: an absolute path, or a URL.
+        folder: the root as a local folder; None for a bucket.
     """
 
     root: str
@@ -41,7 +41,7 @@ class Storage(Protocol):
     def folder(self) -> Path | None: ...
 
     def read(self, path: str) -> bytes:
-        """A file's content; FileNotFoundError if it is not there."""
+        """Read a file; FileNotFoundError if it does not exist."""
 
     def write(self, path: str, content: bytes) -> None:
         """Write or replace a file."""
@@ -50,22 +50,22 @@ class Storage(Protocol):
         """Add to the end of a file, or create it; a bucket cannot: StorageError."""
 
     def create(self, path: str, content: bytes) -> None:
-        """Write a file unless it is there: of all who try, one succeeds and the others get FileExistsError."""
+        """Write a new file: of several callers, one succeeds and the others get FileExistsError."""
 
     def exists(self) -> bool:
-        """Whether the folder is there, or anything is in the bucket's."""
+        """Whether the folder exists, or the bucket holds a file under the root."""
 
     def listing(self, prefix: str = "") -> dict[str, Entry]:
-        """All files in a folder and the folders in it, by path."""
+        """All files below a folder, by path."""
 
     def upload(self, source: Path, path: str) -> None:
-        """Copy a file of this machine into the store."""
+        """Copy a local file into the store."""
 
     def download(self, path: str, target: Path) -> None:
-        """Copy a file of the store to this machine; FileNotFoundError if it is not there."""
+        """Copy a file of the store to a local path; FileNotFoundError if it does not exist."""
 
     def move(self, path: str, to: str) -> None:
-        """Give a file another path; FileNotFoundError if it is not there."""
+        """Give a file another path; FileNotFoundError if it does not exist."""
 
     def remove(self, paths: Iterable[str]) -> None:
-        """Delete files; what is not there is passed over."""
+        """Delete files; missing ones are skipped."""

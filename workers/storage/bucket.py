@@ -1,4 +1,4 @@
-"""Files in a bucket of an object store: S3, GCS, Azure, by one client."""
+"""Storage in a bucket of an object store: S3, GCS or Azure, by one client."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from urllib.parse import urlsplit
 from workers.storage.base import Entry, StorageError
 
 LISTING_PAUSES_S = (0.2, 1.0, 5.0, 20.0)
-PATIENCE = timedelta(minutes=5)  # an object store's 5xx are retried for so long
+PATIENCE = timedelta(minutes=5)  # how long the client retries 5xx answers
 NO_BUCKET = "NoSuchBucket"
-REFUSED = "non-2xx status code"  # in the client's words, after it has repeated what may pass
+REFUSED = "non-2xx status code"  # in the client's message, once its retries have failed
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 class Bucket:
-    """A bucket of an object store that can write conditionally (``If-None-Match``): S3, GCS, Azure.
+    """A bucket of an object store with conditional writes (``If-None-Match``): S3, GCS or Azure.
 
     Credentials come from the environment, the machine's identity or, where boto3 is installed, an AWS profile.
     """
@@ -31,7 +31,7 @@ class Bucket:
     folder = None
 
     def __init__(self, root: str) -> None:
-        import obstore.store  # here: whoever keeps stores in folders needs no object store's client
+        import obstore.store  # not needed for stores in folders
         from obstore.exceptions import AlreadyExistsError, BaseError
 
         self.root = root.rstrip("/")
@@ -60,12 +60,12 @@ class Bucket:
         try:
             self._call(self._client.put, path, content, mode="create")
         except FileExistsError:
-            # a request that was sent again after a lost answer meets its own first copy
+            # a request that is repeated after a lost answer finds its own first copy
             if self.read(path) != content:
                 raise
 
     def exists(self) -> bool:
-        return self._listed(None, lambda chunks: any(chunk for chunk in chunks))  # the first tells
+        return self._listed(None, lambda chunks: any(chunk for chunk in chunks))  # reads one chunk
 
     def listing(self, prefix: str = "") -> dict[str, Entry]:
         return self._listed(
@@ -77,17 +77,17 @@ class Bucket:
             },
         )
 
-    def _listed(self, prefix: str | None, found: Callable[[Iterable[Sequence[Any]]], Found]) -> Found:
-        """What is found in a listing, which is read as it comes."""
+    def _listed(self, prefix: str | None, summarise: Callable[[Iterable[Sequence[Any]]], Result]) -> Result:
+        """A summary of a listing, which is read chunk by chunk."""
         for pause_s in (*LISTING_PAUSES_S, None):
             chunks: Iterable[Sequence[Any]] = self._call(self._client.list, prefix)
             try:
-                return found(chunks)
-            except self._fault as error:  # the client repeats requests and cut contents, but no cut listing
+                return summarise(chunks)
+            except self._fault as error:  # the client retries requests and broken downloads, but not a broken listing
                 if pause_s is None or REFUSED in str(error):
                     raise self._unusable(error) from error
                 time.sleep(pause_s)
-        raise AssertionError  # the last one has returned or raised
+        raise AssertionError  # the last try has returned or raised
 
     def upload(self, source: Path, path: str) -> None:
         self._call(self._client.put, path, source)
@@ -102,16 +102,16 @@ class Bucket:
 
     def move(self, path: str, to: str) -> None:
         self._call(self._client.copy, path, to)
-        self.remove([path])  # not the client's rename: on GCS a removal that is sent again finds nothing to remove
+        self.remove([path])  # unlike the client's rename, survives a repeated request on GCS
 
     def remove(self, paths: Iterable[str]) -> None:
-        doomed = list(paths)
-        if not doomed:
+        names = list(paths)
+        if not names:
             return
         try:
-            self._call(self._client.delete, doomed)
-        except FileNotFoundError:  # GCS and Azure tell of what is not there, and stop at it
-            for path in doomed:
+            self._call(self._client.delete, names)
+        except FileNotFoundError:  # GCS and Azure stop at a missing file
+            for path in names:
                 with suppress(FileNotFoundError):
                     self._call(self._client.delete, path)
 
@@ -128,14 +128,14 @@ class Bucket:
             raise self._unusable(error) from error
 
     def _unusable(self, error: Exception) -> StorageError:
-        what = "there is no such bucket" if NO_BUCKET in str(error) else _first_line(error)
-        return StorageError(f"{self.root}: {what}")
+        fault = "there is no such bucket" if NO_BUCKET in str(error) else _first_line(error)
+        return StorageError(f"{self.root}: {fault}")
 
 
 def _aws_options() -> dict[str, Any]:
     options: dict[str, Any] = {}
     if os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://"):
-        options["client_options"] = {"allow_http": True}  # the user named a server without TLS
+        options["client_options"] = {"allow_http": True}  # the user chose a server without TLS
     if "AWS_ACCESS_KEY_ID" in os.environ:
         return options
     try:
@@ -144,7 +144,7 @@ def _aws_options() -> dict[str, Any]:
     except ImportError:
         return options
     session = boto3.Session()
-    if session.profile_name != "default" or "default" in session.available_profiles:  # the client reads no profiles
+    if session.profile_name != "default" or "default" in session.available_profiles:  # the client reads none
         options["credential_provider"] = Boto3CredentialProvider(session)
     return options
 

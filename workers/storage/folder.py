@@ -1,4 +1,4 @@
-"""Files in a folder on a local or mounted file system."""
+"""Storage in a folder on a local or mounted file system."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Folder:
         self.root = str(self.folder)
 
     def _at(self, path: str) -> Path:
-        """Where a file is; no path, whoever wrote it, leads out of the root."""
+        """A file's place; StorageError if the path leads out of the root, since paths may come from records."""
         if path.startswith("/") or ".." in path.split("/"):
             raise StorageError(f"{path!r} is no path in {self.root}")
         return self.folder / path
@@ -44,18 +44,18 @@ class Folder:
         return self.folder.is_dir()
 
     def listing(self, prefix: str = "") -> dict[str, Entry]:
-        found: dict[str, Entry] = {}
+        files: dict[str, Entry] = {}
         pending = [str(self._at(prefix))]
         cut = len(self.root) + 1
         while pending:
             for entry in _entries(pending.pop()):
                 if entry.is_dir(follow_symlinks=False):
                     pending.append(entry.path)
-                elif not entry.name.startswith("."):  # being written
-                    with suppress(FileNotFoundError):  # it alone was removed meanwhile
+                elif not entry.name.startswith("."):  # hidden files are being written
+                    with suppress(FileNotFoundError):  # removed meanwhile
                         status = entry.stat()
-                        found[entry.path[cut:]] = Entry(status.st_size, f"{status.st_mtime_ns}", status.st_mtime)
-        return found
+                        files[entry.path[cut:]] = Entry(status.st_size, f"{status.st_mtime_ns}", status.st_mtime)
+        return files
 
     def upload(self, source: Path, path: str) -> None:
         target = self._at(path)

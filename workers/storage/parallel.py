@@ -1,4 +1,4 @@
-"""Several files at once: a bucket answers slowly, and to many questions at a time."""
+"""Read and download many files in parallel: a bucket answers slowly, but many requests at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PARALLEL_REQUESTS = 32
 
 
 def read_many(storage: Storage, paths: Sequence[str]) -> list[bytes | None]:
-    """Several files at once, in order; None for one that is not there."""
+    """Read files, in order; None for a missing file."""
 
     def read(path: str) -> bytes | None:
         try:
@@ -28,7 +28,7 @@ def read_many(storage: Storage, paths: Sequence[str]) -> list[bytes | None]:
 
 
 def download_many(storage: Storage, files: Sequence[tuple[str, Path]]) -> None:
-    """Copy several files, at once, to this machine; each appears whole."""
+    """Copy files to local paths; each file appears whole."""
 
     def download(file: tuple[str, Path]) -> None:
         path, target = file

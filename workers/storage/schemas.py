@@ -1,4 +1,4 @@
-"""Names and columns of a stage's files; imported by whoever reads them, and so free of torch."""
+"""Names and columns of a stage's files. Imports no torch, since commands without torch read them."""
 
 from __future__ import annotations
 
@@ -41,5 +41,5 @@ BARRIER_SCHEMA = pa.schema(
         "same_mask": pa.bool_(),
     }
 )
-# one row for each of the three solutions, which ``solution`` names by its input, and for each point of the grid
+# one row for each point of the grid, and one for each of the three solutions, which ``solution`` names by its input
 LANDSCAPE_SCHEMA = pa.schema({"solution": pa.string(), "x": pa.float64(), "y": pa.float64(), **_OUTCOME})

@@ -173,13 +173,13 @@ def test_shufflenets_shuffle_spreads_every_group_over_all_of_the_next() -> None:
 
 @pytest.mark.parametrize("name", ["resnet50", "mobilenetv2"])
 def test_an_unknown_variant_is_an_error_that_names_the_known_ones(name: str) -> None:
-    with pytest.raises(ValueError, match="unknown variant 'tiny'; known: small, imagenet"):
+    with pytest.raises(ValueError, match="unknown variant 'tiny'; known: imagenet, small"):
         ARCHITECTURES[name].build(in_channels=3, num_classes=10, variant="tiny")
 
 
 @pytest.mark.parametrize("size", [100, 0, -16])
 def test_mlp_mixers_image_is_whole_patches(size: int) -> None:
-    with pytest.raises(ValueError, match=f"image_size={size} is not a multiple of the patch of 16 pixels"):
+    with pytest.raises(ValueError, match=f"image_size={size} is no multiple of the patch size; give a multiple of 16"):
         ARCHITECTURES["mlp_mixer"].build(in_channels=3, num_classes=10, image_size=size)
 
 

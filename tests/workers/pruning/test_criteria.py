@@ -200,7 +200,7 @@ def test_a_score_that_cannot_be_used_is_said() -> None:
     model.register_parameter("w", nn.Parameter(torch.ones(2)))
     masks = {"w": torch.ones(2, dtype=torch.bool)}
     asked = Candidate(model, masks, 0.5, None, "none", 2, 0)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="score of w that is not finite"):
+    with pytest.raises(ValueError, match="gives w a score that is not finite"):
         scores(Criterion("broken", 2), asked)
     with pytest.raises(ValueError, match="no criterion broken of version 1"):
         scores(Criterion("broken"), asked)
@@ -212,9 +212,9 @@ def test_a_score_that_cannot_be_used_is_said() -> None:
 @pytest.mark.parametrize(
     ("returned", "said"),
     [
-        ({"w": np.ones(2)}, r"broken gives no tensor of shape \(2,\) for w: it is of type ndarray"),
-        ({"w": torch.ones(3)}, r"broken gives no tensor of shape \(2,\) for w: it is of shape \(3,\)"),
-        (np.ones(2), "broken gives a ndarray, and no mapping of tensors by name"),
+        ({"w": np.ones(2)}, r"broken gives a ndarray for w; return a tensor of shape \(2,\)"),
+        ({"w": torch.ones(3)}, r"broken gives shape \(3,\) for w; return a tensor of shape \(2,\)"),
+        (np.ones(2), "broken gives a ndarray; return tensors by name"),
     ],
 )
 def test_what_is_no_tensor_is_one_sentence(returned: Any, said: str) -> None:

@@ -1,4 +1,4 @@
-"""What a pruning goes by: one scoring function each, by its name."""
+"""Pruning criteria: scoring functions by name."""
 
 from workers.pruning.criteria import drawn, gradients, magnitude
 from workers.pruning.criteria.registry import CRITERIA, Candidate, criterion, scores

@@ -1,4 +1,4 @@
-"""Criteria that ask a gradient what a weight is worth, for pruning at initialisation."""
+"""Gradient-based criteria, for pruning at initialisation."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ SNIP_BATCHES = 10
 
 @criterion("snip")
 def snip(candidate: Candidate) -> dict[str, Tensor]:
-    """How much the loss would change without a weight: |gradient * weight| (Lee et al. 2019, equation 4)."""
+    """SNIP: score each weight by |gradient * weight|, its effect on the loss (Lee et al. 2019, equation 4)."""
     model = candidate.model.train()
     sums = {name: torch.zeros_like(weight) for name, weight in candidate.weights.items()}
-    with own_generators(candidate.splits.device):  # of dropout
+    with own_generators(candidate.splits.device):  # dropout draws from them
         torch.manual_seed(candidate.generator("dropout").initial_seed())
         for images, labels in candidate.batches(SNIP_BATCHES):
             if len(labels) < 2:  # a batch of one has no variance
@@ -33,8 +33,8 @@ def snip(candidate: Candidate) -> dict[str, Tensor]:
 
 @criterion("synflow")
 def synflow(candidate: Candidate) -> dict[str, Tensor]:
-    """The flow through a weight that keeps every layer alive, without data (Tanaka et al. 2020, equation 2)."""
-    model = candidate.model.double().eval()  # products over all layers leave the range of float32
+    """SynFlow: score each weight by the flow through it, without data (Tanaka et al. 2020, equation 2)."""
+    model = candidate.model.double().eval()  # products over all layers overflow float32
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.abs_()
@@ -47,6 +47,6 @@ def synflow(candidate: Candidate) -> dict[str, Tensor]:
 
 
 def _gradients(value: Tensor, model: nn.Module, names: Collection[str]) -> dict[str, Tensor]:
-    wanted = [(name, parameter) for name, parameter in model.named_parameters() if name in names]
-    found = torch.autograd.grad(value, [parameter for _, parameter in wanted])
-    return {name: gradient.detach() for (name, _), gradient in zip(wanted, found, strict=True)}
+    parameters = {name: parameter for name, parameter in model.named_parameters() if name in names}
+    gradients = torch.autograd.grad(value, list(parameters.values()))
+    return {name: gradient.detach() for name, gradient in zip(parameters, gradients, strict=True)}

@@ -1,4 +1,4 @@
-"""The paper's criterion. method.md, "Pruning stages"."""
+"""Magnitude pruning, the paper's criterion."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ from workers.pruning.selection import magnitudes
 
 @criterion("magnitude")
 def magnitude(candidate: Candidate) -> dict[str, Tensor]:
-    """The weights' absolute values."""
+    """Magnitude pruning: score each weight by its absolute value."""
     return magnitudes(candidate.weights)

@@ -1,4 +1,4 @@
-"""Pruning criteria by name. A user's own is one decorated function in a plugin (docs/extending.md)."""
+"""Register pruning criteria by name, and score a network by one. docs/extending.md shows how to add one."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from workers.stages import Augmentation, Criterion
 
 @dataclass(frozen=True)
 class Candidate:
-    """A network of which some weights are about to go.
+    """A network that is about to be pruned.
 
     Attributes:
-        model: with its pruned weights at zero, in training mode. A criterion is given a copy of its own: it may call
-            and change it.
-        masks: boolean masks of the prunable weights by name; True are alive.
-        density: fraction of the prunable weights that will be alive afterwards.
-        splits: the data; criteria see training images only.
-        augmentation, batch_size: as the chain trains.
-        seed: of everything that is drawn.
+        model: the network, in training mode, with its pruned weights at zero. The criterion may call and change the
+            model, which is a copy.
+        masks: boolean mask of each prunable weight by name; True is alive.
+        density: fraction of the prunable weights that will be alive after the pruning.
+        splits: the data; ``batches`` gives training images.
+        augmentation, batch_size: those of the chain's training.
+        seed: seed of all draws.
     """
 
     model: nn.Module
@@ -44,15 +44,14 @@ class Candidate:
         return {name: self.model.get_parameter(name).detach() for name in self.masks}
 
     def generator(self, *labels: int | str) -> torch.Generator:
-        """A CPU generator for one stream of draws."""
+        """A CPU generator for one stream of draws, named by the labels."""
         return generator(self.seed, "criterion", *labels)
 
     def batches(self, count: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """At most so many batches of the training split, as the network sees them, with their labels."""
+        """At most ``count`` batches of the training split: images as the network sees them, and labels."""
         train = self.splits.train
         draws = draw_epoch(len(train), derive(self.seed, "criterion"), 0, self.augmentation)
-        wanted = draws[: count * self.batch_size]
-        for batch in train.drawn(wanted, self.batch_size, self.augmentation):
+        for batch in train.drawn(draws[: count * self.batch_size], self.batch_size, self.augmentation):
             yield self.splits.normalized(batch.images), batch.labels
 
 
@@ -63,36 +62,37 @@ CRITERIA = Registry[Registered[Score]]("criterion", Registered)
 
 
 def criterion(name: str, *, version: int = 1) -> Callable[[Score], Score]:
-    """Register a function that scores every prunable weight: the lowest scores of all layers together go.
+    """Register a function that scores every prunable weight; the lowest scores of all layers together are pruned.
 
-    It returns tensors by the names and in the shapes of ``Candidate.masks``; scores of dead weights are not read.
+    The function returns a tensor for each name of ``Candidate.masks``, in the mask's shape. Scores of dead weights are
+    ignored.
 
     Args:
-        version: raise it when the scores change, so that earlier results are not taken for the new one's.
+        version: raise it when the scores change, so that earlier results are not taken for new ones.
     """
 
     return CRITERIA.register(name, version=version)
 
 
 def scores(which: Criterion, candidate: Candidate) -> dict[str, Tensor]:
-    """What a criterion makes of a network, which stays as it is, as do the masks, whatever the criterion does.
+    """Score a network by a criterion. The criterion gets copies, so that the network and its masks stay unchanged.
 
     Raises:
-        ValueError: there is none of this name and version, or its scores are no tensors that fit the weights, or are
-            not finite.
+        ValueError: the criterion is not registered in this version, or its scores are no tensors, do not fit the
+            weights, or are not finite.
     """
     score = CRITERIA.find(which.name, which.version).function
     masks = {name: mask.clone() for name, mask in candidate.masks.items()}
-    found = score(replace(candidate, model=copy.deepcopy(candidate.model), masks=masks))
-    if not isinstance(found, Mapping):
-        raise ValueError(f"criterion {which.name} gives a {type(found).__name__}, and no mapping of tensors by name")
+    by_name = score(replace(candidate, model=copy.deepcopy(candidate.model), masks=masks))
+    if not isinstance(by_name, Mapping):
+        raise ValueError(f"criterion {which.name} gives a {type(by_name).__name__}; return tensors by name")
     for name, mask in candidate.masks.items():
-        tensor = found.get(name)
+        tensor = by_name.get(name)
         if not isinstance(tensor, Tensor) or tensor.shape != mask.shape:
-            given = f"shape {tuple(tensor.shape)}" if isinstance(tensor, Tensor) else f"type {type(tensor).__name__}"
+            given = f"shape {tuple(tensor.shape)}" if isinstance(tensor, Tensor) else f"a {type(tensor).__name__}"
             raise ValueError(
-                f"criterion {which.name} gives no tensor of shape {tuple(mask.shape)} for {name}: it is of {given}"
+                f"criterion {which.name} gives {given} for {name}; return a tensor of shape {tuple(mask.shape)}"
             )
         if not bool(tensor[mask].isfinite().all()):
-            raise ValueError(f"criterion {which.name} gives a score of {name} that is not finite")
-    return {name: found[name].detach() for name in candidate.masks}
+            raise ValueError(f"criterion {which.name} gives {name} a score that is not finite; return finite scores")
+    return {name: by_name[name].detach() for name in candidate.masks}
