@@ -205,7 +205,7 @@ def test_a_score_that_cannot_be_used_is_said() -> None:
     with pytest.raises(ValueError, match="no criterion broken of version 1"):
         scores(Criterion("broken"), asked)
     wider = Candidate(model, {"v": masks["w"], **masks}, 0.5, None, "none", 2, 0)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"no tensor of shape \(2,\) for v: it is of type NoneType"):
+    with pytest.raises(ValueError, match=r"gives a NoneType for v; return a tensor of shape \(2,\)"):
         scores(Criterion("broken", 2), wider)
 
 
