@@ -169,37 +169,6 @@ def test_convert_keeps_what_is_told(files: Path) -> None:
     assert "This format cannot hold: provenance" in command("convert", "t.parquet", "t.pt", "--to", "turboprune").output
 
 
-@pytest.mark.parametrize(
-    ("words", "sentence"),
-    [
-        ("show none.parquet", "none.parquet does not exist"),
-        ("show mask.pth", "mask.pth has masks but no signs; name a state dict with --weights"),
-        ("verify mask.pth", "convert it first"),
-        ("verify round07.parquet none.parquet", "none.parquet does not exist"),
-        ("diff round07.parquet", "name at least two files"),
-        ("diff round07.parquet round07.parquet", "name at least two files"),
-        ("diff round07.parquet other.parquet", "are not of one network: other.parquet has no 0.weight"),
-        ("diff round07.parquet round15.parquet --figure mask.pth", "mask.pth exists"),
-        ("convert round07.parquet round15.parquet", "round15.parquet exists"),
-        ("convert round07.parquet t.pt", "its name does not tell the format; choose one of torch-prune"),
-        ("convert round07.parquet t.pt --to torchprune", "unknown format 'torchprune'; did you mean torch-prune"),
-        ("convert checkpoint.pth.tar t.parquet --classifier 8", "unknown classifier '8'"),
-        ("convert round07.parquet none/t.parquet", "none is no folder"),
-    ],
-)
-def test_bad_input_is_one_sentence_and_exit_code_2(files: Path, words: str, sentence: str) -> None:
-    other = Ticket(
-        {"x.weight": tickets.load("round07.parquet").tensors["7.weight"]}, tickets.load("round07.parquet").provenance
-    )
-    tickets.save(other, "other.parquet")
-    before = {path.name: path.read_bytes() for path in files.iterdir()}
-    done = command(*words.split())
-    assert done.exit_code == 2
-    assert sentence in done.output
-    assert len(done.output.strip().splitlines()) == 1
-    assert {path.name: path.read_bytes() for path in files.iterdir()} == before
-
-
 def test_verify_names_what_is_broken(files: Path) -> None:
     whole = tickets.load("round15.parquet")
     zero = SignedTensor(Role.BIAS, torch.zeros(6, dtype=torch.int8), torch.zeros(6).bool())

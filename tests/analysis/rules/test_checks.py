@@ -459,16 +459,6 @@ def test_the_command_prints_the_checklist(stages: Stages, tmp_path: Path) -> Non
     assert "aws/signed: 10 pruned weights alive" in result.stdout
 
 
-@pytest.mark.parametrize("exists", [True, False])
-def test_the_command_refuses_what_is_no_store_in_one_sentence(tmp_path: Path, exists: bool) -> None:
-    if exists:
-        (tmp_path / "none").mkdir()
-    result = CliRunner().invoke(app, [str(tmp_path / "none")])
-    assert result.exit_code == 2
-    assert len(result.stderr.strip().splitlines()) == 1
-    assert "none" in result.stderr
-
-
 def file_of(root: Path, name: str, file: str) -> Path:
     """An artifact of a stage."""
     store = Store(root)

@@ -299,12 +299,6 @@ def test_a_bad_name_gives_one_sentence(swept: Path, folder: Path, third: str, me
     assert not list(swept.glob("stages/landscape"))
 
 
-def test_a_missing_store_gives_one_sentence(folder: Path, tmp_path: Path) -> None:
-    code, output = asked(folder, tmp_path / "none", *SOLUTIONS)
-    assert (code, output.count("\n")) == (2, 1)
-    assert "there is no such store" in output
-
-
 def test_an_unfinished_training_gives_one_sentence(swept: Path, folder: Path, tmp_path: Path) -> None:
     store = Path(shutil.copytree(swept, tmp_path / "store"))
     for path in store.glob("stages/train/*-mask-seed1-*/record.json"):

@@ -65,24 +65,6 @@ def one(store: Path, part: str) -> Any:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_missing_store_gives_one_sentence(name: str, tmp_path: Path) -> None:
-    more = {"why": ["x"], "logs": ["x"], "unlock": ["--stale"]}.get(name, [])
-    code, output = ask(COMMANDS[name].app, tmp_path / "none", *more)
-    assert code == 2
-    assert output.count("\n") == 1
-    assert "there is no such store" in output
-
-
-@pytest.mark.parametrize("name", ["why", "logs", "cancel"])
-def test_a_stage_that_is_not_there_is_one_sentence_with_the_nearest(name: str, first: Path) -> None:
-    code, output = ask(COMMANDS[name].app, first, "patterns/resnet1d/lrr/chain1/round7")
-    assert code == 2
-    assert output.count("\n") == 1
-    assert "patterns/resnet1d/lrr/chain1/round" in output
-    assert "nearest" in output
-
-
-@pytest.mark.parametrize("name", COMMANDS)
 def test_help_has_an_example(name: str) -> None:
     code, output = ask(COMMANDS[name].app, "-h")
     assert code == 0

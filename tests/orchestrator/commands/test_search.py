@@ -189,36 +189,6 @@ def test_a_share_that_no_node_has_is_refused_before_anything_is_written(
     assert not (tmp_path / "store").exists()
 
 
-@pytest.mark.parametrize(
-    ("more", "said"),
-    [
-        (["--preset", "reference"], "a search chooses by validation accuracy, but validation_fraction is 0"),
-        (["--preset", "sounds"], "unknown preset 'sounds'; did you mean sound?"),
-        (["--set", "watch_test_set=true"], "a search never reads the test set"),
-        (["--set", "gpus_per_stage=2"], "gpus_per_stage is 2; search with --set gpus_per_stage=1"),
-        (["--dataset", "pattern"], "unknown data set 'pattern'; did you mean patterns, or is its --plugin missing?"),
-        (["--arch", "resnet"], "unknown architecture 'resnet'"),
-        (["--set", "alpha.name=beta"], "alpha: beta takes two positive numbers"),
-        (["--space", "prune_fraction=0.3..0.35"], "widen the range, or give other --rounds"),
-        (["--space", "learning_rate=0.1..0.3"], "unknown key 'learning_rate'; did you mean optimizer.learning_rate?"),
-        (["--device", "cuda:1"], "Ray gives every stage a GPU of its own"),
-        (["--gpus-per-trial", 2], "a trial uses one GPU or a share of it"),
-        (["--gpus-per-trial", 0.5], "--device cpu keeps trials off the GPUs"),
-        (["--set", "gpus_per_trial=1"], "--gpus-per-trial 1: --device cpu keeps trials off the GPUs"),
-        (["--out", "no/such/folder/recipe.yaml"], "expected a file in an existing folder"),
-        (["--plugin", "nowhere.py"], "no such file"),
-    ],
-    ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else "",
-)
-def test_what_cannot_be_searched_is_one_sentence_and_leaves_nothing(
-    folder: Path, tmp_path: Path, more: list[object], said: str
-) -> None:
-    output = refused(*options(folder, tmp_path / "store", *more))
-    assert said in output
-    assert output.count("\n") == 1
-    assert not (tmp_path / "store").exists()
-
-
 def test_another_search_in_the_same_folder_is_refused(folder: Path, searched: tuple[Path, str]) -> None:
     before = (searched[0] / "search.json").read_bytes()
     output = refused(*options(folder, searched[0]), "--seed", 5)

@@ -95,13 +95,6 @@ def test_a_users_file_wins_over_the_built_in_experiment_of_its_name(
     assert find_experiment(Path("figure2")) == FOLDER / "figure2.yaml"
 
 
-def test_an_unknown_experiment_is_answered_with_the_nearest_names() -> None:
-    with pytest.raises(RecipeError, match=r"figur2: .* did you mean figure2 or figure5"):
-        find_experiment(Path("figur2"))
-    with pytest.raises(RecipeError, match=r"mine/figure2\.yaml: no such file"):
-        find_experiment(Path("mine/figure2.yaml"))
-
-
 def test_options_win_over_the_file(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("title: mine\ndatasets: [cifar10]\nrecipe: {rounds: 4, seeds: 2}\n")
@@ -131,47 +124,6 @@ def test_flags_win_over_the_file_and_their_layers_come_last() -> None:
 def test_a_request_without_data_or_with_an_unknown_preset_is_refused(flags: Flags, sentence: str) -> None:
     with pytest.raises(RecipeError, match=sentence):
         ExperimentRequest().under(flags)
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        ("- a list\n", "expected a mapping"),
-        ("title: [\n", "mine.yaml:2: expected the node content"),
-        ("title: mine\ntitle: yours\n", "mine.yaml:2: title stands twice; remove one"),
-        ("title: mine\ndatasets: mnist1d\n", "mine.yaml: datasets: expected a list, such as [mnist1d]"),
-        ("title: mine\ndatasets: [mnist1d]\nrecipe: {methods: lrr}\n", "mine.yaml): methods: expected a list"),
-        ("title: mine\ndatasets: [mnist1d]\nrecipe: {twins: [flipped_quarter]}\n", "mine.yaml): twins: flipped"),
-        ("title: mine\ndatasets: [mnist1d]\nrecipe: {optimizer: {lr: 1}}\n", "mine.yaml: recipe: unknown field"),
-        ("title: mine\ndatasets: [mnist1d]\nsmoke: {recipe: {chain: 1}}\n", "smoke.recipe: unknown field 'chain'; did"),
-        (
-            "title: mine\ndatasets: [mnist1d]\nsmoke: {recipe: {own_methods: {x: {reset: 1}}}}\n",
-            "smoke.recipe: unknown field 'own_methods.x.reset'; did you mean own_methods.x.reset_to",
-        ),
-        ("title: mine\ndataset: [mnist1d]\n", "did you mean datasets"),
-        ("title: mine\n", "datasets: "),
-        ("title: mine\ndatasets: []\n", "datasets: "),
-        ("title: mine\ndatasets: [mnist1d]\nsmoke: {recipes: {}}\n", "did you mean recipe"),
-        ("title: mine\ndatasets: [mnist1d]\nrecipe: {round: 3}\n", "did you mean rounds"),
-        ("title: mine\ndatasets: [mnist1d]\npreset: loud\n", "preset: "),
-    ],
-)
-def test_an_unusable_file_gives_one_sentence_and_exit_code_2(content: str, said: str, tmp_path: Path) -> None:
-    file = tmp_path / "mine.yaml"
-    file.write_text(content)
-    done = CliRunner().invoke(app, [str(file), "--store", str(tmp_path / "store")])
-    assert done.exit_code == 2
-    assert said in " ".join(done.output.split())
-    assert not (tmp_path / "store").exists()
-
-
-def test_a_missing_file_and_no_file_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="no such file"):
-        read_experiment(tmp_path / "none.yaml")
-    for arguments in ([], ["--datasets", "mnist1d", "--smoke"]):
-        done = CliRunner().invoke(app, [*arguments, "--store", str(tmp_path / "store")])
-        assert done.exit_code == 2
-        assert "--datasets" in done.output
 
 
 def documented() -> str:
