@@ -41,9 +41,10 @@ $(VENV)/.installed-docs: pyproject.toml | $(VENV)/bin/python
 	$(PIP) --editable '.[docs]'
 	@touch $@
 
-# README's pictures, from the demo's own store; needs Chromium
+# README's pictures and the notebook's outputs, from the demo's store; needs Chromium
 picture: demo $(VENV)/.installed-test
 	$(RUN) tests.browser.pictures sweeps/report.html docs
+	$(RUN) tests.browser.notebook sweeps
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
