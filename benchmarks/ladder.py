@@ -22,7 +22,7 @@ from benchmarks.timing import Epoch
 from workers.data.augmentation import draw_epoch
 from workers.data.splits import Splits
 from workers.devices.memory_format import memory_format
-from workers.devices.randomness import own_generators_if_drawn
+from workers.devices.randomness import exclusive_generators_if_drawn
 from workers.devices.seeds import derive, generator
 from workers.devices.streams import lease_stream, return_stream
 from workers.models import build_model
@@ -131,7 +131,7 @@ class Trainings:
         self._made: dict[tuple[Rung, int], Epoch] = {}
         self._streams: list[torch.cuda.Stream] = []
         model = work.model()
-        with own_generators_if_drawn(model, work.splits.blank(2)) as draws:
+        with exclusive_generators_if_drawn(model, work.splits.blank(2)) as draws:
             self.draws = draws.any
 
     def __enter__(self) -> Trainings:

@@ -27,7 +27,7 @@ from benchmarks.machine import find_device
 from benchmarks.table import print_table
 from workers.data import DataError, MappedData, StreamedData, default_cache, fingerprint, open_data
 from workers.data.splits import Splits, split_data
-from workers.devices.streams import own_stream
+from workers.devices.streams import exclusive_stream
 from workers.models import build_model
 from workers.stages import Data, Model, Optimizer, Precision, Schedule, Training
 from workers.stages.execution import Control
@@ -49,7 +49,7 @@ def accuracy_percent(precision: Precision, seed: int, training: Training, splits
     model = build_model(Model("resnet20"), in_channels=3, num_classes=classes, init_seed=seed)
     model = model.to(splits.device).to(memory_format=torch.channels_last)
     splits = replace(splits, precision=precision)
-    with own_stream(splits.device):
+    with exclusive_stream(splits.device):
         train(
             model,
             training,

@@ -23,7 +23,7 @@ from workers.terminal.command import add_command, console, new_app, one_sentence
 from workers.terminal.console import Console
 from workers.terminal.help import DATA, OUTPUT
 from workers.terminal.options import StageOptions
-from workers.training.gang.member import GangSizeError, joining, own_device
+from workers.training.gang.member import GangSizeError, join_gang, rank_device
 
 EXAMPLES = """
 winning-sign run sweeps/stages/train/…/stage.json --out /tmp/again --device cuda
@@ -72,7 +72,7 @@ def run(
         job = read_job(stage)
         root = store or _store_of(stage, bool(job.inputs))
         execution = Execution(
-            device=own_device(options.device),
+            device=rank_device(options.device),
             data_root=str(options.data_root) if options.data_root else None,
             data_cache=str(options.data_cache or default_cache()),
             plugins=tuple(options.plugin or ()),
@@ -93,7 +93,7 @@ def run(
                     f"input {name!r} of {job.name} is not in {folder}; give --store, or compute that stage first"
                 )
         out_console.print(f"{job.name} ({job.stage.kind}) on {execution.torch_device}")
-        with joining(execution.torch_device) as member:
+        with join_gang(execution.torch_device) as member:
             results = run_stage(job.stage, inputs, out, execution, control, key=job.key, member=member)
         shutil.rmtree(out / "checkpoint", ignore_errors=True)
     for name, value in results.items():

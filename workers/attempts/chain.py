@@ -20,7 +20,7 @@ from workers.pruning.selection import density
 from workers.stages import METHOD_OF_PSI, Pretrain, Round
 from workers.storage import artifacts, schemas
 from workers.training.evaluation import Reestimation, evaluate, reestimate_statistics
-from workers.training.trainer import TrainingLog, metrics_row
+from workers.training.trainer import TrainingLog
 
 AWS_EVALUATION_IMAGES = 5120
 Masks = Mapping[str, Tensor]
@@ -86,27 +86,21 @@ def _train(context: StageContext, stage: Pretrain | Round, model: nn.Module, mas
     alpha = stage.alpha if stage.psi == "interpolated" else None
     log = context.train(model, stage.training, masks, stage.sgd_seed, alpha)
     if alpha and log.metrics and len(context.splits.validation) and context.member.is_leader:
-        log.metrics.append(_unbiased_validation(context, stage, model, log.metrics[-1]))
+        _log_unbiased_validation(context, stage, model, log)
     return log
 
 
-def _unbiased_validation(
-    context: StageContext, stage: Pretrain | Round, model: nn.Module, last: Mapping[str, Any]
-) -> dict[str, Any]:
+def _log_unbiased_validation(
+    context: StageContext, stage: Pretrain | Round, model: nn.Module, log: TrainingLog
+) -> None:
     """Validate at alpha = 0 with re-estimated statistics: those of AWS's training mix all alphas."""
     network, splits, beat = copy.deepcopy(model), context.splits, context.control.beat
     training = stage.training
     how = Reestimation(AWS_EVALUATION_IMAGES, training.batch_size, None, training.augmentation, draw_seed=0)
     reestimate_statistics([network], splits, how, beat)
     (outcomes,) = evaluate([network], splits, splits.validation, beat)
-    return metrics_row(
-        last["epoch"],
-        "validation_reestimated",
-        outcomes.mean_loss_nats,
-        100 - outcomes.error_percent,
-        len(splits.validation),
-        last["learning_rate"],
-    )
+    accuracy_percent, images = 100 - outcomes.error_percent, len(splits.validation)
+    log.add_to_last_epoch("validation_reestimated", outcomes.mean_loss_nats, accuracy_percent, images)
 
 
 def _save(

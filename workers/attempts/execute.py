@@ -14,7 +14,7 @@ from workers.attempts.chain import run_pretrain, run_round
 from workers.attempts.context import StageContext
 from workers.attempts.final_training import run_final_training
 from workers.attempts.probes import run_landscape, run_pair_probe, run_path_probes
-from workers.devices.streams import own_stream
+from workers.devices.streams import exclusive_stream
 from workers.plugins import load_plugins
 from workers.stages import Landscape, PairProbe, Pretrain, Probe, Round, Setting, Stage, Train
 from workers.stages.execution import Control, Execution
@@ -104,5 +104,5 @@ def _open_context(
         torch.backends.cudnn.benchmark = not execution.deterministic
     # fastest with a stage on every core, and the order of sums never depends on the host
     torch.set_num_threads(1)
-    with own_stream(device):
+    with exclusive_stream(device):
         yield StageContext(setting, execution, control, member)

@@ -15,7 +15,6 @@ from workers.pruning.selection import density
 from workers.stages import Train
 from workers.storage import artifacts, schemas
 from workers.training.evaluation import evaluate_share
-from workers.training.trainer import metrics_row
 
 
 def run_final_training(context: StageContext, stage: Train, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
@@ -29,9 +28,9 @@ def run_final_training(context: StageContext, stage: Train, inputs: Mapping[str,
     masks = _transfer(context, stage, model, inputs)
     log = context.train(model, stage.training, masks, stage.sgd_seed)
     if stage.read_test_set and not context.setting.watch_test_set:
-        split, last = context.splits.test, log.metrics[-1]
+        split = context.splits.test
         loss, error = evaluate_share(model, context.splits, split, context.member, context.control.beat)
-        log.metrics.append(metrics_row(last["epoch"], "test", loss, 100 - error, len(split), last["learning_rate"]))
+        log.add_to_last_epoch("test", loss, 100 - error, len(split))
     if not context.member.is_leader:
         return {}
     save_training(model, masks, log, out)

@@ -17,7 +17,7 @@ _DEVICE_DRAWS = threading.RLock()  # held during single draws on a device, which
 
 
 @contextmanager
-def own_generators(device: torch.device) -> Iterator[None]:
+def exclusive_generators(device: torch.device) -> Iterator[None]:
     """Use the global generators alone; restore them at the end of the block."""
     with _GLOBAL_GENERATORS, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         yield
@@ -44,7 +44,7 @@ class Draws:
 
 
 @contextmanager
-def own_generators_if_drawn(model: nn.Module, images: Tensor) -> Iterator[Draws]:
+def exclusive_generators_if_drawn(model: nn.Module, images: Tensor) -> Iterator[Draws]:
     """Use the global generators alone if a training step of this model draws from them (dropout, drop-connect).
 
     A trial step decides: a model may call ``F.dropout`` without having a module for it.
@@ -52,9 +52,9 @@ def own_generators_if_drawn(model: nn.Module, images: Tensor) -> Iterator[Draws]
     Args:
         images: a small normalised batch for the trial step.
     """
-    with own_generators(images.device), device_draws():
+    with exclusive_generators(images.device), device_draws():
         draws = _draws(model, images)
-    with own_generators(images.device) if draws.any else nullcontext():
+    with exclusive_generators(images.device) if draws.any else nullcontext():
         yield draws
 
 

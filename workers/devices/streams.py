@@ -39,7 +39,7 @@ def return_stream(stream: torch.cuda.Stream) -> None:
 
 
 @contextmanager
-def own_stream(device: torch.device) -> Iterator[None]:
+def exclusive_stream(device: torch.device) -> Iterator[None]:
     """On a GPU, run the block on a leased stream, so that packed trainings overlap."""
     if device.type != "cuda":
         yield

@@ -10,7 +10,7 @@ from torch import nn
 
 from tickets import reinitialise_
 from tickets.registry import Registered, Registry
-from workers.devices.randomness import own_generators
+from workers.devices.randomness import exclusive_generators
 from workers.stages import Model
 
 Builder = Callable[..., nn.Module]
@@ -44,7 +44,7 @@ def build_model(model: Model, *, in_channels: int, num_classes: int, init_seed: 
     A network with a ``reset_parameters`` starts exactly as ``Ticket.apply(network, seed=init_seed)`` starts it.
     """
     options: dict[str, Any] = dict(model.options)
-    with own_generators(torch.device("cpu")):
+    with exclusive_generators(torch.device("cpu")):
         torch.manual_seed(init_seed)
         network = ARCHITECTURES[model.name].build(in_channels=in_channels, num_classes=num_classes, **options)
         if callable(getattr(network, "reset_parameters", None)):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from workers.data.augmentation import draw_epoch
 from workers.data.batches import Split
 from workers.data.splits import Splits
-from workers.devices.randomness import device_draws, own_generators_if_drawn
+from workers.devices.randomness import device_draws, exclusive_generators_if_drawn
 from workers.devices.seeds import derive, generator
 from workers.pruning.masking import Masking
 from workers.stages import Alpha, Training, learning_rate
@@ -53,6 +53,26 @@ class TrainingLog:
     metrics: list[dict[str, Any]] = field(default_factory=list)
     timing: list[dict[str, Any]] = field(default_factory=list)
 
+    def add(
+        self, epoch: int, split: str, loss_nats: float, accuracy_percent: float, images: int, learning_rate: float
+    ) -> None:
+        """Add the metrics of a split after an epoch."""
+        self.metrics.append(
+            {
+                "epoch": epoch,
+                "split": split,
+                "loss_nats": loss_nats,
+                "accuracy_percent": accuracy_percent,
+                "images": images,
+                "learning_rate": learning_rate,
+            }
+        )
+
+    def add_to_last_epoch(self, split: str, loss_nats: float, accuracy_percent: float, images: int) -> None:
+        """Add the metrics of one more split after the last logged epoch."""
+        last = self.metrics[-1]
+        self.add(last["epoch"], split, loss_nats, accuracy_percent, images, last["learning_rate"])
+
 
 def train(
     model: nn.Module,
@@ -77,8 +97,8 @@ def train(
         sgd_seed: draws batch order, augmentation, alphas and dropout; nothing else is random.
         watched: splits to evaluate after each epoch, by name.
         cuda_graphs: on a GPU, replay each step as a CUDA graph, with the same numbers. This needs a stream that only
-            the caller uses (``workers.devices.streams.own_stream``); on the default stream, steps run eagerly with a
-            warning.
+            the caller uses (``workers.devices.streams.exclusive_stream``); on the default stream, steps run eagerly,
+            with a warning.
         deterministic: whether torch uses deterministic kernels only.
         member: this process's place in the training's gang; all ranks call this function alike. Gangs step eagerly.
 
@@ -95,7 +115,7 @@ def train(
         )
     model.train()
     member.check_equal("the mask", lambda: masks_digest(masks))
-    with own_generators_if_drawn(model, splits.blank(2)) as draws:
+    with exclusive_generators_if_drawn(model, splits.blank(2)) as draws:
         optimizer = make_optimizer(model, training.optimizer)
         masking = Masking(model, masks)
         masking.mask_weights_()
@@ -215,10 +235,10 @@ class _Trainer:
         loss, correct = (self._state.sums / images).tolist()  # the epoch's only synchronisation with the device
         if not math.isfinite(loss):
             raise DivergedError(_diverged("the training loss", str(loss), epoch, rate))
-        self._log.metrics.append(metrics_row(epoch + 1, "train", loss, 100 * correct, images, rate))
+        self._log.add(epoch + 1, "train", loss, 100 * correct, images, rate)
         for name, split in watched.items():
             loss, error = evaluate_share(self._state.model, self._splits, split, self._member, self._control.beat)
-            self._log.metrics.append(metrics_row(epoch + 1, name, loss, 100 - error, len(split), rate))
+            self._log.add(epoch + 1, name, loss, 100 - error, len(split), rate)
 
     def _resume(self) -> Position:
         """Restore the newest checkpoint, if there is one; return the position to train from."""
@@ -243,17 +263,3 @@ def _diverged(what: str, value: str, epoch: int, rate: float) -> str:
     return (
         f"{what} is {value} in epoch {epoch + 1} at learning rate {rate}; lower it with --set optimizer.learning_rate=…"
     )
-
-
-def metrics_row(
-    epoch: int, split: str, loss_nats: float, accuracy_percent: float, images: int, rate: float
-) -> dict[str, Any]:
-    """One row of ``metrics.parquet``."""
-    return {
-        "epoch": epoch,
-        "split": split,
-        "loss_nats": loss_nats,
-        "accuracy_percent": accuracy_percent,
-        "images": images,
-        "learning_rate": rate,
-    }

@@ -30,7 +30,7 @@ from orchestrator.backends.base import Lost
 from orchestrator.backends.gang_outcome import gang_outcome
 from workers.attempts.attempt import Attempt, Outcome
 from workers.attempts.rank_attempt import run_rank
-from workers.training.gang.member import TIMEOUT, RankLostError, joined
+from workers.training.gang.member import TIMEOUT, RankLostError, current_member
 
 GRACE_S = 30.0  # from a rank's failure until the other ranks have failed as well, or are given up
 CLOSING_S = 10.0
@@ -130,7 +130,7 @@ def _serve(config: dict[str, Any]) -> None:
     """Serve as one rank: run one attempt after another until the gang is closed."""
     from ray.train.torch import get_device
 
-    mailbox, member = config["mailbox"], joined()
+    mailbox, member = config["mailbox"], current_member()
     threading.Thread(target=_leave_when_broken, args=(mailbox,), daemon=True).start()
     context = ray.get_runtime_context()
     entered = mailbox.enter.remote(

@@ -16,7 +16,7 @@ from workers.data import open_data
 from workers.data.images.streaming import DeviceReader, ProcessReader, Request, open_reader
 from workers.data.splits import Splits, split_data
 from workers.devices.memory import PeakMemory
-from workers.devices.streams import own_stream
+from workers.devices.streams import exclusive_stream
 from workers.models import build_model
 from workers.pruning.selection import magnitudes, prune
 from workers.stages import UNIFORM, Data, Model, Optimizer, Precision, Training
@@ -47,7 +47,7 @@ def trained(
     model = model.to(GPU).to(memory_format=torch.channels_last)
     names = tickets.prunable_names(model, 3)
     full = {name: torch.ones_like(model.get_parameter(name), dtype=torch.bool) for name in names}
-    with own_stream(GPU):
+    with exclusive_stream(GPU):
         train(
             model,
             Training(3, 32, spec),

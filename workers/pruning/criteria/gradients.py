@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tickets.roles import BATCH_NORM
-from workers.devices.randomness import own_generators
+from workers.devices.randomness import exclusive_generators
 from workers.pruning.criteria.registry import Candidate, criterion
 
 SNIP_BATCHES = 10
@@ -20,7 +20,7 @@ def snip(candidate: Candidate) -> dict[str, Tensor]:
     """SNIP: score each weight by |gradient * weight|, its effect on the loss (Lee et al. 2019, equation 4)."""
     model = candidate.model.train()
     sums = {name: torch.zeros_like(weight) for name, weight in candidate.weights.items()}
-    with own_generators(candidate.splits.device):  # dropout draws from them
+    with exclusive_generators(candidate.splits.device):  # dropout draws from them
         torch.manual_seed(candidate.generator("dropout").initial_seed())
         for images, labels in candidate.batches(SNIP_BATCHES):
             if len(labels) < 2:  # a batch of one has no variance

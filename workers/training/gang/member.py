@@ -133,7 +133,7 @@ class Member:
 ALONE = Member()
 
 
-def joined() -> Member:
+def current_member() -> Member:
     """The place in the process group that this process has joined; alone without one."""
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return ALONE
@@ -142,7 +142,7 @@ def joined() -> Member:
     return Member(dist.get_rank(), dist.get_world_size(), hosts)
 
 
-def own_device(device: str) -> str:
+def rank_device(device: str) -> str:
     """The device of this rank under torchrun, which gives each rank of a host its own GPU."""
     if "LOCAL_RANK" in os.environ and (device == "cuda" or (device == "auto" and torch.cuda.is_available())):
         return f"cuda:{os.environ['LOCAL_RANK']}"
@@ -150,7 +150,7 @@ def own_device(device: str) -> str:
 
 
 @contextmanager
-def joining(device: torch.device) -> Iterator[Member]:
+def join_gang(device: torch.device) -> Iterator[Member]:
     """Join the gang that torchrun's environment variables name, for the duration of the block; alone without them."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield ALONE
@@ -159,6 +159,6 @@ def joining(device: torch.device) -> Iterator[Member]:
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
     try:
-        yield joined()
+        yield current_member()
     finally:
         dist.destroy_process_group()

@@ -22,7 +22,7 @@ from workers.models import build_model
 from workers.pruning.selection import magnitudes, prune
 from workers.stages import UNIFORM, BatchNormPolicy, Data, Gang, Model, Optimizer, Training
 from workers.stages.execution import Control, Interrupted
-from workers.training.gang.member import ALONE, Member, joined
+from workers.training.gang.member import ALONE, Member, current_member
 from workers.training.trainer import TrainingLog, train
 
 NETWORK = Model("resnet20", {"width": 4})
@@ -40,7 +40,7 @@ def _rank(rank: int, ranks: int, meeting: str, work: Callable[..., None], argume
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=ranks)
     try:
-        work(joined(), *arguments)
+        work(current_member(), *arguments)
     finally:
         dist.destroy_process_group()
 
