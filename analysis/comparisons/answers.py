@@ -1,7 +1,7 @@
-"""What the data say: every comparison that the claims call for, made once, and sentences that are read off them.
+"""Answer the questions: compute every comparison, and state the results in sentences.
 
-A claim is shown where the 95 % interval of a paired difference leaves out 0 on its side, the reverse where on the
-other; all else is not shown. Whatever is counted or said is counted and said of the rows of ``comparisons``.
+A claim is shown if the 95 % interval of its paired difference lies on the claim's side of 0; its reverse is shown if
+the interval lies on the other side. Every count and sentence comes from the rows of ``comparisons``.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ _COLUMNS = {
 
 
 def comparisons(section: Section, questions: Sequence[Question] = QUESTIONS) -> pd.DataFrame:
-    """Every comparison that the section's results allow: by question, then the sparsest first.
+    """Compute every comparison that a section's results allow: by question, sparsest first.
 
     Returns:
-        One row per question, round and method (missing where methods are what is compared): ``question``, ``title``,
+        One row per question, round and method (missing if the question compares methods): ``question``, ``title``,
         ``claim``, ``measure``, ``unit`` (of a value), ``method``, ``round``, ``density``; for both sides
-        ``{a, b}_mean``, ``_sd``, ``_trainings``, ``_chains``, ``_keys`` over all that is there (see ``spread``);
-        ``difference``, ``low``, ``high`` (a - b over pairs, in points; NaN where unknown), ``standard_error`` (of the
+        ``{a, b}_mean``, ``_sd``, ``_trainings``, ``_chains``, ``_keys`` over all results (see ``spread``);
+        ``difference``, ``low``, ``high`` (a - b over pairs, in points; NaN if unknown), ``standard_error`` (of the
         probes, in points; NaN for accuracy), ``pairs``, ``chains`` (of the pairs); ``outcome`` (``SHOWN``,
         ``REVERSE`` or ``NOT_SHOWN``) and ``sentence``.
     """
@@ -64,42 +64,42 @@ def comparisons(section: Section, questions: Sequence[Question] = QUESTIONS) -> 
 
 
 def answers(section: Section, questions: Sequence[Question] = QUESTIONS) -> list[str]:
-    """A sentence per question that the section can answer: in how many comparisons, and with which differences."""
-    made = comparisons(section, questions)
-    made = made[made["pairs"] > 0]
-    found = [(question, made[made["question"] == question.name]) for question in questions]
-    return [_answer(question, rows) for question, rows in found if not rows.empty]
+    """Answer each question in a sentence: in how many comparisons, and with which differences."""
+    compared = comparisons(section, questions)
+    compared = compared[compared["pairs"] > 0]
+    rows_of = {question: compared[compared["question"] == question.name] for question in questions}
+    return [_answer(question, rows) for question, rows in rows_of.items() if not rows.empty]
 
 
 def by_chance(section: Section) -> str:
-    """How many of the section's claims chance alone would give; empty where no interval could leave out 0."""
-    made = comparisons(section)
-    with_interval = made[made["low"].notna()]
+    """State how many claims chance alone would show; empty if no comparison has an interval."""
+    compared = comparisons(section)
+    with_interval = compared[compared["low"].notna()]
     if with_interval.empty:
         return ""
-    n, said = len(with_interval), int((with_interval["outcome"] != NOT_SHOWN).sum())
+    n, excluding = len(with_interval), int((with_interval["outcome"] != NOT_SHOWN).sum())
     return (
-        f"Of {count(n, 'comparison')} with an interval, {said} {'leaves' if said == 1 else 'leave'} out 0; "
-        f"if nothing had any effect, chance alone would make about {number(0.05 * n, DIGITS)} do so ({percent(5, 0)})."
+        f"Of {count(n, 'comparison')} with an interval, {excluding} {'excludes' if excluding == 1 else 'exclude'} 0; "
+        f"without any effect, about {number(0.05 * n, DIGITS)} ({percent(5, 0)}) would exclude 0 by chance."
     )
 
 
 def verdict(section: Section) -> str:
-    """The first claim in one sentence with its numbers, at the sparsest density that gives an interval."""
+    """State the first claim with its numbers, at the sparsest density that has an interval."""
     dense = spread(DENSE.of(section.trainings), ["transfer"], ACCURACY.column).to_dict("records")
-    made = comparisons(section, [SIGNS_CARRY])
-    made = made[made["low"].notna()]
-    if made.empty:
-        over = (f"{mean_sd(row['mean'], row['sd'], DIGITS)} % ({sample(row['trainings'], 0)})" for row in dense)
-        known = "".join(f" Dense training reaches {each}." for each in over)
-        return f"Whether {_CLAIM} is not yet known: too few pairs of a signed and a mask transfer are done.{known}"
-    rows = made[made["round"] == made["round"].max()]
+    compared = comparisons(section, [SIGNS_CARRY])
+    compared = compared[compared["low"].notna()]
+    if compared.empty:
+        reached = (f"{mean_sd(row['mean'], row['sd'], DIGITS)} % ({sample(row['trainings'], 0)})" for row in dense)
+        sentences = "".join(f" Dense training reaches {each}." for each in reached)
+        return f"Whether {_CLAIM} is not yet known: too few pairs of a signed and a mask transfer are done.{sentences}"
+    rows = compared[compared["round"] == compared["round"].max()]
     at = float(rows["density"].mean())
-    reached, alone = (_by_method(rows, column) for column in ("a_mean", "b_mean"))
+    with_signs, mask_alone = (_by_method(rows, column) for column in ("a_mean", "b_mean"))
     against = "".join(f"; dense training reaches {percent(row['mean'], DIGITS)}" for row in dense)
     return (
-        f"{_judged(rows)}: at density {density(at)} ({percent(100 * at, DIGITS)} of the prunable weights left) a "
-        f"random initialisation given only the signed mask reaches {reached}, given only the mask {alone}{against}."
+        f"{_judged(rows)}: at density {density(at)} ({percent(100 * at, DIGITS)} of the prunable weights) a random "
+        f"initialisation with the signed mask reaches {with_signs}, with the mask alone {mask_alone}{against}."
     )
 
 
@@ -111,7 +111,9 @@ def _compared(section: Section, question: Question) -> Iterator[dict[str, Any]]:
     if a.empty or b.empty:
         return
     replicates: tuple[str, ...] = ("chain",)
-    if "chain" not in question.partners:  # dense trainings have neither round nor method: each group meets all of them
+    if (
+        "chain" not in question.partners
+    ):  # dense trainings have neither round nor method: compare each group with all of them
         b = a[by].drop_duplicates().merge(b.drop(columns=by), how="cross")
         replicates = ("chain", "seed")
     paired = pairs(a, b, measure.column, by, question.partners, measure.error)
@@ -119,7 +121,7 @@ def _compared(section: Section, question: Question) -> Iterator[dict[str, Any]]:
     a_cells, b_cells = (_cells(rows, by, measure.column) for rows in (a, b))
     order = sorted(a_cells.keys() & b_cells.keys(), key=lambda cell: (-cell[0], *map(rank, cell[1:])))
     for cell in order:
-        found = groups.get(cell, Difference(nan, nan, nan, pairs=0, chains=0))
+        result = groups.get(cell, Difference(nan, nan, nan, pairs=0, chains=0))
         row = {
             "question": question.name,
             "title": question.title,
@@ -130,71 +132,76 @@ def _compared(section: Section, question: Question) -> Iterator[dict[str, Any]]:
             **dict(zip(by, cell, strict=True)),
             **{f"a_{name}": a_cells[cell][name] for name in _SIDE},
             **{f"b_{name}": b_cells[cell][name] for name in _SIDE},
-            "difference": found.mean,
-            "low": found.low,
-            "high": found.high,
-            "standard_error": found.standard_error,
-            "pairs": found.pairs,
-            "chains": found.chains,
-            "outcome": _outcome(question, found),
+            "difference": result.mean,
+            "low": result.low,
+            "high": result.high,
+            "standard_error": result.standard_error,
+            "pairs": result.pairs,
+            "chains": result.chains,
+            "outcome": _outcome(question, result),
         }
         yield {**row, "sentence": _sentence(question, row, section.dataset)}
 
 
 def _cells(rows: pd.DataFrame, by: list[str], value: str) -> dict[tuple[Any, ...], dict[str, Any]]:
-    """The spread of each group, by the group's labels."""
+    """Return the spread of each group, by the group's labels."""
     summary = spread(rows.dropna(subset=by), by, value).to_dict("records")
     named = [{str(column): entry for column, entry in row.items()} for row in summary]
     return {tuple(row[name] for name in by): row for row in named}
 
 
-def _outcome(question: Question, found: Difference) -> str:
-    if not found.shown:
+def _outcome(question: Question, result: Difference) -> str:
+    if not result.shown:
         return NOT_SHOWN
-    return SHOWN if question.supports(found.mean) else REVERSE
+    return SHOWN if question.supports(result.mean) else REVERSE
 
 
 def _sentence(question: Question, row: dict[str, Any], dataset: str) -> str:
     under = f" under {method_name(row['method'])}" if "method" in row else ""
-    return f"{_said(question, row['outcome'])}{under} at density {density(row['density'])} on {dataset}: {_found(row)}."
+    claim = _claim(question, row["outcome"])
+    return f"{claim}{under} at density {density(row['density'])} on {dataset}: {_numbers(row)}."
 
 
-def _said(question: Question, outcome: str) -> str:
-    said = {SHOWN: question.claim, REVERSE: question.reverse, NOT_SHOWN: f"not shown that {question.claim}"}
-    return begin(said[outcome])
+def _claim(question: Question, outcome: str) -> str:
+    claims = {SHOWN: question.claim, REVERSE: question.reverse, NOT_SHOWN: f"not shown that {question.claim}"}
+    return begin(claims[outcome])
 
 
-def _found(row: dict[str, Any]) -> str:
-    """The difference, its interval, what it is over, and what it is between."""
+def _numbers(row: dict[str, Any]) -> str:
+    """State the difference, its interval, its replicates, and the two sides."""
     if not row["pairs"]:
-        return "no pair of the same chain and seed is done yet"
+        return "no pair with the same chain and seed is done yet"
     points = f"{signed(row['difference'], DIGITS)} points"
     if isnan(row["low"]):
-        return f"{points} from one pair, and one pair gives no interval"
+        return f"{points} from one pair, which gives no interval"
     interval = f"[{number(row['low'], DIGITS)}, {number(row['high'], DIGITS)}]"
     over = f"n = {count(row['pairs'], 'pair')} in {count(row['chains'], 'chain')}"
-    caveat = ", which cannot tell about other tickets" if row["chains"] == 1 else ""
+    caveat = ", which says nothing about other tickets" if row["chains"] == 1 else ""
     if row["b_trainings"] == 1:
-        caveat += ", all against one training, whose own chance the interval leaves out"
+        caveat += ", all against one training, whose own spread the interval does not include"
     a, b = (mean_sd(row[f"{side}_mean"], row[f"{side}_sd"], DIGITS) for side in "ab")
-    error = "" if isnan(row["standard_error"]) else f", the probes' own error {number(row['standard_error'], DIGITS)}"
+    error = (
+        "" if isnan(row["standard_error"]) else f", the probes' standard error {number(row['standard_error'], DIGITS)}"
+    )
     return f"{points} {interval}, {over}{caveat} ({a} against {b} {row['unit']}{error})"
 
 
 def _answer(question: Question, rows: pd.DataFrame) -> str:
     shown, reverse = (int((rows["outcome"] == outcome).sum()) for outcome in (SHOWN, REVERSE))
-    found = f"{question.measure.title} {between(rows['difference'].min(), rows['difference'].max(), DIGITS)} points"
-    made = count(len(rows), "comparison")
+    differences = (
+        f"{question.measure.title} {between(rows['difference'].min(), rows['difference'].max(), DIGITS)} points"
+    )
+    compared = count(len(rows), "comparison")
     if not shown and not reverse:
-        why = "no interval leaves out 0" if rows["low"].notna().any() else "one pair gives no interval"
-        return f"{_said(question, NOT_SHOWN)}: {found} in {made}, and {why}."
+        reason = "every interval includes 0" if rows["low"].notna().any() else "one pair gives no interval"
+        return f"{_claim(question, NOT_SHOWN)}: {differences} in {compared}, and {reason}."
     outcome, times, other = (SHOWN, shown, reverse) if shown else (REVERSE, reverse, 0)
     against = f", the reverse in {other}" if other else ""
-    return f"{_said(question, outcome)}: shown in {times} of {made}{against}, {found}."
+    return f"{_claim(question, outcome)}: shown in {times} of {compared}{against}, {differences}."
 
 
 def _judged(rows: pd.DataFrame) -> str:
-    """The first claim as far as it is shown, by method where they differ."""
+    """State how far the first claim is shown, by method if methods differ."""
     first = {SHOWN: _CLAIM, NOT_SHOWN: f"it is not shown that {_CLAIM}", REVERSE: _CLAIM_REVERSED}
     then = {NOT_SHOWN: "this is not shown", REVERSE: "the reverse is shown"}
     methods = {outcome: rows.loc[rows["outcome"] == outcome, "method"].map(method_name) for outcome in first}
@@ -204,7 +211,7 @@ def _judged(rows: pd.DataFrame) -> str:
 
 
 def _by_method(rows: pd.DataFrame, column: str) -> str:
-    """88.3 % (LRR) and 84.1 % (AWS)."""
+    """Write a percentage per method: 88.3 % (LRR) and 84.1 % (AWS)."""
     return " and ".join(
         f"{percent(mean, DIGITS)} ({method_name(name)})"
         for name, mean in zip(rows["method"], rows[column], strict=True)

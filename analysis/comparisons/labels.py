@@ -1,4 +1,4 @@
-"""How labels and numbers are said, in sentences, tables and figures alike."""
+"""Write labels and numbers, alike in sentences, tables and figures."""
 
 from __future__ import annotations
 
@@ -41,69 +41,69 @@ KINDS = {
 
 
 def method_name(label: str) -> str:
-    """A method's name."""
+    """Return a method's name."""
     return METHODS.get(label, label.replace("_", " "))
 
 
 def transfer_name(label: str) -> str:
-    """A transfer's name."""
+    """Return a transfer's name."""
     return TRANSFERS.get(label, label.replace("_", " "))
 
 
 def kind_name(label: str) -> str:
-    """A kind of stage."""
+    """Return the name of a kind of stage."""
     return KINDS.get(label, label)
 
 
 def rank(label: str) -> tuple[int, str]:
-    """Sorts methods and transfers as above, and unknown ones after them."""
+    """Return the sort key of a method or transfer: in the order above, then unknown ones."""
     known = [*METHODS, *TRANSFERS]
     return (known.index(label), "") if label in known else (len(known), label)
 
 
 def number(value: float, digits: int = 2) -> str:
-    """With so many decimals and a true minus sign."""
+    """Write a number with ``digits`` decimals and a true minus sign."""
     return f"{value:.{digits}f}".replace("-", "−")
 
 
 def percent(value: float, digits: int = 2) -> str:
-    """A number with its sign, which stay on one line."""
+    """Write a percentage, kept on one line."""
     return f"{number(value, digits)}\N{NO-BREAK SPACE}%"
 
 
 def signed(value: float, digits: int = 2) -> str:
-    """As ``number``, always with a sign."""
+    """Write a number as ``number`` does, always with its sign."""
     return f"{value:+.{digits}f}".replace("-", "−")
 
 
 def mean_sd(mean: float, sd: float, digits: int = 2) -> str:
-    """Mean ± standard deviation; the mean alone where there is one training."""
+    """Write mean ± standard deviation; the mean alone for one training."""
     spread = "" if isnan(sd) else f"\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{number(sd, digits)}"
     return number(mean, digits) + spread
 
 
 def between(low: float, high: float, digits: int = 2) -> str:
-    """A signed range, or the one number that both ends are."""
+    """Write a signed range, or one number if both ends read alike."""
     ends = [signed(low, digits), signed(high, digits)]
     return ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
 
 
-def begin(words: str) -> str:
-    """With a capital, as a sentence begins; names inside keep theirs."""
-    return words[:1].upper() + words[1:]
+def begin(sentence: str) -> str:
+    """Begin a sentence with a capital; keep the other letters."""
+    return sentence[:1].upper() + sentence[1:]
 
 
 def count(n: int, noun: str, plural: str | None = None) -> str:
-    """3 chains, 1 chain."""
+    """Write a number with its noun: 3 chains, 1 chain."""
     return f"{n} {noun if n == 1 else plural or noun + 's'}"
 
 
 def sample(trainings: int, chains: int, noun: str = "training") -> str:
-    """What a mean is over; dense trainings have no chain."""
+    """Write a mean's replicates: n = 6 trainings in 2 chains; dense trainings have no chain."""
     of = f" in {count(chains, 'chain')}" if chains else ""
     return f"n = {count(trainings, noun)}{of}"
 
 
 def density(value: float) -> str:
-    """Three significant digits: 0.107."""
+    """Write a density with three significant digits: 0.107."""
     return f"{value:.3g}"

@@ -1,4 +1,4 @@
-"""What is measured of a network after its final training, and where a section keeps it."""
+"""Measures of a network after its final training, and the rows that hold them."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from analysis.frames.sections import Section
 
 @dataclass(frozen=True)
 class Measure:
-    """A number that every training, or every probe, has.
+    """A number of every training, or of every probe.
 
     Attributes:
-        name: the start of its columns' names in ``analysis.comparisons.numbers``.
+        name: prefix of the measure's columns in ``analysis.comparisons.numbers``.
         column: of the frame ``stages``.
         title: what is measured, as it reads within a sentence.
-        unit: of a value; a difference of values is always in points.
-        probe: the kind of probe that it comes from; None: from final trainings.
-        error: column with the standard error of a value's own measurement, where it is known.
+        unit: of a value; differences are always in points.
+        probe: kind of the probes that measure it; None: final trainings do.
+        error: column with the standard error of each value's measurement, if known.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Measure:
     error: str | None = None
 
     def rows(self, section: Section) -> pd.DataFrame:
-        """The section's stages that have it, one row each."""
+        """Return the section's stages that have the measure, one row each."""
         return section.barriers(self.probe) if self.probe else section.trainings
 
 

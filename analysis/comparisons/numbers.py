@@ -1,4 +1,4 @@
-"""All numbers of a section as one table: what the figures draw, to be read and copied."""
+"""All numbers that the figures of a section draw, as one table."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from analysis.comparisons.measures import MEASURES
 from analysis.comparisons.statistics import spread
 from analysis.frames.sections import Section
 
-SAID = ("mean", "sd", "low", "high", "trainings", "chains", "keys")
+SUMMARY = ("mean", "sd", "low", "high", "trainings", "chains", "keys")
 
 
 def numbers(section: Section) -> pd.DataFrame:
-    """One row per round, method and transfer, sparsest first and dense on top.
+    """Return one row per round, method and transfer: dense on top, then the sparsest first.
 
     Returns:
         ``round``, ``method``, ``transfer``, ``density``, and for each of accuracy (percent), barrier and stability
@@ -26,8 +26,8 @@ def numbers(section: Section) -> pd.DataFrame:
     by = ["round", "method", "transfer"]
     table = pd.DataFrame({"round": pd.Series(dtype="Int64"), "method": "", "transfer": "", "density": 0.0})
     for measure in MEASURES:
-        cells = spread(measure.rows(section), by, measure.column)[[*by, "density", *SAID]].rename(
-            columns={name: f"{measure.name}_{name}" for name in SAID}
+        cells = spread(measure.rows(section), by, measure.column)[[*by, "density", *SUMMARY]].rename(
+            columns={name: f"{measure.name}_{name}" for name in SUMMARY}
         )
         table = table.merge(cells, on=by, how="outer", suffixes=("", "_more"))
         table["density"] = table["density"].fillna(table.pop("density_more"))
@@ -36,7 +36,7 @@ def numbers(section: Section) -> pd.DataFrame:
 
 
 def measured(row: Mapping[Any, Any], measure: str) -> str:
-    """A measure of a row of ``numbers`` as text: mean ± standard deviation (n, chains); empty if not known."""
+    """Write a measure of a row of ``numbers``: mean ± standard deviation (n, chains); empty if unknown."""
     if pd.isna(row[f"{measure}_mean"]):
         return ""
     n, chains = int(row[f"{measure}_trainings"]), int(row[f"{measure}_chains"])

@@ -1,4 +1,4 @@
-"""What the method claims, as data: who is compared with whom, by which measure. A new question is one value here."""
+"""The method's claims as data: which sides are compared, by which measure. To ask a new question, add a value."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from analysis.comparisons.measures import ACCURACY, BARRIER, STABILITY, Measure
 
 @dataclass(frozen=True)
 class Arm:
-    """One side of a comparison: a transfer, of one method or of each."""
+    """One side of a comparison: a transfer, of one method or of each method."""
 
     transfer: str
     method: str | None = None
 
     def of(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Its rows."""
+        """Return the rows of this side."""
         rows = rows[rows["transfer"] == self.transfer]
         return rows if self.method is None else rows[rows["method"] == self.method]
 
 
 @dataclass(frozen=True)
 class Question:
-    """a - b by one measure, over pairs of trainings or probes, once for each density and group.
+    """The difference a - b of one measure, over pairs of trainings or probes, for each density and group.
 
     Attributes:
-        title: the comparison in few words, as "signs − masks".
+        title: the comparison in few words, such as "signs − masks".
         supported_by: whether a higher or a lower a supports the claim.
-        claim: what is said where the interval supports it, as it stands within a sentence.
-        reverse: what is said where the interval is on the other side of 0.
-        partners: what the two of a pair share besides density and method: "seed" alone where b has no chain.
+        claim: stated if the interval supports the claim, as it reads within a sentence.
+        reverse: stated if the interval lies on the other side of 0.
+        partners: labels that both sides of a pair share, besides density and method: "seed" alone if b has no chain.
     """
 
     a: Arm
@@ -47,17 +47,17 @@ class Question:
 
     @property
     def name(self) -> str:
-        """Tells it from every other question, within a table or a file's name."""
+        """The question's unique name, in tables and files."""
         sides = [f"{arm.method or ''}_{arm.transfer}".strip("_") for arm in (self.a, self.b)]
         return f"{self.measure.name}_of_{'_minus_'.join(sides)}"
 
     @property
     def by(self) -> list[str]:
-        """What makes a comparison of its own: the round, and the method unless methods are what is compared."""
+        """Labels with a comparison each: the round, and the method unless the question compares methods."""
         return ["round"] if self.a.method else ["round", "method"]
 
     def supports(self, difference: float) -> bool:
-        """Whether a difference is on the claim's side of 0."""
+        """Whether a difference lies on the claim's side of 0."""
         return difference > 0 if self.supported_by == "higher" else difference < 0
 
 
@@ -150,7 +150,7 @@ QUESTIONS = (
         "higher",
         "signs − random signs",
         "a ticket's signs carry more accuracy than random signs on its mask",
-        "random signs on a ticket's mask carry more accuracy than its own",
+        "random signs on a ticket's mask carry more accuracy than the ticket's own",
     ),
     Question(
         SIGNED,
@@ -159,7 +159,7 @@ QUESTIONS = (
         "higher",
         "signs − shuffled",
         "a signed mask carries more accuracy than the same one shuffled within each layer",
-        "a signed mask shuffled within each layer carries more accuracy than in its place",
+        "a signed mask shuffled within each layer carries more accuracy than the same one in place",
     ),
     Question(
         SIGNED,
@@ -167,7 +167,7 @@ QUESTIONS = (
         ACCURACY,
         "higher",
         "signs − a quarter flipped",
-        "a signed mask carries more accuracy than with a quarter of its signs flipped",
-        "a signed mask with a quarter of its signs flipped carries more accuracy than as it is",
+        "a signed mask carries more accuracy than the same one with a quarter of its signs flipped",
+        "a signed mask with a quarter of its signs flipped carries more accuracy than the unflipped one",
     ),
 )

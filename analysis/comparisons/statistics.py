@@ -1,8 +1,7 @@
-"""Means, standard deviations and paired differences, with what they are over.
+"""Means, standard deviations and paired differences, with their replicates.
 
-Chains are the replicates of a ticket; transfer seeds are nested in a chain. So n is always two numbers, trainings
-and chains, and an interval is over chains as soon as there are two: seeds of one chain cannot tell about other
-tickets.
+Chains are the replicates of a ticket; transfer seeds are nested in a chain. So n is always two numbers, trainings and
+chains. With two chains or more, an interval is over chains: seeds of one chain say nothing about other tickets.
 """
 
 from __future__ import annotations
@@ -19,35 +18,35 @@ KEY_DIGITS = 16
 
 
 def half_interval(values: pd.Series) -> float:
-    """Half the width of the 95 % t interval of a mean; NaN for fewer than two values."""
+    """Return half the width of the 95 % t interval of a mean; NaN for fewer than two values."""
     return float(_half(values.std(), len(values)))
 
 
 def _half(sd: Any, n: Any) -> Any:
-    """The same of sample standard deviations (NaN for one value) and the numbers of values."""
+    """Return half the width, from sample standard deviations (NaN for one value) and numbers of values."""
     return stdtrit(n - 1, 0.975) * sd / n**0.5
 
 
 def spread(rows: pd.DataFrame, by: Sequence[str], value: str, error: str | None = None) -> pd.DataFrame:
-    """Mean, sample standard deviation and 95 % interval of a column over the trainings of each group.
+    """Return mean, sample standard deviation and 95 % interval of a column over the trainings of each group.
 
     Args:
-        rows: one row per training, with ``key``, ``chain`` and ``density``; a row without the value is left out.
-        error: column with the standard error of each value's own measurement.
+        rows: one row per training, with ``key``, ``chain`` and ``density``; rows without the value are left out.
+        error: column with the standard error of each value's measurement.
 
     Returns:
         One row per group: ``by``, ``density`` (mean), ``mean``, ``sd`` (NaN for one training), ``low`` and ``high``
-        (the mean's 95 % t interval: over the chains' means if there are several, else over trainings; NaN for one),
-        ``trainings``, ``chains`` (0 for dense trainings, which have none), ``keys`` (the stages' first digits, with
-        commas between), and with ``error`` ``standard_error``: the mean of the values' errors. Probes share their
-        images, so that averaging over them cannot be counted on to lower it.
+        (the mean's 95 % t interval: over the chains' means if there are several chains, else over trainings; NaN for
+        one), ``trainings``, ``chains`` (0 for dense trainings), ``keys`` (the stages' first digits, comma-separated),
+        and with ``error`` ``standard_error``: the mean of the values' errors. It is not divided by the root of n:
+        probes share their images, so their errors are not independent.
     """
-    known = rows[rows[value].notna()]
-    cells = known.groupby(list(by), dropna=False)
-    number = cells.ngroup()  # groups by number: labels may be missing, and missing ones do not join
-    by_chain = known.groupby([number, known["chain"]])[value].mean().groupby(level=0).agg(["std", "size"])
-    numbered = known.assign(key=known["key"].str[:KEY_DIGITS]).groupby(number)
-    table = numbered[[*by]].first().astype({name: known[name].dtype for name in by})
+    measured = rows[rows[value].notna()]
+    cells = measured.groupby(list(by), dropna=False)
+    number = cells.ngroup()  # group by number: labels may be missing, and missing labels do not join
+    by_chain = measured.groupby([number, measured["chain"]])[value].mean().groupby(level=0).agg(["std", "size"])
+    numbered = measured.assign(key=measured["key"].str[:KEY_DIGITS]).groupby(number)
+    table = numbered[[*by]].first().astype({name: measured[name].dtype for name in by})
     table["density"] = numbered["density"].mean()
     table["mean"], table["sd"] = numbered[value].mean(), numbered[value].std()
     trainings, chains = numbered.size(), by_chain["size"].reindex(table.index, fill_value=0)
@@ -66,9 +65,9 @@ class Difference:
     """A mean paired difference with its 95 % t interval (NaN with a single replicate).
 
     Attributes:
-        pairs: how many pairs of trainings.
-        chains: over how many chains; with more than one, the interval is over the chains' means.
-        standard_error: of the measurements themselves, in the differences' unit; NaN where it is not known.
+        pairs: number of pairs of trainings.
+        chains: number of chains; with several, the interval is over the chains' means.
+        standard_error: of the measurements, in the differences' unit; NaN if unknown.
     """
 
     mean: float
@@ -80,7 +79,7 @@ class Difference:
 
     @property
     def shown(self) -> bool:
-        """Whether the interval leaves out 0."""
+        """Whether the interval excludes 0."""
         return self.low > 0 or self.high < 0
 
 
@@ -92,34 +91,33 @@ def pairs(
     partners: Sequence[str] = ("chain", "seed"),
     error: str | None = None,
 ) -> pd.DataFrame:
-    """a - b over the trainings that share ``by`` and what makes them partners.
+    """Pair the trainings that share ``by`` and ``partners``, and return a - b.
 
     Args:
         a: one row per training; each combination of chain, seed and ``by`` at most once.
-        b: the same; without "chain" in ``partners``, each combination of ``by`` and those at most once.
-        partners: "seed" alone where b has no chain, as dense trainings.
-        error: column with the standard error of each value's own measurement.
+        b: the same; without "chain" in ``partners``, each combination of ``by`` and ``partners`` at most once.
+        partners: "seed" alone if b has no chain, as dense trainings.
+        error: column with the standard error of each value's measurement.
 
     Returns:
         Columns ``by``, chain, seed (those of a), ``difference``, and with ``error`` ``standard_error``: the two sides'
-        errors as if independent. Two probes that share their images mostly err alike, so it is rather too large.
+        errors as if independent. Two probes that share images err alike, so this error is rather too large.
     """
-    own, on = [*by, "chain", "seed"], [*by, *partners]
+    by_training, on = [*by, "chain", "seed"], [*by, *partners]
     values = [value, *([error] if error else [])]
-    left, right = (rows[[*keys, *values]].dropna(subset=[*keys, value]) for rows, keys in ((a, own), (b, on)))
+    left, right = (rows[[*keys, *values]].dropna(subset=[*keys, value]) for rows, keys in ((a, by_training), (b, on)))
     each: Literal["1:1", "m:1"] = "1:1" if "chain" in partners else "m:1"
     both = left.merge(right, on=on, suffixes=("_a", "_b"), validate=each)
-    found = both[own].assign(difference=both[f"{value}_a"] - both[f"{value}_b"])
-    return found.assign(standard_error=(both[f"{error}_a"] ** 2 + both[f"{error}_b"] ** 2) ** 0.5) if error else found
+    table = both[by_training].assign(difference=both[f"{value}_a"] - both[f"{value}_b"])
+    return table.assign(standard_error=(both[f"{error}_a"] ** 2 + both[f"{error}_b"] ** 2) ** 0.5) if error else table
 
 
 def difference(pairs: pd.DataFrame, replicates: Sequence[str] = ("chain",)) -> Difference:
-    """The mean difference over ``pairs`` (at least one row) and its interval.
+    """Return the mean difference over ``pairs`` (at least one row) and its interval.
 
     Args:
-        replicates: what was drawn anew, so that an interval is over it. Where both chains and seeds were (all chains
-            are compared with the same dense trainings, one per seed), the interval takes in both: the squares of its
-            half are those of the halves over each added up, which errs on the wide side.
+        replicates: labels that the interval is over. With both chain and seed (all chains are compared with the same
+            dense trainings, one per seed), the half widths over each are added in squares, which errs on the wide side.
     """
     each = pairs["difference"]
     means = [each.groupby(pairs[name]).mean() for name in replicates]

@@ -1,4 +1,4 @@
-"""Figures: one pure function from frames to a plotly figure per module; one style for all.
+"""Figures: each is a pure function from frames to a plotly figure; all share one style.
 
 >>> from analysis import figures, load
 >>> figures.accuracy_by_density(load("runs/mnist1d"))

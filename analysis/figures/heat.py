@@ -1,4 +1,4 @@
-"""Heat maps of layers by round, a panel per section and method: what the figures about layers share."""
+"""Heat maps of layers by round, a panel per section and method."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from analysis.figures.panel import Axis, Panel, compose
 
 LABEL_LENGTH = 14  # of a layer's label, in letters: a quarter of a phone's width
 _LABEL_PIXELS, _ROW_PIXELS, _HIGHEST = 15, 16, 640
-_ENDS = (0.12, 0.95)  # of viridis: neither end is lost on a dark or a light page
+_ENDS = (0.12, 0.95)  # of viridis: both ends stand out from a dark and a light page
 
 
 Scale = dict[str, Any]
 
 
-def layers_by_round(parts: Mapping[str, pd.DataFrame], shown: str, summary: str, noun: str, scale: Scale) -> go.Figure:
-    """Layers downwards in the network's order, rounds across, the mean over chains as colour.
+def layers_by_round(parts: Mapping[str, pd.DataFrame], title: str, summary: str, noun: str, scale: Scale) -> go.Figure:
+    """Draw layers downwards in the network's order, rounds across, and the mean over chains as colour.
 
     Args:
         parts: by section's title, one row per ticket and layer: ``method``, ``chain``, ``round``, ``tensor``, ``key``,
             ``density`` (the ticket's), ``value`` (percent).
-        shown: what the colour tells, with its unit.
+        title: the colour bar's, with the unit.
         noun: what n counts.
     """
     methods = sorted({name for rows in parts.values() for name in rows["method"].unique()}, key=rank)
@@ -39,8 +39,8 @@ def layers_by_round(parts: Mapping[str, pd.DataFrame], shown: str, summary: str,
     tallest = max((rows["tensor"].nunique() for rows in parts.values()), default=0)
     height = min(max(tallest * _ROW_PIXELS, 200), _HIGHEST)
     panels = [
-        _panel(rows, name, title if len(parts) > 1 else "", noun, height)
-        for title, rows in parts.items()
+        _panel(rows, name, section if len(parts) > 1 else "", noun, height)
+        for section, rows in parts.items()
         for name in methods
         if (rows["method"] == name).any()
     ]
@@ -53,19 +53,19 @@ def layers_by_round(parts: Mapping[str, pd.DataFrame], shown: str, summary: str,
     layout = figure.layout
     below_axis_title = -62 / (layout.height - layout.margin.t - layout.margin.b)
     bar = {"orientation": "h", "y": below_axis_title, "yanchor": "top", "thickness": 10, "outlinewidth": 0}
-    bar["title"] = {"text": shown, "side": "top", "font": {"size": 13}}
+    bar["title"] = {"text": title, "side": "top", "font": {"size": 13}}
     figure.update_layout(height=layout.height + 40, margin={"b": layout.margin.b + 40})
     return figure.update_layout(coloraxis={**scale, "colorbar": bar})
 
 
 def linear(values: pd.Series) -> Scale:
-    """Colours from 0 to the highest value."""
+    """Return colours from 0 to the highest value."""
     highest = float(values.max()) if values.notna().any() else 0.0
     return {"cmin": 0, "cmax": highest or 1.0, "colorscale": [*zip((0, 0.25, 0.5, 0.75, 1), _colours(5), strict=True)]}
 
 
 def logarithmic(values: pd.Series) -> Scale:
-    """Colours up to 100 that change alike with every factor; what is below 0.1 looks like 0.1."""
+    """Return colours on a logarithmic scale up to 100; values below 0.1 look like 0.1."""
     lowest = float(np.clip(values[values > 0].min(), 0.1, 50)) if (values > 0).any() else 0.1
     stops = np.geomspace(lowest, 100, 33)
     places = (stops - lowest) / (100 - lowest)
@@ -81,7 +81,7 @@ def _panel(rows: pd.DataFrame, name: str, section: str, noun: str, height: int) 
     rounds = sorted(rows["round"].unique())
     cells = {(tensor, round_): cell for tensor, round_, cell in _cells(rows[rows["method"] == name], noun)}
     grid = [[cells.get((layer, round_), (None, ["", None, ""])) for round_ in rounds] for layer in layers]
-    words = style.text(method_name(name))
+    label = style.text(method_name(name))
     trace = go.Heatmap(
         x=[str(round_) for round_ in rounds],
         y=[style.text(layer) for layer in layers],
@@ -92,8 +92,8 @@ def _panel(rows: pd.DataFrame, name: str, section: str, noun: str, height: int) 
         coloraxis="coloraxis",
         xgap=1,
         ygap=1,
-        name=words,
-        legendgroup=words,
+        name=label,
+        legendgroup=label,
         showlegend=False,
         meta={"method": name},
     )
@@ -102,7 +102,7 @@ def _panel(rows: pd.DataFrame, name: str, section: str, noun: str, height: int) 
 
 
 def _cells(rows: pd.DataFrame, noun: str) -> Iterator[tuple[str, int, tuple[float | None, list[object]]]]:
-    """Layer, round, and the mean over chains with its point's ``customdata``."""
+    """Yield layer, round, and the mean over chains with its point's ``customdata``."""
     rows = rows.assign(keys=rows["key"].str[:KEY_DIGITS])
     table = rows.groupby(["tensor", "round"], sort=False).agg(
         mean=("value", "mean"),
@@ -120,7 +120,7 @@ def _cells(rows: pd.DataFrame, noun: str) -> Iterator[tuple[str, int, tuple[floa
 
 
 def _labels(layers: Sequence[str], height: int) -> dict[str, Any]:
-    """Short labels for as many layers as there is room for; hovering tells the full names."""
+    """Label as many layers as fit, with short names; hovering shows the full names."""
     every = ceil(len(layers) * _LABEL_PIXELS / height)
     return {
         "autorange": "reversed",
@@ -131,7 +131,7 @@ def _labels(layers: Sequence[str], height: int) -> dict[str, Any]:
 
 
 def short_names(layers: Sequence[str]) -> list[str]:
-    """Names without what all have in common, and with shorter words where they are still long."""
+    """Drop the prefix that all names share, then shorten the words of names that are still long."""
     paths = [layer.removesuffix(".weight").split(".") for layer in layers]
     while len(paths) > 1 and all(len(path) > 1 and path[0] == paths[0][0] for path in paths):
         paths = [path[1:] for path in paths]
@@ -139,7 +139,7 @@ def short_names(layers: Sequence[str]) -> list[str]:
 
 
 def _short(name: str) -> str:
-    """Words are cut before numbers, which tell most layers apart."""
+    """Cut words rather than numbers: numbers tell most layers apart."""
     for letters in range(8, 0, -1):
         if len(name) <= LABEL_LENGTH:
             return name

@@ -1,8 +1,7 @@
-"""Panels, and the figure that they are put together to.
+"""Panels, and the figure composed of them.
 
-Every figure of this package is a list of panels. What the page needs of a figure besides what plotly draws is kept in
-it, so that a figure is one value in a notebook as well: a sentence that says what it shows in ``layout.meta``, what a
-trace belongs to in its ``meta``, and for each point its density and the stages it was computed from in ``customdata``.
+A figure holds everything that the page needs of it: its summary in ``layout.meta``, each trace's labels in the trace's
+``meta``, and each point's density and stages in ``customdata``. So a notebook shows the same figure as the page.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ class Axis:
     """An axis of a panel.
 
     Attributes:
-        title: what it shows, with its unit.
-        kind: "density" is logarithmic and sparser to the right; "share" goes from 0 to 1, as lambda does; "distance" is
-            of one scale with the panel's other axis.
-        from_zero: whether 0 is always seen.
-        looks: what else plotly is to set on it.
-        order: of categories, from the left or from the top, as they are drawn (``style.text``); else as they come.
+        title: the quantity, with its unit.
+        kind: "density" is logarithmic and sparser to the right; "share" goes from 0 to 1, as lambda does; "distance"
+            shares its scale with the panel's other axis.
+        from_zero: whether the axis always includes 0.
+        looks: further plotly settings of the axis.
+        order: categories from the left or from the top, as drawn (``style.text``); by default as they come.
     """
 
     title: str
@@ -46,8 +45,8 @@ class Panel:
     """One set of axes with its traces.
 
     Attributes:
-        title: shown above it where a figure has more than one; plain text.
-        height: in pixels, where it is not the figure's; the highest of a row counts.
+        title: plain text above the panel, if the figure has several panels.
+        height: in pixels; by default the figure's. The highest panel of a row counts.
     """
 
     title: str
@@ -59,28 +58,29 @@ class Panel:
 
 @dataclass
 class _Names:
-    """Legend entries that were made already: a series is named once, however many panels show it."""
+    """Series in the legend so far: each is named once, however many panels show it."""
 
-    seen: set[str] = field(default_factory=set)
+    named: set[str] = field(default_factory=set)
 
-    def shown(self, trace: Any) -> bool:
-        wanted = trace.showlegend is not False and bool(trace.name)
-        if not wanted or trace.legendgroup in self.seen:
+    def add(self, trace: Any) -> bool:
+        """Whether the legend gets an entry for this trace."""
+        nameable = trace.showlegend is not False and bool(trace.name)
+        if not nameable or trace.legendgroup in self.named:
             return False
-        self.seen.add(trace.legendgroup)
+        self.named.add(trace.legendgroup)
         return True
 
 
 def compose(
     panels: Iterable[Panel], summary: str, *, columns: int = 1, panel_height: int = PANEL_HEIGHT, shared_y: bool = False
 ) -> go.Figure:
-    """A figure of panels in rows, in their order; without panels, one without traces.
+    """Arrange panels in rows, in their order; without panels, return a figure without traces.
 
     Args:
-        summary: what the figure shows, in a sentence or two, for whoever cannot see it.
-        columns: of panels; fewer if there are fewer panels.
+        summary: what the figure shows, in a sentence or two, for a reader who cannot see it.
+        columns: number of panels beside each other, at most.
         panel_height: in pixels; the width is the page's.
-        shared_y: whether the panels of a row have one y axis.
+        shared_y: whether the panels of a row share their y axis.
     """
     panels = [panel for panel in panels if panel.traces]
     if not panels:
@@ -105,7 +105,7 @@ def compose(
     for number, panel in enumerate(panels):
         place = {"row": number // columns + 1, "col": number % columns + 1}
         for trace in panel.traces:
-            trace.showlegend = names.shown(trace)
+            trace.showlegend = names.add(trace)
             figure.add_trace(trace, **place)
         _set_axis(figure.update_xaxes, panel.x, panel, "x", **place)
         _set_axis(figure.update_yaxes, panel.y, panel, "y", **place)
@@ -121,11 +121,11 @@ def compose(
 def _set_axis(update: Any, axis: Axis, panel: Panel, letter: str, **place: int) -> None:
     looks: dict[str, Any] = {"title_text": axis.title}
     if axis.kind == "density":
-        seen = [value for trace in panel.traces for value in (trace[letter] if trace[letter] is not None else ())]
-        known = [float(value) for value in seen if value is not None and float(value) > 0] or [1.0, 0.1]
-        densest, sparsest = max(known) * 1.12, min(known) / 1.12
-        # a short chain may lie between two round numbers
-        ticks = [tick for tick in DENSITY_TICKS if sparsest <= tick <= densest] or sorted(set(known))
+        values = [value for trace in panel.traces for value in (trace[letter] if trace[letter] is not None else ())]
+        positive = [float(value) for value in values if value is not None and float(value) > 0] or [1.0, 0.1]
+        densest, sparsest = max(positive) * 1.12, min(positive) / 1.12
+        # all densities of a short chain may lie between two ticks
+        ticks = [tick for tick in DENSITY_TICKS if sparsest <= tick <= densest] or sorted(set(positive))
         looks |= {
             "type": "log",
             "range": [log10(densest), log10(sparsest)],
@@ -139,8 +139,8 @@ def _set_axis(update: Any, axis: Axis, panel: Panel, letter: str, **place: int) 
     elif axis.kind in ("category", "date", "log"):
         looks |= {"type": axis.kind}
     if axis.order:
-        shown = [*axis.order] if letter == "x" else [*reversed(axis.order)]
-        looks |= {"categoryorder": "array", "categoryarray": shown}
+        order = [*axis.order] if letter == "x" else [*reversed(axis.order)]
+        looks |= {"categoryorder": "array", "categoryarray": order}
     if axis.from_zero:
         looks |= {"rangemode": "tozero"}
     update(**looks, **axis.looks, **place)

@@ -1,7 +1,7 @@
-"""One look for all figures: colour tells the method's family, and dash and marker the transfer without colour.
+"""One style for all figures: colour shows the method, dash and marker show the transfer.
 
-The colours are Okabe and Ito's, which stay apart for colour-blind readers: cold ones for AWS and warm ones for LRR.
-Ink and grid are the page's (``templates/report.css``), so that one figure serves light and dark.
+The colours are Okabe and Ito's, which colour-blind readers can tell apart: cold for AWS, warm for LRR. The page sets
+ink and grid (``templates/css/look.css``), so that one figure serves light and dark.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from analysis.comparisons.labels import METHODS, density, method_name, number, r
 
 BLUE, SKY, GREEN = "#0072B2", "#56B4E9", "#009E73"
 VERMILION, ORANGE, PURPLE = "#D55E00", "#E69F00", "#CC79A7"
-GREY = "#808080"  # for the palette's black, which cannot be seen on a dark page
+GREY = "#808080"  # instead of the palette's black, which is invisible on a dark page
 
-# Tol's muted ones, where more methods are compared than the palette has families
+# Tol's muted colours, for further methods
 _MORE = ("#44AA99", "#AA4499", "#999933", "#CC6677", "#8877DD", "#DDAA33", "#6699AA", "#BB8877", "#88AA55", "#AA88BB")
 METHOD_COLOURS = {
     "aws": BLUE,
@@ -60,12 +60,12 @@ _MORE_MARKERS = ("hexagon", "bowtie", "hourglass", "octagon", "star-square", "st
 
 
 def colour(method: str, transfer: str) -> str:
-    """A line's colour; a control has its method's, and what has no method is grey."""
+    """Return a line's colour: a control has its method's colour, and a line without a method is grey."""
     return _COLOURS.get((method, transfer), method_colour(method))
 
 
 def method_colour(method: str) -> str:
-    """A method's colour: the same in every figure and every report, also of a user's own method."""
+    """Return a method's colour: the same in every figure and report, also for a user's own method."""
     return METHOD_COLOURS.get(method) or (_MORE[_pick(method, len(_MORE))] if method and method != "nan" else GREY)
 
 
@@ -74,18 +74,18 @@ def _pick(name: str, choices: int) -> int:
 
 
 def translucent(hex_colour: str, alpha: float = 0.18) -> str:
-    """A colour for bands."""
+    """Make a colour translucent, for bands."""
     red, green, blue = (int(hex_colour[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},{alpha})"
 
 
-def text(words: str) -> str:
-    """Text for plotly, which reads a subset of HTML: a label is shown, never interpreted."""
-    return escape(words, quote=False)
+def text(label: str) -> str:
+    """Escape text for plotly, which reads a subset of HTML."""
+    return escape(label, quote=False)
 
 
 def lines(summary: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    """Method, transfer and rows of each line of a panel, in the order in which they are drawn and named."""
+    """Yield method, transfer and rows of each line of a panel, in the order of drawing and of the legend."""
     groups = [(str(rows["method"].iloc[0]), rows) for _, rows in summary.groupby(["method", "transfer"])]
     named = [(method, str(rows["transfer"].iloc[0]), rows) for method, rows in groups]
     yield from sorted(named, key=lambda each: (rank(each[0]), rank(each[1])))
@@ -100,7 +100,7 @@ def sparsest(summary: pd.DataFrame, unit: str) -> Iterator[str]:
 
 
 def points(summary: pd.DataFrame, noun: str) -> list[list[object]]:
-    """``customdata`` of the points of a summary: what each is over in words, its density, and its stages' keys.
+    """Return each point's ``customdata``: its replicates in words, its density, and its stages' keys.
 
     Args:
         summary: rows of ``analysis.comparisons.statistics.spread``.
@@ -122,9 +122,9 @@ def _over(row: dict[Hashable, Any], noun: str) -> str:
 
 
 def line(method: str, transfer: str) -> dict[str, Any]:
-    """The looks and the name of one method's and transfer's line, as arguments of ``go.Scatter``."""
-    own = ("solid", _MORE_MARKERS[_pick(transfer, len(_MORE_MARKERS))])
-    dash, symbol = _DASHES_AND_MARKERS.get(transfer, own)
+    """Return style and name of one method's and transfer's line, as arguments of ``go.Scatter``."""
+    default = ("solid", _MORE_MARKERS[_pick(transfer, len(_MORE_MARKERS))])
+    dash, symbol = _DASHES_AND_MARKERS.get(transfer, default)
     shade = colour(method, transfer)
     name = text(f"{method_name(method)} {transfer_name(transfer)}")
     return {
@@ -138,7 +138,7 @@ def line(method: str, transfer: str) -> dict[str, Any]:
 
 
 def against_density(method: str, transfer: str, rows: pd.DataFrame, unit: str, noun: str) -> go.Scatter:
-    """One method's and transfer's means against density, with one standard deviation.
+    """Draw one method's and transfer's means against density, with one standard deviation.
 
     Args:
         rows: of ``analysis.comparisons.statistics.spread``.
@@ -156,14 +156,14 @@ def against_density(method: str, transfer: str, rows: pd.DataFrame, unit: str, n
 
 
 def error_bars(sd: pd.Series) -> dict[str, object]:
-    """One standard deviation to both sides of each point of a line."""
+    """Return error bars of one standard deviation to both sides of each point."""
     return {"type": "data", "array": sd, "thickness": 1.2, "width": 3}
 
 
 def band(
     x: Sequence[float], low: Sequence[float], high: Sequence[float], shade: str, of: Mapping[str, Any]
 ) -> go.Scatter:
-    """A band between two curves, drawn as one closed outline; it shows and hides with its line.
+    """Draw a band between two curves as one closed outline; it shows and hides with its line.
 
     Args:
         of: the line's arguments, from ``line``.
@@ -193,7 +193,12 @@ def dress(figure: go.Figure, *, height: int) -> go.Figure:
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"family": "system-ui, sans-serif", "size": 13},
-        legend={"orientation": "h", "x": 0, "y": below_axis_title, "yanchor": "top"},  # a phone's rows go downwards
+        legend={
+            "orientation": "h",
+            "x": 0,
+            "y": below_axis_title,
+            "yanchor": "top",
+        },  # on a phone, the legend's rows grow downwards
         hoverlabel={"align": "left"},
     )
     figure.update_annotations(font_size=13)

@@ -1,4 +1,4 @@
-"""A store as tidy pandas frames: labels as columns, one row per thing, units in the column names."""
+"""Load a store as tidy pandas frames: labels as columns, units in the column names."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ _RESULTS = (
 )
 _NUMBERS = {name: "float64" for name in ("seconds", "flip_fraction", *_RESULTS) if name not in _TYPES}
 _IDENTITY = ("key", "kind", "name", *LABELS)
-_MADE = ("flip_fraction", "pair_probe", "inputs", "seconds", "ranks", "stages_beside", "finished")
-_STAGE_COLUMNS = (*_IDENTITY, *_RESULTS, *_MADE, *_PROVENANCE, "superseded", "folder", "out", "files")
+_DERIVED = ("flip_fraction", "pair_probe", "inputs", "seconds", "ranks", "stages_beside", "finished")
+_STAGE_COLUMNS = (*_IDENTITY, *_RESULTS, *_DERIVED, *_PROVENANCE, "superseded", "folder", "out", "files")
 _EVENT_COLUMNS = (
     "time",
     "event",
@@ -69,33 +69,31 @@ _EVENT_COLUMNS = (
 
 @dataclass(frozen=True)
 class Frames:
-    """A store's content. Every frame but ``failures``, ``packages`` and ``events`` has the labels as columns.
+    """A store's content. All frames except ``failures``, ``packages`` and ``events`` have the labels as columns.
 
     Attributes:
-        stages: one row per committed stage, with its results; ``analysis.frames.superseded`` explains ``superseded``.
-            ``folder`` is relative to the store, ``out`` to that, and ``files`` are the names of those in there, with
-            commas between, as ``inputs`` are the keys of the stages it read. ``flip_fraction``: of the surviving signs,
-            by the transfer of a training. ``seconds`` are of the attempt that was committed, on ``ranks`` devices at
-            once, with at
-            most ``stages_beside`` other stages on the same device at any moment. ``pair_probe``: what a stage of this
-            kind measured, whose numbers are the columns that begin with its name.
-        metrics: one row per stage, epoch and split; the epoch's seconds and images per second repeat on its rows.
+        stages: one row per committed stage, with its results. ``folder`` is relative to the store, ``out`` to the
+            folder. ``files`` are the names of the files in ``out``, and ``inputs`` the keys of the stages it read,
+            comma-separated. ``seconds`` are of the committed attempt, on ``ranks`` devices at once, with at most
+            ``stages_beside`` other stages on the same device. ``flip_fraction``: share of the surviving signs that a
+            training's transfer flips. ``pair_probe``: the probe that a stage of this kind ran; its numbers are the
+            columns that begin with its name. ``superseded``: see ``analysis.frames.superseded``.
+        metrics: one row per stage, epoch and split; an epoch's seconds and images per second repeat on its rows.
         probes: one row per probe and lambda; the barrier's columns repeat on each of its rows.
-        landscapes: one row per landscape and point of its grid, and one for each of its solutions: ``solution`` is
-            that training's key, and missing on the grid; ``x`` and ``y`` are distances of weights, with the first
-            solution at (0, 0).
+        landscapes: one row per landscape and grid point, and one per solution. ``solution`` is the solution's key,
+            missing on the grid. ``x`` and ``y`` are distances of weights; the first solution lies at (0, 0).
         tickets: one row per ticket and tensor: counts of weights, survivors and signs (``analysis.signs.counts``).
-        flips: one row per ticket of a round and prunable tensor: signs that changed since the round before
-            (``analysis.signs.pairs.flips``). Here and in ``agreement``, superseded tickets are left out.
-        agreement: one row per pair of tickets: overlap of their masks and agreement of their signs, and what chance
-            would give (``analysis.signs.pairs.agreement``). The labels are the first ticket's.
-        packages: one row per stage and package: the version that it ran with.
+        flips: one row per ticket and prunable tensor: signs that changed since the previous round
+            (``analysis.signs.pairs.flips``). Without superseded tickets, as is ``agreement``.
+        agreement: one row per pair of tickets: overlap of masks and agreement of signs, beside their values by chance
+            (``analysis.signs.pairs.agreement``). The labels are the first ticket's.
+        packages: one row per stage and package, with the version used.
         missing: one row per planned stage without a record; ``failed`` if its last attempt failed.
         failures: one row per stage that is not done and whose last attempt failed, oldest first.
         events: one row per event of the store's sweeps, oldest first: ``time``, ``event`` ("started", "done",
-            "failed", …), the stage's ``key`` and ``name``, and what else it tells.
-        planned: how many stages the last sweep over each data set, architecture and preset wants.
-        published: other people's results, from the user's file: see ``analysis.frames.published``; empty without.
+            "failed", …), the stage's ``key`` and ``name``, and the event's details.
+        planned: number of stages in the last plan for each data set, architecture and preset.
+        published: published results from the user's file (``analysis.frames.published``); empty without a file.
     """
 
     stages: pd.DataFrame
@@ -117,17 +115,17 @@ def load(store: Path | str | Store, *, tickets: bool = True, published: Path | N
     """Read a store.
 
     Args:
-        store: a folder, the URL of one in a bucket, or a reader of it.
-        tickets: False leaves the frames ``tickets``, ``flips`` and ``agreement`` empty. The first look at a large
-            network's ticket takes about half a second; what was found is kept in the user's cache.
+        store: a folder, a bucket's URL, or a ``Store``.
+        tickets: False leaves the frames ``tickets``, ``flips`` and ``agreement`` empty. Reading a large network's
+            ticket for the first time takes about half a second; results are kept in the user's cache.
         published: a CSV file with published results: see ``analysis.frames.published``.
 
     Raises:
         StoreError: the folder does not exist, or one of its files is damaged.
-        PublishedError: the file with published results is none, or none of them is for a setting of this store.
-        OSError: that file cannot be read.
+        PublishedError: the file of published results is invalid, or has no result for a setting of this store.
+        OSError: the file of published results cannot be read.
     """
-    others = no_published() if published is None else read_published(published)
+    published_results = no_published() if published is None else read_published(published)
     reader = store if isinstance(store, Store) else Store(store)
     if not reader.exists():
         raise StoreError(f"{reader.root}: there is no such store; give the folder or the URL of a sweep's store")
@@ -153,7 +151,7 @@ def load(store: Path | str | Store, *, tickets: bool = True, published: Path | N
     )
     counts, flipped, agreed = _ticket_frames(reader, records if tickets else {}, stages, missing)
     if published is not None:
-        check_fits(others, pd.concat([stages, missing]), published)
+        check_fits(published_results, pd.concat([stages, missing]), published)
     return Frames(
         stages=stages,
         metrics=_labelled(metrics.merge(timing, on=["key", "epoch"], how="left"), stages),
@@ -167,7 +165,7 @@ def load(store: Path | str | Store, *, tickets: bool = True, published: Path | N
         failures=failures,
         events=load_events(reader),
         planned=len(planned),
-        published=others,
+        published=published_results,
     )
 
 
@@ -178,7 +176,7 @@ def _stages(store: Store, records: Mapping[str, Record], old: Container[str]) ->
             **record.model_dump(include={"key", "kind", "name", "seconds"}),
             **record.labels.model_dump(),
             **{name: record.provenance.get(name) for name in _PROVENANCE},
-            **_made(record),
+            **_derived(record),
             "density": _density(record, records),
             "superseded": record.key in old,
             "folder": store.folder(record.key),
@@ -191,8 +189,8 @@ def _stages(store: Store, records: Mapping[str, Record], old: Container[str]) ->
     return _frame(rows, (*_STAGE_COLUMNS, *extra)).sort_values("finished", ignore_index=True)
 
 
-def _made(record: Record) -> dict[str, Any]:
-    """What a stage's fields and provenance say of how it was made."""
+def _derived(record: Record) -> dict[str, Any]:
+    """Return the columns that follow from a stage's fields, inputs and provenance."""
     transfer = record.science.get("transfer")
     return {
         "flip_fraction": None if transfer is None else transfer.get("flip_fraction", 0.0),
@@ -205,7 +203,7 @@ def _made(record: Record) -> dict[str, Any]:
 
 
 def _density(record: Record, records: Mapping[str, Record]) -> float | None:
-    """A stage's density, or else that of all it read: a probe has the density of its two ends."""
+    """Return a stage's density, or else the one density of its inputs: a probe has that of its two ends."""
     if "density" in record.results:
         return float(record.results["density"])
     upstream = {_density(records[key], records) for key in record.inputs.values() if key in records}
@@ -213,7 +211,7 @@ def _density(record: Record, records: Mapping[str, Record]) -> float | None:
 
 
 def _artifact(store: Store, records: Iterable[Record], file: str, schema: pa.Schema) -> pd.DataFrame:
-    """The rows of one kind of file over all stages, with their stage's key; all files are read in one scan."""
+    """Read one kind of file of all stages in one scan; each row has its stage's key."""
     files = store.local([(record.key, file) for record in records if file in record.files])
     keys = {path.as_posix(): key for (key, _), path in files.items()}
     if not keys:
@@ -227,7 +225,7 @@ def _artifact(store: Store, records: Iterable[Record], file: str, schema: pa.Sch
 
 
 def _with_solutions(places: pd.DataFrame, records: Mapping[str, Record]) -> pd.DataFrame:
-    """Landscapes' rows with the key of each solution in place of its input's name."""
+    """Replace the input's name of each solution of a landscape by the solution's key."""
     slots = zip(places["key"], places["solution"], strict=True)
     keys = [None if pd.isna(slot) else records[key].inputs[slot] for key, slot in slots]
     return places.assign(solution=pd.Series(keys, index=places.index, dtype="str"))
@@ -236,7 +234,7 @@ def _with_solutions(places: pd.DataFrame, records: Mapping[str, Record]) -> pd.D
 def _ticket_frames(
     store: Store, records: Mapping[str, Record], stages: pd.DataFrame, missing: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """The frames ``tickets``, ``flips`` and ``agreement``, of the tickets of these records."""
+    """Return the frames ``tickets``, ``flips`` and ``agreement``."""
     contents = {key: r.files[schemas.TICKET].blake2b for key, r in records.items() if schemas.TICKET in r.files}
     tickets = stages[stages["key"].isin(contents.keys())]
     pairs = ticket_pairs(tickets, pd.concat([stages[~stages["superseded"]], missing]))
@@ -267,7 +265,7 @@ def _packages(records: Iterable[Record]) -> pd.DataFrame:
 
 
 def load_events(store: Store) -> pd.DataFrame:
-    """The frame ``events`` alone: what changes most often."""
+    """Load the frame ``events`` alone: it changes most often."""
     return _frame(({**event, "time": event["time_unix_s"]} for event in read_events(store.storage)), _EVENT_COLUMNS)
 
 

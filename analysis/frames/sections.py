@@ -1,4 +1,4 @@
-"""The parts of a report that must never be mixed: one per data set, architecture and preset."""
+"""Sections: one per data set, architecture and preset; their results are never averaged together."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Section:
     """The results of one data set, architecture and preset, all made with one recipe.
 
     Attributes:
-        frames: without superseded rows; what has no labels, like events, is the whole store's.
+        frames: without superseded rows; frames without labels, such as events, hold the whole store.
     """
 
     dataset: str
@@ -25,34 +25,34 @@ class Section:
 
     @property
     def title(self) -> str:
-        """The section in words."""
+        """The section's labels, for a reader."""
         return f"{self.dataset} · {self.architecture} · {self.preset}"
 
     @property
     def trainings(self) -> pd.DataFrame:
-        """Final trainings, one row each. Twins are left out: they repeat a start, and serve stability only."""
+        """Final trainings, one row each, without twins: twins repeat a start, and serve stability only."""
         stages = self.frames.stages
         return stages[(stages["kind"] == "train") & ~stages["twin"]]
 
     def barriers(self, probe: str) -> pd.DataFrame:
-        """Probes of one kind ("lmc" or "stability"), one row each, with ``barrier_points``."""
+        """Return the probes of one kind ("lmc" or "stability"), one row each, with ``barrier_points``."""
         stages = self.frames.stages
         return stages[(stages["kind"] == "probe") & (stages["probe"] == probe)]
 
 
 def sections(frames: Frames) -> list[Section]:
-    """The sections of a store by name; the default preset first."""
+    """Return a store's sections by name, the default preset first."""
     by = ["dataset", "architecture", "preset"]
     names = frames.stages.loc[~frames.stages["superseded"], by].drop_duplicates().itertuples(index=False)
-    found = [Section(str(d), str(a), str(p), _restricted(frames, str(d), str(a), str(p))) for d, a, p in names]
-    return sorted(found, key=lambda part: (part.dataset, part.architecture, part.preset != "sound"))
+    parts = [Section(str(d), str(a), str(p), _restricted(frames, str(d), str(a), str(p))) for d, a, p in names]
+    return sorted(parts, key=lambda part: (part.dataset, part.architecture, part.preset != "sound"))
 
 
 def _restricted(frames: Frames, dataset: str, architecture: str, preset: str) -> Frames:
-    own: dict[str, Any] = {}
+    restricted: dict[str, Any] = {}
     for each in fields(frames):
         rows = getattr(frames, each.name)
         if isinstance(rows, pd.DataFrame) and {"dataset", "architecture", "preset"} <= set(rows.columns):
             kept = (rows["dataset"] == dataset) & (rows["architecture"] == architecture) & (rows["preset"] == preset)
-            own[each.name] = rows[kept & ~rows["superseded"] if "superseded" in rows else kept]
-    return replace(frames, **own)
+            restricted[each.name] = rows[kept & ~rows["superseded"] if "superseded" in rows else kept]
+    return replace(frames, **restricted)

@@ -1,9 +1,8 @@
-"""Which stages a store's sweeps want now, and which results newer ones of the same name have superseded.
+"""Superseded results: a newer result has the same name, and figures leave the older one out.
 
-Labels hold neither hyper-parameters nor the numbers behind the seeds, so a store in which a sweep was repeated with,
-say, twice the epochs has two answers to one question. A figure must never average them: the recipe of the last sweep
-counts, else the newest, and of one recipe the newest result of each name; what was made from a superseded stage is
-superseded too.
+Labels hold neither hyper-parameters nor seeds, so a store in which a sweep was repeated with, say, twice the epochs has
+two results under one name. A figure must never average them. The recipe of the last sweep counts, else the newest
+recipe; within a recipe, the newest result of each name counts. Results computed from superseded stages are superseded.
 """
 
 from __future__ import annotations
@@ -14,14 +13,14 @@ from functools import cache
 
 from orchestrator.store.record import Record
 
-# What tells the repetitions and arms of one experiment apart; the rest of a stage's fields is its recipe. Alpha's
-# distribution is AWS's own, and LRR has none: it cannot be shared.
+# These fields vary within one experiment; a stage's other fields are its recipe. Alpha's distribution belongs to AWS
+# alone: LRR has none to share.
 IDENTITY = frozenset({"init_seed", "sgd_seed", "draw_seed", "round", "method", "alpha", "transfer"})
-ONE_RECIPE = frozenset({None, "aws", "lrr"})  # methods that train alike but for psi, and so must share their recipe
+ONE_RECIPE = frozenset({None, "aws", "lrr"})  # methods that differ in psi alone share their recipe
 
 
 def superseded(records: Mapping[str, Record], wanted: Container[str]) -> set[str]:
-    """Keys of the stages that must be left out of figures."""
+    """Return the keys of the stages that figures leave out."""
     by_age = sorted(records.values(), key=lambda record: (record.key in wanted, record.finished_unix_s))
     newest_recipe = {_slot(record): _recipe(record) for record in by_age}
     newest_key = {(record.labels, *_slot(record)): record.key for record in by_age}
@@ -41,9 +40,9 @@ def superseded(records: Mapping[str, Record], wanted: Container[str]) -> set[str
 
 
 def _slot(record: Record) -> tuple[str, ...]:
-    """What is compared with each other, and so must share a recipe: methods, transfers and kinds of probe alike.
+    """Return the labels of all stages that must share a recipe, since figures compare them.
 
-    A landscape stands for itself: only another one through the same solutions answers the same question.
+    A landscape has its own slot: only a landscape through the same solutions answers the same question.
     """
     labels = record.labels
     solutions = sorted(record.inputs.values()) if record.kind == "landscape" else ()
@@ -51,10 +50,10 @@ def _slot(record: Record) -> tuple[str, ...]:
 
 
 def own_recipe(record: Record) -> tuple[str, ...]:
-    """What tells a stage's recipe from those of others of its kind; empty where they share one.
+    """Return what sets a stage's recipe apart from others of its kind; empty if they share one recipe.
 
-    A method that goes back, or is trained to completion, has trainings of its own, and so has a chain's beginning. What
-    pairs are measured for beside their barrier is one thing for each probe's name.
+    A method that rewinds, or trains to completion, has its own trainings, and so has the beginning of a chain. Probes
+    other than barriers have a recipe per probe.
     """
     if record.kind == "pair_probe":
         return (str(record.science.get("probe")),)

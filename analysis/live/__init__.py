@@ -1,1 +1,1 @@
-"""The page of a store that changes, and how it is served."""
+"""The live page of a store, and its server's answers."""

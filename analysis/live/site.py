@@ -1,4 +1,4 @@
-"""What the live page's server answers: the page, its state, and the files of the store that the page links to."""
+"""Answers of the live page's server: the page, its state, and the store's files that the page links to."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from analysis.page.escaping import visible_json
 from orchestrator.store import Storage
 
 STORE = "store"
-"""The path under which the store's files are."""
+"""Path of the store's files."""
 HTML, JSON = "text/html; charset=utf-8", "application/json"
 TEXT, BYTES = "text/plain; charset=utf-8", "application/octet-stream"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -25,7 +25,7 @@ PAGE_POLICY = (
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 FILE_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
-_NAME = r"[^/.\0][^/\0]*"  # of a file or folder that is neither hidden nor a way up
+_NAME = r"[^/.\0][^/\0]*"  # a file or folder, neither hidden nor a parent
 _LINKED = re.compile(rf"stages/{_NAME}/{_NAME}/(record\.json|attempts/[0-9]+/log\.txt|(attempts/[0-9]+/)?out/{_NAME})")
 
 
@@ -34,7 +34,7 @@ class Answer:
     """An answer to a request.
 
     Attributes:
-        headers: besides those that every answer has.
+        headers: in addition to those of every answer.
     """
 
     status: HTTPStatus
@@ -44,11 +44,11 @@ class Answer:
 
 
 class Names:
-    """The names that a server goes by. A page of a stranger's whose name leads here has another (DNS rebinding).
+    """The host names that a server answers to; other names are refused, which stops DNS rebinding.
 
     Args:
-        host: what the server was told to listen on.
-        address: that as an IP address.
+        host: the name or address that the server listens on.
+        address: the same as an IP address.
     """
 
     def __init__(self, host: str, address: str) -> None:
@@ -58,7 +58,7 @@ class Names:
             self._names.add(socket.gethostname().lower())
 
     def __contains__(self, host: str) -> bool:
-        """Whether a ``Host`` header is for this server; ports do not matter, since a tunnel has its own."""
+        """Whether a ``Host`` header names this server; ports do not matter, since a tunnel has its own port."""
         try:
             name = urlsplit(f"//{host}").hostname or ""
         except ValueError:
@@ -77,31 +77,31 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def refusal(status: HTTPStatus, why: str) -> Answer:
-    """An answer in one sentence."""
-    return Answer(status, TEXT, f"{why}\n".encode(), {"Content-Security-Policy": FILE_POLICY})
+def refusal(status: HTTPStatus, sentence: str) -> Answer:
+    """Return an answer in one sentence."""
+    return Answer(status, TEXT, f"{sentence}\n".encode(), {"Content-Security-Policy": FILE_POLICY})
 
 
 class Site:
     """Answers to GET requests.
 
     Args:
-        storage: the store's, for the files that the page links to.
+        storage: holds the files that the page links to.
     """
 
     def __init__(self, live: LivePage, storage: Storage, names: Names) -> None:
         self._live, self._storage, self._names = live, storage, names
 
     def answer(self, target: str, hosts: Iterable[str], accepted: str) -> Answer:
-        """The answer to a request.
+        """Answer a request.
 
         Args:
-            target: as it was sent.
+            target: the request's path.
             hosts: its ``Host`` headers.
             accepted: its ``Accept-Encoding`` header.
         """
         if [host in self._names for host in hosts] != [True]:
-            return refusal(HTTPStatus.MISDIRECTED_REQUEST, f"This server goes by the names {self._names} only.")
+            return refusal(HTTPStatus.MISDIRECTED_REQUEST, f"This server answers to the names {self._names} only.")
         path = target.partition("?")[0]
         if path == "/":
             return self._page("gzip" in accepted)
@@ -109,7 +109,7 @@ class Site:
             return Answer(HTTPStatus.OK, JSON, visible_json(json.dumps(self._live.state(), allow_nan=False)).encode())
         if path.startswith(f"/{STORE}/"):
             return self._file(unquote(path.removeprefix(f"/{STORE}/"), errors="surrogateescape"))
-        return refusal(HTTPStatus.NOT_FOUND, "There is no such page here; the report is at /.")
+        return refusal(HTTPStatus.NOT_FOUND, "No such page; the report is at /.")
 
     def _page(self, packed: bool) -> Answer:
         headers = {"Content-Security-Policy": PAGE_POLICY, "Vary": "Accept-Encoding"}
@@ -126,14 +126,14 @@ class Site:
                 raise FileNotFoundError
             content = self._storage.read(path)
         except (FileNotFoundError, PermissionError):
-            return refusal(HTTPStatus.NOT_FOUND, "The page links to no such file of the store, or it is not there.")
+            return refusal(HTTPStatus.NOT_FOUND, "No such file, or the page does not link to it.")
         except OSError as error:
             return refusal(HTTPStatus.BAD_GATEWAY, str(error))
         kind = TEXT if path.endswith((".json", ".txt")) else BYTES
         return Answer(HTTPStatus.OK, kind, content, {"Content-Security-Policy": FILE_POLICY})
 
     def _inside(self, path: str) -> bool:
-        """Whether a path leads to a file in the store's folder, also where links of the file system lead."""
+        """Whether a path leads to a file inside the store's folder, with links resolved."""
         folder = self._storage.folder
         if folder is None:
             return True

@@ -1,4 +1,4 @@
-"""A store as it was listed once: who looks again and again asks a bucket only for what has changed since."""
+"""Snapshot of a store: repeated reading asks a bucket for changed files only."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from orchestrator.store import Entry, Storage, Store
 
 
 class Snapshot:
-    """What a reader needs of a storage: every listing is the one taken last, and a file is read once per version.
+    """A read-only storage: ``listing`` returns the last listing taken, and each file is read once per version.
 
-    It cannot write. What changes while it is read is kept as the version that was listed, and so read again later.
+    A file that changes while it is read is kept under its listed version, and read again after the next listing.
     """
 
     def __init__(self, storage: Storage) -> None:
@@ -21,15 +21,15 @@ class Snapshot:
         self._kept: dict[str, tuple[str, bytes]] = {}
 
     def take(self) -> dict[str, Entry]:
-        """List everything anew."""
+        """List the storage again."""
         self._listing = self._storage.listing()
         self._kept = {path: kept for path, kept in self._kept.items() if path in self._listing}
         return self._listing
 
     def store(self) -> Store:
-        """A new store on the snapshot: it knows nothing but what was listed."""
+        """Return a new store that reads the snapshot."""
         store = Store(self.root)
-        store.storage = cast(Storage, self)  # who reads calls no other method
+        store.storage = cast(Storage, self)  # readers call no other method
         return store
 
     @property

@@ -1,1 +1,1 @@
-"""The report as a page and as files of tables."""
+"""The report, as a page and as files of tables."""

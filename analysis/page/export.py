@@ -1,4 +1,4 @@
-"""Everything that a report is made of as files: each frame as CSV and Parquet, what goes into a paper as LaTeX too."""
+"""Export a report's data: each frame as CSV and Parquet, numbers and comparisons as LaTeX too."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from typing import Any
 import pandas as pd
 
 from analysis.comparisons import labels
+from analysis.comparisons.answers import comparisons
 from analysis.comparisons.measures import MEASURES
 from analysis.comparisons.numbers import measured, numbers
 from analysis.frames.load import Frames
 from analysis.frames.sections import Section, sections
 from analysis.page import latex
-from analysis.page.rendering import said
 
 SETTING = ("dataset", "architecture", "preset")
 
 
 def export(frames: Frames, folder: Path) -> None:
-    """Write the frames, ``numbers`` and ``comparisons`` into a folder; files of these names there are replaced.
+    """Write the frames, ``numbers`` and ``comparisons`` into a folder, replacing files of the same names.
 
-    All of it is written beside first, so that a folder holds the whole or what it held before.
+    All files are complete before the first is moved into the folder.
 
     Raises:
         OSError: the folder cannot be made or written.
     """
-    made = not folder.exists()
+    is_new = not folder.exists()
     folder.mkdir(exist_ok=True)
     try:
         beside = Path(tempfile.mkdtemp(prefix=".export.", dir=folder))
@@ -42,17 +42,17 @@ def export(frames: Frames, folder: Path) -> None:
         finally:
             rmtree(beside)
     except BaseException:
-        if made:
+        if is_new:
             rmtree(folder)
         raise
 
 
 def tables(frames: Frames) -> dict[str, pd.DataFrame]:
-    """Every table of the export by its name."""
-    own = {each.name: getattr(frames, each.name) for each in fields(frames)}
-    found = {name: frame for name, frame in own.items() if isinstance(frame, pd.DataFrame)}
+    """Return every table of the export by its name."""
+    values = {each.name: getattr(frames, each.name) for each in fields(frames)}
+    of_store = {name: value for name, value in values.items() if isinstance(value, pd.DataFrame)}
     parts = sections(frames)
-    return {**found, "numbers": _numbers(parts), "comparisons": _comparisons(parts)}
+    return {**of_store, "numbers": _numbers(parts), "comparisons": _comparisons(parts)}
 
 
 def _write(frames: Frames, folder: Path) -> None:
@@ -61,12 +61,12 @@ def _write(frames: Frames, folder: Path) -> None:
         flat.to_csv(folder / f"{name}.csv", index=False)
         flat.to_parquet(folder / f"{name}.parquet", index=False)
     parts = sections(frames)
-    for name, each in (("numbers", _numbers_in_words), ("comparisons", _comparisons_in_words)):
+    for name, each in (("numbers", _numbers_as_latex), ("comparisons", _comparisons_as_latex)):
         (folder / f"{name}.tex").write_text("\n".join(each(parts)), encoding="utf-8")
 
 
 def _flat(frame: pd.DataFrame) -> pd.DataFrame:
-    """Columns of lists, mappings or several types as JSON, since a column of a Parquet file has one simple type."""
+    """Turn columns of lists, mappings or several types into JSON: a Parquet column has one simple type."""
     mixed = [name for name in frame.columns if frame[name].dtype == object and not _simple(frame[name].dropna())]
     return frame.assign(**{str(name): frame[name].map(json.dumps, na_action="ignore") for name in mixed})
 
@@ -84,26 +84,26 @@ def _numbers(parts: list[Section]) -> pd.DataFrame:
     return _with_setting_first([numbers(part).assign(**_labels(part)) for part in parts])
 
 
-def _with_setting_first(found: list[pd.DataFrame], *columns: str) -> pd.DataFrame:
-    if not found:
+def _with_setting_first(tables: list[pd.DataFrame], *columns: str) -> pd.DataFrame:
+    if not tables:
         return pd.DataFrame(columns=[*SETTING, *columns], dtype="str")
-    whole = pd.concat(found, ignore_index=True)
+    whole = pd.concat(tables, ignore_index=True)
     return whole[[*SETTING, *(name for name in whole.columns if name not in SETTING)]]
 
 
 def _comparisons(parts: list[Section]) -> pd.DataFrame:
-    found = [said(part).comparisons.assign(**_labels(part)) for part in parts]
-    return _with_setting_first(found, "sentence")
+    tables = [comparisons(part).assign(**_labels(part)) for part in parts]
+    return _with_setting_first(tables, "sentence")
 
 
-def _numbers_in_words(parts: list[Section]) -> Iterator[str]:
+def _numbers_as_latex(parts: list[Section]) -> Iterator[str]:
     for part in parts:
-        rows = [_in_words(row) for row in numbers(part).to_dict("records")]
+        rows = [_as_text(row) for row in numbers(part).to_dict("records")]
         if rows:
             yield latex.table(pd.DataFrame(rows), f"{part.title}. Mean ± standard deviation (n trainings, chains).")
 
 
-def _in_words(row: dict[Any, Any]) -> dict[str, str]:
+def _as_text(row: dict[Any, Any]) -> dict[str, str]:
     method = row["method"] if isinstance(row["method"], str) else ""
     return {
         "density": labels.density(row["density"]),
@@ -113,8 +113,8 @@ def _in_words(row: dict[Any, Any]) -> dict[str, str]:
     }
 
 
-def _comparisons_in_words(parts: list[Section]) -> Iterator[str]:
+def _comparisons_as_latex(parts: list[Section]) -> Iterator[str]:
     for part in parts:
-        rows = said(part).comparisons[["sentence"]].set_axis(["comparison"], axis=1)
+        rows = comparisons(part)[["sentence"]].set_axis(["comparison"], axis=1)
         if not rows.empty:
             yield latex.table(rows, part.title, [r"p{\linewidth}"])

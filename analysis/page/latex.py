@@ -1,4 +1,4 @@
-"""Tables for papers: booktabs, and every text escaped."""
+"""LaTeX tables with booktabs; every text is escaped."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _SIGNS = {
 
 
 def escaped(text: str) -> str:
-    """Text that LaTeX sets as it reads."""
+    """Escape a text, so that LaTeX prints it verbatim."""
     return "".join(_SIGNS.get(sign, sign) for sign in " ".join(text.splitlines()))
 
 
 def table(rows: pd.DataFrame, caption: str, widths: Sequence[str] | None = None) -> str:
-    """A ``table`` that needs the booktabs package.
+    """Return a ``table`` environment; it needs the package booktabs.
 
     Args:
-        rows: cells as text, with the heads as columns' names.
+        rows: cells as text; the columns' names are the heads.
         widths: LaTeX's column types; by default "l" for each.
     """
     kinds = "".join(widths or ["l"] * rows.shape[1])

@@ -1,4 +1,4 @@
-"""How far a store's sweeps are: what is done, and of each stage that is not, whether it runs, failed or waits."""
+"""Progress of a store's sweeps: stages done, running, waiting and failed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ RUNNING, FAILED, WAITING = "running", "failed", "waiting"
 
 
 def pending(frames: Frames) -> pd.DataFrame:
-    """The planned stages without a record, by state and name.
+    """Return the planned stages without a record, by state and name.
 
     Returns:
         The columns of ``frames.missing``, and ``state``: "failed" if the last attempt failed, "running" if the last
-        event tells of its start, else "waiting" (for what it reads, or for room). ``since``: when it started, for
-        what runs. A driver that was killed tells of no end, so a start that is long past may mean that.
+        event is its start, else "waiting" (for its inputs, or for a free device). ``since``: the start of a running
+        stage. A killed driver records no end, so a start long ago may mean a lost attempt.
     """
     last = frames.events.dropna(subset=["key"]).drop_duplicates("key", keep="last").set_index("key")
     started = frames.missing["key"].map(last["time"].to_dict())
@@ -30,7 +30,7 @@ def pending(frames: Frames) -> pd.DataFrame:
 
 
 def progress(frames: Frames) -> dict[str, int]:
-    """How many stages are planned, done, running, waiting and failed."""
+    """Count the stages that are planned, done, running, waiting and failed."""
     states = pending(frames)["state"].value_counts()
     counts = {state: int(states.get(state, 0)) for state in (RUNNING, WAITING, FAILED)}
     return {"planned": frames.planned, "done": frames.planned - len(frames.missing), **counts}

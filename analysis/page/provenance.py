@@ -1,4 +1,4 @@
-"""What made the results: presets, commits, devices and package versions, with how many stages each."""
+"""Provenance of the results: presets, commits, devices and package versions, with the number of stages each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from analysis.frames.load import Frames
 
 
 def provenance(frames: Frames) -> dict[str, list[str]]:
-    """Lines by heading; a value that was not recorded is said to be so."""
+    """Return lines by heading; "not recorded" stands for a missing value."""
     stages = frames.stages
     dirty = (" with uncommitted changes " + stages["git_dirty_blake2b"]).fillna("")
     packages = frames.packages.groupby("package")["version"].unique()

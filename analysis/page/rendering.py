@@ -1,4 +1,4 @@
-"""The page: what the templates need, made from frames. Pure: nothing is read or written."""
+"""Render the page from frames. A pure function: nothing is read or written."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ import pandas as pd
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from analysis.comparisons import answers as questions
-from analysis.comparisons import labels
+from analysis.comparisons import answers, labels
 from analysis.comparisons.measures import MEASURES
 from analysis.comparisons.numbers import measured, numbers
 from analysis.figures import CATALOGUE
@@ -41,29 +40,14 @@ _TEMPLATES = jinja2.Environment(
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a section found: the sentence that counts most, the answers, and every comparison made.
-
-    Attributes:
-        comparisons: see ``analysis.comparisons.answers``.
-        by_chance: how many of them chance alone would show.
-    """
-
-    verdict: str
-    answers: list[str]
-    comparisons: pd.DataFrame
-    by_chance: str
-
-
-@dataclass(frozen=True)
 class Drawing:
     """A figure on the page.
 
     Attributes:
-        id: its place on the page.
-        file: the name of its downloads, without an ending.
-        height: in pixels, kept free until it is drawn.
-        json: the figure for plotly.js; plotly writes <, > and / as escapes, so that it cannot end its script element.
+        id: the figure's anchor.
+        file: name of the downloads, without an ending.
+        height: in pixels, reserved until the figure is drawn.
+        json: the figure for plotly.js; plotly escapes <, > and /, so the JSON cannot end its script element.
     """
 
     id: str
@@ -77,11 +61,22 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Part:
-    """A section on the page: its figures are those of its results, and those of what its tickets hold."""
+    """A section on the page.
+
+    Attributes:
+        verdict: the most important claim in one sentence.
+        answers: a sentence per question.
+        by_chance: number of claims that chance alone would show, in a sentence; may be empty.
+        results, signs: figures of the results, and of the tickets.
+        comparisons: every comparison's sentence, with its filter labels.
+        numbers: rows of the table of numbers, with their filter labels.
+    """
 
     id: str
     section: Section
-    said: Said
+    verdict: str
+    answers: list[str]
+    by_chance: str
     results: list[Drawing]
     signs: list[Drawing]
     comparisons: list[dict[str, Any]]
@@ -137,41 +132,41 @@ def render(
 
 
 def notice(store: str, sentence: str) -> str:
-    """A live page that has nothing to show yet: it says why, and asks its server again every few seconds.
+    """Return the notice of a live page without content: the page gives the reason, and reloads every few seconds.
 
     Args:
-        store: the store's root, for its name.
+        store: the store's root; its last part is the page's name.
     """
     return _TEMPLATES.get_template("notice.html").render(store_name=PurePosixPath(store).name, sentence=sentence)
 
 
 def _hero(parts: Sequence[Part]) -> Drawing | None:
-    """The figure beside the first verdict."""
+    """Choose the figure beside the first verdict."""
     drawn = [drawing for part in parts for drawing in part.results]
     return next((drawing for drawing in drawn if drawing.id.endswith(f"-{HERO}")), drawn[0] if drawn else None)
-
-
-def said(section: Section) -> Said:
-    """A section's findings."""
-    return Said(
-        questions.verdict(section),
-        questions.answers(section),
-        questions.comparisons(section),
-        questions.by_chance(section),
-    )
 
 
 def _part(number: int, section: Section, catalogue: Sequence[Entry]) -> Part:
     name = f"s{number}"
     file = "-".join((section.dataset, section.architecture, section.preset))
-    drawn = {place: list(_drawings(catalogue, name, file, section.frames, place)) for place in ("results", "signs")}
-    found = said(section)
-    return Part(name, section, found, drawn["results"], drawn["signs"], list(_comparisons(found)), list(_rows(section)))
+    drawings = {place: list(_drawings(catalogue, name, file, section.frames, place)) for place in ("results", "signs")}
+    return Part(
+        id=name,
+        section=section,
+        verdict=answers.verdict(section),
+        answers=answers.answers(section),
+        by_chance=answers.by_chance(section),
+        results=drawings["results"],
+        signs=drawings["signs"],
+        comparisons=list(_comparisons(section)),
+        numbers=list(_numbers(section)),
+    )
 
 
-def _comparisons(found: Said) -> Iterator[dict[str, Any]]:
-    """Every comparison's sentence, and the labels that it is filtered by; an empty label matches every choice."""
-    for row in found.comparisons.reindex(columns=["sentence", "method", "density"]).to_dict("records"):
+def _comparisons(section: Section) -> Iterator[dict[str, Any]]:
+    """Yield every comparison's sentence with its filter labels; an empty label matches every choice."""
+    rows = answers.comparisons(section).reindex(columns=["sentence", "method", "density"])
+    for row in rows.to_dict("records"):
         yield {
             "sentence": row["sentence"],
             "method": row["method"] if isinstance(row["method"], str) else "",
@@ -195,12 +190,12 @@ def _drawing(entry: Entry, id_: str, file: str, frames: Frames) -> Iterator[Draw
             caption=entry.caption,
             summary=(figure.layout.meta or {}).get("summary", ""),
             height=int(figure.layout.height or 450),
-            json=Markup(visible_json(figure.to_json(engine="json"))),  # in ASCII; orjson's is not
+            json=Markup(visible_json(figure.to_json(engine="json"))),  # in ASCII, unlike orjson's
         )
 
 
-def _rows(section: Section) -> Iterator[dict[str, Any]]:
-    """The table of numbers, as text, and the labels that it is filtered by."""
+def _numbers(section: Section) -> Iterator[dict[str, Any]]:
+    """Yield the rows of the table of numbers, as text, with their filter labels."""
     for row in numbers(section).to_dict("records"):
         yield {
             "at": "" if pd.isna(row["density"]) else row["density"],
@@ -213,7 +208,7 @@ def _rows(section: Section) -> Iterator[dict[str, Any]]:
 
 
 def _choices(frames: Frames) -> dict[str, Sequence[tuple[str, str]]]:
-    """What can be filtered by: of each label its values, and how they are said; of densities the distinct ones."""
+    """Return the filters' choices: each label's values with their names, and the distinct densities."""
     rows = frames.stages[~frames.stages["superseded"]]
     densities = sorted({labels.density(value) for value in rows["density"].dropna()}, key=float, reverse=True)
     methods = sorted(rows["method"].dropna().unique(), key=labels.rank)
@@ -226,7 +221,7 @@ def _choices(frames: Frames) -> dict[str, Sequence[tuple[str, str]]]:
 
 
 def _script(value: Any) -> Markup:
-    """JSON that cannot end the script element that it stands in."""
+    """Write JSON that cannot end its script element."""
     text = visible_json(json.dumps(value, separators=(",", ":"), allow_nan=False))
     for sign in "<>&":
         text = text.replace(sign, f"\\u{ord(sign):04x}")

@@ -1,4 +1,4 @@
-"""All stages as one columnar value: the page makes its table, a point's details and the CSV file from it."""
+"""All stages as one JSON value: the page's table, a point's details and the CSV download come from it."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from analysis.comparisons.statistics import KEY_DIGITS
 from analysis.frames.load import Frames
 
 STAGES = "stages"
-"""The folder of a store in which all stages lie."""
+"""A store's folder of stages."""
 
 
 def stage_data(frames: Frames, link: Callable[[str], str]) -> dict[str, Any]:
-    """Columns by name, as JSON can hold them.
+    """Return the stages as columns of JSON values.
 
     Args:
-        link: from a path in the store to what the page links to.
+        link: turns a path in the store into the address that the page links to.
 
     Returns:
-        ``base``: what ``folder`` is relative to, quoted for an address; ``columns``: each a list with one entry per
-        stage, or, where few values repeat, ``{"values": [...], "codes": [...]}`` with positions in ``values`` and -1
-        for none. Keys have their first 16 digits, as in figures.
+        ``base``: the address that ``folder`` is relative to, quoted; ``columns``: by name, a list with one entry per
+        stage, or, if values repeat often, ``{"values": [...], "codes": [...]}`` with positions in ``values``, or -1
+        for a missing value. Keys are cut to their first 16 digits, as in figures.
     """
     stages = frames.stages.sort_values("name")
     folders = stages["folder"].str.removeprefix(f"{STAGES}/")
-    shown = stages.assign(key=stages["key"].str[:KEY_DIGITS], folder=folders)
+    columns = stages.assign(key=stages["key"].str[:KEY_DIGITS], folder=folders)
     return {
         "base": quote(link(STAGES), safe="/:"),
-        "columns": {str(name): _column(shown[name]) for name in shown.columns},
+        "columns": {str(name): _column(columns[name]) for name in columns.columns},
     }
 
 
@@ -49,7 +49,7 @@ def _column(values: pd.Series) -> list[Any] | dict[str, list[Any]]:
 
 
 def _cell(value: Any) -> Any:
-    """A value of JSON: none is null, and so is a number that is not finite."""
+    """Turn a value into JSON: missing values and numbers that are not finite become null."""
     if isinstance(value, list | dict):
         return value
     if value is None or pd.isna(value) or value in (float("inf"), float("-inf")):

@@ -1,1 +1,1 @@
-"""What tickets hold, compared: read as bits, each pair once, and kept in the user's cache."""
+"""Compare tickets: read them as bits, compare each pair once, and cache the counts."""

@@ -1,4 +1,4 @@
-"""Tickets as planes of bits, and counts over two of them: 24 M weights take 9 MB, and a comparison milliseconds."""
+"""Tickets as planes of bits: 24 M weights take 9 MB, and comparing two tickets takes milliseconds."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ COUNTS = (
 
 @dataclass(frozen=True, eq=False)
 class TicketBits:
-    """The signs and the mask of every tensor, each tensor from a new word on.
+    """The signs and the mask of every tensor; each tensor begins a new word.
 
     Attributes:
-        tensors, roles: names, in the network's order, and the parts they play.
-        weights: of each tensor; shape (tensors,), int64.
+        tensors, roles: names and roles, in the network's order.
+        weights: number of weights of each tensor; shape (tensors,), int64.
         starts: each tensor's first word; shape (tensors,), int64.
         alive, positive, negative: bits, 0 beyond a tensor's end; shape (words,), uint64. A surviving weight that is
             exactly 0 is alive, and neither positive nor negative.
@@ -49,11 +49,11 @@ class TicketBits:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What two tickets have in common, tensor by tensor.
+    """Counts of what two tickets share, tensor by tensor.
 
     Attributes:
-        counts: shape (tensors, 8), int64, with the columns ``COUNTS``: weights; those alive in the first, in the
-            other, and in both ("common"); and of these the ones with a sign in both, by the first's and the other's.
+        counts: shape (tensors, 8), int64, with the columns ``COUNTS``: all weights; weights alive in the first, in
+            the other, and in both ("common"); and common weights with a sign in both, by the first's and the other's.
     """
 
     tensors: tuple[str, ...]
@@ -62,7 +62,7 @@ class Comparison:
 
 
 def read_ticket(path: Path) -> TicketBits:
-    """Read a ``ticket.parquet``; its signs never become Python objects.
+    """Read a ``ticket.parquet`` without making Python objects of its signs.
 
     Raises:
         StoreError: the file is no ticket.
@@ -81,11 +81,11 @@ def pack(
     signs: npt.NDArray[np.integer],
     alive: npt.NDArray[np.bool_],
 ) -> TicketBits:
-    """A ticket's signs and mask as bits.
+    """Pack a ticket's signs and mask into bits.
 
     Args:
-        weights: of each tensor; shape (tensors,).
-        signs, alive: of all tensors in a row; shape (sum of weights,).
+        weights: number of weights of each tensor; shape (tensors,).
+        signs, alive: all tensors, concatenated; shape (sum of weights,).
     """
     words = np.maximum(-(-weights // WORD), 1)  # an empty tensor has a word too, for reduceat
     ends = np.cumsum(words)
@@ -101,10 +101,10 @@ def pack(
 
 
 def compare(a: TicketBits, b: TicketBits) -> Comparison:
-    """Count, tensor by tensor; a ticket compared with itself gives its own counts.
+    """Count what two tickets share, tensor by tensor; compare a ticket with itself for its own counts.
 
     Raises:
-        ValueError: they are not of one network.
+        ValueError: the tickets are of different networks.
     """
     if a.tensors != b.tensors or not np.array_equal(a.weights, b.weights):
         raise ValueError("their tensors differ in name or size")
@@ -126,7 +126,7 @@ def _pack(bits: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint64]:
 
 
 def _ones(plane: npt.NDArray[np.uint64], starts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """How many bits of each tensor are set; shape (tensors,)."""
+    """Count the set bits of each tensor; shape (tensors,)."""
     if not starts.size:
         return np.zeros(0, np.int64)
     return np.add.reduceat(np.bitwise_count(plane), starts, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Counts of signs per tensor: what a ticket has in common with itself."""
+"""Counts of weights, survivors and signs per tensor."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ COUNT_COLUMNS = ("tensor", "role", "weights", "surviving", "positive", "negative
 
 
 def ticket_counts(compared: pd.DataFrame) -> pd.DataFrame:
-    """One row per ticket and tensor.
+    """Return one row per ticket and tensor.
 
     Args:
-        compared: from ``comparisons``; only its pairs of a ticket with itself count.
+        compared: from ``comparisons``; only pairs of a ticket with itself count.
 
     Returns:
         Columns ``key``, ``tensor``, ``role``, ``weights``, ``surviving`` (positive, negative and surviving zeros),
         ``positive``, ``negative`` and ``density`` (surviving / weights; NaN in an empty tensor).
     """
-    own = compared[compared["key"] == compared["other_key"]]
-    named = {"alive": "surviving", "both_positive": "positive", "both_negative": "negative"}
-    counts = own.rename(columns=named)
+    itself = compared[compared["key"] == compared["other_key"]]
+    names = {"alive": "surviving", "both_positive": "positive", "both_negative": "negative"}
+    counts = itself.rename(columns=names)
     return counts.assign(density=counts["surviving"] / counts["weights"])[["key", *COUNT_COLUMNS]]

@@ -1,4 +1,4 @@
-"""Which tickets of a store are compared, and what their masks and signs have in common."""
+"""Choose the pairs of tickets to compare, and measure flips and agreement."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ AGREEMENT_COLUMNS = (
 
 
 def ticket_pairs(tickets: pd.DataFrame, wanted: pd.DataFrame) -> pd.DataFrame:
-    """Which tickets are compared: never more than a few for each, however many rounds there are.
+    """Choose the pairs to compare: a few per ticket, however many rounds a chain has.
 
     Args:
         tickets: stages with a ticket, one row each.
-        wanted: stages that are done or planned. A sweep's last round is the last of these, and a chain that has not
-            come to it has no pair with it: while a sweep runs, what is last would differ between chains.
+        wanted: stages that are done or planned; they give a sweep's last round. A chain that has not reached the last
+            round has no pair with it, since while a sweep runs chains are at different rounds.
 
     Returns:
-        ``key``, ``other_key`` and ``pair``: "itself"; "rounds_previous" and "rounds_last", with the round before and
-        with the last one of the same chain and method; "chains", two chains of the same method and round; "methods",
+        ``key``, ``other_key`` and ``pair``: "itself"; "rounds_previous" and "rounds_last", with the previous and
+        with the last round of the same chain and method; "chains", two chains of the same method and round; "methods",
         two methods in the same chain and round. Sorted by setting and round. Superseded tickets have no pair but
         "itself".
     """
@@ -50,19 +50,19 @@ def ticket_pairs(tickets: pd.DataFrame, wanted: pd.DataFrame) -> pd.DataFrame:
     chains = _matched(current, current, ["method", "round"])
     methods = _matched(current, current, ["chain", "round"])
     to_last = _matched(current, ends, ["method", "chain"])
-    found = [
+    parts = [
         rows.assign(other_key=rows["key"], pair="itself"),
         _matched(current, previous, ["method", "chain", "round"]).assign(pair="rounds_previous"),
         to_last[to_last["key"] != to_last["other_key"]].assign(pair="rounds_last"),
         chains[chains["chain"] < chains["other_chain"]].assign(pair="chains"),
         methods[methods["method"] < methods["other_method"]].assign(pair="methods"),
     ]
-    table = pd.concat(found, ignore_index=True).sort_values([*SETTING, "round"], kind="stable", ignore_index=True)
+    table = pd.concat(parts, ignore_index=True).sort_values([*SETTING, "round"], kind="stable", ignore_index=True)
     return table[["key", "other_key", "pair"]].astype("str")
 
 
 def flips(pairs: pd.DataFrame, compared: pd.DataFrame) -> pd.DataFrame:
-    """How many signs each tensor's weights have changed since the round before.
+    """Count the signs of each tensor that changed since the previous round.
 
     Args:
         pairs: from ``ticket_pairs``.
@@ -86,18 +86,18 @@ def flips(pairs: pd.DataFrame, compared: pd.DataFrame) -> pd.DataFrame:
 
 
 def agreement(pairs: pd.DataFrame, compared: pd.DataFrame, tickets: pd.DataFrame) -> pd.DataFrame:
-    """How far masks and signs of two tickets agree, over all prunable tensors, and how far they would by chance.
+    """Measure how far masks and signs of two tickets agree over all prunable tensors, and how far by chance.
 
-    As ``analysis.signs.shared`` defines them.
+    ``analysis.signs.shared`` has the definitions.
 
     Args:
         pairs: from ``ticket_pairs``.
         compared: from ``comparisons``.
-        tickets: as for ``ticket_pairs``; the labels of the pairs' other tickets come from here.
+        tickets: as for ``ticket_pairs``; they give the labels of each pair's other ticket.
 
     Returns:
-        One row per pair: ``key`` and ``AGREEMENT_COLUMNS``: ``pair``; both tickets' densities and what tells the other
-        from the first; ``common`` and ``union`` (weights alive in both and in either), ``overlap_percent`` (common /
+        One row per pair: ``key`` and ``AGREEMENT_COLUMNS``: ``pair``; both tickets' densities and the other's
+        labels; ``common`` and ``union`` (weights alive in both and in either), ``overlap_percent`` (common /
         union) and ``chance_overlap_percent`` (of independent masks); ``signed`` (common weights with a sign in both),
         ``equal`` (of these, with the same), ``agreement_percent`` (equal / signed) and ``chance_agreement_percent``
         (of independent signs).
@@ -109,7 +109,7 @@ def agreement(pairs: pd.DataFrame, compared: pd.DataFrame, tickets: pd.DataFrame
 
 
 def _matched(a: pd.DataFrame, b: pd.DataFrame, on: Sequence[str]) -> pd.DataFrame:
-    """All pairs of rows that share their setting and ``on``; the second's columns get ``other_`` before them."""
+    """Return all pairs of rows with equal setting and ``on``; the second row's columns are prefixed with ``other_``."""
     shared = [*SETTING, *on]
     other = b.rename(columns={name: f"other_{name}" for name in b if name not in shared})
     return a.merge(other, on=shared)

@@ -1,7 +1,6 @@
-"""What the masks and the signs of two tickets have in common, against what chance would give: the one definition.
+"""Define overlap of masks and agreement of signs of two tickets, and both by chance.
 
-A surviving weight that is exactly 0 is alive, and so counts in masks; it has no sign, and so is left out wherever
-signs are compared: it neither agrees nor flips.
+A surviving weight of exactly 0 counts in masks. It has no sign, so it neither agrees nor flips.
 """
 
 from __future__ import annotations
@@ -12,15 +11,15 @@ import pandas as pd
 
 
 def shared(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Overlap and agreement over the tensors of each group.
+    """Measure overlap and agreement over the tensors of each group.
 
-    Counts are summed over tensors before anything is divided, so that every weight has the same say. Chance is
-    worked out in each tensor, from that tensor's own densities and shares of positive signs, and then summed
-    likewise: what layers have in common by their nature alone is no agreement.
+    Counts are summed over tensors before any division, so that every weight counts alike. Chance is computed in each
+    tensor from the tensor's densities and shares of positive signs, then summed: two tickets whose layers merely have
+    similar densities do not agree.
 
     Args:
         rows: one per pair and tensor, with ``analysis.signs.bits.COUNTS``.
-        by: columns that tell the groups, kept in the order of their first rows.
+        by: columns that define the groups; groups keep the order of their first rows.
 
     Returns:
         One row per group: ``by``; ``weights``, ``alive``, ``other_alive``, ``density`` and ``other_density``;
@@ -65,11 +64,11 @@ def shared(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 
 
 def signed(rows: pd.DataFrame) -> pd.Series:
-    """Weights with a sign in both tickets."""
+    """Count the weights with a sign in both tickets."""
     quadrants = ["both_positive", "positive_negative", "negative_positive", "both_negative"]
     return rows[quadrants].sum(axis=1)
 
 
 def flipped(rows: pd.DataFrame) -> pd.Series:
-    """Weights with opposite signs."""
+    """Count the weights with opposite signs."""
     return rows["positive_negative"] + rows["negative_positive"]

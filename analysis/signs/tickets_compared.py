@@ -1,4 +1,4 @@
-"""Tickets in memory compared with each other, by the counts and definitions that a store's tickets are compared by."""
+"""Compare tickets in memory, by the same definitions as a store's tickets."""
 
 from __future__ import annotations
 
@@ -39,26 +39,26 @@ COLUMNS = (
 
 
 def compare(tickets: Mapping[str, Ticket]) -> pd.DataFrame:
-    """How far the masks and signs of every two tickets agree, over all prunable weights and in each layer.
+    """Measure how far masks and signs of every two tickets agree, over all prunable weights and in each layer.
 
-    A layer that is prunable in one ticket only is dense in the other. It has a row, and no part in the pair's total:
-    dense weights would soon outnumber the survivors, and their overlap is what chance gives. Names may differ by what
-    stands before all of a ticket's names, such as "module.": they are then the first ticket's.
+    A layer that is prunable in one ticket only is dense in the other. It has a row, but no part in the pair's total:
+    dense weights would outnumber the survivors, and their overlap is that of chance. Names may differ in a prefix of
+    all of a ticket's names, such as "module."; the table has the first ticket's names.
 
     Args:
-        tickets: by the names that they have in the table; of one network.
+        tickets: of one network, by their names in the table.
 
     Returns:
         ``COLUMNS``, as ``analysis.signs.shared.shared`` defines them, with ``flipped_percent`` of the signed: for each
-        pair a row over the layers that are prunable in both, whose ``tensor`` is missing, and then one per layer that
-        is in either, in the network's order; ``in_total`` tells whether it is in both.
+        pair one row over the layers that are prunable in both, with ``tensor`` missing, then one row per layer that is
+        prunable in either, in the network's order; ``in_total`` says whether it is prunable in both.
 
     Raises:
-        ValueError: there are fewer than two tickets, or two are of different networks or have no prunable layer in
-            common; the message names both and the first tensor that differs.
+        ValueError: fewer than two tickets are given, or two tickets are of different networks or share no prunable
+            layer; the message names both and the first tensor that differs.
     """
     if len(tickets) < 2:
-        raise ValueError("a comparison needs two tickets or more")
+        raise ValueError("a comparison needs at least two tickets")
     reference = next(iter(tickets.values()))
     tickets = {name: _under_names_of(reference, ticket) for name, ticket in tickets.items()}
     _check_same_network(tickets)
@@ -93,14 +93,14 @@ def _bits(ticket: Ticket, order: Sequence[str]) -> bits.TicketBits:
 
 
 def _under_names_of(reference: Ticket, ticket: Ticket) -> Ticket:
-    """A ticket with the reference's names, where these are its own but for what stands before all of them."""
+    """Rename a ticket's tensors as in the reference, if the names differ in a common prefix only."""
     prefix, theirs = _prefix(ticket.tensors), _prefix(reference.tensors)
     tensors = {theirs + name.removeprefix(prefix): tensor for name, tensor in ticket.tensors.items()}
     return replace(ticket, tensors=tensors) if tensors.keys() == reference.tensors.keys() else ticket
 
 
 def _prefix(names: Iterable[str]) -> str:
-    """The modules that all names begin with, each with its dot."""
+    """Return the modules that all names begin with, each with its dot."""
     levels = zip(*(name.split(".")[:-1] for name in names), strict=False)
     return "".join(f"{level[0]}." for level in takewhile(lambda level: len(set(level)) == 1, levels))
 

@@ -1,4 +1,4 @@
-"""Our accuracy against density beside published series, which come from a file of the user's (paper figure 4)."""
+"""A store's accuracy against density, beside published series from a user's file (paper figure 4)."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from analysis.figures.results.accuracy_by_density import ACCURACY, DENSITY, accu
 from analysis.frames.load import Frames
 from analysis.frames.sections import Section, sections
 
-OURS = ("retrain", "signed", "mask")  # controls would hide what is compared
-# beside the methods' colours, which the store's own lines have; a series keeps its look in all panels
+OURS = ("retrain", "signed", "mask")  # further controls would hide the comparison
+# published series are grey, so markers and dashes tell them apart; a series keeps its look in all panels
 _LOOKS = (("star", "dot"), ("hourglass", "dash"), ("pentagon", "dashdot"), ("bowtie", "longdash"))
 
 
 def against_published(frames: Frames) -> go.Figure:
-    """Mean accuracy of ours (``OURS`` and dense), and every published series of the data set and architecture, in grey.
+    """Draw the store's mean accuracy (``OURS`` and dense), and in grey every published series of the same setting.
 
-    One panel per section that has published series (``frames.published``); no traces where there is none.
+    One panel per section with published series (``frames.published``); no traces if no section has any.
     """
-    found = [(part, _published(frames, part)) for part in sections(frames)]
-    found = [(part, rows) for part, rows in found if not rows.empty]
-    series = sorted({str(name) for _, rows in found for name in rows["series"]})
+    every = [(part, _published(frames, part)) for part in sections(frames)]
+    parts = [(part, rows) for part, rows in every if not rows.empty]
+    series = sorted({str(name) for _, rows in parts for name in rows["series"]})
     panels = [
         Panel(part.title, [*accuracy_traces(part, OURS), *_traces(rows, series)], DENSITY, ACCURACY)
-        for part, rows in found
+        for part, rows in parts
     ]
-    return compose(panels, " ".join(_summary(part, rows) for part, rows in found), columns=2)
+    return compose(panels, " ".join(_summary(part, rows) for part, rows in parts), columns=2)
 
 
 def _published(frames: Frames, section: Section) -> pd.DataFrame:
@@ -42,7 +42,7 @@ def _published(frames: Frames, section: Section) -> pd.DataFrame:
 def _traces(published: pd.DataFrame, series: list[str]) -> Iterator[go.Scatter]:
     for name, rows in published.groupby("series"):
         symbol, dash = _LOOKS[series.index(str(name)) % len(_LOOKS)]
-        shown = style.text(f"{name} (published)")
+        label = style.text(f"{name} (published)")
         yield go.Scatter(
             x=rows["density"],
             y=rows["accuracy_percent"],
@@ -51,8 +51,8 @@ def _traces(published: pd.DataFrame, series: list[str]) -> Iterator[go.Scatter]:
                 for row in rows.to_dict("records")
             ],
             hovertemplate="%{y:.2f} %<br>%{customdata[0]}",
-            name=shown,
-            legendgroup=shown,
+            name=label,
+            legendgroup=label,
             meta={"published": True},
             mode="lines+markers",
             line={"color": style.GREY, "dash": dash, "width": 1.5},
@@ -65,11 +65,11 @@ def _origin(source: str) -> str:
 
 
 def _summary(section: Section, published: pd.DataFrame) -> str:
-    said = []
+    values = []
     for name, rows in published.groupby("series"):
         sparsest = rows.sort_values("density").iloc[0]
-        said.append(
+        values.append(
             f"{name} is published with {number(float(sparsest['accuracy_percent']))} % at density "
             f"{density(float(sparsest['density']))}"
         )
-    return f"{section.title}: {'; '.join(said)}."
+    return f"{section.title}: {'; '.join(values)}."

@@ -1,4 +1,4 @@
-"""Test error along the straight path between two solutions, LRR beside AWS, a row of panels per density (figure 3c)."""
+"""Test error on the straight path between two solutions (paper figure 3c)."""
 
 from __future__ import annotations
 
@@ -19,20 +19,22 @@ from analysis.frames.sections import Section, sections
 def barrier_curves(
     frames: Frames, probe: Literal["lmc", "stability"], near: float | None = None, apart_from: float | None = None
 ) -> go.Figure:
-    """Mean error at each lambda over seeds and chains, with a band of one standard deviation.
+    """Draw the mean error at each lambda over seeds and chains, with a band of one standard deviation.
+
+    A row of panels per density, LRR beside AWS.
 
     Args:
         probe: "lmc" (lambda 0: the retrain solution, 1: the transfer's) or "stability" (two final trainings).
-        near: only the probed density nearest to this one on a logarithmic scale; the paper shows 0.09.
-        apart_from: all probed densities but the one that ``near`` would show.
+        near: draw only the probed density nearest to this value on a logarithmic scale; the paper shows 0.09.
+        apart_from: draw all probed densities except the nearest to this value.
     """
     parts = sections(frames)
     curves = {part.title: _curves(part, probe, near, apart_from) for part in parts}
     methods = sorted({name for each in curves.values() for name in each["method"].unique()}, key=rank)
     prefix = {part.title: "" if len(parts) == 1 else f"{part.title}: " for part in parts}
     panels = [panel for title, each in curves.items() for panel in _panels(each, methods, prefix[title])]
-    said = " ".join(_summary(title, each) for title, each in curves.items())
-    return compose(panels, said, columns=max(len(methods), 1), shared_y=True)
+    summary = " ".join(_summary(title, each) for title, each in curves.items())
+    return compose(panels, summary, columns=max(len(methods), 1), shared_y=True)
 
 
 def _curves(section: Section, probe: str, near: float | None, apart_from: float | None) -> pd.DataFrame:
@@ -47,7 +49,7 @@ def _curves(section: Section, probe: str, near: float | None, apart_from: float 
 
 
 def _nearest(rows: pd.DataFrame, density: float) -> pd.Series:
-    """Which rows are of the round whose density is nearest on a logarithmic scale."""
+    """Mark the rows of the round whose density is nearest on a logarithmic scale."""
     ratios = rows.groupby("round")["density"].mean() / density
     return rows["round"].isin(ratios.map(lambda ratio: max(ratio, 1 / ratio)).nsmallest(1).index)
 
@@ -83,12 +85,12 @@ def _traces(name: str, start: str, curve: pd.DataFrame, at: float) -> Iterator[g
 
 
 def _summary(title: str, curves: pd.DataFrame) -> str:
-    said = []
+    errors = []
     for round_ in sorted(curves["round"].unique(), reverse=True):
         for name, start, curve in style.lines(curves[curves["round"] == round_]):
             ends = curve[curve["lambda"].isin([0.0, 1.0])]["mean"].mean()
-            said.append(
+            errors.append(
                 f"{method_name(name)} {transfer_name(start)} at density {density(float(curve['density'].mean()))}: "
                 f"{number(float(ends))} % at the ends, {number(float(curve['mean'].max()))} % at most"
             )
-    return f"{title}: {'; '.join(said) or 'nothing was probed yet'}."
+    return f"{title}: {'; '.join(errors) or 'nothing was probed yet'}."

@@ -1,4 +1,4 @@
-"""Every comparison as a difference with its 95 % interval: a forest plot, grouped by question (ours)."""
+"""Forest plot: every comparison as a difference with its 95 % interval, grouped by question."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ HOVER_CHARACTERS = 48
 
 
 def differences(frames: Frames) -> go.Figure:
-    """A row per comparison that has a pair, under its question, the sparsest first; a panel per section and measure.
+    """Draw a row per comparison that has a pair, under its question, sparsest first; a panel per section and measure.
 
-    Colour and marker tell whether the claim is shown, its reverse, or neither; one pair has no interval.
+    Colour and marker say whether the claim is shown, its reverse, or neither. One pair has no interval.
     """
     parts = [(part, _rows(part)) for part in sections(frames)]
     panels = [
         (str(measure) if len(parts) == 1 else f"{part.title}: {measure}", rows)
-        for part, made in parts
-        for measure, rows in made.groupby("measure", sort=False)
+        for part, compared in parts
+        for measure, rows in compared.groupby("measure", sort=False)
     ]
     figure = compose(
-        (_panel(title, rows) for title, rows in panels), " ".join(_summary(part, made) for part, made in parts)
+        (_panel(title, rows) for title, rows in panels), " ".join(_summary(part, compared) for part, compared in parts)
     )
     figure.update_xaxes(zeroline=True, zerolinecolor=style.GREY, zerolinewidth=1.5)
     for place, (_, rows) in enumerate(panels, start=1):
@@ -41,13 +41,13 @@ def differences(frames: Frames) -> go.Figure:
 
 
 def _rows(section: Section) -> pd.DataFrame:
-    """The comparisons with a pair. ``row``: what each is called in the figure's table; ``tick``: beside its line."""
-    made = comparisons(section)
-    made = made[made["pairs"] > 0]
-    under = [method_name(name) if isinstance(name, str) else "" for name in made["method"]]
-    lines = list(zip(made["title"], under, map(density, made["density"]), strict=True))
+    """Return the comparisons with a pair; ``row`` names each in the figure's table, ``tick`` beside its line."""
+    compared = comparisons(section)
+    compared = compared[compared["pairs"] > 0]
+    under = [method_name(name) if isinstance(name, str) else "" for name in compared["method"]]
+    lines = list(zip(compared["title"], under, map(density, compared["density"]), strict=True))
     row = [f"{title}, {name}, density {at}" if name else f"{title}, density {at}" for title, name, at in lines]
-    return made.assign(row=row, tick=[f"{at} {name}".strip() for _, name, at in lines])
+    return compared.assign(row=row, tick=[f"{at} {name}".strip() for _, name, at in lines])
 
 
 def _panel(title: str, rows: pd.DataFrame) -> Panel:
@@ -58,13 +58,13 @@ def _panel(title: str, rows: pd.DataFrame) -> Panel:
 
 def _traces(rows: pd.DataFrame) -> Iterator[go.Scatter]:
     for outcome, (colour, symbol) in OUTCOMES.items():
-        for _, found in rows[rows["outcome"] == outcome].groupby("method", dropna=False):
-            name = found["method"].iloc[0]
+        for _, points in rows[rows["outcome"] == outcome].groupby("method", dropna=False):
+            name = points["method"].iloc[0]
             yield go.Scatter(
-                x=found["difference"],
-                y=found["row"].map(style.text),
-                error_x={"type": "data", "array": found["high"] - found["difference"], "thickness": 1.6, "width": 3},
-                customdata=[_point(row) for _, row in found.iterrows()],
+                x=points["difference"],
+                y=points["row"].map(style.text),
+                error_x={"type": "data", "array": points["high"] - points["difference"], "thickness": 1.6, "width": 3},
+                customdata=[_point(row) for _, row in points.iterrows()],
                 hovertemplate="%{customdata[0]}",
                 mode="markers",
                 marker={"color": colour, "symbol": symbol, "size": 9},
@@ -75,19 +75,19 @@ def _traces(rows: pd.DataFrame) -> Iterator[go.Scatter]:
 
 
 def _point(row: pd.Series) -> list[object]:
-    """The comparison's sentence in lines, its density, and the stages of both sides."""
-    said = "<br>".join(style.text(line) for line in wrap(row["sentence"], HOVER_CHARACTERS, break_long_words=False))
-    return [said, row["density"], f"{row['a_keys']},{row['b_keys']}"]
+    """Return the comparison's sentence in lines, its density, and the stages of both sides."""
+    sentence = "<br>".join(style.text(line) for line in wrap(row["sentence"], HOVER_CHARACTERS, break_long_words=False))
+    return [sentence, row["density"], f"{row['a_keys']},{row['b_keys']}"]
 
 
 def _put_under_questions(figure: go.Figure, rows: pd.DataFrame, place: int) -> None:
-    """Order the lines of a panel, with a heading in a line of its own above those of each question."""
+    """Order the lines of a panel, and put a heading above the lines of each question."""
     order: list[str] = []
     ticks: dict[str, str] = {}
-    for _, found in rows.groupby("question", sort=False):
-        heading = style.text(f"{found['title'].iloc[0]}:")
-        names = [style.text(name) for name in found["row"]]
-        ticks |= dict(zip(names, map(style.text, found["tick"]), strict=True))
+    for _, lines in rows.groupby("question", sort=False):
+        heading = style.text(f"{lines['title'].iloc[0]}:")
+        names = [style.text(name) for name in lines["row"]]
+        ticks |= dict(zip(names, map(style.text, lines["tick"]), strict=True))
         order += [heading, *names]
         where = {"row": place, "col": 1, "xref": "x domain", "x": 0, "xanchor": "left", "y": heading}
         figure.add_annotation(text=f"<b>{heading}</b>", showarrow=False, font_size=13, **where)
@@ -95,11 +95,11 @@ def _put_under_questions(figure: go.Figure, rows: pd.DataFrame, place: int) -> N
     figure.update_yaxes(**look, range=[len(order) - 0.5, -0.5], row=place, col=1)
 
 
-def _summary(section: Section, made: pd.DataFrame) -> str:
-    if made.empty:
+def _summary(section: Section, compared: pd.DataFrame) -> str:
+    if compared.empty:
         return f"{section.title}: nothing can be compared yet."
-    shown, reverse, neither = (int((made["outcome"] == outcome).sum()) for outcome in OUTCOMES)
+    shown, reverse, neither = (int((compared["outcome"] == outcome).sum()) for outcome in OUTCOMES)
     return (
-        f"{section.title}: of {count(len(made), 'comparison')}, {shown} show what is claimed, {reverse} the reverse, "
+        f"{section.title}: of {count(len(compared), 'comparison')}, {shown} show the claim, {reverse} the reverse, "
         f"and {neither} neither."
     )

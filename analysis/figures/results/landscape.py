@@ -1,4 +1,4 @@
-"""Test error over the plane through three solutions, as filled contours; a panel for each landscape asked for."""
+"""Error landscape: test error over the plane through three solutions, as filled contours."""
 
 from __future__ import annotations
 
@@ -23,57 +23,58 @@ X, Y = Axis("distance from A towards B", "distance"), Axis("distance at right an
 
 
 def landscape(frames: Frames) -> go.Figure:
-    """The error at every point of each landscape's grid, on one scale for all, and its three solutions.
+    """Draw the error at every point of each landscape's grid, on one colour scale, and its three solutions.
 
-    Distances are those of the weights, on both axes alike. Several landscapes are numbered, in titles and names.
+    One panel per landscape. Both axes are distances of weights, on one scale. Several landscapes are numbered, in
+    titles and names.
     """
     parts = sections(frames)
-    found = [(part, rows) for part in parts for _, rows in part.frames.landscapes.groupby("key", sort=False)]
-    errors = [rows["error_percent"] for _, rows in found]
+    drawn = [(part, rows) for part in parts for _, rows in part.frames.landscapes.groupby("key", sort=False)]
+    errors = [rows["error_percent"] for _, rows in drawn]
     levels = _levels(min(each.min() for each in errors), max(each.max() for each in errors)) if errors else {}
-    panels, said = [], []
-    for index, (part, rows) in enumerate(found, 1):
+    panels, sentences = [], []
+    for index, (part, rows) in enumerate(drawn, 1):
         solutions = _solutions(rows, part)
         same = _same(solutions)
-        which = str(index) if len(found) > 1 else ""
-        words = ", ".join([*([part.title] if len(parts) > 1 else []), *same.values()])
+        which = str(index) if len(drawn) > 1 else ""
+        shared = ", ".join([*([part.title] if len(parts) > 1 else []), *same.values()])
         named = {letter: f"{which}{letter}: {_name(row, same)}" for letter, row in solutions.items()}
         traces = [_error(rows, levels, first=index == 1), *_marks(solutions, named, rows["key"].iloc[0])]
-        panels.append(Panel(f"{which}: {words}" if words else which, traces, X, Y))
-        said.append(_sentence(part, rows, solutions, named, same))
-    return compose(panels, " ".join(said) or "No landscape was asked for.", panel_height=PANEL_HEIGHT)
+        panels.append(Panel(f"{which}: {shared}" if shared else which, traces, X, Y))
+        sentences.append(_sentence(part, rows, solutions, named, same))
+    return compose(panels, " ".join(sentences) or "No landscape was computed.", panel_height=PANEL_HEIGHT)
 
 
 def _solutions(rows: pd.DataFrame, section: Section) -> dict[str, dict[str, Any]]:
-    """The three by letter: where they are, how well they do, and their stages' labels."""
+    """Return the three solutions by letter: their places, errors, and their stages' labels."""
     measured = rows[rows["solution"].notna()].sort_values(["y", "x"])  # A and B lie on the x axis
     measured = measured[["solution", "x", "y", "error_percent", "error_standard_error_points"]]
     labels = ["key", "method", "chain", "round", "transfer", "seed", "twin", "density"]
-    found = measured.assign(letter=list(MARKERS)).merge(
+    solutions = measured.assign(letter=list(MARKERS)).merge(
         section.frames.stages[labels], left_on="solution", right_on="key"
     )
-    return {row["letter"]: row for row in _records(found)}
+    return {row["letter"]: row for row in _records(solutions)}
 
 
 def _same(solutions: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """What all three have in common, in words, by label."""
-    words = [_words(row) for row in solutions.values()]
-    first = words[0] if words else {}
-    return {name: text for name, text in first.items() if all(other.get(name) == text for other in words)}
+    """Return the labels that all three share, in words."""
+    every = [_words(row) for row in solutions.values()]
+    first = every[0] if every else {}
+    return {name: text for name, text in first.items() if all(words.get(name) == text for words in every)}
 
 
 def _words(row: dict[str, Any]) -> dict[str, str]:
-    """A solution's labels in words."""
+    """Write a solution's labels in words."""
     start = transfer_name(row["transfer"]) if row["transfer"] else f"ticket of round {row['round']}"
-    found = {"start": f"{method_name(row['method'])} {start}" if row["method"] else start}
+    words = {"start": f"{method_name(row['method'])} {start}" if row["method"] else start}
     if row["density"] is not None and row["transfer"] != "dense":
-        found["density"] = f"density {density(row['density'])}"
-    found |= {name: f"{name} {row[name]}" for name in ("chain", "seed") if row[name] is not None}
-    return found | ({"twin": "twin"} if row["twin"] else {})
+        words["density"] = f"density {density(row['density'])}"
+    words |= {name: f"{name} {row[name]}" for name in ("chain", "seed") if row[name] is not None}
+    return words | ({"twin": "twin"} if row["twin"] else {})
 
 
 def _name(row: dict[str, Any], same: dict[str, str]) -> str:
-    """A solution in words, without what the others have as well; what it started from is always said."""
+    """Name a solution by its start and by the labels in which the three differ."""
     return ", ".join(text for name, text in _words(row).items() if name == "start" or name not in same)
 
 
@@ -114,7 +115,7 @@ def _marks(solutions: dict[str, dict[str, Any]], named: dict[str, str], key: str
             x=[row["x"]],
             y=[row["y"]],
             mode="markers",
-            # white in black is seen on every colour of the scale, and on a light and a dark page in the legend
+            # white in black is visible on every colour of the scale, and in the legend of a light or dark page
             marker={"symbol": MARKERS[letter], "size": 12, "color": "white", "line": {"color": "black", "width": 2}},
             customdata=[[error, row["density"], f"{key[:KEY_DIGITS]},{row['key'][:KEY_DIGITS]}"]],
             hovertemplate=f"{number(row['error_percent'])} %<br>%{{customdata[0]}}",
@@ -125,7 +126,7 @@ def _marks(solutions: dict[str, dict[str, Any]], named: dict[str, str], key: str
 
 
 def _levels(low: float, high: float) -> dict[str, float]:
-    """About ``LEVELS`` contours at round numbers."""
+    """Choose about ``LEVELS`` contours at round numbers."""
     rough = max(high - low, 0.1) / LEVELS
     power = 10.0 ** floor(log10(rough))
     step = next(each * power for each in (1, 2, 5, 10) if each * power >= rough)
@@ -146,7 +147,7 @@ def _sentence(
 
 
 def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows with None for what is missing, whatever pandas has in its place."""
+    """Return the rows as dictionaries, with None for every missing value."""
     return [
         {str(name): None if pd.isna(value) else value for name, value in row.items()} for row in rows.to_dict("records")
     ]

@@ -22,19 +22,18 @@ CELL_CHARACTERS = 16  # of a start, or a section, in one line on a phone
 
 
 def results_table(frames: Frames) -> go.Figure:
-    """Dense, retrain, signed, mask and what else was transferred, each by method: mean ± standard deviation, with n.
+    """Tabulate dense, retrain and every transfer by method: mean ± standard deviation, with n.
 
-    One table for all sections, which are named in a column of its own where there are several; without a trace where
-    nothing was trained.
+    One table serves all sections; several sections are named in a column. No trace if nothing was trained.
     """
     parts = sections(frames)
-    found = [(part, row) for part in parts for row in _rows(part).to_dict("records")]
+    entries = [(part, row) for part in parts for row in _rows(part).to_dict("records")]
     summary = " ".join(_summary(part) for part in parts)
-    if not found:
+    if not entries:
         return compose([], summary)
     alone = len(parts) == 1
     columns = COLUMNS if alone else {**SECTION, **COLUMNS}
-    cells = [_cells(row) if alone else [part.title, *_cells(row)] for part, row in found]
+    cells = [_cells(row) if alone else [part.title, *_cells(row)] for part, row in entries]
     look = {"align": "left", "line": {"color": style.GREY, "width": 0.5}, "font_size": 12, "height": ROW_PIXELS}
     table = go.Table(
         name="results",
@@ -46,16 +45,16 @@ def results_table(frames: Frames) -> go.Figure:
             "fill_color": "rgba(0,0,0,0)",
             **look,
         },
-        customdata=[["", row["density"], row["accuracy_keys"]] for _, row in found],
+        customdata=[["", row["density"], row["accuracy_keys"]] for _, row in entries],
     )
-    wrapped = 1 + sum(max(map(len, row)) // CELL_CHARACTERS for row in cells)  # on a phone, the header's one as well
+    wrapped = 1 + sum(max(map(len, row)) // CELL_CHARACTERS for row in cells)  # on a phone, the header wraps too
     figure = style.dress(go.Figure(table), height=ROW_PIXELS * (len(cells) + 1) + LINE_PIXELS * wrapped + 12)
     figure.update_layout(margin={"l": 0, "r": 0, "t": 4, "b": 4}, meta={"summary": summary})
     return figure
 
 
 def _rows(section: Section) -> pd.DataFrame:
-    """The dense training and what the sparsest transferred round has, by start and method."""
+    """Return the numbers of dense training and of the sparsest transferred round, by start and method."""
     table = numbers(section)
     table = table[table[f"{ACCURACY.name}_mean"].notna()]
     table = table[(table["round"] == table["round"].max()).fillna(False) | (table["transfer"] == "dense")]
@@ -78,5 +77,5 @@ def _start(row: dict[Any, Any]) -> str:
 
 
 def _summary(section: Section) -> str:
-    said = [f"{_start(row)} {number(row['accuracy_mean'])} %" for row in _rows(section).to_dict("records")]
-    return f"{section.title}, accuracy at the sparsest density: {', '.join(said) or 'no final training is done yet'}."
+    means = [f"{_start(row)} {number(row['accuracy_mean'])} %" for row in _rows(section).to_dict("records")]
+    return f"{section.title}, accuracy at the sparsest density: {', '.join(means) or 'no final training is done yet'}."

@@ -1,4 +1,4 @@
-"""How far the masks and the signs of some tickets agree: layer by layer, and every two at a glance."""
+"""Compare tickets: overlap of masks and agreement of signs, by layer and for every pair."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from analysis.figures import style
 from analysis.figures.heat import short_names
 from analysis.figures.panel import Axis, Panel, compose
 
-MOST_LINES = 6  # pairs that lines can tell apart; more are shown as a table of colours only
-LABEL_LENGTH = 24  # of a ticket's name, in letters; its end tells more than its folders
+MOST_LINES = 6  # lines a reader can tell apart; more pairs are shown in the heat map only
+LABEL_LENGTH = 24  # of a ticket's name, in letters; long names keep their end
 MEASURES = {"overlap": "masks: common survivors (%)", "agreement": "signs: equal (%)"}
 _SHADES = (style.BLUE, style.VERMILION, style.GREEN, style.PURPLE, style.ORANGE, style.SKY)
 
 
 def comparison_figure(frame: pd.DataFrame) -> go.Figure:
-    """Overlap and agreement of each pair by layer against chance, and, of three tickets or more, in all.
+    """Draw overlap and agreement of each pair by layer against chance, and a heat map of three tickets or more.
 
     Args:
         frame: from ``analysis.signs.tickets_compared.compare``.
     """
     totals, layers = frame[frame["tensor"].isna()], frame[frame["tensor"].notna()]
     panels: list[Panel] = []
-    for measure, words in MEASURES.items():
+    for measure, title in MEASURES.items():
         if len(totals) <= MOST_LINES:
-            panels.append(_by_layer(layers, measure, words))
-    for measure, words in MEASURES.items():
+            panels.append(_by_layer(layers, measure, title))
+    for measure, title in MEASURES.items():
         if len(totals) > 1:
-            panels.append(_of_all(totals, measure, words))
+            panels.append(_of_all(totals, measure, title))
     return compose(panels, _summary(totals), columns=2, panel_height=320)
 
 
-def _by_layer(layers: pd.DataFrame, measure: str, words: str) -> Panel:
+def _by_layer(layers: pd.DataFrame, measure: str, title: str) -> Panel:
     names = list(pd.unique(layers["tensor"]))
     traces = [
         trace
@@ -51,7 +51,7 @@ def _by_layer(layers: pd.DataFrame, measure: str, words: str) -> Panel:
         "tickvals": [style.text(name) for name in names[::every]],
         "ticktext": [style.text(label) for label in short_names(names)[::every]],
     }
-    return Panel(words, traces, Axis("layer", "category", looks=ticks), Axis("%", from_zero=True))
+    return Panel(title, traces, Axis("layer", "category", looks=ticks), Axis("%", from_zero=True))
 
 
 def _lines(rows: pd.DataFrame, measure: str, shade: str) -> Iterator[go.Scatter]:
@@ -70,7 +70,7 @@ def _lines(rows: pd.DataFrame, measure: str, shade: str) -> Iterator[go.Scatter]
         )
 
 
-def _of_all(totals: pd.DataFrame, measure: str, words: str) -> Panel:
+def _of_all(totals: pd.DataFrame, measure: str, title: str) -> Panel:
     names = list(dict.fromkeys([*totals["ticket"], *totals["other_ticket"]]))
     cells = {
         (row["ticket"], row["other_ticket"]): (row[f"{measure}_percent"], row[f"chance_{measure}_percent"])
@@ -78,10 +78,10 @@ def _of_all(totals: pd.DataFrame, measure: str, words: str) -> Panel:
     }
     none = (float("nan"), float("nan"))
     grid = [[cells.get((a, b), cells.get((b, a), none)) for b in names] for a in names]
-    shown = [style.text(name) for name in names]
+    labels = [style.text(name) for name in names]
     trace = go.Heatmap(
-        x=shown,
-        y=shown,
+        x=labels,
+        y=labels,
         z=[[value for value, _ in row] for row in grid],
         customdata=[[chance for _, chance in row] for row in grid],
         zmin=0,
@@ -94,7 +94,7 @@ def _of_all(totals: pd.DataFrame, measure: str, words: str) -> Panel:
         xgap=1,
         ygap=1,
     )
-    return Panel(f"{words}, all layers", [trace], _tickets(names), _downwards(names, measure))
+    return Panel(f"{title}, all layers", [trace], _tickets(names), _downwards(names, measure))
 
 
 def _tickets(names: Sequence[str]) -> Axis:
@@ -103,7 +103,7 @@ def _tickets(names: Sequence[str]) -> Axis:
 
 
 def _downwards(names: Sequence[str], measure: str) -> Axis:
-    """The first ticket on top; named beside the left panel only."""
+    """Put the first ticket on top; the left panel alone shows names."""
     axis = _tickets(names)
     return replace(
         axis, looks={**axis.looks, "autorange": "reversed", "showticklabels": measure == next(iter(MEASURES))}
@@ -111,10 +111,10 @@ def _downwards(names: Sequence[str], measure: str) -> Axis:
 
 
 def _summary(totals: pd.DataFrame) -> str:
-    said = [
+    sentences = [
         f"{row['ticket']} and {row['other_ticket']} share {number(row['overlap_percent'])} % of their masks (chance "
         f"{number(row['chance_overlap_percent'])} %) and {number(row['agreement_percent'])} % of the signs (chance "
         f"{number(row['chance_agreement_percent'])} %)"
         for row in totals.to_dict("records")
     ]
-    return f"{'; '.join(said)}."
+    return f"{'; '.join(sentences)}."

@@ -1,4 +1,4 @@
-"""How dense each layer is after each round: pruning is global, so layers differ."""
+"""Density of each layer after each round: pruning is global, so layers differ."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from analysis.frames.sections import Section, sections
 
 
 def density_by_layer(frames: Frames) -> go.Figure:
-    """Surviving percentage of each prunable layer by round, mean over chains.
+    """Draw the surviving percentage of each prunable layer by round, mean over chains.
 
-    One panel per section and method; no traces where there is no ticket.
+    One panel per section and method; no traces without a ticket.
     """
     parts = {part.title: _layers(part) for part in sections(frames)}
     parts = {title: rows for title, rows in parts.items() if not rows.empty}
     values = pd.concat([rows["value"] for rows in parts.values()]) if parts else pd.Series(dtype="float64")
-    said = " ".join(_summary(title, rows) for title, rows in parts.items()) or "There is no ticket yet."
-    return layers_by_round(parts, "surviving weights (%)", said, "chain", logarithmic(values))
+    summary = " ".join(_summary(title, rows) for title, rows in parts.items()) or "There is no ticket yet."
+    return layers_by_round(parts, "surviving weights (%)", summary, "chain", logarithmic(values))
 
 
 def _layers(section: Section) -> pd.DataFrame:
@@ -31,13 +31,13 @@ def _layers(section: Section) -> pd.DataFrame:
 
 
 def _summary(title: str, rows: pd.DataFrame) -> str:
-    said = []
+    ranges = []
     for name in sorted(rows["method"].unique(), key=rank):
-        own = rows[rows["method"] == name]
-        last = own[own["round"] == own["round"].max()]
+        of_method = rows[rows["method"] == name]
+        last = of_method[of_method["round"] == of_method["round"].max()]
         layers = last.groupby("tensor")["value"].mean()
-        said.append(
+        ranges.append(
             f"under {method_name(name)} after round {last['round'].iloc[0]}, from {number(float(layers.min()))} % in "
             f"{layers.idxmin()} to {number(float(layers.max()))} % in {layers.idxmax()}"
         )
-    return f"{title}: surviving weights of a layer, {'; '.join(said)}."
+    return f"{title}: surviving weights of a layer, {'; '.join(ranges)}."

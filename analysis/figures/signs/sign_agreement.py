@@ -1,4 +1,4 @@
-"""How far the signs of two tickets agree, between rounds, chains and methods, against chance."""
+"""Agreement of two tickets' signs, between rounds, chains and methods, against chance."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ PANELS = {
     "between the rounds of a chain": ("rounds_previous", "rounds_last"),
     "between chains and between methods": ("chains", "methods"),
 }
-WORDS = {
-    "rounds_previous": "{method}, with the round before",
+NAMES = {
+    "rounds_previous": "{method}, with the previous round",
     "rounds_last": "{method}, with the last round",
     "chains": "{method}, between chains",
     "methods": "{method} against {other}",
@@ -36,9 +36,9 @@ _BY = ["pair", "method", "other_method", "round"]
 
 
 def sign_agreement(frames: Frames) -> go.Figure:
-    """Percentage of equal signs among the weights that both tickets keep, mean over pairs, with one standard deviation.
+    """Draw the percentage of equal signs among the weights that both tickets keep, with one standard deviation.
 
-    Two panels per section; no traces where no two tickets can be compared.
+    Means are over pairs. Two panels per section; no traces if no two tickets can be compared.
     """
     parts = sections(frames)
     alone = len(parts) == 1
@@ -48,21 +48,21 @@ def sign_agreement(frames: Frames) -> go.Figure:
 
 def _panels(section: Section, prefix: str) -> Iterator[Panel]:
     means, chances = _means(section, VALUE), _means(section, CHANCE)
-    for words, kinds in PANELS.items():
+    for title, kinds in PANELS.items():
         traces = [
             trace
             for kind, name, other, rows in _lines(means, kinds)
             for trace in _traces(kind, name, other, rows, _same(chances, kind, name, other))
         ]
-        yield Panel(prefix + words, traces, Axis("density", "density"), Axis("equal signs (%)"))
+        yield Panel(prefix + title, traces, Axis("density", "density"), Axis("equal signs (%)"))
 
 
 def _traces(kind: str, name: str, other: str, rows: pd.DataFrame, chance: pd.DataFrame) -> Iterator[go.Scatter]:
     dash, symbol = _LOOKS[kind]
     shade = style.GREY if kind == "methods" else style.method_colour(name)
-    words = _name(kind, name, other)
+    label = _name(kind, name, other)
     shared: dict[str, Any] = {
-        "legendgroup": style.text(words),
+        "legendgroup": style.text(label),
         "meta": {"pair": kind, **({} if kind == "methods" else {"method": name})},
     }
     yield go.Scatter(
@@ -71,7 +71,7 @@ def _traces(kind: str, name: str, other: str, rows: pd.DataFrame, chance: pd.Dat
         error_y=style.error_bars(rows["sd"]),
         customdata=_points(rows),
         hovertemplate="%{y:.2f} %<br>%{customdata[0]}",
-        name=style.text(words),
+        name=style.text(label),
         mode="lines+markers",
         line={"color": shade, "dash": dash, "width": 2},
         marker={"color": shade, "symbol": symbol, "size": 7},
@@ -82,7 +82,7 @@ def _traces(kind: str, name: str, other: str, rows: pd.DataFrame, chance: pd.Dat
         y=chance["mean"],
         customdata=_points(chance),
         hovertemplate="chance: %{y:.2f} %<br>%{customdata[0]}",
-        name=style.text(f"{words}: chance"),
+        name=style.text(f"{label}: chance"),
         mode="lines",
         line={"color": shade, "dash": "dot", "width": 1.5},
         **shared,
@@ -90,24 +90,24 @@ def _traces(kind: str, name: str, other: str, rows: pd.DataFrame, chance: pd.Dat
 
 
 def _points(rows: pd.DataFrame) -> list[list[object]]:
-    """Each point's ``customdata``; besides what it is over, how far the masks overlap."""
+    """Return each point's ``customdata``, and add the overlap of the masks."""
     overlaps = zip(rows["overlap_percent"], rows["chance_overlap_percent"], strict=True)
     return [
-        [f"{said}<br>overlap of the masks {number(overlap)} %, by chance {number(chance)} %", at, keys]
-        for (said, at, keys), (overlap, chance) in zip(style.points(rows, "pair"), overlaps, strict=True)
+        [f"{over}<br>overlap of the masks {number(overlap)} %, by chance {number(chance)} %", at, keys]
+        for (over, at, keys), (overlap, chance) in zip(style.points(rows, "pair"), overlaps, strict=True)
     ]
 
 
 def _means(section: Section, value: str) -> pd.DataFrame:
-    """``spread`` over pairs of tickets.
+    """Return ``spread`` over pairs of tickets.
 
-    Pairs of chains share chains, so there is no interval over them, and their chains are counted at both ends.
+    Pairs of chains share chains, so they have no interval, and the chains of both ends are counted.
     """
     rows = section.frames.agreement
     cells = spread(rows, _BY, value)
     both = pd.concat([rows[[*_BY, "key", "chain"]], rows[_BY].assign(key=rows["other_key"], chain=rows["other_chain"])])
-    own = both.assign(keys=both["key"].str[:KEY_DIGITS]).groupby(_BY)
-    ends = own.agg(chains=("chain", "nunique"), keys=("keys", lambda keys: ",".join(dict.fromkeys(keys))))
+    groups = both.assign(keys=both["key"].str[:KEY_DIGITS]).groupby(_BY)
+    ends = groups.agg(chains=("chain", "nunique"), keys=("keys", lambda keys: ",".join(dict.fromkeys(keys))))
     overlaps = rows.groupby(_BY)[["overlap_percent", "chance_overlap_percent"]].mean()
     cells = cells.drop(columns=["chains", "keys"]).merge(ends.join(overlaps).reset_index(), on=_BY)
     cells.loc[cells["pair"] == "chains", ["low", "high"]] = float("nan")
@@ -115,7 +115,7 @@ def _means(section: Section, value: str) -> pd.DataFrame:
 
 
 def _lines(means: pd.DataFrame, kinds: tuple[str, ...]) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
-    """Kind, methods and rows of each line, in the order in which they are named."""
+    """Yield kind, methods and rows of each line, in the order of the legend."""
     lines = means[means["pair"].isin(kinds)][["pair", "method", "other_method"]].drop_duplicates()
     for kind, name, other in sorted(
         lines.itertuples(index=False, name=None), key=lambda line: (kinds.index(line[0]), rank(line[1]), rank(line[2]))
@@ -124,21 +124,21 @@ def _lines(means: pd.DataFrame, kinds: tuple[str, ...]) -> Iterator[tuple[str, s
 
 
 def _same(means: pd.DataFrame, kind: str, name: str, other: str) -> pd.DataFrame:
-    own = (means["pair"] == kind) & (means["method"] == name) & (means["other_method"] == other)
-    return means[own].sort_values("density", ascending=False)
+    line = (means["pair"] == kind) & (means["method"] == name) & (means["other_method"] == other)
+    return means[line].sort_values("density", ascending=False)
 
 
 def _name(kind: str, name: str, other: str) -> str:
-    return WORDS[kind].format(method=method_name(name), other=method_name(other))
+    return NAMES[kind].format(method=method_name(name), other=method_name(other))
 
 
 def _summary(section: Section) -> str:
     means, chances = _means(section, VALUE), _means(section, CHANCE)
-    said = []
-    for kind, name, other, rows in _lines(means, tuple(WORDS)):
+    shares = []
+    for kind, name, other, rows in _lines(means, tuple(NAMES)):
         sparsest, chance = rows.iloc[-1], _same(chances, kind, name, other).iloc[-1]
-        said.append(
+        shares.append(
             f"{_name(kind, name, other)} {number(sparsest['mean'])} % (chance {number(chance['mean'])} %) at density "
             f"{density(sparsest['density'])}"
         )
-    return f"{section.title}: equal signs, {'; '.join(said) or 'no two tickets can be compared yet'}."
+    return f"{section.title}: equal signs, {'; '.join(shares) or 'no two tickets can be compared yet'}."

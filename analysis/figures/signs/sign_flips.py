@@ -1,4 +1,4 @@
-"""How many signs flip in each round, layer by layer."""
+"""Share of signs that flip in each round, layer by layer."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from analysis.frames.sections import sections
 
 
 def sign_flips(frames: Frames) -> go.Figure:
-    """Percentage of each layer's common survivors whose sign is another than in the round before, mean over chains.
+    """Draw the percentage of each layer's survivors whose sign differs from the previous round, mean over chains.
 
-    One panel per section and method; no traces where no ticket has a predecessor.
+    One panel per section and method; no traces if no ticket has a predecessor.
     """
     parts = {
         part.title: part.frames.flips.assign(value=part.frames.flips["flipped_percent"]) for part in sections(frames)
     }
     parts = {title: rows for title, rows in parts.items() if not rows.empty}
     values = pd.concat([rows["value"] for rows in parts.values()]) if parts else pd.Series(dtype="float64")
-    said = " ".join(_summary(title, rows) for title, rows in parts.items())
-    said = said or "No ticket has a predecessor to compare with yet."
-    return layers_by_round(parts, "signs flipped (%)", said, "chain", linear(values))
+    summary = " ".join(_summary(title, rows) for title, rows in parts.items())
+    summary = summary or "No ticket has a predecessor to compare with yet."
+    return layers_by_round(parts, "signs flipped (%)", summary, "chain", linear(values))
 
 
 def _summary(title: str, rows: pd.DataFrame) -> str:
     totals = rows.groupby(["method", "chain", "round"])[["flipped", "signed"]].sum()
     rates = (100 * totals["flipped"] / totals["signed"]).groupby(["method", "round"]).mean().reset_index(name="percent")
-    said = []
+    ends = []
     for name in sorted(rates["method"].unique(), key=rank):
-        own = rates[rates["method"] == name].sort_values("round")
-        ends = (own.iloc[0], own.iloc[-1])
-        said.append(
+        of_method = rates[rates["method"] == name].sort_values("round")
+        first_and_last = (of_method.iloc[0], of_method.iloc[-1])
+        ends.append(
             f"under {method_name(name)} "
-            + " and ".join(f"{number(end['percent'])} % in round {end['round']}" for end in ends)
+            + " and ".join(f"{number(end['percent'])} % in round {end['round']}" for end in first_and_last)
         )
-    return f"{title}: signs flipped over all layers, {'; '.join(said)}."
+    return f"{title}: signs flipped over all layers, {'; '.join(ends)}."

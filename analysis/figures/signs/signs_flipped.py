@@ -1,4 +1,4 @@
-"""How accuracy falls as more of a ticket's surviving signs are flipped: a control that the signs matter."""
+"""Accuracy against the share of a ticket's signs that are flipped: a control that the signs matter."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ EXPECTED_OF_RANDOM = 0.5  # a random sign differs from the ticket's in half of t
 
 
 def signs_flipped(frames: Frames) -> go.Figure:
-    """Mean accuracy of each method against the share of surviving signs flipped, with one standard deviation.
+    """Draw each method's mean accuracy against the share of surviving signs flipped, with one standard deviation.
 
-    A panel per density, sparsest first; no traces where no sign was flipped. Random signs are drawn where they are
-    expected: at one half.
+    A panel per density, sparsest first; no traces if no sign was flipped. Random signs stand at one half, the share
+    expected to differ.
     """
     parts = sections(frames)
     cells = {part.title: _cells(part) for part in parts}
@@ -32,7 +32,7 @@ def signs_flipped(frames: Frames) -> go.Figure:
 
 
 def _cells(section: Section) -> pd.DataFrame:
-    """The spread by method, round, share of signs flipped and transfer, in the rounds where some are flipped."""
+    """Return the spread by method, round, share of signs flipped and transfer, of all rounds with flipped signs."""
     rows = section.trainings
     rows = rows[rows["round"].notna() & rows["method"].notna()]
     random = rows["transfer"] == "random_signs"
@@ -45,9 +45,9 @@ def _cells(section: Section) -> pd.DataFrame:
 
 def _panels(cells: pd.DataFrame, prefix: str) -> Iterator[Panel]:
     for round_ in sorted(cells["round"].unique(), reverse=True):
-        here = cells[cells["round"] == round_]
-        at = float(here["density"].mean())
-        traces = [_trace(name, here[here["method"] == name], at) for name in sorted(here["method"].unique(), key=rank)]
+        rows = cells[cells["round"] == round_]
+        at = float(rows["density"].mean())
+        traces = [_trace(name, rows[rows["method"] == name], at) for name in sorted(rows["method"].unique(), key=rank)]
         x = Axis("share of the surviving signs flipped", from_zero=True)
         yield Panel(f"{prefix}density {density(at)}", traces, x, Axis("test accuracy (%)"))
 
@@ -60,7 +60,7 @@ def _trace(name: str, rows: pd.DataFrame, at: float) -> go.Scatter:
     symbols = [style.line(name, start)["marker"]["symbol"] for start in rows["transfer"]]
     points = style.points(rows, "training")
     for point, start in zip(points, rows["transfer"], strict=True):
-        point[0] = f"{style.text(_said(start))}<br>{point[0]}"
+        point[0] = f"{style.text(_start(start))}<br>{point[0]}"
     return go.Scatter(
         x=rows["share"],
         y=rows["mean"],
@@ -71,7 +71,7 @@ def _trace(name: str, rows: pd.DataFrame, at: float) -> go.Scatter:
     )
 
 
-def _said(start: str) -> str:
+def _start(start: str) -> str:
     if start == "random_signs":
         return f"{transfer_name(start)}: half of them are expected to differ from the ticket's"
     return transfer_name(start)
@@ -79,14 +79,14 @@ def _said(start: str) -> str:
 
 def _summary(title: str, cells: pd.DataFrame) -> str:
     sparsest = cells[cells["round"] == cells["round"].max()]
-    said = [
+    lines = [
         f"{method_name(name)} {', '.join(_points(rows.sort_values('share')))}"
         for name, rows in sorted(sparsest.groupby("method"), key=lambda each: rank(str(each[0])))
     ]
-    if not said:
+    if not lines:
         return f"{title}: no signs were flipped."
     at = density(float(sparsest["density"].mean()))
-    return f"{title}: accuracy at density {at} by the share of signs flipped: {'; '.join(said)}."
+    return f"{title}: accuracy at density {at} by the share of signs flipped: {'; '.join(lines)}."
 
 
 def _points(rows: pd.DataFrame) -> Iterator[str]:

@@ -1,7 +1,7 @@
-"""What results cost: device time by start and kind of stage, and what one result takes from nothing.
+"""Device time by start and kind of stage, and of one result computed from scratch.
 
-``analysis.frames.device_time`` says what is counted, and how stages that shared a device are.
-Unlike devices are never summed.
+``analysis.frames.device_time`` defines device time, also of stages that shared a device. Times of different devices
+are never added.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from analysis.frames.sections import Section, sections
 
 _UNITS = ((3600.0, "device-hours"), (60.0, "device-minutes"), (1.0, "device-seconds"))
 _RESULTS: Mapping[Result, str] = {
-    "accuracy": "one accuracy, from nothing",
-    "lmc": "one barrier to the solution, from nothing",
-    "stability": "one barrier between two SGD seeds, from nothing",
+    "accuracy": "one accuracy, from scratch",
+    "lmc": "one barrier to the solution, from scratch",
+    "stability": "one barrier between two SGD seeds, from scratch",
 }
 _LABELS = {"start": ("method", "transfer"), "setting": ("dataset", "architecture", "preset")}
 _ROW_HEIGHT = 26
 
 
 def device_hours(frames: Frames, by: Literal["start", "setting"] = "start") -> go.Figure:
-    """Bars of device time; a panel's unit is hours, or minutes or seconds where its bars are short.
+    """Draw bars of device time, in hours, or in minutes or seconds where a panel's bars are short.
 
     Args:
-        by: "start": for each section and device a panel of all results, with a bar per method and transfer, and panels
-            of one result's mean cost with everything it is made from. "setting": a panel per device with a bar per
-            section; nothing where there is one section only, which "start" shows.
+        by: "start" draws for each section and device a panel of all results, with a bar per method and transfer, and
+            panels of one result's mean cost, with all stages that it needs. "setting" draws a panel per device with a
+            bar per section, and nothing for a single section.
     """
     parts = [(part, device_time(part)) for part in sections(frames)]
     if by == "start":
@@ -44,8 +44,8 @@ def device_hours(frames: Frames, by: Literal["start", "setting"] = "start") -> g
     else:
         panels = list(_by_setting(parts)) if len(parts) > 1 else []
     bars = max((len(panel.y.order) for panel in panels), default=0)
-    said = " ".join(_summary(part, rows) for part, rows in parts)
-    return compose(panels, said, panel_height=max(200, 70 + _ROW_HEIGHT * bars)).update_layout(barmode="stack")
+    summary = " ".join(_summary(part, rows) for part, rows in parts)
+    return compose(panels, summary, panel_height=max(200, 70 + _ROW_HEIGHT * bars)).update_layout(barmode="stack")
 
 
 def _by_setting(parts: list[tuple[Section, pd.DataFrame]]) -> Iterator[Panel]:
@@ -59,9 +59,9 @@ def _by_start(stages: pd.DataFrame, section: str) -> Iterator[Panel]:
     for device, rows in stages.groupby("device"):
         where = f"{section}: " if section else ""
         yield _panel(f"{where}all results", str(device), _named(rows), "start", order)
-        for result, words in _RESULTS.items():
+        for result, title in _RESULTS.items():
             costs = cost_of_results(stages, str(device), result)
-            yield _panel(where + words, str(device), _named(costs), "start", order)
+            yield _panel(where + title, str(device), _named(costs), "start", order)
 
 
 def _named(rows: pd.DataFrame) -> pd.DataFrame:
@@ -75,68 +75,68 @@ def _row(labels: Mapping[Hashable, Any]) -> str:
 
 
 def _order(stages: pd.DataFrame) -> list[str]:
-    """Rows from the top: dense, then each method's chains and transfers."""
-    known = stages[["method", "transfer"]].drop_duplicates().to_dict("records")
-    # dense trainings have no method, and a chain's own stages no transfer: each comes first
+    """Return the rows from the top: dense, then each method's chains and transfers."""
+    labels = stages[["method", "transfer"]].drop_duplicates().to_dict("records")
+    # dense trainings have no method, and stages of a chain no transfer: a missing label comes first
     places = {
-        _row(each): [("",) if pd.isna(label) else ("x", *rank(label)) for label in each.values()] for each in known
+        _row(each): [("",) if pd.isna(label) else ("x", *rank(label)) for label in each.values()] for each in labels
     }
     return sorted(places, key=lambda row: places[row])
 
 
 def _panel(title: str, device: str, rows: pd.DataFrame, of: str, order: list[str]) -> Panel:
-    """A bar per row, with a segment per kind of stage in the order in which a result is made."""
+    """Draw a bar per row, with a segment per kind of stage in the order of computation."""
     longest = rows.groupby("row")["held"].sum().max()
     seconds, unit = next(each for each in _UNITS if each[0] == 1 or longest >= 2 * each[0])
     kinds = [*KINDS]
     cells = [(str(row), str(name), each) for (row, name), each in rows.groupby(["row", "kind"])]
     cells.sort(key=lambda cell: kinds.index(cell[1]) if cell[1] in kinds else len(kinds))
     traces = [_bar(row, name, each, _shared(each, of), seconds, unit) for row, name, each in cells]
-    seen = set(rows["row"])
-    axis = Axis(of, "category", order=[row for row in order if row in seen])
+    present = set(rows["row"])
+    axis = Axis(of, "category", order=[row for row in order if row in present])
     return Panel(title, traces, Axis(style.text(f"{unit} on {device}"), from_zero=True), axis)
 
 
 def _shared(rows: pd.DataFrame, of: str) -> dict[str, Any]:
-    """The labels that all stages of a bar share."""
+    """Return the labels that all stages of a bar share."""
     return {label: rows[label].iloc[0] for label in _LABELS[of] if not pd.isna(rows[label].iloc[0])}
 
 
 def _bar(row: str, name: str, cells: pd.DataFrame, meta: Mapping[str, Any], seconds: float, unit: str) -> go.Bar:
-    """One kind of stage's part of a bar; ``cells`` with ``results`` are means over these."""
-    words = style.text(kind_name(name))
+    """Draw one kind of stage's segment of a bar; with a column ``results``, its length is a mean over results."""
+    label = style.text(kind_name(name))
     stages = cells.drop_duplicates("key")
-    said = [words]
+    hover = [label]
     if "results" in cells:
-        said.append(f"n = {count(int(cells['results'].iloc[0]), 'result')}")
-        said.append(f"mean, with {count(len(stages), 'stage')} that they are made from{_densities(cells)}")
+        hover.append(f"n = {count(int(cells['results'].iloc[0]), 'result')}")
+        hover.append(f"mean, over {count(len(stages), 'stage')} computed for them{_densities(cells)}")
     else:
-        said.append(f"n = {count(len(stages), 'stage')}")
+        hover.append(f"n = {count(len(stages), 'stage')}")
     shared = int((stages["stages_beside"] > 0).sum())
     if shared:
-        said.append(f"{shared} shared a device: at least {cells['least'].sum() / seconds:.3g}")
+        hover.append(f"{shared} shared a device: at least {cells['least'].sum() / seconds:.3g}")
     return go.Bar(
         x=[cells["held"].sum() / seconds],
         y=[row],
         orientation="h",
-        customdata=[["<br>".join(said), None, ",".join(key[:KEY_DIGITS] for key in stages["key"])]],
+        customdata=[["<br>".join(hover), None, ",".join(key[:KEY_DIGITS] for key in stages["key"])]],
         hovertemplate=f"%{{y}}<br>%{{x:.3g}} {unit}<br>%{{customdata[0]}}",
-        name=words,
-        legendgroup=words,
+        name=label,
+        legendgroup=label,
         meta={**meta, "kind": name},
         marker={"color": style.KIND_COLOURS.get(name, style.GREY)},
     )
 
 
 def _densities(cells: pd.DataFrame) -> str:
-    known = cells["density"].dropna()
-    return "" if known.empty else f", down to density {density(float(known.min()))}"
+    densities = cells["density"].dropna()
+    return "" if densities.empty else f", down to density {density(float(densities.min()))}"
 
 
 def _summary(section: Section, stages: pd.DataFrame) -> str:
-    said = []
+    costs = []
     for device, rows in stages.groupby("device"):
         hours, least = rows["held"].sum() / 3600, rows["least"].sum() / 3600
         shared = f" (at least {least:.3g}, as some shared a device)" if least < hours else ""
-        said.append(f"{count(len(rows), 'stage')} took {hours:.3g} device-hours{shared} on {device}")
-    return f"{section.title}: {'; '.join(said)}."
+        costs.append(f"{count(len(rows), 'stage')} took {hours:.3g} device-hours{shared} on {device}")
+    return f"{section.title}: {'; '.join(costs)}."

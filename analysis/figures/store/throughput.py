@@ -1,4 +1,4 @@
-"""How fast networks were trained: images per second by kind of stage, architecture and device."""
+"""Images per second of training, by kind of stage, architecture and device."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ _COLOURS = (style.BLUE, style.VERMILION, style.GREEN, style.PURPLE, style.ORANGE
 
 
 def throughput(frames: Frames) -> go.Figure:
-    """Median over all epochs of a kind of stage, from the slowest to the fastest epoch; a gang's ranks count together.
+    """Draw the median over all epochs of a kind of stage, and the range from the slowest to the fastest epoch.
 
-    A panel per section, a colour per device; no traces where no epoch was timed.
+    The ranks of a gang count together. One panel per section, one colour per device; no traces without timed epochs.
     """
     parts = sections(frames)
     epochs = {part.title: _epochs(part) for part in parts}
     devices = sorted({device for rows in epochs.values() for device in rows["device"]})
     panels = [_panel(part, epochs[part.title], devices) for part in parts]
     rows_of_points = max((len(panel.y.order) for panel in panels), default=0)
-    said = " ".join(_summary(title, rows) for title, rows in epochs.items())
-    return compose(panels, said, panel_height=max(110, 60 + 30 * rows_of_points))
+    summary = " ".join(_summary(title, rows) for title, rows in epochs.items())
+    return compose(panels, summary, panel_height=max(110, 60 + 30 * rows_of_points))
 
 
 def _epochs(section: Section) -> pd.DataFrame:
-    """One row per timed epoch, with its stage's device, and ``row``: the kind of stage, and the size of its gang."""
+    """Return one row per timed epoch, with its stage's device, and ``row``: the kind of stage and the gang's size."""
     timed = section.frames.metrics.drop_duplicates(["key", "epoch"])
     timed = timed[timed["images_per_second"].notna()]
-    made = section.frames.stages[["key", "device", "ranks", "stages_beside"]]
-    rows = timed[["key", "kind", "images_per_second"]].merge(made, on="key")
+    stages = section.frames.stages[["key", "device", "ranks", "stages_beside"]]
+    rows = timed[["key", "kind", "images_per_second"]].merge(stages, on="key")
     gangs = [f", {ranks} devices" if ranks > 1 else "" for ranks in rows["ranks"]]
     named = [style.text(kind_name(name)) + gang for name, gang in zip(rows["kind"], gangs, strict=True)]
     return rows.assign(row=named, device=rows["device"].fillna("device not recorded"))
@@ -44,11 +44,11 @@ def _epochs(section: Section) -> pd.DataFrame:
 
 def _panel(section: Section, epochs: pd.DataFrame, devices: list[str]) -> Panel:
     kinds = [*KINDS]
-    known = sorted(
+    rows_in_order = sorted(
         set(zip(epochs["kind"], epochs["ranks"], epochs["row"], strict=True)),
         key=lambda each: (kinds.index(each[0]) if each[0] in kinds else len(kinds), each),
     )
-    rows = Axis("kind of stage", "category", order=list(dict.fromkeys(row for _, _, row in known)))
+    rows = Axis("kind of stage", "category", order=list(dict.fromkeys(row for _, _, row in rows_in_order)))
     traces = list(_traces(section, epochs, devices))
     return Panel(section.title, traces, Axis("images per second", from_zero=True), rows)
 
@@ -84,19 +84,19 @@ def _traces(section: Section, epochs: pd.DataFrame, devices: list[str]) -> Itera
 def _point(rows: pd.DataFrame) -> list[object]:
     stages = rows.drop_duplicates("key")
     speeds = rows["images_per_second"]
-    said = [
+    hover = [
         f"{speeds.min():,.0f} to {speeds.max():,.0f}",
         f"n = {count(len(rows), 'epoch')} of {count(len(stages), 'stage')}",
     ]
     shared = int((stages["stages_beside"] > 0).sum())
     if shared:
-        said.append(f"{shared} shared a device")
-    return ["<br>".join(said), None, ",".join(key[:KEY_DIGITS] for key in stages["key"])]
+        hover.append(f"{shared} shared a device")
+    return ["<br>".join(hover), None, ",".join(key[:KEY_DIGITS] for key in stages["key"])]
 
 
 def _summary(title: str, epochs: pd.DataFrame) -> str:
-    said = [
+    medians = [
         f"{row} {rows['images_per_second'].median():,.0f} images per second on {device}"
         for (row, device), rows in epochs.groupby(["row", "device"])
     ]
-    return f"{title}, median: {', '.join(said) or 'no epoch was timed'}."
+    return f"{title}, median: {', '.join(medians) or 'no epoch was timed'}."

@@ -1,4 +1,4 @@
-"""When each stage ran and where: a Gantt chart of a store's sweeps, from their events."""
+"""Timeline: a Gantt chart of a store's sweeps, by node, from their events."""
 
 from __future__ import annotations
 
@@ -16,21 +16,20 @@ from analysis.frames.attempts import NOT_DONE, UNKNOWN, attempts, lanes
 from analysis.frames.load import Frames
 
 _TIME = "%Y-%m-%d %H:%M:%S"
-_SAID = {UNKNOWN: "no end recorded: it still runs, or was lost with its driver"}
+_ENDINGS = {UNKNOWN: "no end recorded: it still runs, or was lost with its driver"}
 _MARKS = {
     "failed": ("failed", "x", style.VERMILION),
     "interrupted": ("interrupted", "square", style.GREY),
-    "drained": ("told that its machine goes", "triangle-down", style.SKY),
+    "drained": ("machine about to stop", "triangle-down", style.SKY),
 }
 _LONGEST_ERROR = 160  # characters of a hover
 
 
 def timeline(frames: Frames) -> go.Figure:
-    """A bar per attempt from its start to its end, by node and coloured by kind of stage.
+    """Draw a bar per attempt from its start to its end, by node and coloured by kind of stage.
 
-    A node has as many rows as it had attempts at once; those that made no result are in rows of their own, and hatched.
-    One trace per kind, however many stages; a panel for each stretch of time between long pauses; no traces where no
-    event was kept.
+    A node has as many rows as attempts ran there at once. Attempts without a result are hatched and have their own
+    rows. One trace per kind of stage; one panel for each stretch of time between long pauses; no traces without events.
     """
     rows = attempts(frames)
     rows = rows.assign(row=_rows(rows))
@@ -42,13 +41,13 @@ def timeline(frames: Frames) -> go.Figure:
 
 
 def _rows(rows: pd.DataFrame) -> pd.Series:
-    """Names of the rows of the chart: a node's second lane is "node · 2"."""
-    named = zip(rows["node"], lanes(rows), strict=True)
-    return pd.Series([style.text(f"{node} · {lane + 1}" if lane else node) for node, lane in named], rows.index, "str")
+    """Name the rows of the chart: a node's second lane is "node · 2"."""
+    nodes = zip(rows["node"], lanes(rows), strict=True)
+    return pd.Series([style.text(f"{node} · {lane + 1}" if lane else node) for node, lane in nodes], rows.index, "str")
 
 
 def _stretches(rows: pd.DataFrame) -> list[pd.DataFrame]:
-    """The attempts, parted where nothing ran for longer than anything ran in all: a bar could not be seen beside it."""
+    """Split the attempts at each pause longer than all busy time together: bars beside such a pause are invisible."""
     until = rows["end"].cummax().shift()
     pause = rows["start"] - until
     pause = pause.where(pause > pd.Timedelta(0), pd.Timedelta(0))
@@ -68,20 +67,20 @@ def _panel(rows: pd.DataFrame) -> Panel:
 
 
 def _bars(name: str, rows: pd.DataFrame) -> go.Bar:
-    words, shade = style.text(kind_name(name)), style.KIND_COLOURS.get(name, style.GREY)
-    # an outline of the same colour: bars shorter than a pixel are seen, and where two meet it is darker
+    label, shade = style.text(kind_name(name)), style.KIND_COLOURS.get(name, style.GREY)
+    # an outline of the same colour keeps bars shorter than a pixel visible, and darkens where two bars meet
     marker: dict[str, Any] = {"color": shade, "line": {"color": shade, "width": 0.7}, "opacity": 0.8}
     if (rows["outcome"] != "done").any():
         marker["pattern"] = {"shape": ["" if outcome == "done" else "/" for outcome in rows["outcome"]]}
     return go.Bar(
-        base=_said_times(rows["start"]),
+        base=_as_text(rows["start"]),
         x=[round(length.total_seconds() * 1000) for length in rows["end"] - rows["start"]],
         y=list(rows["row"]),
         orientation="h",
         customdata=_points(rows),
         hovertemplate=f"%{{y}}<br>%{{base|{_TIME}}} to %{{x|{_TIME}}}<br>%{{customdata[0]}}",
-        name=words,
-        legendgroup=words,
+        name=label,
+        legendgroup=label,
         meta={"kind": name},
         marker=marker,
     )
@@ -95,7 +94,7 @@ def _marks(rows: pd.DataFrame) -> Iterator[go.Scatter]:
             continue
         name, symbol, shade = _MARKS[mark]
         yield go.Scatter(
-            x=_said_times(times.dropna()),
+            x=_as_text(times.dropna()),
             y=list(marked["row"]),
             mode="markers",
             customdata=_points(marked),
@@ -107,26 +106,26 @@ def _marks(rows: pd.DataFrame) -> Iterator[go.Scatter]:
         )
 
 
-def _said_times(times: pd.Series) -> list[str]:
-    """Times for plotly, in UTC and to the millisecond."""
+def _as_text(times: pd.Series) -> list[str]:
+    """Write times for plotly, in UTC and to the millisecond."""
     return [f"{time:%Y-%m-%d %H:%M:%S}.{time.microsecond // 1000:03d}" for time in times]
 
 
 def _points(rows: pd.DataFrame) -> list[list[object]]:
     columns = ["name", "stages", "attempt", "outcome", "error", "keys"]
     return [
-        [_said(*said), None, ",".join(key[:KEY_DIGITS] for key in keys.split(","))]
-        for *said, keys in rows[columns].itertuples(index=False)
+        [_hover(*details), None, ",".join(key[:KEY_DIGITS] for key in keys.split(","))]
+        for *details, keys in rows[columns].itertuples(index=False)
     ]
 
 
-def _said(name: str, stages: int, attempt: int, outcome: str, error: object) -> str:
-    words = [style.text(name if stages == 1 else f"{stages} probes at once, the first {name}")]
+def _hover(name: str, stages: int, attempt: int, outcome: str, error: object) -> str:
+    lines = [style.text(name if stages == 1 else f"{stages} probes at once, the first {name}")]
     if outcome != "done" or attempt > 1:
-        words.append(f"attempt {attempt}: {_SAID.get(outcome, outcome)}")
+        lines.append(f"attempt {attempt}: {_ENDINGS.get(outcome, outcome)}")
     if isinstance(error, str):
-        words.append(style.text(error[:_LONGEST_ERROR]))
-    return "<br>".join(words)
+        lines.append(style.text(error[:_LONGEST_ERROR]))
+    return "<br>".join(lines)
 
 
 def _summary(rows: pd.DataFrame) -> str:
@@ -137,7 +136,7 @@ def _summary(rows: pd.DataFrame) -> str:
     also = [f"{n} {outcome}" for outcome, n in outcomes.items() if outcome != "done"]
     drained = int(rows["drained"].notna().sum())
     if drained:
-        also.append(f"{drained} told that the machine goes")
+        also.append(f"{drained} told that the machine was about to stop")
     done = f"{count(int(outcomes.get('done', 0)), 'attempt')} done on {count(nodes, 'node')}"
     return (
         f"{rows['start'].min():%Y-%m-%d %H:%M} to {rows['end'].max():%Y-%m-%d %H:%M} UTC: {', '.join([done, *also])}."

@@ -1,8 +1,8 @@
-// While a sweep runs: the server says what is new, and the page is fetched again when the server has another.
+// Live page: poll the server for news, and replace the page when the server has a new version.
 
 const EVERY_MS = 2000;
 const EVENTS = 5;
-const READING_LINE = 100; // what is above it has been read
+const READING_LINE = 100; // pixels from the top: the reader is past all above
 let told = null;
 
 async function ask() {
@@ -19,7 +19,7 @@ async function ask() {
   }
 }
 
-/** What the server answers; null if it does not. */
+/** Fetch an address; null without an answer. */
 async function fetched(address) {
   try {
     const answer = await fetch(address, { cache: "no-store" });
@@ -29,7 +29,7 @@ async function fetched(address) {
   }
 }
 
-/** A screen reader tells of what changes here, so that nothing is written anew that is the same. */
+/** Show progress and events; unchanged news are not written again, so that a screen reader stays silent. */
 function showNews(state) {
   const news = JSON.stringify([state?.problem, state?.progress, state?.events]);
   if (news === told) return;
@@ -37,13 +37,13 @@ function showNews(state) {
   const place = document.getElementById("live");
   place.hidden = false;
   if (!state) {
-    place.textContent = "The server does not answer; this is what was known last.";
+    place.textContent = "The server does not answer; the page shows its last state.";
     return;
   }
   const progress = Object.entries(state.progress || {}).map(([name, n]) => `${n.toLocaleString("en")} ${name}`).join(" · ");
   const events = (state.events || []).slice(-EVENTS).reverse();
   place.replaceChildren(
-    ...(state.problem ? [make("p", {}, `${state.problem} This is what was known last.`)] : []),
+    ...(state.problem ? [make("p", {}, `${state.problem} The page shows its last state.`)] : []),
     make("b", {}, `Live: ${progress}`),
     make("ol", {}, ...events.map((event) => make("li", {}, [clock(event.time), event.event, event.name, event.error].filter(Boolean).join("  ")))),
   );
@@ -51,7 +51,7 @@ function showNews(state) {
 
 const clock = (time) => String(time).replace("T", " ").replace("Z", " UTC");
 
-/** Puts a new page in the place of the old one; filters, theme, what is open, news, focus and the reader's place stay. */
+/** Replace the page; filters, theme, open parts, news, focus and scroll position stay. */
 function renew(fresh) {
   const open = new Map([...document.querySelectorAll("details[id]")].map((details) => [details.id, details.open]));
   const tables = [...document.querySelectorAll("figure > .scroll:not([hidden])")].map((table) => table.id);
@@ -75,7 +75,7 @@ function renew(fresh) {
 
 const height = (element) => element.getBoundingClientRect().top;
 
-/** Where the focus is, as a selector of an element by its id, or of a filter by its name and value. */
+/** Return a selector of the focused element: by its id, or a filter by name and value. */
 function focusPath(element) {
   if (!element || element === document.body) return null;
   if (element.id) return `#${CSS.escape(element.id)}`;

@@ -57,7 +57,7 @@ def test_a_difference_pairs_chain_and_seed_and_has_an_interval(sweep: SyntheticS
     assert isnan(aws["standard_error"])
     assert plain(aws["sentence"]) == (
         "Signs carry accuracy that masks do not under AWS at density 0.107 on digits: +10.0 points [7.5, 12.5], "
-        "n = 3 pairs in 1 chain, which cannot tell about other tickets (62.0 ± 2.0 against 52.0 ± 1.0 %)."
+        "n = 3 pairs in 1 chain, which says nothing about other tickets (62.0 ± 2.0 against 52.0 ± 1.0 %)."
     )
     assert plain(lrr["sentence"]).startswith(
         "Not shown that signs carry accuracy that masks do not under LRR at density 0.107 on digits: +0.0 points "
@@ -105,7 +105,7 @@ def test_the_reverse_is_said_in_its_own_words(store: SyntheticStore) -> None:
     assert barrier["standard_error"] == pytest.approx(hypot(0.1, 0.1))  # each probe's own is 0.1
     assert plain(barrier["sentence"]) == (
         "LRR's signed mask meets a lower barrier to the solution than AWS's at density 0.107 on digits: +5.2 points "
-        "[5.0, 5.4], n = 3 pairs in 3 chains (10.2 ± 0.1 against 5.0 ± 0.0 points, the probes' own error 0.1)."
+        "[5.0, 5.4], n = 3 pairs in 3 chains (10.2 ± 0.1 against 5.0 ± 0.0 points, the probes' standard error 0.1)."
     )
     assert stability["sentence"].startswith("LRR's signed mask is more stable under SGD's noise than AWS's at")
 
@@ -131,7 +131,7 @@ def test_one_dense_training_is_said_to_be_one(store: SyntheticStore) -> None:
     for chain in (1, 2):
         store.train("signed", 78.0 + chain, method="aws", chain=chain, round=10, seed=1)
     [row] = rows(store, "accuracy_of_signed_minus_dense")
-    assert "all against one training, whose own chance the interval leaves out" in row["sentence"]
+    assert "all against one training, whose own spread the interval does not include" in row["sentence"]
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,11 @@ def test_one_dense_training_is_said_to_be_one(store: SyntheticStore) -> None:
         ("signed_psi_signs", "signed", "The signs of ψ raise the accuracy of a signed transfer under"),
         ("signed", "random_signs", "A ticket's signs carry more accuracy than random signs on its mask under"),
         ("signed", "shuffled", "A signed mask carries more accuracy than the same one shuffled within each layer"),
-        ("signed", "flipped_quarter", "A signed mask carries more accuracy than with a quarter of its signs flipped"),
+        (
+            "signed",
+            "flipped_quarter",
+            "A signed mask carries more accuracy than the same one with a quarter of its signs flipped",
+        ),
     ],
 )
 def test_further_transfers_and_controls(store: SyntheticStore, better: str, worse: str, said: str) -> None:
@@ -172,7 +176,7 @@ def test_one_pair_gives_no_interval_and_no_claim(store: SyntheticStore) -> None:
     assert (row["difference"], row["pairs"], row["outcome"]) == (20.0, 1, NOT_SHOWN)
     assert isnan(row["low"])
     assert row["sentence"].startswith("Not shown that signs carry")
-    assert row["sentence"].endswith(": +20.0 points from one pair, and one pair gives no interval.")
+    assert row["sentence"].endswith(": +20.0 points from one pair, which gives no interval.")
     assert answers(only(store)) == [
         "Not shown that signs carry accuracy that masks do not: test accuracy +20.0 points in 1 comparison, "
         "and one pair gives no interval."
@@ -185,7 +189,7 @@ def test_unpaired_trainings_are_not_compared(store: SyntheticStore) -> None:
     store.train("mask", 40.0, method="aws", chain=1, round=10, seed=2)
     [row] = rows(store, SIGNS)
     assert (row["pairs"], row["outcome"]) == (0, NOT_SHOWN)
-    assert row["sentence"].endswith(": no pair of the same chain and seed is done yet.")
+    assert row["sentence"].endswith(": no pair with the same chain and seed is done yet.")
     assert answers(only(store)) == []
 
 
@@ -196,7 +200,7 @@ def test_answers_count_every_comparison_of_their_question(sweep: SyntheticStore)
         "AWS's signed mask meets a lower barrier to the solution than LRR's: shown in 2 of 2 comparisons, "
         "barrier to the solution −30.0 points.",
         "Not shown that AWS's signed mask is more stable under SGD's noise than LRR's: barrier between SGD seeds "
-        "+0.0 points in 2 comparisons, and no interval leaves out 0.",
+        "+0.0 points in 2 comparisons, and every interval includes 0.",
         "A signed transfer ends below dense training: shown in 4 of 4 comparisons, test accuracy −20.0 to "
         "−10.0 points.",
     ]
@@ -220,8 +224,8 @@ def test_what_chance_would_give_is_said(sweep: SyntheticStore) -> None:
     assert len(made) == 14
     assert (made["outcome"] != NOT_SHOWN).sum() == 10
     assert plain(by_chance(only(sweep))) == (
-        "Of 14 comparisons with an interval, 10 leave out 0; if nothing had any effect, chance alone would make "
-        "about 0.7 do so (5 %)."
+        "Of 14 comparisons with an interval, 10 exclude 0; without any effect, about 0.7 (5 %) would exclude 0 by "
+        "chance."
     )
 
 
@@ -238,8 +242,8 @@ def test_the_verdict_makes_the_point_with_its_numbers(store: SyntheticStore) -> 
     store.train("dense", 95.1, seed=1)
     assert plain(verdict(only(store))) == (
         "The signs of a pruned network carry accuracy that its mask alone does not: at density 0.107 (10.7 % of the "
-        "prunable weights left) a random initialisation given only the signed mask reaches 88.5 % (LRR) and 84.5 % "
-        "(AWS), given only the mask 50.0 % (LRR) and 50.0 % (AWS); dense training reaches 95.1 %."
+        "prunable weights) a random initialisation with the signed mask reaches 88.5 % (LRR) and 84.5 % (AWS), with "
+        "the mask alone 50.0 % (LRR) and 50.0 % (AWS); dense training reaches 95.1 %."
     )
 
 

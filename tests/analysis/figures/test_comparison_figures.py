@@ -59,7 +59,7 @@ def test_lines_stand_under_their_question_sparsest_first(sweep: SyntheticStore) 
     titles = [note.text for note in figure.layout.annotations]
     assert titles[:3] == ["test accuracy", "barrier to the solution", "barrier between SGD seeds"]
     assert all(axis.zeroline for axis in figure.select_xaxes())
-    assert "of 14 comparisons, 6 show what is claimed, 4 the reverse, and 4 neither" in figure.layout.meta["summary"]
+    assert "of 14 comparisons, 6 show the claim, 4 the reverse, and 4 neither" in figure.layout.meta["summary"]
 
 
 def test_one_pair_is_a_point_without_an_interval(store: SyntheticStore) -> None:

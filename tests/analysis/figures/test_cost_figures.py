@@ -89,8 +89,8 @@ def test_one_result_costs_all_that_it_was_made_from(store: SyntheticStore) -> No
     figure = device_hours(load(store.root))
     assert [title.text for title in figure.layout.annotations] == [
         "all results",
-        "one accuracy, from nothing",
-        "one barrier between two SGD seeds, from nothing",
+        "one accuracy, from scratch",
+        "one barrier between two SGD seeds, from scratch",
     ]
     row = "AWS signed transfer"
     accuracy = {(row, "round 0"): 2.0, (row, "pruning round"): 6.0, (row, "final training"): 2.5}  # (1 + 4) / 2
@@ -227,7 +227,7 @@ def test_an_attempt_without_an_end_lasts_to_the_next_or_to_the_result(store: Syn
 def test_the_timeline_hides_no_bar_behind_another(store: SyntheticStore) -> None:
     a_day(store)
     figure = timeline(load(store.root))
-    assert [trace.name for trace in figure.data] == ["final training", "probe", "failed", "told that its machine goes"]
+    assert [trace.name for trace in figure.data] == ["final training", "probe", "failed", "machine about to stop"]
     trainings, probes, failed, drained = figure.data
     assert list(trainings.y) == ["one", "not done", "one · 2", "two", "not done", "not done"]
     assert np.asarray(trainings.x) == pytest.approx([40_000, 15_000, 20_000, 40_000, 10_000, 15_000])
@@ -241,7 +241,7 @@ def test_the_timeline_hides_no_bar_behind_another(store: SyntheticStore) -> None
     assert list(drained.x) == ["2023-11-14 22:13:35.000"]
     assert figure.layout.meta["summary"] == (
         "2023-11-14 22:13 to 2023-11-14 22:14 UTC: 4 attempts done on 2 nodes, 2 failed, 1 no end recorded, "
-        "1 told that the machine goes."
+        "1 told that the machine was about to stop."
     )
 
 

@@ -140,7 +140,7 @@ def test_a_store_without_landscapes_has_none(sweep: SyntheticStore) -> None:
     assert {"solution", "x", "y", "error_percent"} <= set(frames.landscapes.columns)
     figure = landscape(frames)
     assert not figure.data
-    assert figure.layout.meta["summary"] == "No landscape was asked for."
+    assert figure.layout.meta["summary"] == "No landscape was computed."
 
 
 def test_hostile_labels_are_text(store: SyntheticStore) -> None:

@@ -158,7 +158,7 @@ def test_a_bad_published_file_is_refused_with_its_line(tmp_path: Path, header: s
     with pytest.raises(PublishedError) as refused:
         read_published(path)
     assert f"{path.name}, {named}" in str(refused.value)
-    assert "dataset, architecture, series, density, accuracy_percent and, if wanted, source" in str(refused.value)
+    assert "dataset, architecture, series, density, accuracy_percent and optionally source" in str(refused.value)
 
 
 @pytest.mark.parametrize("content", [b"", HEADER.encode() + b"\n", b"\xff\xfe\x00"])

@@ -227,9 +227,7 @@ def test_checks_are_shown_and_without_them_nothing_is_said(sweep: SyntheticStore
         for verdict in ("holds", "broken", "not checked")
     ]
     text = page_text(sweep.root, checks=rules)
-    assert all(
-        f"{verdict} The test set is read once 12 looked at · of <all>" in text for verdict in ("holds", "broken")
-    )
+    assert all(f"{verdict} The test set is read once 12 checked · of <all>" in text for verdict in ("holds", "broken"))
     assert "The method's rules" in text
     assert "The method's rules" not in page_text(sweep.root)
 

@@ -320,10 +320,10 @@ def test_agreement_is_drawn_against_density_with_chance_dotted(two_chains: Frame
     named = {trace.name: trace for trace in figure.data}
     assert set(named) == {
         name + more
-        for name in ("AWS, with the round before", "AWS, with the last round", "AWS, between chains")
+        for name in ("AWS, with the previous round", "AWS, with the last round", "AWS, between chains")
         for more in ("", ": chance")
     }
-    before = named["AWS, with the round before"]
+    before = named["AWS, with the previous round"]
     assert (list(before.x), list(before.y)) == ([pytest.approx(0.8)], [pytest.approx(62.5)])  # 75 % and 50 %
     assert "n = 2 pairs in 2 chains" in before.customdata[0][0]
     assert "overlap of the masks 80.00 %" in before.customdata[0][0]
