@@ -1,4 +1,4 @@
-"""The data sets."""
+"""Data sets: the built-in ones, the registry that plugins add to, and their preparation for a host."""
 
 from workers.data.errors import DataError
 from workers.data.images.encoded import Encoded, FilePictures, Pictures
@@ -11,7 +11,7 @@ from workers.data.preparing.cache import (
     open_data,
     prepared_folder,
 )
-from workers.data.preparing.resumption import Progress
+from workers.data.preparing.resumption import ProgressCallback
 from workers.data.registry import DATA_SETS, Arrays, DataSet, Source, data_set, data_set_names, find_data_set
 from workers.data.sets import cifar, image_folder, imagenet, mnist1d, tiny_imagenet
 
@@ -24,7 +24,7 @@ __all__ = [
     "FilePictures",
     "MappedData",
     "Pictures",
-    "Progress",
+    "ProgressCallback",
     "Source",
     "StreamedData",
     "cifar",

@@ -1,4 +1,4 @@
-"""Augmentations as values, and the random draws behind them; each equals torchvision's transform for the same draws."""
+"""Augmentations and their random draws. Each augmentation equals torchvision's transform for the same draws."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CROP_ATTEMPTS = 10
 
 @dataclass(frozen=True)
 class CropFlip:
-    """RandomCrop(size, padding) and RandomHorizontalFlip; zeros are padded before anything is normalised."""
+    """RandomCrop(size, padding) and RandomHorizontalFlip; zeros are padded before normalisation."""
 
     padding: int = 4
 
@@ -28,7 +28,7 @@ class ResizedCropFlip:
     """RandomResizedCrop(size, scale=(smallest, 1)) and RandomHorizontalFlip.
 
     Attributes:
-        smallest: least share of the image's area that is cropped.
+        smallest: smallest share of the image's area that a crop takes.
     """
 
     smallest: float
@@ -44,13 +44,13 @@ AUGMENTATIONS: Mapping[Augmentation, CropFlip | ResizedCropFlip | None] = {
 
 @dataclass(frozen=True)
 class Draws:
-    """The random choices of one epoch, or of a batch of it.
+    """The random draws of an epoch or a batch.
 
     Attributes:
-        order: int64 (images,), which image comes when.
-        geometry: (images, k): the crop's offset (top, left) for CropFlip; for ResizedCropFlip 22 uniform numbers,
-            or, once the image's size is known, the box (top, left, height, width); k is 0 without augmentation.
-        flip: bool (images,).
+        order: image numbers, in the order of training; int64 (images,).
+        geometry: (images, k). For CropFlip the crop's offset (top, left). For ResizedCropFlip 22 uniform numbers or,
+            once the image's size is known, the box (top, left, height, width). Without augmentation, k is 0.
+        flip: whether to mirror each image; bool (images,).
     """
 
     order: Tensor
@@ -60,11 +60,11 @@ class Draws:
     def __len__(self) -> int:
         return len(self.order)
 
-    def __getitem__(self, chosen: slice) -> Draws:
-        return Draws(self.order[chosen], self.geometry[chosen], self.flip[chosen])
+    def __getitem__(self, part: slice) -> Draws:
+        return Draws(self.order[part], self.geometry[part], self.flip[part])
 
     def batches(self, batch_size: int, first: int = 0) -> Iterator[Draws]:
-        """Consecutive batches from number ``first`` on; the last one holds what is left."""
+        """Consecutive batches from number ``first`` on; the last batch may be smaller."""
         for start in range(first * batch_size, len(self), batch_size):
             yield self[start : start + batch_size]
 
@@ -74,7 +74,7 @@ class Draws:
 
 
 def draw_epoch(images: int, sgd_seed: int, epoch: int, augmentation: Augmentation) -> Draws:
-    """The choices of one epoch, a function of seed and epoch alone; drawn on the CPU for every device."""
+    """Draw an epoch: a function of its arguments alone, drawn on the CPU for every device."""
     stream = generator(sgd_seed, "epoch", epoch)
     order = torch.randperm(images, generator=stream)
     match AUGMENTATIONS[augmentation]:
@@ -88,11 +88,11 @@ def draw_epoch(images: int, sgd_seed: int, epoch: int, augmentation: Augmentatio
 
 
 def resized_crop_boxes(uniforms: Tensor, heights: Tensor, widths: Tensor, smallest: float) -> Tensor:
-    """Boxes as torchvision's RandomResizedCrop.get_params finds them: ten attempts, else the centre.
+    """Boxes as torchvision's RandomResizedCrop.get_params draws them: ten attempts, then the centre.
 
     Args:
-        uniforms: float32 (images, 22) in [0, 1): ten for the area, ten for the aspect ratio, two for the place.
-        heights, widths: int64 (images,), of the images in pixels.
+        uniforms: float32 (images, 22) in [0, 1): ten for the area, ten for the aspect ratio, two for the position.
+        heights, widths: sizes of the images in pixels; int64 (images,).
 
     Returns:
         int64 (images, 4): top, left, height, width.
@@ -105,8 +105,8 @@ def resized_crop_boxes(uniforms: Tensor, heights: Tensor, widths: Tensor, smalle
     fits = (w > 0) & (w <= widths[:, None]) & (h > 0) & (h <= heights[:, None])
     attempt = fits.int().argmax(1, keepdim=True)
     w, h = w.gather(1, attempt).squeeze(1), h.gather(1, attempt).squeeze(1)
-    place = uniforms[:, -2:].double()
-    top, left = (place[:, 0] * (heights - h + 1)).long(), (place[:, 1] * (widths - w + 1)).long()
+    position = uniforms[:, -2:].double()
+    top, left = (position[:, 0] * (heights - h + 1)).long(), (position[:, 1] * (widths - w + 1)).long()
     drawn = torch.stack((top, left, h, w), 1)
     return torch.where(fits.any(1)[:, None], drawn, _central_boxes(heights, widths))
 
@@ -120,7 +120,7 @@ def _central_boxes(heights: Tensor, widths: Tensor) -> Tensor:
 
 
 def placed(draws: Draws, augmentation: Augmentation, height: int, width: int) -> Draws:
-    """The draws for images that all have one size: uniform numbers become boxes."""
+    """The draws for images of one size: uniform numbers become boxes."""
     match AUGMENTATIONS[augmentation]:
         case ResizedCropFlip(smallest):
             heights, widths = torch.full((len(draws),), height), torch.full((len(draws),), width)
@@ -130,7 +130,7 @@ def placed(draws: Draws, augmentation: Augmentation, height: int, width: int) ->
 
 
 def augmented(images: Tensor, draws: Draws, augmentation: Augmentation) -> Tensor:
-    """uint8 images (batch, channels, height, width) under a batch's placed draws; a few operations on their device."""
+    """Augment uint8 images (batch, channels, height, width) by a batch's placed draws, on the images' device."""
     match AUGMENTATIONS[augmentation]:
         case None:
             return images
@@ -142,7 +142,7 @@ def augmented(images: Tensor, draws: Draws, augmentation: Augmentation) -> Tenso
 
 
 def flipped(images: Tensor, flip: Tensor) -> Tensor:
-    """The images, mirrored left to right where ``flip`` says so."""
+    """The images, mirrored left to right where ``flip`` is true."""
     return torch.where(flip.view(-1, 1, 1, 1), images.flip(3), images)
 
 
@@ -154,7 +154,7 @@ def _cropped(images: Tensor, offsets: Tensor, padding: int) -> Tensor:
 
 
 def _resized_to_full(images: Tensor, boxes: Tensor) -> Tensor:
-    """Each image's box resized bilinearly to the image's own size, so never shrunk: no antialiasing is needed."""
+    """Resize each image's box bilinearly to the image's size. Boxes never shrink, so no antialiasing is needed."""
     height, width = images.shape[2:]
     top, left, box_height, box_width = boxes.float().unbind(1)
     y = _source_positions(top, box_height, height)
@@ -166,7 +166,7 @@ def _resized_to_full(images: Tensor, boxes: Tensor) -> Tensor:
 
 
 def _source_positions(start: Tensor, length: Tensor, out: int) -> Tensor:
-    """Where each output pixel's centre lies in the image, kept inside the box, whose edge is replicated."""
+    """Position of each output pixel's centre in the image, clamped to the box, whose edge is replicated."""
     centres = (torch.arange(out, device=start.device) + 0.5) / out
     inside = (start[:, None] + centres * length[:, None] - 0.5).clamp_min(start[:, None])
     return torch.minimum(inside, (start + length - 1)[:, None])

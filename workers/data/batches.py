@@ -1,4 +1,4 @@
-"""Batches of uint8 images on a device, and the split whose images all lie there."""
+"""Batches of uint8 images on a device, and the split whose images all lie on that device."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Batch(NamedTuple):
 
 
 class Split(Protocol):
-    """Some of a data set's images.
+    """A split: some of a data set's images.
 
     Attributes:
         labels: int64 (images,), on the device.
-        height, width: of the images as the network sees them, in pixels.
+        height, width: size of the images as the network sees them, in pixels.
     """
 
     @property
@@ -35,23 +35,23 @@ class Split(Protocol):
     def width(self) -> int: ...
     def __len__(self) -> int: ...
 
-    def part(self, chosen: slice) -> Split:
-        """Some of its images as a split."""
+    def part(self, part: slice) -> Split:
+        """A slice of the split."""
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
-        """All images once, as a test sees them."""
+        """All images once, in order and without augmentation."""
 
     def drawn(self, draws: Draws, batch_size: int, augmentation: Augmentation, first: int = 0) -> Iterator[Batch]:
-        """The drawn images, augmented, from batch number ``first`` on; the last batch holds what is left."""
+        """The drawn images, augmented, from batch number ``first`` on; the last batch may be smaller."""
 
 
 @dataclass(frozen=True)
 class ResidentSplit:
-    """Images that lie on the device; the array itself is shared with the other splits and never copied.
+    """A split whose images lie on the device, in an array that it shares with other splits.
 
     Attributes:
         source: uint8 (all images, channels, height, width).
-        rows, labels: int64 (images,): where each image lies in the source, and its class.
+        rows, labels: row of each image in the source, and its class; int64 (images,).
     """
 
     source: Tensor
@@ -69,17 +69,17 @@ class ResidentSplit:
     def width(self) -> int:
         return self.source.shape[3]
 
-    def part(self, chosen: slice) -> ResidentSplit:
-        return replace(self, rows=self.rows[chosen], labels=self.labels[chosen])
+    def part(self, part: slice) -> ResidentSplit:
+        return replace(self, rows=self.rows[part], labels=self.labels[part])
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
         for start in range(0, len(self), batch_size):
-            chosen = slice(start, start + batch_size)
-            yield Batch(self.source[self.rows[chosen]], self.labels[chosen])
+            batch = slice(start, start + batch_size)
+            yield Batch(self.source[self.rows[batch]], self.labels[batch])
 
     def drawn(self, draws: Draws, batch_size: int, augmentation: Augmentation, first: int = 0) -> Iterator[Batch]:
-        # to the device once: nothing in an epoch waits for the host
-        here = placed(draws, augmentation, self.height, self.width).to(self.source.device)
-        for batch in here.batches(batch_size, first):
+        # moved to the device once, so that no batch waits for the host
+        on_device = placed(draws, augmentation, self.height, self.width).to(self.source.device)
+        for batch in on_device.batches(batch_size, first):
             images = self.source[self.rows[batch.order]]
             yield Batch(augmented(images, batch, augmentation), self.labels[batch.order])

@@ -1,7 +1,7 @@
-"""What is wrong with data, in one sentence."""
+"""The error of data sets."""
 
 from __future__ import annotations
 
 
 class DataError(ValueError):
-    """Data that is missing, of another layout, or damaged; the message says what is expected where."""
+    """Data is missing, damaged or of another layout; the message says what is expected where."""

@@ -1,4 +1,4 @@
-"""Data sets by name. A user's own is one decorated function in a plugin file (docs/extending.md)."""
+"""Register data sets by name. docs/extending.md shows how to add one."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Arrays:
     """A decoded data set.
 
     Attributes:
-        train_images, test_images: uint8, (images, channels, height, width); a signal has height 1.
-        train_labels, test_labels: int64, (images,), from 0.
+        train_images, test_images: uint8 (images, channels, height, width); a signal has height 1.
+        train_labels, test_labels: classes from 0; int64 (images,).
     """
 
     train_images: NDArray[np.uint8]
@@ -30,12 +30,13 @@ class Arrays:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a data set's content was found.
+    """The place of a data set's content.
 
     Attributes:
+        description: a noun phrase for messages.
         fingerprint: identifies the content; equal for two copies of the same files.
-        decode: reads it all, downloading first where that is what the source means; may raise DataError.
-        num_classes: where it is not the registered number, as in a part of a data set.
+        decode: reads everything, and downloads first if the source is a download; may raise DataError.
+        num_classes: number of classes, if it differs from the registered number, as in a part of a data set.
     """
 
     description: str
@@ -45,7 +46,7 @@ class Source:
 
 
 Finder = Callable[[Path | None, Path], Source]
-"""(data root or None, folder for downloads) -> source; cheap; raises DataError when there is none."""
+"""(data root or None, folder for downloads) -> source. Must be fast; raises DataError if the data is missing."""
 
 
 @dataclass(frozen=True)
@@ -68,21 +69,26 @@ class DataSet(Registered[Finder]):
 DATA_SETS = Registry("data set", DataSet)
 
 FAMILIES: dict[str, Callable[[str], DataSet]] = {}
-"""Data sets that the user names, as in ``prefix:NAME``: prefix -> function of NAME, which may raise DataError."""
+"""Data sets whose names the user chooses, as ``prefix:NAME``: prefix -> function of NAME, which may raise DataError."""
 
 
 def data_set(name: str, *, channels: int, num_classes: int) -> Callable[[Finder], Finder]:
-    """Register a function of (data_root, downloads) that returns a Source."""
+    """Register a function of (data_root, downloads) that returns a Source.
+
+    Args:
+        channels: number of image channels.
+        num_classes: number of classes, unless the Source gives another.
+    """
 
     return DATA_SETS.register(name, channels=channels, num_classes=num_classes)
 
 
 def find_data_set(name: str) -> DataSet | None:
-    """The data set of a name, or None when there is no such name; DataError for a NAME that cannot be one."""
-    prefix, colon, own = name.partition(":")
-    return FAMILIES[prefix](own) if colon and prefix in FAMILIES else DATA_SETS.get(name)
+    """The data set of a name, or None if the name is unknown; DataError if the part after a prefix is no valid name."""
+    prefix, colon, rest = name.partition(":")
+    return FAMILIES[prefix](rest) if colon and prefix in FAMILIES else DATA_SETS.get(name)
 
 
 def data_set_names() -> list[str]:
-    """Every name that can be given, sorted."""
+    """All names of data sets, sorted; families as ``prefix:NAME``."""
     return sorted([*DATA_SETS, *(f"{prefix}:NAME" for prefix in FAMILIES)])

@@ -68,7 +68,7 @@ def test_labels_out_of_range_are_refused(tmp_path: Path) -> None:
 def test_data_that_changed_since_the_plan_is_refused(tmp_path: Path) -> None:
     write_images(tmp_path / "cifar10/train.parquet", 12)
     write_images(tmp_path / "cifar10/test.parquet", 2)
-    with pytest.raises(DataError, match="not the data this stage was planned for"):
+    with pytest.raises(DataError, match="differs from the data that the stage was planned for"):
         open_data("cifar10", "parquet-of-another-day", tmp_path, tmp_path / "cache")
 
 

@@ -1,1 +1,1 @@
-"""Read encoded images from files and Parquet."""
+"""Read, decode and stream encoded images."""

@@ -1,4 +1,4 @@
-"""Encoded images of one split, by index: what is read from disk while training, and how it becomes pixels."""
+"""Read encoded images of a split by index, and decode them."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from workers.data.errors import DataError
 
 
 class Pictures(Protocol):
-    """Encoded images with their classes; any number of threads may read at a time."""
+    """Encoded images and their classes; several threads may read at once."""
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """The images' classes, (images,)."""
+        """The images' classes; int64 (images,)."""
 
     def __len__(self) -> int: ...
 
     def name(self, index: int) -> str:
-        """Where an image comes from, for messages."""
+        """An image's file and, in a file of several images, its row; for messages."""
 
     def read(self, index: int) -> bytes:
-        """An image as it was encoded.
+        """Read an encoded image.
 
         Raises:
-            OSError, DataError: it cannot be read.
+            OSError, DataError: the image cannot be read.
         """
 
 
 class _Mapped:
-    """Arrays that are mapped from .npy files go to another process as paths: a loader process holds no copy of them."""
+    """Pickles arrays that are mapped from .npy files as paths, so that loader processes hold no copies."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: _MappedFile.of(value) for name, value in vars(self).items()}
@@ -55,7 +55,7 @@ class _MappedFile:
 
     @classmethod
     def of(cls, value: object) -> object:
-        # a part of a mapping has the array it was cut from as its base, and is not its file's content
+        # the base of a slice of a mapping is an array, and the slice is not the whole file
         whole = isinstance(value, np.memmap) and isinstance(value.base, mmap.mmap)
         return cls(Path(value.filename)) if whole else value  # type: ignore[attr-defined]
 
@@ -68,7 +68,7 @@ class FilePictures(_Mapped):
     """One file per image.
 
     Attributes:
-        names: (images,), paths below ``root`` in the file system's encoding.
+        names: paths below ``root`` in the file system's encoding; (images,).
     """
 
     root: Path
@@ -91,11 +91,11 @@ class FilePictures(_Mapped):
 
 @dataclass(frozen=True)
 class Origins:
-    """Which file each image of a split came from.
+    """The file that each image of a split comes from.
 
     Attributes:
-        files: file names, in the images' order.
-        starts: each file's first image.
+        files: file names, in the order of the images.
+        starts: index of each file's first image.
     """
 
     files: tuple[str, ...]
@@ -109,11 +109,11 @@ class Origins:
 
 @dataclass(frozen=True, eq=False)
 class PackedPictures(_Mapped):
-    """One flat file with all encoded images behind each other.
+    """All encoded images in one flat file.
 
     Attributes:
-        offsets: (images + 1,), where each image starts in the file; the last one is the file's end.
-        origins: where the images were before they were packed.
+        offsets: position of each image in the file, then the file's size; (images + 1,).
+        origins: the files that the images were packed from.
     """
 
     blob: Path
@@ -138,8 +138,8 @@ class Encoded:
     """A data set whose images are still encoded.
 
     Attributes:
-        size: (height, width) that every image has: they are decoded once, into arrays. None: they have sizes of their
-            own, and are decoded whenever they are drawn.
+        size: (height, width) of all images, which are then decoded once, into arrays. None: sizes differ, and images
+            are decoded each time they are drawn.
     """
 
     train: Pictures
@@ -148,10 +148,10 @@ class Encoded:
 
 
 def decode_rgb(pictures: Pictures, index: int) -> Image.Image:
-    """One image in mode RGB, whatever it is encoded as; a file's extension means nothing.
+    """Decode an image of any format, told by its content, to mode RGB.
 
     Raises:
-        DataError: it cannot be read; the message names the file.
+        DataError: the image cannot be read; the message names the file.
     """
     try:
         content = pictures.read(index)
@@ -159,22 +159,22 @@ def decode_rgb(pictures: Pictures, index: int) -> Image.Image:
         raise DataError(f"{pictures.name(index)}: cannot be read: {error.strerror or error}") from error
     try:
         with Image.open(io.BytesIO(content)) as image:
-            if image.mode.startswith("I"):  # 16 bits of grey: Pillow's own conversion clips them
+            if image.mode.startswith("I"):  # 16-bit grey, which Pillow's conversion would clip
                 eight = np.clip(np.asarray(image, dtype=np.int64) >> 8, 0, 255)
                 return Image.fromarray(eight.astype(np.uint8)).convert("RGB")
             return image.convert("RGB")
     except MemoryError:
         raise
-    except Exception as error:  # damaged content makes Pillow's readers raise errors of a dozen types
-        what = "of no known format" if isinstance(error, UnidentifiedImageError) else str(error)
-        raise DataError(f"{pictures.name(index)}: not a readable image: {what if content else 'empty'}") from error
+    except Exception as error:  # Pillow raises a dozen types of errors for damaged content
+        fault = "of no known format" if isinstance(error, UnidentifiedImageError) else str(error)
+        raise DataError(f"{pictures.name(index)}: not a readable image: {fault if content else 'empty'}") from error
 
 
 def decode_pixels(pictures: Pictures, size: tuple[int, int], index: int) -> NDArray[np.uint8]:
-    """One image, (3, height, width).
+    """Decode an image to uint8 (3, height, width).
 
     Raises:
-        DataError: it cannot be read, or is of another size.
+        DataError: the image cannot be read, or has another size.
     """
     image = decode_rgb(pictures, index)
     if (image.height, image.width) != size:

@@ -1,4 +1,4 @@
-"""Parquet files in the image layout of Hugging Face data sets: ``image{bytes, path}`` and an integer label."""
+"""Read images from Parquet files in the layout of Hugging Face data sets: ``image{bytes, path}`` and a label."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ LABEL_COLUMNS = ("label", "fine_label")
 
 
 class ParquetPictures:
-    """The images of one split's files, in their order; meant to be read from first to last.
+    """The images of one split's files. Reading in order is fast.
 
     Attributes:
-        labels: int64, (images,).
-        origins: the file and row of each image.
-        total_bytes: of all encoded images, without what Parquet saves.
+        labels: classes; int64 (images,).
+        origins: file and row of each image.
+        total_bytes: size of all encoded images, uncompressed.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        """Read the files' footers and labels; DataError unless they are of this layout."""
+        """Read the files' footers and labels; DataError if their layout differs."""
         self._paths = tuple(paths)
         self._lock = Lock()
         self._held: tuple[int, pa.Array] | None = None
@@ -39,9 +39,9 @@ class ParquetPictures:
         self._starts: list[int] = []  # first image of each row group
         self.total_bytes = 0
         labels: list[NDArray[np.int64]] = []
-        count, files = 0, []
+        count, first_images = 0, []
         for number, path in enumerate(self._paths):
-            files.append(count)
+            first_images.append(count)
             with _opened(path) as file:
                 image, label = _column(path, file, IMAGE_COLUMNS), _column(path, file, LABEL_COLUMNS)
                 content = f"{image}.bytes"
@@ -54,12 +54,12 @@ class ParquetPictures:
                     chunks = (row_group.column(column) for column in range(row_group.num_columns))
                     sizes = [c.total_uncompressed_size for c in chunks if c.path_in_schema == content]
                     if not sizes:
-                        raise DataError(f"{path}: its column {image} has no field named bytes")
+                        raise DataError(f"{path}: its column {image} has no field bytes")
                     self.total_bytes += sizes[0]
                 self._columns.append(image)
                 labels.append(file.read([label]).column(label).to_numpy().astype(np.int64))
         self.labels = np.concatenate(labels)
-        self.origins = Origins(tuple(str(path) for path in self._paths), tuple(files))
+        self.origins = Origins(tuple(str(path) for path in self._paths), tuple(first_images))
 
     def __reduce__(self) -> tuple[type[ParquetPictures], tuple[tuple[Path, ...]]]:
         return ParquetPictures, (self._paths,)
@@ -68,19 +68,19 @@ class ParquetPictures:
         return len(self.labels)
 
     def name(self, index: int) -> str:
-        """The file and the row in it."""
+        """An image's file and row."""
         return self.origins.name(index)
 
     def read(self, index: int) -> bytes:
-        """An image as it was encoded; the row group that holds it is kept until one of another is asked for."""
+        """Read an encoded image; its row group stays in memory until an image of another is read."""
         group = bisect_right(self._starts, index) - 1
         with self._lock:
             if self._held is None or self._held[0] != group:
-                self._held = None  # before the next one is read: memory for one at a time
+                self._held = None  # freed first, so that only one row group is in memory
                 self._held = group, self._row_group(*self._groups[group])
             content = self._held[1][index - self._starts[group]].as_py()["bytes"]
         if content is None:
-            raise DataError(f"{self.name(index)}: it holds no image's bytes")
+            raise DataError(f"{self.name(index)}: the image is missing")
         return content
 
     def _row_group(self, number: int, group: int) -> pa.ChunkedArray:
@@ -99,8 +99,8 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
 
 
 def _column(path: Path, file: pq.ParquetFile, names: Sequence[str]) -> str:
-    known = file.schema_arrow.names
+    columns = file.schema_arrow.names
     for name in names:
-        if name in known:
+        if name in columns:
             return name
-    raise DataError(f"{path} has no column {' or '.join(names)}; it has {', '.join(known)}")
+    raise DataError(f"{path} has no column {' or '.join(names)}; it has {', '.join(columns)}")

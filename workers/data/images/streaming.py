@@ -1,7 +1,7 @@
-"""Images too many to hold: read, decoded and cropped batch by batch, ahead of the training.
+"""Stream images that do not fit into memory: read, decode and crop them batch by batch, ahead of the training.
 
-On a GPU whole batches are decoded there, on a stream of their own; on CPUs by processes with PIL. The flip and
-everything after it happens on the device.
+A GPU decodes whole batches on a separate stream; on CPUs, processes decode with PIL. Flips and all later steps run on
+the device.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from workers.stages import Augmentation
 
 BATCHES_AHEAD = 2
 READING_THREADS = 16
-IMAGES_AT_ONCE = 32  # decoded ones that a process holds
-TEST_RESIZE = 256 / 224  # the shorter side before the centre is cropped, as a multiple of the crop
+IMAGES_AT_ONCE = 32  # decoded images that a process holds
+TEST_RESIZE = 256 / 224  # shorter side before the central crop, as a multiple of the crop
 
 JpegDecoder = Callable[[list[Tensor]], list[Tensor]]
-"""Encoded images, uint8 (bytes,) on the CPU -> uint8 (3, height, width) on the device; RuntimeError for a bad one."""
+"""Encoded images, uint8 (bytes,) on the CPU -> uint8 (3, height, width) on the device; RuntimeError if one is bad."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ class Request:
     """A batch to load.
 
     Attributes:
-        rows: which pictures.
-        uniforms: float32 (batch, 22), for the box of RandomResizedCrop; None for what a test sees.
-        smallest: least share of the area that such a box takes.
-        size: of the result's side, in pixels.
+        rows: indices of the pictures.
+        uniforms: random numbers of RandomResizedCrop, float32 (batch, 22); None for the central crop of a test.
+        smallest: smallest share of the area that a random crop takes.
+        size: side of the result, in pixels.
     """
 
     rows: NDArray[np.int64]
@@ -60,12 +60,12 @@ class Reader(Protocol):
     labels: Tensor
 
     def batches(self, requests: Sequence[Request]) -> Iterator[Tensor]:
-        """uint8 (batch, 3, size, size) on the device for each request; DataError names a picture that is damaged."""
+        """uint8 (batch, 3, size, size) on the device for each request; DataError names a damaged picture."""
 
 
 @dataclass(frozen=True)
 class StreamedSplit:
-    """Some of the pictures behind a reader (``workers.data.batches.Split``)."""
+    """A split of streamed pictures: see ``workers.data.batches.Split``."""
 
     reader: Reader
     rows: Tensor
@@ -83,8 +83,8 @@ class StreamedSplit:
     def width(self) -> int:
         return self.size
 
-    def part(self, chosen: slice) -> StreamedSplit:
-        return replace(self, rows=self.rows[chosen], labels=self.labels[chosen])
+    def part(self, part: slice) -> StreamedSplit:
+        return replace(self, rows=self.rows[part], labels=self.labels[part])
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
         requests = [Request(rows.numpy(), None, 1.0, self.size) for rows in self.rows.split(batch_size)]
@@ -103,19 +103,18 @@ class StreamedSplit:
             )
             for batch in draws.batches(batch_size, first)
         ]
-        # to the device once: nothing in an epoch waits for the host
-        here = replace(draws, geometry=draws.geometry[:, :0]).to(self.labels.device)
-        for images, batch in zip(self.reader.batches(requests), here.batches(batch_size, first), strict=True):
+        # moved to the device once, so that no batch waits for the host
+        on_device = replace(draws, geometry=draws.geometry[:, :0]).to(self.labels.device)
+        for images, batch in zip(self.reader.batches(requests), on_device.batches(batch_size, first), strict=True):
             yield Batch(flipped(images, batch.flip), self.labels[batch.order])
 
 
-def seen(images: Sequence[Any], request: Request, first: int) -> list[Any]:
-    """What the network sees of some of a request's images, whole ones, beginning with number ``first``.
-
-    torchvision's RandomResizedCrop for the request's uniform numbers, or Resize and CenterCrop without.
+def cropped(images: Sequence[Any], request: Request, first: int) -> list[Any]:
+    """Crop and resize images of a request, as torchvision's RandomResizedCrop or, in a test, Resize and CenterCrop.
 
     Args:
-        images: PIL images, or uint8 tensors (3, height, width) on any device; the results are of the same type.
+        images: PIL images, or uint8 tensors (3, height, width) on any device; the results have the same type.
+        first: the first image's position in the request.
     """
     size = [request.size, request.size]
     if request.uniforms is None:
@@ -127,10 +126,10 @@ def seen(images: Sequence[Any], request: Request, first: int) -> list[Any]:
 
 
 def open_reader(pictures: Pictures, device: torch.device, workers: int | None) -> Reader:
-    """The reader that suits a device.
+    """Open the reader that suits a device.
 
     Args:
-        workers: so many processes with PIL; None decodes on a GPU where there is one, else in one process.
+        workers: number of processes that decode with PIL; None decodes on a GPU device, or in one process for a CPU.
     """
     if device.type == "cuda" and workers is None:
         return DeviceReader(pictures, device, jpeg_decoder(device))
@@ -138,7 +137,7 @@ def open_reader(pictures: Pictures, device: torch.device, workers: int | None) -
 
 
 class ProcessReader:
-    """Decodes with PIL in ``workers`` processes, or in this one when that is 0."""
+    """Decodes with PIL in ``workers`` processes, or in this process if ``workers`` is 0."""
 
     def __init__(self, pictures: Pictures, device: torch.device, workers: int) -> None:
         self.labels = torch.tensor(pictures.labels)
@@ -151,7 +150,7 @@ class ProcessReader:
             persistent_workers=workers > 0,
             prefetch_factor=BATCHES_AHEAD if workers else None,
             pin_memory=device.type == "cuda",
-            generator=torch.Generator(),  # its own: by default a loader draws from the one that dropout draws from
+            generator=torch.Generator(),  # by default a loader would draw from dropout's generator
             worker_init_fn=_leave_signals_to_the_parent,
         )
 
@@ -169,7 +168,7 @@ def _leave_signals_to_the_parent(worker: int) -> None:
 
 
 class _Requests(Sampler[Request]):
-    """The requests of one pass; the loader and its processes outlive it."""
+    """The requests of one pass; the loader's processes outlive the pass."""
 
     def __init__(self) -> None:
         self.pending: Sequence[Request] = ()
@@ -191,15 +190,15 @@ class _Views(Dataset[Tensor | str]):
             for first in range(0, len(request.rows), IMAGES_AT_ONCE):
                 rows = request.rows[first : first + IMAGES_AT_ONCE]
                 images = [decode_rgb(self._pictures, int(row)) for row in rows]
-                for slot, image in enumerate(seen(images, request, first), first):
+                for slot, image in enumerate(cropped(images, request, first), first):
                     loaded[slot] = views.pil_to_tensor(image)
         except DataError as error:
-            return str(error)  # raised by the process that asked: here it would gain a traceback in its message
+            return str(error)  # the parent raises the error; raised here, its message would gain a traceback
         return loaded
 
 
 class DeviceReader:
-    """Threads read files; one thread decodes and crops on the device, two batches ahead of whoever asks."""
+    """Reads files in threads, and decodes and crops in one thread on the device, two batches ahead."""
 
     def __init__(self, pictures: Pictures, device: torch.device, decode: JpegDecoder) -> None:
         self.labels = torch.tensor(pictures.labels)
@@ -213,11 +212,11 @@ class DeviceReader:
                 contents = [files.submit(self._pictures.read, int(row)) for row in request.rows]
                 ahead.append(decoding.submit(self._load, request, contents))
                 if len(ahead) > BATCHES_AHEAD:
-                    yield self._arrived(ahead.popleft())
+                    yield self._synchronized(ahead.popleft())
             while ahead:
-                yield self._arrived(ahead.popleft())
+                yield self._synchronized(ahead.popleft())
 
-    def _arrived(self, loaded: Future[tuple[Tensor, torch.cuda.Event | None]]) -> Tensor:
+    def _synchronized(self, loaded: Future[tuple[Tensor, torch.cuda.Event | None]]) -> Tensor:
         images, ready = loaded.result()
         if ready is not None:
             consumer = torch.cuda.current_stream(self._device)
@@ -228,17 +227,17 @@ class DeviceReader:
     def _load(self, request: Request, contents: Sequence[Future[bytes]]) -> tuple[Tensor, torch.cuda.Event | None]:
         with torch.cuda.stream(self._stream) if self._stream else nullcontext():
             decoded = self._decoded(request.rows, [content.result() for content in contents])
-            images = torch.stack(seen(decoded, request, 0))
+            images = torch.stack(cropped(decoded, request, 0))
             return images, self._stream.record_event() if self._stream else None
 
     def _decoded(self, rows: NDArray[np.int64], contents: Sequence[bytes]) -> list[Tensor]:
         plain = [slot for slot, content in enumerate(contents) if is_plain_jpeg(content)]
         encoded = [torch.from_numpy(np.frombuffer(contents[slot], np.uint8).copy()) for slot in plain]
         try:
-            found = dict(zip(plain, self._decode(encoded) if encoded else [], strict=True))
-        except RuntimeError:  # of a batch with one bad image nothing comes back: each again, alone
-            found = {slot: image for slot, one in zip(plain, encoded, strict=True) for image in self._try(one)}
-        return [found[slot] if slot in found else self._by_pil(int(row)) for slot, row in enumerate(rows)]
+            decoded = dict(zip(plain, self._decode(encoded) if encoded else [], strict=True))
+        except RuntimeError:  # one bad image fails the whole batch, so decode each image alone
+            decoded = {slot: image for slot, jpeg in zip(plain, encoded, strict=True) for image in self._try(jpeg)}
+        return [decoded[slot] if slot in decoded else self._by_pil(int(row)) for slot, row in enumerate(rows)]
 
     def _try(self, encoded: Tensor) -> list[Tensor]:
         try:
@@ -251,10 +250,14 @@ class DeviceReader:
 
 
 def jpeg_decoder(device: torch.device) -> JpegDecoder:
-    """A batched JPEG decoder for a device: TorchCodec's, or torchvision's where that is not installed."""
+    """A batched JPEG decoder for a device: TorchCodec's if installed, else torchvision's."""
     try:
         from torchcodec.decoders import decode_jpeg
-    except (ImportError, OSError, RuntimeError):  # the latter two: installed, and its own libraries are not
+    except (
+        ImportError,
+        OSError,
+        RuntimeError,
+    ):  # the latter two: TorchCodec is installed, but its libraries are missing
         from torchvision.io import ImageReadMode
         from torchvision.io import decode_jpeg as torchvision_decode_jpeg
 
@@ -263,7 +266,7 @@ def jpeg_decoder(device: torch.device) -> JpegDecoder:
 
 
 def is_plain_jpeg(content: bytes) -> bool:
-    """Whether these bytes are a whole JPEG of one or three components: CMYK, PNG and truncated files are PIL's."""
+    """Whether the bytes are a complete JPEG of one or three components. PIL decodes all others, such as PNG."""
     if content[:2] != b"\xff\xd8" or content[-2:] != b"\xff\xd9":
         return False
     position = 2

@@ -1,1 +1,1 @@
-"""Decode a data set once per host and cache the result."""
+"""Prepare data sets once per host, in a cache."""

@@ -1,4 +1,4 @@
-"""Each data set is made ready once per host: arrays, or an index of encoded images, that all its workers map."""
+"""Prepare each data set once per host: as arrays, or as an index of encoded images, which all workers map."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from workers.data.errors import DataError
 from workers.data.images.encoded import Encoded, Pictures
 from workers.data.preparing.decoding import ARRAYS, decode_images, summarize, write_arrays
 from workers.data.preparing.index import open_split, write_index
-from workers.data.preparing.resumption import Progress, silent
+from workers.data.preparing.resumption import ProgressCallback, silent
 from workers.data.registry import Arrays, DataSet, Source, data_set_names, find_data_set
 
 IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
@@ -29,12 +29,12 @@ IMAGENET_STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
 
 @dataclass(frozen=True)
 class MappedData:
-    """A decoded data set; the tensors share one mapping with every other worker of the host.
+    """A decoded data set. Its tensors are mapped files, which all workers of the host share.
 
     Attributes:
         train_images, test_images: uint8, (images, channels, height, width).
-        mean, std: of the training pixels by channel, in units of 0..255.
-        content_blake2b: digest of all decoded arrays.
+        mean, std: statistics of the training pixels by channel, in units of 0..255.
+        content_blake2b: digest of all arrays.
     """
 
     channels: int
@@ -50,11 +50,11 @@ class MappedData:
 
 @dataclass(frozen=True)
 class StreamedData:
-    """A data set whose images are read and decoded whenever they are drawn.
+    """A data set whose images are read and decoded each time they are drawn.
 
     Attributes:
-        mean, std: those of ImageNet by channel, in units of 0..255.
-        content_blake2b: the source's fingerprint, since nothing here has read all pixels.
+        mean, std: ImageNet's statistics by channel, in units of 0..255.
+        content_blake2b: the source's fingerprint, since the pixels are not read in advance.
     """
 
     channels: int
@@ -67,16 +67,16 @@ class StreamedData:
 
 
 def default_cache() -> Path:
-    """Where prepared data sets lie unless told otherwise: the user's cache folder."""
+    """Default folder of prepared data sets: in the user's cache."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "winning-sign"
 
 
 def find_source(name: str, data_root: Path | None, cache: Path) -> Source:
-    """Where a data set's content is, found without decoding anything; its ``num_classes`` is known.
+    """Find a data set's content, without decoding it. The source's ``num_classes`` is set.
 
     Raises:
-        DataError: there is no such data.
+        DataError: the data is missing.
     """
     data_set = _known(name)
     try:
@@ -87,26 +87,26 @@ def find_source(name: str, data_root: Path | None, cache: Path) -> Source:
 
 
 def fingerprint(name: str, data_root: Path | None, cache: Path) -> str:
-    """The content's fingerprint, found without decoding anything; DataError when there is no such data."""
+    """Fingerprint of a data set's content, without decoding it; DataError if the data is missing."""
     return find_source(name, data_root, cache).fingerprint
 
 
 def prepared_folder(name: str, expected: str, cache: Path) -> Path:
-    """Where a data set lies once it is prepared."""
+    """The folder of a prepared data set."""
     return cache / f"{name.replace(':', '-')}-{expected}"
 
 
 def open_data(
-    name: str, expected: str, data_root: Path | None, cache: Path, progress: Progress = silent
+    name: str, expected: str, data_root: Path | None, cache: Path, progress: ProgressCallback = silent
 ) -> MappedData | StreamedData:
-    """Map a data set, after preparing it under a lock if this host has not done so.
+    """Map a data set; prepare it first, under a lock, if this host has not done so.
 
     Args:
-        expected: the fingerprint that the stage's key was made with.
-        progress: told of the preparation (what, images done, images in all), from time to time.
+        expected: the fingerprint in the stage's key.
+        progress: called from time to time during preparation.
 
     Raises:
-        DataError: the data is missing or damaged, or is not what the stage was planned for.
+        DataError: the data is missing or damaged, or has another fingerprint.
     """
     folder = prepared_folder(name, expected, cache)
     if not (folder / "meta.json").exists():
@@ -115,7 +115,7 @@ def open_data(
     data_set = _known(name)
     shared: dict[str, Any] = {
         "channels": data_set.channels,
-        "num_classes": meta.get("num_classes", data_set.num_classes),  # earlier versions did not write it
+        "num_classes": meta.get("num_classes", data_set.num_classes),  # early versions did not write it
         "mean": torch.tensor(meta["mean"], dtype=torch.float32),
         "std": torch.tensor(meta["std"], dtype=torch.float32),
         "content_blake2b": meta["content_blake2b"],
@@ -123,7 +123,7 @@ def open_data(
     if "splits" in meta:
         train, test = (open_split(folder, split, meta["splits"][split], data_root) for split in ("train", "test"))
         return StreamedData(train=train, test=test, **shared)
-    # mode "c": the pages are shared and never written, and torch accepts the array as writable
+    # mode "c" shares the pages and never writes them, yet torch accepts the array as writable
     arrays: dict[str, Any] = {
         array: torch.from_numpy(np.load(folder / f"{array}.npy", mmap_mode="c")) for array in ARRAYS
     }
@@ -137,8 +137,10 @@ def _known(name: str) -> DataSet:
     return data_set
 
 
-def _prepare(folder: Path, name: str, expected: str, data_root: Path | None, cache: Path, progress: Progress) -> None:
-    """Fill a folder of another name, which a killed preparation leaves for the next one, and rename it at the end."""
+def _prepare(
+    folder: Path, name: str, expected: str, data_root: Path | None, cache: Path, progress: ProgressCallback
+) -> None:
+    """Fill a folder under a temporary name and rename it; a killed preparation is continued by the next one."""
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with FileLock(cache / f"{folder.name}.lock"):
@@ -147,8 +149,8 @@ def _prepare(folder: Path, name: str, expected: str, data_root: Path | None, cac
             source = find_source(name, data_root, cache)
             if source.fingerprint != expected:
                 raise DataError(
-                    f"{name}: {source.description} is not the data this stage was planned for "
-                    f"({source.fingerprint} instead of {expected}); give the same --data-root, or plan anew"
+                    f"{name}: {source.description} differs from the data that the stage was planned for "
+                    f"({source.fingerprint} instead of {expected}); give the same --data-root, or plan again"
                 )
             content = source.decode()
             _check(name, content, _known(name).channels, source.num_classes or 0)
@@ -163,9 +165,14 @@ def _prepare(folder: Path, name: str, expected: str, data_root: Path | None, cac
 
 
 def _fill(
-    partial: Path, name: str, content: Arrays | Encoded, source: Source, data_root: Path | None, progress: Progress
+    partial: Path,
+    name: str,
+    content: Arrays | Encoded,
+    source: Source,
+    data_root: Path | None,
+    progress: ProgressCallback,
 ) -> Mapping[str, Any]:
-    """Write everything but ``meta.json``, whose content is returned."""
+    """Write everything but ``meta.json``, and return the content of that."""
     if isinstance(content, Encoded) and content.size is None:
         splits = write_index(partial, name, content, data_root, progress)
         return {
@@ -180,7 +187,7 @@ def _fill(
         else:
             write_arrays(partial, content)
     except DataError:
-        shutil.rmtree(partial)  # a mended image mostly makes it other data, and then nobody would come back for this
+        shutil.rmtree(partial)  # repaired data has another fingerprint, so that no later run would continue here
         raise
     return summarize(partial)
 
@@ -190,20 +197,22 @@ def _check(name: str, content: Arrays | Encoded, channels: int, num_classes: int
         labels = {"train": content.train.labels, "test": content.test.labels}
         counts = {"train": len(content.train), "test": len(content.test)}
         if channels != 3:
-            raise DataError(f"{name}: encoded images are read as RGB, and the data set is registered with {channels}")
+            raise DataError(
+                f"{name}: encoded images are RGB, but the data set is registered with channels={channels}; register 3"
+            )
     else:
         labels = {"train": content.train_labels, "test": content.test_labels}
         counts = {"train": len(content.train_images), "test": len(content.test_images)}
         for split, images in (("train", content.train_images), ("test", content.test_images)):
             if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != channels:
                 raise DataError(
-                    f"{name}: {split} images are uint8 of (images, {channels}, height, width), "
-                    f"got {images.dtype} {images.shape}"
+                    f"{name}: expected {split} images in uint8 of shape (images, {channels}, height, width), got "
+                    f"{images.dtype} of shape {images.shape}"
                 )
-    for split, found in labels.items():
-        if counts[split] != len(found) or not len(found):
-            raise DataError(f"{name}: {counts[split]} {split} images with {len(found)} labels")
-        if found.min() < 0 or found.max() >= num_classes:
+    for split, classes in labels.items():
+        if counts[split] != len(classes) or not len(classes):
+            raise DataError(f"{name}: {counts[split]} {split} images with {len(classes)} labels; give as many")
+        if classes.min() < 0 or classes.max() >= num_classes:
             raise DataError(
-                f"{name}: {split} labels go from {found.min()} to {found.max()}, not from 0 to {num_classes - 1}"
+                f"{name}: {split} labels go from {classes.min()} to {classes.max()}, expected 0 to {num_classes - 1}"
             )

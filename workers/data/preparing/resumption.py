@@ -1,4 +1,4 @@
-"""Long work on a split's images in chunks, so that a killed process loses one chunk and not all."""
+"""Process images in chunks, so that a killed process loses one chunk of its work."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from tickets.files.writing import write_atomically
 from workers.data.errors import DataError
 
 CHUNK = 1024
-Progress = Callable[[str, int, int], None]
-"""(what, images done, images in all)"""
+ProgressCallback = Callable[[str, int, int], None]
+"""(task, images done, images in all) -> None"""
 
 
-def silent(what: str, done: int, total: int) -> None:
-    """No progress for anybody."""
+def silent(task: str, done: int, total: int) -> None:
+    """Ignore progress."""
 
 
-def remaining(marker: Path, what: str, total: int, progress: Progress) -> Iterator[range]:
-    """The chunks of images that are not done yet.
+def remaining(marker: Path, task: str, total: int, progress: ProgressCallback) -> Iterator[range]:
+    """Yield the chunks of images that are not done yet.
 
-    Asking for the next chunk says that the one before is safe on disk; ``marker`` keeps how many images are.
+    Ask for the next chunk only when the chunk before is safe on disk: ``marker`` then counts its images as done.
     """
     done = int(marker.read_text()) if marker.exists() else 0
-    progress(what, done, total)
+    progress(task, done, total)
     while done < total:
         chunk = range(done, min(done + CHUNK, total))
         yield chunk
         done = chunk.stop
         write_atomically(marker, str(done).encode(), durable=False)
-        progress(what, done, total)
+        progress(task, done, total)
 
 
 def check_space(name: str, folder: Path, needed_bytes: int) -> None:
-    """Raise DataError unless a folder's file system has room for what is to be written, beside what is there."""
-    there = sum(path.stat().st_size for path in folder.iterdir())
-    free, left = shutil.disk_usage(folder).free, needed_bytes - there
-    if left > free:
+    """Raise DataError if a folder's disk has too little space for ``needed_bytes``, of which some may be written."""
+    written = sum(path.stat().st_size for path in folder.iterdir())
+    free, missing = shutil.disk_usage(folder).free, needed_bytes - written
+    if missing > free:
         raise DataError(
-            f"{name}: {left / 1e9:.1f} GB are needed in {folder.parent} and {free / 1e9:.1f} GB are free; "
+            f"{name}: {missing / 1e9:.1f} GB are needed in {folder.parent} and {free / 1e9:.1f} GB are free; "
             f"give another --data-cache"
         )

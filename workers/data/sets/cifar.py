@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100: Parquet under the data root, else torchvision's files there, else a download."""
+"""CIFAR-10 and CIFAR-100: Parquet or torchvision's files under the data root, or a download."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ def find_cifar10(data_root: Path | None, downloads: Path) -> Source:
 
 @data_set("cifar100", channels=3, num_classes=100)
 def find_cifar100(data_root: Path | None, downloads: Path) -> Source:
-    """As CIFAR-10, with 100 classes."""
+    """50,000 training and 10,000 test images of 32x32 pixels, in 100 classes."""
     return _find("cifar100", data_root, downloads)
 
 
 def _find(name: str, data_root: Path | None, downloads: Path) -> Source:
     if data_root is not None:
-        found = find_image_parquet(data_root / name, size=(32, 32))
-        if found is not None:
-            return found
+        source = find_image_parquet(data_root / name, size=(32, 32))
+        if source is not None:
+            return source
     from torchvision import datasets  # takes two seconds
 
     files = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
-    held = data_root is not None and (data_root / files.base_folder).is_dir()
-    folder = data_root if held and data_root is not None else downloads
+    exists = data_root is not None and (data_root / files.base_folder).is_dir()
+    folder = data_root if exists and data_root is not None else downloads
     return Source(
         f"torchvision's {files.base_folder} in {folder}",
         f"torchvision-{files.tgz_md5}",
-        partial(_decode, name, files, folder, not held),
+        partial(_decode, name, files, folder, not exists),
     )
 
 
@@ -50,7 +50,7 @@ def _decode(name: str, files: type[CIFAR10], folder: Path, download: bool) -> Ar
         train, test = (files(str(folder), train=split, download=download) for split in (True, False))
     except (OSError, RuntimeError) as error:
         raise DataError(
-            f"{name}: no usable files in {folder}, and no download ({error}); put torchvision's "
+            f"{name}: no usable files in {folder}, and the download failed ({error}); put torchvision's "
             f"{files.base_folder}/ or {name}/train*.parquet and {name}/test*.parquet under the folder that "
             f"--data-root names"
         ) from error

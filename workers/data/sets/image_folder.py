@@ -1,4 +1,4 @@
-"""A user's own images as ``imagefolder:NAME``, and what all readers of image folders share."""
+"""Image folders: the data sets ``imagefolder:NAME``, and functions that other data sets in folders share."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".t
 
 
 def image_folder(name: str) -> DataSet:
-    """The user's images of RGB in a folder of the data root; the classes are its subfolders' names.
+    """The data set of RGB images in a folder of the data root; its subfolders are the classes.
 
     Raises:
-        DataError: the name cannot be a folder's.
+        DataError: the name is no valid folder name.
     """
-    if not re.fullmatch(r"\w[\w.-]*", name, re.ASCII):  # it becomes part of file names, and of a path
+    if not re.fullmatch(r"\w[\w.-]*", name, re.ASCII):  # the name becomes part of paths
         raise DataError(f"imagefolder:{name}: give a folder's name, of letters, digits, '.', '_' and '-'")
     return DataSet(f"imagefolder:{name}", partial(_find, name), version=1, channels=3, num_classes=None)
 
@@ -47,83 +47,83 @@ def _find(name: str, data_root: Path | None, downloads: Path) -> Source:
 
 
 def layout_error(name: str, layout: str, data_root: Path | None) -> DataError:
-    """What is expected where, for data that cannot be downloaded."""
+    """The error for missing data that cannot be downloaded: says which layout is expected where."""
     where = f"{data_root} does not hold it" if data_root else "no --data-root is given"
-    return DataError(f"{name} cannot be downloaded and {where}; expected there: {layout}")
+    return DataError(f"{name} cannot be downloaded, and {where}; expected there: {layout}")
 
 
 def folder_names(folder: Path) -> list[str]:
-    """Names of the folders in a folder, sorted; hidden ones are none of the user's."""
+    """Sorted names of the subfolders, without hidden ones."""
     with os.scandir(folder) as entries:
         return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
 
 
 def image_names(root: Path, below: str) -> list[str]:
-    """Images in a folder and in those under it, as sorted paths relative to a root.
+    """Images below a folder, as sorted paths relative to a root.
 
-    By their extension, as torchvision's ImageFolder has it, and without hidden files: macOS leaves some that are
-    called like images. One call per folder and none per file, since ImageNet has 1.28 million.
+    Images are told by extension, as torchvision's ImageFolder does, without hidden files, since macOS leaves hidden
+    files with names of images. Folders are scanned without a call per file, since ImageNet has 1.28 million.
     """
-    found = []
+    names = []
     with os.scandir(root / below) as entries:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
             path = f"{below}/{entry.name}"
             if entry.name.lower().endswith(IMAGE_EXTENSIONS):
-                found.append(path)
+                names.append(path)
             elif entry.is_dir():
-                found.extend(image_names(root, path))
-    return sorted(found)
+                names.extend(image_names(root, path))
+    return sorted(names)
 
 
 def pictures_by_class(root: Path, split: str, classes: Sequence[str]) -> FilePictures:
-    """The images of ``root/split/<class>/``; a class's number is its place in ``classes``.
+    """The images in ``root/split/<class>/``; a class's number is its position in ``classes``.
 
     Raises:
-        DataError: a folder is no known class, or has no image; or a class has no folder in ``train/``.
+        DataError: a folder is of no known class or has no image, or a class has no folder in ``train/``.
     """
-    here = folder_names(root / split)
-    unknown = sorted(set(here) - set(classes))
+    folders = folder_names(root / split)
+    unknown = sorted(set(folders) - set(classes))
     if unknown:
-        raise DataError(f"{root / split / unknown[0]}: {unknown[0]} is none of the {len(classes)} classes trained on")
+        raise DataError(f"{root / split / unknown[0]}: {unknown[0]} is none of the {len(classes)} training classes")
     names: list[str] = []
     labels: list[NDArray[np.int64]] = [np.zeros(0, dtype=np.int64)]
     for label, class_ in enumerate(classes):
-        if class_ not in here and split != "train":  # it is just never tested
+        if class_ not in folders and split != "train":  # a class without test images is allowed
             continue
-        found = image_names(root, f"{split}/{class_}") if class_ in here else []
-        if not found:
-            raise DataError(f"{root / split / class_}: it holds no image")
-        names += found
-        labels.append(np.full(len(found), label, dtype=np.int64))
+        images = image_names(root, f"{split}/{class_}") if class_ in folders else []
+        if not images:
+            raise DataError(f"{root / split / class_} holds no image")
+        names += images
+        labels.append(np.full(len(images), label, dtype=np.int64))
     if not names:
-        raise DataError(f"{root / split}: it holds no folder with images")
+        raise DataError(f"{root / split} holds no folder with images")
     return FilePictures(root, encoded_names(names), np.concatenate(labels))
 
 
 def pictures_by_table(root: Path, folder: str, classes: Sequence[str], class_of: Mapping[str, str]) -> FilePictures:
-    """The images of a flat folder, whose classes a table tells by file name.
+    """The images of a flat folder, with their classes from a table by file name.
 
     Raises:
-        DataError: a file is not in the table, the table names one that is not there, or its class is unknown.
+        DataError: a file is not in the table, the table names a missing file, or a class is unknown.
     """
     names = image_names(root, folder)
     files = [name.removeprefix(f"{folder}/") for name in names]
     odd = sorted(set(files) ^ set(class_of))
     if odd:
-        what = "its class is not known" if odd[0] in files else "it is missing"
-        raise DataError(f"{root / folder / odd[0]}: {what}, and {len(odd) - 1} more like it")
+        fault = "has no class in the table" if odd[0] in files else "is missing"
+        raise DataError(f"{root / folder / odd[0]} {fault} (files with a fault: {len(odd)})")
     number = {class_: label for label, class_ in enumerate(classes)}
     for file in files:
         if class_of[file] not in number:
-            raise DataError(f"{root / folder / file}: its class {class_of[file]} is not trained on")
+            raise DataError(f"{root / folder / file}: its class {class_of[file]} is no training class")
     labels = np.array([number[class_of[file]] for file in files], dtype=np.int64)
     return FilePictures(root, encoded_names(names), labels)
 
 
 def encoded_names(names: Sequence[str]) -> NDArray[np.bytes_]:
-    """Names as one array of bytes: a tenth of the memory of a list."""
+    """Names as one array of bytes, which takes a tenth of a list's memory."""
     return np.array([os.fsencode(name) for name in names], dtype=np.bytes_)
 
 
@@ -132,8 +132,8 @@ def folder_source(
 ) -> Source:
     """The source of two splits under one root.
 
-    Its fingerprint holds all names and labels, and the sizes in bytes of the first files of each class: the same
-    images encoded anew are other data, and yet a million files need not be looked at.
+    The fingerprint covers all names and labels, and the sizes of the first files of each class: re-encoded images get
+    another fingerprint, without a look at a million files.
     """
     content = digest.of_parts(part for split in (train, test) for part in _parts(split))
     return Source(f"image files in {root}", f"files-{content}", lambda: Encoded(train, test, size), num_classes)

@@ -1,4 +1,4 @@
-"""The Parquet files of a data set's splits, as the data set's source."""
+"""Data sets in Parquet files of images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ENDS_BYTES = 1 << 16
 def find_image_parquet(
     folder: Path, train: str = "train", test: str = "test", size: tuple[int, int] | None = None
 ) -> Source | None:
-    """The Parquet files of both splits under a folder, by the start of their names, or None when there are none."""
+    """The source of both splits' Parquet files below a folder, by the start of their names; None if one is missing."""
     both = [sorted(folder.rglob(f"{split}*.parquet")) for split in (train, test)]
     if not all(both):
         return None

@@ -1,4 +1,4 @@
-"""ImageNet (ILSVRC 2012) as folders of JPEGs, or in Parquet; its validation set is the test set."""
+"""ImageNet (ILSVRC 2012), in folders of JPEGs or in Parquet; its validation set is the test set."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ LAYOUT = (
 
 @data_set("imagenet", channels=3, num_classes=1000)
 def find_imagenet(data_root: Path | None, downloads: Path) -> Source:
-    """1.28 million training and 50,000 test images of many sizes; a part of its classes is a data set as well."""
+    """1.28 million training and 50,000 test images of many sizes; a subset of the classes works too."""
     if data_root is not None:
         root = data_root / "imagenet"
         if (root / "train").is_dir() and (root / "val").is_dir():
             return _read_folders(root)
-        found = find_image_parquet(root, "train", "validation")
-        if found is not None:
-            return found
+        source = find_image_parquet(root, "train", "validation")
+        if source is not None:
+            return source
     raise layout_error("imagenet", LAYOUT, data_root)
 
 
@@ -52,7 +52,7 @@ def _read_folders(root: Path) -> Source:
 
 
 def _official_classes(root: Path) -> dict[str, str]:
-    """The wnid of each file of a flat ``val/``."""
+    """WordNet id of each file of a flat ``val/``."""
     for below in DEVKIT_FOLDERS:
         if (root / below / TRUTH).exists() and (root / below / META).exists():
             return _from_devkit(root / below)
@@ -60,24 +60,24 @@ def _official_classes(root: Path) -> dict[str, str]:
         return _from_kaggle(root / SOLUTION)
     images = len(image_names(root, "val"))
     raise DataError(
-        f"imagenet: {root / 'val'} has {images} images and no folders, and their classes are neither in "
-        f"{root / DEVKIT_FOLDERS[0]} nor in {root / SOLUTION}"
+        f"imagenet: {root / 'val'} has {images} images without class folders; their classes are expected in "
+        f"{root / DEVKIT_FOLDERS[0]} or {root / SOLUTION}"
     )
 
 
 def _from_devkit(folder: Path) -> dict[str, str]:
-    """Line n of the ground truth has the id of ILSVRC2012_val_n's class, and ``meta.mat`` that class's wnid."""
+    """Line n of the ground truth is the class of ILSVRC2012_val_n; ``meta.mat`` has the classes' WordNet ids."""
     try:
         synsets = np.atleast_1d(loadmat(folder / META, squeeze_me=True)["synsets"])
         wnid_of = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in synsets}
         ids = [int(line) for line in (folder / TRUTH).read_text().split()]
         return {f"ILSVRC2012_val_{number:08d}.JPEG": wnid_of[id_] for number, id_ in enumerate(ids, start=1)}
-    except Exception as error:  # of any type, out of scipy's reader
+    except Exception as error:  # scipy's reader raises any type
         raise DataError(f"{folder}: {META} or {TRUTH} is not the official one ({error!r})") from error
 
 
 def _from_kaggle(path: Path) -> dict[str, str]:
-    """Rows of an image's name and its boxes: ``ILSVRC2012_val_00048981,n03995372 85 1 499 272``."""
+    """Rows have an image's name and its boxes: ``ILSVRC2012_val_00048981,n03995372 85 1 499 272``."""
     try:
         with path.open(newline="") as file:
             return {f"{row['ImageId']}.JPEG": row["PredictionString"].split()[0] for row in csv.DictReader(file)}

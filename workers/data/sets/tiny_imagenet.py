@@ -1,4 +1,4 @@
-"""Tiny-ImageNet in its original folders, or in Parquet; the test set is its validation set, which alone has labels."""
+"""Tiny-ImageNet, in its original folders or in Parquet. Its validation set is the test set."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SIZE = (64, 64)
 
 @data_set("tiny-imagenet", channels=3, num_classes=200)
 def find_tiny_imagenet(data_root: Path | None, downloads: Path) -> Source:
-    """100,000 training and 10,000 test images of 64x64 pixels; a part of its classes is a data set as well."""
+    """100,000 training and 10,000 test images of 64x64 pixels; a subset of the classes works too."""
     if data_root is not None:
         folders = [path for path in sorted(data_root.glob("tiny-imagenet*")) if path.is_dir()]
         named = data_root / "tiny-imagenet-200"
@@ -27,9 +27,9 @@ def find_tiny_imagenet(data_root: Path | None, downloads: Path) -> Source:
             if (folder / "wnids.txt").exists():
                 return _read_folders(folder)
         for folder in folders:
-            found = find_image_parquet(folder, "train", "valid", SIZE)
-            if found is not None:
-                return found
+            source = find_image_parquet(folder, "train", "valid", SIZE)
+            if source is not None:
+                return source
     raise layout_error("tiny-imagenet", LAYOUT, data_root)
 
 
@@ -43,7 +43,7 @@ def _read_folders(root: Path) -> Source:
     for number, line in enumerate(annotations.read_text().splitlines(), start=1):
         fields = line.split("\t")
         if len(fields) < 2:
-            raise DataError(f"{annotations}, line {number}: expected a file and its wnid, separated by a tab")
+            raise DataError(f"{annotations}, line {number}: expected a file name and a WordNet id, separated by a tab")
         class_of[fields[0]] = fields[1]
     train = pictures_by_class(root, "train", classes)
     return folder_source(root, train, pictures_by_table(root, "val/images", classes, class_of), len(classes), SIZE)
