@@ -297,7 +297,7 @@ def annotate_unknown(folder: Path) -> None:
     ("harm", "message"),
     [
         (lambda folder: (folder / "val" / "val_annotations.txt").unlink(), "val_annotations.txt is missing; expected"),
-        (lambda folder: shutil.rmtree(folder / "train" / WNIDS[2]), f"{WNIDS[2]}: it holds no image"),
+        (lambda folder: shutil.rmtree(folder / "train" / WNIDS[2]), f"{WNIDS[2]} holds no image"),
         (lambda folder: (folder / "val" / "images" / "val_3.JPEG").unlink(), "val_3.JPEG is missing"),
         (remove_annotation, "val_3.JPEG has no class in the table"),
         (annotate_unknown, "its class n99999999 is no training class"),
