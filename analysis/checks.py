@@ -51,10 +51,5 @@ def _show(results: pd.DataFrame) -> None:
     print_table(console(), table)
 
 
-def main() -> None:
-    """Run the command."""
-    app()
-
-
 if __name__ == "__main__":
-    main()
+    app()

@@ -113,10 +113,5 @@ def report(
             typer.echo(write_report(store, out, published))
 
 
-def main() -> None:
-    """Run the command."""
-    app()
-
-
 if __name__ == "__main__":
-    main()
+    app()

@@ -177,10 +177,5 @@ def _fail(why: str) -> NoReturn:
     raise typer.Exit(2)
 
 
-def main() -> None:
-    """Run the command."""
-    app()
-
-
 if __name__ == "__main__":
-    main()
+    app()

@@ -135,10 +135,5 @@ def _check_architecture(setting: Setting) -> None:
         )
 
 
-def main() -> None:
-    """Run the command."""
-    app()
-
-
 if __name__ == "__main__":
-    main()
+    app()

@@ -254,10 +254,5 @@ def _conclude(
     return 1 if failed else 0
 
 
-def main() -> None:
-    """Run the command."""
-    app()
-
-
 if __name__ == "__main__":
-    main()
+    app()

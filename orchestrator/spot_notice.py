@@ -52,7 +52,7 @@ class Notice:
     remaining_s: int | None
 
 
-def look(cloud: Cloud, endpoint: str, rebalance: bool, now: datetime) -> Notice | None:
+def read_notice(cloud: Cloud, endpoint: str, rebalance: bool, now: datetime) -> Notice | None:
     """Ask the metadata service once; None when it has no notice.
 
     Args:
@@ -64,12 +64,12 @@ def look(cloud: Cloud, endpoint: str, rebalance: bool, now: datetime) -> Notice 
         NoticeError: the service gave no answer, or an unknown one.
     """
     try:
-        return _look_at_aws(endpoint, rebalance, now) if cloud is Cloud.AWS else _look_at_gcp(endpoint)
+        return _ask_aws(endpoint, rebalance, now) if cloud is Cloud.AWS else _ask_gcp(endpoint)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise NoticeError(f"{endpoint}: {type(error).__name__}: {error}") from error
 
 
-def _look_at_aws(endpoint: str, rebalance: bool, now: datetime) -> Notice | None:
+def _ask_aws(endpoint: str, rebalance: bool, now: datetime) -> Notice | None:
     lifetime = {"X-aws-ec2-metadata-token-ttl-seconds": str(AWS_TOKEN_TTL_S)}
     token = _ask(f"{endpoint}/latest/api/token", lifetime, method="PUT")
     if token is None:
@@ -85,7 +85,7 @@ def _look_at_aws(endpoint: str, rebalance: bool, now: datetime) -> Notice | None
     return None
 
 
-def _look_at_gcp(endpoint: str) -> Notice | None:
+def _ask_gcp(endpoint: str) -> Notice | None:
     answer = _ask(f"{endpoint}/computeMetadata/v1/instance/preempted", {"Metadata-Flavor": "Google"})
     return Notice("GCP: preempted", GCP_GRACE_S) if answer == "TRUE" else None
 
@@ -157,7 +157,7 @@ def watch(
     last_error = ""
     while True:
         try:
-            notice = look(cloud, where, rebalance, datetime.now(UTC))
+            notice = read_notice(cloud, where, rebalance, datetime.now(UTC))
             last_error = ""
         except NoticeError as error:
             notice = None
@@ -178,10 +178,5 @@ def _log(text: str) -> None:
     print(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {text}", flush=True)
 
 
-def main() -> None:
-    """Run the command."""
-    app()
-
-
 if __name__ == "__main__":
-    main()
+    app()

@@ -142,10 +142,5 @@ def _check_ranks(ranks: int, options: PlacementOptions) -> None:
         )
 
 
-def main() -> None:
-    """Run the command."""
-    app()
-
-
 if __name__ == "__main__":
-    main()
+    app()

@@ -121,10 +121,5 @@ def _store_of(stage: Path, needed: bool) -> Path:
     return stage.parent
 
 
-def main() -> None:
-    """Run the command."""
-    app()
-
-
 if __name__ == "__main__":
-    main()
+    app()

@@ -55,8 +55,8 @@ def print_summary(console: Console, store: Store, summary: Summary) -> None:
     if summary.failures:
         console.print("First failure first:", highlight=False)
         for failure in summary.failures:
-            lines = f"{failure.name}  {failure.error_type}: {failure.message}\n  {store.root}/{failure.log}"
-            console.print(lines, highlight=False, markup=False, soft_wrap=True)
+            text = f"{failure.name}  {failure.error_type}: {failure.message}\n  {store.root}/{failure.log}"
+            console.print(text, highlight=False, markup=False, soft_wrap=True)
         first = summary.failures[0].log
         with suppress(OSError):  # the attempt may have died before its first line
             lines = store.storage.read(first).decode(errors="replace").splitlines()[-LOG_LINES:]

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.spot_notice import Cloud, Notice, NoticeError, drain_command, look
+from orchestrator.spot_notice import Cloud, Notice, NoticeError, drain_command
 from orchestrator.store import Store
 from orchestrator.store.events import read_events
 from tests.clusters.heads import program
@@ -87,41 +87,41 @@ def told(at: datetime) -> str:
 
 
 def test_aws_says_when_the_machine_goes(metadata: Metadata) -> None:
-    assert look(Cloud.AWS, metadata.url, False, NOW) is None
+    assert read_notice(Cloud.AWS, metadata.url, False, NOW) is None
     metadata.says["/latest/meta-data/spot/instance-action"] = told(NOW + timedelta(seconds=119))
-    assert look(Cloud.AWS, metadata.url, False, NOW) == Notice("AWS: terminate at 2026-05-04T12:01:59Z", 119)
-    late = look(Cloud.AWS, metadata.url, False, NOW + timedelta(minutes=9))
+    assert read_notice(Cloud.AWS, metadata.url, False, NOW) == Notice("AWS: terminate at 2026-05-04T12:01:59Z", 119)
+    late = read_notice(Cloud.AWS, metadata.url, False, NOW + timedelta(minutes=9))
     assert late is not None
     assert late.remaining_s == 0
 
 
 def test_aws_advice_is_followed_on_request_only(metadata: Metadata) -> None:
     metadata.says["/latest/meta-data/events/recommendations/rebalance"] = '{"noticeTime": "2026-05-04T12:00:00Z"}'
-    assert look(Cloud.AWS, metadata.url, False, NOW) is None
-    advised = look(Cloud.AWS, metadata.url, True, NOW)
+    assert read_notice(Cloud.AWS, metadata.url, False, NOW) is None
+    advised = read_notice(Cloud.AWS, metadata.url, True, NOW)
     assert advised == Notice("AWS: an interruption has become likely", None)
 
 
 @pytest.mark.parametrize(("says", "notice"), [("FALSE", None), ("TRUE", Notice("GCP: preempted", 30))])
 def test_gcp_says_that_the_machine_goes(metadata: Metadata, says: str, notice: Notice | None) -> None:
     metadata.says["/computeMetadata/v1/instance/preempted"] = says
-    assert look(Cloud.GCP, metadata.url, False, NOW) == notice
+    assert read_notice(Cloud.GCP, metadata.url, False, NOW) == notice
 
 
 @pytest.mark.parametrize("action", ["{", "{}", '{"action": "stop", "time": "soon"}', "[]"])
 def test_an_answer_that_makes_no_sense_is_an_error_of_its_own(metadata: Metadata, action: str) -> None:
     metadata.says["/latest/meta-data/spot/instance-action"] = action
     with pytest.raises(NoticeError, match=metadata.url):
-        look(Cloud.AWS, metadata.url, False, NOW)
+        read_notice(Cloud.AWS, metadata.url, False, NOW)
 
 
 def test_a_machine_of_another_cloud_is_no_notice(metadata: Metadata) -> None:
     metadata.says.clear()
     with pytest.raises(NoticeError, match="is this a machine of AWS"):
-        look(Cloud.AWS, metadata.url, False, NOW)
+        read_notice(Cloud.AWS, metadata.url, False, NOW)
     metadata.server_close()
     with pytest.raises(NoticeError):
-        look(Cloud.GCP, "http://127.0.0.1:9", False, NOW)
+        read_notice(Cloud.GCP, "http://127.0.0.1:9", False, NOW)
 
 
 def test_advice_has_no_deadline() -> None:

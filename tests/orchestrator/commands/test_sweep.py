@@ -33,7 +33,7 @@ from tests.support.sweep_processes import (
 pytestmark = pytest.mark.slow(seconds=120)
 
 STAGES = 21  # dense; for two methods pretrain, 2 rounds, retrain, 2 transfers, a twin, 2 LMC probes, a stability probe
-WITHOUT_RAY = ("-c", "import sys; sys.modules['ray'] = None; from orchestrator.sweep import main; main()")
+WITHOUT_RAY = ("-c", "import sys; sys.modules['ray'] = None; from orchestrator.sweep import app; app()")
 
 
 @pytest.fixture(scope="module")
