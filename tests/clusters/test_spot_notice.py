@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.spot_notice import Cloud, Notice, NoticeError, drain_command
+from orchestrator.spot_notice import Cloud, Notice, NoticeError, drain_command, read_notice
 from orchestrator.store import Store
 from orchestrator.store.events import read_events
 from tests.clusters.heads import program
