@@ -1,6 +1,7 @@
 """Iterative pruning: round 0 trains the dense network, and every later round prunes, rewinds and trains.
 
-``orchestrator/planning/algorithm.py`` chains the rounds; docs/experiments.md lists the methods.
+``orchestrator/planning/algorithm.py`` chains the rounds. docs/method.md has the rules and the tests that guard them;
+docs/experiments.md has the methods.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ def run_round(context: StageContext, stage: Round, inputs: Mapping[str, Path], o
     """A round of iterative pruning: prune, rewind, train.
 
     Args:
-        inputs: ``previous``, the round before; and ``reset``, the stage to rewind to, unless weights carry over.
+        inputs: ``previous``, the network to prune: the round before, or round 0 if one-shot; and ``reset``, the
+            network to rewind to, unless weights carry over.
     """
     model, masks = _load_previous(context, inputs["previous"])
     masks = _prune(context, stage, model, masks)
@@ -62,7 +64,7 @@ def _dense_masks(context: StageContext, model: nn.Module) -> Masks:
 
 
 def _load_previous(context: StageContext, previous: Path) -> tuple[nn.Module, Masks]:
-    """The trained network of the round before, with its masks on the device."""
+    """Load the network to prune, and its masks onto the device."""
     ticket = tickets.load(previous / schemas.TICKET)
     model = context.fresh_model()
     ticket.check_fits(model)
@@ -71,7 +73,7 @@ def _load_previous(context: StageContext, previous: Path) -> tuple[nn.Module, Ma
 
 
 def _prune(context: StageContext, stage: Round, model: nn.Module, masks: Masks) -> Masks:
-    """Choose the weights that survive, globally by the criterion's scores of the trained network."""
+    """Choose the weights that survive, globally by the criterion's scores."""
     return round_masks(stage, model, masks, context.splits, context.control.beat)
 
 
