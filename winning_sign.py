@@ -66,6 +66,14 @@ def hidden(name: str, first: Path | None = None) -> str | None:
     return f"{shown} hides Winning Sign's package {name!r}, which lies in {HOME}; {remedy}"
 
 
+def main() -> None:
+    """Run ``winning-sign``; the check comes first, for ``orchestrator`` itself may be hidden."""
+    check("winning_sign")
+    from orchestrator.__main__ import main as run
+
+    run()
+
+
 def _spec(name: str, first: Path | None) -> ModuleSpec | None:
     if first is not None:
         return PathFinder.find_spec(name, [str(first), *sys.path])

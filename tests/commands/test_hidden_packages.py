@@ -91,6 +91,16 @@ def test_a_folder_of_pythonpath_hides_ours(tmp_path: Path) -> None:
     assert done.stderr.endswith(f"take {tmp_path / 'mine'} off PYTHONPATH\n")
 
 
+def test_winning_sign_says_which_file_hides_even_orchestrator(tmp_path: Path) -> None:
+    site = tmp_path / "lib" / "site-packages"
+    hide(site / "orchestrator" / "__init__.py")
+    script = tmp_path / "winning-sign"  # as pip writes it
+    script.write_text("from winning_sign import main\nmain()\n")
+    done = python(tmp_path, str(script), "--help", path=f"{site}{os.pathsep}{HOME}")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"Error: {site / 'orchestrator'} hides Winning Sign's package 'orchestrator'")
+
+
 def test_importing_tickets_warns_and_works_where_another_package_is_hidden(tmp_path: Path) -> None:
     file = hide(tmp_path / "analysis.py")
     done = python(tmp_path, "-c", "import tickets; print(tickets.Ticket.__name__)")

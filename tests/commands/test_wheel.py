@@ -22,7 +22,7 @@ CODE = ("winning_sign.py", "orchestrator", "workers", "tickets", "analysis")
 PARTS = (*CODE, "pyproject.toml", "setup.py", "README.md", "LICENSE")
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "--no-input")
 RELATIVE_LINK = re.compile(r'(?:\]\(|\b(?:src|srcset|href)=")(?!#|[a-z]+:)([^)"\s]+)')
-SWEEP = (sys.executable, "-m", "orchestrator.sweep")
+SWEEP = ("winning-sign", "sweep")
 QUICK = ("--backend", "inline", "--device", "cpu", "--data-cache", "cache")
 TINY = (
     *("--rounds", "1", "--seeds", "1", "--chains", "1", "--methods", "aws", "--transfers", "signed"),
@@ -75,7 +75,7 @@ def test_the_wheel_holds_every_module_and_every_data_file(site: Path) -> None:
 def test_a_sweep_runs_from_an_empty_folder(site: Path, tmp_path: Path) -> None:
     run(site, tmp_path, *SWEEP, "--datasets", "mnist1d", *TINY, *QUICK)
     assert (tmp_path / "sweeps" / "report.html").stat().st_size > 100_000
-    assert "8 stages" in run(site, tmp_path, sys.executable, "-m", "orchestrator.status", "sweeps")
+    assert "8 stages" in run(site, tmp_path, "winning-sign", "status", "sweeps")
 
 
 def test_a_built_in_experiment_is_planned_by_its_name(site: Path, tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_tickets_is_imported_from_the_wheel(site: Path, tmp_path: Path) -> None:
 def test_every_command_has_an_entry_point_that_exists(site: Path) -> None:
     (folder,) = site.glob("*.dist-info")
     scripts = [entry for entry in PathDistribution(folder).entry_points if entry.group == "console_scripts"]
-    assert scripts
+    assert "winning-sign" in {script.name for script in scripts}
     for script in scripts:
         assert callable(script.load()), script
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import orchestrator.__main__
+from orchestrator.__main__ import SUB_COMMANDS as COMMANDS
 
 CLUSTERS = "tests/clusters/test_files.py"
 
@@ -22,10 +22,8 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
 # Programs that every reader has, which only fetch, show or edit files here.
 UNIX = {"git", "grep", "sed", "tail", "xargs"}
 
-# Sub-commands of `winning-sign` and the modules that `python -m` runs for the same.
-SUB_COMMANDS = {
-    name: where.module.removesuffix(".__main__") for name, where in orchestrator.__main__.SUB_COMMANDS.items()
-}
+# Modules that `python -m` runs for the sub-commands of `winning-sign`.
+SUB_COMMANDS = {name: command.module.removesuffix(".__main__") for name, command in COMMANDS.items()}
 # Commands of ours that take a store and end: run for real, on a small one.
 REAL = {
     "orchestrator.status",
