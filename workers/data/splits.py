@@ -1,4 +1,4 @@
-"""A data set as its three splits on a device, resident or streamed."""
+"""Split a data set into training, validation and test images on a device, resident or streamed."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Splits:
 
     Attributes:
         validation: empty if no images are held out.
-        mean, inverse_std: of the pixels by channel, shaped to broadcast over a batch.
-        memory_format: of the images that the network sees.
-        precision: of the network's convolutions and matrix products.
+        mean, inverse_std: pixel statistics by channel, shaped to broadcast over a batch.
+        memory_format: memory format of the images that the network sees.
+        precision: precision of the network's convolutions and matrix products.
     """
 
     train: Split
@@ -34,7 +34,7 @@ class Splits:
 
     @property
     def device(self) -> torch.device:
-        """Where the batches are."""
+        """The device of the batches."""
         return self.mean.device
 
     def blank(self, images: int) -> Tensor:
@@ -59,10 +59,11 @@ def split_data(
     loader_workers: int | None = None,
     precision: Precision = "float32",
 ) -> Splits:
-    """Put a data set on a device, with the validation images held out by a draw that depends on their number only.
+    """Put a data set on a device and hold out validation images; the held-out rows depend on the number of images only.
 
     Args:
-        loader_workers: processes that decode streamed images with PIL; None decodes on a GPU, or in one process.
+        loader_workers: number of processes that decode streamed images with PIL; None decodes on a GPU device, or in
+            one process for a CPU.
     """
     train: Split
     validation: Split
@@ -78,11 +79,8 @@ def split_data(
             data.test_labels.to(device),
         )
     else:
-        from workers.data.images.streaming import (  # and torchvision, which takes seconds
-            Reader,
-            StreamedSplit,
-            open_reader,
-        )
+        # imported here, since it imports torchvision, which takes seconds
+        from workers.data.images.streaming import Reader, StreamedSplit, open_reader
 
         rows, held = _held_out(len(data.train), spec.validation_fraction)
 

@@ -80,8 +80,8 @@ def test_draws_are_the_same_for_all_pairs_and_differ_by_label() -> None:
     ("returned", "says"),
     [
         ({}, "probe own returns no number"),
-        ({"share": math.nan}, "probe own: share is nan, and no number"),
-        ({"A share": 1.0}, "probe own: 'A share' is no word of small letters, digits and underscores"),
+        ({"share": math.nan}, "probe own: share is nan; return finite numbers"),
+        ({"A share": 1.0}, "probe own: name 'A share' in small letters, digits and underscores"),
     ],
 )
 def test_a_probe_must_return_finite_numbers_under_lowercase_words(
@@ -102,5 +102,5 @@ def test_a_probe_of_another_version_is_refused(own: dict[str, object]) -> None:
 
 
 def test_a_name_that_cannot_begin_a_column_is_refused() -> None:
-    with pytest.raises(ValueError, match="not 'My probe'"):
+    with pytest.raises(ValueError, match="probe 'My probe': name it in small letters"):
         probe("My probe")

@@ -1,4 +1,4 @@
-"""What a pair of solutions is probed for beside the barrier between them: one function each, by its name."""
+"""Probes of pairs besides the barrier: measuring functions by name."""
 
 from workers.probing.probes import disagreement, weight_distance
 from workers.probing.probes.registry import PROBES, Pair, measured, probe

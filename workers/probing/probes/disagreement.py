@@ -1,4 +1,4 @@
-"""How often two solutions answer differently, whether right or wrong (Fort et al. 2019, section 4)."""
+"""Disagreement: how often two solutions answer differently (Fort et al. 2019, section 4)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from workers.probing.probes.registry import Pair, probe
 
 @probe("disagreement")
 def disagreement(pair: Pair) -> dict[str, float]:
-    """Share of the test images to which the two give different answers."""
+    """Disagreement: share of the test images that the two solutions classify differently."""
     differ = [a.argmax(1) != b.argmax(1) for a, b, _ in pair.logits(pair.splits.test)]
     return {"percent": 100 * float(torch.cat(differ).double().mean())}

@@ -1,4 +1,4 @@
-"""Probes of pairs by name. A user's own is one decorated function in a plugin (docs/extending.md)."""
+"""Register probes of pairs by name, and measure a pair by one. docs/extending.md shows how to add one."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _WORD = re.compile(r"[a-z][a-z0-9_]*")
 
 @dataclass(frozen=True)
 class Pair:
-    """Two solutions that are compared: a transfer's and its retrain's, or two of one start.
+    """Two solutions to compare: a transfer's and its retrain's, or two trainings of one start.
 
     Attributes:
-        a, b: the networks, on the device and in evaluation mode, with their own batch-norm statistics and their pruned
-            weights at zero; a probe leaves them as they are.
+        a, b: the networks, on the device and in evaluation mode, with their own batch-norm statistics and pruned
+            weights at zero. A probe must not change them.
         prunable: names of the prunable weights.
         splits: the data.
-        seed: of everything that is drawn.
+        seed: seed of all draws.
         beat: call this at least every minute while the probe reads no batches; it may raise to end the probe.
     """
 
@@ -42,22 +42,22 @@ class Pair:
 
     @property
     def weights(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """The prunable weights of both, detached, layer by layer."""
+        """The prunable weights of both networks, detached, layer by layer."""
         for name in self.prunable:
             yield self.a.get_parameter(name).detach(), self.b.get_parameter(name).detach()
 
     @torch.no_grad()
     def logits(self, split: Split) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """What both say to every image of a split, batch by batch: float32 (batch, classes) each, and the labels."""
+        """Both networks' logits, float32 (batch, classes), and the labels, batch by batch over a split."""
         for batch in split.in_order(evaluation_batch(split)):
             self.beat()
             images = self.splits.normalized(batch.images)
             with self.splits.autocast():
-                said = self.a(images), self.b(images)
-            yield said[0].float(), said[1].float(), batch.labels
+                logits_a, logits_b = self.a(images), self.b(images)
+            yield logits_a.float(), logits_b.float(), batch.labels
 
     def generator(self, *labels: int | str) -> torch.Generator:
-        """A CPU generator for one stream of draws, the same for all pairs."""
+        """A CPU generator for one stream of draws, named by the labels and the same for all pairs."""
         return generator(self.seed, "probe", *labels)
 
 
@@ -68,35 +68,36 @@ PROBES = Registry[Registered[Measure]]("probe", Registered)
 
 
 def probe(name: str, *, version: int = 1) -> Callable[[Measure], Measure]:
-    """Register a function that measures a pair of solutions: numbers by what they are, with the unit in the word.
+    """Register a function that measures a pair of solutions and returns numbers by name, units included.
 
-    The number called "percent" by the probe "disagreement" is the column ``disagreement_percent``.
+    The number "percent" of the probe "disagreement" becomes the column ``disagreement_percent``.
 
     Args:
         name: small letters, digits and underscores.
-        version: raise it when the numbers change, so that earlier results are not taken for the new one's.
+        version: raise it when the numbers change, so that earlier results are not taken for new ones.
 
     Raises:
-        ValueError: the name cannot begin a column's.
+        ValueError: the name cannot begin a column's name.
     """
     if not _WORD.fullmatch(name):
-        raise ValueError(f"a probe is named by small letters, digits and underscores, not {name!r}")
+        raise ValueError(f"probe {name!r}: name it in small letters, digits and underscores")
     return PROBES.register(name, version=version)
 
 
 def measured(stage: PairProbe, pair: Pair) -> dict[str, float]:
-    """What a probe finds in a pair, by column.
+    """Measure a pair by a stage's probe: numbers by column.
 
     Raises:
-        ValueError: there is none of this name and version, or what it returns is not some finite numbers by words.
+        ValueError: the probe is not registered in this version, or returns no numbers, or numbers that are not finite
+            or have no valid names.
     """
     measure = PROBES.find(stage.probe, stage.probe_version).function
     numbers = {word: float(value) for word, value in measure(pair).items()}
     if not numbers:
-        raise ValueError(f"probe {stage.probe} returns no number")
+        raise ValueError(f"probe {stage.probe} returns no number; return at least one")
     for word, value in numbers.items():
         if not _WORD.fullmatch(word):
-            raise ValueError(f"probe {stage.probe}: {word!r} is no word of small letters, digits and underscores")
+            raise ValueError(f"probe {stage.probe}: name {word!r} in small letters, digits and underscores")
         if not math.isfinite(value):
-            raise ValueError(f"probe {stage.probe}: {word} is {value}, and no number")
+            raise ValueError(f"probe {stage.probe}: {word} is {value}; return finite numbers")
     return {f"{stage.probe}_{word}": value for word, value in numbers.items()}

@@ -1,4 +1,4 @@
-"""How far apart two solutions are in the space of their weights."""
+"""Distance between two solutions in the space of their weights."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from workers.probing.probes.registry import Pair, probe
 
 @probe("weight_distance")
 def weight_distance(pair: Pair) -> dict[str, float]:
-    """Euclidean distance between the prunable weights, and the cosine of the angle between them."""
+    """Weight distance: Euclidean distance between the prunable weights, and the cosine of their angle."""
     sums = torch.zeros(4, dtype=torch.float64, device=pair.splits.device)
     for a, b in pair.weights:
-        one, two = a.double(), b.double()
-        sums += torch.stack(((one - two).square().sum(), (one * two).sum(), one.square().sum(), two.square().sum()))
+        u, v = a.double(), b.double()
+        sums += torch.stack(((u - v).square().sum(), (u * v).sum(), u.square().sum(), v.square().sum()))
     apart, inner, length_a, length_b = sums.tolist()
     lengths = (length_a * length_b) ** 0.5
     return {"l2": apart**0.5, "cosine": inner / lengths if lengths else 0.0}
