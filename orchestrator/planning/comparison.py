@@ -61,12 +61,12 @@ class Comparison:
 
 
 def compare(
-    stage: StageIdentity, known: Mapping[str, StageIdentity], records: Mapping[str, StageIdentity]
+    stage: StageIdentity, stages: Mapping[str, StageIdentity], records: Mapping[str, StageIdentity]
 ) -> Comparison | None:
     """Compare a stage with the nearest record of its kind: fewest different labels, then fewest different fields.
 
     Args:
-        known: planned and recorded stages, by key.
+        stages: planned and recorded stages, by key.
         records: recorded stages, by key.
 
     Returns:
@@ -80,7 +80,7 @@ def compare(
     nearest = min(
         candidates, key=lambda record: (len(changes(record.science, stage.science)), _changed_inputs(record, stage))
     )
-    return _compare_with(stage, nearest, known)
+    return _compare_with(stage, nearest, stages)
 
 
 def _label_changes(old: StageIdentity, new: StageIdentity) -> list[Change]:
@@ -91,13 +91,13 @@ def _changed_inputs(old: StageIdentity, new: StageIdentity) -> int:
     return sum(old.inputs.get(slot) != key for slot, key in new.inputs.items())
 
 
-def _compare_with(stage: StageIdentity, old: StageIdentity, known: Mapping[str, StageIdentity]) -> Comparison:
+def _compare_with(stage: StageIdentity, old: StageIdentity, stages: Mapping[str, StageIdentity]) -> Comparison:
     upstream: dict[str, Comparison | None] = {}
     for slot, key in stage.inputs.items():
         before = old.inputs.get(slot)
         if before != key:
-            new_input, old_input = known.get(key), known.get(before or "")
-            upstream[slot] = _compare_with(new_input, old_input, known) if new_input and old_input else None
+            new_input, old_input = stages.get(key), stages.get(before or "")
+            upstream[slot] = _compare_with(new_input, old_input, stages) if new_input and old_input else None
     own_changes = _label_changes(old, stage) + changes(old.science, stage.science)
     return Comparison(stage.name, stage.key, old.key, own_changes, upstream)
 

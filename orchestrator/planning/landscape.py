@@ -39,7 +39,7 @@ def add_landscape(plan: Plan, solutions: Sequence[Node], points: int, margin: fl
 
 
 def plan_landscape(
-    known: Mapping[str, StageIdentity], wanted: Container[str], keys: Sequence[str], points: int, margin: float
+    stages: Mapping[str, StageIdentity], wanted: Container[str], keys: Sequence[str], points: int, margin: float
 ) -> tuple[Plan, Node]:
     """Plan a landscape through three trainings of a store.
 
@@ -47,7 +47,7 @@ def plan_landscape(
     recomputed.
 
     Args:
-        known: content of every stage in the store's plans and records, by key.
+        stages: every stage in the store's plans and records, by key.
         wanted: keys of the stages that the last sweeps want.
         keys: the three trainings.
 
@@ -56,34 +56,34 @@ def plan_landscape(
         RecipeError: the store has no probe of this setting, and the data set's recipe cannot be resolved.
     """
     plan = Plan()
-    solutions = [_borrow(plan, known, key) for key in keys]
+    solutions = [_borrow(plan, stages, key) for key in keys]
     setting = _shared_setting(solutions)
     if not isfinite(margin):
         raise StoreError(f"--margin {margin}: expected a number, such as 0.25")
-    probing = _probing(setting, known, wanted, solutions[0].labels)
+    probing = _probing(setting, stages, wanted, solutions[0].labels)
     return plan, add_landscape(plan, solutions, points, margin, probing)
 
 
-def _borrow(plan: Plan, known: Mapping[str, StageIdentity], key: str) -> Node:
+def _borrow(plan: Plan, stages: Mapping[str, StageIdentity], key: str) -> Node:
     """Add a stage of the store, and every stage upstream."""
     if key in plan.nodes:
         return plan.nodes[key]
-    if key not in known:
+    if key not in stages:
         raise StoreError(f"stage {key}, upstream of these trainings, is in no plan or record; repeat their sweep first")
-    content = known[key]
-    inputs = {slot: _borrow(plan, known, upstream) for slot, upstream in content.inputs.items()}
-    node = plan.add(content.name, _stage(content), content.labels, **inputs)
+    identity = stages[key]
+    inputs = {slot: _borrow(plan, stages, upstream) for slot, upstream in identity.inputs.items()}
+    node = plan.add(identity.name, _stage(identity), identity.labels, **inputs)
     if node.key != key:
-        raise StoreError(f"{content.name} was computed by another version of this code; repeat its sweep first")
+        raise StoreError(f"{identity.name} was computed by another version of this code; repeat its sweep first")
     plan.borrowed.add(key)
     return node
 
 
-def _stage(content: StageIdentity) -> Stage:
+def _stage(identity: StageIdentity) -> Stage:
     try:
-        return parse_job({**vars(content), "science": dict(content.science)}).stage
+        return parse_job({**vars(identity), "science": dict(identity.science)}).stage
     except JobError as error:
-        raise StoreError(f"{content.name} is {error}; repeat its sweep first") from error
+        raise StoreError(f"{identity.name} is {error}; repeat its sweep first") from error
 
 
 def _shared_setting(solutions: Sequence[Node]) -> Setting:
@@ -92,8 +92,9 @@ def _shared_setting(solutions: Sequence[Node]) -> Setting:
     for node in solutions:
         if not isinstance(node.stage, Pretrain | Round | Train):
             raise StoreError(f"{node.name} is a {node.stage.kind}; a landscape goes through three trainings")
-    if len({node.key for node in solutions}) < len(solutions):
-        raise StoreError(f"{first.name}: a training is named twice; name three different trainings")
+    keys = [node.key for node in solutions]
+    if repeated := [node.name for node in solutions if keys.count(node.key) > 1]:
+        raise StoreError(f"{repeated[0]} is named twice; name three different trainings")
     for node in solutions[1:]:
         section, first_section = ([getattr(each.labels, name) for name in SECTION] for each in (node, first))
         if section != first_section:
@@ -112,16 +113,16 @@ def _shared_setting(solutions: Sequence[Node]) -> Setting:
 
 
 def _probing(
-    setting: Setting, known: Mapping[str, StageIdentity], wanted: Container[str], labels: Labels
+    setting: Setting, stages: Mapping[str, StageIdentity], wanted: Container[str], labels: Labels
 ) -> Probe | Recipe:
     """A probe of this setting, whose batch-norm re-estimation the landscape repeats, so that their errors compare.
 
     A store without such a probe takes the section's default recipe.
     """
-    probes = [content for content in known.values() if content.kind == Probe.kind]
+    probes = [identity for identity in stages.values() if identity.kind == Probe.kind]
     probes = [probe for probe in probes if all(getattr(probe.labels, n) == getattr(labels, n) for n in SECTION)]
-    for content in sorted(probes, key=lambda probe: probe.key in wanted, reverse=True):
-        stage = _stage(content)
+    for identity in sorted(probes, key=lambda probe: probe.key in wanted, reverse=True):
+        stage = _stage(identity)
         assert isinstance(stage, Probe)
         if stage.setting == setting:
             return stage

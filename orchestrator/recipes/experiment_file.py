@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args
@@ -133,9 +132,7 @@ def find_experiment(given: Path) -> Path:
     name = given.stem if given.suffix == ".yaml" else given.name
     if given in (Path(name), Path(f"{name}.yaml"), Path("experiments", f"{name}.yaml")) and name in builtin:
         return builtin[name]
-    near = get_close_matches(name, builtin, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"built-in: {', '.join(builtin)}"
-    raise RecipeError(f"{given}: no such file, and no built-in experiment has this name; {hint}")
+    raise RecipeError(f"{given}: no such file, and {unknown('experiment', name, builtin)}")
 
 
 def read_experiment(given: Path, *, smoke: bool = False) -> ExperimentRequest:

@@ -25,7 +25,7 @@ def find_experiments(request: ExperimentRequest, execution: Execution) -> list[E
         DataError: data is not where it is expected.
     """
     if not request.datasets:
-        raise RecipeError(f"--datasets names none; known: {', '.join(data_set_names())}")
+        raise RecipeError(f"--datasets names no data set; known: {', '.join(data_set_names())}")
     data_sets = {name: _data_set(name) for name in request.datasets}
     archs: Sequence[str | None] = request.archs or [None]
     pairs = dict.fromkeys((dataset, arch) for dataset in data_sets for arch in archs)

@@ -205,8 +205,8 @@ def test_a_landscape_makes_no_stage_of_the_sweep_missing_or_superseded(drawn: tu
     assert not frames.stages["superseded"].any()
     assert ask(status.app, store, "--json", read=True)["planned"] == frames.planned
     assert len(draw(frames).data) == 4
-    assert "error landscape" in (store / "report.html").read_text()
-    assert "error landscape" not in (swept / "report.html").read_text()
+    assert "error landscape through three" in (store / "report.html").read_text()
+    assert "error landscape through three" not in (swept / "report.html").read_text()
 
 
 def test_a_landscape_is_computed_once_and_a_later_sweep_still_wants_it(
@@ -245,7 +245,7 @@ def test_a_sweep_computes_the_landscapes_of_its_recipe_and_shows_them_in_plan_an
     frames = load(store)
     assert frames.missing.empty
     assert len(frames.landscapes["key"].unique()) == 1
-    assert "error landscape" in (store / "report.html").read_text()
+    assert "error landscape through three" in (store / "report.html").read_text()
     solutions = (f"{CHAIN}/{start}/seed1" for start in ("retrain", "signed", "mask"))
     code, output = asked(folder, store, *solutions, points=3)
     assert code == 0, output
