@@ -21,7 +21,7 @@ from orchestrator.store import Store, StoreError
 from orchestrator.store.plans import StoredPlan
 from orchestrator.store.record import StageIdentity
 from tests.orchestrator.recipes.small_recipes import plan_of, recipe
-from tests.orchestrator.store.stores import ask
+from tests.orchestrator.store.stores import invoke
 from tests.support import small_sweeps
 from tests.support.sweep_processes import by_name, in_process
 from workers.stages import Landscape, to_science
@@ -146,7 +146,7 @@ def options(folder: Path, store: Path) -> list[object]:
 
 
 def asked(folder: Path, store: Path, *names: str, points: int = 4) -> tuple[int, str]:
-    found: tuple[int, str] = ask(
+    found: tuple[int, str] = invoke(
         landscape.app, store, *names, "--points", points, "--device", "cpu", "--data-cache", folder / "cache"
     )
     return found
@@ -203,7 +203,7 @@ def test_a_landscape_makes_no_stage_of_the_sweep_missing_or_superseded(drawn: tu
     assert frames.planned == before.planned + 1
     assert frames.missing.empty
     assert not frames.stages["superseded"].any()
-    assert ask(status.app, store, "--json", read=True)["planned"] == frames.planned
+    assert invoke(status.app, store, "--json", read=True)["planned"] == frames.planned
     assert len(draw(frames).data) == 4
     assert "error landscape through three" in (store / "report.html").read_text()
     assert "error landscape through three" not in (swept / "report.html").read_text()
@@ -274,7 +274,7 @@ def test_collected_weights_are_computed_again(drawn: tuple[Path, str], folder: P
     shutil.rmtree(store / "plans")
     shutil.copytree(folder / "swept" / "plans", store / "plans")
     (store / "index.jsonl").unlink()
-    assert ask(gc.app, store, "--delete")[0] == 0
+    assert invoke(gc.app, store, "--delete")[0] == 0
     assert not list(store.glob("stages/train/*/attempts/*/out/weights.safetensors"))
     code, output = asked(folder, store, *SOLUTIONS)
     assert code == 0, output
@@ -309,6 +309,6 @@ def test_an_unfinished_training_gives_one_sentence(swept: Path, folder: Path, tm
 
 
 def test_help_has_an_example() -> None:
-    code, output = ask(landscape.app, "--help")
+    code, output = invoke(landscape.app, "--help")
     assert code == 0
     assert "python -m orchestrator.landscape " in output

@@ -24,7 +24,16 @@ from orchestrator.operating.verification import check, quarantine
 from orchestrator.store import Store, leases
 from orchestrator.store.leases import HeldLease
 from orchestrator.terminal.units import duration
-from tests.orchestrator.store.stores import Made, ask, assert_same_bits, failed, plan_of, planned, running, shout
+from tests.orchestrator.store.stores import (
+    SmallStore,
+    append_to,
+    assert_same_bits,
+    fail_attempt,
+    invoke,
+    plan_and_stored,
+    planned_stage,
+    start_attempt,
+)
 from tests.support import small_sweeps
 from tests.support.sweep_processes import Hold, by_name, finish, in_process, kill_all, start, wait_for
 
@@ -66,7 +75,7 @@ def one(store: Path, part: str) -> Any:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_has_an_example(name: str) -> None:
-    code, output = ask(COMMANDS[name].app, "-h")
+    code, output = invoke(COMMANDS[name].app, "-h")
     assert code == 0
     assert f"winning-sign {name} " in output
 
@@ -79,34 +88,34 @@ def test_none_needs_ray_or_torch() -> None:
 
 
 def test_what_a_store_says_is_never_markup(tmp_path: Path) -> None:
-    made = Made(tmp_path)
-    stage = planned("[bold]evil[/bold][/x]")
-    made.plan(stage)
-    failed(made.store, stage, "[red]bad[/red] [/oops]", log="[blink]line[/blink][/]\n")
+    small = SmallStore(tmp_path)
+    stage = planned_stage("[bold]evil[/bold][/x]")
+    small.plan(stage)
+    fail_attempt(small.store, stage, "[red]bad[/red] [/oops]", log="[blink]line[/blink][/]\n")
     for app, more in ((status.app, []), (why.app, ["evil"]), (logs.app, ["evil"]), (cancel.app, ["evil"])):
-        code, output = ask(app, tmp_path, *more)
+        code, output = invoke(app, tmp_path, *more)
         assert code == 0, output
         assert "[bold]evil[/bold][/x]" in output or "[blink]line[/blink][/]" in output
-    assert "[red]bad[/red] [/oops]" in ask(status.app, tmp_path)[1]
+    assert "[red]bad[/red] [/oops]" in invoke(status.app, tmp_path)[1]
 
 
 def test_what_a_store_says_steers_no_terminal(tmp_path: Path) -> None:
     title, clear, others = "\x1b]0;title\x07", "\x1b[2J", "\x9b31m\x7f\r\x08"
-    made = Made(tmp_path)
-    stage, ready = planned(f"evil{title}"), planned(f"ready{title}")
-    made.plan(stage, ready)
-    failed(made.store, stage, f"bad{clear}\n{others}", log=f"line{clear}{others}\n")
-    made.commit(ready)
+    small = SmallStore(tmp_path)
+    stage, ready = planned_stage(f"evil{title}"), planned_stage(f"ready{title}")
+    small.plan(stage, ready)
+    fail_attempt(small.store, stage, f"bad{clear}\n{others}", log=f"line{clear}{others}\n")
+    small.commit(ready)
     weights = next(tmp_path.glob("stages/*/*/attempts/*/out/weights.safetensors"))
     weights.write_bytes(b"torn")
-    lease = HeldLease(made.store.storage, ["sweep", clear])
+    lease = HeldLease(small.store.storage, ["sweep", clear])
     try:
-        shown = {"logs": ask(logs.app, tmp_path, "evil"), "status": ask(status.app, tmp_path)}
-        shown |= {"why": ask(why.app, tmp_path, "evil"), "cancel": ask(cancel.app, tmp_path, "evil")}
+        shown = {"logs": invoke(logs.app, tmp_path, "evil"), "status": invoke(status.app, tmp_path)}
+        shown |= {"why": invoke(why.app, tmp_path, "evil"), "cancel": invoke(cancel.app, tmp_path, "evil")}
     finally:
         lease.release()
-    shown |= {"verify": ask(verify.app, tmp_path), "gc": ask(gc.app, tmp_path)}
-    shown |= {"one sentence": ask(why.app, tmp_path, "eval")}
+    shown |= {"verify": invoke(verify.app, tmp_path), "gc": invoke(gc.app, tmp_path)}
+    shown |= {"one sentence": invoke(why.app, tmp_path, "eval")}
     for name, (_, output) in shown.items():
         assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", output), f"{name}: {output!r}"
         if name != "gc":
@@ -122,45 +131,45 @@ def test_what_a_store_says_steers_no_terminal(tmp_path: Path) -> None:
 def test_a_stage_is_found_by_name_key_part_and_pattern(first: Path) -> None:
     record = one(first, "/dense/seed1")
     for text in (record.name, record.key, record.key[:6], "dense/seed", "*/dense/*"):
-        assert ask(why.app, first, text, "--json", read=True)["key"] == record.key
+        assert invoke(why.app, first, text, "--json", read=True)["key"] == record.key
 
 
 def test_too_few_digits_of_a_key_are_told_to_be_so(tmp_path: Path) -> None:
-    made = Made(tmp_path)
-    made.plan(planned("n/base3"), planned("n/other3"))
+    small = SmallStore(tmp_path)
+    small.plan(planned_stage("n/base3"), planned_stage("n/other3"))
     for text in ("3", "ab"):  # a part of names, and of none
-        code, output = ask(why.app, tmp_path, text)
+        code, output = invoke(why.app, tmp_path, text)
         assert (code, output.count("\n")) == (2, 1)
         assert "(of a key, give at least 4 digits)" in output
-    assert "digits" not in ask(why.app, tmp_path, "n/bas4")[1]
+    assert "digits" not in invoke(why.app, tmp_path, "n/bas4")[1]
 
 
 def test_an_ambiguous_part_is_one_sentence_with_the_candidates(first: Path) -> None:
-    code, output = ask(why.app, first, "round0")
+    code, output = invoke(why.app, first, "round0")
     assert code == 2
     assert output.count("\n") == 1
     assert "say which" in output
 
 
 def test_of_several_with_one_name_that_of_the_last_plan_is_meant(tmp_path: Path) -> None:
-    made = Made(tmp_path)
-    made.plan(planned("a/dense", lr=0.1), started=1.0)
-    made.plan(planned("a/dense", lr=0.2), started=2.0)
-    assert ask(why.app, tmp_path, "a/dense", "--json", read=True)["key"] == planned("a/dense", lr=0.2).key
+    small = SmallStore(tmp_path)
+    small.plan(planned_stage("a/dense", lr=0.1), started=1.0)
+    small.plan(planned_stage("a/dense", lr=0.2), started=2.0)
+    assert invoke(why.app, tmp_path, "a/dense", "--json", read=True)["key"] == planned_stage("a/dense", lr=0.2).key
 
 
 # --- status ----------------------------------------------------------------------------------------------------------
 
 
 def test_status_of_a_finished_store(first: Path) -> None:
-    found = ask(status.app, first, "--json", read=True)
+    found = invoke(status.app, first, "--json", read=True)
     none = {"running": 0, "failed": 0, "cancelled": 0, "waiting": 0, "blocked": 0}
     assert found["states"] == {"done": found["planned"], **none}
     assert found["kinds"]["round"]["done"] == 2
     assert found["drivers"] == []
     assert found["ended_in_the_last_hour"] == found["planned"]
     assert found["bytes"] == sum(path.stat().st_size for path in first.rglob("*") if path.is_file())
-    code, output = ask(status.app, first)
+    code, output = invoke(status.app, first)
     assert code == 0
     assert "no driver is at work" in output
     assert f"{found['planned']} stages ended in the last hour" in output
@@ -172,60 +181,60 @@ def test_status_reads_no_finished_stage(first: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(
         Store(first).storage.__class__, "read", lambda self, path: (read.append(path), real(self, path))[1]
     )
-    assert ask(status.app, first)[0] == 0
+    assert invoke(status.app, first)[0] == 0
     assert [path for path in read if path.startswith("stages/")] == []
 
 
 def test_status_shows_running_failed_blocked_and_waiting(tmp_path: Path) -> None:
-    made = Made(tmp_path)
-    base, other, bad = planned("n/base"), planned("n/other"), planned("n/bad", kind="round")
-    behind = planned("n/behind", kind="round", inputs={"previous": bad.key})
-    made.plan(base, other, bad, behind)
-    failed(made.store, bad, "no such layer")
-    lease = HeldLease(made.store.storage, ["sweep", "--datasets", "n"])
+    small = SmallStore(tmp_path)
+    base, other, bad = planned_stage("n/base"), planned_stage("n/other"), planned_stage("n/bad", kind="round")
+    behind = planned_stage("n/behind", kind="round", inputs={"previous": bad.key})
+    small.plan(base, other, bad, behind)
+    fail_attempt(small.store, bad, "no such layer")
+    lease = HeldLease(small.store.storage, ["sweep", "--datasets", "n"])
     try:
-        running(made.store, base, lease.driver, epoch=3, epochs=10, accuracy_percent=12.5, host="here", pid=7)
-        found = ask(status.app, tmp_path, "--json", read=True)
+        start_attempt(small.store, base, lease.driver, epoch=3, epochs=10, accuracy_percent=12.5, host="here", pid=7)
+        found = invoke(status.app, tmp_path, "--json", read=True)
         assert found["states"] == {"done": 0, "running": 1, "failed": 1, "cancelled": 0, "waiting": 1, "blocked": 1}
         assert found["running"][0]["epoch"] == 3
         assert 0 <= found["running"][0]["seconds_since_last_beat"] < 30
         assert found["drivers"][0]["alive"] is True
         assert found["failed"][0]["message"] == "no such layer"
-        output = ask(status.app, tmp_path)[1]
+        output = invoke(status.app, tmp_path)[1]
         assert "epoch 3 of 10, 12.50 %, on here, pid 7" in output
         assert f"driver {lease.driver}" in output
         assert "sweep --datasets n" in output
-        assert ask(why.app, tmp_path, "n/base", "--json", read=True)["running"]["driver"] == lease.driver
-        assert "Blocked by n/bad, which failed: ValueError: no such layer" in ask(why.app, tmp_path, "n/behind")[1]
-        assert "waits for a free device" in ask(why.app, tmp_path, "n/other")[1]
+        assert invoke(why.app, tmp_path, "n/base", "--json", read=True)["running"]["driver"] == lease.driver
+        assert "Blocked by n/bad, which failed: ValueError: no such layer" in invoke(why.app, tmp_path, "n/behind")[1]
+        assert "waits for a free device" in invoke(why.app, tmp_path, "n/other")[1]
     finally:
         lease.release()
-    assert ask(status.app, tmp_path, "--json", read=True)["states"]["running"] == 0
+    assert invoke(status.app, tmp_path, "--json", read=True)["states"]["running"] == 0
 
 
 # --- why -------------------------------------------------------------------------------------------------------------
 
 
 def test_why_of_a_done_stage(first: Path) -> None:
-    found = ask(why.app, first, "dense/seed1", "--json", read=True)
+    found = invoke(why.app, first, "dense/seed1", "--json", read=True)
     assert found["state"] == "done"
     assert found["done"]["attempt"] == 1
-    assert f"on {socket.gethostname()}" in ask(why.app, first, "dense/seed1")[1]
+    assert f"on {socket.gethostname()}" in invoke(why.app, first, "dense/seed1")[1]
 
 
 def test_why_tells_what_differs_and_where_it_began(tmp_path: Path) -> None:
-    made = Made(tmp_path)
-    base = planned("n/base", kind="pretrain", lr=0.1)
-    round1 = planned("n/round1", kind="round", inputs={"previous": base.key})
-    signed = planned("n/signed", inputs={"ticket": round1.key})
-    made.plan(base, round1, signed)
+    small = SmallStore(tmp_path)
+    base = planned_stage("n/base", kind="pretrain", lr=0.1)
+    round1 = planned_stage("n/round1", kind="round", inputs={"previous": base.key})
+    signed = planned_stage("n/signed", inputs={"ticket": round1.key})
+    small.plan(base, round1, signed)
     for stage in (base, round1, signed):
-        made.commit(stage)
-    base2 = planned("n/base", kind="pretrain", lr=0.05)
-    again1 = planned("n/round1", kind="round", inputs={"previous": base2.key})
-    again = planned("n/signed", inputs={"ticket": again1.key})
-    made.plan(base2, again1, again, started=2.0)
-    found = ask(why.app, tmp_path, "n/signed", "--json", read=True)
+        small.commit(stage)
+    base2 = planned_stage("n/base", kind="pretrain", lr=0.05)
+    again1 = planned_stage("n/round1", kind="round", inputs={"previous": base2.key})
+    again = planned_stage("n/signed", inputs={"ticket": again1.key})
+    small.plan(base2, again1, again, started=2.0)
+    found = invoke(why.app, tmp_path, "n/signed", "--json", read=True)
     assert found["state"] == "waiting"
     assert found["not_cached_because"]["nearest"] == signed.key
     assert found["not_cached_because"]["changes"] == []
@@ -233,7 +242,7 @@ def test_why_tells_what_differs_and_where_it_began(tmp_path: Path) -> None:
     assert found["root_causes"][0]["changes"] == [
         {"field": "training.optimizer.learning_rate", "old": 0.1, "new": 0.05}
     ]
-    output = ask(why.app, tmp_path, "n/signed")[1]
+    output = invoke(why.app, tmp_path, "n/signed")[1]
     assert "Waits for n/round1 (ticket, waiting)." in output
     assert "training.optimizer.learning_rate: 0.1 -> 0.05" in output
 
@@ -244,60 +253,62 @@ def test_why_of_a_real_sweep_that_was_changed(copy: Path, folder: Path) -> None:
     process = start(*options(folder, copy, *more))
     try:
         wait_for(hold.is_held, process)
-        found = ask(status.app, copy, "--json", read=True)
+        found = invoke(status.app, copy, "--json", read=True)
         assert found["states"]["running"] == 1
         assert found["superseded"] > 0
         name = found["running"][0]["name"]
-        output = ask(why.app, copy, name)[1]
+        output = invoke(why.app, copy, name)[1]
         assert "training.optimizer.weight_decay: 0.0005 -> 0.001" in output
-        stopped = ask(cancel.app, copy, name, "--json", read=True)["stages"]
+        stopped = invoke(cancel.app, copy, name, "--json", read=True)["stages"]
         assert [stage["asked"] for stage in stopped] == [True]
         hold.let_go()
         time.sleep(0.15)  # it looks every 20 ms
         hold.plugin.with_name("held").unlink()
         hold.plugin.with_name("hold").write_text(f"{copy}\n0")  # for the next
         wait_for(hold.is_held, process)
-        assert "Cancelled: by orchestrator.cancel" in ask(status.app, copy)[1]
-        assert ask(status.app, copy, "--json", read=True)["states"]["blocked"] > 0
-        assert ask(cancel.app, copy)[1].startswith("Asked driver ")
+        assert "Cancelled: by orchestrator.cancel" in invoke(status.app, copy)[1]
+        assert invoke(status.app, copy, "--json", read=True)["states"]["blocked"] > 0
+        assert invoke(cancel.app, copy)[1].startswith("Asked driver ")
         hold.let_go()
         code, output = finish(process)
     finally:
         kill_all(process)
     assert code == 130, output
     assert "Interrupted; the same command goes on from here." in output
-    after = ask(status.app, copy, "--json", read=True)
+    after = invoke(status.app, copy, "--json", read=True)
     assert (after["states"]["cancelled"], after["states"]["failed"], after["failed"]) == (1, 0, [])
     assert after["cancelled"][0]["cause"] == "cancelled"
-    assert f"cancelled: {name}  Cancelled: by orchestrator.cancel" in ask(status.app, copy)[1]
-    assert "the next sweep tries the stage again" in ask(why.app, copy, name)[1]
+    assert f"cancelled: {name}  Cancelled: by orchestrator.cancel" in invoke(status.app, copy)[1]
+    assert "the next sweep tries the stage again" in invoke(why.app, copy, name)[1]
 
 
 def test_why_falls_back_to_the_nearest_labels(tmp_path: Path) -> None:
-    made = Made(tmp_path)
-    twin = planned("n/base", lr=0.05)
-    sound = planned("n/sound", lr=0.1)
-    far = planned("n/far").model_copy(update={"labels": twin.labels.model_copy(update={"chain": 2, "dataset": "m"})})
+    small = SmallStore(tmp_path)
+    twin = planned_stage("n/base", lr=0.05)
+    sound = planned_stage("n/sound", lr=0.1)
+    far = planned_stage("n/far").model_copy(
+        update={"labels": twin.labels.model_copy(update={"chain": 2, "dataset": "m"})}
+    )
     labels = twin.labels.model_copy(update={"preset": "reference"})
-    reference = planned("n/reference").model_copy(update={"labels": labels})
-    made.plan(twin, sound, far, reference)
+    reference = planned_stage("n/reference").model_copy(update={"labels": labels})
+    small.plan(twin, sound, far, reference)
     for stage in (twin, sound, far):
-        made.commit(stage)
-    found = ask(why.app, tmp_path, "n/reference", "--json", read=True)["not_cached_because"]
+        small.commit(stage)
+    found = invoke(why.app, tmp_path, "n/reference", "--json", read=True)["not_cached_because"]
     assert found["nearest"] == twin.key
     assert found["changes"] == [
         {"field": "labels.preset", "old": "sound", "new": "reference"},
         {"field": "training.optimizer.learning_rate", "old": 0.05, "new": 0.1},
     ]
-    assert "  labels.preset: sound -> reference" in ask(why.app, tmp_path, "n/reference")[1]
+    assert "  labels.preset: sound -> reference" in invoke(why.app, tmp_path, "n/reference")[1]
 
 
 def test_why_tells_a_short_time_as_measured(tmp_path: Path) -> None:
-    made = Made(tmp_path)
-    stage = planned("n/base")
-    made.plan(stage)
-    made.commit(stage, seconds=0.234)
-    assert ", in 0.23 s." in ask(why.app, tmp_path, "n/base")[1]
+    small = SmallStore(tmp_path)
+    stage = planned_stage("n/base")
+    small.plan(stage)
+    small.commit(stage, seconds=0.234)
+    assert ", in 0.23 s." in invoke(why.app, tmp_path, "n/base")[1]
 
 
 def test_durations_as_a_person_says_them() -> None:
@@ -306,25 +317,25 @@ def test_durations_as_a_person_says_them() -> None:
 
 
 def test_a_cancelled_stage_is_told_to_be_so_and_blocks(tmp_path: Path) -> None:
-    made = Made(tmp_path)
-    stage = planned("n/base")
-    behind = planned("n/behind", inputs={"ticket": stage.key})
-    made.plan(stage, behind)
-    failed(made.store, stage, "by orchestrator.cancel", cause="cancelled")
-    found = ask(status.app, tmp_path, "--json", read=True)
+    small = SmallStore(tmp_path)
+    stage = planned_stage("n/base")
+    behind = planned_stage("n/behind", inputs={"ticket": stage.key})
+    small.plan(stage, behind)
+    fail_attempt(small.store, stage, "by orchestrator.cancel", cause="cancelled")
+    found = invoke(status.app, tmp_path, "--json", read=True)
     assert {state: n for state, n in found["states"].items() if n} == {"cancelled": 1, "blocked": 1}
-    assert "Blocked by n/base, which was cancelled" in ask(why.app, tmp_path, "n/behind")[1]
-    assert "the next sweep tries the stage again" in ask(why.app, tmp_path, "n/base")[1]
+    assert "Blocked by n/base, which was cancelled" in invoke(why.app, tmp_path, "n/behind")[1]
+    assert "the next sweep tries the stage again" in invoke(why.app, tmp_path, "n/base")[1]
 
 
 def test_why_says_so_where_the_plan_is_older(tmp_path: Path) -> None:
-    made = Made(tmp_path)
-    made.plan(planned("n/base").model_copy(update={"science": {}, "parts": {}}))
-    assert "an older version wrote its plan" in ask(why.app, tmp_path, "n/base")[1]
+    small = SmallStore(tmp_path)
+    small.plan(planned_stage("n/base").model_copy(update={"science": {}, "parts": {}}))
+    assert "an older version wrote its plan" in invoke(why.app, tmp_path, "n/base")[1]
 
 
 def test_a_plan_of_a_real_study_keeps_its_science_compactly() -> None:
-    stages, stored = plan_of()
+    stages, stored = plan_and_stored()
     assert len(stages) > 500
     assert len(stored.model_dump_json()) < 700 * len(stages)
     assert stored.science(stored.stages[0])["training"]["optimizer"]["learning_rate"] == 0.1
@@ -334,27 +345,27 @@ def test_a_plan_of_a_real_study_keeps_its_science_compactly() -> None:
 
 
 def test_logs_of_an_attempt_and_as_json(copy: Path) -> None:
-    code, output = ask(logs.app, copy, "dense/seed1")
+    code, output = invoke(logs.app, copy, "dense/seed1")
     assert code == 0
     assert "done:" in output
-    code, output = ask(logs.app, copy, "dense/seed1", "--json", "-f")
+    code, output = invoke(logs.app, copy, "dense/seed1", "--json", "-f")
     lines = [json.loads(line) for line in output.splitlines()]
     assert {line["attempt"] for line in lines} == {1}
-    code, output = ask(logs.app, copy, "dense/seed1", "--attempt", 4)
+    code, output = invoke(logs.app, copy, "dense/seed1", "--attempt", 4)
     assert (code, output.count("\n")) == (2, 1)
 
 
 def test_logs_of_an_attempt_that_there_is_not_are_one_sentence_also_when_followed(copy: Path) -> None:
-    code, output = ask(logs.app, copy, "dense/seed1", "--attempt", 3, "-f")
+    code, output = invoke(logs.app, copy, "dense/seed1", "--attempt", 3, "-f")
     assert (code, output.count("\n")) == (2, 1)
     assert "has no attempt 3; it has 1" in output
 
 
 def test_logs_of_what_nobody_tries_are_not_waited_for(tmp_path: Path) -> None:
-    made = Made(tmp_path)
-    made.plan(planned("n/base"))
+    small = SmallStore(tmp_path)
+    small.plan(planned_stage("n/base"))
     for more in ([], ["-f"]):
-        code, output = ask(logs.app, tmp_path, "n/base", *more)
+        code, output = invoke(logs.app, tmp_path, "n/base", *more)
         assert (code, output.count("\n")) == (2, 1)
         assert "was not tried yet" in output
 
@@ -363,28 +374,28 @@ def test_logs_follow_to_the_next_attempt_and_end_with_the_stage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logs, "POLL_S", 0.02)
-    made = Made(tmp_path)
-    stage = planned("n/base")
-    made.plan(stage)
-    lease = HeldLease(made.store.storage, [])
-    first = running(made.store, stage, lease.driver)
+    small = SmallStore(tmp_path)
+    stage = planned_stage("n/base")
+    small.plan(stage)
+    lease = HeldLease(small.store.storage, [])
+    first = start_attempt(small.store, stage, lease.driver)
     (first / "log.txt").write_text("one\nhal")
 
     def work() -> None:
         time.sleep(0.3)
-        shout(first / "log.txt", "f\ntwo\n")
+        append_to(first / "log.txt", "f\ntwo\n")
         time.sleep(0.1)
-        failed(made.store, stage, "lost", attempt=1, retry=True, driver=lease.driver)
-        second = running(made.store, stage, lease.driver)
-        shout(second / "log.txt", "three\n")
+        fail_attempt(small.store, stage, "lost", attempt=1, retry=True, driver=lease.driver)
+        second = start_attempt(small.store, stage, lease.driver)
+        append_to(second / "log.txt", "three\n")
         time.sleep(0.2)
-        shout(second / "log.txt", "four")
-        made.commit(stage, attempt=2)
+        append_to(second / "log.txt", "four")
+        small.commit(stage, attempt=2)
 
     thread = threading.Thread(target=work)
     thread.start()
     try:
-        code, output = ask(logs.app, tmp_path, "n/base", "-f")
+        code, output = invoke(logs.app, tmp_path, "n/base", "-f")
     finally:
         thread.join()
         lease.release()
@@ -396,8 +407,8 @@ def test_logs_follow_to_the_next_attempt_and_end_with_the_stage(
 
 
 def test_cancel_of_what_does_not_run_says_so(first: Path) -> None:
-    assert "is done, not running; nothing was done" in ask(cancel.app, first, "dense/seed1")[1]
-    assert "No driver is at work in this store" in ask(cancel.app, first)[1]
+    assert "is done, not running; nothing was done" in invoke(cancel.app, first, "dense/seed1")[1]
+    assert "No driver is at work in this store" in invoke(cancel.app, first)[1]
 
 
 def plant_lease(store: Path, driver: str, **changes: Any) -> None:
@@ -409,7 +420,7 @@ def plant_lease(store: Path, driver: str, **changes: Any) -> None:
 
 
 def test_unlock_takes_dead_leases_and_never_a_living_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = Made(tmp_path).store
+    store = SmallStore(tmp_path).store
     plant_lease(tmp_path, "dead", process_start="1")
     plant_lease(tmp_path, "far", host="elsewhere")
     monkeypatch.setattr(leases, "STALE_AFTER_S", 0.2)
@@ -417,46 +428,46 @@ def test_unlock_takes_dead_leases_and_never_a_living_one(tmp_path: Path, monkeyp
     monkeypatch.setattr(unlock, "POLL_S", 0.1)
     living = HeldLease(store.storage, [])
     try:
-        found = ask(unlock.app, tmp_path, "--stale", "--json", read=True)
+        found = invoke(unlock.app, tmp_path, "--stale", "--json", read=True)
         assert found == {"removed": ["dead", "far"], "left": [living.driver]}
         assert not living.lost
-        code, output = ask(unlock.app, tmp_path, "--driver", living.driver)
+        code, output = invoke(unlock.app, tmp_path, "--driver", living.driver)
         assert (code, output.count("\n")) == (2, 1)
         assert "is alive" in output
-        assert "Removed" in ask(unlock.app, tmp_path, "--driver", living.driver, "--yes")[1]
+        assert "Removed" in invoke(unlock.app, tmp_path, "--driver", living.driver, "--yes")[1]
         living.check()
         assert living.lost
     finally:
         living.release()
-    assert "nothing to unlock" in ask(unlock.app, tmp_path, "--stale")[1]
-    assert ask(unlock.app, tmp_path)[0] == 2
-    assert "holds no lease" in ask(unlock.app, tmp_path, "--driver", "nobody")[1]
+    assert "nothing to unlock" in invoke(unlock.app, tmp_path, "--stale")[1]
+    assert invoke(unlock.app, tmp_path)[0] == 2
+    assert "holds no lease" in invoke(unlock.app, tmp_path, "--driver", "nobody")[1]
 
 
 # --- verify ----------------------------------------------------------------------------------------------------------
 
 
 def test_verify_finds_a_flipped_bit_and_the_next_sweep_makes_it_anew(copy: Path, first: Path, folder: Path) -> None:
-    assert ask(verify.app, copy, "--json", read=True)["set_aside"] is False
+    assert invoke(verify.app, copy, "--json", read=True)["set_aside"] is False
     record = one(copy, "/round01")
     weights = copy / Store(copy).out(record.key) / "weights.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
     before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
-    code, output = ask(verify.app, copy, "--check-only")
+    code, output = invoke(verify.app, copy, "--check-only")
     assert code == 1
     assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
-    code, output = ask(verify.app, copy, "--json")
+    code, output = invoke(verify.app, copy, "--json")
     found = json.loads(output)
     assert code == 1
     assert [(fault["kind"], fault["key"]) for fault in found["faults"]] == [("artifact", record.key)]
     assert found["set_aside"] is True
     assert found["made_anew"] == [record.name]
-    code, output = ask(verify.app, copy)
+    code, output = invoke(verify.app, copy)
     assert code == 0
     assert f"its input {record.key} has no record any more" in output
-    assert "quarantined" in ask(why.app, copy, record.name)[1]
+    assert "quarantined" in invoke(why.app, copy, record.name)[1]
     code, output = in_process(*options(folder, copy))
     assert code == 0, output
     assert one(copy, "/round01").attempt == 2
@@ -472,7 +483,7 @@ def test_verify_reads_the_records_and_not_their_copies(copy: Path) -> None:
     times = path.stat()
     path.write_text(path.read_text().replace('"schema_version": 3', '"schema_version": 2'))
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-    code, output = ask(verify.app, copy, "--json")
+    code, output = invoke(verify.app, copy, "--json")
     assert code == 1
     assert [fault["kind"] for fault in json.loads(output)["faults"]] == ["record"]
 
@@ -484,11 +495,11 @@ def test_verify_finds_torn_misplaced_and_doubled_records(copy: Path) -> None:
     (copy / folders[0] / "record.json").write_text("{")
     shutil.copy(copy / folders[2] / "record.json", copy / folders[1] / "record.json")
     shutil.copytree(copy / folders[2], copy / folders[2].replace("dense", "other"))
-    code, output = ask(verify.app, copy, "--json")
+    code, output = invoke(verify.app, copy, "--json")
     assert code == 1
     assert sorted(fault["kind"] for fault in json.loads(output)["faults"]) == ["copy", "place", "record"]
-    assert ask(verify.app, copy)[0] == 0
-    assert ask(status.app, copy, "--json", read=True)["states"]["waiting"] == 2  # the third has its record again
+    assert invoke(verify.app, copy)[0] == 0
+    assert invoke(status.app, copy, "--json", read=True)["states"]["waiting"] == 2  # the third has its record again
     assert len(list((copy / "set-aside" / "stages").glob("*/*/record.json"))) == 1
 
 
@@ -501,27 +512,27 @@ def contents(store: Path) -> dict[str, bytes]:
 
 def test_gc_touches_nothing_unless_told_and_then_changes_no_number(copy: Path, first: Path, folder: Path) -> None:
     before, frames = contents(copy), load(copy)
-    found = ask(gc.app, copy, "--json", read=True)
+    found = invoke(gc.app, copy, "--json", read=True)
     assert contents(copy) == before
     assert found["bytes"] == sum(len(before[path]) for path in found["paths"]) > 0
-    assert "Nothing was removed" in ask(gc.app, copy)[1]
-    assert ask(gc.app, copy, "--delete", "--json", read=True)["paths"] == found["paths"]
+    assert "Nothing was removed" in invoke(gc.app, copy)[1]
+    assert invoke(gc.app, copy, "--delete", "--json", read=True)["paths"] == found["paths"]
     after = contents(copy)
     assert before.keys() - after.keys() == set(found["paths"])
     assert not any(path.endswith((".parquet", ".json", "log.txt")) for path in found["paths"])
     again = load(copy)
     for name in ("stages", "metrics", "probes", "tickets"):
         assert getattr(again, name).equals(getattr(frames, name)), name
-    assert ask(verify.app, copy)[0] == 0
-    assert "nothing to remove" in ask(gc.app, copy)[1]
-    assert "gc removed its weights" in ask(why.app, copy, "dense/seed1")[1]
+    assert invoke(verify.app, copy)[0] == 0
+    assert "nothing to remove" in invoke(gc.app, copy)[1]
+    assert "gc removed its weights" in invoke(why.app, copy, "dense/seed1")[1]
     code, output = in_process(*options(folder, copy))
     assert code == 0
     assert "Nothing to compute" in output
 
 
 def test_a_sweep_makes_collected_stages_anew_where_it_reads_them(copy: Path, first: Path, folder: Path) -> None:
-    ask(gc.app, copy, "--delete")
+    invoke(gc.app, copy, "--delete")
     retrain = one(copy, "/retrain/seed1")
     store = Store(copy)
     store.quarantine(retrain.key, "a test")
@@ -529,30 +540,30 @@ def test_a_sweep_makes_collected_stages_anew_where_it_reads_them(copy: Path, fir
     assert code == 0, output
     assert "3 stages are computed again" in output  # its ticket's round, the round before, and the pretraining
     assert_same_bits(copy, first)
-    found = ask(gc.app, copy, "--json", read=True)
+    found = invoke(gc.app, copy, "--json", read=True)
     assert "artifacts of attempts that do not count" in found["categories"]
 
 
 def test_gc_keeps_what_an_unfinished_stage_reads(copy: Path) -> None:
     record = one(copy, "/retrain/seed1")
     Store(copy).quarantine(record.key, "a test")
-    found = ask(gc.app, copy, "--json", read=True)
+    found = invoke(gc.app, copy, "--json", read=True)
     needed = Store(copy).out(record.inputs["ticket"])
     assert not any(path.startswith(needed) for path in found["paths"])
-    kept = ask(gc.app, copy, "--keep-weights", "--json", read=True)
+    kept = invoke(gc.app, copy, "--keep-weights", "--json", read=True)
     assert "weights that no planned stage needs" not in kept["categories"]
 
 
 def test_gc_keeps_what_an_earlier_plan_still_needs_unless_that_is_superseded(tmp_path: Path) -> None:
-    made = Made(tmp_path)
-    upstream = planned("n/one")
+    small = SmallStore(tmp_path)
+    upstream = planned_stage("n/one")
     labels = upstream.labels
-    waiting = planned("n/two", inputs={"ticket": upstream.key}).model_copy(update={"labels": labels})
-    made.plan(upstream, waiting, started=1.0)
-    made.plan(planned("n/other").model_copy(update={"labels": labels}), started=2.0)
-    made.commit(upstream)
-    assert ask(gc.app, tmp_path, "--json", read=True)["paths"] == []
-    paths = ask(gc.app, tmp_path, "--superseded", "--json", read=True)["paths"]
+    waiting = planned_stage("n/two", inputs={"ticket": upstream.key}).model_copy(update={"labels": labels})
+    small.plan(upstream, waiting, started=1.0)
+    small.plan(planned_stage("n/other").model_copy(update={"labels": labels}), started=2.0)
+    small.commit(upstream)
+    assert invoke(gc.app, tmp_path, "--json", read=True)["paths"] == []
+    paths = invoke(gc.app, tmp_path, "--superseded", "--json", read=True)["paths"]
     assert [path.rpartition("/")[2] for path in paths] == ["weights.safetensors"]
 
 
@@ -570,75 +581,75 @@ def cut(path: Path, part: bytes) -> None:
 
 @pytest.mark.parametrize("damage", [flip, cut])
 def test_gc_takes_nothing_that_a_damaged_plan_may_need(tmp_path: Path, damage: Callable[[Path, bytes], None]) -> None:
-    made = Made(tmp_path)
-    upstream = planned("n/one")
-    waiting = planned("n/two", inputs={"ticket": upstream.key})
-    made.plan(upstream, waiting)
-    made.commit(upstream)
+    small = SmallStore(tmp_path)
+    upstream = planned_stage("n/one")
+    waiting = planned_stage("n/two", inputs={"ticket": upstream.key})
+    small.plan(upstream, waiting)
+    small.commit(upstream)
     (plan,) = (tmp_path / "plans").iterdir()
     damage(plan, upstream.key.encode() + b'"}')  # the very input
     before = contents(tmp_path)
     for more in ([], ["--delete"], ["--delete", "--superseded"], ["--json"]):
-        code, output = ask(gc.app, tmp_path, *more)
+        code, output = invoke(gc.app, tmp_path, *more)
         assert (code, output.count("\n")) == (2, 1)
         assert f"plans/{plan.name} is " in output
         assert "repeat its sweep's command" in output
     assert contents(tmp_path) == before
-    assert plan.name in ask(status.app, tmp_path)[1]
-    assert plan.name in ask(status.app, tmp_path, "--json", read=True)["damaged_plans"][0]
-    assert ask(verify.app, tmp_path, "--check-only")[0] == 1
+    assert plan.name in invoke(status.app, tmp_path)[1]
+    assert plan.name in invoke(status.app, tmp_path, "--json", read=True)["damaged_plans"][0]
+    assert invoke(verify.app, tmp_path, "--check-only")[0] == 1
     assert contents(tmp_path) == before
-    made.plan(upstream, waiting)  # as the next sweep of the same command
-    assert ask(gc.app, tmp_path, "--json", read=True)["paths"] == []
+    small.plan(upstream, waiting)  # as the next sweep of the same command
+    assert invoke(gc.app, tmp_path, "--json", read=True)["paths"] == []
 
 
 def test_verify_sets_a_damaged_plan_aside_and_the_next_sweep_writes_it_anew(copy: Path, folder: Path) -> None:
     (plan,) = (copy / "plans").iterdir()
     written = json.loads(plan.read_bytes())["stages"]
     flip(plan, b'"labels"')
-    code, output = ask(verify.app, copy, "--json")
+    code, output = invoke(verify.app, copy, "--json")
     found = json.loads(output)
     assert code == 1
     assert [(fault["kind"], fault["folder"]) for fault in found["faults"]] == [("plan", f"plans/{plan.name}")]
     assert found["records"] == len(by_name(copy))
     assert not plan.exists()
     assert (copy / "set-aside" / "plans" / plan.name).exists()
-    assert ask(verify.app, copy)[0] == 0
-    assert ask(status.app, copy, "--json", read=True)["damaged_plans"] == []
+    assert invoke(verify.app, copy)[0] == 0
+    assert invoke(status.app, copy, "--json", read=True)["damaged_plans"] == []
     code, output = in_process(*options(folder, copy))
     assert code == 0, output
     assert json.loads(plan.read_bytes())["stages"] == written
 
 
 def test_verify_leaves_a_plan_that_a_sweep_has_written_anew_meanwhile(tmp_path: Path) -> None:
-    made = Made(tmp_path)
-    made.plan(planned("n/one"))
+    small = SmallStore(tmp_path)
+    small.plan(planned_stage("n/one"))
     (plan,) = (tmp_path / "plans").iterdir()
     cut(plan, b"")
-    found = check(made.store, lambda done, total: None)
-    made.plan(planned("n/one"))
-    quarantine(made.store, found.faults)
+    found = check(small.store, lambda done, total: None)
+    small.plan(planned_stage("n/one"))
+    quarantine(small.store, found.faults)
     assert [fault.kind for fault in found.faults] == ["plan"]
     assert plan.exists()
 
 
 def test_gc_tells_what_each_file_is(tmp_path: Path) -> None:
-    made = Made(tmp_path)
-    done, open_, old = planned("n/done"), planned("n/open"), planned("n/old")
-    made.plan(old, started=1.0)
-    made.plan(done, open_.model_copy(update={"labels": done.labels}), started=2.0)
-    made.plan(planned("n/old", lr=0.2), started=3.0)
-    made.commit(done)
-    made.store.quarantine(done.key, "a test")
-    made.commit(done)
+    small = SmallStore(tmp_path)
+    done, open_, old = planned_stage("n/done"), planned_stage("n/open"), planned_stage("n/old")
+    small.plan(old, started=1.0)
+    small.plan(done, open_.model_copy(update={"labels": done.labels}), started=2.0)
+    small.plan(planned_stage("n/old", lr=0.2), started=3.0)
+    small.commit(done)
+    small.store.quarantine(done.key, "a test")
+    small.commit(done)
     for stage in (done, open_, old):
-        made.store.locate(stage.kind, stage.name, stage.key)
-        checkpoint = tmp_path / made.store.folder(stage.key) / "attempts/1/checkpoint/000001.safetensors"
+        small.store.locate(stage.kind, stage.name, stage.key)
+        checkpoint = tmp_path / small.store.folder(stage.key) / "attempts/1/checkpoint/000001.safetensors"
         checkpoint.parent.mkdir(parents=True)
         checkpoint.write_bytes(b"0123456789")
     (tmp_path / "drivers" / "dead").mkdir(parents=True)
     (tmp_path / "drivers" / "dead" / "revoked.json").write_text("x")
-    categories = ask(gc.app, tmp_path, "--superseded", "--json", read=True)["categories"]
+    categories = invoke(gc.app, tmp_path, "--superseded", "--json", read=True)["categories"]
     assert {name: found["files"] for name, found in categories.items()} == {
         "checkpoints of finished stages": 1,
         "checkpoints of unfinished stages that no plan wants": 1,
@@ -661,7 +672,7 @@ def test_gc_removes_nothing_under_a_driver(copy: Path) -> None:
     lease = HeldLease(Store(copy).storage, [])
     try:
         before = contents(copy)
-        code, output = ask(gc.app, copy, "--delete")
+        code, output = invoke(gc.app, copy, "--delete")
         assert (code, output.count("\n")) == (2, 1)
         assert lease.driver in output
         assert contents(copy).keys() == before.keys()
@@ -678,17 +689,17 @@ def test_the_commands_work_in_a_bucket(s3: str, first: Path) -> None:
     for path, content in contents(first).items():
         if path.startswith(("stages/", "plans/")):
             storage.write(path, content)
-    found = ask(status.app, bucket, "--json", read=True)
+    found = invoke(status.app, bucket, "--json", read=True)
     assert found["states"]["done"] == found["planned"] > 0
     assert found["ended_in_the_last_hour"] == found["planned"]
-    assert ask(verify.app, bucket)[0] == 0
+    assert invoke(verify.app, bucket)[0] == 0
     record = one(first, "/dense/seed1")
     storage.write(f"{Store(first).out(record.key)}/weights.safetensors", b"torn")
     storage.remove([f"{Store(first).out(one(first, '/twin').key)}/metrics.parquet"])
-    assert ask(verify.app, bucket)[0] == 1
-    assert ask(status.app, bucket, "--json", read=True)["states"]["waiting"] == 2
-    assert ask(logs.app, bucket, record.name, "-f")[0] == 0
-    assert ask(gc.app, bucket, "--delete")[0] == 0
-    assert ask(verify.app, bucket)[0] == 0
-    assert ask(unlock.app, bucket, "--stale")[0] == 0
-    assert ask(why.app, bucket, record.name)[0] == 0
+    assert invoke(verify.app, bucket)[0] == 1
+    assert invoke(status.app, bucket, "--json", read=True)["states"]["waiting"] == 2
+    assert invoke(logs.app, bucket, record.name, "-f")[0] == 0
+    assert invoke(gc.app, bucket, "--delete")[0] == 0
+    assert invoke(verify.app, bucket)[0] == 0
+    assert invoke(unlock.app, bucket, "--stale")[0] == 0
+    assert invoke(why.app, bucket, record.name)[0] == 0

@@ -19,7 +19,7 @@ from orchestrator.store.record import Failure, Labels, Record
 from workers.attempts.workspace import Artifact, artifact
 
 
-def ask(app: typer.Typer, *arguments: object, read: bool = False) -> Any:
+def invoke(app: typer.Typer, *arguments: object, read: bool = False) -> Any:
     """(exit code, what was printed) of a command; with ``read`` what it printed as JSON."""
     result = CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
@@ -29,7 +29,9 @@ def ask(app: typer.Typer, *arguments: object, read: bool = False) -> Any:
     return result.exit_code, result.output
 
 
-def planned(name: str, kind: str = "train", lr: float = 0.1, inputs: dict[str, str] | None = None) -> PlannedStage:
+def planned_stage(
+    name: str, kind: str = "train", lr: float = 0.1, inputs: dict[str, str] | None = None
+) -> PlannedStage:
     """A stage of a stored plan; its key depends on all arguments."""
     text = json.dumps([name, kind, lr, inputs], sort_keys=True)
     return PlannedStage(
@@ -42,7 +44,7 @@ def planned(name: str, kind: str = "train", lr: float = 0.1, inputs: dict[str, s
     )
 
 
-class Made:
+class SmallStore:
     """A store without any sweep."""
 
     def __init__(self, root: Path) -> None:
@@ -78,7 +80,7 @@ class Made:
         )
 
 
-def running(store: Store, stage: PlannedStage, driver: str, **progress: Any) -> Path:
+def start_attempt(store: Store, stage: PlannedStage, driver: str, **progress: Any) -> Path:
     """Start a new attempt of a driver; return its folder."""
     store.locate(stage.kind, stage.name, stage.key)
     claimed = store.claim(stage.key, driver)
@@ -88,7 +90,7 @@ def running(store: Store, stage: PlannedStage, driver: str, **progress: Any) -> 
     return folder
 
 
-def failed(
+def fail_attempt(
     store: Store,
     stage: PlannedStage,
     message: str,
@@ -101,7 +103,7 @@ def failed(
 ) -> None:
     """Write the failure of a given attempt, or of a new one."""
     if attempt is None:
-        folder = running(store, stage, driver)
+        folder = start_attempt(store, stage, driver)
         attempt = int(folder.name)
         (folder / "log.txt").write_text(log)
     place = f"{store.folder(stage.key)}/attempts/{attempt}"
@@ -132,13 +134,13 @@ def assert_same_bits(one: Path, two: Path) -> None:
             assert name == "timing.parquet" or file == second[key].files[name], f"{record.name}: {name}"
 
 
-def shout(path: Path, text: str) -> None:
+def append_to(path: Path, text: str) -> None:
     """Append to a log."""
     with path.open("a") as file:
         file.write(text)
 
 
-def plan_of() -> tuple[Plan, StoredPlan]:
+def plan_and_stored() -> tuple[Plan, StoredPlan]:
     """A plan of many stages, and its stored form."""
     from tests.orchestrator.recipes.small_recipes import plan_of as expanded
     from tests.orchestrator.recipes.small_recipes import recipe

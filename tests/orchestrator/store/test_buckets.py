@@ -11,7 +11,7 @@ import pytest
 from analysis import report
 from orchestrator import gc, search, status, why
 from orchestrator.store import Store
-from tests.orchestrator.store.stores import ask
+from tests.orchestrator.store.stores import invoke
 from tests.support import small_sweeps
 from tests.support.google_storage import TOKEN
 from tests.support.sweep_processes import (
@@ -105,7 +105,7 @@ def test_a_failed_stage_leaks_no_secret(folder: Path, s3: str, tmp_path: Path) -
     assert failure.error_type == "DivergedError"
     assert "Traceback" in (copy / failure.log).read_text()
     assert {path.name for path in copy.iterdir()} >= {"stages", "plans", "events", "report.html"}
-    said = [ask(app, url, *more)[1] for app, more in ((status.app, []), (why.app, [failure.name]), (gc.app, []))]
+    said = [invoke(app, url, *more)[1] for app, more in ((status.app, []), (why.app, [failure.name]), (gc.app, []))]
     assert holding(SECRET, copy) == []
     assert SECRET not in "".join([output, *said])
 
@@ -119,9 +119,9 @@ def test_a_store_with_a_secret_in_its_url_is_refused_before_anything_is_written(
     refused = [
         in_process(*options(folder, url)),
         in_process(*options(folder, url, "--plan")),
-        ask(status.app, url),
-        ask(report.app, url),
-        ask(search.app, "--dataset", "mnist1d", "--store", url),
+        invoke(status.app, url),
+        invoke(report.app, url),
+        invoke(search.app, "--dataset", "mnist1d", "--store", url),
     ]
     for code, output in refused:
         assert code == 2, output
