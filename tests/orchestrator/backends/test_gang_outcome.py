@@ -29,7 +29,7 @@ DATA_ERROR = Outcome("failed", 1.0, error_type="DataError", message="a picture i
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("outcomes", "expected"),
     [
         ({0: DONE, 1: DONE}, DONE),
         ({1: DONE, 0: DATA_ERROR}, DATA_ERROR),
@@ -43,8 +43,8 @@ DATA_ERROR = Outcome("failed", 1.0, error_type="DataError", message="a picture i
         ({0: RANK_LOST, 1: RANK_LOST}, Lost("of a gang of 2, the connection was lost")),
     ],
 )
-def test_how_an_attempt_of_two_ranks_ended(said: dict[int, Outcome], expected: Outcome | Lost) -> None:
-    assert gang_outcome(said, 2) == expected
+def test_how_an_attempt_of_two_ranks_ended(outcomes: dict[int, Outcome], expected: Outcome | Lost) -> None:
+    assert gang_outcome(outcomes, 2) == expected
 
 
 def in_mailbox(talk: Callable[[Any], Awaitable[Any]]) -> Any:
@@ -73,9 +73,9 @@ def test_a_rank_that_fails_alone_ends_the_attempt_and_its_gang(monkeypatch: pyte
 
     async def talk(mailbox: Any) -> Any:
         await mailbox.post(0, 1, DATA_ERROR)
-        found = await mailbox.ended(0)
+        ended = await mailbox.ended(0)
         await mailbox.broken()  # what makes every rank leave
-        return found
+        return ended
 
     assert in_mailbox(talk) == (DATA_ERROR, False)
 

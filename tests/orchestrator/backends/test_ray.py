@@ -58,16 +58,16 @@ print("answered", GcsClient(address=sys.argv[1]).internal_kv_keys(b"", None, 20)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """300 training and 100 test images in the layout of Hugging Face: of CIFAR-10 if present, else noise."""
-    made = small_sweeps.prepare(tmp_path_factory.mktemp("ray"), **ONE_ROUND)
-    (made / "data" / "cifar10").mkdir(parents=True)
+    folder = small_sweeps.prepare(tmp_path_factory.mktemp("ray"), **ONE_ROUND)
+    (folder / "data" / "cifar10").mkdir(parents=True)
     for split, rows in (("train", 300), ("test", 100)):
         if not REAL_CIFAR10.is_dir():
-            write_images(made / "data" / "cifar10" / f"{split}.parquet", rows)
+            write_images(folder / "data" / "cifar10" / f"{split}.parquet", rows)
             continue
         head = next(pq.ParquetFile(REAL_CIFAR10 / f"{split}.parquet").iter_batches(rows))
-        with pq.ParquetWriter(made / "data" / "cifar10" / f"{split}.parquet", head.schema) as writer:
+        with pq.ParquetWriter(folder / "data" / "cifar10" / f"{split}.parquet", head.schema) as writer:
             writer.write_batch(head)
-    return made
+    return folder
 
 
 def options(folder: Path, store: object, *more: object) -> list[object]:
@@ -133,9 +133,9 @@ def test_ray_and_inline_give_the_same_keys_and_the_same_bits(
 def worker_pid(store: Path, name: str) -> int:
     """The process id of a stage's only attempt, from its log."""
     (log,) = (path for path in store.glob("stages/*/*/attempts/1/log.txt") if f" {name} (" in path.read_text())
-    found = re.search(r"pid (\d+)", log.read_text())
-    assert found is not None
-    return int(found[1])
+    match = re.search(r"pid (\d+)", log.read_text())
+    assert match is not None
+    return int(match[1])
 
 
 def running(store: Path) -> str:

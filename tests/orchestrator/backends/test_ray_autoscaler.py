@@ -70,14 +70,14 @@ Play = Callable[..., Played]
 
 @pytest.fixture
 def play(monkeypatch: pytest.MonkeyPatch) -> Play:
-    def played(there: tuple[int, int] = (0, 0), answers: bool = True, most: int = 8) -> Played:
-        """there: cores, and GPUs beside one, of the machines that run now."""
-        made = Played(answers, most)
-        monkeypatch.setattr(autoscaler, "placement_group", made.placement_group)
-        monkeypatch.setattr(autoscaler, "remove_placement_group", made.given_back.append)
-        monkeypatch.setattr(autoscaler, "count_devices", lambda: there)
-        monkeypatch.setattr(autoscaler, "time", made)
-        return made
+    def played(capacity: tuple[int, int] = (0, 0), answers: bool = True, most: int = 8) -> Played:
+        """capacity: cores, and GPUs beside one, of the machines that run now."""
+        cluster = Played(answers, most)
+        monkeypatch.setattr(autoscaler, "placement_group", cluster.placement_group)
+        monkeypatch.setattr(autoscaler, "remove_placement_group", cluster.given_back.append)
+        monkeypatch.setattr(autoscaler, "count_devices", lambda: capacity)
+        monkeypatch.setattr(autoscaler, "time", cluster)
+        return cluster
 
     return played
 
@@ -117,7 +117,7 @@ def test_a_feasible_request_for_single_devices_is_withdrawn(on_gpus: bool, play:
 
 
 @pytest.mark.parametrize(
-    ("ranks", "on_gpus", "there", "said"),
+    ("ranks", "on_gpus", "capacity", "message"),
     [
         (1, True, (0, 0), "--scale-to 4: .* no machine with a GPU and a CPU; add one, or give --device cpu"),
         (1, True, (8, 0), "--scale-to 4: .* no machine with a GPU and a CPU"),
@@ -127,11 +127,11 @@ def test_a_feasible_request_for_single_devices_is_withdrawn(on_gpus: bool, play:
     ],
 )
 def test_a_request_that_is_infeasible_for_the_autoscaler_is_refused(
-    ranks: int, on_gpus: bool, there: tuple[int, int], said: str, play: Play
+    ranks: int, on_gpus: bool, capacity: tuple[int, int], message: str, play: Play
 ) -> None:
-    played = play(there, most=0)
+    played = play(capacity, most=0)
     request = AutoscalerRequest(played, ranks, 4, on_gpus=on_gpus)
-    with pytest.raises(BackendError, match=said):
+    with pytest.raises(BackendError, match=message):
         request.check() if ranks == 1 else request.wait(1800)
     assert played.seconds < 5
 

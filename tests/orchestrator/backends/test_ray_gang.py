@@ -66,20 +66,20 @@ def submit(name, ranks, epochs=1):
 
 
 def ended():
-    found = []
-    while not found:
-        found = backend.wait(120)
-    return found[0][1][0]
+    ended_groups = []
+    while not ended_groups:
+        ended_groups = backend.wait(120)
+    return ended_groups[0][1][0]
 
 
 def pids(name):
     return sorted(set(re.findall(r"pid (\\d+)", (root / name / "1" / "log.txt").read_text())))
 
 
-said = []
+reports = []
 for name, ranks in (("before", 1), ("first", 2), ("second", 2), ("after", 1)):
     submit(name, ranks)
-    said.append([ended().status, pids(name)])
+    reports.append([ended().status, pids(name)])
 hanging = submit("hanging", 2, 10_000)
 progress = root / "hanging" / "1" / "progress.json"
 while not progress.exists() or "trained by" not in (root / "hanging" / "1" / "log.txt").read_text():
@@ -91,7 +91,7 @@ del backend._cluster.draining_nodes
 backend.end(hanging)
 lost = ended()
 submit("again", 2)
-print(json.dumps({"said": said, "draining": draining, "lost": lost.how, "again": ended().status}))
+print(json.dumps({"reports": reports, "draining": draining, "lost": lost.how, "again": ended().status}))
 backend.close()
 """
 
@@ -138,8 +138,8 @@ def test_a_sweep_with_gangs_gives_the_results_of_one_without(folder: Path, gang:
 
 def test_one_gang_runs_all_trainings_of_a_sweep(gang: Path) -> None:
     crews = [re.findall(r"trained by (.*)", logs(gang, kind)) for kind in ("pretrain", "round", "train")]
-    assert [len(found) for found in crews] == [1, 1, 4]
-    assert len({crew for found in crews for crew in found}) == 1
+    assert [len(crew_of_kind) for crew_of_kind in crews] == [1, 1, 4]
+    assert len({crew for crew_of_kind in crews for crew in crew_of_kind}) == 1
     assert crews[0][0].count("pid") == 2
 
 
@@ -198,9 +198,9 @@ def test_a_gang_takes_idle_gpus_gives_them_back_and_can_be_ended(folder: Path, t
     command = [sys.executable, "-c", ON_GPUS, str(tmp_path), str(folder / "patterns.py")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=500, cwd=Path(__file__).parents[3])
     assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert [status for status, _ in found["said"]] == ["done"] * 4
-    before, first, second, after = (pids for _, pids in found["said"])
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert [status for status, _ in report["reports"]] == ["done"] * 4
+    before, first, second, after = (pids for _, pids in report["reports"])
     assert first == second  # the same gang
     assert len({*before, *first, *after}) == 4
-    assert (found["draining"], found["lost"], found["again"]) == (True, "hung", "done")
+    assert (report["draining"], report["lost"], report["again"]) == (True, "hung", "done")

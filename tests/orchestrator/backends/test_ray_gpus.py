@@ -50,10 +50,10 @@ def submit(name, epochs):
 
 
 def ended(count):
-    found = []
-    while len(found) < count:
-        found += [(group[0].job.name, outcomes[0]) for group, outcomes in backend.wait(60)]
-    return found
+    outcomes_by_name = []
+    while len(outcomes_by_name) < count:
+        outcomes_by_name += [(group[0].job.name, outcomes[0]) for group, outcomes in backend.wait(60)]
+    return outcomes_by_name
 
 
 class Notices:
@@ -64,25 +64,25 @@ class Notices:
 
 
 backend = RayBackend(None, None, "auto")
-said = {"devices": backend.devices}
+report = {"devices": backend.devices}
 for number in range(4):
     submit(f"stage-{number}", 3)
 outcomes = [outcome for _, outcome in ended(4)]
 assert all(getattr(outcome, "status", "lost") == "done" for outcome in outcomes), outcomes
-said["status"] = sorted(outcome.status for outcome in outcomes)
-said["beside"] = sorted(outcome.machine["stages_beside"] for outcome in outcomes)
+report["status"] = sorted(outcome.status for outcome in outcomes)
+report["beside"] = sorted(outcome.machine["stages_beside"] for outcome in outcomes)
 logs = [(root / f"stage-{number}" / "log.txt").read_text() for number in range(4)]
-said["processes"] = len({log.split("pid ")[1].split()[0] for log in logs})
+report["processes"] = len({log.split("pid ")[1].split()[0] for log in logs})
 
 submit("victim", 10_000)
 while not (root / "victim" / "progress.json").exists():
     time.sleep(0.1)
 os.kill(int((root / "victim" / "log.txt").read_text().split("pid ")[1].split()[0]), signal.SIGKILL)
 ((name, lost),) = ended(1)
-said["lost"] = [name, isinstance(lost, Lost), lost.message]
+report["lost"] = [name, isinstance(lost, Lost), lost.message]
 submit("after-1", 1)
 submit("after-2", 1)
-said["after"] = sorted(outcome.status for _, outcome in ended(2))
+report["after"] = sorted(outcome.status for _, outcome in ended(2))
 
 for number in range(4):
     submit(f"beside-{number}", 10_000)
@@ -90,7 +90,7 @@ while len(list(root.glob("beside-*/progress.json"))) < 4:
     time.sleep(0.1)
 ((first, *_),) = [each.group for each in backend._in_flight.values() if each.group[0].job.name == "beside-0"]
 backend.end(first)
-said["ended"] = {name: lost.how for name, lost in ended(2)}
+report["ended"] = {name: lost.how for name, lost in ended(2)}
 (root / "stop").touch()
 ended(2)
 backend.close()
@@ -101,12 +101,12 @@ while not backend.devices:
 backend._cluster.gcs = Notices()
 for _ in range(100):  # until the actor has told where it is
     backend.draining()
-    said["devices_that_stay"] = backend.devices
-    if not said["devices_that_stay"]:
+    report["devices_that_stay"] = backend.devices
+    if not report["devices_that_stay"]:
         break
     time.sleep(0.1)
 backend.close()
-print(json.dumps(said))
+print(json.dumps(report))
 """
 
 
@@ -193,17 +193,17 @@ def test_stages_share_gpu_actors_and_outlive_them(tmp_path: Path) -> None:
         cwd=ROOT,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    said = json.loads(done.stdout.splitlines()[-1])
-    assert said["devices"] == 2
-    assert said["status"] == ["done"] * 4
-    assert said["beside"][-1] == 1  # two on each
-    assert said["processes"] == 2
-    assert said["lost"][:2] == ["victim", True]
-    assert "ActorDied" in said["lost"][2] or "ActorUnavailable" in said["lost"][2]
-    assert said["after"] == ["done", "done"]
-    assert said["ended"].pop("beside-0") == "hung"
-    assert list(said["ended"].values()) == ["node"]  # no fault of the one beside it
-    assert said["devices_that_stay"] == 0
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert report["devices"] == 2
+    assert report["status"] == ["done"] * 4
+    assert report["beside"][-1] == 1  # two on each
+    assert report["processes"] == 2
+    assert report["lost"][:2] == ["victim", True]
+    assert "ActorDied" in report["lost"][2] or "ActorUnavailable" in report["lost"][2]
+    assert report["after"] == ["done", "done"]
+    assert report["ended"].pop("beside-0") == "hung"
+    assert list(report["ended"].values()) == ["node"]  # no fault of the one beside it
+    assert report["devices_that_stay"] == 0
 
 
 @pytest.mark.long

@@ -94,8 +94,8 @@ class ScriptedBackend:
         for ending, outcomes in self._script.items():
             if attempt.job.name.endswith(ending) and outcomes:
                 return outcomes.pop(0)
-        made = Path(attempt.root) / attempt.folder / "out" / "weights.safetensors"
-        return replace(DONE, files={made.name: artifact(made)})
+        weights = Path(attempt.root) / attempt.folder / "out" / "weights.safetensors"
+        return replace(DONE, files={weights.name: artifact(weights)})
 
 
 class Sweep:
@@ -134,8 +134,8 @@ class Sweep:
             self.lease.release()
 
     def key(self, ending: str) -> str:
-        (found,) = (key for key, node in self.plan.nodes.items() if node.name.endswith(ending))
-        return found
+        (key,) = (key for key, node in self.plan.nodes.items() if node.name.endswith(ending))
+        return key
 
     def state(self, ending: str) -> State:
         return self.queue.state[self.key(ending)]
@@ -171,17 +171,17 @@ def test_cached_stages_do_not_run_again(sweep: Sweep) -> None:
 def test_a_record_holds_science_inputs_results_and_provenance(sweep: Sweep) -> None:
     sweep.run(ScriptedBackend({}))
     node = sweep.plan.nodes[sweep.key("round02/signed/lmc/seed1")]
-    found = Store(sweep.root).record(node.key)
-    assert found is not None
-    assert (found.kind, found.name, found.labels, found.attempt) == ("probe", node.name, node.labels, 1)
-    assert found.inputs == {"a": sweep.key("round02/signed/seed1"), "b": sweep.key("round02/retrain/seed1")}
-    assert found.science["points"] == 11
-    assert found.science["setting"]["data"]["fingerprint"] == "fingerprint-1"
-    assert (found.results, found.seconds) == (DONE.results, DONE.seconds)
-    assert found.provenance["device"] == "cpu (scripted)"
-    assert {"git_commit", "git_dirty_blake2b", "packages", "python", "argv", "host"} <= found.provenance.keys()
-    assert found.provenance["packages"]["torch"]
-    assert found.files.keys() == {"weights.safetensors"}
+    record = Store(sweep.root).record(node.key)
+    assert record is not None
+    assert (record.kind, record.name, record.labels, record.attempt) == ("probe", node.name, node.labels, 1)
+    assert record.inputs == {"a": sweep.key("round02/signed/seed1"), "b": sweep.key("round02/retrain/seed1")}
+    assert record.science["points"] == 11
+    assert record.science["setting"]["data"]["fingerprint"] == "fingerprint-1"
+    assert (record.results, record.seconds) == (DONE.results, DONE.seconds)
+    assert record.provenance["device"] == "cpu (scripted)"
+    assert {"git_commit", "git_dirty_blake2b", "packages", "python", "argv", "host"} <= record.provenance.keys()
+    assert record.provenance["packages"]["torch"]
+    assert record.files.keys() == {"weights.safetensors"}
 
 
 def test_a_stages_file_is_a_job_that_can_be_run_alone(sweep: Sweep) -> None:
@@ -240,9 +240,9 @@ def test_a_stage_whose_worker_was_lost_is_repeated_in_a_new_attempt(sweep: Sweep
     assert summary.failures == []
     folders = [attempt.folder for attempt in backend.attempts if attempt.job.name.endswith("round01")]
     assert [Path(folder).name for folder in folders] == ["1", "2", "3", "4"]
-    found = Store(sweep.root).record(sweep.key("round01"))
-    assert found is not None
-    assert found.attempt == 4
+    record = Store(sweep.root).record(sweep.key("round01"))
+    assert record is not None
+    assert record.attempt == 4
     first = json.loads((sweep.root / folders[0] / "failure.json").read_text())
     assert (first["cause"], first["error_type"]) == ("crash", "WorkerLost")
 
@@ -425,9 +425,9 @@ def test_a_damaged_input_is_computed_again_before_its_reader(sweep: Sweep) -> No
         "round00", "round01", "round02", "round01", "round02",
     ]  # fmt: skip
     assert sweep.events("damaged") == ["tiny/resnet1d/aws/chain1/round01"]
-    found = Store(sweep.root).record(sweep.key("round01"))
-    assert found is not None
-    assert found.attempt == 2
+    record = Store(sweep.root).record(sweep.key("round01"))
+    assert record is not None
+    assert record.attempt == 2
     assert Store(sweep.root).records().keys() == sweep.plan.nodes.keys()
 
 
@@ -455,9 +455,9 @@ def test_a_stage_whose_damaged_input_fails_is_blocked(tmp_path: Path) -> None:
 
     damaged = "aws/chain1/round02"
     sweep = Sweep(tmp_path, plan_of(recipe(methods=("aws",), seeds=3)))
-    found = Outcome("failed", 0.1, error_type="DamagedInputError", message="not what it was", damaged_input="ticket")
+    ending = Outcome("failed", 0.1, error_type="DamagedInputError", message="not what it was", damaged_input="ticket")
     readers = [node.name for node in sweep.plan if "round02/" in node.name and "ticket" in node.inputs]
-    backend = RemadeFirst({name: [found] for name in readers}, slots=len(sweep.plan))
+    backend = RemadeFirst({name: [damaged_input] for name in readers}, slots=len(sweep.plan))
     assert sweep.run(backend).exit_code == 1
     assert sweep.state(damaged) is State.FAILED
     assert set(sweep.queue.state.values()) == {State.DONE, State.FAILED, State.BLOCKED}
@@ -626,12 +626,12 @@ def test_a_driver_that_started_since_the_last_refresh_is_not_taken_for_dead(swee
     living = LeaseWatch.living
 
     def look(watch: LeaseWatch) -> dict[str, Lease]:
-        found = living(watch)
+        leases = living(watch)
         if came and not lost and sweep.state("round01") is State.HELD:
             came[0].check()
             lost.append(came[0].lost)
             came[0].release()
-        return found
+        return leases
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LeaseWatch, "living", look)

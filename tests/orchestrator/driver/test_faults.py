@@ -91,14 +91,14 @@ def flip(path: Path) -> None:
 
 
 def change_result(path: Path, *, sealed: bool) -> None:
-    found = Record.model_validate_json(path.read_text())
-    results = {**found.results, "test_accuracy_percent": found.results["test_accuracy_percent"] + 1}
-    changed = found.model_copy(update={"results": results})
+    record = Record.model_validate_json(path.read_text())
+    results = {**record.results, "test_accuracy_percent": record.results["test_accuracy_percent"] + 1}
+    changed = record.model_copy(update={"results": results})
     path.write_text((changed.sealed() if sealed else changed).model_dump_json())
 
 
 @pytest.mark.parametrize(
-    ("harm", "found"),
+    ("harm", "complaint"),
     [
         (lambda place: flip(weights(place)), "weights.safetensors changed"),
         (lambda place: weights(place).unlink(), "is not what its record says"),
@@ -108,11 +108,11 @@ def change_result(path: Path, *, sealed: bool) -> None:
     ],
 )
 def test_the_judge_sees_what_changed(
-    harm: Callable[[Place], None], found: str, place: Place, reference: Reference
+    harm: Callable[[Place], None], complaint: str, place: Place, reference: Reference
 ) -> None:
     assert judge(place, reference, kills=0).changed == []
     harm(place)
-    assert any(found in line for line in judge(place, reference, kills=0).changed)
+    assert any(complaint in line for line in judge(place, reference, kills=0).changed)
 
 
 def test_the_judge_bounds_what_is_computed_again(place: Place, reference: Reference) -> None:

@@ -32,14 +32,14 @@ WNIDS = ("n01440764", "n01443537", "n02094433", "n02410509")
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("sets")
-    write_imagenet(made, wnids=WNIDS, train=15, val=5)
+    folder = tmp_path_factory.mktemp("sets")
+    write_imagenet(folder, wnids=WNIDS, train=15, val=5)
     if REAL_TINY_IMAGENET.is_dir():
-        (made / "tiny-imagenet-200").symlink_to(REAL_TINY_IMAGENET)
+        (folder / "tiny-imagenet-200").symlink_to(REAL_TINY_IMAGENET)
     else:
-        write_tiny_imagenet(made)
-    (made / "small.yaml").write_text(SMALL)
-    return made
+        write_tiny_imagenet(folder)
+    (folder / "small.yaml").write_text(SMALL)
+    return folder
 
 
 def options(root: Path, store: Path, dataset: str, *more: object) -> list[object]:

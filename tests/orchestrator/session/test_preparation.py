@@ -24,7 +24,7 @@ from workers.stages.execution import Execution
 from workers.terminal.console import Console
 
 
-def said(root: Path, cache: Path, *, terminal: bool) -> str:
+def printed(root: Path, cache: Path, *, terminal: bool) -> str:
     execution = Execution("cpu", str(root), str(cache))
     experiments = find_experiments(ExperimentRequest(("tiny-imagenet",), ("resnet20", "resnet32")), execution)
     console = Console(file=io.StringIO(), force_terminal=terminal, width=200)
@@ -34,7 +34,7 @@ def said(root: Path, cache: Path, *, terminal: bool) -> str:
 
 def test_a_terminal_shows_a_bar_for_each_split(tmp_path: Path) -> None:
     write_tiny_imagenet(tmp_path, train=2, val=1)
-    shown = said(tmp_path, tmp_path / "cache", terminal=True)
+    shown = printed(tmp_path, tmp_path / "cache", terminal=True)
     assert "tiny-imagenet: decoding train images" in shown
     assert "16/16" in shown
     assert "8/8" in shown
@@ -43,19 +43,19 @@ def test_a_terminal_shows_a_bar_for_each_split(tmp_path: Path) -> None:
 def test_a_log_shows_a_line_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_tiny_imagenet(tmp_path, train=2, val=1)
     monkeypatch.setattr(preparation, "LINE_INTERVAL_S", 0)
-    lines = said(tmp_path, tmp_path / "cache", terminal=False).splitlines()
+    lines = printed(tmp_path, tmp_path / "cache", terminal=False).splitlines()
     assert lines[0].startswith("Preparing tiny-imagenet once")
     assert "tiny-imagenet: decoding train images: 16 of 16" in lines
-    assert said(tmp_path, tmp_path / "cache", terminal=False) == ""  # it is prepared
+    assert printed(tmp_path, tmp_path / "cache", terminal=False) == ""  # it is prepared
 
 
 def test_the_network_has_as_many_outputs_as_the_data_has_classes(tmp_path: Path) -> None:
     write_image_folder(tmp_path / "insects", classes=("ants", "bees", "wasps"))
-    (found,) = find(tmp_path, "imagefolder:insects", "resnet20")
+    (experiment,) = find(tmp_path, "imagefolder:insects", "resnet20")
     model = build_model(Model("resnet20"), in_channels=3, num_classes=3, init_seed=0)
     convolutions = [p for p in model.parameters() if p.dim() == 4]
-    assert found.recipe.dataset == "imagefolder:insects"
-    assert found.network == Network(
+    assert experiment.recipe.dataset == "imagefolder:insects"
+    assert experiment.network == Network(
         sum(p.numel() for p in model.parameters()), sum(p.numel() for p in convolutions), len(convolutions), "fc"
     )
 
@@ -69,10 +69,10 @@ def find(root: Path, dataset: str, arch: str, *changes: dict[str, Any]) -> list[
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("sets")
-    write_image_folder(made / "insects")
-    write_tiny_imagenet(made, train=2, val=1)
-    return made
+    folder = tmp_path_factory.mktemp("sets")
+    write_image_folder(folder / "insects")
+    write_tiny_imagenet(folder, train=2, val=1)
+    return folder
 
 
 @pytest.mark.parametrize(
@@ -121,5 +121,5 @@ def test_a_network_that_reads_a_value_while_it_is_built_is_planned_like_any_othe
         rates = [rate.item() for rate in torch.linspace(0, 0.2, 3)]  # which the meta device refuses
         return nn.Sequential(nn.Flatten(), nn.Dropout(rates[-1]), nn.Linear(in_channels * 64 * 64, num_classes))
 
-    (found,) = find(root, "tiny-imagenet", "drop_path")
-    assert found.network == Network(3 * 64 * 64 * 8 + 8, 0, 0, "2")
+    (experiment,) = find(root, "tiny-imagenet", "drop_path")
+    assert experiment.network == Network(3 * 64 * 64 * 8 + 8, 0, 0, "2")

@@ -65,13 +65,13 @@ class SmallStore:
         out = Path(self.store.root) / self.store.folder(stage.key) / f"attempts/{attempt}/out"
         out.mkdir(parents=True)
         (out / "weights.safetensors").write_bytes(stage.name.encode())
-        found = artifact(out / "weights.safetensors")
+        weights = artifact(out / "weights.safetensors")
         return self.store.commit(
             Record(
                 **stage.model_dump(include={"key", "kind", "name", "labels", "science", "inputs"}),
                 attempt=attempt,
                 out=f"attempts/{attempt}/out",
-                files={"weights.safetensors": Artifact(size_bytes=found.size_bytes, blake2b=found.blake2b)},
+                files={"weights.safetensors": Artifact(size_bytes=weights.size_bytes, blake2b=weights.blake2b)},
                 results={},
                 seconds=seconds,
                 finished_unix_s=time.time(),

@@ -105,9 +105,9 @@ def test_a_failed_stage_leaks_no_secret(folder: Path, s3: str, tmp_path: Path) -
     assert failure.error_type == "DivergedError"
     assert "Traceback" in (copy / failure.log).read_text()
     assert {path.name for path in copy.iterdir()} >= {"stages", "plans", "events", "report.html"}
-    said = [invoke(app, url, *more)[1] for app, more in ((status.app, []), (why.app, [failure.name]), (gc.app, []))]
+    outputs = [invoke(app, url, *more)[1] for app, more in ((status.app, []), (why.app, [failure.name]), (gc.app, []))]
     assert holding(SECRET, copy) == []
-    assert SECRET not in "".join([output, *said])
+    assert SECRET not in "".join([output, *outputs])
 
 
 @pytest.mark.parametrize("url", ["s3://key:planted-secret@bucket/p", "s3://bucket/p?token=planted-secret"])

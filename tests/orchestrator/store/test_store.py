@@ -187,12 +187,12 @@ def test_a_stage_with_damaged_artifacts_is_quarantined_and_computed_again(root: 
     assert store.damage(KEY) is None
     weights = f"{store.out(KEY)}/weights.safetensors"
     store.storage.remove([weights]) if damage == "missing" else store.storage.write(weights, b"we")
-    found = Store(root)
-    found.records()
-    assert "weights.safetensors is missing or cut short" in str(found.damage(KEY))
-    found.quarantine(KEY, "damaged")
+    reader = Store(root)
+    reader.records()
+    assert "weights.safetensors is missing or cut short" in str(reader.damage(KEY))
+    reader.quarantine(KEY, "damaged")
     assert Store(root).records() == {}
-    found.commit(attempt(found, content=b"anew"))
+    reader.commit(attempt(reader, content=b"anew"))
     assert content(Store(root)) == b"anew"
     assert any(name.startswith("set-aside/") for name in Store(root).stages()[KEY[:16]].files)
 
@@ -239,10 +239,10 @@ def test_failures_are_those_of_the_last_attempts_at_unfinished_stages(root: str)
         store.write_failure(folder, failure(folder, f"failure {number}", float(number)))
     other = str(claim(store, OTHER))
     store.write_failure(other, failure(other, "earlier", 0.5, OTHER))
-    assert [found.message for found in Store(root).failures()] == ["earlier", "failure 11"]
+    assert [each.message for each in Store(root).failures()] == ["earlier", "failure 11"]
 
     claim(store, OTHER)  # tried again, and not failed so far
-    assert [found.message for found in Store(root).failures()] == ["failure 11"]
+    assert [each.message for each in Store(root).failures()] == ["failure 11"]
     store.commit(attempt(store))
     assert Store(root).failures() == []
 
@@ -259,11 +259,11 @@ def test_the_index_replaces_reading_records_but_never_a_changed_one(root: str, m
     store.records()
     store.write_index()
 
-    def paths_read(found: Store) -> list[str]:
+    def paths_read(reader: Store) -> list[str]:
         read: list[str] = []
-        original: Callable[[str], bytes] = found.storage.read
-        monkeypatch.setattr(found.storage, "read", lambda path: (read.append(path), original(path))[1])
-        assert found.records() == {record.key: record for record in found.records().values()}
+        original: Callable[[str], bytes] = reader.storage.read
+        monkeypatch.setattr(reader.storage, "read", lambda path: (read.append(path), original(path))[1])
+        assert reader.records() == {record.key: record for record in reader.records().values()}
         return read
 
     indexed = Store(root)
@@ -302,7 +302,7 @@ def test_a_moved_store_can_be_read(tmp_path: Path) -> None:
     ((_, path),) = moved.local([(KEY, "weights.safetensors")]).items()
     assert path.is_relative_to(tmp_path / "there")
     assert len(moved.plans()) == 1
-    assert str(tmp_path) not in "".join(found.read_text() for found in (tmp_path / "there").rglob("*.json*"))
+    assert str(tmp_path) not in "".join(file.read_text() for file in (tmp_path / "there").rglob("*.json*"))
 
 
 def test_artifacts_of_any_store_become_local_files(root: str, tmp_path: Path) -> None:
@@ -322,7 +322,7 @@ def test_equal_plans_are_stored_once_with_the_last_sweep_and_listed_oldest_first
     store = Store(root)
     for keys, started in (((KEY,), 1.0), ((KEY, OTHER), 2.0), ((KEY,), 3.0)):
         store.write_plan(plan(*keys, started_unix_s=started))
-    assert [(len(found.stages), found.started_unix_s) for found in store.plans()] == [(2, 2.0), (1, 3.0)]
+    assert [(len(stored.stages), stored.started_unix_s) for stored in store.plans()] == [(2, 2.0), (1, 3.0)]
 
 
 def test_reading_a_missing_store_creates_nothing(root: str, tmp_path: Path) -> None:
@@ -407,10 +407,10 @@ def test_of_two_folders_with_one_key_the_one_with_the_record_counts(tmp_path: Pa
     read = Store(tmp_path)
     assert read.records() == {KEY: committed}
     assert read.damage(KEY) is None
-    found = read.list_files(KEY)
-    assert found is not None
-    assert found.folder == store.folder(KEY)
-    assert found.attempts == [1]
+    stage = read.list_files(KEY)
+    assert stage is not None
+    assert stage.folder == store.folder(KEY)
+    assert stage.attempts == [1]
 
 
 def test_a_torn_plan_is_skipped_and_reported(root: str) -> None:
@@ -418,7 +418,7 @@ def test_a_torn_plan_is_skipped_and_reported(root: str) -> None:
     store.write_plan(plan(KEY))
     store.storage.write("plans/torn.json", b'{"argv": [')
     damaged: dict[str, str] = {}
-    assert [len(found.stages) for found in Store(root).plans(damaged)] == [1]
+    assert [len(stored.stages) for stored in Store(root).plans(damaged)] == [1]
     assert list(damaged) == ["plans/torn.json"]
     assert "repeat its sweep's command" in damaged["plans/torn.json"]
 
@@ -435,7 +435,7 @@ def test_every_flipped_bit_and_every_cut_of_a_plan_is_detected(tmp_path: Path) -
     for each in broken:
         file.write_bytes(each)
         damaged: dict[str, str] = {}
-        unseen += [found for found in store.plans(damaged) if found != written]
+        unseen += [stored for stored in store.plans(damaged) if stored != written]
         assert len(damaged) < 2
     assert unseen == []
 
@@ -444,7 +444,7 @@ def test_a_plan_of_a_version_without_a_digest_is_valid(root: str) -> None:
     store = Store(root)
     store.storage.write("plans/old.json", plan(KEY).model_dump_json(exclude={"blake2b"}).encode())
     damaged: dict[str, str] = {}
-    assert [len(found.stages) for found in store.plans(damaged)] == [1]
+    assert [len(stored.stages) for stored in store.plans(damaged)] == [1]
     assert damaged == {}
 
 
@@ -501,7 +501,7 @@ def test_a_record_written_during_a_quarantine_stays(root: str, monkeypatch: pyte
 
     def after_the_other(path: str, to: str) -> None:
         other.list_files(KEY)
-        other.quarantine(KEY, "found first")
+        other.quarantine(KEY, "judged first")
         committed.append(other.commit(attempt(other)))
         move(path, to)
 
