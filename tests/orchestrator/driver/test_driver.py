@@ -457,7 +457,7 @@ def test_a_stage_whose_damaged_input_fails_is_blocked(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path, plan_of(recipe(methods=("aws",), seeds=3)))
     ending = Outcome("failed", 0.1, error_type="DamagedInputError", message="not what it was", damaged_input="ticket")
     readers = [node.name for node in sweep.plan if "round02/" in node.name and "ticket" in node.inputs]
-    backend = RemadeFirst({name: [damaged_input] for name in readers}, slots=len(sweep.plan))
+    backend = RemadeFirst({name: [ending] for name in readers}, slots=len(sweep.plan))
     assert sweep.run(backend).exit_code == 1
     assert sweep.state(damaged) is State.FAILED
     assert set(sweep.queue.state.values()) == {State.DONE, State.FAILED, State.BLOCKED}
