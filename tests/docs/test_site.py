@@ -150,7 +150,7 @@ def test_words_of_a_docstring_are_not_read_as_markup(pages: dict[Path, Page]) ->
 
 def test_files_outside_docs_are_pages_of_the_site(site: Path, pages: dict[Path, Page]) -> None:
     assert "0.1.0 (unreleased)" in pages[site / "changelog.html"].text
-    assert "imports point down that table only" in pages[site / "contributing.html"].text
+    assert "A folder holds at most twelve entries" in pages[site / "contributing.html"].text
     assert "images/CPU-second" in pages[site / "results.html"].text
     assert '<a class="reference internal" href="results.html"' in pages[site / "faq.html"].text
     home = pages[site / "index.html"].text
