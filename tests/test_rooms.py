@@ -40,6 +40,7 @@ COMMANDS = {
 }
 """The files of ``orchestrator/``: each is a command, above all floors; everything else there is a folder."""
 MOST_ENTRIES = 12
+MOST_LINES = 300
 # nothing imports a command line, so it may stand above its room
 COMMAND_LINES_MAY_IMPORT = {"tickets/__main__.py": {"analysis", "workers.terminal"}}
 READS_OTHERS_FILES = "tickets/formats/source.py"
@@ -94,6 +95,12 @@ def test_no_folder_overflows(room: str) -> None:
             assert entries >= COMMANDS
             entries -= COMMANDS
         assert len(entries) <= MOST_ENTRIES, (folder.relative_to(ROOT), sorted(entries))
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_file_is_long(room: str) -> None:
+    lines = {path.relative_to(ROOT).as_posix(): path.read_text().count("\n") for path in python_files(room)}
+    assert {name: count for name, count in lines.items() if count > MOST_LINES} == {}
 
 
 def test_ray_is_imported_by_its_backend_and_the_search_only() -> None:
