@@ -18,7 +18,7 @@ from winning_sign import check
 if TYPE_CHECKING:
     from tickets.errors import TicketError
     from tickets.network.initialisation import reinitialise_, reset_layers
-    from tickets.network.kept import Kept
+    from tickets.network.mask_guard import Kept, MaskGuard
     from tickets.parquet import load, save
     from tickets.roles import Role, UnknownLayerError, classifier_name, parameter_roles, prunable_names
     from tickets.signed import SignedTensor
@@ -35,6 +35,7 @@ __all__ = [
     "SIGN_SOURCES",
     "TRANSFERS",
     "Kept",
+    "MaskGuard",
     "Origin",
     "Provenance",
     "Role",
@@ -61,7 +62,7 @@ _MODULES = (  # where the names above are defined, ground first
     "roles",
     "signed",
     "network.initialisation",
-    "network.kept",
+    "network.mask_guard",
     "transfers",
     "ticket",
     "parquet",

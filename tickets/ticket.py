@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tickets.errors import TicketError
 from tickets.network.fit import counterparts, renamed
 from tickets.network.initialisation import check_redrawable, reinitialise_
-from tickets.network.kept import Kept
+from tickets.network.mask_guard import MaskGuard
 from tickets.network.wrappers import unwrapped
 from tickets.roles import Role, parameter_roles
 from tickets.signed import SignedTensor
@@ -78,7 +78,7 @@ class Ticket:
         trained: Mapping[str, Tensor] | None = None,
         others: Mapping[str, Origin] | None = None,
         names: Mapping[str, str] | None = None,
-    ) -> Kept:
+    ) -> MaskGuard:
         """Start a model from this ticket, in place. By default prunable weights become |fresh| * sign.
 
         Args:
@@ -112,7 +112,7 @@ class Ticket:
                 reinitialise_(network, seed)
             signed = self._under_names_of(network, parameter_of)
             masks = transfer_(network, transfer, signed, state, generator, others)
-        return Kept(network, masks, self.density)
+        return MaskGuard(network, masks, self.density)
 
     def check_fits(self, model: nn.Module, names: Mapping[str, str] | None = None) -> None:
         """Raise TicketError, naming the first tensor that differs, unless the model has the ticket's parameters."""

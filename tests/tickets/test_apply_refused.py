@@ -44,7 +44,7 @@ def test_a_constructors_own_initialisation_is_not_guessed(model: nn.Module) -> N
     assert all(map(torch.equal, values(model), before))
 
 
-def test_a_ticket_asks_for_that_where_it_has_a_seed() -> None:
+def test_apply_refuses_a_seed_for_a_model_that_cannot_be_redrawn() -> None:
     names = {name: f"layers.{name}" for name in ticket_under().tensors}
     model = InConstructor()
     before = values(model)
@@ -56,13 +56,13 @@ def test_a_ticket_asks_for_that_where_it_has_a_seed() -> None:
 
 
 @pytest.mark.parametrize("model", [Again(), nn.Sequential(nn.Sequential(Again()), nn.Linear(3, 3))])
-def test_a_class_that_can_draw_itself_anew_does_wherever_it_stands(model: nn.Module) -> None:
+def test_a_class_with_reset_parameters_is_redrawn_at_any_depth(model: nn.Module) -> None:
     tickets.reinitialise_(model, 4)
     (weight,) = (p for name, p in model.named_parameters() if name.endswith("layers.0.weight"))
     assert weight.std() > 4
 
 
-def test_drawing_anew_seeds_nothing_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reinitialisation_restores_all_generators(monkeypatch: pytest.MonkeyPatch) -> None:
     model = network()
 
     def on_all_gpus(seed: int) -> None:
@@ -76,31 +76,35 @@ def test_drawing_anew_seeds_nothing_for_good(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize(
-    ("trained", "said"),
+    ("trained", "sentence"),
     [
         (None, "give the trained state dict with this tensor"),
         ({}, "give the trained state dict with this tensor"),
         ({name: value[:1] for name, value in network().state_dict().items()}, "the trained tensor has shape"),
     ],
 )
-def test_what_a_transfer_lacks_changes_nothing(trained: dict[str, Tensor] | None, said: str) -> None:
+def test_a_transfer_without_its_trained_values_changes_nothing(
+    trained: dict[str, Tensor] | None, sentence: str
+) -> None:
     model = network()
     before = values(model)
-    with pytest.raises(TicketError, match=said):
+    with pytest.raises(TicketError, match=sentence):
         ticket_under().apply(model, seed=1, transfer=RETRAIN, trained=trained)
     assert all(map(torch.equal, values(model), before))
 
 
 @pytest.mark.parametrize(
-    ("model", "options", "said"),
+    ("model", "options", "sentence"),
     [
         (network().state_dict(), {}, "a torch.nn.Module, not to a OrderedDict"),
         (network().to("meta"), {}, "on the meta device"),
         (network(), {"transfer": "masks"}, r'say transfer=tickets.TRANSFERS\["mask"\]'),
     ],
 )
-def test_what_is_no_model_or_transfer_is_said(model: Any, options: dict[str, Any], said: str) -> None:
-    with pytest.raises(TicketError, match=said):
+def test_something_other_than_a_model_or_a_transfer_is_refused(
+    model: Any, options: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(TicketError, match=sentence):
         ticket_under().apply(model, **options)
 
 

@@ -36,7 +36,7 @@ def blocks(language: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def ticket_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files that the document's commands read."""
     folder = tmp_path_factory.mktemp("files")
     torch.manual_seed(0)
@@ -52,8 +52,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def files(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for path in made.iterdir():
+def files(ticket_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for path in ticket_files.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -73,8 +73,8 @@ def test_every_command_and_example_of_the_document_works(files: Path) -> None:
     names: dict[str, object] = {}
     renamed = {"conv1.weight": "0.weight"}
     for block in blocks("python"):
-        for name, own in renamed.items():
-            block = block.replace(name, own)
+        for name, existing in renamed.items():
+            block = block.replace(name, existing)
         exec(block, names)
     assert len(names["totals"]) == 3
     assert (files / "as-a-figure.html").exists()
@@ -85,12 +85,12 @@ def test_the_document_names_every_format_and_option() -> None:
     for name in formats.FORMATS:
         assert f"| `{name}` |" in DOCUMENT
     given = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", DOCUMENT))
-    known = {
+    options = {
         o
         for name in ("show", "diff", "convert", "verify")
         for o in re.findall(r"--[a-z-]+", command(name, "--help").output)
     }
-    assert given <= known
+    assert given <= options
 
 
 def test_help_has_examples() -> None:
@@ -98,7 +98,7 @@ def test_help_has_examples() -> None:
         assert f"winning-sign tickets {name} " in command(name, "--help").output
 
 
-def test_show_tells_provenance_density_and_each_tensor(files: Path) -> None:
+def test_show_prints_provenance_density_and_each_tensor(files: Path) -> None:
     sign = torch.tensor([[1, -1, 0, 0], [1, 0, 0, 0]], dtype=torch.int8)
     mask = torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0]]).bool()
     provenance = tickets.Provenance("mnist1d", "net", "lrr", 3, 0.5, "sound", "k3y")
@@ -118,10 +118,10 @@ def test_show_tells_provenance_density_and_each_tensor(files: Path) -> None:
     assert "dataset mnist1d, architecture net, method lrr, round 3" in done.output
     assert "4 of 8 prunable weights survive: density 0.5" in done.output
     assert re.search(r"a\.weight +2x4 +prunable +4 +0\.5 +0\.6667", done.output)
-    [told] = json.loads(command("show", "--json", "t.parquet").output)
-    assert told["format"] == "parquet"
-    assert told["provenance"]["stage_key"] == "k3y"
-    assert told["tensors"][0] == {
+    [shown] = json.loads(command("show", "--json", "t.parquet").output)
+    assert shown["format"] == "parquet"
+    assert shown["provenance"]["stage_key"] == "k3y"
+    assert shown["tensors"][0] == {
         "name": "a.weight",
         "shape": [2, 4],
         "role": "prunable",
@@ -136,7 +136,7 @@ def test_diff_prints_a_table_per_pair_and_valid_json(files: Path) -> None:
     done = command("diff", "round07.parquet", "round15.parquet", "checkpoint.pth.tar")
     assert done.exit_code == 0
     assert done.output.count("all layers") == 3
-    # the checkpoint was made of round15
+    # the checkpoint comes from round15
     same = done.output[done.output.index("round15.parquet and checkpoint.pth.tar") :]
     assert re.search(r"all layers +\d+ +100 +[\d.]+ +100 +[\d.]+ +0", same)
     rows = json.loads(command("diff", "--json", "round07.parquet", "round15.parquet").output)
@@ -155,14 +155,14 @@ def test_diff_names_the_layers_that_only_one_ticket_prunes(files: Path) -> None:
     assert [row["in_total"] for row in rows] == [True, True, True, True, False]
 
 
-def test_convert_keeps_what_is_told(files: Path) -> None:
+def test_convert_keeps_the_provenance_of_its_options(files: Path) -> None:
     done = command(
         "convert", "checkpoint.pth.tar", "t.parquet", "--dataset", "cifar100", "--method", "aws", "--round", 15
     )
     assert done.exit_code == 0
-    told, source = tickets.load("t.parquet"), tickets.load("round15.parquet")
-    assert dict(told.tensors) == dict(source.tensors)
-    provenance = told.provenance
+    converted, source = tickets.load("t.parquet"), tickets.load("round15.parquet")
+    assert dict(converted.tensors) == dict(source.tensors)
+    provenance = converted.provenance
     assert (provenance.dataset, provenance.method, provenance.round) == ("cifar100", "aws", 15)
     assert (provenance.architecture, provenance.preset, provenance.stage_key) == ("unknown",) * 3
     assert provenance.density == source.density
@@ -206,16 +206,16 @@ def test_verify_names_what_is_broken(files: Path) -> None:
         [line] = [line for line in lines if line.startswith(f"broken: {name}.parquet")]
         assert sentence in line
     assert lines[-1] == "9 files: 7 broken"
-    told = {
+    faults_of = {
         each["file"]: each["faults"]
         for each in json.loads(command("verify", "--json", "round15.parquet", "cut.parquet").output)
     }
-    assert told["round15.parquet"] == []
-    assert len(told["cut.parquet"]) == 1
+    assert faults_of["round15.parquet"] == []
+    assert len(faults_of["cut.parquet"]) == 1
     assert command("verify", "round07.parquet").exit_code == 0
 
 
-def test_what_a_file_says_cannot_steer_a_terminal(files: Path) -> None:
+def test_texts_of_a_file_cannot_control_the_terminal(files: Path) -> None:
     ticket = tickets.load("round07.parquet")
     tickets.save(replace(ticket, provenance=replace(ticket.provenance, method="\x1b[2J[red]x")), "t.parquet")
     done = command("show", "t.parquet")

@@ -37,8 +37,8 @@ def ticket(**layers: tuple[list[int], list[int]]) -> Ticket:
 
 
 def row(frame: pd.DataFrame, tensor: str | None) -> dict[str, object]:
-    [found] = frame[frame["tensor"].isna() if tensor is None else frame["tensor"] == tensor].to_dict("records")
-    return {str(name): value for name, value in found.items()}
+    [record] = frame[frame["tensor"].isna() if tensor is None else frame["tensor"] == tensor].to_dict("records")
+    return {str(name): value for name, value in record.items()}
 
 
 def test_counts_and_chance_are_as_counted_by_hand() -> None:
@@ -66,14 +66,14 @@ def test_counts_and_chance_are_as_counted_by_hand() -> None:
 
 
 def test_a_surviving_zero_is_alive_and_has_no_sign() -> None:
-    found = row(analysis.compare({"one": ticket(a=([1, 0, -1, 0], [1])), "two": ticket(a=([1, 1, 0, 0], [2]))}), None)
-    assert (found["common"], found["union"], found["signed"], found["equal"], found["flipped"]) == (3, 3, 1, 1, 0)
+    layer = row(analysis.compare({"one": ticket(a=([1, 0, -1, 0], [1])), "two": ticket(a=([1, 1, 0, 0], [2]))}), None)
+    assert (layer["common"], layer["union"], layer["signed"], layer["equal"], layer["flipped"]) == (3, 3, 1, 1, 0)
 
 
-def test_what_is_empty_is_no_number() -> None:
-    found = row(analysis.compare({"one": ticket(a=([1, 0], [])), "two": ticket(a=([0, 1], []))}), "a.weight")
-    assert found["overlap_percent"] == 0
-    assert np.isnan([found["agreement_percent"], found["chance_agreement_percent"], found["flipped_percent"]]).all()
+def test_a_share_of_no_weights_is_missing() -> None:
+    layer = row(analysis.compare({"one": ticket(a=([1, 0], [])), "two": ticket(a=([0, 1], []))}), "a.weight")
+    assert layer["overlap_percent"] == 0
+    assert np.isnan([layer["agreement_percent"], layer["chance_agreement_percent"], layer["flipped_percent"]]).all()
 
 
 def test_every_two_are_compared_in_their_order_and_layers_in_the_networks() -> None:
@@ -100,7 +100,7 @@ def test_tickets_of_different_networks_are_named() -> None:
         analysis.compare({"x": one, "y": ticket(a=([1], []), b=([1], []))})
     with pytest.raises(ValueError, match=r"a\.weight has shape \(1,\) and \(2,\)"):
         analysis.compare({"x": one, "y": ticket(a=([1, 1], []))})
-    with pytest.raises(ValueError, match="two tickets or more"):
+    with pytest.raises(ValueError, match="at least two tickets"):
         analysis.compare({"x": one})
 
 
@@ -110,7 +110,7 @@ def with_pruned_head(one: Ticket, signs: list[int]) -> Ticket:
     return replace(one, tensors={**one.tensors, "head.weight": SignedTensor(Role.PRUNABLE, sign, sign != 0)})
 
 
-def test_what_is_prunable_in_one_only_is_dense_in_the_other_and_in_no_total() -> None:
+def test_a_layer_prunable_in_one_ticket_only_is_dense_in_the_other_and_in_no_total() -> None:
     ours, other = ticket(a=([1, 1, 0, 0], [])), ticket(a=([1, 0, -1, 0], []))
     theirs = with_pruned_head(ours, [0, -1])
     frame = analysis.compare({"ours": ours, "theirs": theirs, "other": other})
@@ -127,7 +127,7 @@ def test_what_is_prunable_in_one_only_is_dense_in_the_other_and_in_no_total() ->
     pd.testing.assert_frame_equal(rows, alone)
 
 
-def test_what_one_of_three_does_not_have_is_said_and_so_is_that_nothing_can_be_compared() -> None:
+def test_a_tensor_missing_from_one_of_three_tickets_is_named() -> None:
     ours = ticket(a=([1, 1], []))
     theirs = with_pruned_head(ours, [0, -1])
     headless = replace(ours, tensors={"a.weight": ours.tensors["a.weight"]})
@@ -140,7 +140,7 @@ def test_what_one_of_three_does_not_have_is_said_and_so_is_that_nothing_can_be_c
 
 @settings(max_examples=20)
 @given(networks(), st.sampled_from(["", "net.", "a.b."]), st.sampled_from(["", "model.", "module."]))
-def test_what_stands_before_all_names_of_a_ticket_is_no_difference(drawn: Ticket, one: str, other: str) -> None:
+def test_a_common_prefix_of_all_names_is_no_difference(drawn: Ticket, one: str, other: str) -> None:
     first, second = (
         replace(drawn, tensors={prefix + name: tensor for name, tensor in drawn.tensors.items()})
         for prefix in (one, other)
@@ -156,19 +156,19 @@ def test_a_ticket_in_memory_has_the_bits_of_its_file(tmp_path_factory: pytest.Te
     tickets.save(drawn, path)
     [total] = analysis.compare({"a": drawn, "b": drawn}).query("tensor.isna()").to_dict("records")
     stored = bits.compare(bits.read_ticket(path), bits.read_ticket(path))
-    own = pd.DataFrame(stored.counts, columns=list(bits.COUNTS))[np.array(stored.roles) == "prunable"].sum()
-    assert total["common"] == own["common"]
-    assert total["signed"] == own["both_positive"] + own["both_negative"]
-    assert total["weights"] == own["weights"]
+    expected = pd.DataFrame(stored.counts, columns=list(bits.COUNTS))[np.array(stored.roles) == "prunable"].sum()
+    assert total["common"] == expected["common"]
+    assert total["signed"] == expected["both_positive"] + expected["both_negative"]
+    assert total["weights"] == expected["weights"]
 
 
 def random_tickets(count: int) -> dict[str, Ticket]:
     torch.manual_seed(0)
-    found = {}
+    by_name = {}
     for number in range(count):
         model = network()
-        found[f"<b>{number}"] = ticket_of(model, random_masks(model))
-    return found
+        by_name[f"<b>{number}"] = ticket_of(model, random_masks(model))
+    return by_name
 
 
 @pytest.mark.parametrize(("count", "lines", "maps"), [(2, 4, 0), (3, 12, 2), (5, 0, 2)])

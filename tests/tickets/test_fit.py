@@ -1,4 +1,4 @@
-"""Which network a ticket fits, under which names, and what is said where it does not."""
+"""Match a ticket with networks under other names, and name the remedy if it does not fit."""
 
 import ast
 from dataclasses import replace
@@ -24,7 +24,7 @@ def same(ones: list[torch.Tensor], others: list[torch.Tensor]) -> bool:
 
 
 class Holder(nn.Module):
-    """A network as a part of another module, as in a training wrapper of one's own."""
+    """A network as a part of another module, as in a user's training wrapper."""
 
     def __init__(self, **parts: nn.Module) -> None:
         super().__init__()
@@ -49,16 +49,16 @@ def test_a_wrapped_network_starts_as_the_network_does(wrap: object) -> None:
 
 
 def test_a_wrapped_network_with_an_initialisation_of_its_own_uses_it() -> None:
-    class Own(Holder):
+    class SelfInitialising(Holder):
         def reset_parameters(self) -> None:
             for parameter in self.parameters():
                 nn.init.normal_(parameter)
 
-    def own() -> nn.Module:
-        return Own(a=nn.Linear(4, 4), b=nn.Linear(4, 3))
+    def self_initialising() -> nn.Module:
+        return SelfInitialising(a=nn.Linear(4, 4), b=nn.Linear(4, 3))
 
-    ticket = tickets.from_model(own(), {"a.weight": torch.eye(4) > 0}, 3, PROVENANCE)
-    plain, wrapped = own(), nn.DataParallel(own())
+    ticket = tickets.from_model(self_initialising(), {"a.weight": torch.eye(4) > 0}, 3, PROVENANCE)
+    plain, wrapped = self_initialising(), nn.DataParallel(self_initialising())
     ticket.apply(plain, seed=1)
     ticket.apply(wrapped, seed=1)
     assert same(list(plain.parameters()), list(wrapped.parameters()))
@@ -79,7 +79,7 @@ def test_a_ticket_of_a_wrapped_network_fits_the_plain_one() -> None:
     assert same(list(model.parameters()), started(network()))
 
 
-def test_names_lead_from_the_tickets_to_the_models() -> None:
+def test_names_map_the_tickets_names_to_the_models() -> None:
     inner = network()
     model = Holder(stem=inner[0], norm=inner[1], rest=inner[3], head=inner[5])
     layers = {"0": "stem", "1": "norm", "3": "rest", "5": "head"}
@@ -103,7 +103,7 @@ def test_trained_values_and_statistics_go_with_the_names() -> None:
     assert all(torch.equal(model.state_dict()[f"net.{name}"], value) for name, value in source.state_dict().items())
 
 
-def test_one_prefix_before_all_names_is_said_and_both_remedies_work() -> None:
+def test_a_common_prefix_in_the_model_is_named_and_both_remedies_work() -> None:
     model = Holder(net=network())
     with pytest.raises(TicketError, match=r'the model has "net\." before each of the names in the ticket') as refused:
         started(model)
@@ -116,7 +116,7 @@ def test_one_prefix_before_all_names_is_said_and_both_remedies_work() -> None:
     assert same(started(Holder(net=network()), names=names), expected)
 
 
-def test_one_prefix_before_the_tickets_names_is_said_and_its_remedy_works() -> None:
+def test_a_common_prefix_in_the_ticket_is_named_and_its_remedy_works() -> None:
     ticket = ticket_under()
     longer = replace(ticket, tensors={f"net.{name}": tensor for name, tensor in ticket.tensors.items()})
     model = network()
@@ -126,7 +126,7 @@ def test_one_prefix_before_the_tickets_names_is_said_and_its_remedy_works() -> N
     assert same(list(model.parameters()), started(network()))
 
 
-def test_a_renamed_layer_is_said_with_those_of_its_shape_and_the_mapping_to_write() -> None:
+def test_a_renamed_layer_is_reported_with_layers_of_its_shape_and_a_mapping_to_copy() -> None:
     inner = network()
     model = nn.Sequential()
     for name, part in zip(("0", "1", "2", "third", "4", "5"), inner, strict=True):
@@ -149,7 +149,7 @@ def test_a_renamed_layer_is_said_with_those_of_its_shape_and_the_mapping_to_writ
         ({"0.bias": "3.bias", "3.bias": "0.bias"}, r"0\.bias: the ticket has shape \(5,\), the model's 3\.bias \(6,\)"),
     ],
 )
-def test_a_mapping_that_cannot_be_is_refused(names: dict[str, str], sentence: str) -> None:
+def test_a_wrong_mapping_is_refused(names: dict[str, str], sentence: str) -> None:
     model = network()
     before = [parameter.clone() for parameter in model.parameters()]
     with pytest.raises(TicketError, match=sentence):
@@ -157,7 +157,7 @@ def test_a_mapping_that_cannot_be_is_refused(names: dict[str, str], sentence: st
     assert same(before, list(model.parameters()))
 
 
-def test_a_classifier_of_other_classes_is_named_and_may_be_the_models_own() -> None:
+def test_a_classifier_for_other_classes_is_named_and_may_be_fresh() -> None:
     with pytest.raises(TicketError, match=r"5\.weight: .*\(3, 6\), the model \(100, 6\); .* for 3 classes.*\"fresh\""):
         started(network(classes=100))
     one, other = network(classes=100), network()
@@ -170,7 +170,7 @@ def test_a_classifier_of_other_classes_is_named_and_may_be_the_models_own() -> N
     ticket_under().apply(network(classes=100), seed=1, transfer=MASK)
 
 
-def test_another_head_is_said_and_goes_by_names() -> None:
+def test_a_renamed_classifier_is_reported_and_can_be_mapped() -> None:
     model = Holder(**{str(index): part for index, part in enumerate(network()[:5])}, head=nn.Linear(6, 9))
     with pytest.raises(TicketError, match=r"^5\.weight: the model has no such parameter; .*it is the classifier"):
         started(model)
@@ -184,7 +184,7 @@ def test_another_head_is_said_and_goes_by_names() -> None:
     assert same(started(model, transfer=FRESH_CLASSIFIER, names=names)[:-2], expected[:-2])
 
 
-def test_a_head_of_several_layers_and_a_body_without_one() -> None:
+def test_a_model_may_have_several_classifier_layers_or_none() -> None:
     expected = started(network(), transfer=FRESH_CLASSIFIER)[:-2]
     model = network()
     model[5] = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 9))
@@ -193,7 +193,7 @@ def test_a_head_of_several_layers_and_a_body_without_one() -> None:
     assert same(started(network()[:5], transfer=FRESH_CLASSIFIER), expected)
 
 
-def test_a_backbone_under_another_head_is_said_as_such() -> None:
+def test_a_backbone_with_another_classifier_is_reported_as_such() -> None:
     model = Holder(backbone=network()[:5], head=nn.Linear(6, 9))
     with pytest.raises(TicketError, match=r'the model has "backbone\." before each .*get_submodule\("backbone"\)'):
         started(model)

@@ -120,7 +120,7 @@ def own_signs() -> Iterator[Callable[[SignRule], Transfer]]:
     del SIGN_SOURCES["own"], TRANSFERS["own_signs"]
 
 
-def test_a_source_of_signs_brings_the_signed_transfer_with_them(own_signs: Callable[[SignRule], Transfer]) -> None:
+def test_a_sign_source_registers_a_signed_transfer(own_signs: Callable[[SignRule], Transfer]) -> None:
     transfer = own_signs(lambda weight, _: -weight.sign)
     assert replace(transfer, signs="ticket", signs_version=1) == SIGNED
     (fresh, got, _, ticket), (_, signed, _, _) = start(transfer), start(SIGNED)
@@ -135,7 +135,7 @@ def test_a_source_of_signs_brings_the_signed_transfer_with_them(own_signs: Calla
     [lambda sign: sign.float(), lambda sign: 2 * sign, lambda sign: sign[:1]],
     ids=["floats", "twos", "another shape"],
 )
-def test_signs_that_are_none_are_refused(
+def test_values_that_are_no_signs_are_refused(
     own_signs: Callable[[SignRule], Transfer], wrong: Callable[[Tensor], Tensor]
 ) -> None:
     with pytest.raises(TicketError, match=r"the sign source own gives .* return int8 of -1, 0 and 1"):
@@ -231,14 +231,14 @@ def test_survivors_of_a_shuffled_mask_do_not_begin_at_zero(magnitudes: str) -> N
         Transfer(mask="shuffled", magnitudes=magnitudes)
 
 
-def test_a_network_that_a_transfer_names_and_nobody_gave_changes_nothing() -> None:
+def test_a_transfer_without_its_named_network_changes_nothing() -> None:
     model, before = network(1), network(1).state_dict()
     with pytest.raises(TicketError, match="takes values from epoch_0; give them in others"):
         trained()[2].apply(model, transfer=TRANSFERS["rewound"])
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
 
-def test_a_registered_source_gives_the_signs_and_its_version_is_asked_for() -> None:
+def test_a_registered_source_gives_the_signs_in_its_version_only() -> None:
     @tickets.sign_source("upside_down", version=2)
     def upside_down(weight: tickets.SignedWeight, generator: torch.Generator) -> Tensor:
         return -weight.sign

@@ -26,7 +26,7 @@ def slow(in_channels, num_classes):
 """
 
 
-def test_stages_that_share_a_process_wait_for_a_plugin_under_way(tmp_path: Path) -> None:
+def test_stages_that_share_a_process_wait_until_a_plugin_is_loaded(tmp_path: Path) -> None:
     # the second stage of a packed pair found the module begun, went on, and knew no such data set
     (tmp_path / "slow.py").write_text(SLOW)
 
@@ -39,7 +39,7 @@ def test_stages_that_share_a_process_wait_for_a_plugin_under_way(tmp_path: Path)
     del ARCHITECTURES["slow"]
 
 
-def test_a_plugin_that_fails_is_named_and_may_be_mended(tmp_path: Path) -> None:
+def test_a_failing_plugin_is_named_and_loads_once_repaired(tmp_path: Path) -> None:
     path = tmp_path / "broken.py"
     path.write_text("raise KeyError('width')")
     with pytest.raises(PluginError, match=r"broken\.py: KeyError"):

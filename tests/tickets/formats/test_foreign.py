@@ -87,13 +87,13 @@ def trained(request: pytest.FixtureRequest) -> tuple[nn.Module, Masks, Ticket]:
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_a_foreign_file_gives_the_networks_own_ticket(
+def test_a_foreign_file_gives_the_same_ticket_as_the_network(
     name: str, trained: tuple[nn.Module, Masks, Ticket], tmp_path: Path
 ) -> None:
     model, masks, expected = trained
     file = MAKERS[name](model, masks, tmp_path)
-    found, ticket = formats.read_with_format(file)
-    assert found.name == name
+    recognised, ticket = formats.read_with_format(file)
+    assert recognised.name == name
     assert dict(ticket.tensors) == dict(expected.tensors)
     assert list(ticket.tensors) == list(expected.tensors)
     assert ticket.provenance.density == expected.density
@@ -110,7 +110,7 @@ def masks_in(file: Path, marker: str) -> Masks:
 
 
 @pytest.mark.parametrize(("name", "marker"), [("authors", "fixed_m"), ("torch-prune", "_mask"), ("turboprune", "mask")])
-def test_what_is_written_has_the_others_names_shapes_and_masks(
+def test_written_files_have_the_other_projects_names_shapes_and_masks(
     name: str, marker: str, trained: tuple[nn.Module, Masks, Ticket], tmp_path: Path
 ) -> None:
     model, masks, ticket = trained
@@ -121,7 +121,7 @@ def test_what_is_written_has_the_others_names_shapes_and_masks(
     assert all(torch.equal(ours[key], theirs[key]) and ours[key].dtype == theirs[key].dtype for key in theirs)
 
 
-def test_torch_takes_what_is_written_for_it(trained: tuple[nn.Module, Masks, Ticket], tmp_path: Path) -> None:
+def test_torch_prune_loads_a_written_file(trained: tuple[nn.Module, Masks, Ticket], tmp_path: Path) -> None:
     _, masks, ticket = trained
     formats.write(ticket, tmp_path / "t.pt", "torch-prune")
     fresh = network()
@@ -135,7 +135,7 @@ def test_torch_takes_what_is_written_for_it(trained: tuple[nn.Module, Masks, Tic
     assert torch.equal(layer.weight, ticket.tensors["0.weight"].sign.float())
 
 
-def test_open_lth_s_mask_has_the_classifier_and_its_type(tmp_path: Path) -> None:
+def test_an_open_lth_mask_includes_the_classifier_in_int32(tmp_path: Path) -> None:
     model = network()
     formats.write(ticket_of(model, random_masks(model)), tmp_path / "level", "open-lth")
     mask = torch.load(tmp_path / "level" / "mask.pth", weights_only=True)
@@ -232,7 +232,7 @@ def state(**changes: Tensor | None) -> dict[str, Tensor]:
         ),
     ],
 )
-def test_what_cannot_be_a_ticket_is_named(
+def test_a_tensor_that_no_ticket_can_hold_is_named(
     changes: dict[str, Tensor | None], error: type[Exception] | None, sentence: str, tmp_path: Path
 ) -> None:
     torch.save({"state_dict": state(**changes)}, tmp_path / "t.pth.tar")
@@ -268,7 +268,7 @@ def test_a_file_that_needs_code_is_refused(make: Callable[[], object], tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("weight", "said"),
+    ("weight", "sentence"),
     [
         (
             torch.ones(2, 2).to(torch.float8_e4m3fn),
@@ -278,9 +278,9 @@ def test_a_file_that_needs_code_is_refused(make: Callable[[], object], tmp_path:
         (torch.ones(2, 2, device="meta"), r"a\.weight has no values"),
     ],
 )
-def test_tensors_without_signs_are_refused(weight: Tensor, said: str, tmp_path: Path) -> None:
+def test_tensors_without_signs_are_refused(weight: Tensor, sentence: str, tmp_path: Path) -> None:
     torch.save({"a.weight": weight, "b.weight": torch.ones(1, 2)}, tmp_path / "t.pt")
-    with pytest.raises(TicketError, match=said):
+    with pytest.raises(TicketError, match=sentence):
         formats.read(tmp_path / "t.pt")
 
 
@@ -293,7 +293,7 @@ def test_a_truncated_file_is_refused(kept: int, tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_what_holds_no_state_dict_is_refused(tmp_path: Path) -> None:
+def test_a_file_without_a_state_dict_is_refused(tmp_path: Path) -> None:
     torch.save({"epoch": 3}, tmp_path / "t.pt")
     (tmp_path / "t.txt").write_text("a ticket")
     (tmp_path / "folder").mkdir()

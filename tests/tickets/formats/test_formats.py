@@ -36,14 +36,14 @@ def small() -> Ticket:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_ticket_comes_back_as_it_was(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_ticket_survives_writing_and_reading(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     @settings(max_examples=20)
     @given(networks(zeros=name != "sparse"))
     def comes_back(ticket: Ticket) -> None:
         path = tmp_path_factory.mktemp("ticket") / "t"
         assert formats.write(ticket, path, name) is FORMATS[name]
-        found, back = formats.read_with_format(path)
-        assert found is FORMATS[name]
+        recognised, back = formats.read_with_format(path)
+        assert recognised is FORMATS[name]
         assert dict(back.tensors) == dict(ticket.tensors)
         assert list(back.tensors) == list(ticket.tensors)
         if name in OWN:
@@ -55,7 +55,7 @@ def test_a_ticket_comes_back_as_it_was(name: str, tmp_path_factory: pytest.TempP
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_own_formats_hold_any_names_roles_and_masks(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_our_formats_hold_any_names_roles_and_masks(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     labels = st.text(min_size=1, max_size=8).filter(lambda text: text != "__metadata__")
     texts = st.text(max_size=8)
     provenances = st.builds(
@@ -84,7 +84,7 @@ def test_a_plain_state_dict_refuses_a_surviving_zero(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(FORMATS) - set(OWN)))
-def test_a_ticket_that_would_come_back_as_another_is_refused(name: str, tmp_path: Path) -> None:
+def test_a_ticket_that_a_format_would_change_is_refused(name: str, tmp_path: Path) -> None:
     pruned_bias = SignedTensor(Role.BIAS, torch.zeros(1, dtype=torch.int8), torch.zeros(1, dtype=torch.bool))
     tensors = {"a.weight": one_weight([[1, 0]], [[1, 0]]), "a.bias": pruned_bias}
     head = {"b.weight": one_weight([[1]], [[1]], Role.CLASSIFIER)}
@@ -107,7 +107,7 @@ def test_safetensors_refuses_a_parameter_named_as_anothers_mask(tmp_path: Path) 
         formats.write(ticket, tmp_path / "t.safetensors")
 
 
-def test_what_the_safetensors_hold_is_plain(tmp_path: Path) -> None:
+def test_safetensors_hold_plain_signs_and_masks(tmp_path: Path) -> None:
     ticket = small()
     formats.write(ticket, tmp_path / "t.safetensors")
     tensors = load_file(tmp_path / "t.safetensors")
@@ -147,13 +147,13 @@ def test_damaged_safetensors_name_the_tensor(tmp_path: Path, name: str, value: t
 def test_weights_with_masks_in_safetensors_are_read_without_our_header(tmp_path: Path) -> None:
     weights = {"a.weight": torch.tensor([[0.5, -2.0, 0.0]]), "a.weight.mask": torch.tensor([[0.0, 1, 1]])}
     save_file({**weights, "b.weight": torch.tensor([[-1.0]])}, tmp_path / "t.safetensors")
-    found, ticket = formats.read_with_format(tmp_path / "t.safetensors")
-    assert found.name == "safetensors"
+    recognised, ticket = formats.read_with_format(tmp_path / "t.safetensors")
+    assert recognised.name == "safetensors"
     assert ticket.tensors["a.weight"] == one_weight([[0, -1, 0]], [[0, 1, 1]])
     assert ticket.tensors["b.weight"].role is Role.CLASSIFIER
 
 
-def test_a_hub_folder_has_a_card_that_tells_and_checks(tmp_path: Path) -> None:
+def test_a_hub_folder_has_a_card_with_provenance_and_checksums(tmp_path: Path) -> None:
     ticket = replace(
         small(), provenance=replace(small().provenance, architecture="net|<b>`x`\nline", dataset="unknown")
     )
@@ -197,7 +197,7 @@ def test_a_hub_folder_whose_files_changed_is_refused(tmp_path: Path) -> None:
         formats.read(tmp_path / "three")
 
 
-def test_the_format_is_told_by_the_name_where_it_tells_one(tmp_path: Path) -> None:
+def test_the_extension_chooses_the_format_if_only_one_has_it(tmp_path: Path) -> None:
     for name, expected in {"t.parquet": "parquet", "t.safetensors": "safetensors", "t.pth.tar": "authors"}.items():
         assert formats.write(small(), tmp_path / name).name == expected
     for name, choice in {"t.pt": "torch-prune, turboprune, sparse", "folder": "hub, open-lth"}.items():
@@ -211,14 +211,14 @@ def test_the_format_is_told_by_the_name_where_it_tells_one(tmp_path: Path) -> No
         formats.read(tmp_path / "t.parquet", "authors")
 
 
-def test_hints_replace_what_a_file_says(tmp_path: Path) -> None:
+def test_hints_replace_a_files_provenance(tmp_path: Path) -> None:
     for name in OWN:
         formats.write(small(), tmp_path / name, name)
-        told = formats.read(tmp_path / name, hints=Hints(provenance={"dataset": "mine", "round": 7})).provenance
-        assert told == replace(small().provenance, dataset="mine", round=7)
+        provenance = formats.read(tmp_path / name, hints=Hints(provenance={"dataset": "mine", "round": 7})).provenance
+        assert provenance == replace(small().provenance, dataset="mine", round=7)
 
 
-def test_what_is_there_stays_without_force_and_beside_other_files(tmp_path: Path) -> None:
+def test_existing_files_stay_without_force_and_beside_other_files(tmp_path: Path) -> None:
     other = Ticket({**small().tensors, "x.bias": small().tensors["7.bias"]}, PROVENANCE)
     for name, form in {"t.parquet": "parquet", "hub": "hub"}.items():
         formats.write(small(), tmp_path / name, form)
@@ -238,7 +238,7 @@ def test_what_is_there_stays_without_force_and_beside_other_files(tmp_path: Path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["hub", "t.parquet"]
 
 
-def test_nothing_is_left_of_what_fails_half_way(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "t").write_text("before")
 
     def fails(place: Path) -> None:
@@ -250,7 +250,7 @@ def test_nothing_is_left_of_what_fails_half_way(tmp_path: Path) -> None:
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("t", "before")]
 
 
-def test_a_ticket_of_today_without_a_round_is_parquet_too(tmp_path: Path) -> None:
+def test_a_ticket_of_unknown_round_can_be_written_as_parquet(tmp_path: Path) -> None:
     ticket = replace(small(), provenance=replace(PROVENANCE, round=None))
     tickets.save(ticket, tmp_path / "t.parquet")
     assert tickets.load(tmp_path / "t.parquet") == ticket

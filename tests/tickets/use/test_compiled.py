@@ -6,7 +6,7 @@ from torch import Tensor, nn, optim
 from torch.nn.functional import cross_entropy
 
 from tests.tickets.use.own_training import batches, network, ticket_under, train_step
-from tickets import Kept
+from tickets import MaskGuard
 
 
 def trained_plainly() -> list[Tensor]:
@@ -17,7 +17,7 @@ def trained_plainly() -> list[Tensor]:
     return list(model.parameters())
 
 
-def train(forward: nn.Module, model: nn.Module, kept: Kept) -> None:
+def train(forward: nn.Module, model: nn.Module, kept: MaskGuard) -> None:
     optimizer = kept.guard(optim.Muon([weight for weight in model.parameters() if weight.dim() == 2], lr=0.05))
     for x, y in batches(3):
         train_step(forward, list(model.parameters()), optimizer, x, y)

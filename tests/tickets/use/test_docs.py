@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import tickets
 from tests.tickets.use.own_training import batches, network, ticket_under
-from tickets import Kept
+from tickets import MaskGuard
 
 ROOT = Path(__file__).parents[3]
 
@@ -32,7 +32,7 @@ def run(code: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, o
 def test_the_readmes_three_lines_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = run(python_of("README.md", "## Use a ticket", "## Where to read on"), tmp_path, monkeypatch)
     kept = names["kept"]
-    assert isinstance(kept, Kept)
+    assert isinstance(kept, MaskGuard)
     assert kept.check() == 0.5
 
 
@@ -41,7 +41,7 @@ def test_the_guide_to_using_a_ticket_runs(tmp_path: Path, monkeypatch: pytest.Mo
     code = python_of("docs/tickets.md", "## Using a ticket", "If the classifier has another name")
     names = run(code, tmp_path, monkeypatch)
     model_of_100_classes, kept = names["model_of_100_classes"], names["kept"]
-    assert isinstance(kept, Kept)
+    assert isinstance(kept, MaskGuard)
     assert kept.check() == 0.5
     assert isinstance(model_of_100_classes, torch.nn.Sequential)
     assert model_of_100_classes[5].weight.all()

@@ -159,7 +159,7 @@ def test_masks_follow_a_model_that_is_moved(moved: dict[str, Any]) -> None:
     assert not weight.grad[~kept.masks["0.weight"]].any()
 
 
-def test_guard_zeroes_what_was_loaded_since_and_hooks_the_parameters_that_are_there() -> None:
+def test_guard_zeroes_newly_loaded_weights_and_hooks_the_current_parameters() -> None:
     model = network()
     kept = ticket_under().apply(model, seed=1)
     model.load_state_dict(network(3).state_dict(), assign=True)  # dense, and other Parameter objects
@@ -247,7 +247,7 @@ def test_a_network_guarded_again_has_one_hook_per_weight_and_remove_takes_all_of
     assert model[0].weight.all()
 
 
-def test_a_dense_start_has_nothing_to_keep() -> None:
+def test_a_dense_start_has_no_masks() -> None:
     model = network()
     kept = ticket_under().apply(model, seed=1, transfer=DENSE)
     step(model, kept.guard(optim.SGD(model.parameters(), lr=0.1)))

@@ -33,13 +33,13 @@ def test_parquet_images_are_read_to_the_pixel(tmp_path: Path, image: str, label:
     root = tmp_path / "data"
     train = write_images(root / "cifar100/data/train-00000-of-00001.parquet", 12, image=image, label=label)
     write_images(root / "cifar100/data/test-00000-of-00001.parquet", 4, image=image, label=label)
-    found = fingerprint("cifar100", root, tmp_path)
-    data = open_data("cifar100", found, root, tmp_path / "cache")
+    key = fingerprint("cifar100", root, tmp_path)
+    data = open_data("cifar100", key, root, tmp_path / "cache")
     assert np.array_equal(data.train_images.numpy(), train.transpose(0, 3, 1, 2))
     assert data.train_labels.tolist() == [i % 10 for i in range(12)]
 
 
-def test_the_fingerprint_tells_content_apart_and_not_place(tmp_path: Path) -> None:
+def test_the_fingerprint_depends_on_content_and_not_on_place(tmp_path: Path) -> None:
     for root, count in (("a", 12), ("b", 12), ("c", 13)):
         write_images(tmp_path / root / "cifar10/train.parquet", count)
         write_images(tmp_path / root / "cifar10/test.parquet", 4)
@@ -153,8 +153,8 @@ def test_the_digest_of_the_same_pixels_stays_what_it_was(tmp_path: Path, name: s
 
 def test_images_are_normalised_by_their_own_statistics_or_by_the_ones_given(data_cache: Path) -> None:
     data = open_data("tiny", "tiny-1", None, data_cache)
-    own = split_data(data, Data("tiny", "tiny-1", 0.0), torch.device("cpu"))
-    pixels = own.normalized(next(own.train.in_order(1000)).images)
+    plain = split_data(data, Data("tiny", "tiny-1", 0.0), torch.device("cpu"))
+    pixels = plain.normalized(next(plain.train.in_order(1000)).images)
     assert float(pixels.mean()) == pytest.approx(0, abs=1e-4)
     assert float(pixels.std()) == pytest.approx(1, abs=1e-3)
     spec = Data("tiny", "tiny-1", 0.0, pixel_mean=(0.25,), pixel_std=(0.5,))

@@ -102,7 +102,7 @@ def test_a_palette_is_read(tmp_path: Path) -> None:
     ],
     ids=["jpeg", "png", "empty", "html", "missing"],
 )
-def test_what_cannot_be_read_is_named(tmp_path: Path, content: bytes | None, why: str) -> None:
+def test_an_unreadable_image_is_named(tmp_path: Path, content: bytes | None, why: str) -> None:
     if content is not None:
         (tmp_path / "a.JPEG").write_bytes(content)
     with pytest.raises(DataError, match=rf"a\.JPEG: .*{why}"):
@@ -209,7 +209,7 @@ def test_streamed_shards_are_extracted_once(tmp_path: Path) -> None:
     assert decode_rgb(data.test, 8).size == (58, 40)
 
 
-def test_a_full_disk_is_found_out_before_the_extraction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_noticed_before_the_extraction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_imagenet_shards(tmp_path)
     monkeypatch.setattr(resumption.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
     with pytest.raises(DataError, match=r"0\.0 GB are needed in .*cache and 0\.0 GB are free; .*--data-cache"):
@@ -217,7 +217,7 @@ def test_a_full_disk_is_found_out_before_the_extraction(tmp_path: Path, monkeypa
     assert not list((tmp_path / "cache").rglob("*.blob"))
 
 
-def test_the_space_for_both_splits_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_space_check_counts_both_splits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     contents = write_imagenet_shards(tmp_path)
     needed = sum(map(len, contents)) + sum(map(len, contents[:9]))
     asked: list[int] = []
@@ -327,7 +327,7 @@ def test_a_users_folder_is_streamed(tmp_path: Path, test: str) -> None:
     assert all(decode_rgb(data.test, index).mode == "RGB" for index in range(6))
 
 
-def test_a_class_that_is_only_tested_is_named(tmp_path: Path) -> None:
+def test_a_test_folder_of_no_training_class_is_named(tmp_path: Path) -> None:
     folder = write_image_folder(tmp_path / "insects")
     (folder / "val" / "wasps").mkdir()
     with pytest.raises(DataError, match="val/wasps: wasps is none of the 2 training classes"):
@@ -360,7 +360,7 @@ def test_names_are_looked_up() -> None:
         ("imagefolder:insects", r"insects/ with train/<class>/"),
     ],
 )
-def test_names_without_their_data_say_the_layout(tmp_path: Path, name: str, layout: str) -> None:
+def test_missing_data_is_an_error_with_the_expected_layout(tmp_path: Path, name: str, layout: str) -> None:
     for root in (None, tmp_path):
         with pytest.raises(DataError, match=layout):
             fingerprint(name, root, tmp_path)
@@ -380,7 +380,7 @@ def test_the_fingerprint_of_a_copy_is_equal_and_of_other_bytes_is_not(tmp_path: 
     assert a == b != c
 
 
-def test_a_copy_is_read_where_it_is(tmp_path: Path) -> None:
+def test_a_copy_of_the_data_is_read_from_its_own_root(tmp_path: Path) -> None:
     write_imagenet(tmp_path / "a", train=3, val=2)
     streamed("imagenet", tmp_path / "a", tmp_path / "cache")
     (tmp_path / "a").rename(tmp_path / "b")
@@ -396,16 +396,16 @@ def test_many_bytes_of_parquet_are_not_all_read(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("workers.data.sets.image_parquet.ENDS_BYTES", 16)
     path = next((tmp_path / "imagenet").rglob("train-00001*"))
     content = bytearray(path.read_bytes())
-    found = []
+    fingerprints = []
     for place in (len(content) // 2, 5, len(content) - 6):
         content[place] ^= 1
         path.write_bytes(content)
-        found.append(fingerprint("imagenet", tmp_path, tmp_path))
+        fingerprints.append(fingerprint("imagenet", tmp_path, tmp_path))
         content[place] ^= 1
     path.write_bytes(content)
-    here = fingerprint("imagenet", tmp_path, tmp_path)
-    assert found[0] == here  # the middle is not looked at
-    assert here not in found[1:]
+    unchanged = fingerprint("imagenet", tmp_path, tmp_path)
+    assert fingerprints[0] == unchanged  # the middle is not read
+    assert unchanged not in fingerprints[1:]
 
 
 # --- preparations that are killed, or race ---------------------------------------------------------------------------
@@ -429,21 +429,19 @@ def test_a_killed_preparation_goes_on_where_it_stopped(
         write_tiny_imagenet(tmp_path)
     else:
         write_imagenet_shards(tmp_path)
-    found, cache = fingerprint(name, tmp_path, tmp_path), tmp_path / "cache"
+    key, cache = fingerprint(name, tmp_path, tmp_path), tmp_path / "cache"
     opened(name, tmp_path, tmp_path / "unhurt")
-    killed = get_context("fork").Process(target=open_data, args=(name, found, tmp_path, cache, die_after(3)))
+    killed = get_context("fork").Process(target=open_data, args=(name, key, tmp_path, cache, die_after(3)))
     killed.start()
     killed.join()
     assert killed.exitcode == 9
-    with (cache / f"{name}-{found}.partial" / f"train{'.blob' if name == 'imagenet' else '_images.npy'}").open(
-        "ab"
-    ) as f:
+    with (cache / f"{name}-{key}.partial" / f"train{'.blob' if name == 'imagenet' else '_images.npy'}").open("ab") as f:
         f.write(b"torn")
-    seen: list[tuple[str, int, int]] = []
-    open_data(name, found, tmp_path, cache, lambda *step: seen.append(step))
-    assert next(done for what, done, total in seen if "train" in what) == 24
+    steps: list[tuple[str, int, int]] = []
+    open_data(name, key, tmp_path, cache, lambda *step: steps.append(step))
+    assert next(done for what, done, total in steps if "train" in what) == 24
     results = [
-        {path.name: path.read_bytes() for path in (folder / f"{name}-{found}").iterdir()}
+        {path.name: path.read_bytes() for path in (folder / f"{name}-{key}").iterdir()}
         for folder in (cache, tmp_path / "unhurt")
     ]
     assert results[0].keys() == results[1].keys()

@@ -58,7 +58,7 @@ def split_of(reader: Reader, rows: Tensor, size: int = 64) -> StreamedSplit:
 
 
 @pytest.mark.parametrize("kind", READERS)
-def test_a_test_sees_torchvisions_resize_and_centre_crop(imagenet: FilePictures, kind: str) -> None:
+def test_test_images_equal_torchvisions_resize_and_centre_crop(imagenet: FilePictures, kind: str) -> None:
     rows = torch.arange(0, len(imagenet), 5)
     batches = list(split_of(READERS[kind](imagenet), rows, 224).in_order(8))
     images, labels = torch.cat([b.images for b in batches]), torch.cat([b.labels for b in batches])
@@ -71,7 +71,7 @@ def test_a_test_sees_torchvisions_resize_and_centre_crop(imagenet: FilePictures,
 
 
 @pytest.mark.parametrize("kind", READERS)
-def test_training_sees_torchvisions_random_resized_crop_and_flip(imagenet: FilePictures, kind: str) -> None:
+def test_training_images_equal_torchvisions_random_resized_crop_and_flip(imagenet: FilePictures, kind: str) -> None:
     split = split_of(READERS[kind](imagenet), torch.arange(len(imagenet)).flip(0))
     for epoch in range(2):  # the same reader serves every epoch
         draws = draw_epoch(len(split), 3, epoch, "resized_crop_flip")
@@ -129,7 +129,7 @@ def test_only_whole_jpegs_of_one_or_three_components_go_to_a_batched_decoder() -
         assert not is_plain_jpeg(other)
 
 
-def test_what_the_batched_decoder_refuses_is_decoded_alone(imagenet: FilePictures) -> None:
+def test_an_image_that_the_batched_decoder_refuses_is_decoded_alone(imagenet: FilePictures) -> None:
     decode, calls = jpeg_decoder(CPU), []
 
     def moody(images: list[Tensor]) -> list[Tensor]:

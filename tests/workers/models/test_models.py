@@ -190,12 +190,12 @@ def test_mlp_mixer_takes_the_image_size_it_is_built_for() -> None:
 
 def test_mlp_mixer_embeds_each_patch_by_itself() -> None:
     model = ARCHITECTURES["mlp_mixer"].build(in_channels=3, num_classes=10, image_size=64)
-    seen: list[torch.Tensor] = []
-    model.embed.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    patches: list[torch.Tensor] = []
+    model.embed.register_forward_hook(lambda module, inputs, output: patches.append(inputs[0]))
     images = torch.zeros(1, 3, 64, 64)
     images[:, :, 16:32, 32:48] = 1.0  # second row, third column
     model(images)
-    assert torch.equal(seen[0].sum(2).nonzero(), torch.tensor([[0, 6]]))
+    assert torch.equal(patches[0].sum(2).nonzero(), torch.tensor([[0, 6]]))
 
 
 @pytest.mark.parametrize("name", NETWORKS)

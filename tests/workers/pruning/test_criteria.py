@@ -42,16 +42,16 @@ def state(model: nn.Module) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_scores_are_repeatable_and_leave_the_network_and_the_generators_alone(name: str, splits: Splits) -> None:
-    which, asked = Criterion(name), candidate(splits)
-    before, drawn = state(asked.model), torch.random.get_rng_state()
-    mode = asked.model.training
-    first, again = scores(which, asked), scores(which, asked)
-    assert list(first) == list(asked.masks)
+    which, subject = Criterion(name), candidate(splits)
+    before, drawn = state(subject.model), torch.random.get_rng_state()
+    mode = subject.model.training
+    first, again = scores(which, subject), scores(which, subject)
+    assert list(first) == list(subject.masks)
     assert all(torch.equal(first[each], again[each]) for each in first)
-    assert all(torch.equal(before[each], after) for each, after in asked.model.state_dict().items())
+    assert all(torch.equal(before[each], after) for each, after in subject.model.state_dict().items())
     assert torch.equal(drawn, torch.random.get_rng_state())
-    assert asked.model.training == mode
-    assert all(parameter.grad is None for parameter in asked.model.parameters())
+    assert subject.model.training == mode
+    assert all(parameter.grad is None for parameter in subject.model.parameters())
 
 
 @pytest.mark.parametrize("name", ["erk", "random", "snip"])
@@ -61,9 +61,9 @@ def test_another_seed_draws_other_scores(name: str, splits: Splits) -> None:
 
 
 def test_magnitude_is_the_absolute_value(splits: Splits) -> None:
-    asked = candidate(splits)
-    found = scores(Criterion("magnitude"), asked)
-    assert all(torch.equal(found[name], asked.model.get_parameter(name).abs()) for name in found)
+    subject = candidate(splits)
+    scored = scores(Criterion("magnitude"), subject)
+    assert all(torch.equal(scored[name], subject.model.get_parameter(name).abs()) for name in scored)
 
 
 class Linear(nn.Module):
@@ -81,23 +81,26 @@ class Linear(nn.Module):
 
 
 def test_snip_is_weight_times_the_gradient_of_the_loss(splits: Splits) -> None:
-    asked = candidate(splits, Linear(64))
-    (found,) = scores(Criterion("snip"), asked).values()
-    inner, outer = asked.model.get_parameter("inner.weight").detach(), asked.model.get_parameter("fc.weight").detach()
+    subject = candidate(splits, Linear(64))
+    (scored,) = scores(Criterion("snip"), subject).values()
+    inner, outer = (
+        subject.model.get_parameter("inner.weight").detach(),
+        subject.model.get_parameter("fc.weight").detach(),
+    )
     gradient = torch.zeros_like(inner)
-    for images, labels in asked.batches(10):
+    for images, labels in subject.batches(10):
         x = images.flatten(1)
         p = (x @ inner.T @ outer.T).softmax(1) - F.one_hot(labels, 3)
         gradient += (p @ outer).T @ x / len(labels)
-    torch.testing.assert_close(found, (inner * gradient).abs(), rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(scored, (inner * gradient).abs(), rtol=1e-4, atol=1e-7)
 
 
 def test_synflow_keeps_the_flow_that_enters_a_layer(splits: Splits) -> None:
     # Tanaka et al. (2020), theorem 1: in a chain of layers without biases each layer's scores have the same sum
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 5, bias=False), nn.ReLU(), nn.Linear(5, 6, bias=False))
     model.append(nn.ReLU()).append(nn.Linear(6, 3, bias=False))
-    found = scores(Criterion("synflow"), candidate(splits, model))
-    sums = [float(tensor.sum()) for tensor in found.values()]
+    scored = scores(Criterion("synflow"), candidate(splits, model))
+    sums = [float(tensor.sum()) for tensor in scored.values()]
     assert sums == pytest.approx([sums[0]] * len(sums))
     assert sums[0] > 0
 
@@ -136,91 +139,91 @@ def test_erk_is_proportional_to_the_dimensions_over_their_product() -> None:
 
 
 def test_erk_prunes_each_layer_to_its_own_density(splits: Splits) -> None:
-    asked = candidate(splits, kept=0.3)
-    total = sum(mask.numel() for mask in asked.masks.values())
-    alive = sum(int(mask.sum()) for mask in asked.masks.values())
-    kept = prune(scores(Criterion("erk"), asked), asked.masks, 1 - round(0.3 * total) / alive)
+    subject = candidate(splits, kept=0.3)
+    total = sum(mask.numel() for mask in subject.masks.values())
+    alive = sum(int(mask.sum()) for mask in subject.masks.values())
+    kept = prune(scores(Criterion("erk"), subject), subject.masks, 1 - round(0.3 * total) / alive)
     wanted = erk_densities({name: tuple(mask.shape) for name, mask in kept.items()}, 0.3)
     for name, mask in kept.items():
-        whole = int(asked.masks[name].sum())
+        whole = int(subject.masks[name].sum())
         assert int(mask.sum()) == pytest.approx(min(wanted[name] * mask.numel(), whole), abs=2)
 
 
 def test_random_takes_from_every_layer_alike(splits: Splits) -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 200), nn.ReLU(), nn.Linear(200, 64))
-    asked = candidate(splits, model)
-    kept = prune(scores(Criterion("random"), asked), asked.masks, 0.5)
+    subject = candidate(splits, model)
+    kept = prune(scores(Criterion("random"), subject), subject.masks, 0.5)
     for name, mask in kept.items():
-        share = int(mask.sum()) / int(asked.masks[name].sum())
+        share = int(mask.sum()) / int(subject.masks[name].sum())
         assert share == pytest.approx(0.5, abs=0.02)  # 10,000 weights in each
     assert density(kept) == pytest.approx(0.4, abs=0.01)
 
 
 @pytest.mark.parametrize("name", ["called", "in_place", "trained"])
-def test_what_a_criterion_does_to_its_network_does_not_reach_the_chain(name: str, splits: Splits) -> None:
+def test_a_criterions_changes_to_its_network_do_not_reach_the_chain(name: str, splits: Splits) -> None:
     @criterion("called")
-    def called(asked: Candidate) -> dict[str, Tensor]:
-        for images, _ in asked.batches(2):  # which moves batch norm's statistics
-            asked.model(images)
-        return {each: weight.abs() for each, weight in asked.weights.items()}
+    def called(subject: Candidate) -> dict[str, Tensor]:
+        for images, _ in subject.batches(2):  # which moves batch norm's statistics
+            subject.model(images)
+        return {each: weight.abs() for each, weight in subject.weights.items()}
 
     @criterion("in_place")
-    def in_place(asked: Candidate) -> dict[str, Tensor]:
-        for mask in asked.masks.values():
+    def in_place(subject: Candidate) -> dict[str, Tensor]:
+        for mask in subject.masks.values():
             mask.logical_not_()
-        return {each: weight.abs_() for each, weight in asked.weights.items()}
+        return {each: weight.abs_() for each, weight in subject.weights.items()}
 
     @criterion("trained")
-    def trained(asked: Candidate) -> dict[str, Tensor]:
-        optimizer = torch.optim.SGD(asked.model.eval().requires_grad_().parameters(), 0.1)
-        for images, labels in asked.batches(2):
-            F.cross_entropy(asked.model(images), labels).backward()
+    def trained(subject: Candidate) -> dict[str, Tensor]:
+        optimizer = torch.optim.SGD(subject.model.eval().requires_grad_().parameters(), 0.1)
+        for images, labels in subject.batches(2):
+            F.cross_entropy(subject.model(images), labels).backward()
             optimizer.step()
-        return asked.weights
+        return subject.weights
 
-    asked = candidate(splits)
-    asked.model.train()
-    before = state(asked.model), {each: mask.clone() for each, mask in asked.masks.items()}
-    found = scores(Criterion(name), asked)
-    assert all(torch.equal(before[0][each], after) for each, after in asked.model.state_dict().items())
-    assert all(torch.equal(before[1][each], after) for each, after in asked.masks.items())
-    assert asked.model.training
-    assert all(parameter.grad is None for parameter in asked.model.parameters())
+    subject = candidate(splits)
+    subject.model.train()
+    before = state(subject.model), {each: mask.clone() for each, mask in subject.masks.items()}
+    scored = scores(Criterion(name), subject)
+    assert all(torch.equal(before[0][each], after) for each, after in subject.model.state_dict().items())
+    assert all(torch.equal(before[1][each], after) for each, after in subject.masks.items())
+    assert subject.model.training
+    assert all(parameter.grad is None for parameter in subject.model.parameters())
     if name != "trained":
-        magnitudes = scores(Criterion("magnitude"), asked)
-        assert all(torch.equal(found[each], magnitudes[each]) for each in magnitudes)
+        magnitudes = scores(Criterion("magnitude"), subject)
+        assert all(torch.equal(scored[each], magnitudes[each]) for each in magnitudes)
 
 
-def test_a_score_that_cannot_be_used_is_said() -> None:
+def test_an_unusable_score_is_refused() -> None:
     @criterion("broken", version=2)
-    def broken(asked: Candidate) -> dict[str, Tensor]:
-        return {"w": asked.model.get_parameter("w") * float("nan")}
+    def broken(subject: Candidate) -> dict[str, Tensor]:
+        return {"w": subject.model.get_parameter("w") * float("nan")}
 
     model = nn.Module()
     model.register_parameter("w", nn.Parameter(torch.ones(2)))
     masks = {"w": torch.ones(2, dtype=torch.bool)}
-    asked = Candidate(model, masks, 0.5, None, "none", 2, 0)  # type: ignore[arg-type]
+    subject = Candidate(model, masks, 0.5, None, "none", 2, 0)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="gives w a score that is not finite"):
-        scores(Criterion("broken", 2), asked)
+        scores(Criterion("broken", 2), subject)
     with pytest.raises(ValueError, match="no criterion broken of version 1"):
-        scores(Criterion("broken"), asked)
+        scores(Criterion("broken"), subject)
     wider = Candidate(model, {"v": masks["w"], **masks}, 0.5, None, "none", 2, 0)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"gives a NoneType for v; return a tensor of shape \(2,\)"):
         scores(Criterion("broken", 2), wider)
 
 
 @pytest.mark.parametrize(
-    ("returned", "said"),
+    ("returned", "sentence"),
     [
         ({"w": np.ones(2)}, r"broken gives a ndarray for w; return a tensor of shape \(2,\)"),
         ({"w": torch.ones(3)}, r"broken gives shape \(3,\) for w; return a tensor of shape \(2,\)"),
         (np.ones(2), "broken gives a ndarray; return tensors by name"),
     ],
 )
-def test_what_is_no_tensor_is_one_sentence(returned: Any, said: str) -> None:
-    criterion("broken")(lambda asked: returned)
+def test_a_score_that_is_no_fitting_tensor_is_refused_in_one_sentence(returned: Any, sentence: str) -> None:
+    criterion("broken")(lambda subject: returned)
     model = nn.Module()
     model.register_parameter("w", nn.Parameter(torch.ones(2)))
-    asked = Candidate(model, {"w": torch.ones(2, dtype=torch.bool)}, 0.5, None, "none", 2, 0)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=said):
-        scores(Criterion("broken"), asked)
+    subject = Candidate(model, {"w": torch.ones(2, dtype=torch.bool)}, 0.5, None, "none", 2, 0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=sentence):
+        scores(Criterion("broken"), subject)

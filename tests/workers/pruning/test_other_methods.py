@@ -68,11 +68,11 @@ def test_survivors_go_back_and_the_trained_magnitudes_decide_which_they_are(
     stage = Round(setting, frozen, "plain", 1, 0.2, 5, pruning=Pruning("imp", reset_to=int(back_to[-1])))
     run_stage(stage, {"previous": zero / "whole", "reset": zero / back_to}, zero / "round", execution)
     trained, source, after = weights(zero / "whole"), weights(zero / back_to), weights(zero / "round")
-    found = masks(zero / "round")
-    kept = torch.cat([trained[name][mask].abs() for name, mask in found.items()])
-    gone = torch.cat([trained[name][~mask].abs() for name, mask in found.items()])
+    survivors = masks(zero / "round")
+    kept = torch.cat([trained[name][mask].abs() for name, mask in survivors.items()])
+    gone = torch.cat([trained[name][~mask].abs() for name, mask in survivors.items()])
     assert kept.min() >= gone.max()
-    for name, mask in found.items():
+    for name, mask in survivors.items():
         torch.testing.assert_close(after[name], source[name] * mask, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(after["bn.weight"], source["bn.weight"], rtol=1e-5, atol=1e-6)
 
@@ -123,14 +123,14 @@ def test_a_ticket_says_the_methods_own_name(
     zero: Path, setting: Setting, training: Training, execution: Execution
 ) -> None:
     none = replace(training, stop_after=0)
-    for pruning, said in ((Pruning("mine"), "mine"), (Pruning(), "lrr")):
+    for pruning, method in ((Pruning("mine"), "mine"), (Pruning(), "lrr")):
         run_stage(
             Round(setting, none, "plain", 1, 0.2, 5, pruning=pruning),
             {"previous": zero / "whole"},
-            zero / said,
+            zero / method,
             execution,
         )
-        assert tickets.load(zero / said / schemas.TICKET).provenance.method == said
+        assert tickets.load(zero / method / schemas.TICKET).provenance.method == method
 
 
 def started(
@@ -148,9 +148,9 @@ def test_the_lottery_tickets_own_start_is_the_chains_initialisation_under_the_ma
     zero: Path, setting: Setting, training: Training, execution: Execution
 ) -> None:
     start = started(TRANSFERS["rewound"], zero, setting, training, execution, epoch_0="epoch_0")
-    drawn, found = weights(zero / "epoch_0"), masks(zero / "round_1")
-    for name in ("fc.weight", "bn.weight", *found):
-        expected = drawn[name] * found[name] if name in found else drawn[name]
+    drawn, survivors = weights(zero / "epoch_0"), masks(zero / "round_1")
+    for name in ("fc.weight", "bn.weight", *survivors):
+        expected = drawn[name] * survivors[name] if name in survivors else drawn[name]
         torch.testing.assert_close(start[name], expected, rtol=1e-5, atol=1e-6)
 
 
@@ -172,14 +172,14 @@ def test_a_mask_may_come_from_another_round(
     zero: Path, setting: Setting, training: Training, execution: Execution
 ) -> None:
     start = started(Transfer(mask="round_0", signs="ticket"), zero, setting, training, execution, round_0="whole")
-    found = masks(zero / "round_1")
+    survivors = masks(zero / "round_1")
     # the mask is dense, and a weight that the ticket pruned has no sign: it starts at 0, and may grow
-    assert all(not start[name][~mask].any() or start[name][~mask].abs().max() < 1e-6 for name, mask in found.items())
+    assert all(
+        not start[name][~mask].any() or start[name][~mask].abs().max() < 1e-6 for name, mask in survivors.items()
+    )
     assert artifacts.load_weights(zero / "start" / schemas.WEIGHTS)[1] == artifacts.masks_digest(masks(zero / "whole"))
 
 
-def test_a_source_that_is_not_there_is_said(
-    zero: Path, setting: Setting, training: Training, execution: Execution
-) -> None:
+def test_a_missing_source_is_named(zero: Path, setting: Setting, training: Training, execution: Execution) -> None:
     with pytest.raises(ValueError, match="epoch_0, and the stage has no such input"):
         started(TRANSFERS["rewound"], zero, setting, training, execution)

@@ -53,7 +53,7 @@ def test_ties_keep_the_first() -> None:
     assert not masks["b"].any()
 
 
-def test_a_surviving_zero_may_survive_and_a_pruned_weight_never() -> None:
+def test_a_zero_weight_can_survive_and_a_pruned_weight_cannot_return() -> None:
     weights = {"a": torch.tensor([0.0, 0.0, 9.0, 1.0, 0.0])}
     masks = {"a": torch.tensor([True, True, False, True, True])}
     kept = prune(magnitudes(weights), masks, 0.25)["a"]
@@ -64,6 +64,6 @@ def test_density_counts_prunable_weights() -> None:
     assert density({"a": torch.tensor([True, False]), "b": torch.tensor([False, False])}) == 0.25
 
 
-def test_everything_can_go() -> None:
+def test_all_weights_can_be_pruned() -> None:
     weights = {"a": torch.ones(1)}
     assert not prune(magnitudes(weights), ones(weights), 0.2)["a"].any()

@@ -60,7 +60,7 @@ def test_a_changed_file_has_another_version(storage: Storage) -> None:
     assert storage.listing()["file"].version != before.version
 
 
-def test_what_is_not_there_is_not_found(storage: Storage, tmp_path: Path) -> None:
+def test_a_missing_file_raises_file_not_found(storage: Storage, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         storage.read("nothing")
     with pytest.raises(FileNotFoundError):
@@ -77,14 +77,14 @@ def test_a_file_is_created_once(storage: Storage) -> None:
     assert storage.read("record.json") == b"first"
 
 
-def test_of_all_who_create_a_file_at_once_one_succeeds(storage: Storage) -> None:
-    start, made, refused = threading.Barrier(8), list[int](), list[int]()
+def test_of_concurrent_creators_one_succeeds(storage: Storage) -> None:
+    start, created, refused = threading.Barrier(8), list[int](), list[int]()
 
     def create(number: int) -> None:
         start.wait()
         try:
             storage.create("record.json", str(number).encode())
-            made.append(number)
+            created.append(number)
         except FileExistsError:
             refused.append(number)
 
@@ -93,13 +93,13 @@ def test_of_all_who_create_a_file_at_once_one_succeeds(storage: Storage) -> None
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(made) == 1
+    assert len(created) == 1
     assert len(refused) == 7
-    assert storage.read("record.json") == str(made[0]).encode()
+    assert storage.read("record.json") == str(created[0]).encode()
 
 
 @pytest.mark.parametrize("service", ["s3", "gs"])
-def test_a_bucket_that_is_not_there_is_said_so(service: str, request: pytest.FixtureRequest) -> None:
+def test_a_missing_bucket_is_named(service: str, request: pytest.FixtureRequest) -> None:
     request.getfixturevalue(service)
     nowhere = open_storage(f"{service}://no-such-bucket/x")
     calls: list[Callable[[], object]] = [
@@ -179,7 +179,7 @@ def test_no_path_leads_out_of_a_folder(tmp_path: Path) -> None:
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("outside", b"mine")]
 
 
-def test_removal_passes_over_what_is_not_there(storage: Storage) -> None:
+def test_removal_skips_missing_files(storage: Storage) -> None:
     for name in ("a", "c"):
         storage.write(name, b"")
     storage.remove(["a", "b", "c"])  # GCS tells of b, and the client stops at it
@@ -207,7 +207,7 @@ def test_a_large_file_goes_up_in_parts(google: GoogleStorage, gs: str, tmp_path:
 
 @pytest.mark.parametrize("request_", [1, 2])
 @pytest.mark.parametrize("fate", [429, 503, "lost"])
-def test_gcs_may_refuse_for_a_while_and_answers_may_be_lost(
+def test_requests_survive_temporary_refusals_and_lost_answers(
     google: GoogleStorage, gs: str, fate: int | str, request_: int
 ) -> None:
     """A call's first or second request meets the fate. 429: GCS lets an object be written about once a second."""
@@ -232,7 +232,7 @@ def test_gcs_may_refuse_for_a_while_and_answers_may_be_lost(
     assert storage.listing() == {}
 
 
-def test_what_is_cut_on_its_way_is_read_again(google: GoogleStorage, gs: str, tmp_path: Path) -> None:
+def test_a_broken_download_is_repeated(google: GoogleStorage, gs: str, tmp_path: Path) -> None:
     storage = open_storage(f"{gs}/{uuid4()}")
     storage.write("a", b"0123456789" * 100)
     google.fates[:] = ["cut"]

@@ -21,7 +21,7 @@ from tickets.errors import TicketError
 OptimizerT = TypeVar("OptimizerT", bound=Optimizer)
 
 
-class Kept:
+class MaskGuard:
     """A network under a ticket's mask, as ``Ticket.apply`` returns it. Refers to the network's own weights."""
 
     def __init__(self, network: nn.Module, masks: Mapping[str, Tensor], density: float) -> None:
@@ -138,3 +138,7 @@ def _hook_gradient(weight: nn.Parameter, pruned: _Pruned) -> RemovableHandle:
     handle = weight.requires_grad_(True).register_hook(pruned.zeroed)
     weight.requires_grad_(trained)
     return handle
+
+
+Kept = MaskGuard
+"""The class's name in earlier versions."""
