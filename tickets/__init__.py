@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from tickets.ticket import Provenance, Ticket, from_model
     from tickets.transfers.signs import sign_source
     from tickets.transfers.sources import SIGN_SOURCES, Origin, SignedWeight, named_source
-    from tickets.transfers.transfer import DENSE, MASK, RETRAIN, SIGNED, TRANSFERS, Transfer, transfer_
+    from tickets.transfers.start import transfer_
+    from tickets.transfers.transfer import DENSE, MASK, RETRAIN, SIGNED, TRANSFERS, Transfer
 
 __all__ = [
     "DENSE",
@@ -63,7 +64,10 @@ _MODULES = (  # where the names above are defined, ground first
     "signed",
     "network.initialisation",
     "network.mask_guard",
-    "transfers",
+    "transfers.sources",
+    "transfers.transfer",
+    "transfers.start",
+    "transfers.signs",
     "ticket",
     "parquet",
 )

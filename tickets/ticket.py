@@ -18,7 +18,8 @@ from tickets.network.wrappers import unwrapped
 from tickets.roles import Role, parameter_roles
 from tickets.signed import SignedTensor
 from tickets.transfers.sources import Origin
-from tickets.transfers.transfer import SIGNED, TRANSFERS, Transfer, transfer_
+from tickets.transfers.start import transfer_
+from tickets.transfers.transfer import SIGNED, TRANSFERS, Transfer
 
 SCHEMA_VERSION = 1
 
