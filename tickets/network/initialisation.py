@@ -22,9 +22,9 @@ def reinitialise_(model: nn.Module, seed: int) -> None:
         ValueError: a layer has parameters and no ``reset_parameters``.
     """
     with _seeded(model, seed):
-        own = getattr(model, "reset_parameters", None)
-        if callable(own):
-            own()
+        reset = getattr(model, "reset_parameters", None)
+        if callable(reset):
+            reset()
         else:
             reset_layers(model)
 
