@@ -117,8 +117,8 @@ def _check_can_run(left: Sequence[Node]) -> None:
     wide = [node for node in left if width(node.stage) > 1]
     if wide:
         raise BackendError(
-            f"{wide[0].name} would have to be made anew, by {width(wide[0].stage)} devices together, and this command "
-            f"runs on one; name trainings whose weights are there"
+            f"{wide[0].name} must be computed again, by {width(wide[0].stage)} devices together, and this command runs "
+            f"on one; name trainings whose weights the store has"
         )
 
 
