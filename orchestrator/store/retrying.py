@@ -15,9 +15,9 @@ FIRST_PAUSE_S = 0.5
 
 
 class RetryingStorage:
-    """Repeats each call that raises OSError, except for FileExistsError and FileNotFoundError, which are answers.
+    """Repeats each call that raises OSError, and raises StoreError once a call has failed for ``limit_s``.
 
-    Every call raises StoreError once it has failed for ``limit_s``.
+    FileNotFoundError of a read, download or move and FileExistsError of a creation are answers, and are not repeated.
 
     Args:
         tell: called with a sentence when an outage begins.
@@ -43,7 +43,7 @@ class RetryingStorage:
         return self._storage.folder
 
     def read(self, path: str) -> bytes:
-        return self._retry(lambda: self._storage.read(path))
+        return self._retry(lambda: self._storage.read(path), FileNotFoundError)
 
     def write(self, path: str, content: bytes) -> None:
         self._retry(lambda: self._storage.write(path, content))
@@ -66,7 +66,7 @@ class RetryingStorage:
                 failed_before = True
                 raise
 
-        self._retry(create)
+        self._retry(create, FileExistsError)
 
     def exists(self) -> bool:
         return self._retry(self._storage.exists)
@@ -78,7 +78,7 @@ class RetryingStorage:
         self._retry(lambda: self._storage.upload(source, path))
 
     def download(self, path: str, target: Path) -> None:
-        self._retry(lambda: self._storage.download(path, target))
+        self._retry(lambda: self._storage.download(path, target), FileNotFoundError)
 
     def move(self, path: str, to: str) -> None:
         failed_before = False
@@ -95,18 +95,18 @@ class RetryingStorage:
                 failed_before = True
                 raise
 
-        self._retry(move)
+        self._retry(move, FileNotFoundError)
 
     def remove(self, paths: Iterable[str]) -> None:
         doomed = list(paths)
         self._retry(lambda: self._storage.remove(doomed))
 
-    def _retry(self, call: Callable[[], T]) -> T:
+    def _retry(self, call: Callable[[], T], *answers: type[OSError]) -> T:
         began, pause_s = time.monotonic(), FIRST_PAUSE_S
         while True:
             try:
                 result = call()
-            except (FileExistsError, FileNotFoundError):
+            except answers:
                 raise
             except OSError as error:
                 waited_s = time.monotonic() - began

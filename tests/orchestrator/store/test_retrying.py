@@ -20,7 +20,7 @@ class FailingFolder(Folder):
 
     def __init__(self, root: Path, failures: int, *, does_its_work: bool = False) -> None:
         super().__init__(root)
-        self.failures, self.does_its_work = failures, does_its_work
+        self.failures, self.does_its_work, self.error = failures, does_its_work, FULL
 
     def _fail_first(self, call: Callable[[], Any]) -> Any:
         if not self.failures:
@@ -28,7 +28,7 @@ class FailingFolder(Folder):
         self.failures -= 1
         if self.does_its_work:
             call()
-        raise FULL
+        raise self.error
 
     def write(self, path: str, content: bytes) -> None:
         self._fail_first(lambda: super(FailingFolder, self).write(path, content))
@@ -72,6 +72,13 @@ def test_a_missing_file_and_one_that_exists_are_answers_and_not_repeated(tmp_pat
     storage.create("a", b"1")
     with pytest.raises(FileExistsError):
         storage.create("a", b"1")
+
+
+def test_a_folder_that_vanishes_during_a_write_is_no_answer(tmp_path: Path) -> None:
+    folder = FailingFolder(tmp_path, failures=1)
+    folder.error = FileNotFoundError(2, "No such file or directory")
+    RetryingStorage(folder, lambda text: None).write("a", b"1")
+    assert folder.read("a") == b"1"
 
 
 def test_a_file_whose_creation_succeeded_without_an_answer_is_created(tmp_path: Path) -> None:
