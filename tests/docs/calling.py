@@ -1,4 +1,4 @@
-"""Calls a command as ``python -m`` does, in this process; or has it read its options and stop there."""
+"""Call a command in this process as ``python -m`` does, or only let it read its options."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ import typer.core
 
 
 class OptionsRead(BaseException):
-    """A command has read its options, and would begin now."""
+    """Raised where a command has read its options and would begin."""
 
 
 def call(module: str, arguments: Sequence[str]) -> int:
-    """``python -m module arguments``; the exit code."""
+    """Run ``python -m module arguments``; return the exit code."""
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # runpy's, of a module that is imported already
+        warnings.simplefilter("ignore", RuntimeWarning)  # of runpy, where the module is imported already
         patch.setattr(sys, "argv", [module, *arguments])
         patch.setenv("COLUMNS", "200")
         try:
@@ -33,7 +33,7 @@ def call(module: str, arguments: Sequence[str]) -> int:
 
 
 def reads(module: str, arguments: Sequence[str]) -> bool:
-    """Whether a command takes these arguments; what it says of others is printed."""
+    """Whether a command accepts these arguments; it prints why not."""
     with _stopping():
         try:
             call(module, arguments)
@@ -43,20 +43,20 @@ def reads(module: str, arguments: Sequence[str]) -> bool:
 
 
 def ray_reads(arguments: Sequence[str]) -> None:
-    """Ray's own command line reads these arguments.
+    """Let Ray's command line read these arguments.
 
     Raises:
-        click.UsageError: it does not take them.
+        click.UsageError: Ray does not accept them.
     """
     import click
     from ray.scripts.scripts import cli
 
-    of_groups = click.Command.invoke
+    invoke_group = click.Command.invoke
 
     def invoke(self: Any, context: Any) -> Any:
-        return of_groups(self, context) if isinstance(self, click.Group) else _stop()
+        return invoke_group(self, context) if isinstance(self, click.Group) else _stop()
 
-    with pytest.MonkeyPatch.context() as patch, suppress(OptionsRead):  # not with --help, which ends before
+    with pytest.MonkeyPatch.context() as patch, suppress(OptionsRead):  # --help ends before that
         patch.setattr(click.Command, "invoke", invoke)
         cli.main(list(arguments), standalone_mode=False)
 
@@ -65,8 +65,8 @@ def ray_reads(arguments: Sequence[str]) -> None:
 def _stopping() -> Iterator[None]:
     parse = argparse.ArgumentParser.parse_args
 
-    def parse_and_stop(self: Any, *given: Any) -> NoReturn:
-        parse(self, *given)
+    def parse_and_stop(self: Any, *arguments: Any) -> NoReturn:
+        parse(self, *arguments)
         _stop()
 
     with pytest.MonkeyPatch.context() as patch:
@@ -81,7 +81,7 @@ def _stop() -> NoReturn:
 
 @contextmanager
 def within(folder: os.PathLike[str]) -> Iterator[None]:
-    """The current folder is this one."""
+    """Make a folder the current one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         yield

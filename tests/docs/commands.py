@@ -1,7 +1,7 @@
-"""The shell commands of the documents, as bash itself reads them: variables, loops, quotes and here-documents included.
+"""Read the shell commands of the documents as bash reads them, with variables, loops, quotes and here-documents.
 
-A block is run by bash in an empty folder, in which every program is a stand-in that writes down how it was called. So
-nothing of a document is parsed by us, and a program that no stand-in was made for is found as well.
+Bash runs each block in an empty folder where every program is a stand-in that records its call. So we parse nothing of
+a document, and a program without a stand-in is recorded as well.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Command = tuple[str, ...]
 
 
 def blocks(document: Path) -> list[str]:
-    """What a reader would paste into a shell, block by block."""
+    """The blocks that a reader pastes into a shell."""
     return [_typed(match) for match in BLOCK.finditer(document.read_text())]
 
 
@@ -45,16 +45,16 @@ def _typed(match: re.Match[str]) -> str:
 
 
 def inline_commands(document: Path) -> list[str]:
-    """Commands within a sentence or a table."""
+    """The commands within sentences and tables."""
     text = BLOCK.sub("", document.read_text())
-    return [found.replace("\\|", "|") for found in INLINE.findall(text)]
+    return [command.replace("\\|", "|") for command in INLINE.findall(text)]
 
 
 def commands(texts: Iterable[str], folder: Path, programs: Iterable[str]) -> list[Command]:
-    """The calls that these blocks make, one after another, in an empty folder.
+    """Run blocks in an empty folder; return the calls of programs in their order.
 
     Args:
-        programs: what a stand-in is made for, by name; everything else is called by bash's own lookup, and found too.
+        programs: names of the stand-ins. Bash reports calls of all other programs as not found; these are returned too.
     """
     folder.mkdir(parents=True)
     (folder / "bin").mkdir()
@@ -77,5 +77,5 @@ def commands(texts: Iterable[str], folder: Path, programs: Iterable[str]) -> lis
         )
         assert done.returncode == 0, f"{text}\n{done.stderr}"
         assert done.stderr == "", f"{text}\n{done.stderr}"
-    written = calls.read_text() if calls.exists() else ""
-    return [tuple(call.split(NEXT)[:-1]) for call in written.split(END)[:-1]]
+    recorded = calls.read_text() if calls.exists() else ""
+    return [tuple(call.split(NEXT)[:-1]) for call in recorded.split(END)[:-1]]

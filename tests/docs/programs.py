@@ -1,4 +1,4 @@
-"""What is known of each program that a document calls: how a test runs it, or which other test does."""
+"""How a test runs each program that a document calls, or which other test runs it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from orchestrator.__main__ import SUB_COMMANDS as COMMANDS
 
 CLUSTERS = "tests/clusters/test_files.py"
 
-# Programs of others, which reach other machines: where a document's steps are tried, and words of that file.
+# Programs that reach other machines: the file that tests a document's steps, and words of that file.
 ELSEWHERE: dict[str, tuple[str, str]] = {
     "aws": (CLUSTERS, '"aws configure"'),
     "gcloud": (CLUSTERS, '"gcloud auth login"'),
@@ -19,12 +19,12 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
     "nohup": (CLUSTERS, '"--address HEAD:6379"'),
     "sbatch": ("tests/clusters/test_slurm.py", "sweep.slurm"),
 }
-# Programs that every reader has, which only fetch, show or edit files here.
+# Programs that only fetch, show or edit files here.
 UNIX = {"git", "grep", "sed", "tail", "xargs"}
 
 # Modules that `python -m` runs for the sub-commands of `winning-sign`.
 SUB_COMMANDS = {name: command.module.removesuffix(".__main__") for name, command in COMMANDS.items()}
-# Commands of ours that take a store and end: run for real, on a small one.
+# Our commands that take a store and end: run for real, on a small store.
 REAL = {
     "orchestrator.status",
     "orchestrator.why",
@@ -36,8 +36,7 @@ REAL = {
     "analysis.report",
     "analysis.checks",
 }
-# Commands of ours that need hours, a terminal or files that a reader has: their options are read by themselves, and
-# another test runs them.
+# Our commands that need hours, a terminal or a reader's files: a test reads their options, and another test runs them.
 READ: dict[str, str | None] = {
     "tickets": "tests/tickets/test_command.py",
     "analysis.serve": "tests/analysis/live/test_serve.py",

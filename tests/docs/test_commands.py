@@ -1,4 +1,4 @@
-"""Every command of every document is run: for real, as a plan, or by another test that is named here."""
+"""Every command of every document runs: for real, as a plan, or in another test that is named here."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ TINY = [
 # Options of every command that print something and end it.
 ENDING = {"--help", "--version", "--install-completion"}
 # The small store has three rounds.
-THERE = {"lrr/chain1/round07": "lrr/chain1/round02"}
+SMALL_STORES_NAMES = {"lrr/chain1/round07": "lrr/chain1/round02"}
 
 
 def name_of(document: Path) -> str:
     return document.relative_to(ROOT).as_posix()
 
 
-def found_in(document: Path, folder: Path) -> list[Command]:
+def commands_of(document: Path, folder: Path) -> list[Command]:
     return commands(blocks(document), folder, PROGRAMS)
 
 
-def own(command: Command) -> tuple[str, list[str]] | None:
-    """The module of ours that a command comes to, by whatever way, and its arguments."""
+def our_module(command: Command) -> tuple[str, list[str]] | None:
+    """Our module that a command runs, directly or through another program, and the module's arguments."""
     if command[0] == "sbatch":
         return "orchestrator.sweep", list(command[2:])
     if command[0] == "winning-sign" and command[1:2] and not command[1].startswith("-"):
@@ -71,7 +71,7 @@ def is_small(arguments: Sequence[str]) -> bool:
 
 
 def as_plan(arguments: Sequence[str], data_root: Path) -> list[str]:
-    """The sweep's plan: on data that a test made, a store of the folder, and no cluster that would have to be there."""
+    """The arguments that plan the sweep on the tests' data, in a store of this folder and without a cluster."""
     kept = [word for before, word in pairwise(["", *arguments]) if "--address" not in (before, word)]
     scaling = ["--address", "127.0.0.1:1"] if "--scale-to" in kept else []
     return [*kept, *scaling, "--store", "sweeps", "--data-root", str(data_root), "--plan"]
@@ -79,7 +79,7 @@ def as_plan(arguments: Sequence[str], data_root: Path) -> list[str]:
 
 @pytest.fixture(scope="module", autouse=True)
 def _no_report_of_a_sweep() -> Iterator[None]:
-    """Sweeps here write none, which takes longest, each in a process of its own: docs/report.md's commands do it."""
+    """Let sweeps write no report, which takes longest; the commands of docs/report.md write one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LiveReport, "refresh", lambda self: None)
         patch.setattr(LiveReport, "write", lambda self: None)
@@ -88,7 +88,7 @@ def _no_report_of_a_sweep() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """CIFAR's names and a folder of flowers, of a few images."""
+    """A few images under CIFAR's names and in a folder of flowers."""
     root = tmp_path_factory.mktemp("data")
     stream = np.random.default_rng(0)
     for dataset, classes in (("cifar10", 10), ("cifar100", 100)):
@@ -104,10 +104,10 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def small_store(tmp_path_factory: pytest.TempPathFactory, data_cache: Path) -> Path:
-    """What the quick start's first sweep leaves."""
+    """The store of the quick start's first sweep."""
     folder = tmp_path_factory.mktemp("quick-start")
-    calls = [own(command) for command in found_in(QUICK_START, folder / "shell")]
-    first = next(found[1] for found in calls if found and found[0] == "orchestrator.sweep")
+    calls = [our_module(command) for command in commands_of(QUICK_START, folder / "shell")]
+    first = next(call_[1] for call_ in calls if call_ and call_[0] == "orchestrator.sweep")
     assert is_small(first)
     with within(folder):
         assert call("orchestrator.sweep", [*first, *TINY, "--data-cache", str(data_cache)]) == 0
@@ -116,7 +116,7 @@ def small_store(tmp_path_factory: pytest.TempPathFactory, data_cache: Path) -> P
 
 @pytest.fixture
 def folder(tmp_path: Path, small_store: Path) -> Path:
-    """A folder with what the documents speak of: a store, plugins, experiments, a published series."""
+    """A folder with the files that the documents name: a store, plugins, experiments, a published series."""
     shutil.copytree(small_store, tmp_path / "here" / "sweeps")
     plugin = re.search(r"```python\n(import numpy.*?)```", (ROOT / "docs" / "own-data.md").read_text(), re.S)
     assert plugin
@@ -133,13 +133,13 @@ def test_every_command_of_a_block_runs(
     document: Path, tmp_path: Path, folder: Path, data_root: Path, data_cache: Path
 ) -> None:
     with within(folder):
-        for command in found_in(document, tmp_path / "shell"):
+        for command in commands_of(document, tmp_path / "shell"):
             print("$", shlex.join(command))
             run(command, data_root, data_cache)
 
 
 def run(command: Command, data_root: Path, data_cache: Path) -> None:
-    """Run a command in the way that is known for it; one that none is known for is a fault."""
+    """Run a command in its known way, or fail if it has none."""
     program, *arguments = command
     match program:
         case "make":
@@ -149,15 +149,15 @@ def run(command: Command, data_root: Path, data_cache: Path) -> None:
         case "ray":
             ray_reads(arguments)
         case "python" | "python3" | "winning-sign":
-            assert own(command), f"{shlex.join(command)}: which module of ours is this?"
+            assert our_module(command), f"{shlex.join(command)}: which module of ours is this?"
         case _:
             assert program in ELSEWHERE or program in UNIX, f"{program}: say in tests/docs/programs.py who runs it"
-    if found := own(command):
-        run_own(*found, data_root, data_cache)
+    if ours := our_module(command):
+        run_ours(*ours, data_root, data_cache)
 
 
-def run_own(module: str, arguments: list[str], data_root: Path, data_cache: Path) -> None:
-    arguments = [THERE.get(word, word) for word in arguments]
+def run_ours(module: str, arguments: list[str], data_root: Path, data_cache: Path) -> None:
+    arguments = [SMALL_STORES_NAMES.get(word, word) for word in arguments]
     if module == "orchestrator":
         assert call(module, arguments) == 0
     elif module == "orchestrator.sweep":
@@ -180,7 +180,7 @@ def run_dry_make(arguments: Sequence[str]) -> int:
 
 
 def check_pip(arguments: Sequence[str]) -> None:
-    """What is installed are requirements, files that exist, or this project with extras that it has."""
+    """Check that pip installs requirements, existing files, or this project with extras that it has."""
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert arguments[0] == "install"
     for before, word in pairwise(arguments):
@@ -196,9 +196,9 @@ def check_pip(arguments: Sequence[str]) -> None:
 def test_every_command_in_a_sentence_is_one(document: Path) -> None:
     for text in inline_commands(document):
         command = tuple("1" if word == "N" else word for word in shlex.split(text) if not re.search(r"[…|\[\]]", word))
-        found = own(command)
-        if found:
-            module, arguments = found[0], [word for word in found[1] if word not in ENDING]
+        ours = our_module(command)
+        if ours:
+            module, arguments = ours[0], [word for word in ours[1] if word not in ENDING]
             assert module in READ or module in REAL or module in ("orchestrator", "orchestrator.sweep"), text
             assert importlib.util.find_spec(module), text
             assert not arguments or reads(module, [*arguments, *missing(text)]), text
@@ -210,7 +210,7 @@ def test_every_command_in_a_sentence_is_one(document: Path) -> None:
 
 
 def missing(text: str) -> list[str]:
-    """What stands in for arguments that a sentence leaves out as ``KEY|NAME`` or ``…``."""
+    """Arguments in the place of those that a sentence abbreviates as ``KEY|NAME`` or ``…``."""
     return ["stage"] * (" KEY|NAME" in text or "…/stage.json" in text)
 
 
@@ -224,9 +224,9 @@ def test_what_another_test_runs_stands_in_that_test() -> None:
 def test_the_table_of_programs_holds_no_more_than_the_documents_need(tmp_path: Path) -> None:
     called: set[str] = set()
     for number, document in enumerate(DOCUMENTS):
-        for command in found_in(document, tmp_path / str(number)):
-            called |= {command[0], (own(command) or ("", []))[0]}
-        called |= {(own(tuple(shlex.split(text))) or ("", []))[0] for text in inline_commands(document)}
+        for command in commands_of(document, tmp_path / str(number)):
+            called |= {command[0], (our_module(command) or ("", []))[0]}
+        called |= {(our_module(tuple(shlex.split(text))) or ("", []))[0] for text in inline_commands(document)}
     assert set(ELSEWHERE) - called == set()
     assert UNIX - called == set()
     assert (REAL | READ.keys()) - called == set()
@@ -236,7 +236,7 @@ def test_the_quick_starts_python_runs_after_its_commands(folder: Path, capsys: p
     script = "\n".join(re.findall(r"```python\n(.*?)```", QUICK_START.read_text(), re.S))
     with within(folder):
         exec(compile(script, str(QUICK_START), "exec"), {"__name__": "quick_start"})
-    said = capsys.readouterr().out
-    assert "0.512 of the prunable weights are left; aws, round 3" in said
-    assert "signed" in said
-    assert "test_accuracy_percent" in said
+    output = capsys.readouterr().out
+    assert "0.512 of the prunable weights are left; aws, round 3" in output
+    assert "signed" in output
+    assert "test_accuracy_percent" in output
