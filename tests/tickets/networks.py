@@ -1,4 +1,4 @@
-"""Tickets of whole networks for the tests of formats: drawn ones, and one of a small trained network."""
+"""Tickets of whole networks: random ones, and one of a small trained network."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROVENANCE = Provenance("cifar100", "resnet50", "aws", 15, 0.035, "sound", "0123
 
 @st.composite
 def signed(draw: st.DrawFn, role: Role, shape: tuple[int, ...], *, zeros: bool) -> SignedTensor:
-    """A tensor whose mask has gaps only where it may be pruned; with zeros, survivors may be exactly 0."""
+    """A signed tensor; pruned only if the role may be. With ``zeros``, survivors may be exactly 0."""
     size = math.prod(shape)
     values = st.sampled_from([-1, 0, 1] if zeros else [-1, 1])
     sign = torch.tensor(draw(st.lists(values, min_size=size, max_size=size)), dtype=torch.int8).view(shape)
@@ -28,7 +28,7 @@ def signed(draw: st.DrawFn, role: Role, shape: tuple[int, ...], *, zeros: bool) 
 
 @st.composite
 def networks(draw: st.DrawFn, *, zeros: bool = True) -> Ticket:
-    """A ticket as a network's: layers of any kind in any order, a dense classifier last."""
+    """A ticket as of a network: layers of any kind in any order, then a dense classifier."""
     sizes = st.integers(1, 3)
     tensors: dict[str, SignedTensor] = {}
     kinds = draw(st.lists(st.sampled_from(["norm", "linear", "conv1d", "conv2d"]), max_size=3))
@@ -47,7 +47,7 @@ def networks(draw: st.DrawFn, *, zeros: bool = True) -> Ticket:
 
 
 def network() -> nn.Sequential:
-    """Convolutions with and without bias, both norms, and a classifier; no parameter at a round value."""
+    """Convolutions with and without bias, both norms, and a classifier; no parameter is 0 or 1."""
     model = nn.Sequential(
         nn.Conv2d(2, 4, 3, padding=1),
         nn.BatchNorm2d(4),
@@ -68,7 +68,7 @@ PRUNABLE = ("0.weight", "2.weight", "5.weight")
 
 
 def random_masks(model: nn.Module, names: tuple[str, ...] = PRUNABLE) -> dict[str, Tensor]:
-    """A mask for each of some weights; none is whole."""
+    """Random masks of the named weights; each prunes something."""
     masks = {name: torch.rand(model.get_parameter(name).shape) < 0.5 for name in names}
     for mask in masks.values():
         mask.view(-1)[0] = False
@@ -76,6 +76,6 @@ def random_masks(model: nn.Module, names: tuple[str, ...] = PRUNABLE) -> dict[st
 
 
 def ticket_of(model: nn.Module, masks: dict[str, Tensor]) -> Ticket:
-    """The ticket by the model itself, with its real density."""
+    """The model's ticket, with its true density."""
     alive, weights = sum(int(m.sum()) for m in masks.values()), sum(m.numel() for m in masks.values())
     return tickets.from_model(model, masks, 3, Provenance("tiny", "net", "aws", 3, alive / weights, "sound", "k"))

@@ -1,4 +1,4 @@
-"""What ``Ticket.apply`` refuses, it refuses in one sentence, and leaves the model as it was."""
+"""``Ticket.apply`` refuses in one sentence and leaves the model unchanged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tickets.network.initialisation import check_redrawable
 
 
 class InConstructor(nn.Module):
-    """It draws its layers as no torch.nn layer would."""
+    """Initialises its layers in the constructor."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class InConstructor(nn.Module):
 
 
 class Again(InConstructor):
-    """It can draw them once more."""
+    """Can be initialised again."""
 
     def reset_parameters(self) -> None:
         tickets.reset_layers(self)

@@ -1,4 +1,4 @@
-"""``python -m tickets`` from outside, and every command that docs/exchange.md shows."""
+"""``python -m tickets`` as a user runs it, and every command of docs/exchange.md."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def blocks(language: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def ticket_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files that the document's commands read."""
+    """Write the files that the document's commands read."""
     folder = tmp_path_factory.mktemp("files")
     torch.manual_seed(0)
     for name in ("round07", "round15"):

@@ -1,4 +1,4 @@
-"""Comparisons of tickets in memory, against numbers counted by hand and against what a store's tickets give."""
+"""Comparisons of tickets in memory, against numbers counted by hand and against a store's comparisons."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tickets import Role, SignedTensor, Ticket
 
 
 def ticket(**layers: tuple[list[int], list[int]]) -> Ticket:
-    """Layers by name: signs, and positions of surviving zeros."""
+    """A ticket of layers given by name as (signs, positions of surviving zeros)."""
     tensors = {}
     for name, (signs, zeros) in layers.items():
         sign = torch.tensor(signs, dtype=torch.int8)
@@ -105,7 +105,7 @@ def test_tickets_of_different_networks_are_named() -> None:
 
 
 def with_pruned_head(one: Ticket, signs: list[int]) -> Ticket:
-    """As other projects prune: the classifier too."""
+    """The ticket with its classifier pruned too, as other projects do."""
     sign = torch.tensor(signs, dtype=torch.int8)
     return replace(one, tensors={**one.tensors, "head.weight": SignedTensor(Role.PRUNABLE, sign, sign != 0)})
 

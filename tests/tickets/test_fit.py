@@ -36,7 +36,7 @@ class Holder(nn.Module):
 
 
 def suggested_names(error: TicketError) -> str:
-    """The value of ``names`` that a message says."""
+    """The value of ``names`` in a message."""
     return str(error).split("names=", 1)[1].split("}", 1)[0] + "}"
 
 

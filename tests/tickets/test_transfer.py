@@ -1,4 +1,4 @@
-"""Every transfer field by field; each test fails when one rule of method.md's "Transfers" is broken."""
+"""Transfers: each test fails if one rule of docs/method.md is broken."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -29,7 +29,7 @@ PRUNABLE, BIAS, SCALE, SHIFT, CLASSIFIER = "0.weight", "0.bias", "1.weight", "1.
 
 
 def network(seed: int) -> nn.Sequential:
-    """Convolution with bias, batch norm, and a classifier, with no parameter at a round value."""
+    """Convolution with bias, batch norm and a classifier; no parameter is 0 or 1."""
     torch.manual_seed(seed)
     return nn.Sequential(
         nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
@@ -37,7 +37,7 @@ def network(seed: int) -> nn.Sequential:
 
 
 def trained(seed: int = 9) -> tuple[nn.Sequential, dict[str, Tensor], Ticket]:
-    """A network as it is after a round: psi and statistics moved, pruned weights at zero."""
+    """A network after a round: psi and statistics have moved, pruned weights are zero."""
     model = network(seed)
     mask = torch.rand(model[0].weight.shape) < 0.5
     with torch.no_grad():
@@ -50,7 +50,7 @@ def trained(seed: int = 9) -> tuple[nn.Sequential, dict[str, Tensor], Ticket]:
 
 
 def start(transfer: Transfer, seed: int = 1) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor], Ticket]:
-    """(fresh, started, trained) state dicts, and the ticket."""
+    """The state dicts (fresh, started, trained) and the ticket."""
     _, state, ticket = trained()
     model = network(seed)
     fresh = {name: tensor.clone() for name, tensor in model.state_dict().items()}

@@ -1,4 +1,4 @@
-"""Plugins: imported once per process, and whole before anyone goes on; imports of earlier versions still work."""
+"""Plugins are imported once per process, and completely before any stage uses them; old imports still work."""
 
 import logging
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Digests are in stored files and keys, so each value is pinned: the bits of blake2b as the first version took them."""
+"""Digests: each is pinned to blake2b of the same bytes, since stored files and keys hold them."""
 
 import hashlib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Files that appear whole: a reader sees all of a file or none, and of several creators one succeeds."""
+"""Files appear whole: a reader sees all of a file or none, and one of several creators succeeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of other projects, made by their libraries or with their names, against the masks they were made with."""
+"""Files of other projects, written by their libraries or with their names, against the masks that were written."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HEAD = "7.weight"
 
 
 def authors(model: nn.Module, masks: Masks, path: Path) -> Path:
-    """As their train.py saves it: masks are parameters, set after the others; pruned weights keep values."""
+    """A checkpoint of the authors' train.py: masks are parameters after all others; pruned weights keep values."""
     for name, mask in masks.items():
         layer = model.get_submodule(name.removesuffix(".weight"))
         layer.fixed_m = nn.Parameter(mask.float(), requires_grad=False)
@@ -38,7 +38,7 @@ def torch_prune(model: nn.Module, masks: Masks, path: Path) -> Path:
 
 
 def open_lth(model: nn.Module, masks: Masks, path: Path) -> Path:
-    """A level's folder: an int mask of every convolution and linear layer, the first and the last model."""
+    """open_lth's folder of a level: int masks of all convolutions and linear layers, the first and the last model."""
     whole = torch.ones_like(model.get_parameter(HEAD))
     torch.save({name: mask.int() for name, mask in {**masks, HEAD: whole, **masks}.items()}, path / "mask.pth")
     torch.save(network().state_dict(), path / "model_ep0_it0.pth")
@@ -48,7 +48,7 @@ def open_lth(model: nn.Module, masks: Masks, path: Path) -> Path:
 
 
 def turboprune(model: nn.Module, masks: Masks, path: Path) -> Path:
-    """A buffer ``mask`` in every layer; linear layers are convolutions over one position, as in ``Conv1dMask``."""
+    """TurboPrune's state dict: a buffer ``mask`` in every layer; linear layers are convolutions over one position."""
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             mask = masks.get(f"{name}.weight", torch.ones_like(module.weight)).float()

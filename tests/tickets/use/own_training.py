@@ -1,4 +1,4 @@
-"""A small network, tickets of it under any mask, and its training by any optimizer."""
+"""A small network, its tickets under any mask, and its training by any optimizer."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ SIZE = 50
 
 
 def network(seed: int = 0, classes: int = 3) -> nn.Sequential:
-    """Two prunable layers, a normalization with psi between them, and a classifier."""
+    """Two prunable layers with a normalization between them, and a classifier."""
     torch.manual_seed(seed)
     return nn.Sequential(nn.Linear(4, 5), nn.LayerNorm(5), nn.Tanh(), nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, classes))
 
 
 def ticket_under(masks: dict[str, Tensor] | None = None) -> Ticket:
-    """Of a network trained to whatever; every other weight survives unless masks say otherwise."""
+    """A ticket of the network; every other weight survives unless ``masks`` is given."""
     masks = masks or {name: torch.arange(a * b).view(a, b) % 2 == 0 for name, (a, b) in SHAPES.items()}
     model = network(9)
     with torch.no_grad():
@@ -43,7 +43,7 @@ def batches(count: int, size: int = 8) -> Iterator[tuple[Tensor, Tensor]]:
 def train_step(
     forward: Callable[[Tensor], Tensor], parameters: list[nn.Parameter], optimizer: Optimizer, x: Tensor, y: Tensor
 ) -> None:
-    """One step with the gradient's norm clipped, as a closure, which all of torch's optimizers take."""
+    """One step with a clipped gradient norm, as a closure, which all of torch's optimizers accept."""
 
     def closure() -> Tensor:
         optimizer.zero_grad()

@@ -1,4 +1,4 @@
-"""What the documents say of using a ticket is run from their own text."""
+"""Run the code of docs/tickets.md and README from their text."""
 
 import re
 from pathlib import Path

@@ -14,7 +14,7 @@ from tests.tickets.use.own_training import batches, network, ticket_under
 
 
 class Lit(lightning.LightningModule):
-    """As a user of Lightning writes it: the network is a part, and the optimizer comes back guarded."""
+    """A user's Lightning module: the network is a submodule, and configure_optimizers guards the optimizer."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -16,7 +16,7 @@ from workers.training.gang.member import Member
 
 
 def start_ranks(member: Member, out: Path) -> None:
-    """Train with the ticket applied before the wrapping and after it; and see that sharded weights are refused."""
+    """Train with the ticket applied before and after wrapping; check that sharded weights are refused."""
     for applied_to in ("network", "wrapper"):
         train_a_rank(member, applied_to, out)
     sharded = network()
@@ -27,7 +27,7 @@ def start_ranks(member: Member, out: Path) -> None:
 
 
 def train_a_rank(member: Member, applied_to: str, out: Path) -> None:
-    """Three steps on this rank's half of each batch; its parameters are saved."""
+    """Train three steps on this rank's half of each batch, and save the parameters."""
     model = network(member.rank)  # ranks differ until the wrapper makes them one
     ticket = ticket_under()
     kept = ticket.apply(model, seed=1) if applied_to == "network" else None

@@ -1,4 +1,4 @@
-"""Pruned weights stay dead in anybody's training loop, and the others train as if the dead were not there."""
+"""Pruned weights stay zero in any training loop, and the others train as if the pruned ones did not exist."""
 
 import copy
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from tickets import DENSE, TRANSFERS, TicketError
 
 
 def muon(parameters: list[nn.Parameter]) -> Optimizer:
-    """It takes matrices only; the rest stays at its start."""
+    """Muon, which updates matrices only."""
     return optim.Muon([parameter for parameter in parameters if parameter.dim() == 2], lr=0.05)
 
 
@@ -134,7 +134,7 @@ def test_an_overflow_in_a_pruned_weight_skips_no_step_of_the_loss_scaler() -> No
 
 
 def step(model: nn.Module, optimizer: Optimizer) -> None:
-    """One in the model's own precision and on its device."""
+    """A batch in the model's precision and on its device."""
     (x, y), like = next(batches(1)), next(model.parameters())
     train_step(model, list(model.parameters()), optimizer, x.to(like), y.to(like.device))
 

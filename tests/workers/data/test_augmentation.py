@@ -49,7 +49,7 @@ def test_no_augmentation_changes_nothing() -> None:
 
 
 def play(numbers: Sequence[float], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have torch's draws be these numbers in [0, 1)."""
+    """Make torch draw these numbers in [0, 1)."""
     left = deque(numbers)
 
     def uniform_(tensor: Tensor, low: float = 0, high: float = 1) -> Tensor:
@@ -90,7 +90,7 @@ def boxes_of(uniforms: Tensor, height: int, width: int, smallest: float) -> Tens
 
 
 def _attempts(row: Tensor, height: int, width: int, smallest: float) -> int | None:
-    """How many attempts torchvision makes until one fits."""
+    """Number of torchvision's attempts until a box fits."""
     for attempt in range(10):
         area = height * width * (smallest + float(row[attempt]) * (1 - smallest))
         ratio = (3 / 4) * (16 / 9) ** float(row[10 + attempt])

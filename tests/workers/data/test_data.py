@@ -143,7 +143,7 @@ def test_the_real_cifar10_is_found(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
 def test_the_digest_of_the_same_pixels_stays_what_it_was(tmp_path: Path, name: str) -> None:
-    """It is in records of earlier versions, as is the fingerprint in their keys."""
+    """Records of earlier versions hold the digest, and their keys the fingerprint."""
     write_images(tmp_path / name / "train.parquet", 12)
     write_images(tmp_path / name / "test.parquet", 4)
     data = open_data(name, fingerprint(name, tmp_path, tmp_path), tmp_path, tmp_path / "cache")

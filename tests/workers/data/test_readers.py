@@ -1,4 +1,4 @@
-"""Readers of encoded images: each layout, what is wrong with one, and preparations that are killed or race."""
+"""Readers of encoded images: layouts, faults, and preparations that are killed or race."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def streamed(name: str, root: Path, cache: Path) -> StreamedData:
 
 @pytest.fixture(scope="module")
 def imagenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data root with ImageNet, 256 images; the last one of training is damaged."""
+    """A data root with an ImageNet of 256 images, of which the last training image is damaged."""
     root = tmp_path_factory.mktemp("imagenet")
     write_imagenet(root, damaged=True)
     return root

@@ -1,4 +1,4 @@
-"""Streamed images: every reader gives torchvision's views of the same pictures, in order, and names a damaged one."""
+"""Streamed images: every reader gives torchvision's crops in order, and names a damaged picture."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -87,7 +87,7 @@ def test_training_images_equal_torchvisions_random_resized_crop_and_flip(imagene
 
 
 def close_to(image: Tensor, expected: Tensor, *, exact: bool) -> None:
-    """Equal where PIL decoded; another JPEG decoder and resizing in float differ by a few levels."""
+    """Equal if PIL decoded; another JPEG decoder and resizing in float differ by a few levels."""
     difference = (image.int() - expected.int()).abs()
     assert difference.max() <= (0 if exact else 8)
     assert difference.float().mean() <= (0 if exact else 1)

@@ -29,7 +29,7 @@ Tensors = Mapping[str, Tensor]
 
 
 class TheirPruning:
-    """torch's global L1 pruning of some layers; round after round torch itself remembers what is pruned."""
+    """torch's global L1 pruning of some layers; torch remembers the pruned weights from round to round."""
 
     def __init__(self, layers: Mapping[str, nn.Module]) -> None:
         self._layers = layers
@@ -41,13 +41,13 @@ class TheirPruning:
 
     @torch.no_grad()
     def move(self, by: Tensors) -> None:
-        """Train, as far as pruning sees it; pruned weights get their share too."""
+        """Change all weights as a training would, pruned ones too."""
         for name, layer in self._layers.items():
             layer.get_parameter("weight_orig").add_(by[name])
 
 
 def their_masks(weights: Tensors, masks: Tensors, amount: int | float) -> dict[str, Tensor]:
-    """One round of torch's pruning of bare tensors that are masked already."""
+    """One round of torch's pruning of tensors that have masks."""
     layers = {name: nn.Module() for name in weights}
     for name, layer in layers.items():
         layer.weight = nn.Parameter(weights[name].clone())
@@ -77,7 +77,7 @@ NETWORKS = {
 
 @pytest.fixture(params=NETWORKS)
 def network(request: pytest.FixtureRequest) -> tuple[nn.Module, dict[str, Tensor], torch.Size]:
-    """A network with its prunable weights, and the shape of what it takes."""
+    """A network with its prunable weights and the shape of its input."""
     model, channels = NETWORKS[request.param]
     built = build_model(model, in_channels=channels, num_classes=10, init_seed=5).eval()
     weights = {name: built.get_parameter(name).detach().clone() for name in tickets.prunable_names(built, 10)}
@@ -147,7 +147,7 @@ fractions = st.integers(1, 99).map(lambda percent: percent / 100)
 
 @st.composite
 def networks(draw: st.DrawFn, distinct: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Weights of several layers on scales of their own, partly pruned; no two or many of one magnitude."""
+    """Partly pruned weights of layers on different scales; no ties or many."""
     sizes = draw(shapes)
     stream = torch.Generator().manual_seed(draw(st.integers(0, 2**32)))
     total = sum(torch.Size(shape).numel() for shape in sizes)

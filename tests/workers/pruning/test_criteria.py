@@ -1,4 +1,4 @@
-"""What each criterion scores: by hand, by the property its authors prove, and by the masks that come of it."""
+"""Scores of each criterion: by hand, by a property that its authors prove, and by the resulting masks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BUILT_IN = ["erk", "magnitude", "random", "snip", "synflow"]
 
 
 def candidate(splits: Splits, model: nn.Module | None = None, kept: float = 0.5, seed: int = 3) -> Candidate:
-    """A small network of which a fifth of the weights is gone already."""
+    """A small network with a fifth of its weights pruned."""
     model = model or build_model(Model("resnet1d", {"width": 2}), in_channels=1, num_classes=3, init_seed=1)
     names = [name for name, weight in model.named_parameters() if weight.dim() > 1 and not name.startswith("fc")]
     masks = {
@@ -67,7 +67,7 @@ def test_magnitude_is_the_absolute_value(splits: Splits) -> None:
 
 
 class Linear(nn.Module):
-    """A linear layer and a classifier, whose gradients a person can write down."""
+    """A linear layer and a classifier, whose gradients can be written by hand."""
 
     def __init__(self, inputs: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Methods beyond the paper's, by what their stages write: where weights go back to, and what is left of them."""
+"""Methods beyond the paper's, by the files of their stages: rewound weights, and survivors."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_a_ticket_says_the_methods_own_name(
 def started(
     transfer: Transfer, zero: Path, setting: Setting, training: Training, execution: Execution, **more: str
 ) -> dict[str, Tensor]:
-    """The start of a final training, whose rate is as good as none."""
+    """The start of a final training, by a training at a rate near zero."""
     frozen = replace(training, optimizer=replace(training.optimizer, learning_rate=FROZEN_RATE))
     run_stage(Round(setting, training, "plain", 1, 0.2, 5), {"previous": zero / "whole"}, zero / "round_1", execution)
     inputs = {"ticket": zero / "round_1", **{slot: zero / name for slot, name in more.items()}}

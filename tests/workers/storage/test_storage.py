@@ -1,4 +1,4 @@
-"""Files of a store: whole or absent for every reader, and created by one of all who try."""
+"""A store's files: whole or absent for every reader, and created by one of several writers."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ def test_a_large_file_goes_up_in_parts(google: GoogleStorage, gs: str, tmp_path:
 def test_requests_survive_temporary_refusals_and_lost_answers(
     google: GoogleStorage, gs: str, fate: int | str, request_: int
 ) -> None:
-    """A call's first or second request meets the fate. 429: GCS lets an object be written about once a second."""
+    """The first or second request of a call meets the fate. 429: GCS allows about one write of an object per second."""
     storage = open_storage(f"{gs}/{uuid4()}")
 
     def disturbed(call: Callable[..., Found], *arguments: object) -> Found:
