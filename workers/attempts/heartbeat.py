@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tickets.files.writing import write_atomically
+from tickets.files.writing import replacing
 
 PROGRESS_INTERVAL_S = 2.0
 
@@ -47,4 +47,5 @@ class Heartbeat:
         self._written = time.monotonic()
         self._content |= {"beats": self._beats, "longest_step_s": self._longest_s if self._beats > 1 else None}
         for file in self._files:
-            write_atomically(file, json.dumps(self._content).encode(), durable=False)
+            with replacing(file) as partial:  # fails if the attempt's folder has been removed
+                partial.write_text(json.dumps(self._content))

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tickets.files.writing import write_atomically
+from tickets.files.writing import replacing
 from workers.data.errors import DataError
 
 CHUNK = 1024
@@ -29,7 +29,8 @@ def remaining(marker: Path, task: str, total: int, progress: ProgressCallback) -
         chunk = range(done, min(done + CHUNK, total))
         yield chunk
         done = chunk.stop
-        write_atomically(marker, str(done).encode(), durable=False)
+        with replacing(marker) as partial:
+            partial.write_text(str(done))
         progress(task, done, total)
 
 
