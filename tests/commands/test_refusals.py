@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 
 import tickets
 from orchestrator.store import Store
-from tests.orchestrator.store.stores import Made, planned
+from tests.orchestrator.store.stores import SmallStore, planned_stage
 from tests.tickets.networks import network, random_masks, ticket_of
 from tickets import formats
 
@@ -89,8 +89,8 @@ def folder(tmp_path: Path, ticket_files: Path, request: pytest.FixtureRequest) -
         for path in ticket_files.glob("*.p*"):
             (tmp_path / path.name).write_bytes(path.read_bytes())
     elif given == "store":
-        stages = [planned(f"mnist1d/resnet1d/lrr/chain1/round0{number}", "round") for number in (1, 2)]
-        store = Made(tmp_path / "store")
+        stages = [planned_stage(f"mnist1d/resnet1d/lrr/chain1/round0{number}", "round") for number in (1, 2)]
+        store = SmallStore(tmp_path / "store")
         store.plan(*stages)
         for stage in stages:
             store.commit(stage)
