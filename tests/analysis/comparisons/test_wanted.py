@@ -1,3 +1,5 @@
+import pytest
+
 from orchestrator.store.plans import PlannedStage, StoredPlan, wanted
 from orchestrator.store.record import Labels
 
@@ -30,8 +32,12 @@ def test_nothing_planned_is_nothing_wanted() -> None:
     assert wanted([]) == {}
 
 
-def test_what_was_asked_for_replaces_no_sweep_and_stays_as_long_as_its_inputs_do() -> None:
-    sweep, request = plan(1, a="mnist1d", b="mnist1d"), plan(2, on_request=True, reads="ab", f="mnist1d")
+@pytest.mark.parametrize("on_request", [False, True], ids=["", "written by an older version"])
+def test_a_plan_that_reads_another_plans_stages_replaces_no_sweep_and_is_wanted_with_its_inputs(
+    on_request: bool,
+) -> None:
+    sweep = plan(1, a="mnist1d", b="mnist1d")
+    request = plan(2, on_request=on_request, reads="ab", f="mnist1d")
     assert set(wanted([sweep, request])) == {"a" * 32, "b" * 32, "f" * 32}
     extended = plan(3, a="mnist1d", b="mnist1d", c="mnist1d")
     assert set(wanted([sweep, request, extended])) == {"a" * 32, "b" * 32, "c" * 32, "f" * 32}
