@@ -47,12 +47,9 @@ def canonical(value: object) -> Any:
             raise ValueError(f"{value} has no place in a key")
         return float(value)  # a plain float, which JSON writes by its repr; a subclass may print otherwise
     if is_dataclass(value) and not isinstance(value, type):
-        return {
-            name: canonical(serialised)
-            for field in fields(value)
-            if getattr(value, field.name) != _default(field)
-            for name, serialised in [serialised_field(field, getattr(value, field.name))]
-        }
+        changed = [field for field in fields(value) if getattr(value, field.name) != _default(field)]
+        pairs = (serialised_field(field, getattr(value, field.name)) for field in changed)
+        return {name: canonical(item) for name, item in pairs}
     if isinstance(value, Mapping):
         if not all(isinstance(name, str) for name in value):
             raise TypeError("a mapping in a key has string keys")

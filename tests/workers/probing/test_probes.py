@@ -30,32 +30,32 @@ def pair(a: list[list[float]], b: list[list[float]]) -> Pair:
     return Pair(linear(a), linear(b), ("1.weight",), splits, seed=1)
 
 
-def found(name: str, of: Pair) -> Mapping[str, float]:
+def measure(name: str, of: Pair) -> Mapping[str, float]:
     return measured(PairProbe(SETTING, name, PROBES[name].version), of)
 
 
 @pytest.fixture
-def own() -> Iterator[dict[str, object]]:
-    """What the registered probe "own" returns."""
-    returned: dict[str, object] = {}
-    probe("own", version=3)(lambda pair: returned)  # type: ignore[arg-type,return-value]
-    yield returned
-    del PROBES["own"]
+def returned_numbers() -> Iterator[dict[str, object]]:
+    """The numbers that the registered probe "mine" returns."""
+    numbers: dict[str, object] = {}
+    probe("mine", version=3)(lambda pair: numbers)  # type: ignore[arg-type,return-value]
+    yield numbers
+    del PROBES["mine"]
 
 
 def test_weight_distance_gives_the_euclidean_distance_and_the_cosine() -> None:
-    numbers = found("weight_distance", pair([[1.0, 2.0], [0.0, 2.0]], [[1.0, 0.0], [0.0, 0.0]]))
+    numbers = measure("weight_distance", pair([[1.0, 2.0], [0.0, 2.0]], [[1.0, 0.0], [0.0, 0.0]]))
     assert numbers == {"weight_distance_l2": pytest.approx(8**0.5), "weight_distance_cosine": pytest.approx(1 / 3)}
-    nothing = found("weight_distance", pair([[0.0, 0.0], [0.0, 0.0]], [[1.0, 0.0], [0.0, 0.0]]))
+    nothing = measure("weight_distance", pair([[0.0, 0.0], [0.0, 0.0]], [[1.0, 0.0], [0.0, 0.0]]))
     assert nothing == {"weight_distance_l2": 1.0, "weight_distance_cosine": 0.0}
 
 
 def test_disagreement_compares_answers_and_not_logits() -> None:
     same, swapped = [[1.0, 0.0], [0.0, 1.0]], [[0.0, 1.0], [1.0, 0.0]]
     twice, first = [[2.0, 0.0], [0.0, 2.0]], [[1.0, 1.0], [0.0, 0.0]]
-    assert found("disagreement", pair(same, twice)) == {"disagreement_percent": 0.0}
-    assert found("disagreement", pair(same, swapped)) == {"disagreement_percent": 100.0}
-    assert found("disagreement", pair(same, first)) == {"disagreement_percent": 50.0}  # the first always wins
+    assert measure("disagreement", pair(same, twice)) == {"disagreement_percent": 0.0}
+    assert measure("disagreement", pair(same, swapped)) == {"disagreement_percent": 100.0}
+    assert measure("disagreement", pair(same, first)) == {"disagreement_percent": 50.0}  # the first always wins
 
 
 def test_logits_come_with_labels_and_beat_at_every_batch() -> None:
@@ -79,24 +79,24 @@ def test_draws_are_the_same_for_all_pairs_and_differ_by_label() -> None:
 @pytest.mark.parametrize(
     ("returned", "says"),
     [
-        ({}, "probe own returns no number"),
-        ({"share": math.nan}, "probe own: share is nan; return finite numbers"),
-        ({"A share": 1.0}, "probe own: name 'A share' in small letters, digits and underscores"),
+        ({}, "probe mine returns no number"),
+        ({"share": math.nan}, "probe mine: share is nan; return finite numbers"),
+        ({"A share": 1.0}, "probe mine: name 'A share' in small letters, digits and underscores"),
     ],
 )
 def test_a_probe_must_return_finite_numbers_under_lowercase_words(
-    own: dict[str, object], returned: dict[str, object], says: str
+    returned_numbers: dict[str, object], returned: dict[str, object], says: str
 ) -> None:
-    own |= returned
+    returned_numbers |= returned
     with pytest.raises(ValueError, match=says):
-        found("own", pair([[0.0] * 2] * 2, [[0.0] * 2] * 2))
+        measure("mine", pair([[0.0] * 2] * 2, [[0.0] * 2] * 2))
 
 
-def test_a_probe_of_another_version_is_refused(own: dict[str, object]) -> None:
-    own["share"] = 1
+def test_a_probe_of_another_version_is_refused(returned_numbers: dict[str, object]) -> None:
+    returned_numbers["share"] = 1
     of = pair([[0.0] * 2] * 2, [[0.0] * 2] * 2)
-    assert found("own", of) == {"own_share": 1.0}
-    for name, version in (("own", 2), ("other", 1)):
+    assert measure("mine", of) == {"mine_share": 1.0}
+    for name, version in (("mine", 2), ("other", 1)):
         with pytest.raises(ValueError, match=f"no probe {name} of version {version} is registered"):
             measured(PairProbe(SETTING, name, version), of)
 

@@ -225,9 +225,9 @@ class Reference:
     """A training, step by step.
 
     Attributes:
-        parameters, statistics: where it stands.
-        moments: the optimizer's, by parameter.
-        sums: of the loss and of the right answers since they were last set to zero.
+        parameters, statistics: the current state of the network.
+        moments: of the optimizer, by parameter.
+        sums: of the loss and of correct answers since they were last set to zero.
     """
 
     def __init__(self, network: Layer, state: Mapping[str, Array], masks: Masks, optimizer: Sgd | Adam) -> None:
@@ -242,15 +242,15 @@ class Reference:
         self._steps = 0
 
     def step(self, images: Array, labels: NDArray[np.int64], *, alpha: float, rate: float) -> None:
-        """One step on a batch; ``alpha`` is 0 where nothing is interpolated."""
+        """One step on a batch; ``alpha`` is 0 without interpolation."""
         self._steps += 1
-        seen = {name: array * self._masks.get(name, 1) for name, array in self.parameters.items()}
-        at = Pass(seen, self.statistics, alpha)
+        weights = {name: array * self._masks.get(name, 1) for name, array in self.parameters.items()}
+        at = Pass(weights, self.statistics, alpha)
         logits, back = self._network(at, images)
         loss, gradient = cross_entropy(logits, labels)
         back(gradient)
         for name, array in self.parameters.items():
-            # weight decay covers all parameters, psi and biases too; pruned weights stay out of everything
+            # weight decay covers all parameters, also psi and biases; pruned weights have neither gradient nor decay
             gradient = (at.gradients[name] + self._optimizer.decay * array) * self._masks.get(name, 1)
             moved = self._optimizer.move(rate, self._steps, gradient, self.moments[name])
             self.parameters[name] = (array - moved) * self._masks.get(name, 1)
@@ -258,7 +258,7 @@ class Reference:
 
 
 def kept_after_pruning(weights: Arrays, masks: Masks, fraction: float) -> dict[str, NDArray[np.bool_]]:
-    """The int((1 - fraction) * n) largest magnitudes of the n survivors of all layers together."""
+    """Keep the int((1 - fraction) * n) largest magnitudes of the n survivors of all layers together."""
     places = ((name, tuple(place)) for name, mask in masks.items() for place in np.argwhere(mask))
     alive = sorted(((abs(weights[name][place]), name, place) for name, place in places), reverse=True)
     kept = {name: np.zeros_like(mask) for name, mask in masks.items()}

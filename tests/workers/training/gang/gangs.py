@@ -90,8 +90,8 @@ def train_and_save(
     splits = tiny(cache)
     control = Control(earlier=(out / "checkpoint",), checkpoints=out / "checkpoint" if member.is_leader else None)
     if stop_after is not None and member.is_leader:
-        asked = iter([False] * stop_after)
-        control.should_stop = lambda: next(asked, True)
+        answers = iter([False] * stop_after)
+        control.should_stop = lambda: next(answers, True)
     try:
         model, log = trained(spec, splits, member, control, network)
     except Interrupted:
