@@ -1,1 +1,1 @@
-"""Speed and size, one command each; RESULTS.md keeps what was seen."""
+"""Measure speed and size, one command each; RESULTS.md holds the results."""

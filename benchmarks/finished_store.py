@@ -1,4 +1,4 @@
-"""The store of a finished sweep, without the sweep: records and small artifacts, written as they lie there."""
+"""Write the store of a finished sweep without running one: records and small artifacts."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PROBED = {
 
 
 def write_finished(root: Path, plan: Plan) -> None:
-    """Write every stage of a plan as done; tickets and weights, which nothing here reads, are left out."""
+    """Write every stage of a plan as done, without tickets and weights, which no benchmark reads."""
     random = Random(0)
     for node in plan:
         folder = root / stage_folder(node.stage.kind, node.name, node.key)

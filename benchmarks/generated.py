@@ -1,4 +1,4 @@
-"""Images made up here, since speed does not depend on what they show: small ones as arrays, large ones as JPEGs."""
+"""Generate images for speed measurements: small ones as arrays, large ones as JPEGs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from workers.devices.seeds import generator
 PIXEL_MEAN, PIXEL_STD = 0.5, 0.25
 JPEG_SIZES = ((500, 375), (500, 375), (375, 500), (500, 333), (640, 480), (400, 300))
 JPEG_QUALITY = 90
-JPEG_NOISE = 16.0  # in levels of 255: with it a 500x375 JPEG has 100 kB, near ImageNet's mean
+JPEG_NOISE = 16.0  # in levels of 255; it gives a 500x375 JPEG about 100 kB, near ImageNet's mean
 DIFFERENT_JPEGS = 48
 
 
@@ -32,16 +32,16 @@ class LabelledImages:
     labels: Tensor
 
     def resident(self, device: torch.device) -> ResidentSplit:
-        """All of them on a device."""
+        """Put all images on a device."""
         rows = torch.arange(len(self.labels), device=device)
         return ResidentSplit(self.images.to(device), rows, self.labels.to(device))
 
 
 def labelled_images(count: int, classes: int, stream: str, *, size: int = 32, signal: float = 0.25) -> LabelledImages:
-    """Noise with a coarse pattern for each class, so that a network can learn something of it.
+    """Generate noise with a coarse pattern per class, so that a network can learn.
 
     Args:
-        stream: names the draws of the noise; the patterns are the same for every stream.
+        stream: name of the random stream of the noise; the patterns do not depend on it.
         signal: the pattern's share of a pixel.
     """
     patterns = torch.randint(0, 256, (classes, 3, 4, 4), generator=generator("patterns", classes)).float()
@@ -55,7 +55,7 @@ def labelled_images(count: int, classes: int, stream: str, *, size: int = 32, si
 
 
 def splits_of(train: LabelledImages, test: LabelledImages, device: torch.device) -> Splits:
-    """They as a data set on a device, with nothing held out."""
+    """Make a data set on a device from training and test images, without a validation split."""
     mean, std = torch.full((1, 3, 1, 1), 255 * PIXEL_MEAN), torch.full((1, 3, 1, 1), 255 * PIXEL_STD)
     nothing = LabelledImages(train.images[:0], train.labels[:0])
     return Splits(
@@ -68,7 +68,7 @@ def splits_of(train: LabelledImages, test: LabelledImages, device: torch.device)
 
 
 def write_jpegs(root: Path, count: int, classes: int = 4) -> FilePictures:
-    """``root/<class>/<number>.jpg`` of ImageNet's usual sizes in pixels and bytes."""
+    """Write ``root/<class>/<number>.jpg`` with ImageNet's usual sizes in pixels and bytes."""
     different = [_jpeg(number) for number in range(min(count, DIFFERENT_JPEGS))]
     names = [f"{number % classes}/{number:06d}.jpg" for number in range(count)]
     for label in range(classes):

@@ -1,7 +1,7 @@
-"""The way from the released code's training to ours, one technique at a time, each rung a training that can be run.
+"""Trainings from the released code's to ours: each rung adds one technique.
 
-Whatever a rung does not have yet is done as the released code does it. From the mask on, every rung is
-``workers.training.step.Step`` itself with something taken away; from the fused optimizer on, nothing is.
+A rung does as the released code where it lacks a technique. From the mask on, every rung is
+``workers.training.step.Step`` with techniques removed; from the fused optimizer on, it is the whole step.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ OPTIMIZER = Optimizer(0.1)
 
 @dataclass(frozen=True)
 class Workload:
-    """What every rung trains on.
+    """Data, network settings and device of all rungs.
 
     Attributes:
-        data: the training split's images once more, on the CPU, as a DataLoader takes them.
-        interpolate_psi: AWS.
-        density: of the random masks of all prunable weights.
+        data: the training images again, on the CPU for a DataLoader.
+        interpolate_psi: train as AWS does.
+        density: share of surviving weights in the random masks.
         loader_workers: processes of the released code's DataLoader.
     """
 
@@ -59,12 +59,12 @@ class Workload:
     loader_workers: int
 
     def model(self) -> nn.Module:
-        """A fresh network on the device, always the same."""
+        """Create the network on the device, with the same weights at each call."""
         built = build_model(Model(self.architecture), in_channels=3, num_classes=self.classes, init_seed=SEED)
         return built.to(self.splits.device)
 
     def masks(self, model: nn.Module) -> dict[str, Tensor]:
-        """Masks of the prunable weights, always the same."""
+        """Draw masks of the prunable weights, the same at each call."""
         draws = generator(SEED, "masks")
         shapes = {name: model.get_parameter(name).shape for name in tickets.prunable_names(model, self.classes)}
         return {name: torch.rand(shape, generator=draws) < self.density for name, shape in shapes.items()}
@@ -72,12 +72,12 @@ class Workload:
 
 @dataclass(frozen=True)
 class Rung:
-    """A training with some of the techniques.
+    """A training and the techniques that it uses.
 
     Attributes:
-        stepwise: mask after the step, alpha as a tensor.
-        kernels: torch's defaults; deterministic ones only; or those that cuDNN finds fastest by trying.
-        packed: so many trainings at a time, each in a thread with a stream of its own.
+        stepwise: mask after the step instead of in the forward pass, with alpha as a tensor.
+        kernels: torch's default kernels, deterministic kernels, or those that cuDNN measures as fastest.
+        packed: number of concurrent trainings, each in its own thread and CUDA stream.
     """
 
     name: str
@@ -94,10 +94,10 @@ class Rung:
 
 
 def ladder(*, on_gpu: bool, everything: bool = False, packs: Sequence[int] = ()) -> list[Rung]:
-    """Every rung that makes sense on the device, each with one more technique than the one before.
+    """List the rungs of a device; each adds one technique to the rung before.
 
     Args:
-        everything: the slow ones too: bfloat16 on a CPU, torch.compile.
+        everything: include slow rungs: bfloat16 on a CPU, torch.compile.
     """
     rungs = [Rung("released style")]
 
@@ -124,7 +124,7 @@ def ladder(*, on_gpu: bool, everything: bool = False, packs: Sequence[int] = ())
 
 
 class Trainings:
-    """Makes the rungs' trainings; those of packs are shared among the packs, to spare memory."""
+    """Create the rungs' trainings; packs share theirs to save memory."""
 
     def __init__(self, work: Workload) -> None:
         self._work = work
@@ -143,7 +143,7 @@ class Trainings:
             return_stream(self._streams.pop())
 
     def epoch(self, rung: Rung) -> Epoch:
-        """A rung's training."""
+        """Return a function that trains a rung for one epoch."""
         alike = replace(rung, name="", packed=1)
         for number in range(rung.packed):
             if (alike, number) not in self._made:
@@ -162,7 +162,7 @@ class Trainings:
         device = self._work.splits.device
         if device.type != "cuda":
             return made
-        stream = lease_stream(device)  # for its life: a graph is bound to the one it was captured on
+        stream = lease_stream(device)  # kept: a CUDA graph is bound to the stream of its capture
         self._streams.append(stream)
 
         def run(epoch: int) -> None:
@@ -173,7 +173,7 @@ class Trainings:
 
 
 def released_epochs(work: Workload, rung: Rung) -> Epoch:
-    """The released code's step, on batches of its DataLoader or, with that technique, on resident ones."""
+    """Train with the released code's step, on its DataLoader or on resident batches."""
     model, device = work.model(), work.splits.device
     step = ReleasedStep(model, work.masks(model), OPTIMIZER, interpolate_psi=work.interpolate_psi)
     loader = None if rung.resident else released_loader(work)
@@ -196,16 +196,16 @@ def released_epochs(work: Workload, rung: Rung) -> Epoch:
 
 
 def released_loader(work: Workload) -> Loader:
-    """The released code's DataLoader for training."""
+    """Create the released code's DataLoader of the training split."""
     pinned = work.splits.device.type == "cuda"
     return make_loader(work.data, work.augmentation, work.batch_size, work.loader_workers, shuffle=True, pinned=pinned)
 
 
 def stepwise_epochs(work: Workload, rung: Rung, draws_globally: bool) -> Epoch:
-    """``workers.training.trainer``'s epochs, without what the rung lacks.
+    """Train epochs as ``workers.training.trainer`` does, without the techniques that the rung lacks.
 
     Args:
-        draws_globally: whether the network draws from the global generator.
+        draws_globally: whether the network uses torch's global random generator.
     """
     model = work.model().train()
     layout = memory_format(model, work.splits.device) if rung.channels_last else torch.contiguous_format
@@ -245,7 +245,7 @@ def _plain_optimizer(model: nn.Module) -> torch.optim.Optimizer:
 
 
 def _synchronised(step: Step) -> StepFunction:
-    """The host reads loss and accuracy after every step."""
+    """Wrap a step: the host reads loss and accuracy after it."""
 
     def take_step(images: Tensor, labels: Tensor, alpha: Tensor) -> None:
         step(images, labels, alpha)
@@ -256,7 +256,7 @@ def _synchronised(step: Step) -> StepFunction:
 
 
 def _packed(members: Sequence[Epoch]) -> Epoch:
-    """An epoch of all members at the same time."""
+    """Train all members for one epoch concurrently."""
 
     def run(epoch: int) -> None:
         with ThreadPoolExecutor(len(members)) as threads:
@@ -267,7 +267,7 @@ def _packed(members: Sequence[Epoch]) -> Epoch:
 
 
 def _choose_kernels(rung: Rung) -> None:
-    """Settings of the process, as a worker makes them."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
+    """Choose kernels for this process as a worker does."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads this when it starts
     torch.use_deterministic_algorithms(rung.kernels == "deterministic", warn_only=True)
     torch.backends.cudnn.benchmark = rung.kernels == "fastest"

@@ -1,10 +1,10 @@
-"""Images per second of the readers of ImageNet-like data, against torchvision's ImageFolder and a DataLoader.
+"""Measure images per second of our ImageNet readers against torchvision's ImageFolder with a DataLoader.
 
     python -m benchmarks.loader [--images N] [--processes 0,1,2] [--repeats R]
 
-A folder of JPEGs is generated and read from the page cache; each variant decodes, crops, resizes to 224 pixels, flips,
-normalises and puts on the device one epoch of it. Wall-clock time, so a processor that is busy elsewhere shows. Ratios
-are to the DataLoader with the most processes; processes are started before the time is taken.
+The JPEGs are generated and read from the page cache. Each variant decodes, crops, resizes to 224 pixels, flips,
+normalises and moves one epoch to the device. Times are wall-clock times, so other load on the processor counts. Ratios
+compare with the DataLoader that has the most processes. Processes start before the measurement.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ AUGMENTATION: Augmentation = "resized_crop_flip"
 
 
 def image_folder(root: Path, processes: int, batch_size: int, device: torch.device) -> Epoch:
-    """torchvision's usual loader of ImageNet."""
+    """Load ImageNet as torchvision's examples do."""
     transform = transforms.Compose(
         [
             transforms.RandomResizedCrop(IMAGE_SIZE),
@@ -61,7 +61,7 @@ def image_folder(root: Path, processes: int, batch_size: int, device: torch.devi
 
 
 def streamed(reader: Reader, batch_size: int, normalisation: Splits) -> Epoch:
-    """A streamed training split behind one of our readers."""
+    """Load a streamed training split with one of our readers."""
     rows = torch.arange(len(reader.labels))
     split = StreamedSplit(reader, rows, reader.labels.to(normalisation.device), IMAGE_SIZE)
 
@@ -76,7 +76,7 @@ def streamed(reader: Reader, batch_size: int, normalisation: Splits) -> Epoch:
 def variants(
     pictures: FilePictures, processes: Sequence[int], batch_size: int, device: torch.device
 ) -> dict[str, Epoch]:
-    """Every way to load these pictures, the baseline first."""
+    """List all ways to load these images, the baseline first."""
     none = labelled_images(0, 1, "none")
     normalisation = splits_of(none, none, device)
     found = {
@@ -94,9 +94,9 @@ def variants(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, help="in an epoch; 20,000 on a GPU, 512 on a CPU")
-    parser.add_argument("--batch-size", type=int, help="256 on a GPU, 32 on a CPU")
-    parser.add_argument("--processes", help="of the loaders; by default 0, 1, 2, 4 and so on up to the cores")
+    parser.add_argument("--images", type=int, help="images per epoch; default: 20,000 on a GPU, 512 on a CPU")
+    parser.add_argument("--batch-size", type=int, help="default: 256 on a GPU, 32 on a CPU")
+    parser.add_argument("--processes", help="numbers of loader processes; default: 0, 1, 2, 4, ... up to the cores")
     parser.add_argument("--repeats", type=int, default=5)
     given = parser.parse_args(arguments)
     device = find_device()
@@ -118,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def powers_up_to_cores() -> list[int]:
-    """0, 1, 2, 4 and so on, and the number of cores."""
+    """List 0, the powers of two up to the number of cores, and that number."""
     cores = os.cpu_count() or 1
     return sorted({0, cores, *(1 << power for power in range(cores.bit_length()) if 1 << power <= cores)})
 

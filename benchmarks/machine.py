@@ -1,4 +1,4 @@
-"""What a result was measured on."""
+"""Describe the machine of a measurement."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import torch
 
 
 def describe_machine() -> str:
-    """One line: processor or GPU, cores, and the versions that matter."""
+    """Describe processor, cores, GPU and relevant package versions in one line."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "pyarrow", "numpy"))
     return f"{platform.machine()}, {os.cpu_count()} cores, {device}; Python {platform.python_version()}, {packages}"
 
 
 def find_device() -> torch.device:
-    """The GPU, or else the CPU with one thread, as workers use it; what it is goes to the output."""
+    """Return the GPU, or the CPU with one thread as workers use it, and print the machine."""
     torch.set_num_threads(1)
     print(describe_machine())
     if torch.cuda.is_available():

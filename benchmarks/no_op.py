@@ -1,4 +1,4 @@
-"""Stages that do nothing, through the real driver, store and Ray: what is left is overhead."""
+"""Run empty stages through the real driver, store and Ray to measure the overhead."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _do_nothing(attempts: Sequence[Attempt]) -> list[Outcome]:
 
 
 class NoOpBackend(RayBackend):
-    """Ray tasks of a core each, as stages have them, that leave an empty artifact."""
+    """Run stages as Ray tasks of one core that write an empty artifact."""
 
     def submit(self, attempts: Sequence[Attempt]) -> None:
         ref = _do_nothing.options(num_cpus=1, name=attempts[0].job.stage.kind).remote(attempts)
@@ -44,10 +44,10 @@ class NoOpBackend(RayBackend):
 
 
 def run_no_op(plan: Plan, root: Path, backend: NoOpBackend) -> float:
-    """Seconds that a sweep of such stages takes into an empty store, once Ray and its workers run.
+    """Run a sweep of empty stages into an empty store; return its seconds, without the start of Ray.
 
     Raises:
-        RuntimeError: not every stage was done.
+        RuntimeError: a stage was not done.
     """
     began = time.perf_counter()
     store, rank = Store(root), upward_rank(plan)
@@ -60,5 +60,5 @@ def run_no_op(plan: Plan, root: Path, backend: NoOpBackend) -> float:
     summary = driver.run(lambda: None, float("inf"))
     lease.release()
     if summary.exit_code:
-        raise RuntimeError(f"of {len(plan)} stages that do nothing, {summary.finished} were done")
+        raise RuntimeError(f"only {summary.finished} of {len(plan)} empty stages were done")
     return time.perf_counter() - began

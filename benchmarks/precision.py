@@ -1,11 +1,11 @@
-"""Final test accuracy in bfloat16 against float32: ResNet-20 on CIFAR-10, by seed.
+"""Compare test accuracy of bfloat16 and float32 trainings: ResNet-20 on CIFAR-10, by seed.
 
     python -m benchmarks.precision --data-root ~/data [--seeds 3] [--epochs 40]
 
-Each seed is trained twice by ``workers.training.train`` from one initialisation with the same draws, once in each
-precision: crop and flip, SGD at 0.1 in batches of 128, the rate cut tenfold after half and three quarters of the
-epochs, all training images, the test set read once at the end. The difference is paired by seed, with its 95 % t
-interval. Meant for a GPU, where it runs as a sweep does (CUDA graphs, deterministic kernels).
+``workers.training.train`` trains each seed once per precision, from the same initialisation and draws: crop and flip,
+SGD at 0.1 in batches of 128, the rate divided by 10 after half and three quarters of the epochs, all training images,
+the test set read once at the end. The difference is paired by seed and has a 95 % t interval. The benchmark is meant
+for a GPU, where it trains as a sweep does (CUDA graphs, deterministic kernels).
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 def training_of(epochs: int) -> Training:
-    """The recipe, for so many epochs."""
+    """Return the training of a number of epochs."""
     steps = Schedule("steps", (epochs // 2, 3 * epochs // 4), 0.1)
     return Training(epochs, 128, Optimizer(0.1), steps, "crop_flip")
 
 
 def accuracy_percent(precision: Precision, seed: int, training: Training, splits: Splits, classes: int) -> float:
-    """Test accuracy after a training that differs by precision and seed only."""
+    """Train with one precision and seed; return the test accuracy in percent."""
     model = build_model(Model("resnet20"), in_channels=3, num_classes=classes, init_seed=seed)
     model = model.to(splits.device).to(memory_format=torch.channels_last)
     splits = replace(splits, precision=precision)
@@ -64,7 +64,7 @@ def accuracy_percent(precision: Precision, seed: int, training: Training, splits
 
 
 def print_results(found: dict[Precision, list[float]]) -> None:
-    """The table: a row per seed, then means, standard deviations, and the paired difference."""
+    """Print a row per seed, then means, standard deviations and the paired difference."""
     differences = [b - a for a, b in zip(found["float32"], found["bfloat16"], strict=True)]
     columns = [*(found[precision] for precision in PRECISIONS), differences]
     rows = [[str(seed), *(f"{column[seed]:.2f}" for column in columns)] for seed in range(len(differences))]
@@ -79,18 +79,18 @@ def print_results(found: dict[Precision, list[float]]) -> None:
 
 
 def opened(root: Path, cache: Path) -> MappedData | StreamedData:
-    """The data set, prepared where it is not yet."""
+    """Open the data set, and prepare it first where needed."""
     return open_data(DATASET, fingerprint(DATASET, root, cache), root, cache)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-root", type=Path, required=True, help="folder that holds cifar10")
-    parser.add_argument("--data-cache", type=Path, default=default_cache(), help="for the decoded arrays")
+    parser.add_argument("--data-root", type=Path, required=True, help="folder with cifar10")
+    parser.add_argument("--data-cache", type=Path, default=default_cache(), help="folder of the decoded arrays")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--allow-cpu", action="store_true", help="run on a CPU all the same, where it takes many hours")
+    parser.add_argument("--allow-cpu", action="store_true", help="allow a CPU, which takes many hours")
     given = parser.parse_args(arguments)
     if not torch.cuda.is_available() and not given.allow_cpu:
         parser.error(
@@ -102,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(str(error))
 
     device = find_device()
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads this when it starts
     torch.use_deterministic_algorithms(device.type == "cuda", warn_only=True)
     splits = split_data(data, Data(DATASET, "", 0.0), device)
     training = training_of(given.epochs)

@@ -1,16 +1,16 @@
-"""Seconds and forwards of a barrier probe, the released code's protocol against ours, and the barriers that both find.
+"""Compare barrier probes of the released code and ours: seconds, forward passes and barriers.
 
     python -m benchmarks.probe [--scale 0.1] [--points 5] [--pairs 1,4] [--repeats R]
 
-The released protocol passes through the whole training set at each point, at momentum 0.1, and loads every batch for
-one point alone. Ours takes 5,120 images for all points, and each loaded batch serves every point of every pair. At
-scale 1 the sets have CIFAR's sizes, the default on a GPU; a smaller scale shrinks training set, test set and our 5,120
-images alike, so it keeps the ratio of forwards but makes both re-estimations noisier. Time as in
-``benchmarks.training``: wall clock on a GPU, on a CPU CPU-seconds of one thread without loader processes.
+The released protocol reads the whole training set at each point, with momentum 0.1, and loads every batch for one
+point only. Ours reads 5,120 images for all points, and each loaded batch serves every point of every pair. At scale 1,
+the default on a GPU, the sets have CIFAR's sizes. A smaller scale shrinks training set, test set and our 5,120 images
+alike: it keeps the ratio of forward passes but makes both re-estimations noisier. Times are those of
+``benchmarks.training``: wall-clock time on a GPU, CPU-seconds of one thread without loader processes on a CPU.
 
-The two networks come from one initialisation and two SGD seeds, trained on few images, so that there is a barrier;
-several pairs are that pair several times. Barriers are those of the last repeat, with standard errors over the test
-images alone: what re-estimation adds shows in the difference of the two.
+Both networks start from one initialisation and train with two SGD seeds on few images, so that they have a barrier.
+Several pairs are copies of that pair. Barriers come from the last repeat; their standard errors cover the test images
+only, so the effect of re-estimation shows in the difference of the two.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from workers.training.evaluation import Outcomes
 from workers.training.trainer import train
 
 CLASSES = 10
-SIGNAL = 0.2  # with it an epoch of 3,000 images leaves half of the test answered wrong, whatever the scale
+SIGNAL = 0.2  # chosen so that an epoch of 3,000 images leaves about 50 % test error at every scale
 TRAIN_IMAGES, TEST_IMAGES, BN_IMAGES = 50_000, 10_000, 5_120
 AUGMENTATION: Augmentation = "crop_flip"
 
@@ -48,7 +48,7 @@ State = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Sizes:
-    """Images of each part at a scale of CIFAR's."""
+    """Numbers of images at a scale of CIFAR's."""
 
     scale: float
 
@@ -66,7 +66,7 @@ class Sizes:
 
 
 def trained_pair(model: nn.Module, images: int, epochs: int, device: torch.device) -> tuple[State, State]:
-    """Two networks of one initialisation, trained on so many images with different SGD seeds."""
+    """Train two networks from one initialisation with different SGD seeds."""
     few = labelled_images(images, CLASSES, "networks", signal=SIGNAL)
     splits = splits_of(few, few, device)
     training = Training(epochs, 128, Optimizer(0.05), augmentation=AUGMENTATION)
@@ -80,7 +80,7 @@ def trained_pair(model: nn.Module, images: int, epochs: int, device: torch.devic
 
 
 class ForwardCounter:
-    """Images that went forward through a network or any copy of it."""
+    """Count images that pass forward through a network or its copies."""
 
     def __init__(self, model: nn.Module) -> None:
         self.images = 0
@@ -93,10 +93,10 @@ class ForwardCounter:
 
 @dataclass
 class Protocol:
-    """A way to probe pairs, with what its last run did.
+    """A way to probe pairs, and the results of its last run.
 
     Attributes:
-        curves: gives the outcomes at each point, for each pair.
+        curves: computes each pair's outcomes at each point.
     """
 
     pairs: int
@@ -106,7 +106,7 @@ class Protocol:
     curve: Sequence[Outcomes] = ()
 
     def measure(self, clock: Clock) -> float:
-        """Seconds of one run."""
+        """Run the protocol once; return its seconds."""
         self.counter.images = 0
         taken = seconds(clock, self._run)
         self.forwards = self.counter.images
@@ -125,7 +125,7 @@ def protocols(
     probe: Probe,
     pairs: Sequence[int],
 ) -> dict[str, Protocol]:
-    """The released protocol for one pair, and ours for each number of pairs."""
+    """List the released protocol for one pair, then ours for each number of pairs."""
     device = splits.device
     gpu = device.type == "cuda"
     workers = (os.cpu_count() or 1) if gpu else 0
@@ -153,7 +153,7 @@ def _our_curves(
 
 
 def print_results(found: Mapping[str, Protocol], taken: Mapping[str, float], unit: str) -> None:
-    """The table of times, and that of barriers."""
+    """Print the tables of times and barriers."""
     base = next(iter(found))
     rows = []
     for name, protocol in found.items():
@@ -188,14 +188,16 @@ def _barriers(curve: Sequence[Outcomes]) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scale", type=float, help="share of CIFAR's sizes; 1 on a GPU, 0.1 on a CPU")
-    parser.add_argument("--points", type=int, help="of a path; 11 on a GPU, 5 on a CPU")
-    parser.add_argument("--pairs", default="1,4", help="how many pairs ours probes at a time")
-    parser.add_argument("--network-images", type=int, default=3_000, help="that the two networks are trained on")
-    parser.add_argument("--epochs", type=int, default=1, help="of that training")
+    parser.add_argument("--scale", type=float, help="share of CIFAR's sizes; default: 1 on a GPU, 0.1 on a CPU")
+    parser.add_argument("--points", type=int, help="points of a path; default: 11 on a GPU, 5 on a CPU")
+    parser.add_argument("--pairs", default="1,4", help="numbers of pairs that our protocol probes together")
+    parser.add_argument("--network-images", type=int, default=3_000, help="training images of the two networks")
+    parser.add_argument("--epochs", type=int, default=1, help="epochs of that training")
     parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of our forwards")
-    parser.add_argument("--repeats", type=int, help="5 on a GPU, 1 on a CPU")
+    parser.add_argument(
+        "--precision", choices=("float32", "bfloat16"), default="float32", help="precision of our forwards"
+    )
+    parser.add_argument("--repeats", type=int, help="default: 5 on a GPU, 1 on a CPU")
     given = parser.parse_args(arguments)
     device = find_device()
     gpu = device.type == "cuda"

@@ -1,11 +1,11 @@
-"""Seconds to prune a ResNet-50 globally by magnitude, and to start one from a ticket.
+"""Measure the seconds to prune a ResNet-50 globally by magnitude and to start one from a ticket.
 
     python -m benchmarks.pruning [--densities 1,0.5,0.1,0.035] [--repeats R]
 
-A fifth of the survivors goes, at several densities of the mask so far. ``workers.pruning.selection.prune`` is compared
-with ``torch.nn.utils.prune.global_unstructured``, the baseline, and with the usual round trip through numpy (all
-magnitudes to the CPU, ``numpy.partition``, a comparison by layer). Wall-clock time, on a CPU with one thread.
-The goals are 50 ms on a GPU and 1 s on a CPU, for a pruning and for a signed transfer.
+A pruning removes a fifth of the survivors, at several densities. The baseline is
+``torch.nn.utils.prune.global_unstructured``; a third variant goes through numpy (all magnitudes to the CPU,
+``numpy.partition``, a comparison by layer). Times are wall-clock times, on a CPU with one thread. Goals: 50 ms on a GPU
+and 1 s on a CPU, for a pruning and for a signed transfer.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Tensors = Mapping[str, Tensor]
 
 
 def by_torch(model: nn.Module, masks: Tensors, clock: Clock) -> tuple[float, int]:
-    """Seconds of torch's own global pruning of a copy, and how many weights it kept."""
+    """Prune a copy with torch's global pruning; return seconds and number of kept weights."""
     pruned = copy.deepcopy(model)
     layers = [pruned.get_submodule(name.rpartition(".")[0]) for name in masks]
     for layer, mask in zip(layers, masks.values(), strict=True):
@@ -51,7 +51,7 @@ def by_torch(model: nn.Module, masks: Tensors, clock: Clock) -> tuple[float, int
 
 
 def by_numpy(model: nn.Module, masks: Tensors, clock: Clock) -> tuple[float, int]:
-    """Seconds of a pruning through numpy, and how many weights it kept."""
+    """Prune through numpy; return seconds and number of kept weights."""
     weights, kept = _weights(model, masks), {}
 
     def prune_() -> None:
@@ -67,7 +67,7 @@ def by_numpy(model: nn.Module, masks: Tensors, clock: Clock) -> tuple[float, int
 
 
 def by_workers(model: nn.Module, masks: Tensors, clock: Clock) -> tuple[float, int]:
-    """Seconds of ``workers.pruning.selection.prune``, and how many weights it kept."""
+    """Prune with ``workers.pruning.selection.prune``; return seconds and number of kept weights."""
     weights, kept = _weights(model, masks), {}
     taken = seconds(clock, lambda: kept.update(prune(magnitudes(weights), masks, FRACTION)))
     return taken, sum(int(mask.sum()) for mask in kept.values())

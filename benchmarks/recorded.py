@@ -1,4 +1,4 @@
-"""A larger plan of what a real sweep did, and how long its stages would take, by that sweep's records."""
+"""Enlarge a recorded sweep: its plan with more stages, and durations drawn from its records."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ Workload = tuple[str, str, str]
 
 
 class RecordedSweep:
-    """What the records of a store say about durations.
+    """Durations in the records of a store.
 
-    A stage lasts as long as the median of its kind, data set and architecture (``orchestrator.scheduling.estimate``),
-    times what a recorded stage of that kind, drawn at random, took of that median: equal stages
-    differ as much as they did.
+    A stage's duration is the median of its kind, data set and architecture
+    (``orchestrator.scheduling.estimate``), times the ratio of a randomly drawn recorded stage to that median. So the
+    spread between equal stages stays.
 
     Attributes:
-        device: on which the durations were measured.
-        workloads: what was trained.
+        device: the device of the measured durations.
+        workloads: the recorded trainings.
 
     Raises:
-        ValueError: the store has no record.
+        ValueError: the store has no usable record.
     """
 
     def __init__(self, store: str) -> None:
@@ -42,7 +42,7 @@ class RecordedSweep:
         self._estimates = estimates
         self._records = [r for r in records if r.attempt == 1 and r.provenance.get("device") == estimates.device]
         if not self._records:
-            raise ValueError(f"{store} has no record of a stage that was done at its first attempt")
+            raise ValueError(f"{store} has no record of a stage done at its first attempt; give a finished store")
         self.device = estimates.device
         self.workloads = sorted({_workload(record) for record in self._records})
         self._shares = _shares_of_median(self._records)
@@ -51,7 +51,7 @@ class RecordedSweep:
         return len(self._records)
 
     def plan(self, changes: Mapping[str, Any]) -> Plan:
-        """Its workloads for as many epochs and points of a probe, with other fields of the recipe changed."""
+        """Plan the recorded workloads, with the same epochs and probe points, and other recipe fields changed."""
         recipes = [
             resolve(workload[0], workload[1], workload[2], [{**self._epochs(workload), **changes}])
             for workload in self.workloads
@@ -59,18 +59,18 @@ class RecordedSweep:
         return expand(Experiment(recipe, "benchmark") for recipe in recipes)
 
     def seconds(self, plan: Plan, random: Random) -> dict[str, float]:
-        """Durations by key."""
+        """Draw each stage's duration, by key."""
         found = {}
         for node in plan:
             labels = node.labels
             shares = self._shares.get((node.stage.kind, labels.dataset, labels.architecture), [1.0])
             estimate = self._estimates.seconds(node)
-            assert estimate is not None  # something of its workload was recorded
+            assert estimate is not None  # every workload has a record
             found[node.key] = estimate * random.choice(shares)
         return found
 
     def _epochs(self, workload: Workload) -> dict[str, Any]:
-        """Recipe fields with which a stage is as long as it was; a schedule has no part in that, and may not fit."""
+        """Return the recipe fields that set a stage's duration; the schedule does not, and might not fit."""
         fields: dict[str, Any] = {"final_schedule": {"name": "constant"}}
         for record in self._records:
             if _workload(record) != workload:

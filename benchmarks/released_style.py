@@ -1,11 +1,11 @@
-"""Training and probing in the style of the authors' released code, as ``docs/method.md`` describes it: the baseline.
+"""The baseline: training and probing in the style of the authors' released code (``docs/method.md``).
 
-Written from that description alone: a DataLoader over PIL images, float32 and NCHW, the mask multiplied onto the weight
+Written from that description only: a DataLoader over PIL images, float32 and NCHW, the mask multiplied onto the weight
 in every forward pass, one alpha per batch as a Python float, a plain optimizer, loss and accuracy read by the host in
-every step. Where the description leaves a choice, the faster one is taken: loader processes live on between epochs,
-their memory is pinned, and images need no decoding.
+every step. Where the description leaves a choice, the baseline takes the faster one: loader processes persist between
+epochs, their memory is pinned, and images need no decoding.
 
-What is drawn is given to each part, so that a test can show that this computes what ``workers`` computes.
+Random draws are arguments, so that a test can compare the results with those of ``workers``.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class MaskedLinear(nn.Linear):
 
 
 class InterpolatedBatchNorm2d(nn.BatchNorm2d):
-    """Scale and shift are interpolated to 1 and 0 in every forward pass of a training."""
+    """Interpolate scale and shift towards 1 and 0 in every forward pass of a training."""
 
     alpha = 0.0
 
@@ -69,7 +69,7 @@ MASKED: Mapping[type[nn.Module], type[nn.Module]] = {nn.Conv2d: MaskedConv2d, nn
 
 
 def mask_in_forward_(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
-    """Give the layers of these weights their masks, as float32 tensors."""
+    """Add float32 masks to the layers of these weights."""
     for name, mask in masks.items():
         layer = model.get_submodule(name.rpartition(".")[0])
         layer.__class__ = MASKED[type(layer)]
@@ -77,7 +77,7 @@ def mask_in_forward_(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
 
 
 def interpolate_in_forward_(model: nn.Module) -> list[InterpolatedBatchNorm2d]:
-    """Make all batch norms interpolate; the layers, whose ``alpha`` is to be set before each batch."""
+    """Replace all batch norms by interpolating ones; return them, for ``alpha`` is set before each batch."""
     for module in model.modules():
         if type(module) is nn.BatchNorm2d:
             module.__class__ = InterpolatedBatchNorm2d
@@ -85,10 +85,10 @@ def interpolate_in_forward_(model: nn.Module) -> list[InterpolatedBatchNorm2d]:
 
 
 class ReleasedStep:
-    """One training step; the model is changed in place.
+    """Train for one step; the model changes in place.
 
     Args:
-        interpolate_psi: AWS.
+        interpolate_psi: train as AWS does.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class ReleasedStep:
         )
 
     def __call__(self, images: Tensor, labels: Tensor, alpha: float) -> tuple[float, float]:
-        """Take a step on normalised images; the batch's mean loss in nats and share of right answers."""
+        """Take a step on normalised images; return the batch's mean loss in nats and its accuracy."""
         for norm in self._norms:
             norm.alpha = alpha
         logits = self._model(images)
@@ -117,7 +117,7 @@ class ReleasedStep:
 
 
 def transform_of(augmentation: Augmentation, size: int) -> Transform:
-    """The PIL transforms of the released code's CIFAR and Tiny-ImageNet trainings, or none but the normalisation."""
+    """Return the PIL transforms of the released code's CIFAR or Tiny-ImageNet training, or only normalisation."""
     random: Mapping[Augmentation, list[Transform]] = {
         "none": [],
         "crop_flip": [transforms.RandomCrop(size, padding=4), transforms.RandomHorizontalFlip()],
@@ -131,7 +131,7 @@ def transform_of(augmentation: Augmentation, size: int) -> Transform:
 
 
 class PilImages(Dataset[tuple[Tensor, int]]):
-    """Arrays that become PIL images and then tensors one by one, as in torchvision's CIFAR10."""
+    """Arrays served as PIL images, then tensors, one by one, as in torchvision's CIFAR10."""
 
     def __init__(self, data: LabelledImages, transform: Transform) -> None:
         self._pixels = data.images.permute(0, 2, 3, 1).contiguous().numpy()
@@ -148,7 +148,7 @@ class PilImages(Dataset[tuple[Tensor, int]]):
 def make_loader(
     data: LabelledImages, augmentation: Augmentation, batch_size: int, workers: int, *, shuffle: bool, pinned: bool
 ) -> Loader:
-    """A DataLoader with so many processes."""
+    """Create a DataLoader."""
     return DataLoader(
         PilImages(data, transform_of(augmentation, data.images.shape[-1])),
         batch_size,
@@ -160,7 +160,7 @@ def make_loader(
 
 
 def on_device(loader: Loader, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches, moved to a device."""
+    """Move each batch to a device."""
     for images, labels in loader:
         yield images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
 
@@ -175,9 +175,9 @@ def released_curve(
     test: Loader,
     device: torch.device,
 ) -> list[Outcomes]:
-    """Outcomes on the test set from lambda 0 (b) to 1 (a); at each one a pass over the training set for batch norm.
+    """Evaluate the path from lambda 0 (b) to 1 (a); each point re-estimates batch norm on the training set.
 
-    Unlike the released code it interpolates every tensor, and keeps each image's outcome for the standard error.
+    Unlike the released code, this interpolates every tensor and keeps each image's outcome for the standard error.
     """
     outcomes = []
     for index in range(points):

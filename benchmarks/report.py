@@ -1,12 +1,12 @@
-"""How large the report of a store is, and how soon a browser shows it.
+"""Measure the size of a report and how soon a browser shows it.
 
     python -m benchmarks.report [--stages 2000] [--repeats 5]
 
-- size: of the HTML file, which has everything in it. Goal: 8 MB.
-- writing: from the store's files to the HTML file, as a sweep does it.
-- the first words, and the first figure: since the file was opened, in headless Chromium. Goal of both: 2 s.
+- size: of the self-contained HTML file. Goal: 8 MB.
+- writing: seconds from the store's files to the HTML file.
+- the first words, the first figure: seconds after opening the file in headless Chromium. Goal for both: 2 s.
 
-The store is that of a finished MNIST-1D sweep whose every round is transferred and probed, written without computing.
+The store is written without computing: a finished MNIST-1D sweep that transfers and probes every round.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ FIRST_FIGURE = "figure .plot .main-svg"
 
 
 def opening_s(page: Path, repeats: int) -> list[tuple[float, float]]:
-    """Seconds until the first words and until the first figure, each time in a new context of one browser.
+    """Open the page in new contexts of one browser; return seconds to the first words and to the first figure.
 
     Raises:
-        SystemExit: there is no Chromium.
+        SystemExit: Chromium is missing.
     """
-    from playwright.sync_api import sync_playwright  # here: it is of the test extra
+    from playwright.sync_api import sync_playwright  # imported late: only the test extra has it
 
     found = shutil.which(BROWSER)
     if found is None:
@@ -61,8 +61,8 @@ def opening_s(page: Path, repeats: int) -> list[tuple[float, float]]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line's entry point."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--stages", type=int, default=2000, help="at least so many in the store")
-    parser.add_argument("--repeats", type=int, default=5, help="how often the page is opened")
+    parser.add_argument("--stages", type=int, default=2000, help="least number of stages in the store")
+    parser.add_argument("--repeats", type=int, default=5, help="number of page loads")
     given = parser.parse_args(arguments)
     print(describe_machine(), end="\n\n")
     with tempfile.TemporaryDirectory() as folder:

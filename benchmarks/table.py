@@ -1,4 +1,4 @@
-"""Tables that can be read in a terminal and pasted into RESULTS.md."""
+"""Print tables for the terminal and for RESULTS.md."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a Markdown table; all columns but the first are aligned to the right."""
+    """Print a Markdown table; all columns except the first are right-aligned."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     for line in (header, rule, *rows):

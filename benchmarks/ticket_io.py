@@ -1,9 +1,9 @@
-"""Size of a ResNet-50 ticket and the time to write and read it, beside 2-bit packing and float32 masks.
+"""Measure size, write and read time of a ResNet-50 ticket against 2-bit packing and float32 masks.
 
     python -m benchmarks.ticket_io [--density 0.035] [--repeats 7]
 
-Signs and mask are random, the worst case for compression. The three formats are interleaved; medians are printed, and
-ratios to the first line, float32 masks as the released code keeps them (mask and signs, one tensor each).
+Signs and mask are random, the worst case for compression. The three formats are interleaved. The table has medians
+and ratios to its first line, float32 masks as the released code keeps them (one tensor each for mask and signs).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from workers.stages import Model
 
 
 def make_ticket(density: float) -> Ticket:
-    """A ticket of the paper's ResNet-50 for CIFAR-100 with random signs and a random mask."""
+    """Create a ticket of the paper's ResNet-50 for CIFAR-100 with random signs and a random mask."""
     model = build_model(Model("resnet50"), in_channels=3, num_classes=100, init_seed=0)
     stream = torch.Generator().manual_seed(0)
     masks = {
@@ -38,7 +38,7 @@ def make_ticket(density: float) -> Ticket:
 
 
 def write_float32(ticket: Ticket, path: Path) -> None:
-    """Mask and signs as float32 tensors."""
+    """Write mask and signs as float32 tensors."""
     tensors = {name: (t.mask.float(), t.sign.float()) for name, t in ticket.tensors.items()}
     torch.save(tensors, path)
 
@@ -48,7 +48,7 @@ def read_float32(path: Path) -> object:
 
 
 def write_two_bits(ticket: Ticket, path: Path) -> None:
-    """Four weights a byte: (mask, negative)."""
+    """Write four weights per byte, as bits (mask, negative)."""
     packed = {}
     for name, tensor in ticket.tensors.items():
         bits = torch.stack((tensor.mask, tensor.sign < 0), -1).flatten().numpy()

@@ -1,4 +1,4 @@
-"""How every benchmark takes time: interleaved, so that a slow minute of the machine hits all alike, and by medians."""
+"""Time variants interleaved, so that a slow minute of the machine affects all of them, and take medians."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Epoch = Callable[[int], None]
 
 
 def wall_clock(device: torch.device) -> Clock:
-    """Wall-clock time at which the device has done all that it was given."""
+    """Return the wall-clock time once the device has finished its work."""
     if device.type != "cuda":
         return time.perf_counter
 
@@ -29,25 +29,25 @@ def wall_clock(device: torch.device) -> Clock:
 
 
 def work_clock(device: torch.device) -> Clock:
-    """The wall clock on a GPU; on a CPU this process's time on its cores, which a busy machine does not stretch."""
+    """Return the wall clock on a GPU; on a CPU this process's CPU time, which other load does not lengthen."""
     return wall_clock(device) if device.type == "cuda" else time.process_time
 
 
 def seconds(clock: Clock, work: Callable[[], object]) -> float:
-    """How long a piece of work takes."""
+    """Run a piece of work and return its seconds."""
     began = clock()
     work()
     return clock() - began
 
 
 def next_epoch(clock: Clock, epoch: Epoch) -> Callable[[], float]:
-    """How long the next epoch takes, whenever it is called."""
+    """Return a function that runs the next epoch at each call and returns its seconds."""
     numbers = count()
     return lambda: seconds(clock, lambda: epoch(next(numbers)))
 
 
 def interleaved(measures: Mapping[str, Callable[[], float]], repeats: int, *, warm_up: bool = True) -> dict[str, float]:
-    """The median of so many repeats of each measure, by name, after one of each that does not count."""
+    """Run all measures in turn, ``repeats`` times after one warm-up; return each one's median by name."""
     taken: dict[str, list[float]] = {name: [] for name in measures}
     for _ in range(repeats + warm_up):
         for name, measure in measures.items():

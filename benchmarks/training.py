@@ -1,12 +1,12 @@
-"""Training images per second: the released code's loop, ours, and what each technique between them gains.
+"""Measure training images per second of the released code's loop, of ours, and of each technique between them.
 
     python -m benchmarks.training [--architectures resnet20,resnet50] [--batch-size 128] [--images N] [--repeats R]
     python -m benchmarks.training --architectures resnet20,resnet32 --pack 2,4,8 --all
 
-The techniques add up from the baseline, ``benchmarks.released_style``, to the trainer that users get, whose step is
-``workers.training.step.Step``. On a GPU that is wall-clock time, with a loader process per core for the baseline. On a
-CPU it is time on one core: one thread, no loader processes, CPU-seconds. The variants are interleaved over the repeats,
-each after an epoch of warm-up; the medians are printed.
+The variants add one technique at a time, from the baseline ``benchmarks.released_style`` to the trainer of a sweep,
+whose step is ``workers.training.step.Step``. Times are wall-clock times on a GPU, where the baseline has a loader
+process per core, and CPU-seconds of one thread without loader processes on a CPU. The variants are interleaved over
+the repeats, each after a warm-up epoch; the table has medians.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ IMAGES_ON_GPU, IMAGES_ON_CPU = 20_480, 512
 
 
 def rates(work: Workload, rungs: Sequence[Rung], repeats: int, clock: Clock) -> list[float]:
-    """Images a second of each rung."""
+    """Measure images per second of each rung."""
     with Trainings(work) as trainings:
         taken = interleaved({rung.name: next_epoch(clock, trainings.epoch(rung)) for rung in rungs}, repeats)
     return [rung.packed * len(work.data.labels) / taken[rung.name] for rung in rungs]
@@ -50,22 +50,26 @@ def measure(work: Workload, rungs: Sequence[Rung], repeats: int, clock: Clock, u
 
 
 def numbers(text: str) -> list[int]:
-    """Numbers out of "2,4,8"."""
+    """Parse numbers such as "2,4,8"."""
     return [int(part) for part in text.split(",") if part]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print a table for each architecture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--architectures", help=f"some of {','.join(ARCHITECTURES)}; on a CPU only resnet20 by default")
+    parser.add_argument("--architectures", help=f"of {','.join(ARCHITECTURES)}; default on a CPU: resnet20")
     parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--images", type=int, help=f"in an epoch; {IMAGES_ON_GPU:,} on a GPU, {IMAGES_ON_CPU} on a CPU")
+    parser.add_argument(
+        "--images", type=int, help=f"per epoch; default: {IMAGES_ON_GPU:,} on a GPU, {IMAGES_ON_CPU} on a CPU"
+    )
     parser.add_argument("--image-size", type=int, default=32, help="side in pixels; 64 is Tiny-ImageNet's")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--density", type=float, default=0.2, help="surviving fraction of the prunable weights")
-    parser.add_argument("--without-aws", action="store_true", help="psi as it is, as in LRR and final trainings")
-    parser.add_argument("--all", action="store_true", help="also torch.compile and, on a CPU, bfloat16; these are slow")
-    parser.add_argument("--pack", type=numbers, default=numbers("2,4,8"), help="on a GPU, so many trainings at a time")
+    parser.add_argument(
+        "--without-aws", action="store_true", help="do not interpolate psi, as in LRR and final trainings"
+    )
+    parser.add_argument("--all", action="store_true", help="also the slow torch.compile and, on a CPU, bfloat16")
+    parser.add_argument("--pack", type=numbers, default=numbers("2,4,8"), help="concurrent trainings on a GPU")
     given = parser.parse_args(arguments)
     device = find_device()
     gpu = device.type == "cuda"

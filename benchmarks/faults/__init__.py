@@ -1,1 +1,1 @@
-"""Small real sweeps with faults injected at random but seeded moments, and a judge that compares them to the bit."""
+"""Inject faults into small real sweeps at seeded moments and compare the results bit for bit."""

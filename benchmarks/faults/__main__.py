@@ -1,11 +1,11 @@
-"""Small sweeps with faults injected at random but seeded moments; each must give an undisturbed sweep's bits.
+"""Inject faults into small sweeps at seeded moments; each must give the bits of an undisturbed sweep.
 
     python -m benchmarks.faults --trials 200 --seed 0
     python -m benchmarks.faults --faults worker,node,gcs --trials 6 --jobs 1
 
-A fault's moment is drawn as a share of the undisturbed sweep's training batches. "work lost" is what was computed
-again: after each kill at most one checkpoint interval, or the trial counts as not survived. Trials without Ray run
-beside the others; the folders of those that went wrong are kept where --keep says.
+A fault's moment is drawn as a share of the undisturbed sweep's training batches. "work lost" counts batches computed
+again: a trial fails if a kill costs more than one checkpoint interval. Trials without Ray run beside the others.
+--keep names a folder for the files of failed trials.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from benchmarks.table import print_table
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the trials and print their table; 1 if a fault was not survived or a result changed."""
+    """Run the trials and print their table; return 1 if a trial failed or a result changed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=len(FAULTS))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--faults", help=f"some of {','.join(FAULTS)}")
     cores = os.cpu_count() or 1
-    parser.add_argument("--jobs", type=int, default=max(1, cores // 2), help="trials without Ray at a time")
-    parser.add_argument("--keep", type=Path, help="an empty folder for what did not survive; default: kept nowhere")
+    parser.add_argument("--jobs", type=int, default=max(1, cores // 2), help="number of concurrent trials without Ray")
+    parser.add_argument("--keep", type=Path, help="an empty folder for the files of failed trials")
     given = parser.parse_args(arguments)
     names = given.faults.split(",") if given.faults else list(FAULTS)
     if unknown := set(names) - FAULTS.keys():
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def describe(result: Result) -> str:
-    """A line."""
+    """Describe a result in one line."""
     head = f"{result.fault}, seed {result.seed}, {result.seconds:.1f} s: {result.injected} injected"
     if result.verdict is None:
         return f"{head}, NOT SURVIVED: {result.problem}"
@@ -70,7 +70,7 @@ def describe(result: Result) -> str:
 
 
 def print_results(results: Sequence[Result]) -> None:
-    """A row per fault, and one for all."""
+    """Print a row per fault and a row of totals."""
     groups = {name: [result for result in results if result.fault == name] for name in FAULTS}
     rows = [_row(f"{name}: {FAULTS[name].about}", found) for name, found in groups.items() if found]
     header = ["fault", "trials", "injected", "survived", "work lost", "most in a trial", "results changed", "per trial"]

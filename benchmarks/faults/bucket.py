@@ -1,4 +1,4 @@
-"""An S3 server on this machine behind a proxy that fails at random: 503s, torn writes, lost answers, cut bodies."""
+"""Serve S3 on this machine behind a proxy that fails at random: 503s, torn writes, lost answers, cut bodies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-# without a key, a client would ask the machine's metadata service: nothing may leave loopback
+# a client without a key would ask the cloud's metadata service; nothing may leave loopback
 SETTINGS = {
     "AWS_ACCESS_KEY_ID": "of-a-benchmark",
     "AWS_SECRET_ACCESS_KEY": "no-secret",
@@ -28,11 +28,11 @@ NOT_FORWARDED = ("connection", "transfer-encoding", "keep-alive")
 
 @dataclass
 class Faults:
-    """What the proxy does to requests.
+    """Faults that the proxy injects into requests.
 
     Attributes:
-        rate: the probability of each fault, for each request.
-        counts: how often each happened.
+        rate: probability of each fault per request.
+        counts: number of injected faults by kind.
     """
 
     draw: random.Random
@@ -41,7 +41,7 @@ class Faults:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def next(self) -> str:
-        """The next request's fate."""
+        """Draw the next request's fault, if any."""
         with self._lock:
             drawn = self.draw.random()
             fates = ("busy", "torn write", "lost answer", "cut body", "delay")
@@ -53,11 +53,11 @@ class Faults:
 
 @contextmanager
 def s3_server() -> Iterator[str]:
-    """The address of an S3 server with an empty bucket named "bucket"."""
+    """Yield the address of an S3 server with an empty bucket named "bucket"."""
     import boto3
     from moto.server import ThreadedMotoServer
 
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line per request
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # no log line per request
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -78,7 +78,7 @@ def s3_server() -> Iterator[str]:
 
 @contextmanager
 def faulty_proxy(server: str, faults: Faults) -> Iterator[str]:
-    """The address of a proxy before a server."""
+    """Yield the address of a proxy before a server."""
     target = server.removeprefix("http://")
 
     class Handler(BaseHTTPRequestHandler):
@@ -90,7 +90,7 @@ def faulty_proxy(server: str, faults: Faults) -> Iterator[str]:
             if fate == "busy":
                 self._answer(503, {"Content-Type": "application/xml"}, BUSY)
                 return
-            if fate == "torn write" and self.command == "PUT":  # cut on its way: S3 keeps nothing of it
+            if fate == "torn write" and self.command == "PUT":  # cut in transit: S3 keeps no part of a torn upload
                 self.close_connection = True
                 return
             if fate == "delay":
@@ -121,7 +121,7 @@ def faulty_proxy(server: str, faults: Faults) -> Iterator[str]:
                 self.close_connection = True
 
         def log_message(self, format: str, *arguments: object) -> None:
-            """Nothing."""
+            """Log no line per request."""
 
     proxy = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     proxy.daemon_threads = True

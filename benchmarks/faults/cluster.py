@@ -1,4 +1,4 @@
-"""A Ray cluster of several raylets on this machine, whose parts can be killed. Only its own processes are."""
+"""Run a Ray cluster of several raylets on this machine and kill its parts, never other processes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import tempfile
 from typing import Any
 
-# a node is given up after two seconds, a driver whose GCS is gone after a few, and a silent connection too
+# Ray gives up a node after 2 s, a lost GCS and a silent connection after a few seconds
 FAST = {
     "health_check_initial_delay_ms": 1000,
     "health_check_period_ms": 500,
@@ -21,7 +21,7 @@ FAST = {
 
 
 def set_environment() -> None:
-    """What every process of a session needs; to be called before Ray is imported, here or in a sweep."""
+    """Set the environment of all processes of a session; call this before importing Ray."""
     os.environ |= {
         "RAY_AUTH_MODE": "token",  # Ray listens on every interface
         "RAY_AUTH_TOKEN": os.environ.get("RAY_AUTH_TOKEN") or secrets.token_hex(32),
@@ -33,7 +33,7 @@ def set_environment() -> None:
 
 
 class Cluster:
-    """A head and a node of one core each."""
+    """A head and a second node, of one core each."""
 
     def __init__(self) -> None:
         self._cluster: Any = None
@@ -42,33 +42,33 @@ class Cluster:
 
     @property
     def address(self) -> str:
-        """Where drivers join; the cluster is started, or started anew, if it is not there."""
+        """The address for drivers; starts the cluster if it does not run."""
         self._start()
         return str(self._cluster.address)
 
     def have_node(self) -> None:
-        """Add the second node unless it is there."""
+        """Add the second node unless it runs."""
         self._start()
         if self._node is None:
             self._node = self._cluster.add_node(num_cpus=1, include_dashboard=False)
 
     def drop_node(self) -> None:
-        """Have the head alone."""
+        """Remove the second node."""
         if self._node is not None:
             self._cluster.remove_node(self._node, allow_graceful=False)
             self._node = None
 
     def kill_node(self) -> None:
-        """Kill the second node's raylet, with which everything there dies."""
+        """Kill the second node's raylet and thereby all of the node's processes."""
         _kill(self._node, "raylet")
         self.drop_node()
 
     def kill_gcs(self) -> None:
-        """Kill the head's GCS, with which the cluster is lost."""
+        """Kill the head's GCS and thereby the cluster."""
         _kill(self._cluster.head_node, "gcs_server")
 
     def close(self) -> None:
-        """End it."""
+        """End the cluster."""
         if self._cluster is not None:
             self._cluster.shutdown()
             self._cluster = self._node = None
@@ -76,9 +76,9 @@ class Cluster:
 
     def _start(self) -> None:
         if self._cluster is None:
-            from ray.cluster_utils import Cluster as Raylets  # here: after the environment is set, and only if needed
+            from ray.cluster_utils import Cluster as Raylets  # imported late: the environment must be set first
 
-            os.environ["RAY_TMPDIR"] = self._folder.name  # where a session's address is written, too
+            os.environ["RAY_TMPDIR"] = self._folder.name  # Ray writes the session's address there too
             self._cluster = Raylets(
                 initialize_head=True,
                 head_node_args={
@@ -92,4 +92,4 @@ class Cluster:
 def _kill(node: Any, kind: str) -> None:
     process = node.all_processes[kind][0].process
     os.kill(process.pid, signal.SIGKILL)
-    process.wait()  # while a raylet is a zombie, its workers take it for alive
+    process.wait()  # workers of a zombie raylet take it for alive

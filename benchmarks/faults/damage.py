@@ -1,4 +1,4 @@
-"""Files that are cut short, or have a bit flipped."""
+"""Damage files: cut them short or flip a bit."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from orchestrator.store import Store
 
 
 def cut(path: Path, draw: random.Random) -> None:
-    """Keep a part of it: at most all but a byte."""
+    """Cut the file at a random place before its last byte."""
     content = path.read_bytes()
     path.write_bytes(content[: draw.randrange(len(content))])
 
 
 def flip(path: Path, draw: random.Random) -> None:
-    """Turn one bit over."""
+    """Flip one random bit."""
     content = bytearray(path.read_bytes())
     content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
     path.write_bytes(content)
 
 
 def damage(path: Path, draw: random.Random) -> None:
-    """One or the other."""
+    """Cut the file or flip one of its bits."""
     draw.choice([cut, flip])(path, draw)
 
 
 def checkpoints(store: Path) -> list[Path]:
-    """The newest last."""
+    """List checkpoint files, the newest last."""
     return sorted(store.rglob("checkpoint/[0-9]*.safetensors"), key=lambda path: path.stat().st_mtime_ns)
 
 
 def needed_artifacts(trial: Trial, least: int) -> list[Path]:
-    """Files of stages that so many stages, or more, still wait for; in random order."""
+    """List files of stages that at least ``readers`` stages still wait for, in random order."""
     store = Store(trial.place.store)
     records = store.records()
     waiting = Counter(

@@ -1,4 +1,4 @@
-"""A gang that loses a rank: killed, raising alone, or with its machine."""
+"""Faults of a gang: a rank is killed, raises alone, or loses its machine."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from benchmarks.faults.trial import Trial
 from orchestrator.store import Store
 
 RANKS = 2
-SHARES = {"kill": 0.7, "node": 0.2, "raise": 0.1}  # the last waits for the other rank's half a minute of grace
+SHARES = {"kill": 0.7, "node": 0.2, "raise": 0.1}  # the last one waits for the other rank's grace period of 30 s
 
 
 def gang(trial: Trial) -> None:
-    """One of the three, at a drawn moment of a drawn rank."""
+    """Inject one of the three faults into a random rank at a random moment."""
     trial.bench.cluster.have_node()
     (how,) = trial.draw.choices([*SHARES], [*SHARES.values()])
     rank, moment = trial.draw.randrange(RANKS), trial.moment()
@@ -28,7 +28,7 @@ def gang(trial: Trial) -> None:
 
 
 def _lose_node(trial: Trial, moment: int) -> None:
-    """The second node is killed, where one of the ranks is, and comes back: a gang needs both."""
+    """Kill the second node, which runs one of the ranks, then add it again: a gang needs both nodes."""
     sweep = trial.start_on_ray()
     if sweep.reaches(moment, trial.place):
         trial.bench.cluster.kill_node()
@@ -38,7 +38,7 @@ def _lose_node(trial: Trial, moment: int) -> None:
 
 
 def _raised(trial: Trial, output: str) -> None:
-    """What one rank raises is the stage's failure, and not the loss of a rank."""
+    """Check that an error of one rank counts as the stage's failure, not as a lost rank."""
     failures = Store(trial.place.store).failures()
     if [(failure.error_type, failure.cause) for failure in failures] != [("ValueError", "application")]:
         raise TrialError(f"{failures} is not one ValueError:\n{output[-3000:]}")

@@ -1,4 +1,4 @@
-"""Whether a store is what an undisturbed sweep makes, to the bit, and what getting there again has cost."""
+"""Compare a store with an undisturbed sweep bit for bit, and count the repeated work."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ STAGE_BATCHES = 36
 
 @dataclass(frozen=True)
 class Reference:
-    """What an undisturbed sweep made.
+    """Results of an undisturbed sweep.
 
     Attributes:
-        contents: by key and name, each artifact that must be the same to the bit.
-        batches: how many training batches that took.
-        ranks: processes that train a stage together, each of which counts its batches.
+        contents: digests, by stage key and name, of all artifacts that must be equal.
+        batches: number of training batches of the sweep.
+        ranks: processes that train a stage together; each counts its own batches.
     """
 
     records: dict[str, Record]
@@ -35,18 +35,18 @@ class Reference:
 
     @classmethod
     def of(cls, place: Place, ranks: int = 1) -> Reference:
-        """A finished sweep as the reference."""
+        """Take a finished sweep as the reference."""
         store = Store(place.store)
         return cls(store.records(), _contents(store), place.batches(), ranks)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a disturbed sweep cost.
+    """Cost of a disturbed sweep.
 
     Attributes:
-        again: training batches that were computed once more.
-        changed: what differs from the undisturbed sweep; empty when all is well.
+        again: number of training batches computed again.
+        changed: differences to the undisturbed sweep; empty if there are none.
     """
 
     again: int
@@ -55,14 +55,14 @@ class Verdict:
 
 
 def judge(place: Place, reference: Reference, kills: int, unaware: int = 0) -> Verdict:
-    """Compare a finished sweep.
+    """Compare a finished sweep with the reference.
 
     Args:
-        kills: how many running stages were killed from outside, or given up.
-        unaware: how many of these went on all the same.
+        kills: number of running stages that were killed or given up.
+        unaware: number of these that went on computing.
 
     Raises:
-        TrialError: more was computed again than one checkpoint interval per kill, and the stages found damaged.
+        TrialError: the repeated batches exceed one checkpoint interval per kill plus the damaged stages.
     """
     store = Store(place.store)
     stages = store.stages()
@@ -75,7 +75,7 @@ def judge(place: Place, reference: Reference, kills: int, unaware: int = 0) -> V
     bound = (kills + retried) * interval + (remade + unaware) * STAGE_BATCHES
     changed = _differences(store, reference, events)
     if again > bound:
-        raise TrialError(f"{again} batches were computed again, and {bound} at most should have been")
+        raise TrialError(f"{again} batches were computed again, more than the bound of {bound}")
     return Verdict(again, again * median_s, changed)
 
 
@@ -117,7 +117,7 @@ def _differences(store: Store, reference: Reference, events: Counter[tuple[str, 
 
 
 def _contents(store: Store) -> dict[tuple[str, str], str]:
-    """Digests of all artifacts but for the timing, which differs between equal runs."""
+    """Digest all artifacts except the timing, which differs between equal runs."""
     found = {}
     for key, record in store.records({}).items():
         for name in record.files:

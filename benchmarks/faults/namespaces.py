@@ -1,4 +1,4 @@
-"""What some processes alone see of this machine: a small disk, a network, a name. Nobody has to be root for that."""
+"""Give a process its own small disk, network or host name, without root."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ NAMES = {"user": NEW_USER, "net": NEW_NETWORK}
 
 
 def mount_small_disk(folder: Path, size: str = "8m") -> None:
-    """Mount a small disk that this process alone sees.
+    """Mount a small disk that only this process sees.
 
     Raises:
-        OSError: this machine does not allow it.
+        OSError: this machine does not allow namespaces.
     """
     libc = _set_apart(NEW_MOUNTS)
     folder.mkdir()
@@ -24,10 +24,10 @@ def mount_small_disk(folder: Path, size: str = "8m") -> None:
 
 
 def take_host_name(name: str) -> None:
-    """Have this process on a machine of another name, as far as it can tell.
+    """Change the host name that this process sees.
 
     Raises:
-        OSError: this machine does not allow it.
+        OSError: this machine does not allow namespaces.
     """
     _set_apart(NEW_HOST_NAME)
     socket.sethostname(name)
@@ -44,14 +44,14 @@ def _set_apart(what: int) -> ctypes.CDLL:
 
 
 def join_network(pid: int) -> None:
-    """Have this process, which must have one thread, in the network of another.
+    """Move this process, which must have one thread, into the network of another process.
 
     Raises:
-        OSError: that is gone.
+        OSError: the other process is gone.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     found = [(os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY), kind) for name, kind in NAMES.items()]
-    for space, kind in found:  # opened all before one is entered: then they could no longer be
+    for space, kind in found:  # open all of them first: after entering one, the others cannot be opened
         _check(libc.setns(space, kind))
         os.close(space)
 

@@ -1,6 +1,6 @@
-"""A Ray cluster of two machines, as far as their networks go, with a cable between them that can be pulled out.
+"""Run a Ray cluster on two machines with separate networks and a cable that can be pulled.
 
-Each machine is a network namespace: neither of them has any way out of this machine.
+Each machine is a network namespace without a way out of this machine.
 """
 
 from __future__ import annotations
@@ -27,59 +27,59 @@ TOOLS = ("unshare", "nsenter", "ip")
 
 @dataclass(frozen=True)
 class Machine:
-    """A network of its own, which lasts as long as one process.
+    """A network namespace that lasts as long as one process.
 
     Attributes:
-        address: its own.
-        pid: of the process.
+        address: address in that network.
+        pid: process that holds the network.
     """
 
     address: str
     pid: int
 
     def command(self, *words: str) -> list[str]:
-        """A command, there."""
+        """Return the command line that runs a command in this network."""
         return ["nsenter", "--target", str(self.pid), "--user", "--net", "--preserve-credentials", *words]
 
     def run(self, *lines: str) -> None:
-        """Run lines of a shell there."""
+        """Run shell lines in this network."""
         subprocess.run(self.command("sh", "-ec", "\n".join(lines)), check=True, capture_output=True)
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A head and a node of one core each."""
+    """A head and a second node, of one core each."""
 
     head: Machine
     node: Machine
 
     @property
     def address(self) -> str:
-        """Where drivers that run on the head join."""
+        """Address for drivers on the head."""
         return f"{HEAD}:{PORT}"
 
     def pull_cable(self) -> None:
-        """From here on what one sends does not reach the other, and nobody is told."""
+        """Drop all packets between the machines silently."""
         self.head.run("ip link set cable down")
 
     def put_cable_back(self) -> None:
-        """They reach each other again."""
+        """Connect the machines again."""
         self.head.run("ip link set cable up", _route(self.head, self.node))
 
 
 @contextmanager
 def networks() -> Iterator[tuple[Machine, Machine]]:
-    """Two machines with a cable between them.
+    """Create two machines and a cable between them.
 
     Raises:
-        OSError, subprocess.CalledProcessError: this machine does not allow it, or lacks a tool.
+        OSError, subprocess.CalledProcessError: this machine does not allow namespaces, or lacks a tool.
     """
     with ExitStack() as stack:
         head = Machine(HEAD, stack.enter_context(_kept("unshare", "--user", "--map-root-user", "--net")))
         node = Machine(NODE, stack.enter_context(_kept(*head.command("unshare", "--net"))))
         head.run(f"ip link add cable type veth peer name cable netns {node.pid}")
         for machine, other in ((head, node), (node, head)):
-            # its address is not the cable's: it reaches itself without
+            # an address apart from the cable: a machine reaches itself without the cable
             own = [f"ip address add {machine.address}/32 dev lo", "ip link set lo up", "ip link set cable up"]
             machine.run(*own, _route(machine, other))
         yield head, node
@@ -91,7 +91,7 @@ def _route(machine: Machine, other: Machine) -> str:
 
 @contextmanager
 def _kept(*command: str) -> Iterator[int]:
-    """The pid of a process that does nothing, started by this command, once it is there."""
+    """Start an idle process with this command; return its pid once it runs."""
     process = subprocess.Popen(
         [*command, "sh", "-c", "echo; exec sleep infinity"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -107,9 +107,9 @@ def _kept(*command: str) -> Iterator[int]:
 
 @contextmanager
 def pair(folder: Path) -> Iterator[Pair]:
-    """Ray on two such machines, which log into a folder."""
+    """Start Ray on two such machines; they log into a folder."""
     with networks() as (head, node), ExitStack() as stack:
-        # a short path: sockets lie in it
+        # a short path, since it holds sockets
         files = stack.enter_context(tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True))
         begin = ["--head", f"--port={PORT}", "--include-dashboard=false", f"--temp-dir={files}"]
         stack.enter_context(_ray(head, folder, *begin, f"--system-config={json.dumps(FAST)}"))
@@ -137,7 +137,7 @@ def _ray(machine: Machine, folder: Path, *options: str) -> Iterator[None]:
 
 
 def network(trial: Trial) -> None:
-    """The node is cut off, with whatever runs there; at times it is back a little later."""
+    """Cut off the second node with its running stages; reconnect it later in some trials."""
     with pair(trial.place.folder) as machines:
         sweep = trial.start("--address", machines.address, within=Surroundings(network=machines.head.pid))
         if sweep.reaches(trial.moment(), trial.place):
@@ -152,7 +152,7 @@ def network(trial: Trial) -> None:
 
 
 def can_pair() -> bool:
-    """Whether this machine lets a process have networks of its own."""
+    """Return whether this machine allows network namespaces."""
     try:
         with networks():
             return all(shutil.which(tool) for tool in TOOLS)

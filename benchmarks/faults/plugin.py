@@ -1,11 +1,11 @@
-"""A plugin of a trial: a small data set, and networks that write a line per training batch and run into faults.
+"""Plugin of a trial: a small data set, and networks that log each training batch and meet faults.
 
-It is copied into the trial's folder and reads ``fault.json`` beside it:
+The plugin is copied into the trial's folder and reads ``fault.json`` beside it:
 
     {"kind": "raise", "at": [120], "folder": "/a/folder/to/fill", "rank": null}
 
-The fault happens once for each number in ``at``, in the first training batch from that one on, counted over all
-processes of the trial; if it names a rank, in that one's first batch.
+The fault happens once for each number in ``at``, at the first training batch from that number on, counted over all
+processes of the trial. If ``rank`` is set, the fault happens in the first such batch of that rank.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from workers.data import Arrays, Source, data_set
 from workers.models import ARCHITECTURES, architecture
 
 HERE = Path(__file__).parent
-SLOW_S = 0.002  # per batch: a training lasts for several checkpoint intervals
+SLOW_S = 0.002  # per batch, so that a training lasts several checkpoint intervals
 EPOCH = 18  # batches
 CLOCK_BACK_S = 3 * 3600.0
 DISK_FULL_S = 1.5
@@ -35,7 +35,7 @@ DISK_FULL_S = 1.5
 
 @data_set("patterns", channels=1, num_classes=3)
 def find(data_root: Path | None, downloads: Path) -> Source:
-    """200 training and 60 test images."""
+    """Find 200 training and 60 test images."""
 
     def decode() -> Arrays:
         stream = np.random.default_rng(0)
@@ -52,7 +52,7 @@ def _raise(module: nn.Module) -> None:
 
 
 def _out_of_memory(module: nn.Module) -> None:
-    torch.empty(1 << 60, dtype=torch.uint8)  # an exbibyte: the host refuses it, in torch's own words
+    torch.empty(1 << 60, dtype=torch.uint8)  # an exbibyte: torch itself raises that memory is out
 
 
 @torch.no_grad()
@@ -75,7 +75,7 @@ def _clock(module: nn.Module) -> None:
 
 
 def _fill_disk(module: nn.Module) -> None:
-    """Take all that is left of the disk, and give it back after a while."""
+    """Fill the disk, and free it after a while."""
     balloon = Path(_fault()["folder"]) / ".balloon"
     with balloon.open("wb", buffering=0) as file:
         for size in (1 << 16, 1 << 12, 1):
@@ -115,7 +115,7 @@ def _first_to_fire(index: int) -> bool:
 
 
 def before_batch(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-    """Count a training batch, and run into what is due."""
+    """Count a training batch and trigger the faults that are due."""
     if not (module.training and torch.is_grad_enabled()):
         return
     time.sleep(SLOW_S)
@@ -125,7 +125,7 @@ def before_batch(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
     fault = _fault()
     passes = module.passes = getattr(module, "passes", 0) + 1  # type: ignore[assignment]
     if fault.get("kind") == "hang" and int(passes) <= EPOCH:
-        return  # a stage that has told no pace yet is given six times as long
+        return  # the hang limit is six times as long until a stage reports its pace
     if fault.get("rank") is not None and fault["rank"] != distributed.get_rank():
         return
     for index, at in enumerate(fault.get("at", ())):

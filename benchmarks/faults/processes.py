@@ -1,4 +1,4 @@
-"""Sweeps as processes that start at once: forked from one that has imported everything, and has no other thread."""
+"""Start sweeps quickly, as forks of a process that has imported everything and has one thread."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from orchestrator.store import Store
 
 START = multiprocessing.get_context("forkserver")
 START.set_forkserver_preload(["orchestrator.sweep", "orchestrator.backends.ray.backend", "benchmarks.faults.processes"])
-LIMIT_S = 600.0  # of a sweep that takes seconds: on a busy machine, starting a gang anew alone takes minutes
-PAUSES_S = (0.5, 2.0)  # before the next try of what is known to pass: a trial does not wait for minutes
-LEASES_S = (0.5, 3.0)  # renewed, and stale: likewise
+LIMIT_S = 600.0  # for a sweep of seconds: restarting a gang alone takes minutes on a busy machine
+PAUSES_S = (0.5, 2.0)  # pause before a retry, shortened: a trial cannot wait for minutes
+LEASES_S = (0.5, 3.0)  # lease renewal and expiry, shortened likewise
 
 
 class TrialError(Exception):
-    """A sweep that did not do what it must, fault or no fault."""
+    """A sweep broke the promise that a trial checks."""
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a sweep sees otherwise than this process.
+    """Differences between a sweep's surroundings and this process's.
 
     Attributes:
-        environment: further variables.
-        small_disk: a folder that is to be a disk of a few MB, which only the sweep sees; at the end its content is
-            copied to the folder ``store`` beside it.
-        network: the process whose network it is to have.
-        host_name: of the machine that it takes itself to be on, whose leases, and other machines', are short.
+        environment: additional variables.
+        small_disk: folder for a disk of a few MB that only the sweep sees; its content is copied to the folder
+            ``store`` beside it at the end.
+        network: process whose network the sweep joins.
+        host_name: host name that the sweep sees; leases of all machines are short then.
     """
 
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -53,10 +53,10 @@ HERE = Surroundings()
 
 @dataclass
 class Sweep:
-    """A sweep under way.
+    """A running sweep.
 
     Attributes:
-        output: the file with what it prints.
+        output: file of the sweep's output.
     """
 
     process: ForkServerProcess
@@ -64,18 +64,18 @@ class Sweep:
 
     @classmethod
     def start(cls, arguments: Sequence[str], output: Path, within: Surroundings = HERE) -> Sweep:
-        """Start the command."""
+        """Start the sweep's command."""
         process = START.Process(target=_run, args=[list(arguments), str(output), within])
         process.start()
         return cls(process, output)
 
     @property
     def ended(self) -> bool:
-        """Whether it has."""
+        """Whether the sweep has ended."""
         return not self.process.is_alive()
 
     def reaches(self, batches: int, place: Place) -> bool:
-        """Wait until so many training batches have begun; False if the sweep ended before."""
+        """Wait until a number of training batches have begun; return False if the sweep ends first."""
         while place.batches() < batches:
             if self.ended:
                 return False
@@ -83,10 +83,10 @@ class Sweep:
         return True
 
     def wait(self, limit_s: float = LIMIT_S) -> int:
-        """Its exit code; negative: the signal that ended it.
+        """Wait for the end; return the exit code, or the ending signal as a negative number.
 
         Raises:
-            TrialError: it did not end.
+            TrialError: the sweep did not end in time.
         """
         self.process.join(limit_s)
         code = self.process.exitcode
@@ -96,23 +96,23 @@ class Sweep:
         return code
 
     def kill(self) -> None:
-        """End it as a power loss does."""
+        """Kill the sweep, as a power loss does."""
         self.send(signal.SIGKILL)
         self.process.join()
 
     def send(self, number: int) -> None:
-        """Send it a signal."""
+        """Send a signal to the sweep."""
         assert self.process.pid is not None
         with suppress(ProcessLookupError):
             os.kill(self.process.pid, number)
 
     def text(self) -> str:
-        """What it printed."""
+        """Return the sweep's output."""
         return self.output.read_text() if self.output.exists() else ""
 
 
 def _run(arguments: list[str], output: str, within: Surroundings) -> None:
-    """In the forked process: the command itself, but for its report, which is a process of its own that only reads."""
+    """Run the command in the forked process, without its report, a separate process that only reads."""
     import orchestrator.driver.failures
     import orchestrator.session.run
     import orchestrator.store.leases
@@ -142,7 +142,7 @@ def _run(arguments: list[str], output: str, within: Surroundings) -> None:
 
 
 class _NoReport:
-    """No report."""
+    """Stands in for the report and writes none."""
 
     def __init__(self, store: Store) -> None:
         self.path = f"{store.root}/report.html"
@@ -155,12 +155,12 @@ class _NoReport:
 
 
 def can_mount() -> bool:
-    """Whether this machine lets a process mount a small disk of its own."""
+    """Return whether this machine allows mount namespaces."""
     return _can(_try_mount)
 
 
 def can_take_name() -> bool:
-    """Whether this machine lets a process have a host name of its own."""
+    """Return whether this machine allows host-name namespaces."""
     return _can(_try_name)
 
 

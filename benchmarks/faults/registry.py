@@ -1,4 +1,4 @@
-"""The faults, by name."""
+"""All faults by name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from orchestrator.store import Store
 from orchestrator.store.record import Record
 
 AT_ONCE = 2  # stages on the cluster
-HANG_LIMIT_S = 5  # a sixth of what a process may take to start, beside whatever else this machine does
+HANG_LIMIT_S = 5  # a sixth of the allowed start-up time, which must hold on a busy machine
 BUCKET_FAULTS = 0.03  # of each of five kinds, per request
 
 
@@ -40,7 +40,7 @@ def _stopped(trial: Trial) -> None:
             trial.injected += 1
             sweep.send(trial.draw.choice([signal.SIGINT, signal.SIGTERM]))
             code = sweep.wait()
-            # a signal before the sweep has said a word ends it as it ends any program
+            # before the sweep's first output, a signal ends it as any program
             if code not in (0, 130) and sweep.text():
                 raise TrialError(f"exit code {code} after a stop:\n{sweep.text()[-3000:]}")
     trial.finish(trial.start())
@@ -53,7 +53,7 @@ def _clock(trial: Trial) -> None:
 
 
 def _fails(kind: str, error: str) -> Fault:
-    """A stage fails for good, with what is behind it; the rest is done, and the next sweep does that too."""
+    """A stage fails for good and blocks its descendants; the rest is done, and the next sweep completes all."""
 
     def run(trial: Trial) -> None:
         trial.place.inject(kind, [trial.moment()])
@@ -65,14 +65,14 @@ def _fails(kind: str, error: str) -> Fault:
         done = Store(trial.place.store).records().keys()
         behind = _behind(failures[0].key, trial.reference.records)
         if done != trial.reference.records.keys() - behind:
-            raise TrialError(f"what {failures[0].name} does not block was not done:\n{output[-3000:]}")
+            raise TrialError(f"a stage that {failures[0].name} does not block was not done:\n{output[-3000:]}")
         trial.finish(trial.start())
 
     return Fault(kind, f"a stage ends in {error}", run)
 
 
 def _behind(key: str, records: Mapping[str, Record]) -> set[str]:
-    """A stage with all that needs it, directly or not."""
+    """Return a stage and all its descendants."""
     found, newest = set(), {key}
     while newest:
         found |= newest
@@ -104,7 +104,7 @@ def _two_drivers(trial: Trial) -> None:
 
 
 def _frozen(trial: Trial) -> None:
-    """For a while that may be longer than a lease lasts: then the other has taken its work over when it wakes up."""
+    """Freeze the sweep, perhaps beyond its lease: then another driver has taken its work over when it wakes up."""
     sweeps = [trial.start(within=Surroundings(host_name=name)) for name in ("one", "another")]
     frozen = trial.draw.choice(sweeps)
     if frozen.reaches(trial.moment(), trial.place):
@@ -149,7 +149,7 @@ def _live_artifact(trial: Trial) -> None:
     sweep = trial.start()
     moment = trial.moment(0.15, 0.5)
     while sweep.reaches(moment, trial.place):
-        if needed := damage.needed_artifacts(trial, least=2):  # one may be at work, and have read it
+        if needed := damage.needed_artifacts(trial, least=2):  # a running stage may have read the file already
             damage.damage(needed[0], trial.draw)
             trial.injected += 1
             break
@@ -174,7 +174,7 @@ def _index(trial: Trial) -> None:
     damage.damage(Path(trial.place.store) / "index.jsonl", trial.draw)
     trial.injected += 1
     trial.finish(trial.start())
-    records = Store(trial.place.store).records()  # as the index tells them
+    records = Store(trial.place.store).records()  # results according to the index
     for key, record in records.items():
         expected = trial.reference.records[key]
         if (record.results, record.inputs) != (expected.results, expected.inputs):
@@ -260,12 +260,12 @@ def _gcs(trial: Trial) -> None:
         trial.injected += 1
         trial.kills += AT_ONCE
         if code == 0 or "Traceback" in sweep.text():
-            raise TrialError(f"exit code {code}, which does not name what happened:\n{sweep.text()[-3000:]}")
+            raise TrialError(f"exit code {code}, and the output does not name the fault:\n{sweep.text()[-3000:]}")
     trial.bench.cluster.have_node()
     trial.finish(trial.start_on_ray())
 
 
-# the first ones come once more when a run's trials cannot be shared evenly
+# the first faults come once more if the trials do not divide evenly
 ALL = (
     Fault("gang", "a gang's rank is killed, raises alone, or goes with its node", gang, "ray", RANKS),
     Fault("driver", "SIGKILL of the driver, up to three times", _driver),
@@ -306,7 +306,7 @@ CHECKS: dict[Needs, tuple[Callable[[], bool], str]] = {
 
 
 def schedule(names: list[str], trials: int, seed: int) -> list[tuple[Fault, int]]:
-    """Faults and seeds of so many trials: each fault as often as the others, give or take one."""
+    """Return faults and seeds of a number of trials; the counts of two faults differ by at most one."""
     counts: Counter[str] = Counter()
     found = []
     for number in range(trials):

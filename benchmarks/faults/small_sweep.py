@@ -1,4 +1,4 @@
-"""The small sweeps that trials run, one alone and one with gangs, and the folder in which they do."""
+"""The small sweeps of the trials, without and with gangs, and their folders."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ transfer_rounds: [1]
 probe_rounds: [1]
 probe_points: 3
 """
-# no probes: for one, the gang would be ended, and the next takes seconds to start
+# no probes: a probe ends the gang, and the next gang takes seconds to start
 OF_GANGS = """
 model: {width: 4}
 batch_size: 20
@@ -47,10 +47,10 @@ RECIPES = {1: RECIPE, 2: OF_GANGS}
 
 @dataclass(frozen=True)
 class Place:
-    """A trial's folder: the store, the plugin with its fault, and the line that each training batch writes.
+    """A trial's folder: the store, the plugin with its fault, and the log of training batches.
 
     Attributes:
-        store: a folder or the URL of a bucket's folder.
+        store: folder, or URL in a bucket.
     """
 
     folder: Path
@@ -58,37 +58,37 @@ class Place:
 
     @classmethod
     def make(cls, folder: Path, store: str | None = None, ranks: int = 1) -> Place:
-        """A folder of a trial's own."""
+        """Create a trial's folder."""
         folder.mkdir(parents=True)
         shutil.copy(PLUGIN, folder / "plugin.py")
         (folder / "recipe.yaml").write_text(RECIPES[ranks])
         return cls(folder, store or str(folder / "store"))
 
     def arguments(self, data_cache: Path, *more: object) -> list[str]:
-        """The command's arguments."""
+        """Return the sweep's arguments."""
         what = ["--datasets", "patterns", "--archs", "resnet1d", "--recipe", self.folder / "recipe.yaml", "--seeds", 1]
         where = ["--store", self.store, "--data-cache", data_cache, "--plugin", self.folder / "plugin.py"]
         how = ["--device", "cpu", "--checkpoint-interval", CHECKPOINT_INTERVAL_S]
         return [str(part) for part in (*what, *where, *how, *more)]
 
     def inject(self, kind: str, at: list[int], folder: str = "", rank: int | None = None) -> None:
-        """Have a stage run into a fault, once per number of a batch; in a gang, this rank alone."""
+        """Schedule a fault at each of these batch numbers; in a gang, for one rank."""
         fault = {"kind": kind, "at": at, "folder": folder, "rank": rank}
         (self.folder / "fault.json").write_text(json.dumps(fault))
 
     def fired(self) -> int:
-        """How many of the injected faults have happened."""
+        """Count the injected faults that have happened."""
         return len(list(self.folder.glob("fired-*")))
 
     def batches(self) -> int:
-        """Training batches begun so far, in all processes; each rank of a gang counts its own."""
+        """Count the training batches begun in all processes; each rank of a gang counts its own."""
         try:
             return (self.folder / "batches").stat().st_size // LINE_BYTES
         except FileNotFoundError:
             return 0
 
     def seconds_per_batch(self) -> tuple[float, float]:
-        """The time from one batch to the next of the same process: the shortest tenth's longest, and the median."""
+        """Return the 10 % quantile and the median of the seconds between a process's batches."""
         last: dict[str, float] = {}
         gaps = []
         for line in (self.folder / "batches").read_text().splitlines():

@@ -1,4 +1,4 @@
-"""One trial: a sweep in a folder of its own, the faults injected into it, and what they cost."""
+"""Run one trial: a sweep in its own folder, its faults and their cost."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Needs = Literal["nothing", "ray", "bucket", "disk", "network", "host name"]
 
 @dataclass
 class Bench:
-    """What the trials of a session share: folders, the undisturbed sweeps, a Ray cluster, an S3 server."""
+    """Shared by the trials of a session: folders, undisturbed sweeps, a Ray cluster, an S3 server."""
 
     folder: Path
     reference: Reference
@@ -39,11 +39,11 @@ class Bench:
 
     @property
     def cache(self) -> Path:
-        """Of decoded data sets."""
+        """Folder of decoded data sets."""
         return self.folder / "cache"
 
     def reference_for(self, ranks: int) -> Reference:
-        """What trials are compared with whose stages so many ranks train; that of gangs is made when it is needed."""
+        """Return the undisturbed sweep whose stages ``ranks`` processes train; a gang's runs when first needed."""
         if ranks == 1:
             return self.reference
         if self._of_gangs is None:
@@ -53,17 +53,20 @@ class Bench:
 
     @property
     def s3(self) -> str:
-        """The S3 server's address; it is started when it is needed."""
+        """Address of the S3 server, which starts when first needed."""
         with self._starting:
             if self._s3 is None:
                 self._s3 = self.stack.enter_context(s3_server())
-                os.environ |= {**SETTINGS, "AWS_ENDPOINT_URL": self._s3}  # for the judge, whose requests go undisturbed
+                os.environ |= {
+                    **SETTINGS,
+                    "AWS_ENDPOINT_URL": self._s3,
+                }  # for the judge, whose requests bypass the proxy
             return self._s3
 
 
 @contextmanager
 def open_bench(folder: Path | None = None) -> Iterator[Bench]:
-    """Run the undisturbed sweep, and end at the end what was started; the environment must be set."""
+    """Run the undisturbed sweep; end all started servers at the end. The environment must be set."""
     with ExitStack() as stack:
         if folder is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
@@ -77,7 +80,7 @@ def undisturbed(folder: Path, ranks: int, *options: str) -> Reference:
     """Run a sweep without a fault.
 
     Raises:
-        TrialError: it failed all the same.
+        TrialError: the sweep failed.
     """
     place = Place.make(folder / ("reference" if ranks == 1 else "reference-of-gangs"), ranks=ranks)
     sweep = Sweep.start(place.arguments(folder / "cache", *options), place.folder / "output-0.txt")
@@ -88,13 +91,13 @@ def undisturbed(folder: Path, ranks: int, *options: str) -> Reference:
 
 @dataclass
 class Trial:
-    """A trial under way, as a fault sees it.
+    """A running trial, as its fault sees it.
 
     Attributes:
-        reference: what it must come to.
-        kills: running stages that were killed so far.
-        unaware: of these, how many did not notice, and may have been computed to their end.
-        injected: faults so far.
+        reference: the expected results.
+        kills: number of running stages killed so far.
+        unaware: number of these that did not notice and may run to their end.
+        injected: number of faults so far.
     """
 
     bench: Bench
@@ -107,7 +110,7 @@ class Trial:
     sweeps: list[Sweep] = field(default_factory=list)
 
     def start(self, *more: object, within: Surroundings = HERE) -> Sweep:
-        """The sweep's command, without Ray unless told otherwise."""
+        """Start the sweep, by default without Ray."""
         options = more if "--address" in more else ("--backend", "inline", *more)
         arguments = self.place.arguments(self.bench.cache, *options)
         if within.small_disk is not None:
@@ -117,33 +120,33 @@ class Trial:
         return self.sweeps[-1]
 
     def start_on_ray(self, *more: object) -> Sweep:
-        """The sweep's command on the cluster."""
+        """Start the sweep on the cluster."""
         return self.start("--address", self.bench.cluster.address, *more)
 
     def moment(self, low: float = 0.05, high: float = 0.95) -> int:
-        """A number of batches, drawn between two shares of all."""
+        """Draw a number of batches between two shares of the total."""
         return int(self.draw.uniform(low, high) * self.reference.batches)
 
     def moments(self, most: int = 3) -> list[int]:
-        """A few, rising."""
+        """Draw several moments in rising order."""
         return sorted(self.moment() for _ in range(self.draw.randint(1, most)))
 
     def finish(self, sweep: Sweep, code: int = 0) -> str:
-        """Wait for the sweep to end as it should; what it printed.
+        """Wait until the sweep ends as expected; return its output.
 
         Raises:
-            TrialError: it did not end, or otherwise.
+            TrialError: the sweep did not end, or with another exit code.
         """
         found = sweep.wait()
         if found != code:
-            raise TrialError(f"exit code {found}, not {code}:\n{sweep.text()[-3000:]}")
+            raise TrialError(f"exit code {found}, expected {code}:\n{sweep.text()[-3000:]}")
         return sweep.text()
 
     def fired(self, least: int = 1) -> None:
-        """Count the faults that stages ran into.
+        """Count the faults that happened in stages.
 
         Raises:
-            TrialError: fewer than there must be.
+            TrialError: fewer than the required number happened.
         """
         count = self.place.fired()
         if count < least:
@@ -153,12 +156,12 @@ class Trial:
 
 @dataclass(frozen=True)
 class Fault:
-    """A kind of trial.
+    """A kind of fault.
 
     Attributes:
-        about: what happens, in a few words.
-        run: runs a sweep to its end, with the fault in it; TrialError when it does not survive.
-        ranks: that train each of the sweep's stages.
+        about: the fault in a few words.
+        run: runs a sweep with the fault to its end; raises TrialError if the sweep does not survive.
+        ranks: processes that train each stage together.
     """
 
     name: str
@@ -170,11 +173,11 @@ class Fault:
 
 @dataclass(frozen=True)
 class Result:
-    """How a trial ended.
+    """Result of a trial.
 
     Attributes:
-        problem: why the fault was not survived; empty if it was.
-        verdict: None if it was not.
+        problem: why the trial failed; empty if it passed.
+        verdict: None if the trial failed.
     """
 
     fault: str
@@ -187,7 +190,7 @@ class Result:
 
 
 def run_trial(bench: Bench, fault: Fault, seed: int) -> Result:
-    """Run a trial and judge it; what was survived leaves no files."""
+    """Run and judge a trial; a passed trial leaves no files."""
     began = time.monotonic()
     name = f"{fault.name.replace(' ', '-')}-{seed}"
     store = f"s3://bucket/{name}" if fault.needs == "bucket" and bench.s3 else None
@@ -197,7 +200,7 @@ def run_trial(bench: Bench, fault: Fault, seed: int) -> Result:
     try:
         fault.run(trial)
         verdict = judge(place, reference, trial.kills, trial.unaware)
-    except (TrialError, StoreError, OSError) as error:  # a store that cannot be read is not survived either
+    except (TrialError, StoreError, OSError) as error:  # an unreadable store fails the trial too
         problem = str(error)
     finally:
         for sweep in trial.sweeps:
@@ -211,10 +214,10 @@ def run_trial(bench: Bench, fault: Fault, seed: int) -> Result:
 def run_trials(
     bench: Bench, trials: Sequence[tuple[Fault, int]], jobs: int, tell: Callable[[int, Result], None]
 ) -> list[Result]:
-    """Run trials, so many at a time; those on Ray one after the other, in this thread: Ray starts nodes in no other.
+    """Run trials concurrently; those on Ray one by one in this thread, the only one in which Ray starts nodes.
 
     Args:
-        tell: called with each result, and how many there are now.
+        tell: called with each result and the number of results so far.
     """
     results: list[Result] = []
     lock = threading.Lock()
