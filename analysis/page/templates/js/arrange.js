@@ -1,4 +1,4 @@
-// Panels in as many columns as there is room for, without those that the filters have emptied.
+// Arrange panels in as many columns as fit, without panels that the filters emptied.
 
 const NARROWEST = 235; // pixels of a panel
 const BETWEEN = 66; // columns that each have a y axis
@@ -7,7 +7,7 @@ const BELOW = 70; // a panel's ticks and the title of its x axis
 const LINE = 17;
 const BARE = 12; // pixels above panels that have no titles
 
-/** The panels of a layout in reading order; null where axes are laid over each other, or traces have no axes. */
+/** Return a layout's panels in reading order; null if axes overlay each other or traces have no axes. */
 function panelsOf(layout, traces) {
   if (traces.some((trace) => trace.domain || trace.type === "table" || trace.type === "pie")) return null;
   const names = Object.keys(layout).filter((name) => /^[xy]axis\d*$/.test(name));
@@ -26,7 +26,7 @@ function panelsOf(layout, traces) {
   return panels.sort((a, b) => b.top - a.top || a.left - b.left);
 }
 
-/** A figure's layout for a width in pixels, of which `left` at least are for the y axis; the traces are those that `kept` returned. */
+/** Return a figure's layout for a width in pixels, with at least `left` for the y axis; `traces` come from `kept`. */
 function arranged(source, traces, width, left = 0) {
   const layout = structuredClone(source);
   const margin = { l: 80, r: 80, t: 100, b: 80, ...layout.margin };
@@ -53,7 +53,7 @@ function arranged(source, traces, width, left = 0) {
   return layout;
 }
 
-/** Puts the shown panels in rows and drops the others; returns the height of the plot area in pixels. */
+/** Put the shown panels in rows and drop the others; return the height of the plot area in pixels. */
 function grid(layout, panels, shown, room, height, margin) {
   const columns = Math.max(...panels.map((panel) => panels.filter((other) => Math.abs(other.top - panel.top) < 1e-6).length));
   const fitting = Math.max(1, Math.min(columns, Math.floor((room + BESIDE) / (NARROWEST + BESIDE))));
@@ -95,7 +95,7 @@ function place(layout, panel, first, [left, right], [bottom, top]) {
 
 const root = (layout, panel) => layout[panel.yName].matches || panel.y;
 
-/** Panels with one y axis follow the first of them that is shown. */
+/** Let panels with a shared y axis follow the first shown panel. */
 function share(layout, shown) {
   const first = new Map();
   for (const panel of shown) {

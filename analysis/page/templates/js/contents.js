@@ -1,4 +1,4 @@
-// The contents follow the reader; going to a place keeps the filters in the address.
+// Mark the reader's place in the contents; keep the filters in the address when the reader follows a link.
 
 const WIDE = matchMedia("(min-width: 68rem)");
 

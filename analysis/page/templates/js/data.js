@@ -1,4 +1,4 @@
-// What the page was given: all stages once, in columns, and figures whose arrays plotly.py has packed.
+// Read the page's data: all stages in columns, and figures with the arrays that plotly.py packed.
 
 const TYPED = {
   i1: Int8Array, u1: Uint8Array, i2: Int16Array, u2: Uint16Array, i4: Int32Array, u4: Uint32Array, f4: Float32Array, f8: Float64Array,
@@ -15,7 +15,7 @@ function unpacked(value) {
   return Array.from({ length: rows }, (_, row) => flat.slice(row * columns, (row + 1) * columns));
 }
 
-/** The stages: `names` of the columns, `count`, `at(column, row)`, and `row(key)`, -1 for an unknown key. */
+/** Read the stages: `names` of the columns, `count`, `at(column, row)`, and `row(key)`, -1 for an unknown key. */
 function readStages() {
   const { base, columns } = JSON.parse(document.getElementById("stages").textContent);
   const full = Object.fromEntries(Object.entries(columns).map(([name, column]) => [
@@ -34,7 +34,7 @@ function readStages() {
   };
 }
 
-/** An element with attributes and children; text is text, never HTML. */
+/** Make an element with attributes and children; text is never read as HTML. */
 function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
@@ -42,7 +42,7 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** Words of a plotly name or title, which has line breaks and escapes. */
+/** Return the plain text of a plotly name or title, which has line breaks and escapes. */
 function words(text) {
   const plain = String(text ?? "").replace(/<br\s*\/?>/g, "; ").replace(/<[^>]*>/g, "");
   return new DOMParser().parseFromString(plain.replace(/</g, "&lt;"), "text/html").documentElement.textContent;

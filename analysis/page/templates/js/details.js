@@ -1,4 +1,4 @@
-// The stages behind a point: where each number comes from.
+// Show the stages behind a point.
 
 const FACTS = {
   "test accuracy (%)": "test_accuracy_percent", "barrier (points)": "barrier_points", density: "density", method: "method",

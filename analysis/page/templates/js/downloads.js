@@ -1,4 +1,4 @@
-// Figures as SVG, PNG and CSV. On paper the ink is dark, whatever the page's theme is.
+// Download figures as SVG, PNG and CSV. Print in dark ink, whatever the page's theme is.
 
 const PAPER_WIDTH = 900;
 const TITLE = 64; // pixels above a figure that stands alone

@@ -1,4 +1,4 @@
-// Figures are drawn when they come near the window, and anew when filters, theme or width change.
+// Draw figures when they come near the window, and again when filters, theme or width change.
 
 const CONFIG = { displayModeBar: false, displaylogo: false, responsive: false, showTips: false };
 const LEGEND_GAP = 14;
@@ -14,16 +14,16 @@ class Figure {
     this.drawn = false;
   }
 
-  /** Its traces and layout as they came, unpacked when first asked for. */
+  /** The figure's original traces and layout, unpacked at first use. */
   get source() {
     this.#source ??= unpacked(JSON.parse(this.element.querySelector("script.drawing").textContent));
     return this.#source;
   }
 
-  /** What the filters keep of its traces. */
+  /** The traces and points that match the filters. */
   get traces() { return kept(this.source.data, this.source.layout); }
 
-  /** Traces and layout for a width in pixels, of which `left` at least are for the y axis. */
+  /** Return traces and layout for a width in pixels, with at least `left` for the y axis. */
   view(width, scheme, left) {
     const traces = this.traces;
     const layout = inked(arranged(this.source.layout, traces, width, left), palette(scheme));
@@ -52,7 +52,7 @@ class Figure {
     holdPlace();
   }
 
-  /** A table is a table: it can be read, searched and copied. */
+  /** Draw a table trace as an HTML table, which readers can search and copy. */
   fill({ data, layout }) {
     for (const name of ["role", "style"]) this.plot.removeAttribute(name);
     this.plot.classList.add("scroll");
@@ -62,7 +62,7 @@ class Figure {
   }
 }
 
-/** Draws, then makes room for what only the drawing tells: how wide and deep the axes' labels are, how high the legend. */
+/** Draw, measure the axes' labels and the legend, then draw again with room for them. */
 function settle(plot, view, wider) {
   Plotly.react(plot, view.data, view.layout, CONFIG);
   if (plot._fullLayout._size.l > view.layout.margin.l + 4) {
@@ -88,6 +88,6 @@ function settle(plot, view, wider) {
   });
 }
 
-/** Colour axes whose bar lies below the panels. */
+/** Return the colour axes with a bar below the panels. */
 const barsBelow = (layout) => Object.keys(layout).filter((name) =>
   /^coloraxis\d*$/.test(name) && layout[name].colorbar?.orientation === "h" && layout[name].colorbar.y < 0);

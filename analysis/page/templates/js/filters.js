@@ -1,4 +1,4 @@
-// What is shown. Nothing chosen of a label means all of it. The choice is part of the address, so that a link keeps it.
+// Filters: a label without a choice matches every value. The address holds the choice, so that a link keeps it.
 
 const LABELS = ["dataset", "architecture", "preset", "method"];
 const ENDS = ["from", "to"];
@@ -49,7 +49,7 @@ function fillForm(form) {
   for (const select of form.querySelectorAll("select")) select.value = filters[select.name];
 }
 
-/** Hide what does not match outside of figures, and tell how many stages do. */
+/** Hide rows and parts that do not match, and show the number of matching stages. */
 function showMatching() {
   for (const part of document.querySelectorAll("[data-part], [data-row]")) part.hidden = !matches(part.dataset);
   const status = document.getElementById("matches");

@@ -1,8 +1,8 @@
-// Colours and letters of figures are the page's, so that one figure serves light and dark, and paper.
+// Give figures the page's colours and font, so that one figure serves light, dark and paper.
 
 const FAMILY = getComputedStyle(document.body).fontFamily;
 
-/** The page's colours in "light" or "dark"; by default as it is shown now. */
+/** Return the page's colours in "light" or "dark"; by default the present ones. */
 function palette(scheme) {
   const probe = make("span", { hidden: "" });
   document.body.append(probe);
@@ -15,7 +15,7 @@ function palette(scheme) {
   return found;
 }
 
-/** Plotly's template in these colours: whatever a figure sets itself stays. */
+/** Return a plotly template in these colours; a figure's own settings take precedence. */
 function inked(layout, { ink, quiet, rule, card }) {
   const axis = { color: ink, gridcolor: rule, linecolor: quiet, tickcolor: quiet, zerolinecolor: rule };
   layout.font = { ...layout.font, family: FAMILY, color: ink };

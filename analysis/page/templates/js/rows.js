@@ -1,8 +1,8 @@
-// A figure's points as rows, for its table, its CSV file and the details of a point.
+// Turn a figure's points into rows, for its table, its CSV download and a point's details.
 
 const NOTES = { n: /^n = (.+)$/, "95 % interval": /^95 % interval (.+)$/ };
 
-/** What the hover text and the keys of a point's `customdata` say. */
+/** Return the hover text and the keys in a point's `customdata`. */
 function noted(custom) {
   const [text = "", density = null, keys = ""] = Array.isArray(custom) ? custom : [];
   const lines = String(text).split(/<br\s*\/?>/).map(words);
@@ -14,7 +14,7 @@ function noted(custom) {
   return { lines, density, said, keys: String(keys || "").split(",").filter(Boolean) };
 }
 
-/** Rows of traces: `columns` in their order, and for each row its `cells` and what the details need. */
+/** Return the rows of traces: `columns` in order, and for each row its `cells` and its details. */
 function rowsOf(traces, layout) {
   const panels = panelsOf(layout, traces) || [];
   const rows = [];
@@ -69,7 +69,7 @@ function tableRows(trace) {
   }));
 }
 
-/** A cell for readers: numbers with as many digits as tell something. */
+/** Write a cell for readers, with few digits. */
 function shownCell(value) {
   if (value === null || value === undefined) return "";
   if (typeof value === "boolean") return value ? "yes" : "no";
@@ -77,7 +77,7 @@ function shownCell(value) {
   return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(5)));
 }
 
-/** RFC 4180. */
+/** Write CSV by RFC 4180. */
 function csv(columns, rows) {
   const field = (value) => {
     const text = value === null || value === undefined ? "" : String(value);

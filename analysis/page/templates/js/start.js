@@ -1,4 +1,4 @@
-// What is on the page now; `start` is called again whenever a live page has been replaced.
+// Set up the page; a live page calls `start` again after each replacement.
 
 let stages, figures = [], watchers = [];
 
@@ -48,7 +48,7 @@ function wireForm() {
   form.addEventListener("reset", (event) => { event.preventDefault(); clearFilters(); writeAddress(); apply(); });
 }
 
-/** Shows what the filters say, everywhere. */
+/** Apply the filters everywhere. */
 function apply() {
   const form = document.getElementById("filters");
   if (form) fillForm(form);

@@ -1,6 +1,6 @@
-// Real tables, built when they are opened. A row that leads to stages opens them by click or Enter; arrows go along rows.
+// HTML tables, built when opened. A click or Enter on a row opens its stages; arrow keys move between rows.
 
-/** Fills `place` with a table; `open(row)` is called for rows where `opens(row)`. */
+/** Fill `place` with a table; rows with `opens(row)` call `open(row)`. */
 function fillTable(place, columns, rows, { opens = () => false, open = () => {} } = {}) {
   const body = make("tbody");
   const fill = (sorted) => {
@@ -8,12 +8,12 @@ function fillTable(place, columns, rows, { opens = () => false, open = () => {} 
     body.replaceChildren(...sorted.map((row) => {
       const line = make("tr", {}, ...columns.map((column) => cell(row.cells[column], row.links?.[column])));
       if (opens(row)) {
-        line.tabIndex = reachable ? -1 : 0; // one stop for the tab key; arrows go on from there
+        line.tabIndex = reachable ? -1 : 0; // one tab stop per table; arrow keys reach the other rows
         reachable = true;
         line.addEventListener("click", (event) => { if (!event.target.closest("a")) open(row); });
         line.addEventListener("keydown", (event) => {
           if (event.key !== "Enter" || event.target !== line) return;
-          event.preventDefault(); // else the key presses the button that the dialog gives the focus to
+          event.preventDefault(); // otherwise the key also presses the button that the dialog focuses
           open(row);
         });
       }
@@ -67,7 +67,7 @@ function showFigureTable(figure) {
   fillTable(place, columns, rows, { opens: (row) => row.keys.length > 0, open: showDetails });
 }
 
-/** The stages that match, as rows; the record of each is a link. */
+/** Return the matching stages as rows, with a link to each record. */
 function stageRows() {
   return Array.from({ length: stages.count }, (_, row) => row).filter(stageMatches).map((row) => ({
     cells: Object.fromEntries(stages.names.map((name) => [name, stages.at(name, row)])),

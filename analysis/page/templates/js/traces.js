@@ -1,4 +1,4 @@
-// Of a figure's traces what the filters keep. The originals are never changed.
+// Keep the traces and points that match the filters; the originals never change.
 
 const PER_POINT = ["x", "y", "text", "hovertext", "customdata", "ids", "base", "width"];
 const NESTED = { error_x: ["array", "arrayminus"], error_y: ["array", "arrayminus"], marker: ["color", "size", "symbol", "opacity"] };
@@ -7,11 +7,11 @@ const GRIDS = ["z", "text", "customdata"];
 const isGrid = (trace) => Array.isArray(trace.customdata?.[0]?.[0]);
 const hasPoints = (trace) => Array.isArray(trace.customdata?.[0]) && !isGrid(trace);
 
-/** Shallow copies of the traces that have points left, without those that are left out. */
+/** Return shallow copies of the matching traces, with their matching points. */
 function kept(traces, layout) {
   const shown = traces.map((trace, i) => ({ ...keptTrace(trace, layout), uid: `trace${i}` })).filter((trace) => trace.visible !== false);
   const named = new Set();
-  for (const trace of shown) { // a series is named once, by the first of its traces that is left
+  for (const trace of shown) { // the first remaining trace of a series names it in the legend
     const group = trace.legendgroup;
     if (!group || trace.meta?.band) continue;
     if (traces.some((other) => other.legendgroup === group && other.showlegend)) trace.showlegend = !named.has(group);
@@ -55,7 +55,7 @@ function keptCells(trace) {
   return copy;
 }
 
-/** Axes of density show the densities that are left. */
+/** Fit density axes to the remaining densities. */
 function zoomed(layout, traces) {
   if (!filters.from && !filters.to) return;
   for (const [name, axis] of Object.entries(layout)) {

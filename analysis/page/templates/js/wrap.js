@@ -1,4 +1,4 @@
-// Text in figures does not break by itself: titles and names are broken to what there is room for.
+// Break titles and names of figures into lines that fit: plotly does not wrap text.
 
 const pen = document.createElement("canvas").getContext("2d");
 
@@ -7,7 +7,7 @@ function textWidth(text, size) {
   return pen.measureText(words(text)).width;
 }
 
-/** The text with line breaks, so that no line is wider than `room` pixels; a longer word is cut. */
+/** Break a text into lines of at most `room` pixels; cut longer words. */
 function wrapped(text, room, size = 13) {
   if (!text || text.includes("<br") || textWidth(text, size) <= room) return text;
   const lines = [""];
