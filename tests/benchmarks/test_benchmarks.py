@@ -32,7 +32,7 @@ from workers.data.splits import Splits
 from workers.models import build_model
 from workers.probing.path import path_outcomes
 from workers.pruning.masking import Masking
-from workers.stages import Data, Model, Probe, Setting, Training
+from workers.stages import UNIFORM, Data, Model, Probe, Setting, Training
 from workers.stages.execution import Control
 from workers.training.psi import PsiInterpolation
 from workers.training.step import Step, make_optimizer
@@ -84,7 +84,7 @@ def test_the_released_step_is_the_workers_step(work: Watched) -> None:
     masking = Masking(ours, masks)
     masking.mask_weights_()
     interpolation = PsiInterpolation(ours) if work.interpolate_psi else None
-    step = Step(ours, make_optimizer(ours, OPTIMIZER), masking, interpolation, work.splits, "float32")
+    step = Step(ours, make_optimizer(ours, OPTIMIZER), masking, interpolation, work.splits)
     released = ReleasedStep(theirs, masks, OPTIMIZER, interpolate_psi=work.interpolate_psi)
     alphas, losses, right = torch.tensor([0.7, 0.1, 1.0, 0.0]), 0.0, 0.0
     draws = draw_epoch(100, 5, 0, "crop_flip")
@@ -107,7 +107,7 @@ def test_every_rung_trains_the_same_network(work: Watched) -> None:
         recipe,
         work.splits,
         masks=masks,
-        interpolate_psi=work.interpolate_psi,
+        alpha=UNIFORM if work.interpolate_psi else None,
         sgd_seed=SEED,
         watched={},
         control=Control(),
