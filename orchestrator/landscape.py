@@ -77,15 +77,16 @@ def landscape(
     with one_sentence(RecipeError, DataError, BackendError, PluginError, *STORE_ERRORS):
         how = checked_execution("inline", execution)
         opened, console = open_existing(store), Console(soft_wrap=False)
-        seen = survey(opened)
-        keys = [_find(seen, text) for text in (a, b, c)]
-        plan, node = plan_landscape(known_stages(seen.plans, opened.records({})), seen.wanted, keys, points, margin)
+        surveyed = survey(opened)
+        keys = [_find(surveyed, text) for text in (a, b, c)]
+        stages = known_stages(surveyed.plans, opened.records({}))
+        plan, node = plan_landscape(stages, surveyed.wanted, keys, points, margin)
         code = _run(plan, node, opened, how, console)
-        left_out = [seen.stages[key].name for key in keys if key not in seen.wanted]
+        left_out = [surveyed.stages[key].name for key in keys if key not in surveyed.wanted]
         if left_out:
             console.print(
-                f"No sweep wants {', '.join(left_out)} now: the report leaves the landscape out where newer results "
-                f"have superseded these.",
+                f"No current plan includes {', '.join(left_out)}: the report leaves the landscape out if newer results "
+                f"supersede these trainings.",
                 highlight=False,
                 markup=False,
                 soft_wrap=True,
@@ -93,11 +94,15 @@ def landscape(
     raise typer.Exit(code)
 
 
-def _find(seen: Survey, text: str) -> str:
-    """The key of a training that is done."""
-    key = find_stage(seen.stages, seen.wanted, text)
-    if seen.state[key] is not StageStatus.DONE:
-        raise StoreError(f"{seen.stages[key].name} is {seen.state[key]}; a landscape goes through what is done")
+def _find(surveyed: Survey, text: str) -> str:
+    """Return the key of a finished training.
+
+    Raises:
+        StoreError: no training, or several, fit the text, or the training is not finished.
+    """
+    key = find_stage(surveyed.stages, surveyed.wanted, text)
+    if surveyed.state[key] is not StageStatus.DONE:
+        raise StoreError(f"{surveyed.stages[key].name} is {surveyed.state[key]}; a landscape goes through what is done")
     return key
 
 
@@ -114,6 +119,7 @@ def _run(plan: Plan, node: Node, store: Store, execution: Execution, console: Co
 
 
 def _check_can_run(left: Sequence[Node]) -> None:
+    """Raise BackendError if a stage needs several devices together."""
     wide = [node for node in left if width(node.stage) > 1]
     if wide:
         raise BackendError(
@@ -123,15 +129,15 @@ def _check_can_run(left: Sequence[Node]) -> None:
 
 
 def _check_architecture(setting: Setting) -> None:
-    """Whether this code has the very architecture that the solutions are of."""
+    """Raise RecipeError unless this code has the architecture of the trainings, in their version."""
     model = setting.model
     if model.name not in ARCHITECTURES:
         raise RecipeError(unknown("architecture", model.name, ARCHITECTURES, plugins=True))
-    here = ARCHITECTURES[model.name].version
-    if here != model.version:
+    version = ARCHITECTURES[model.name].version
+    if version != model.version:
         raise RecipeError(
-            f"architecture {model.name} is of version {here} now, and these trainings were made with version "
-            f"{model.version}; repeat their sweep first"
+            f"architecture {model.name} has version {version} now, and these trainings have version {model.version}; "
+            f"repeat their sweep first"
         )
 
 

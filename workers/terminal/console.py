@@ -1,4 +1,4 @@
-"""Where every command prints: a rich console that no text can steer."""
+"""The console of every command: rich's, except that no text can send it control characters."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from rich.segment import Segment
 from rich.text import Text
 
 HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
-"""Unicode's categories of what a terminal or a browser may act on: controls, formats that reorder or hide what stands
-beside them, halves of pairs that cannot be printed, and separators of lines."""
+"""Unicode categories of characters that a terminal or a browser acts on: control characters, format characters that
+reorder or hide their neighbours, unpaired surrogates, and line separators."""
 
 
 class Console(RichConsole):
-    """Rich's console, which shows control characters as ``\\x1b`` and sends none but its own.
+    """Print control characters of a text as ``\\x1b`` and the like.
 
-    Names, messages and logs come from stores that others may have written, and rich would hand their escapes on.
+    Names, messages and logs come from stores that other people may have written; rich alone would pass their escape
+    sequences on to the terminal.
     """
 
     def render_str(self, text: str, **options: Any) -> Text:
-        return super().render_str(visible(text), **options)  # before it is measured, so that tables stay straight
+        return super().render_str(visible(text), **options)  # before measuring, so that columns stay aligned
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
@@ -31,7 +32,7 @@ class Console(RichConsole):
 
 
 def visible(text: str) -> str:
-    """The text with its control and format characters spelled out, but for newlines and tabs."""
+    """Spell out the control and format characters of a text, except newlines and tabs."""
     return text if text.isprintable() else "".join(map(_spelled, text))
 
 
