@@ -1,6 +1,7 @@
-# make demo: install, run the default sweep on MNIST-1D, and say where its report is.
+# make demo: install, run the default sweep on MNIST-1D and print the path of its report.
 # make docs: install with the docs extra and build the documentation into build/docs.
-# make test: install with the test extra, then ruff, mypy and all tests but those marked long, in two processes. CI calls exactly this.
+# make test: install with the test extra, then run ruff, mypy and all tests except the long ones, in two processes, as CI does.
+# make test-all: run the long tests too.
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python -m

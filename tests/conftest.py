@@ -1,4 +1,4 @@
-"""Shared by all rooms' tests: a small data set, and a data cache that no test outside this run sees."""
+"""Fixtures of all tests: a small data set, a data cache of this run only, and servers of buckets on loopback."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from workers.data import Arrays, Source, data_set
 from workers.stages import Data, Model, Optimizer, Setting, Training
 from workers.stages.execution import Execution
 
-# no deadline: a shared machine is slow at times; derandomized: a run tells of the code, not of luck
+# no deadline, since a shared machine may be slow; derandomized, so that a failure tells of the code and not of luck
 settings.register_profile("project", deadline=None, derandomize=True)
 settings.load_profile("project")
 
@@ -103,7 +103,7 @@ def training() -> Training:
 
 @pytest.fixture(scope="session")
 def s3() -> Iterator[str]:
-    """An S3 server on loopback; the URL of a bucket in it. Processes that the tests start find it as well."""
+    """Start an S3 server on loopback, also for processes that tests start; yield the URL of its bucket."""
     import boto3
     from moto.server import ThreadedMotoServer
 
@@ -127,7 +127,7 @@ def s3() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def google() -> Iterator[GoogleStorage]:
-    """A Google Cloud Storage on loopback; processes that the tests start find it as well."""
+    """Start a Google Cloud Storage server on loopback, also for processes that tests start."""
     with google_storage.google_storage() as server, pytest.MonkeyPatch.context() as patch:
         for name, value in google_storage.settings(server).items():
             patch.setenv(name, value)
@@ -136,7 +136,7 @@ def google() -> Iterator[GoogleStorage]:
 
 @pytest.fixture(scope="session")
 def gs(google: GoogleStorage) -> str:
-    """The URL of a bucket in it."""
+    """Return the URL of a bucket on that server."""
     return f"gs://{google_storage.BUCKET}"
 
 

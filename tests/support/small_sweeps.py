@@ -1,4 +1,4 @@
-"""The sweeps that tests run as a user would: a data set in a plugin, a recipe of seconds, and the options for both."""
+"""Small sweeps that tests run as a user would: a plugin's data set, a recipe of seconds, and options for both."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ TWO_ROUNDS: dict[str, Any] = {"rounds": 2, "transfer_rounds": [2], "probe_rounds
 
 
 def prepare(folder: Path, **fields: Any) -> Path:
-    """Put the data set's plugin there and a recipe of one epoch each, changed in these fields; the folder."""
+    """Write the data set's plugin and a recipe of one epoch per training, with these fields changed, to a folder."""
     folder.mkdir(exist_ok=True)
     (folder / "patterns.py").write_text(PATTERNS)
     (folder / "small.yaml").write_text(yaml.safe_dump({**SHORT, **fields}))
@@ -51,7 +51,7 @@ def prepare(folder: Path, **fields: Any) -> Path:
 
 
 def options(folder: Path, store: object, *more: object, architecture: str = "resnet1d") -> list[object]:
-    """Of a sweep with the plugin and the recipe of a prepared folder, whose data cache is there as well."""
+    """Return a sweep's options with a prepared folder's plugin, recipe and data cache."""
     what = ["--datasets", "patterns", "--archs", architecture, "--recipe", folder / "small.yaml"]
     where = ["--store", store, "--data-cache", folder / "cache", "--plugin", folder / "patterns.py"]
     return [*what, *where, *more]
