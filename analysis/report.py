@@ -47,19 +47,19 @@ def write_report(store: Path | str, out: Path | None = None, published: Path | N
     """
     frames = _loaded(store, published)
     reader = Store(store)
-    found = checks(reader, frames, deadline_s=REPORT_DEADLINE_S).to_dict("records")
+    rules = checks(reader, frames, deadline_s=REPORT_DEADLINE_S).to_dict("records")
     folder = reader.storage.folder
     if out is None and folder is None:
-        page = render(frames, reader.root, lambda path: path, checks=found)
+        page = render(frames, reader.root, lambda path: path, checks=rules)
         reader.storage.write(REPORT, page.encode())
         return f"{reader.root}/{REPORT}"
     out = (out or Path(reader.root) / REPORT).absolute()
     place = out.parent
     if folder is None:
-        page = render(frames, reader.root, lambda path: f"{reader.root}/{path}", checks=found)
+        page = render(frames, reader.root, lambda path: f"{reader.root}/{path}", checks=rules)
     else:
         root = folder
-        page = render(frames, reader.root, lambda path: os.path.relpath(root / path, place), checks=found)
+        page = render(frames, reader.root, lambda path: os.path.relpath(root / path, place), checks=rules)
     with replacing(out) as partial:
         partial.write_text(page, encoding="utf-8")
     return str(out)

@@ -1,4 +1,4 @@
-"""Debian's Chromium, headless, once for a file of tests; every page must stay quiet and ask no network for anything."""
+"""Headless Chromium, once per test file; no page may write to the console or request anything from the network."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ ARGUMENTS = ["--no-sandbox", "--disable-background-networking", "--no-first-run"
 def browser() -> Iterator[Any]:
     """One browser for a file of tests: while it is open, an event loop runs in which no other test can run its own."""
     playwright = pytest.importorskip("playwright.sync_api", reason="there is no playwright: pip install '.[test]'")
-    found = shutil.which("chromium")
-    if found is None:
-        pytest.skip("there is no chromium here: apt-get install chromium")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("chromium is not installed: apt-get install chromium")
     with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=found, args=ARGUMENTS)
+        running = driver.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         yield running
         running.close()
 
@@ -32,12 +32,12 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> SyntheticStore:
     """Two data sets, two presets of one, two methods, two rounds, three seeds; one stage runs and one failed."""
-    made = SyntheticStore(tmp_path_factory.mktemp("browser") / "runs")
+    store = SyntheticStore(tmp_path_factory.mktemp("browser") / "runs")
     for setting in ({}, {"dataset": "letters"}, {"preset": "reference"}):
-        write_section(made, setting)
-    made.plan(("digits/late", "a" * 32), ("digits/bad", "b" * 32))
-    made.failure("digits/bad", "b" * 32, "loss is not finite at epoch 3")
-    return made
+        write_section(store, setting)
+    store.plan(("digits/late", "a" * 32), ("digits/bad", "b" * 32))
+    store.failure("digits/bad", "b" * 32, "loss is not finite at epoch 3")
+    return store
 
 
 @pytest.fixture(scope="session")
@@ -48,18 +48,18 @@ def report(store: SyntheticStore) -> Path:
 
 @pytest.fixture
 def open_page(browser: Any) -> Iterator[Open]:
-    """Opens an address, or a file, in a context of its own; at the end nothing may have been said or asked for."""
+    """Open an address or a file in a fresh context; at the end, no console message and no foreign request may exist."""
     contexts: list[Any] = []
-    said: list[str] = []
+    complaints: list[str] = []
 
     def opened(place: Path | str, **looks: Any) -> Any:
         address = place.as_uri() if isinstance(place, Path) else place
         context = browser.new_context(**{"viewport": WIDE, "accept_downloads": True, **looks})
         contexts.append(context)
         page = context.new_page()
-        page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: said.append(f"error: {error}"))
-        page.on("request", lambda request: said.append(request.url) if _strange(request.url, address) else None)
+        page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
+        page.on("request", lambda request: complaints.append(request.url) if _strange(request.url, address) else None)
         page.goto(address)
         page.wait_for_selector("#top .plot .main-svg, #top .verdict")
         return page
@@ -67,11 +67,11 @@ def open_page(browser: Any) -> Iterator[Open]:
     yield opened
     for context in contexts:
         context.close()
-    assert said == []
+    assert complaints == []
 
 
 def _strange(url: str, address: str) -> bool:
-    """Whether a request goes elsewhere than to the page, to its server, or to what the page holds itself."""
+    """Whether a request leaves the page, its server and its embedded data."""
     origin = "/".join(address.split("/")[:3])
     own = url.split("#")[0] == address.split("#")[0] or (origin != "file://" and url.startswith(origin))
     return not own and not url.startswith(("data:", "blob:"))
