@@ -15,7 +15,7 @@ import pytest
 
 from orchestrator.recipes.experiment_file import builtin_experiments
 
-pytestmark = pytest.mark.slow(seconds=40)
+pytestmark = pytest.mark.slow(seconds=20)
 
 ROOT = Path(__file__).parents[2]
 CODE = ("winning_sign.py", "orchestrator", "workers", "tickets", "analysis")

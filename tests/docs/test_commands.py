@@ -23,7 +23,7 @@ from tests.docs.commands import DOCUMENTS, ROOT, Command, blocks, commands, inli
 from tests.docs.programs import ELSEWHERE, READ, REAL, SUB_COMMANDS, UNIX
 from tests.support.image_sets import encoded, write_image_folder, write_shards
 
-pytestmark = pytest.mark.slow(seconds=60)
+pytestmark = pytest.mark.slow(seconds=35)
 
 NAMED_FILE = re.compile(r"```(?:python|yaml)\n# (\w+\.\w+)\n(.*?)```", re.S)
 QUICK_START = ROOT / "docs" / "quickstart.md"

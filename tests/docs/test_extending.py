@@ -15,7 +15,7 @@ from analysis import load
 from tests.support.registries import registries_kept
 from tests.support.sweep_processes import by_name, in_process
 
-pytestmark = pytest.mark.slow(seconds=25)
+pytestmark = pytest.mark.slow(seconds=15)
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "extending.md").read_text()

@@ -18,7 +18,7 @@ from analysis.serve import EXAMPLES
 from tests.analysis.conftest import SyntheticStore
 from tests.support.serving import PATIENCE_S, Served, command, serving
 
-pytestmark = pytest.mark.slow(seconds=60)
+pytestmark = pytest.mark.slow(seconds=35)
 
 LATE, BAD = ("digits/late", "a" * 32), ("digits/bad", "b" * 32)
 SECRET = "not for the page"

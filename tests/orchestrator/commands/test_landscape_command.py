@@ -26,6 +26,8 @@ from tests.support import small_sweeps
 from tests.support.sweep_processes import by_name, in_process
 from workers.stages import Landscape, to_science
 
+pytestmark = pytest.mark.slow(seconds=45)
+
 # --- what may be asked for -------------------------------------------------------------------------------------------
 
 

@@ -30,7 +30,7 @@ from tests.support.sweep_processes import (
     wait_for,
 )
 
-pytestmark = pytest.mark.slow(seconds=120)
+pytestmark = pytest.mark.slow(seconds=90)
 
 STAGES = 21  # dense; for two methods pretrain, 2 rounds, retrain, 2 transfers, a twin, 2 LMC probes, a stability probe
 WITHOUT_RAY = ("-c", "import sys; sys.modules['ray'] = None; from orchestrator.sweep import app; app()")
