@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from benchmarks.generated import PIXEL_MEAN, PIXEL_STD, LabelledImages
-from workers.probing.path import interpolate
+from workers.probing.path import mix
 from workers.stages import Augmentation, Optimizer
 from workers.training.evaluation import Outcomes
 
@@ -181,7 +181,8 @@ def released_curve(
     """
     outcomes = []
     for index in range(points):
-        model.load_state_dict(interpolate(a, b, index / (points - 1)))
+        weight = index / (points - 1)
+        model.load_state_dict(mix((a, b), (weight, 1 - weight)))
         _pass_for_statistics(model, on_device(train, device))
         outcomes.append(_test(model, on_device(test, device)))
     return outcomes

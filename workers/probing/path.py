@@ -58,11 +58,6 @@ def check_alike(states: Sequence[State]) -> None:
         raise ValueError("the networks of a probe differ in their tensors")
 
 
-def interpolate(a: State, b: State, weight: float) -> dict[str, Tensor]:
-    """Mix two state dicts: weight * a + (1 - weight) * b."""
-    return mix((a, b), (weight, 1 - weight))
-
-
 def outcomes_by_group(
     model: nn.Module,
     states: Iterable[State],
@@ -108,7 +103,7 @@ def path_outcomes(
         The values of lambda, from 0 (b) to 1 (a); and for each pair, the outcomes at each lambda.
     """
     lambdas = [index / (probe.points - 1) for index in range(probe.points)]
-    states = (interpolate(a, b, weight) for a, b in pairs for weight in lambdas)
+    states = (mix((a, b), (weight, 1 - weight)) for a, b in pairs for weight in lambdas)
     groups = outcomes_by_group(model, states, probe, splits, beat)
     outcomes = [point for group in groups for point in group]
     return lambdas, [outcomes[start : start + probe.points] for start in range(0, len(outcomes), probe.points)]

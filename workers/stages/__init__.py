@@ -1,19 +1,25 @@
 """What a stage computes, how it is run, and its form in files."""
 
 from workers.stages.kinds import (
+    IMAGE_SIZE,
     METHOD_OF_PSI,
     STAGE_KINDS,
+    Criterion,
+    Data,
     Landscape,
+    Model,
     PairProbe,
+    Precision,
+    Preset,
     Pretrain,
     Probe,
+    Pruning,
     Psi,
     Round,
+    Setting,
     Stage,
     Train,
-    width,
 )
-from workers.stages.pruning import MAGNITUDE_PRUNING, Criterion, Pruning
 from workers.stages.schedule import (
     UNIFORM,
     Alpha,
@@ -26,11 +32,9 @@ from workers.stages.schedule import (
     learning_rate,
 )
 from workers.stages.serialisation import from_science, serialised_field, to_science
-from workers.stages.setting import IMAGE_SIZE, Data, Model, Precision, Preset, Setting
 
 __all__ = [
     "IMAGE_SIZE",
-    "MAGNITUDE_PRUNING",
     "METHOD_OF_PSI",
     "STAGE_KINDS",
     "UNIFORM",
@@ -60,5 +64,4 @@ __all__ = [
     "learning_rate",
     "serialised_field",
     "to_science",
-    "width",
 ]

@@ -11,10 +11,98 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from tickets import Transfer
-from workers.stages.pruning import MAGNITUDE_PRUNING, Pruning
 from workers.stages.schedule import UNIFORM, Alpha, Augmentation, Training
 from workers.stages.serialisation import serialised_as
-from workers.stages.setting import Setting
+
+Preset = Literal["sound", "reference"]
+Precision = Literal["float32", "bfloat16"]
+IMAGE_SIZE = 224
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set and the share of it that is trained on.
+
+    Attributes:
+        fingerprint: identifies the content of the files; two copies of the same data have the same fingerprint.
+        validation_fraction: share of the training images held out for validation.
+        image_size: side in pixels to which images of varying size are cropped; images of one size keep theirs.
+        pixel_mean, pixel_std: normalise images by these values per channel, in units of 0 to 1. None takes those of
+            the training images, or ImageNet's for streamed images.
+    """
+
+    name: str
+    fingerprint: str
+    validation_fraction: float
+    image_size: int = IMAGE_SIZE
+    pixel_mean: tuple[float, ...] | None = None
+    pixel_std: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Model:
+    """An architecture by its registered name, with its constructor's options."""
+
+    name: str
+    options: Mapping[str, int | float | bool | str] = field(default_factory=dict)
+    version: int = 1
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What every stage of one experiment shares.
+
+    Attributes:
+        watch_test_set: evaluate the test set after each epoch, as the released code does. The preset ``sound`` reads
+            it once.
+        precision: of convolutions and matrix products; parameters, statistics and updates are always float32.
+    """
+
+    preset: Preset
+    data: Data
+    model: Model
+    watch_test_set: bool = False
+    precision: Precision = "float32"
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """A pruning criterion by its registered name (``workers.pruning.criteria``); the lowest scores are pruned."""
+
+    name: str = "magnitude"
+    version: int = 1
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """How the rounds of a chain prune. The defaults are the paper's, for AWS and LRR.
+
+    Attributes:
+        ticket_method: the method's name in its tickets; empty for AWS and LRR, which ``psi`` tells apart.
+        prune_at: prune the network as it was after this epoch of round 0, in all rounds, without training in between;
+            0 prunes at initialisation. None trains after each pruning.
+        reset_to: after each pruning, reset the survivors to their values after this epoch of round 0 (input
+            ``reset``); 0 is the initialisation. None keeps the trained weights.
+        schedule_from: where the learning-rate schedule begins after a pruning: at its full value ("start"), in the
+            epoch of ``reset_to`` ("reset"), or at its last value ("end": fine-tuning).
+        one_shot: prune the network of round 0 in every round, directly to the round's density.
+        steps: prunings per round, with new scores before each.
+    """
+
+    ticket_method: str = field(default="", metadata=serialised_as("method"))
+    criterion: Criterion = Criterion()
+    prune_at: int | None = None
+    reset_to: int | None = None
+    schedule_from: Literal["start", "reset", "end"] = "start"
+    one_shot: bool = False
+    steps: int = 1
+
+    def share(self, prune_fraction: float, round_: int) -> float:
+        """Share of the surviving weights of its input network that a round prunes."""
+        return 1 - (1 - prune_fraction) ** round_ if self.one_shot else prune_fraction
+
+
+MAGNITUDE_PRUNING = Pruning()
 
 Psi = Literal["interpolated", "plain"]
 """Whether training interpolates psi towards its initialisation (AWS), or leaves psi as it is (LRR, other methods)."""

@@ -11,7 +11,7 @@ from torchvision.ops import StochasticDepth
 
 from workers.data.augmentation import draw_epoch
 from workers.data.splits import Splits
-from workers.probing.path import barrier, interpolate, path_outcomes, standard_error
+from workers.probing.path import barrier, mix, path_outcomes, standard_error
 from workers.stages import Data, Model, Probe, Setting
 from workers.training.evaluation import Reestimation, reestimate_statistics
 
@@ -60,18 +60,18 @@ def test_every_kind_of_parameter_is_interpolated() -> None:
         return model
 
     a, b = network(0).state_dict(), network(1).state_dict()
-    mixed = interpolate(a, b, 0.25)
+    mixed = mix((a, b), (0.25, 0.75))
     for name, tensor in mixed.items():
         if tensor.is_floating_point():
             torch.testing.assert_close(tensor, 0.25 * a[name] + 0.75 * b[name])
             assert not torch.equal(tensor, a[name]), name
-    assert all(torch.equal(t, a[name]) for name, t in interpolate(a, b, 1.0).items())
-    assert all(torch.equal(t, b[name]) for name, t in interpolate(a, b, 0.0).items())
+    assert all(torch.equal(t, a[name]) for name, t in mix((a, b), (1.0, 0.0)).items())
+    assert all(torch.equal(t, b[name]) for name, t in mix((a, b), (0.0, 1.0)).items())
 
 
 def test_networks_that_differ_are_refused() -> None:
     with pytest.raises(ValueError, match="differ in their tensors"):
-        interpolate({"a": torch.ones(2)}, {"a": torch.ones(3)}, 0.5)
+        mix(({"a": torch.ones(2)}, {"a": torch.ones(3)}), (0.5, 0.5))
 
 
 def norm_network() -> nn.Sequential:

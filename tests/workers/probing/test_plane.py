@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from workers.data.splits import Splits
-from workers.probing.landscape import landscape_rows
+from workers.probing.landscape import Plane, landscape_rows, plane_through
 from workers.probing.path import mix
-from workers.probing.plane import Plane, plane_through
 from workers.stages import Data, Landscape, Model, Setting
 from workers.stages.execution import Control, Interrupted
 from workers.training.evaluation import Reestimation, evaluate, reestimate_statistics

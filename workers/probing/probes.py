@@ -1,4 +1,4 @@
-"""Register probes of pairs by name, and measure a pair by one. docs/extending.md shows how to add one."""
+"""Probes of pairs besides the barrier: measuring functions by name. docs/extending.md shows how to add one."""
 
 from __future__ import annotations
 
@@ -62,8 +62,6 @@ class Pair:
 
 
 Measure = Callable[[Pair], Mapping[str, float]]
-
-
 PROBES = Registry[Registered[Measure]]("probe", Registered)
 
 
@@ -101,3 +99,22 @@ def measured(stage: PairProbe, pair: Pair) -> dict[str, float]:
         if not math.isfinite(value):
             raise ValueError(f"probe {stage.probe}: {word} is {value}; return finite numbers")
     return {f"{stage.probe}_{word}": value for word, value in numbers.items()}
+
+
+@probe("disagreement")
+def disagreement(pair: Pair) -> dict[str, float]:
+    """Disagreement: share of the test images that two solutions classify differently (Fort et al. 2019, section 4)."""
+    differ = [a.argmax(1) != b.argmax(1) for a, b, _ in pair.logits(pair.splits.test)]
+    return {"percent": 100 * float(torch.cat(differ).double().mean())}
+
+
+@probe("weight_distance")
+def weight_distance(pair: Pair) -> dict[str, float]:
+    """Weight distance: Euclidean distance between the prunable weights, and the cosine of their angle."""
+    sums = torch.zeros(4, dtype=torch.float64, device=pair.splits.device)
+    for a, b in pair.weights:
+        u, v = a.double(), b.double()
+        sums += torch.stack(((u - v).square().sum(), (u * v).sum(), u.square().sum(), v.square().sum()))
+    apart, inner, length_a, length_b = sums.tolist()
+    lengths = (length_a * length_b) ** 0.5
+    return {"l2": apart**0.5, "cosine": inner / lengths if lengths else 0.0}
