@@ -10,8 +10,8 @@ from typing import Any
 
 from orchestrator.planning.algorithm import expand
 from orchestrator.planning.plan import Plan
-from orchestrator.recipes import resolve
 from orchestrator.recipes.experiments import Experiment
+from orchestrator.recipes.resolution import resolve
 from orchestrator.scheduling.estimate import Estimates
 from orchestrator.store import Store
 from orchestrator.store.record import Record

@@ -36,9 +36,9 @@ from benchmarks.recorded import RecordedSweep
 from benchmarks.table import print_table
 from orchestrator.planning.algorithm import expand
 from orchestrator.planning.plan import Plan
-from orchestrator.recipes import resolve
 from orchestrator.recipes.experiment_file import ExperimentRequest
 from orchestrator.recipes.experiments import Experiment, find_experiments
+from orchestrator.recipes.resolution import resolve
 from orchestrator.scheduling.queue import ReadyQueue
 from orchestrator.scheduling.rank import cost_epochs, upward_rank
 from orchestrator.scheduling.simulation import Simulation, simulate

@@ -13,7 +13,7 @@ from orchestrator.operating.survey import StageStatus, Survey, survey
 from orchestrator.planning.comparison import known_stages
 from orchestrator.planning.landscape import plan_landscape
 from orchestrator.planning.plan import Node, Plan
-from orchestrator.recipes import RecipeError, unknown
+from orchestrator.recipes.layers import RecipeError
 from orchestrator.session.cache import find_cached
 from orchestrator.session.preparation import prepare_data_set
 from orchestrator.session.run import Placement, holding_lease, quarantine, run_plan
@@ -21,6 +21,7 @@ from orchestrator.store import Store, StoreError
 from orchestrator.terminal.arguments import checked_execution
 from orchestrator.terminal.command import STORE_ERRORS, open_existing
 from orchestrator.terminal.options import ExecutionOptions
+from tickets.registry import unknown
 from workers.data import DataError
 from workers.models import ARCHITECTURES
 from workers.plugins import PluginError

@@ -15,9 +15,9 @@ import typer
 from filelock import FileLock, Timeout
 
 from orchestrator.backends.base import BackendError
-from orchestrator.recipes import RecipeError, user_layers
-from orchestrator.recipes.experiment_file import ExperimentRequest, Flags
+from orchestrator.recipes.experiment_file import ExperimentRequest
 from orchestrator.recipes.experiments import find_experiments
+from orchestrator.recipes.layers import RecipeError, user_layers
 from orchestrator.session.preparation import prepare_data
 from orchestrator.store import Store, StoreError
 from orchestrator.terminal.arguments import checked_execution
@@ -149,7 +149,7 @@ def search(
         how = checked_execution("ray", execution)
         changes = user_layers(recipe, set_ or (), {})
         run_only = user_layers(None, (), {"gpus_per_trial": gpus_per_trial})  # belongs in no winner's file
-        request = ExperimentRequest().under(Flags((dataset,), (arch,) if arch else None, preset, (*changes, *run_only)))
+        request = ExperimentRequest((dataset,), (arch,) if arch else None, preset, (*changes, *run_only))
         (experiment,) = find_experiments(request, how)
         share = experiment.recipe.gpus_per_trial
         if share is not None and how.device == "cpu":

@@ -8,9 +8,9 @@ from orchestrator.backends.base import BackendError
 from orchestrator.driver.heartbeat import LEAST_LIMIT_S
 from orchestrator.planning.algorithm import expand
 from orchestrator.planning.plan import Plan
-from orchestrator.recipes import RecipeError
 from orchestrator.recipes.experiment_file import request_experiment
 from orchestrator.recipes.experiments import Experiment, find_experiments
+from orchestrator.recipes.layers import RecipeError
 from orchestrator.scheduling.estimate import Estimates
 from orchestrator.scheduling.forecast import forecast
 from orchestrator.session.cache import find_cached

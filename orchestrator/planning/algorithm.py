@@ -9,8 +9,8 @@ from collections.abc import Iterable
 
 from orchestrator.planning.plan import Node, Plan
 from orchestrator.planning.stage_planner import ChainPlanner, ExperimentPlanner
-from orchestrator.recipes import Recipe
 from orchestrator.recipes.experiments import Experiment
+from orchestrator.recipes.recipe import Recipe
 
 
 def expand(experiments: Iterable[Experiment]) -> Plan:
@@ -27,7 +27,7 @@ def compare_methods(experiment: ExperimentPlanner, recipe: Recipe) -> None:
         experiment.train_dense(seed)
     for number in range(1, recipe.chains + 1):
         for method in recipe.methods:
-            chain = experiment.chain(method, number)
+            chain = ChainPlanner(experiment, method, number)
             find_tickets(chain, recipe.rounds)
             for round_ in sorted({*recipe.transfer_rounds, *recipe.probe_rounds}):
                 compare_starts(chain, round_, recipe)

@@ -13,22 +13,14 @@ ABSENT = "(absent)"
 
 
 def known_stages(plans: Iterable[StoredPlan], records: Mapping[str, Record]) -> dict[str, StageIdentity]:
-    """Every stage with science in a plan or a record, by key; records win over plans.
-
-    Args:
-        plans: oldest first.
-    """
+    """Every stage with science in a plan or a record, by key; records win over plans, later plans over earlier ones."""
     planned = {stage.key: stage for plan in plans for stage in plan.identities() if stage.science}
     return {**planned, **records}
 
 
 @dataclass(frozen=True)
 class Change:
-    """A field that differs.
-
-    Attributes:
-        field: dotted path of the field.
-    """
+    """A field that differs, by its dotted path."""
 
     field: str
     old: Any
@@ -76,19 +68,17 @@ def compare(
     if not candidates:
         return None
     fewest = min(len(_label_changes(record, stage)) for record in candidates)
-    candidates = [record for record in candidates if len(_label_changes(record, stage)) == fewest]
-    nearest = min(
-        candidates, key=lambda record: (len(changes(record.science, stage.science)), _changed_inputs(record, stage))
-    )
+
+    def distance(record: StageIdentity) -> tuple[int, int]:
+        changed_inputs = sum(record.inputs.get(slot) != key for slot, key in stage.inputs.items())
+        return len(changes(record.science, stage.science)), changed_inputs
+
+    nearest = min((record for record in candidates if len(_label_changes(record, stage)) == fewest), key=distance)
     return _compare_with(stage, nearest, stages)
 
 
 def _label_changes(old: StageIdentity, new: StageIdentity) -> list[Change]:
     return changes(vars(old.labels), vars(new.labels), "labels")
-
-
-def _changed_inputs(old: StageIdentity, new: StageIdentity) -> int:
-    return sum(old.inputs.get(slot) != key for slot, key in new.inputs.items())
 
 
 def _compare_with(stage: StageIdentity, old: StageIdentity, stages: Mapping[str, StageIdentity]) -> Comparison:

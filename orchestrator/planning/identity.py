@@ -18,17 +18,9 @@ from workers.stages import Stage, serialised_field
 
 
 def stage_key(stage: Stage, inputs: Mapping[str, str]) -> str:
-    """The stage's key: 32 hexadecimal digits.
-
-    Args:
-        inputs: keys of the upstream stages by input name.
-    """
-    content = {
-        "kind": stage.kind,
-        "stage_version": stage.version,
-        "science": canonical(stage),
-        "inputs": canonical(inputs),
-    }
+    """The stage's key: 32 hexadecimal digits; ``inputs`` are keys of the upstream stages by input name."""
+    science = canonical(stage)
+    content = {"kind": stage.kind, "stage_version": stage.version, "science": science, "inputs": canonical(inputs)}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return digest.of_text(text)
 
@@ -60,6 +52,4 @@ def canonical(value: object) -> Any:
 
 
 def _default(field: Field[Any]) -> object:
-    if field.default_factory is not MISSING:
-        return field.default_factory()
-    return field.default
+    return field.default if field.default_factory is MISSING else field.default_factory()

@@ -8,7 +8,8 @@ from math import isfinite
 
 from orchestrator.planning.comparison import changes
 from orchestrator.planning.plan import Node, Plan
-from orchestrator.recipes import Recipe, resolve
+from orchestrator.recipes.recipe import Recipe
+from orchestrator.recipes.resolution import resolve
 from orchestrator.store import StoreError
 from orchestrator.store.record import Labels, StageIdentity
 from workers.stages import Landscape, Pretrain, Probe, Round, Setting, Stage, Train, to_science
@@ -35,7 +36,9 @@ def add_landscape(plan: Plan, solutions: Sequence[Node], points: int, margin: fl
         probing.augmentation,
     )
     a, b, c = solutions
-    return plan.add(_name(solutions), stage, _shared_labels(solutions), a=a, b=b, c=c)
+    first, *rest = (node.labels.model_dump() for node in solutions)
+    shared = {name: value for name, value in first.items() if all(labels[name] == value for labels in rest)}
+    return plan.add(_name(solutions), stage, Labels(**shared), a=a, b=b, c=c)
 
 
 def plan_landscape(
@@ -102,9 +105,7 @@ def _shared_setting(solutions: Sequence[Node]) -> Setting:
                 f"{node.name} ({', '.join(section)}) and {first.name} ({', '.join(first_section)}) are of different "
                 f"sections; name three trainings of one data set, architecture and preset"
             )
-        differing = changes(to_science(first.stage.setting), to_science(node.stage.setting))
-        if differing:
-            change = differing[0]
+        for change in changes(to_science(first.stage.setting), to_science(node.stage.setting)):
             raise StoreError(
                 f"{node.name} was made with {change.field} {change.new} and {first.name} with {change.old}, so their "
                 f"weights do not compare; name three trainings of one recipe"
@@ -127,11 +128,6 @@ def _probing(
         if stage.setting == setting:
             return stage
     return resolve(labels.dataset, labels.architecture, labels.preset)
-
-
-def _shared_labels(nodes: Sequence[Node]) -> Labels:
-    first, *rest = (node.labels.model_dump() for node in nodes)
-    return Labels(**{name: value for name, value in first.items() if all(labels[name] == value for labels in rest)})
 
 
 def _name(nodes: Sequence[Node]) -> str:

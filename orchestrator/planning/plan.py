@@ -16,11 +16,7 @@ from workers.stages import PairProbe, Stage, to_science
 
 @dataclass(frozen=True)
 class Node:
-    """A stage in a plan.
-
-    Attributes:
-        inputs: keys of the upstream stages, by input name.
-    """
+    """A stage in a plan, with the keys of its upstream stages by input name."""
 
     key: str
     name: str
@@ -30,9 +26,8 @@ class Node:
 
     def planned(self) -> PlannedStage:
         """The node as the store keeps it."""
-        return PlannedStage(
-            key=self.key, kind=self.stage.kind, name=self.name, labels=self.labels, inputs=dict(self.inputs)
-        )
+        inputs = dict(self.inputs)
+        return PlannedStage(key=self.key, kind=self.stage.kind, name=self.name, labels=self.labels, inputs=inputs)
 
 
 @dataclass

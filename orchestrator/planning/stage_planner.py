@@ -7,13 +7,29 @@ from dataclasses import replace
 
 from orchestrator.planning.landscape import add_landscape
 from orchestrator.planning.plan import Node, Plan
-from orchestrator.planning.trainings import dense_training, final_training, round_training
 from orchestrator.recipes.experiments import Experiment
+from orchestrator.recipes.methods import Method
+from orchestrator.recipes.recipe import Recipe
 from orchestrator.store.record import Labels, ProbeKind
 from tickets import named_source
 from workers.devices.seeds import derive
 from workers.probing.probes import PROBES
-from workers.stages import UNIFORM, Data, Model, PairProbe, Pretrain, Probe, Psi, Round, Setting, Train
+from workers.stages import (
+    UNIFORM,
+    Data,
+    Gang,
+    Model,
+    PairProbe,
+    Pretrain,
+    Probe,
+    Psi,
+    Round,
+    Schedule,
+    Setting,
+    Train,
+    Training,
+    learning_rate,
+)
 
 
 class ExperimentPlanner:
@@ -39,10 +55,6 @@ class ExperimentPlanner:
         """Train a fresh dense network by the final training: the baseline."""
         return self.add_training(f"{self.prefix}/dense/seed{seed}", self.labels, "dense", seed)
 
-    def chain(self, method: str, number: int) -> ChainPlanner:
-        """Plan a chain of one method; chains of all methods with one number share their initialisation and draws."""
-        return ChainPlanner(self, method, number)
-
     def add_training(
         self, name: str, labels: Labels, start: str, seed: int, *, twin: bool = False, **inputs: Node
     ) -> Node:
@@ -61,7 +73,7 @@ class ExperimentPlanner:
 
 
 class ChainPlanner:
-    """Adds the stages of one pruning chain of a method.
+    """Adds a pruning chain of a method; chains of all methods with one number share initialisation and draws.
 
     Attributes:
         method: the pruning method.
@@ -110,7 +122,11 @@ class ChainPlanner:
     def train(self, start: str, round_: int, seed: int, *, twin: bool = False) -> Node:
         """Add the final training of a round's ticket from a start; a twin differs in its SGD seed only."""
         name = f"{self._name(round_)}/{start}/seed{seed}" + ("/twin" if twin else "")
-        inputs = {"ticket": self.rounds[round_], **self._sources(self._recipe.start(start).others)}
+        inputs = {"ticket": self.rounds[round_]}
+        for source in self._recipe.start(start).others:  # such as round_3 or epoch_0 of this chain
+            kind, number = named_source(source) or ("", 0)
+            if kind in ("round", "epoch"):
+                inputs[source] = self.rounds[number] if kind == "round" else self.pretrain(stop_after=number)
         return self._experiment.add_training(name, self._round_labels(round_), start, seed, twin=twin, **inputs)
 
     def probe(self, kind: ProbeKind, a: Node, b: Node) -> None:
@@ -136,15 +152,6 @@ class ChainPlanner:
         recipe = self._recipe
         add_landscape(self._plan, solutions, recipe.landscape_points, recipe.landscape_margin, recipe)
 
-    def _sources(self, names: Sequence[str]) -> dict[str, Node]:
-        """The networks of this chain that a transfer reads beside its ticket, such as ``round_3`` or ``epoch_0``."""
-        nodes = {}
-        for name in names:
-            kind, number = named_source(name) or ("", 0)
-            if kind in ("round", "epoch"):
-                nodes[name] = self.rounds[number] if kind == "round" else self.pretrain(stop_after=number)
-        return nodes
-
     def _round_labels(self, round_: int | None) -> Labels:
         return self._labels.model_copy(update={"round": round_})
 
@@ -154,3 +161,39 @@ class ChainPlanner:
     def _sgd_seed(self, round_: int) -> int:
         # without the method's name: chains of all methods are paired
         return derive("sgd", "chain", self._number, "round", round_)
+
+
+def final_training(recipe: Recipe) -> Training:
+    """The training that makes a solution of a start."""
+    return _training(recipe, recipe.final_epochs, recipe.final_schedule)
+
+
+def dense_training(recipe: Recipe, method: Method) -> Training:
+    """The training of a method's round 0."""
+    if method.schedule == "final":
+        training = final_training(recipe)
+    else:
+        training = _training(recipe, recipe.pretrain_epochs, recipe.round_schedule)
+    stop = method.prune_at
+    return training if stop is None or stop >= training.epochs else replace(training, stop_after=stop)
+
+
+def round_training(recipe: Recipe, method: Method) -> Training:
+    """The training of a method's rounds after pruning; its span is empty for pruning at one point of round 0."""
+    dense = dense_training(recipe, method)
+    training = dense if method.schedule == "final" else _training(recipe, recipe.round_epochs, recipe.round_schedule)
+    if method.prune_at is not None:
+        return replace(training, first_epoch=0, stop_after=0)
+    if method.schedule_from == "reset":
+        return replace(dense, first_epoch=method.reset_to or 0)
+    if method.schedule_from == "end":
+        lowest = replace(recipe.optimizer, learning_rate=learning_rate(dense, dense.epochs - 1))
+        return replace(_training(recipe, recipe.round_epochs, Schedule()), optimizer=lowest)
+    return training
+
+
+def _training(recipe: Recipe, epochs: int, schedule: Schedule) -> Training:
+    compiled = recipe.compile_from_epochs is not None and epochs >= recipe.compile_from_epochs
+    # on one device the batch-norm policy changes no number, so it must not change a key
+    gang = Gang(recipe.gpus_per_stage, recipe.batch_norm) if recipe.gpus_per_stage > 1 else Gang()
+    return Training(epochs, recipe.batch_size, recipe.optimizer, schedule, recipe.augmentation, compiled, gang)

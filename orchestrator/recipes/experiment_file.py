@@ -10,7 +10,9 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from orchestrator.recipes import Layer, RecipeError, merge, read_builtin, read_mapping, unfit, unknown, unknown_field
+from orchestrator.recipes.layers import Layer, RecipeError, merge, read_builtin, read_mapping
+from orchestrator.recipes.resolution import unfit, unknown_field
+from tickets.registry import unknown
 from workers.stages import Preset
 
 Names = tuple[str, ...]
@@ -47,11 +49,14 @@ class ExperimentFile(BaseModel):
 
 
 @dataclass(frozen=True)
-class Flags:
-    """Choices of the command line; None leaves the file's choice.
+class ExperimentRequest:
+    """What a sweep compares, on which data sets and architectures: an experiment's file, or the command line's choices.
 
     Attributes:
-        layers: recipe fields from ``--recipe``, ``--set`` and other options; later layers win.
+        datasets: None leaves the choice of the file.
+        archs: None leaves the choice of the file or, without one, takes each data set's default.
+        preset: None leaves the choice of the file or, without one, takes "sound".
+        layers: recipe fields from the file, ``--recipe``, ``--set`` and other options; later layers win.
     """
 
     datasets: Names | None = None
@@ -59,45 +64,23 @@ class Flags:
     preset: str | None = None
     layers: tuple[Mapping[str, Any], ...] = ()
 
-
-@dataclass(frozen=True)
-class ExperimentRequest:
-    """What a sweep compares, on which data sets and architectures.
-
-    Attributes:
-        archs: None takes each data set's default.
-        layers: recipe fields; later layers win.
-    """
-
-    datasets: Names = ()
-    archs: Names | None = None
-    preset: str = "sound"
-    layers: tuple[Mapping[str, Any], ...] = ()
-
-    def under(self, flags: Flags) -> ExperimentRequest:
+    def under(self, flags: ExperimentRequest) -> ExperimentRequest:
         """Merge the command line's choices over these.
 
         Raises:
             RecipeError: no data set is named, or the preset is unknown.
         """
-        merged = ExperimentRequest(
-            self.datasets if flags.datasets is None else flags.datasets,
-            self.archs if flags.archs is None else flags.archs,
-            flags.preset or self.preset,
-            (*self.layers, *flags.layers),
-        )
-        nothing_named = not self.datasets and flags.datasets is None
-        refusals = (
-            (merged.preset not in get_args(Preset), unknown("preset", merged.preset, get_args(Preset))),
-            (nothing_named, "name data sets, such as --datasets mnist1d, or an experiment's file"),
-        )
-        for applies, sentence in refusals:
-            if applies:
-                raise RecipeError(sentence)
-        return merged
+        datasets = self.datasets if flags.datasets is None else flags.datasets
+        archs = self.archs if flags.archs is None else flags.archs
+        preset = flags.preset or self.preset
+        if preset and preset not in get_args(Preset):
+            raise RecipeError(unknown("preset", preset, get_args(Preset)))
+        if datasets is None:
+            raise RecipeError("name data sets, such as --datasets mnist1d, or an experiment's file")
+        return ExperimentRequest(datasets, archs, preset, (*self.layers, *flags.layers))
 
 
-def request_experiment(file: Path | None, flags: Flags, *, smoke: bool = False) -> ExperimentRequest:
+def request_experiment(file: Path | None, flags: ExperimentRequest, *, smoke: bool = False) -> ExperimentRequest:
     """Merge the command line's choices over an experiment's file, if there is a file.
 
     Args:

@@ -9,9 +9,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from orchestrator.recipes import Recipe, RecipeError, resolve, unknown
 from orchestrator.recipes.experiment_file import ExperimentRequest
+from orchestrator.recipes.layers import RecipeError
+from orchestrator.recipes.recipe import Recipe
+from orchestrator.recipes.resolution import resolve
 from tickets import Role, UnknownLayerError, classifier_name, parameter_roles
+from tickets.registry import unknown
 from workers.data import DataSet, Source, data_set_names, find_data_set, find_source
 from workers.models import ARCHITECTURES
 from workers.stages.execution import Execution
@@ -29,7 +32,7 @@ def find_experiments(request: ExperimentRequest, execution: Execution) -> list[E
     data_sets = {name: _data_set(name) for name in request.datasets}
     archs: Sequence[str | None] = request.archs or [None]
     pairs = dict.fromkeys((dataset, arch) for dataset in data_sets for arch in archs)
-    recipes = [resolve(dataset, arch, request.preset, request.layers) for dataset, arch in pairs]
+    recipes = [resolve(dataset, arch, request.preset or "sound", request.layers) for dataset, arch in pairs]
     for recipe in recipes:
         if recipe.arch not in ARCHITECTURES:
             raise RecipeError(unknown("architecture", recipe.arch, ARCHITECTURES, plugins=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Strict
@@ -46,27 +46,18 @@ class Method:
             raise ValueError("prune_at and reset_to must be at least 0, and steps at least 1")
 
     def pruning(self, name: str) -> Pruning:
-        """The pruning of a round.
-
-        Args:
-            name: the method's name.
-
-        Raises:
-            ValueError: the criterion is not registered.
-        """
+        """The pruning of a round under the method's name; ValueError if the criterion is not registered."""
         if self.criterion not in CRITERIA:
             raise ValueError(unknown("criterion", self.criterion, CRITERIA, plugins=True))
-        version = CRITERIA[self.criterion].version
-        pruning = Pruning(
-            criterion=Criterion(self.criterion, version),
-            prune_at=self.prune_at,
-            reset_to=self.reset_to,
-            schedule_from=self.schedule_from,
-            one_shot=self.one_shot,
-            steps=self.steps,
+        return Pruning(
+            "" if name in ("aws", "lrr") else name,  # psi tells AWS and LRR apart, so their tickets need no name here
+            Criterion(self.criterion, CRITERIA[self.criterion].version),
+            self.prune_at,
+            self.reset_to,
+            self.schedule_from,
+            self.one_shot,
+            self.steps,
         )
-        # psi tells AWS and LRR apart, so their tickets need no name here
-        return pruning if name in ("aws", "lrr") else replace(pruning, ticket_method=name)
 
 
 METHODS: dict[str, Method] = {

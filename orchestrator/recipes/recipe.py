@@ -232,7 +232,6 @@ class Recipe(BaseModel):
     @model_validator(mode="after")
     def _rounds_exist(self) -> Recipe:
         for name in ("probe_rounds", "transfer_rounds"):
-            beyond = [r for r in getattr(self, name) if not 0 <= r <= self.rounds]
-            if beyond:
+            if beyond := [r for r in getattr(self, name) if not 0 <= r <= self.rounds]:
                 raise ValueError(f"{name} holds {beyond[0]}, and the rounds are 0 to {self.rounds}")
         return self

@@ -9,7 +9,6 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from orchestrator.recipes.errors import UNKNOWN_FIELD, unfit
 from orchestrator.recipes.layers import Layer, RecipeError, merge, read_builtin
 from orchestrator.recipes.methods import Method
 from orchestrator.recipes.recipe import Recipe
@@ -24,6 +23,14 @@ NESTED: dict[str, type[Any]] = {
     "round_schedule": Schedule,
 }
 OWN: dict[str, type[Any]] = {"own_methods": Method, "own_transfers": Transfer}
+UNKNOWN_FIELD = ("extra_forbidden", "unexpected_keyword_argument")
+"""Types of pydantic's errors about a name instead of a value."""
+LISTS = {
+    "probe_rounds": "[8, 12], or all",
+    "transfer_rounds": "[8, 12], all or probed",
+    "alpha.parameters": "[0, 1]",
+    "landscapes": "[[retrain, signed, mask]]",
+}
 FAMILY = {"cifar10": "cifar", "cifar100": "cifar", "imagefolder": "imagenet"}
 
 
@@ -74,18 +81,14 @@ def resolve(dataset: str, arch: str | None, preset: str, changes: Sequence[Mappi
 
 def _check_trained(recipe: Recipe, changes: Sequence[Mapping[str, Any]], title: str) -> None:
     """Refuse twins and landscapes of transfers that are not trained, unless ``transfers`` was narrowed later."""
+    last_layer = {field: position for position, layer in enumerate(changes) for field in layer}
     starts = [name for named in recipe.landscapes for name in named if name != "retrain"]
     for field, names in (("twins", recipe.twins), ("landscapes", starts)):
         untrained = [name for name in names if name not in recipe.transfers]
-        if untrained and _last_layer(field, changes) >= max(_last_layer("transfers", changes), 0):
+        if untrained and last_layer.get(field, -1) >= last_layer.get("transfers", 0):
             raise RecipeError(
                 f"{title}: {field}: {untrained[0]} is not among the transfers; add it there, or leave it out of {field}"
             )
-
-
-def _last_layer(field: str, changes: Sequence[Mapping[str, Any]]) -> int:
-    """Position of the last layer that sets a field; -1 if none does."""
-    return max((position for position, layer in enumerate(changes) if field in layer), default=-1)
 
 
 def unknown_field(layer: Mapping[str, Any]) -> str | None:
@@ -106,3 +109,24 @@ def _sentence(error: ErrorDetails) -> str:
         return unknown("field", name, [each.name for each in fields(kind)], ".".join([*outer, ""]))
     nested = [f"{of}.{each.name}" for of, kind in NESTED.items() for each in fields(kind)]
     return unknown("field", name, [*Recipe.model_fields, *nested])
+
+
+def unfit(error: ErrorDetails) -> str:
+    """A sentence about a value that does not fit, after its field."""
+    field = ".".join(str(part) for part in error["loc"])
+    sentence = _in_words(field, error) or error["msg"].removeprefix("Value error, ")
+    return f"{field}: {sentence}" if field else sentence
+
+
+def _in_words(field: str, error: ErrorDetails) -> str | None:
+    """A sentence for pydantic's errors in terms of Python; None where pydantic's own message will do."""
+    value = error["input"]
+    if error["type"] == "tuple_type":
+        field = "landscapes" if field.startswith("landscapes.") else field
+        example = LISTS.get(field, f"[{value}]" if isinstance(value, str | int | float) else None)
+        return f"expected a list, such as {example}" if example else "expected a list"
+    if error["type"] == "int_type":
+        return f"expected a whole number, not {value!r}"
+    if error["type"] == "literal_error":
+        return f"expected {error['ctx']['expected']}, not {value!r}"
+    return None

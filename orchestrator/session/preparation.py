@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from orchestrator.recipes import Recipe, RecipeError
 from orchestrator.recipes.experiments import Experiment
+from orchestrator.recipes.layers import RecipeError
+from orchestrator.recipes.recipe import Recipe
 from orchestrator.terminal.progress import Stopwatch
 from workers.data import MappedData, StreamedData, open_data, prepared_folder
 from workers.models import build_model

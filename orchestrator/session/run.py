@@ -18,7 +18,7 @@ from orchestrator.driver.heartbeat import LEAST_LIMIT_S
 from orchestrator.driver.summary import print_summary
 from orchestrator.driver.work import Policies, Work
 from orchestrator.planning.plan import Plan
-from orchestrator.recipes import RecipeError
+from orchestrator.recipes.layers import RecipeError
 from orchestrator.scheduling.estimate import Estimates
 from orchestrator.scheduling.packing import Packing
 from orchestrator.scheduling.queue import ReadyQueue

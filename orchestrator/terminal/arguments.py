@@ -11,10 +11,11 @@ from typing import Literal
 import torch
 
 from orchestrator.backends.base import BackendError
-from orchestrator.recipes import RecipeError, unknown, user_layers
-from orchestrator.recipes.experiment_file import Flags
+from orchestrator.recipes.experiment_file import ExperimentRequest
+from orchestrator.recipes.layers import RecipeError, user_layers
 from orchestrator.store import Store, StoreError
 from orchestrator.terminal.options import ComparisonOptions, ExecutionOptions, OutputOptions, PlacementOptions
+from tickets.registry import unknown
 from workers.data import DataError, data_set_names, default_cache
 from workers.plugins import load_plugins
 from workers.stages.execution import Execution
@@ -70,7 +71,7 @@ def check_experiment(experiment: Path | None) -> None:
         raise RecipeError(f"{given}: this argument names an experiment, not {what}; give --datasets {given}")
 
 
-def sweep_flags(comparison: ComparisonOptions, placement: PlacementOptions) -> Flags:
+def sweep_flags(comparison: ComparisonOptions, placement: PlacementOptions) -> ExperimentRequest:
     """Return the choices of the command line, which change those of an experiment's file.
 
     Raises:
@@ -87,7 +88,7 @@ def sweep_flags(comparison: ComparisonOptions, placement: PlacementOptions) -> F
         "probes": split_names(comparison.probes),
     }
     layers = user_layers(comparison.recipe, comparison.set_ or (), options)
-    return Flags(split_names(comparison.datasets), split_names(comparison.archs), comparison.preset, layers)
+    return ExperimentRequest(split_names(comparison.datasets), split_names(comparison.archs), comparison.preset, layers)
 
 
 def split_names(text: str | None) -> tuple[str, ...] | None:

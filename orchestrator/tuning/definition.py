@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict
 
 from orchestrator.planning.algorithm import expand
 from orchestrator.planning.plan import Plan, describe
-from orchestrator.recipes import Recipe, RecipeError, merge
 from orchestrator.recipes.experiments import Experiment
+from orchestrator.recipes.layers import RecipeError, merge
+from orchestrator.recipes.recipe import Recipe
 from orchestrator.tuning.space import FRACTION, Range, Space, draw_points, layer
 from workers.stages import Train
 

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.recipes import Recipe, RecipeError, unknown
+from orchestrator.recipes.layers import RecipeError
+from orchestrator.recipes.recipe import Recipe
+from tickets.registry import unknown
 from workers.devices.seeds import derive
 from workers.stages import Alpha
 

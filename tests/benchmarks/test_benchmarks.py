@@ -21,8 +21,8 @@ from benchmarks.ladder import OPTIMIZER, SEED, Rung, Trainings, Workload, ladder
 from benchmarks.recorded import RecordedSweep
 from benchmarks.released_style import PilImages, ReleasedStep, make_loader, released_curve, transform_of
 from orchestrator.planning.algorithm import expand
-from orchestrator.recipes import resolve
 from orchestrator.recipes.experiments import Experiment
+from orchestrator.recipes.resolution import resolve
 from orchestrator.scheduling.rank import cost_epochs
 from orchestrator.store import Store
 from orchestrator.store.record import Record

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.preemptions import PreemptedCluster, Preemptions
-from orchestrator.recipes import Recipe
+from orchestrator.recipes.recipe import Recipe
 from orchestrator.scheduling.rank import cost_epochs
 from orchestrator.scheduling.simulation import simulate
 from tests.orchestrator.recipes.small_recipes import plan_of, recipe, recipes

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from analysis import report
 from orchestrator import search, sweep
 from orchestrator.__main__ import SUB_COMMANDS
-from orchestrator.recipes import Recipe
+from orchestrator.recipes.recipe import Recipe
 
 pytestmark = pytest.mark.slow(seconds=30)
 

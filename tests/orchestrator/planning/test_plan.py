@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from orchestrator.planning.algorithm import expand
 from orchestrator.planning.identity import stage_key
 from orchestrator.planning.plan import Node, Plan, describe
-from orchestrator.recipes import Recipe, resolve
 from orchestrator.recipes.experiments import Experiment
+from orchestrator.recipes.recipe import Recipe
+from orchestrator.recipes.resolution import resolve
 from tests.orchestrator.recipes.small_recipes import TRANSFER_NAMES, plan_of, recipe, recipes
 from tickets import TRANSFERS
 from workers.stages import UNIFORM, Alpha, Landscape, PairProbe, Pretrain, Probe, Round, Train

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from orchestrator.planning.algorithm import expand
 from orchestrator.planning.plan import Plan
-from orchestrator.recipes import Recipe
 from orchestrator.recipes.experiments import Experiment
+from orchestrator.recipes.recipe import Recipe
 from tickets import TRANSFERS
 from workers.stages import Optimizer, Schedule
 

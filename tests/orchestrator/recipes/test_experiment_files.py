@@ -12,10 +12,12 @@ from typer.testing import CliRunner
 from analysis.frames.load import load
 from orchestrator.planning.algorithm import expand
 from orchestrator.planning.plan import Plan
-from orchestrator.recipes import Recipe, RecipeError, resolve
-from orchestrator.recipes.experiment_file import ExperimentRequest, Flags, find_experiment, read_experiment
+from orchestrator.recipes.experiment_file import ExperimentRequest, find_experiment, read_experiment
 from orchestrator.recipes.experiments import Experiment, find_experiments
+from orchestrator.recipes.layers import RecipeError
 from orchestrator.recipes.methods import METHODS, Method
+from orchestrator.recipes.recipe import Recipe
+from orchestrator.recipes.resolution import resolve
 from orchestrator.sweep import app
 from tickets import TRANSFERS, Transfer
 from workers.pruning.criteria import CRITERIA
@@ -108,20 +110,20 @@ def test_options_win_over_the_file(tmp_path: Path) -> None:
 
 def test_flags_win_over_the_file_and_their_layers_come_last() -> None:
     request = ExperimentRequest(("cifar10",), ("resnet20",), "reference", ({"rounds": 4},))
-    assert request.under(Flags()) == request
-    assert request.under(Flags(("mnist1d",), ("resnet1d",), "sound", ({"rounds": 2},))) == ExperimentRequest(
-        ("mnist1d",), ("resnet1d",), "sound", ({"rounds": 4}, {"rounds": 2})
-    )
+    assert request.under(ExperimentRequest()) == request
+    flags = ExperimentRequest(("mnist1d",), ("resnet1d",), "sound", ({"rounds": 2},))
+    both_layers = ({"rounds": 4}, {"rounds": 2})
+    assert request.under(flags) == ExperimentRequest(("mnist1d",), ("resnet1d",), "sound", both_layers)
 
 
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (Flags(("mnist1d",), preset="sounds"), "unknown preset 'sounds'; did you mean sound"),
-        (Flags(), "name data sets, such as --datasets mnist1d, or an experiment's file"),
+        (ExperimentRequest(("mnist1d",), preset="sounds"), "unknown preset 'sounds'; did you mean sound"),
+        (ExperimentRequest(), "name data sets, such as --datasets mnist1d, or an experiment's file"),
     ],
 )
-def test_a_request_without_data_or_with_an_unknown_preset_is_refused(flags: Flags, sentence: str) -> None:
+def test_a_request_without_data_or_with_an_unknown_preset_is_refused(flags: ExperimentRequest, sentence: str) -> None:
     with pytest.raises(RecipeError, match=sentence):
         ExperimentRequest().under(flags)
 

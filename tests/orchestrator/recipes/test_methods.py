@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.planning.plan import Node, Plan
-from orchestrator.recipes import resolve
 from orchestrator.recipes.methods import METHODS, Method
+from orchestrator.recipes.resolution import resolve
 from tests.orchestrator.recipes.small_recipes import plan_of, recipe
 from workers.stages import Criterion, Pretrain, Pruning, Round, Schedule, Training
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator.recipes import Recipe, RecipeError, merge, parse_setting, read_recipe_file, resolve
+from orchestrator.recipes.layers import RecipeError, merge, parse_setting, read_recipe_file
+from orchestrator.recipes.recipe import Recipe
+from orchestrator.recipes.resolution import resolve
 from tests.orchestrator.recipes.small_recipes import plan_of
 from workers.data import DATA_SETS
 from workers.models import ARCHITECTURES

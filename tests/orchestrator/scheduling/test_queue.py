@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.planning.plan import Plan
-from orchestrator.recipes import Recipe
+from orchestrator.recipes.recipe import Recipe
 from orchestrator.scheduling.queue import FINISHED, ReadyQueue, State
 from orchestrator.scheduling.rank import cost_epochs, upward_rank
 from tests.orchestrator.recipes.small_recipes import plan_of, recipe, recipes

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.planning.plan import Node, Plan
-from orchestrator.recipes import Recipe
+from orchestrator.recipes.recipe import Recipe
 from orchestrator.scheduling.queue import ReadyQueue
 from orchestrator.scheduling.rank import cost_epochs, upward_rank
 from orchestrator.scheduling.scheduler import Scheduler

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.recipes import Recipe
+from orchestrator.recipes.recipe import Recipe
 from orchestrator.scheduling.rank import cost_epochs
 from orchestrator.scheduling.simulation import simulate
 from tests.orchestrator.recipes.small_recipes import plan_of, recipe, recipes

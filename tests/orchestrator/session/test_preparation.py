@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from orchestrator.recipes import RecipeError
 from orchestrator.recipes.experiment_file import ExperimentRequest
 from orchestrator.recipes.experiments import Experiment, Network, find_experiments
+from orchestrator.recipes.layers import RecipeError
 from orchestrator.session import preparation
 from orchestrator.session.preparation import prepare_data
 from tests.support.image_sets import write_image_folder, write_tiny_imagenet

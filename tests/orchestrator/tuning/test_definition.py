@@ -10,8 +10,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.recipes import Recipe, RecipeError, resolve
 from orchestrator.recipes.experiments import Experiment
+from orchestrator.recipes.layers import RecipeError
+from orchestrator.recipes.recipe import Recipe
+from orchestrator.recipes.resolution import resolve
 from orchestrator.store import StoreError
 from orchestrator.tuning.definition import (
     Definition,

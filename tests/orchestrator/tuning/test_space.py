@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.recipes import Recipe, merge
+from orchestrator.recipes.layers import merge
+from orchestrator.recipes.recipe import Recipe
 from orchestrator.tuning.space import (
     ALPHA,
     DECAY,
