@@ -8,13 +8,11 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from pydantic import ValidationError
-
 from orchestrator.operating.selection import find_stage
 from orchestrator.operating.survey import GIVEN_UP, StageStatus, Survey, survey
 from orchestrator.planning.comparison import compare, known_stages
 from orchestrator.store import Store, StoreError
-from orchestrator.store.record import Cause, Failure, Record
+from orchestrator.store.record import Cause, Failure, Record, read_valid
 from orchestrator.terminal.command import STORE_ERRORS, StageName, open_existing
 from orchestrator.terminal.units import duration, running_stage
 from workers.storage import read_many
@@ -191,14 +189,7 @@ def _failures(store: Store, surveyed: Survey, key: str) -> list[dict[str, Any]]:
     if stage is None:
         return []
     paths = [f"{stage.folder}/attempts/{n}/failure.json" for n in stage.attempts]
-    failures = []
-    for content in read_many(store.storage, paths):
-        try:
-            if content is not None:
-                failures.append(Failure.model_validate_json(content).model_dump())
-        except ValidationError:
-            continue
-    return failures
+    return [failure.model_dump() for failure in read_valid(Failure, store.storage, paths).values()]
 
 
 def _set_aside(surveyed: Survey, key: str) -> list[str]:
@@ -208,7 +199,8 @@ def _set_aside(surveyed: Survey, key: str) -> list[str]:
 
 def _last_lines(store: Store, surveyed: Survey, key: str) -> list[str]:
     """Return the last lines of the newest attempt's log."""
-    content = read_many(store.storage, [f"{surveyed.attempts[key].folder}/log.txt"])[0] or b""
+    path = f"{surveyed.attempts[key].folder}/log.txt"
+    content = read_many(store.storage, [path]).get(path, b"")
     return content.decode(errors="replace").splitlines()[-LOG_LINES:]
 
 

@@ -127,7 +127,7 @@ def load(store: Path | str | Store, *, tickets: bool = True, published: Path | N
     """
     published_results = no_published() if published is None else read_published(published)
     reader = store if isinstance(store, Store) else Store(store)
-    if not reader.exists():
+    if not reader.storage.exists():
         raise StoreError(f"{reader.root}: there is no such store; give the folder or the URL of a sweep's store")
     records, planned = reader.records(), wanted(reader.plans())
     stages = _stages(reader, records, superseded(records, planned))

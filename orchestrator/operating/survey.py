@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import Any
 
 from orchestrator.store import Store
-from orchestrator.store.layout import KEY_DIGITS, RECORD, StageFiles, group_stages
-from orchestrator.store.leases import Lease, process_gone
+from orchestrator.store.layout import KEY_DIGITS, StageFiles, group_stages
+from orchestrator.store.leases import Lease, process_gone, read_leases
 from orchestrator.store.plans import PlannedStage, StoredPlan, wanted
-from orchestrator.store.record import Cause, Claim, Failure
-from workers.storage import Entry, read_many
-
-Model = TypeVar("Model", bound=BaseModel)
+from orchestrator.store.record import Cause, Claim, Failure, read_valid
+from workers.storage import Entry
 
 
 class StageStatus(StrEnum):
@@ -131,19 +126,14 @@ def survey(store: Store) -> Survey:
     plans = store.plans(damaged_plans, listing)
     stages = {stage.key: stage for plan in plans for stage in plan.stages}
     unplanned = files.keys() - {key[:KEY_DIGITS] for key in stages}
-    if any(RECORD in files[short].files for short in unplanned):
+    if any(files[short].done for short in unplanned):
         for record in store.records({}).values():
-            stages.setdefault(
-                record.key,
-                PlannedStage(
-                    key=record.key, kind=record.kind, name=record.name, labels=record.labels, inputs=record.inputs
-                ),
-            )
-    leases = _parse_all(Lease, store, [p for p in listing if p.startswith("drivers/") and p.endswith("/lease.json")])
-    by_driver = {lease.driver: lease for path, lease in leases.items() if path == f"drivers/{lease.driver}/lease.json"}
-    gone = {driver: process_gone(lease) for driver, lease in by_driver.items()}
+            identity = record.model_dump(include={"key", "kind", "name", "labels", "inputs"})
+            stages.setdefault(record.key, PlannedStage.model_validate(identity))
+    leases = read_leases(store.storage, listing)
+    gone = {driver: process_gone(lease) for driver, lease in leases.items()}
     attempts = _attempts(store, stages, files)
-    living = {driver for driver in by_driver if gone[driver] is not True}
+    living = {driver for driver in leases if gone[driver] is not True}
     return Survey(
         root=store.root,
         seen_unix_s=time.time(),
@@ -153,7 +143,7 @@ def survey(store: Store) -> Survey:
         wanted=set(wanted(plans)),
         files=files,
         other_files={path: entry for path, entry in listing.items() if not path.startswith("stages/")},
-        leases=by_driver,
+        leases=leases,
         gone=gone,
         attempts=attempts,
         state=_states(stages, files, attempts, living),
@@ -167,15 +157,15 @@ def _attempts(
     newest: dict[str, tuple[int, str, StageFiles]] = {}
     for key in stages:
         stage = files.get(key[:KEY_DIGITS])
-        if stage is not None and RECORD not in stage.files and stage.attempts:
+        if stage is not None and not stage.done and stage.attempts:
             newest[key] = stage.attempts[-1], f"{stage.folder}/attempts/{stage.attempts[-1]}", stage
 
     def present(name: str) -> list[str]:
         return [f"{folder}/{name}" for n, folder, stage in newest.values() if f"attempts/{n}/{name}" in stage.files]
 
-    claims = _parse_all(Claim, store, present("claim.json"))
-    failures = _parse_all(Failure, store, present("failure.json"))
-    beats = _read_json(store, present("progress.json"))
+    claims = read_valid(Claim, store.storage, present("claim.json"))
+    failures = read_valid(Failure, store.storage, present("failure.json"))
+    beats = read_valid(dict[str, Any], store.storage, present("progress.json"))
     attempts = {}
     for key, (number, folder, stage) in newest.items():
         claim = claims.get(f"{folder}/claim.json")
@@ -203,7 +193,7 @@ def _states(
     for key in stages:
         stage, last = files.get(key[:KEY_DIGITS]), attempts.get(key)
         state[key] = StageStatus.WAITING
-        if stage is not None and RECORD in stage.files:
+        if stage is not None and stage.done:
             state[key] = StageStatus.DONE
         elif last is not None and last.failure is not None:
             state[key] = STATUS_AFTER.get(last.failure.cause, StageStatus.FAILED)
@@ -220,27 +210,3 @@ def _states(
                 state[key] = StageStatus.BLOCKED
                 blocking.append(key)
     return state
-
-
-def _parse_all(model: type[Model], store: Store, paths: list[str]) -> dict[str, Model]:
-    """Parse files by path; torn or missing ones are skipped."""
-    parsed = {}
-    for path, content in zip(paths, read_many(store.storage, paths), strict=True):
-        try:
-            if content is not None:
-                parsed[path] = model.model_validate_json(content)
-        except ValidationError:
-            continue
-    return parsed
-
-
-def _read_json(store: Store, paths: list[str]) -> dict[str, dict[str, Any]]:
-    objects = {}
-    for path, content in zip(paths, read_many(store.storage, paths), strict=True):
-        try:
-            value = json.loads(content or b"null")
-        except ValueError:
-            continue
-        if isinstance(value, dict):
-            objects[path] = value
-    return objects

@@ -70,8 +70,8 @@ class EventLog:
 def read_events(storage: Storage) -> Iterator[dict[str, Any]]:
     """Yield all drivers' events by time; torn and other invalid lines are skipped."""
     events: list[dict[str, Any]] = []
-    for content in read_many(storage, sorted(storage.listing("events"))):
-        for line in (content or b"").splitlines():
+    for content in read_many(storage, sorted(storage.listing("events"))).values():
+        for line in content.splitlines():
             with suppress(ValidationError):
                 events.append(Event.model_validate_json(line).model_dump(exclude_unset=True))
     yield from sorted(events, key=lambda event: event["time_unix_s"])

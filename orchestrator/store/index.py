@@ -7,9 +7,10 @@ index loses nothing: only current copies are used, and the records' own files ar
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 
+from orchestrator.store.layout import RECORD, StageFiles
 from orchestrator.store.record import Record
 from tickets.files import digest
 from workers.storage import Storage
@@ -17,25 +18,20 @@ from workers.storage import Storage
 INDEX = "index.jsonl"
 
 
-def write_index(storage: Storage, copies: Iterable[tuple[str, str, Record]]) -> None:
-    """Replace the index.
-
-    Args:
-        copies: path of each record, version of its file, and the record.
-    """
+def write_index(storage: Storage, stages: Mapping[str, StageFiles], records: Mapping[str, Record]) -> None:
+    """Replace the index by copies of records; they and their stages' files are given by any same key."""
     lines = []
-    for path, version, record in copies:
-        text = record.model_dump_json()
-        lines.append(json.dumps({"path": path, "version": version, "blake2b": digest.of_text(text), "record": text}))
+    for key, record in records.items():
+        if stages[key].done:
+            text, version = record.model_dump_json(), stages[key].files[RECORD].version
+            entry = {"path": stages[key].record, "version": version, "blake2b": digest.of_text(text), "record": text}
+            lines.append(json.dumps(entry))
     storage.write(INDEX, "\n".join(lines).encode())
 
 
-def read_index(storage: Storage, versions: Mapping[str, str]) -> dict[str, Record]:
-    """Read the copies of records whose files have not changed since, by path.
-
-    Args:
-        versions: current versions of the wanted records' files, by path.
-    """
+def read_index(storage: Storage, stages: Mapping[str, StageFiles]) -> dict[str, Record]:
+    """Read the copies of done stages' records whose files have not changed since, by the given keys."""
+    keys = {stage.record: key for key, stage in stages.items()}
     try:
         lines = storage.read(INDEX).splitlines()
     except FileNotFoundError:
@@ -44,7 +40,8 @@ def read_index(storage: Storage, versions: Mapping[str, str]) -> dict[str, Recor
     for line in lines:
         with suppress(ValueError, KeyError, TypeError):  # a damaged line, or a record that is not wanted
             entry = json.loads(line)
-            path, version, text = entry["path"], entry["version"], str(entry["record"])
-            if version and versions[path] == version and digest.of_text(text) == entry["blake2b"]:
-                records[path] = Record.model_validate_json(text)
+            key, version, text = keys[entry["path"]], entry["version"], str(entry["record"])
+            current = stages[key].files[RECORD].version
+            if version and version == current and digest.of_text(text) == entry["blake2b"]:
+                records[key] = Record.model_validate_json(text)
     return records

@@ -18,15 +18,20 @@ QUARANTINE = "set-aside/"
 
 @dataclass
 class StageFiles:
-    """A stage's folder and its files.
-
-    Attributes:
-        folder: relative to the store's root.
-        files: by path relative to the folder.
-    """
+    """A stage's folder, relative to the store's root, and its files by path relative to the folder."""
 
     folder: str
     files: dict[str, Entry] = field(default_factory=dict)
+
+    @property
+    def done(self) -> bool:
+        """Whether the stage has a record."""
+        return RECORD in self.files
+
+    @property
+    def record(self) -> str:
+        """The record's path, relative to the store's root."""
+        return f"{self.folder}/{RECORD}"
 
     @property
     def attempts(self) -> list[int]:
@@ -66,7 +71,7 @@ def stage_folders(listing: Mapping[str, Entry]) -> dict[str, list[StageFiles]]:
     for folder in sorted(folders):
         by_key.setdefault(folder[-KEY_DIGITS:], []).append(folders[folder])
     for same_key in by_key.values():
-        same_key.sort(key=lambda stage: RECORD not in stage.files)
+        same_key.sort(key=lambda stage: not stage.done)
     return by_key
 
 

@@ -17,13 +17,13 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from orchestrator.store.record import DriverName
+from orchestrator.store.record import DriverName, read_valid
 from workers.storage import Storage
 
 RENEW_EVERY_S = 5.0
@@ -51,6 +51,14 @@ class Lease(BaseModel):
     renewals: int = 0
 
 
+def read_leases(storage: Storage, listing: Iterable[str]) -> dict[str, Lease]:
+    """Read the leases among listed files, by driver, stale or not."""
+    paths = [path for path in listing if path.startswith("drivers/") and path.endswith("/lease.json")]
+    leases = read_valid(Lease, storage, paths)
+    # a lease speaks for its own driver only
+    return {lease.driver: lease for path, lease in leases.items() if path == f"drivers/{lease.driver}/lease.json"}
+
+
 class LeaseWatch:
     """Tells living drivers from dead ones by watching their leases."""
 
@@ -60,14 +68,7 @@ class LeaseWatch:
 
     def leases(self) -> dict[str, Lease]:
         """All leases by driver, stale or not."""
-        leases = {}
-        for path in self._storage.listing("drivers"):
-            if path.endswith("/lease.json"):
-                with suppress(FileNotFoundError, ValidationError):
-                    lease = Lease.model_validate_json(self._storage.read(path))
-                    if path == f"drivers/{lease.driver}/lease.json":  # a lease speaks for its own driver only
-                        leases[lease.driver] = lease
-        return leases
+        return read_leases(self._storage, self._storage.listing("drivers"))
 
     def living(self) -> dict[str, Lease]:
         """The leases that are not stale, as far as this watch has observed."""
@@ -100,10 +101,11 @@ class HeldLease:
 
     def __init__(self, storage: Storage, argv: list[str]) -> None:
         pid = os.getpid()
-        host = "".join(c if c.isalnum() else "-" for c in socket.gethostname())
+        host = socket.gethostname()
+        name = "".join(c if c.isalnum() else "-" for c in host)
         self._lease = Lease(
-            driver=f"{host}-{pid}-{secrets.token_hex(4)}",
-            host=socket.gethostname(),
+            driver=f"{name}-{pid}-{secrets.token_hex(4)}",
+            host=host,
             boot=_boot(),
             pid=pid,
             process_start=process_start(pid) or "",
@@ -174,16 +176,13 @@ def process_gone(lease: Lease) -> bool | None:
 
 
 def process_start(pid: int) -> str | None:
-    """When a process of this machine started, in clock ticks since boot; None if no such process runs."""
-    try:
+    """When a process of this machine started, in clock ticks since boot; None if no such process runs.
+
+    Without /proc, "running" for any process of this number.
+    """
+    with suppress(OSError):
         status = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return _exists(pid)
-    return None if status[0] in "ZX" else status[19]  # state and starttime: proc(5)
-
-
-def _exists(pid: int) -> str | None:
-    """Whether a process number is in use, on systems without /proc; None if not."""
+        return None if status[0] in "ZX" else status[19]  # state and starttime: proc(5)
     if Path("/proc/self").exists():
         return None
     try:
@@ -191,7 +190,7 @@ def _exists(pid: int) -> str | None:
     except ProcessLookupError:
         return None
     except PermissionError:
-        pass
+        return "running"
     return "running"
 
 

@@ -7,8 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from orchestrator.store.errors import StoreError
-from orchestrator.store.record import Key, StageIdentity
+from orchestrator.store.record import Key, StageIdentity, StoreError
 from tickets.files import digest
 
 REMEDY = (
@@ -34,7 +33,6 @@ class StoredPlan(BaseModel):
     """A sweep's plan, as the store keeps it.
 
     Attributes:
-        parts: settings that stages share.
         on_request: true in an older version's plan of a landscape alone; read for the digest only, never written.
         blake2b: digest of all other fields, to detect damage; empty in a plan of an older version.
     """

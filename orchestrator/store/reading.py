@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from orchestrator.store.errors import StoreError
 from orchestrator.store.index import read_index
-from orchestrator.store.layout import COLLECTED, KEY_DIGITS, RECORD, StageFiles, group_stages
+from orchestrator.store.layout import COLLECTED, KEY_DIGITS, StageFiles, group_stages
 from orchestrator.store.plans import StoredPlan
-from orchestrator.store.record import Claim, Failure, Record
+from orchestrator.store.record import Claim, Failure, Record, StoreError, read_valid
 from orchestrator.store.retrying import RetryingStorage
 from tickets.files import digest
 from workers.storage import Entry, Storage, download_many, open_storage, read_many
@@ -43,10 +39,6 @@ class StoreReader:
         else:
             self.storage = RetryingStorage(self.storage, tell)
 
-    def exists(self) -> bool:
-        """Whether the root exists."""
-        return self.storage.exists()
-
     # --- stages and records --------------------------------------------------------------------------------------
 
     def records(self, damaged: dict[str, str] | None = None, *, index: bool = True) -> dict[str, Record]:
@@ -60,21 +52,14 @@ class StoreReader:
             StoreError: a record is damaged, and ``damaged`` was not given.
         """
         self._list()
-        paths = {
-            short: f"{stage.folder}/{RECORD}"
-            for short, stage in self._stages.items()
-            if RECORD in stage.files and short not in self._records
-        }
-        if paths and index:
-            versions = {path: self._stages[short].files[RECORD].version for short, path in paths.items()}
-            copies = read_index(self.storage, versions)
-            indexed = {short: copies[path] for short, path in paths.items() if path in copies}
-            self._records |= indexed
-            self._indexed |= indexed.keys()
-        unread = {short: path for short, path in paths.items() if short not in self._records}
-        for (short, path), content in zip(unread.items(), read_many(self.storage, [*unread.values()]), strict=True):
-            if content is None:  # removed meanwhile
-                continue
+        unread = {s: stage for s, stage in self._stages.items() if stage.done and s not in self._records}
+        if unread and index:
+            copies = read_index(self.storage, unread)
+            self._records |= copies
+            self._indexed |= copies.keys()
+        paths = {stage.record: short for short, stage in unread.items() if short not in self._records}
+        for path, content in read_many(self.storage, [*paths]).items():
+            short = paths[path]
             try:
                 self._records[short] = Record.parse(content, f"{self.root}/{path}")
             except StoreError as error:
@@ -94,14 +79,13 @@ class StoreReader:
             self._forget(key)
         if short not in self._records:
             stage = self._stages.get(short) or self.list_files(key)
-            if stage is None or RECORD not in stage.files:
+            if stage is None or not stage.done:
                 return None
-            path = f"{stage.folder}/{RECORD}"
             try:
-                content = self.storage.read(path)
+                content = self.storage.read(stage.record)
             except FileNotFoundError:  # quarantined since the listing
                 return None
-            self._records[short] = Record.parse(content, f"{self.root}/{path}")
+            self._records[short] = Record.parse(content, f"{self.root}/{stage.record}")
         return self._records[short]
 
     def committed(self, key: str) -> Record:
@@ -181,15 +165,11 @@ class StoreReader:
 
     def collected(self) -> set[str]:
         """Keys of committed stages that lost files to ``orchestrator.gc``: done, but no longer usable as inputs."""
-        shorts = {
-            short
-            for short, stage in self._stages.items()
-            if RECORD in stage.files and any(path.endswith(COLLECTED) for path in stage.files)
-        }
         return {
             record.key
             for short, record in self._records.items()
-            if short in shorts
+            if short in self._stages
+            and self._stages[short].done
             and any(f"{record.out}/{name}{COLLECTED}" in self._stages[short].files for name in record.files)
         }
 
@@ -201,25 +181,18 @@ class StoreReader:
         attempt = f"attempts/{stage.attempts[-1]}"
         if any(f"{attempt}/{name}" in stage.files for name in ("failure.json", "interrupted.json")):
             return None
-        with suppress(FileNotFoundError, ValidationError):
-            return Claim.model_validate_json(self.storage.read(f"{stage.folder}/{attempt}/claim.json")).driver
-        return None
+        claims = read_valid(Claim, self.storage, [f"{stage.folder}/{attempt}/claim.json"])
+        return next((claim.driver for claim in claims.values()), None)
 
     # --- failures and plans --------------------------------------------------------------------------------------
 
     def failures(self) -> list[Failure]:
         """The failures of unfinished stages whose last attempt failed, oldest first."""
         self._list()
-        paths = []
-        for stage in self._stages.values():
-            if RECORD not in stage.files and stage.attempts:
-                path = f"attempts/{stage.attempts[-1]}/failure.json"
-                if path in stage.files:
-                    paths.append(f"{stage.folder}/{path}")
-        failures = []
-        for content in read_many(self.storage, paths):
-            with suppress(ValidationError):  # torn
-                failures.append(Failure.model_validate_json(content or b""))
+        unfinished = [stage for stage in self._stages.values() if not stage.done and stage.attempts]
+        last = [(stage, f"attempts/{stage.attempts[-1]}/failure.json") for stage in unfinished]
+        paths = [f"{stage.folder}/{path}" for stage, path in last if path in stage.files]
+        failures = read_valid(Failure, self.storage, paths).values()
         return sorted(failures, key=lambda failure: failure.finished_unix_s)
 
     def plans(
@@ -233,11 +206,8 @@ class StoreReader:
         """
         if listing is None:
             listing = self.storage.listing("plans")
-        paths = sorted(path for path in listing if path.startswith("plans/"))
         plans = []
-        for path, content in zip(paths, read_many(self.storage, paths), strict=True):
-            if content is None:  # removed meanwhile
-                continue
+        for path, content in read_many(self.storage, sorted(p for p in listing if p.startswith("plans/"))).items():
             try:
                 plans.append(StoredPlan.parse(content, f"{self.root}/{path}"))
             except StoreError as error:
@@ -254,9 +224,7 @@ class StoreReader:
     def _list(self) -> None:
         self._stages = stages = group_stages(self.storage.listing("stages"))
         self._records = {
-            short: record
-            for short, record in self._records.items()
-            if short in stages and RECORD in stages[short].files
+            short: record for short, record in self._records.items() if short in stages and stages[short].done
         }
 
 

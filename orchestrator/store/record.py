@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
+import pydantic
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from orchestrator.store.errors import StoreError
 from tickets.files import digest
 from workers.attempts.workspace import Artifact
+from workers.storage import Storage, read_many
 
 SCHEMA_VERSION = 3
 FIRST_FIELDS = ("schema_version", "key", "kind", "name", "labels", "science", "inputs")
 """The first fields of a record's JSON."""
 REMEDY = "python -m orchestrator.verify quarantines it, and the next sweep computes the stage again"
 
+T = TypeVar("T")
 ProbeKind = Literal["lmc", "stability"]
 DriverName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 Key = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 # a name in a record cannot lead out of its stage's folder
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+
+
+class StoreError(ValueError):
+    """A store that cannot be used; the message says what to do."""
 
 
 class Labels(BaseModel):
@@ -52,7 +60,6 @@ class StageIdentity(BaseModel):
     """A stage's key and names, and what the key is computed from.
 
     Attributes:
-        labels: the stage's meaning in words.
         inputs: keys of the upstream stages, by input name.
         science: the stage's fields, as hashed into its key.
     """
@@ -91,8 +98,8 @@ class Record(StageIdentity):
     provenance: dict[str, Any]
     blake2b: str = ""
 
-    @model_serializer(mode="wrap")
-    def _in_written_order(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    @pydantic.model_serializer(mode="wrap")
+    def _in_written_order(self, serialise: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Serialise the fields in the order over which digests were computed since version 1."""
         fields = serialise(self)
         return {name: fields[name] for name in FIRST_FIELDS if name in fields} | fields
@@ -141,7 +148,7 @@ class Failure(BaseModel):
 
 
 class Claim(BaseModel):
-    """A driver's claim on an attempt: the first file of the attempt's folder, by exclusive creation."""
+    """A driver's claim on an attempt."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -164,3 +171,12 @@ class Cause(StrEnum):
     """An input could not be read, and is computed again first."""
     CANCELLED = "cancelled"
     """A user stopped this stage, not the sweep."""
+
+
+def read_valid(model: type[T], storage: Storage, paths: Sequence[str]) -> dict[str, T]:
+    """Parse JSON files by path, in order; torn and missing ones are skipped."""
+    parsed = {}
+    for path, content in read_many(storage, paths).items():
+        with suppress(ValidationError):
+            parsed[path] = pydantic.TypeAdapter(model).validate_json(content)
+    return parsed

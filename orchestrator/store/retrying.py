@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
-from orchestrator.store.errors import StoreError
+from orchestrator.store.record import StoreError
 from workers.storage import Entry, Storage
 
 T = TypeVar("T")
@@ -20,19 +20,11 @@ class RetryingStorage:
     FileNotFoundError of a read, download or move and FileExistsError of a creation are answers, and are not repeated.
 
     Args:
-        tell: called with a sentence when an outage begins.
-        limit_s: how long one call is repeated.
-
-    Attributes:
-        tell: may be replaced while the storage is in use.
+        tell: called with a sentence when an outage begins; may be replaced while the storage is in use.
     """
 
     def __init__(
-        self,
-        storage: Storage,
-        tell: Callable[[str], None],
-        limit_s: float = 300.0,
-        longest_pause_s: float = 10.0,
+        self, storage: Storage, tell: Callable[[str], None], limit_s: float = 300.0, longest_pause_s: float = 10.0
     ) -> None:
         self.root, self.tell = storage.root, tell
         self._storage, self._limit_s, self._longest_pause_s = storage, limit_s, longest_pause_s
@@ -52,21 +44,9 @@ class RetryingStorage:
         self._retry(lambda: self._storage.append(path, content))
 
     def create(self, path: str, content: bytes) -> None:
-        failed_before = False
-
-        def create() -> None:
-            nonlocal failed_before
-            try:
-                self._storage.create(path, content)
-            except FileExistsError:
-                if not failed_before or self._storage.read(path) != content:
-                    raise
-                # an earlier try created the file, and its answer was lost
-            except OSError:
-                failed_before = True
-                raise
-
-        self._retry(create, FileExistsError)
+        self._retry_once(
+            lambda: self._storage.create(path, content), FileExistsError, lambda: self._storage.read(path) == content
+        )
 
     def exists(self) -> bool:
         return self._retry(self._storage.exists)
@@ -81,25 +61,32 @@ class RetryingStorage:
         self._retry(lambda: self._storage.download(path, target), FileNotFoundError)
 
     def move(self, path: str, to: str) -> None:
-        failed_before = False
-
-        def move() -> None:
-            nonlocal failed_before
-            try:
-                self._storage.move(path, to)
-            except FileNotFoundError:
-                if not failed_before or to not in self._storage.listing(to.rpartition("/")[0]):
-                    raise
-                # an earlier try moved the file, and its answer was lost
-            except OSError:
-                failed_before = True
-                raise
-
-        self._retry(move, FileNotFoundError)
+        self._retry_once(
+            lambda: self._storage.move(path, to),
+            FileNotFoundError,
+            lambda: to in self._storage.listing(to.rpartition("/")[0]),
+        )
 
     def remove(self, paths: Iterable[str]) -> None:
         doomed = list(paths)
         self._retry(lambda: self._storage.remove(doomed))
+
+    def _retry_once(self, call: Callable[[], None], answer: type[OSError], done: Callable[[], bool]) -> None:
+        """Retry a call that works once: after a failure, ``answer`` may mean that an earlier try did the work."""
+        failed_before = False
+
+        def attempt() -> None:
+            nonlocal failed_before
+            try:
+                call()
+            except answer:
+                if not failed_before or not done():
+                    raise
+            except OSError:
+                failed_before = True
+                raise
+
+        self._retry(attempt, answer)
 
     def _retry(self, call: Callable[[], T], *answers: type[OSError]) -> T:
         began, pause_s = time.monotonic(), FIRST_PAUSE_S

@@ -26,12 +26,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from orchestrator.store.errors import StoreError
 from orchestrator.store.index import write_index
 from orchestrator.store.layout import KEY_DIGITS, QUARANTINE, RECORD, StageFiles, slug, stage_folder
 from orchestrator.store.plans import StoredPlan
 from orchestrator.store.reading import StoreReader
-from orchestrator.store.record import Claim, Failure, Record
+from orchestrator.store.record import Claim, Failure, Record, StoreError
 from tickets.files import digest
 from workers.storage import Entry
 
@@ -70,14 +69,8 @@ class Store(StoreReader):
         """Write copies of all records read so far to the index, unless it has them all."""
         if self._records.keys() <= self._indexed:
             return
-        stages = {short: self._stages[short] for short in self._records}
-        copies = [
-            (f"{stage.folder}/{RECORD}", stage.files[RECORD].version, self._records[short])
-            for short, stage in stages.items()
-            if RECORD in stage.files
-        ]
-        write_index(self.storage, copies)
-        self._indexed = {*stages}
+        write_index(self.storage, self._stages, self._records)
+        self._indexed = {*self._records}
 
     # --- attempts ------------------------------------------------------------------------------------------------
 
@@ -132,24 +125,20 @@ class Store(StoreReader):
             if entry is None or entry.size_bytes != file.size_bytes:
                 raise StoreError(f"{stage.folder}/{record.out}/{name} was not written whole")
         self._forget(record.key)
-        record, size_bytes = self._create_record(f"{stage.folder}/{RECORD}", record.sealed())
-        self._records[record.key[:KEY_DIGITS]] = record
-        stage.files[RECORD] = Entry(size_bytes, "")
-        self.storage.remove(f"{stage.folder}/{name}" for name in stage.files if "/checkpoint/" in name)
-        return record
-
-    def _create_record(self, path: str, record: Record) -> tuple[Record, int]:
-        """Create a record's file; return the record that has the path, and the file's size."""
-        content = record.model_dump_json(indent=1).encode()
-        while True:
+        record, content = record.sealed(), b""
+        while not content:
+            sealed = record.model_dump_json(indent=1).encode()
             try:
-                self.storage.create(path, content)
+                self.storage.create(stage.record, sealed)
+                content = sealed
             except FileExistsError:
                 with suppress(FileNotFoundError):  # quarantined since: try again
-                    earlier = self.storage.read(path)
-                    return Record.parse(earlier, f"{self.root}/{path}"), len(earlier)
-            else:
-                return record, len(content)
+                    content = self.storage.read(stage.record)
+                    record = Record.parse(content, f"{self.root}/{stage.record}")
+        self._records[record.key[:KEY_DIGITS]] = record
+        stage.files[RECORD] = Entry(len(content), "")
+        self.storage.remove(f"{stage.folder}/{name}" for name in stage.files if "/checkpoint/" in name)
+        return record
 
     def quarantine(self, key: str, why: str) -> None:
         """Move a damaged stage's record away, so that the stage is computed again; its other files stay.
@@ -162,7 +151,7 @@ class Store(StoreReader):
         with suppress(FileNotFoundError):  # another driver was faster
             content = self.storage.read(record)
             stage = self.list_files(key)
-            if stage is None or RECORD not in stage.files:
+            if stage is None or not stage.done:
                 return
             if judged is not None and judged.version and stage.files[RECORD] != judged:
                 return

@@ -25,6 +25,6 @@ def open_existing(path: str) -> Store:
         StoreError: no store lies at this path.
     """
     store = Store(path)
-    if not store.exists():
+    if not store.storage.exists():
         raise StoreError(f"{path}: there is no such store; give the folder or the URL of a sweep's store")
     return store

@@ -12,8 +12,8 @@ from workers.storage.base import Storage
 PARALLEL_REQUESTS = 32
 
 
-def read_many(storage: Storage, paths: Sequence[str]) -> list[bytes | None]:
-    """Read files, in order; None for a missing file."""
+def read_many(storage: Storage, paths: Sequence[str]) -> dict[str, bytes]:
+    """Read files by path, in order, without the missing ones."""
 
     def read(path: str) -> bytes | None:
         try:
@@ -22,9 +22,11 @@ def read_many(storage: Storage, paths: Sequence[str]) -> list[bytes | None]:
             return None
 
     if storage.folder is not None:
-        return [read(path) for path in paths]
-    with ThreadPoolExecutor(PARALLEL_REQUESTS) as threads:
-        return list(threads.map(read, paths))
+        contents = [read(path) for path in paths]
+    else:
+        with ThreadPoolExecutor(PARALLEL_REQUESTS) as threads:
+            contents = list(threads.map(read, paths))
+    return {path: content for path, content in zip(paths, contents, strict=True) if content is not None}
 
 
 def download_many(storage: Storage, files: Sequence[tuple[str, Path]]) -> None:

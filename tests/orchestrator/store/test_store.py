@@ -327,7 +327,7 @@ def test_equal_plans_are_stored_once_with_the_last_sweep_and_listed_oldest_first
 
 def test_reading_a_missing_store_creates_nothing(root: str, tmp_path: Path) -> None:
     store = Store(root)
-    assert not store.exists()
+    assert not store.storage.exists()
     assert (store.record(KEY), store.records(), store.failures(), store.plans()) == (None, {}, [], [])
     assert not store.storage.listing()
     assert not (tmp_path / "store").exists()
