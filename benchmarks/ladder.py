@@ -30,8 +30,7 @@ from workers.pruning.masking import Masking
 from workers.stages import Augmentation, Model, Optimizer, Precision
 from workers.training.capture import CapturedStep, StepFunction
 from workers.training.psi import PsiInterpolation
-from workers.training.state import TrainingState
-from workers.training.step import Step, make_optimizer
+from workers.training.step import Step, TrainingState, make_optimizer
 
 SEED = 0
 OPTIMIZER = Optimizer(0.1)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from workers.devices.randomness import device_draws
-from workers.training.state import TrainingState
+from workers.training.step import TrainingState
 
 WARM_UP_STEPS = 2  # the second runs with every lazy initialisation done
 log = logging.getLogger("winning_sign")

@@ -7,15 +7,15 @@ import math
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from workers.data.augmentation import draw_epoch
-from workers.data.batches import Split
+from workers.data.augmentation import Draws, draw_epoch
+from workers.data.batches import Batch, Split
 from workers.data.splits import Splits
 from workers.devices.randomness import device_draws, exclusive_generators_if_drawn
 from workers.devices.seeds import derive, generator
@@ -23,16 +23,15 @@ from workers.pruning.masking import Masking
 from workers.stages import Alpha, Training, learning_rate
 from workers.stages.execution import Control, Interrupted
 from workers.storage.artifacts import masks_digest, state_digest
+from workers.storage.schemas import METRICS_SCHEMA
 from workers.training.capture import CapturedStep, StepFunction
 from workers.training.checkpoint import Position, Snapshot, newest_checkpoint, save_checkpoint
 from workers.training.evaluation import evaluate_share
 from workers.training.gang.batch_norm import with_gang_norm
 from workers.training.gang.member import ALONE, GangSizeError, Member
 from workers.training.gang.reduction import Reduction
-from workers.training.gang.sharding import drawn_share
 from workers.training.psi import PsiInterpolation, draw_alphas
-from workers.training.state import TrainingState
-from workers.training.step import Step, make_optimizer, set_learning_rate
+from workers.training.step import Step, TrainingState, make_optimizer, set_learning_rate
 
 log = logging.getLogger("winning_sign")
 
@@ -53,20 +52,9 @@ class TrainingLog:
     metrics: list[dict[str, Any]] = field(default_factory=list)
     timing: list[dict[str, Any]] = field(default_factory=list)
 
-    def add(
-        self, epoch: int, split: str, loss_nats: float, accuracy_percent: float, images: int, learning_rate: float
-    ) -> None:
-        """Add the metrics of a split after an epoch."""
-        self.metrics.append(
-            {
-                "epoch": epoch,
-                "split": split,
-                "loss_nats": loss_nats,
-                "accuracy_percent": accuracy_percent,
-                "images": images,
-                "learning_rate": learning_rate,
-            }
-        )
+    def add(self, *row: float | str) -> None:
+        """Add a row of ``metrics``: its values, in order."""
+        self.metrics.append(dict(zip(METRICS_SCHEMA.names, row, strict=True)))
 
     def add_to_last_epoch(self, split: str, loss_nats: float, accuracy_percent: float, images: int) -> None:
         """Add the metrics of one more split after the last logged epoch."""
@@ -131,135 +119,128 @@ def train(
         if cuda_graphs and splits.device.type == "cuda" and not draws.cpu and member.alone:
             take_step = CapturedStep(step, state, exact=deterministic)
         if draws.gpu:
-            take_step = _without_captures(take_step)
-        trainer = _Trainer(state, take_step, training, splits, alpha, sgd_seed, control, member)
-        return trainer.run(watched, seeded_steps=draws.any and not member.alone)
+            take_step = device_draws()(take_step)  # runs while no other thread captures a graph
+        seeded_steps = draws.any and not member.alone
+        return _Trainer(state, take_step, training, splits, alpha, sgd_seed, control, member, seeded_steps).run(watched)
 
 
-def _without_captures(step: StepFunction) -> StepFunction:
-    """The step, run while no other thread captures a graph."""
-
-    def take_step(images: Tensor, labels: Tensor, alpha: Tensor) -> None:
-        with device_draws():
-            step(images, labels, alpha)
-
-    return take_step
-
-
+@dataclass
 class _Trainer:
-    """Runs the epochs of one training: steps, evaluation, log, checkpoints."""
+    """Runs the epochs of one training: steps, evaluation, log, checkpoints.
 
-    def __init__(
-        self,
-        state: TrainingState,
-        take_step: StepFunction,
-        training: Training,
-        splits: Splits,
-        alpha: Alpha | None,
-        sgd_seed: int,
-        control: Control,
-        member: Member,
-    ) -> None:
-        self._member, self._seeded_steps = member, False
-        self._state, self._take_step = state, take_step
-        self._training, self._splits = training, splits
-        self._alpha, self._sgd_seed, self._control = alpha, sgd_seed, control
-        self._log = TrainingLog()
+    Attributes:
+        seeded_steps: seed the global generators before every step by position and rank, as a gang with dropout needs:
+            its ranks draw differently, and a checkpoint, written by one rank, lacks the others' states.
+    """
 
-    def run(self, watched: Mapping[str, Split], *, seeded_steps: bool) -> TrainingLog:
-        """Train to the end.
+    state: TrainingState
+    take_step: StepFunction
+    training: Training
+    splits: Splits
+    alpha: Alpha | None
+    sgd_seed: int
+    control: Control
+    member: Member
+    seeded_steps: bool
+    log: TrainingLog = field(default_factory=TrainingLog)
 
-        Args:
-            seeded_steps: seed the global generators before every step by position and rank, as a gang with dropout
-                needs: its ranks draw differently, and a checkpoint, written by one rank, lacks the others' states.
-        """
-        self._seeded_steps = seeded_steps
+    def run(self, watched: Mapping[str, Split]) -> TrainingLog:
+        """Train to the end."""
         start = self._resume()
-        if not self._member.alone:
-            hosts = self._member.all_gather_text(f"pid {os.getpid()} on {socket.gethostname()}")
+        if not self.member.alone:
+            hosts = self.member.all_gather_text(f"pid {os.getpid()} on {socket.gethostname()}")
             log.info("trained by %s", "; ".join(hosts))
         self._check_state(f"the start at epoch {start.epoch}, batch {start.batch},")
-        span = self._training.span
+        span = self.training.span
         for epoch in range(start.epoch, span.stop):
-            began, first = time.perf_counter(), start.batch if epoch == start.epoch else 0
-            images = self._run_epoch(epoch, first)
+            began = time.perf_counter()
+            images = self._run_epoch(epoch, start.batch if epoch == start.epoch else 0)
             self._log_epoch(epoch, watched)
             seconds = time.perf_counter() - began
-            self._log.timing.append({"epoch": epoch + 1, "seconds": seconds, "images_per_second": images / seconds})
-            self._control.report(
-                {
-                    "epoch": epoch + 1,
-                    "epochs": span.stop,
-                    "accuracy_percent": self._log.metrics[-1]["accuracy_percent"],
-                }
-            )
-            if epoch + 1 < span.stop and self._control.checkpoint_due(epoch_ended=True):
+            self.log.timing.append({"epoch": epoch + 1, "seconds": seconds, "images_per_second": images / seconds})
+            accuracy = self.log.metrics[-1]["accuracy_percent"]
+            self.control.report({"epoch": epoch + 1, "epochs": span.stop, "accuracy_percent": accuracy})
+            if epoch + 1 < span.stop and self.control.checkpoint_due(epoch_ended=True):
                 self._checkpoint(Position(epoch + 1, 0))
         self._check_state("the trained network")
-        return self._log
+        return self.log
 
     def _check_state(self, what: str) -> None:
-        self._member.check_equal(what, lambda: what[:64] + state_digest(self._state.tensors()))
+        self.member.check_equal(what, lambda: what[:64] + state_digest(self.state.tensors()))
 
     def _run_epoch(self, epoch: int, first: int) -> int:
         """Train from batch number ``first`` to the epoch's end; return the number of images."""
-        training, train = self._training, self._splits.train
-        draws = draw_epoch(len(train), self._sgd_seed, epoch, training.augmentation)
+        training, train = self.training, self.splits.train
+        draws = draw_epoch(len(train), self.sgd_seed, epoch, training.augmentation)
         alphas = self._draw_alphas(epoch)
         if first == 0:
-            self._state.seed_generators(derive(self._sgd_seed, "dropout", epoch))
-            self._state.sums.zero_()
-        set_learning_rate(self._state.optimizer, learning_rate(training, epoch))
-        loaded = drawn_share(self._splits, draws, training.batch_size, training.augmentation, first, self._member)
-        for index, batch in enumerate(loaded, first):
-            self._control.beat()
-            if self._member.broadcast(self._control.should_stop()):
+            self.state.seed_generators(derive(self.sgd_seed, "dropout", epoch))
+            self.state.sums.zero_()
+        set_learning_rate(self.state.optimizer, learning_rate(training, epoch))
+        for index, batch in enumerate(_drawn_share(self.splits, draws, training, first, self.member), first):
+            self.control.beat()
+            if self.member.broadcast(self.control.should_stop()):
                 self._checkpoint(Position(epoch, index))
                 raise Interrupted
-            if self._control.checkpoint_due():
+            if self.control.checkpoint_due():
                 self._checkpoint(Position(epoch, index))
-            if self._seeded_steps:
-                torch.manual_seed(derive(self._sgd_seed, "dropout", epoch, index, "rank", self._member.rank))
-            self._take_step(batch.images, batch.labels, alphas[index])
+            if self.seeded_steps:
+                torch.manual_seed(derive(self.sgd_seed, "dropout", epoch, index, "rank", self.member.rank))
+            self.take_step(batch.images, batch.labels, alphas[index])
         return len(train) - first * training.batch_size
 
     def _draw_alphas(self, epoch: int) -> Tensor:
         """The alpha of each batch of an epoch, float32 (batches,) on the device; zeros without interpolation."""
-        batches = -(-len(self._splits.train) // self._training.batch_size)
-        if self._alpha is None:
-            return torch.zeros(batches, device=self._splits.device)
-        return draw_alphas(self._alpha, batches, generator(self._sgd_seed, "alpha", epoch)).to(self._splits.device)
+        batches = -(-len(self.splits.train) // self.training.batch_size)
+        if self.alpha is None:
+            return torch.zeros(batches, device=self.splits.device)
+        return draw_alphas(self.alpha, batches, generator(self.sgd_seed, "alpha", epoch)).to(self.splits.device)
 
     def _log_epoch(self, epoch: int, watched: Mapping[str, Split]) -> None:
-        images, rate = len(self._splits.train), learning_rate(self._training, epoch)
-        loss, correct = (self._state.sums / images).tolist()  # the epoch's only synchronisation with the device
+        images, rate = len(self.splits.train), learning_rate(self.training, epoch)
+        loss, correct = (self.state.sums / images).tolist()  # the epoch's only synchronisation with the device
         if not math.isfinite(loss):
             raise DivergedError(_diverged("the training loss", str(loss), epoch, rate))
-        self._log.add(epoch + 1, "train", loss, 100 * correct, images, rate)
+        self.log.add(epoch + 1, "train", loss, 100 * correct, images, rate)
         for name, split in watched.items():
-            loss, error = evaluate_share(self._state.model, self._splits, split, self._member, self._control.beat)
-            self._log.add(epoch + 1, name, loss, 100 - error, len(split), rate)
+            loss, error = evaluate_share(self.state.model, self.splits, split, self.member, self.control.beat)
+            self.log.add(epoch + 1, name, loss, 100 - error, len(split), rate)
 
     def _resume(self) -> Position:
         """Restore the newest checkpoint, if there is one; return the position to train from."""
-        snapshot = newest_checkpoint(self._control.checkpoint_folders)
+        snapshot = newest_checkpoint(self.control.checkpoint_folders)
         if snapshot is None:
-            return Position(self._training.first_epoch, 0)
-        self._state.unpack(snapshot.tensors)
-        self._log = TrainingLog(**snapshot.log)
+            return Position(self.training.first_epoch, 0)
+        self.state.unpack(snapshot.tensors)
+        self.log = TrainingLog(**snapshot.log)
         return snapshot.position
 
     def _checkpoint(self, position: Position) -> None:
-        if self._control.checkpoints is None or not self._member.is_leader:
+        if self.control.checkpoints is None or not self.member.is_leader:
             return
-        if not self._state.finite():  # every attempt that resumed from such a checkpoint would fail too
-            rate = learning_rate(self._training, position.epoch)
+        if not self.state.finite():  # every attempt that resumed from such a checkpoint would fail too
+            rate = learning_rate(self.training, position.epoch)
             raise DivergedError(_diverged("a weight or the training loss", "infinite or NaN", position.epoch, rate))
-        save_checkpoint(self._control.checkpoints, Snapshot(position, self._state.packed(), vars(self._log)))
-        self._control.checkpointed(self._control.checkpoints)
+        save_checkpoint(self.control.checkpoints, Snapshot(position, self.state.packed(), vars(self.log)))
+        self.control.checkpointed(self.control.checkpoints)
 
 
 def _diverged(what: str, value: str, epoch: int, rate: float) -> str:
     return (
         f"{what} is {value} in epoch {epoch + 1} at learning rate {rate}; lower it with --set optimizer.learning_rate=…"
     )
+
+
+def _drawn_share(splits: Splits, draws: Draws, training: Training, first: int, member: Member) -> Iterator[Batch]:
+    """This rank's rows of the training batches from number ``first`` on; those of a short last batch may be none."""
+    batch_size, augmentation = training.batch_size, training.augmentation
+    if member.alone:
+        yield from splits.train.drawn(draws, batch_size, augmentation, first)
+        return
+    rank_size = batch_size // member.ranks
+    rows = torch.cat([rows[member.share(len(rows))] for rows in torch.arange(len(draws)).split(batch_size)])
+    share = Draws(draws.order[rows], draws.geometry[rows], draws.flip[rows])
+    yield from splits.train.drawn(share, rank_size, augmentation, first)
+    if -(-len(share) // rank_size) < -(-len(draws) // batch_size):
+        # this rank still takes part in the last step: the others wait for its sums
+        yield Batch(splits.blank(0).to(torch.uint8), splits.train.labels[:0])

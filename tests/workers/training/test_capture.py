@@ -12,7 +12,7 @@ from tests.workers.training.test_step import SGD, make_step
 from workers.data.augmentation import draw_epoch
 from workers.data.splits import Splits
 from workers.training.capture import CapturedStep, StepFunction
-from workers.training.state import TrainingState
+from workers.training.step import TrainingState
 
 Capture = Callable[[CapturedStep, Mapping[str, Tensor], tuple[Tensor, ...]], StepFunction]
 

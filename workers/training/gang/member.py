@@ -86,12 +86,12 @@ class Member:
         return tensor
 
     @_as_rank_lost
-    def all_gather(self, tensor: Tensor) -> Tensor:
+    def all_gather(self, tensor: Tensor, group: dist.ProcessGroup | None = None) -> Tensor:
         """(ranks, *shape): the tensors of all ranks, on each."""
         if self.alone:
             return tensor[None]
         gathered = [torch.empty_like(tensor) for _ in range(self.ranks)]
-        dist.all_gather(gathered, tensor)
+        dist.all_gather(gathered, tensor, group)
         return torch.stack(gathered)
 
     @_as_rank_lost
@@ -103,15 +103,10 @@ class Member:
         dist.broadcast(buffer, 0, group=self.hosts)
         return bool(buffer)
 
-    @_as_rank_lost
     def all_gather_text(self, text: str) -> list[str]:
         """The texts of all ranks, by rank, each cut after ``TEXT_BYTES`` bytes."""
-        if self.alone:
-            return [text]
         encoded = torch.tensor(list(text.encode()[:TEXT_BYTES].ljust(TEXT_BYTES)), dtype=torch.uint8)
-        gathered = [torch.empty_like(encoded) for _ in range(self.ranks)]
-        dist.all_gather(gathered, encoded, group=self.hosts)
-        return [bytes(each.tolist()).decode(errors="replace").rstrip() for each in gathered]
+        return [bytes(row).decode(errors="replace").rstrip() for row in self.all_gather(encoded, self.hosts).tolist()]
 
     def check_equal(self, what: str, digest: Callable[[], str]) -> None:
         """Compare a digest over the ranks; alone, it is not even computed.
