@@ -11,8 +11,7 @@ import ray
 
 from orchestrator.backends.ray.backend import RayBackend
 from orchestrator.backends.ray.in_flight import GroupInFlight
-from orchestrator.driver.driver import Driver
-from orchestrator.driver.work import Policies, Work
+from orchestrator.driver.driver import Driver, Policies, Work
 from orchestrator.planning.plan import Plan
 from orchestrator.scheduling.queue import ReadyQueue
 from orchestrator.scheduling.rank import upward_rank

@@ -14,9 +14,8 @@ from orchestrator.planning.comparison import known_stages
 from orchestrator.planning.landscape import plan_landscape
 from orchestrator.planning.plan import Node, Plan
 from orchestrator.recipes.layers import RecipeError
-from orchestrator.session.cache import find_cached
 from orchestrator.session.preparation import prepare_data_set
-from orchestrator.session.run import Placement, holding_lease, quarantine, run_plan
+from orchestrator.session.run import Placement, find_cached, holding_lease, quarantine, run_plan
 from orchestrator.store import Store, StoreError
 from orchestrator.terminal.arguments import checked_execution
 from orchestrator.terminal.command import STORE_ERRORS, open_existing

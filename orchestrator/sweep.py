@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from orchestrator.backends.base import BackendError
-from orchestrator.driver.heartbeat import LEAST_LIMIT_S
+from orchestrator.driver.supervision import LEAST_LIMIT_S
 from orchestrator.planning.algorithm import expand
 from orchestrator.planning.plan import Plan
 from orchestrator.recipes.experiment_file import request_experiment
@@ -13,9 +13,8 @@ from orchestrator.recipes.experiments import Experiment, find_experiments
 from orchestrator.recipes.layers import RecipeError
 from orchestrator.scheduling.estimate import Estimates
 from orchestrator.scheduling.forecast import forecast
-from orchestrator.session.cache import find_cached
 from orchestrator.session.preparation import prepare_data
-from orchestrator.session.run import Placement, holding_lease, quarantine, run_plan
+from orchestrator.session.run import Placement, find_cached, holding_lease, quarantine, run_plan
 from orchestrator.store import Store, StoreError
 from orchestrator.terminal import arguments
 from orchestrator.terminal.help import ListingCommand

@@ -13,21 +13,23 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from orchestrator.backends.base import Backend
 from orchestrator.driver.claims import Claims, Elsewhere
 from orchestrator.driver.endings import Endings
 from orchestrator.driver.journal import Journal
-from orchestrator.driver.summary import Summary
-from orchestrator.driver.supervision import InFlight, Supervision
-from orchestrator.driver.work import Policies, Work
-from orchestrator.planning.plan import Node
-from orchestrator.scheduling.queue import State
+from orchestrator.driver.supervision import LEAST_LIMIT_S, InFlight, Supervision
+from orchestrator.planning.plan import Node, Plan
+from orchestrator.scheduling.packing import Packing
+from orchestrator.scheduling.queue import FINISHED, ReadyQueue, State
 from orchestrator.scheduling.scheduler import Scheduler
 from orchestrator.store import Store
 from orchestrator.store.leases import HeldLease
+from orchestrator.store.record import Failure
 from orchestrator.terminal.progress import ProgressPanel, Stopwatch
 from workers.attempts.attempt import Attempt
+from workers.stages.execution import Execution
 from workers.stages.job import Job
 from workers.stages.kinds import width
 
@@ -36,6 +38,63 @@ NOTICES_EVERY_S = 2.0
 SURVEY_EVERY_S = 2.0
 SURVEY_A_BUCKET_EVERY_S = 15.0
 IDLE_NOTICE_S = 60.0
+
+
+@dataclass(frozen=True)
+class Work:
+    """A plan and the state of its stages.
+
+    Attributes:
+        expected_s: seconds that a stage takes on devices of its own; None if unknown.
+    """
+
+    plan: Plan
+    queue: ReadyQueue
+    expected_s: Callable[[Node], float | None] = lambda node: None
+
+
+@dataclass(frozen=True)
+class Policies:
+    """How stages run.
+
+    Attributes:
+        packing: how many stages share a GPU.
+        max_concurrent: most stages at a time; None for as many as the devices allow.
+        hang_limit_s: shortest silence after which a stage counts as hung.
+    """
+
+    execution: Execution
+    packing: Packing = field(default_factory=lambda: Packing(None))
+    max_concurrent: int | None = None
+    hang_limit_s: float = LEAST_LIMIT_S
+
+
+@dataclass
+class Summary:
+    """How a sweep ended.
+
+    Attributes:
+        states: number of stages by their final state.
+        interrupted: the sweep was asked to stop.
+        failures: in the order in which they happened; read the first one first.
+    """
+
+    states: Counter[State]
+    seconds: float
+    interrupted: bool
+    failures: list[Failure] = field(default_factory=list)
+
+    @property
+    def finished(self) -> int:
+        """Number of stages in the store."""
+        return sum(self.states[state] for state in FINISHED)
+
+    @property
+    def exit_code(self) -> int:
+        """0 if every stage is finished, 130 after an interruption, else 1."""
+        if self.finished == self.states.total():
+            return 0
+        return 130 if self.interrupted else 1
 
 
 class Driver:
@@ -53,9 +112,9 @@ class Driver:
         store.retry_failures(panel.notice)
         self._plan, self._queue, self._store, self._lease = work.plan, work.queue, store, lease
         self._backend, self._policies, self._packing = backend, policies, policies.packing
-        self._claims = Claims(store, lease.driver)
+        self._claims, self._panel = Claims(store, lease.driver), panel
         self._journal = Journal(store, lease.driver, panel)
-        self._endings = Endings(work, store, lease, backend, self._packing, self._journal)
+        self._endings = Endings(work.plan, work.queue, store, lease, backend, self._packing, self._journal)
         self._supervision = Supervision(store.storage, backend, panel, self._journal, policies.hang_limit_s)
         self._in_flight: dict[str, InFlight] = {}  # by the stage's key
         self._scheduler = Scheduler(work.plan, work.queue, self._shares_of, work.expected_s)
@@ -85,14 +144,14 @@ class Driver:
             else:
                 time.sleep(POLL_S)  # for another driver, the end of a pause, or machines
                 if idle.due():
-                    self._journal.idle(self._why_idle())
+                    self._panel.notice(self._why_idle())
             if notices_due.due():
                 self._supervision.heed_notices(self._in_flight.values())
             if survey_due.due():
                 self._survey()
             if report_due.due():
                 refresh_report()
-        self._journal.flush()
+        self._journal.events.write()
         states, seconds = Counter(self._queue.state.values()), time.monotonic() - began
         return Summary(states, seconds, self._lease.stopping, self._journal.failures)
 

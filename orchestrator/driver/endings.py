@@ -12,12 +12,10 @@ from orchestrator.backends.base import Backend, Lost
 from orchestrator.driver.failures import Ended, History, classify
 from orchestrator.driver.journal import Journal
 from orchestrator.driver.supervision import InFlight
-from orchestrator.driver.work import Work
-from orchestrator.planning.plan import Node
+from orchestrator.planning.plan import Node, Plan
 from orchestrator.scheduling.packing import Packing
-from orchestrator.scheduling.queue import FINISHED, GIVEN_UP
+from orchestrator.scheduling.queue import FINISHED, GIVEN_UP, ReadyQueue
 from orchestrator.store import Store, StoreError
-from orchestrator.store.layout import RECORD
 from orchestrator.store.leases import HeldLease
 from orchestrator.store.provenance import code_provenance
 from orchestrator.store.record import Cause, Record
@@ -32,9 +30,16 @@ class Endings:
     """Moves stages on when their attempts end: in the queue, the store and the journal."""
 
     def __init__(
-        self, work: Work, store: Store, lease: HeldLease, backend: Backend, packing: Packing, journal: Journal
+        self,
+        plan: Plan,
+        queue: ReadyQueue,
+        store: Store,
+        lease: HeldLease,
+        backend: Backend,
+        packing: Packing,
+        journal: Journal,
     ) -> None:
-        self._plan, self._queue, self._store, self._lease = work.plan, work.queue, store, lease
+        self._plan, self._queue, self._store, self._lease = plan, queue, store, lease
         self._backend, self._packing, self._journal = backend, packing, journal
         self._histories: defaultdict[str, History] = defaultdict(History)
         self._recomputations: Counter[str] = Counter()
@@ -76,12 +81,9 @@ class Endings:
     def requeue(self, node: Node) -> None:
         """Try a stage again, unless an input has failed meanwhile."""
         for key in self._queue.requeue(node.key):
-            self._journal.blocked(self._plan.nodes[key], by=self._blocking(key))
-
-    def _blocking(self, key: str) -> Node:
-        """An input of a blocked stage that has failed, or is blocked itself."""
-        inputs = self._plan.nodes[key].inputs.values()
-        return next(self._plan.nodes[up] for up in inputs if self._queue.state[up] in GIVEN_UP)
+            blocked = self._plan.nodes[key]
+            by = next(self._plan.nodes[up] for up in blocked.inputs.values() if self._queue.state[up] in GIVEN_UP)
+            self._journal.event("blocked", blocked, by=by.name)
 
     def _commit(self, attempt: InFlight, outcome: Outcome) -> None:
         node, number = attempt.node, attempt.number
@@ -114,20 +116,16 @@ class Endings:
 
     def _interrupted(self, attempt: InFlight) -> None:
         """An attempt stopped when asked to: with the sweep, for its draining machine, or because it was cancelled."""
+        stop_file = f"{attempt.folder}/stop"  # asks this attempt itself to stop, and not another probe of its group
         with suppress(OSError):
             self._lease.check()  # if all drivers are asked to stop, the stages see it first
         if attempt.drained:
             self._ended_badly(attempt, Ended("drained", "Drained", "its machine is about to go"))
-        elif not self._lease.stopping and self._cancelled(attempt):
+        elif not self._lease.stopping and stop_file in self._store.storage.listing(attempt.folder):
             self._give_up(attempt, Ended("raised", "Cancelled", "by orchestrator.cancel"), Cause.CANCELLED)
         else:
             self.requeue(attempt.node)
             self._journal.interrupted(attempt.node, attempt.folder)
-
-    def _cancelled(self, attempt: InFlight) -> bool:
-        """Whether this attempt itself was asked to stop, and not another probe of its group."""
-        stage = self._store.list_files(attempt.node.key)
-        return stage is not None and f"attempts/{attempt.number}/stop" in stage.files
 
     def _recompute_input(self, attempt: InFlight, outcome: Outcome) -> None:
         """Quarantine a damaged input and compute it again, unless that began after this attempt read it."""
@@ -135,7 +133,9 @@ class Endings:
         damaged = node.inputs[outcome.damaged_input]
         self._store.list_files(damaged)
         record = self._store.record(damaged, reread=True)
-        first_report = record is not None and self._store.out(damaged) == attempt.job.inputs[outcome.damaged_input]
+        first_report = (
+            record is not None and self._store.out(damaged) == attempt.attempt.job.inputs[outcome.damaged_input]
+        )
         ranks = width(self._plan.nodes[damaged].stage)
         if ranks > max(self._checked_ranks, self._backend.devices):  # the stage would wait for ever
             message = (
@@ -151,7 +151,7 @@ class Endings:
                 self._ended_badly(attempt, replace(ended, message=message))
                 return
             self._store.quarantine(damaged, outcome.message)
-            self._journal.quarantined(self._plan.nodes[damaged], node, outcome.message)
+            self._journal.event("damaged", self._plan.nodes[damaged], found_by=node.name, error=outcome.message)
         if self._queue.state[damaged] in FINISHED and (first_report or record is None):
             self._queue.reopen(damaged)
         self._journal.waits_for_its_input(node, attempt.folder, ended)
@@ -159,7 +159,7 @@ class Endings:
 
     def _ended_badly(self, attempt: InFlight, ended: Ended) -> None:
         node, stage = attempt.node, self._store.list_files(attempt.node.key)
-        if stage is not None and RECORD in stage.files:  # another driver has committed the stage
+        if stage is not None and stage.done:  # another driver has committed the stage
             self.adopt(node)
             return
         ended = replace(ended, advanced=stage is not None and stage.checkpoint > attempt.checkpoint)
@@ -179,4 +179,4 @@ class Endings:
     def _give_up(self, attempt: InFlight, ended: Ended, cause: Cause, reason: str = "") -> None:
         self._journal.given_up(attempt.node, attempt.folder, ended, cause, reason)
         for key in self._queue.failed(attempt.node.key):
-            self._journal.blocked(self._plan.nodes[key], by=attempt.node)
+            self._journal.event("blocked", self._plan.nodes[key], by=attempt.node.name)

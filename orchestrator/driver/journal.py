@@ -21,18 +21,18 @@ class Journal:
 
     def __init__(self, store: Store, driver: str, panel: ProgressPanel) -> None:
         self._store, self._panel = store, panel
-        self._events = EventLog(store.storage, driver)
+        self.events = EventLog(store.storage, driver)
         self.failures: list[Failure] = []
 
     def started(self, node: Node, folder: str) -> None:
         """An attempt was submitted."""
         self._panel.started(node)
-        self._event("started", node, attempt=attempt_number(folder))
+        self.event("started", node, attempt=attempt_number(folder))
 
     def done(self, node: Node, record: Record) -> None:
         """A stage was committed."""
         self._panel.ended(node, record.seconds, record.results)
-        self._event("done", node, attempt=record.attempt, seconds=record.seconds)
+        self.event("done", node, attempt=record.attempt, seconds=record.seconds)
 
     def adopted(self, node: Node, record: Record) -> None:
         """Another driver had committed a stage."""
@@ -42,7 +42,7 @@ class Journal:
         """An attempt checkpointed and stopped with the sweep."""
         self._store.write_interruption(folder, "stopped")
         self._panel.interrupted(node)
-        self._event("interrupted", node, attempt=attempt_number(folder))
+        self.event("interrupted", node, attempt=attempt_number(folder))
 
     def tried_again(self, node: Node, folder: str, ended: Ended, decision: Decision) -> None:
         """An attempt ended badly, and another will follow."""
@@ -54,34 +54,14 @@ class Journal:
         self.failures.append(self._write_failure(node, folder, cause, ended))
         self._report_failure(node, folder, ended, cause, reason, retry=False)
 
-    def quarantined(self, damaged: Node, found_by: Node, why: str) -> None:
-        """A stage's files are not what its record says."""
-        self._event("damaged", damaged, found_by=found_by.name, error=why)
-
     def waits_for_its_input(self, node: Node, folder: str, ended: Ended) -> None:
         """An attempt could not read an input, which is computed again first."""
         self._write_failure(node, folder, Cause.DAMAGED_INPUT, ended)
         self._panel.failed(node, f"{ended.message}; it is computed again")
 
-    def draining(self, node: Node, machine: str) -> None:
-        """An attempt was asked for a checkpoint, because its machine is about to go."""
-        self._event("draining", node, machine=machine)
-
-    def blocked(self, node: Node, by: Node) -> None:
-        """A stage cannot run, because another one failed."""
-        self._event("blocked", node, by=by.name)
-
-    def idle(self, why: str) -> None:
-        """Nothing has run for a while."""
-        self._panel.notice(why)
-
-    def flush(self) -> None:
-        """Write pending events."""
-        self._events.write()
-
     def _report_failure(self, node: Node, folder: str, ended: Ended, cause: Cause, reason: str, *, retry: bool) -> None:
         text = f"{ended.error_type}: {ended.message}"
-        self._event("failed", node, attempt=attempt_number(folder), error=text, cause=cause, retry=retry)
+        self.event("failed", node, attempt=attempt_number(folder), error=text, cause=cause, retry=retry)
         self._panel.failed(node, f"{text}  ({reason})" if reason else text)
 
     def _write_failure(self, node: Node, folder: str, cause: Cause, ended: Ended) -> Failure:
@@ -98,9 +78,10 @@ class Journal:
         self._store.write_failure(folder, failure)
         return failure
 
-    def _event(self, event: str, node: Node, **details: object) -> None:
-        self._events.add({"time_unix_s": time.time(), "event": event, "key": node.key, "name": node.name, **details})
-        self._events.write_due()
+    def event(self, event: str, node: Node, **details: object) -> None:
+        """Log an event that the panel does not show."""
+        self.events.add({"time_unix_s": time.time(), "event": event, "key": node.key, "name": node.name, **details})
+        self.events.write_due()
 
 
 def attempt_number(folder: str) -> int:

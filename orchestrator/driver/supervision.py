@@ -1,20 +1,63 @@
-"""Supervises running attempts: ends those that hang, and asks for a checkpoint where a machine is about to go."""
+"""Supervises running attempts: ends those that hang, and asks for a checkpoint where a machine is about to go.
+
+A hung attempt is told from a slow one by its silence, measured against its own pace.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.backends.base import Backend
-from orchestrator.driver.heartbeat import Heartbeat, limit_s
 from orchestrator.driver.journal import Journal, attempt_number
 from orchestrator.planning.plan import Node
+from orchestrator.store.record import read_valid
 from orchestrator.terminal.progress import ProgressPanel
 from workers.attempts.attempt import Attempt
-from workers.stages.job import Job
 from workers.storage import Storage
+
+START_FACTOR = 6  # before the second beat: decoding a data set, compiling
+SLOWEST_STEPS = 20  # in units of the attempt's slowest step so far
+LEAST_LIMIT_S = 300.0  # whatever the pace: an evaluation's end, a checkpoint, a file system that hiccups
+
+
+def limit_s(longest_step_s: float | None, least_s: float = LEAST_LIMIT_S) -> float:
+    """Seconds of silence after which an attempt counts as hung.
+
+    Args:
+        longest_step_s: longest time between two beats of this attempt so far; None before the second beat.
+        least_s: lower bound of the limit, which is ``START_FACTOR`` times this bound before the second beat.
+    """
+    if longest_step_s is None:
+        return START_FACTOR * least_s
+    return max(least_s, SLOWEST_STEPS * longest_step_s)
+
+
+@dataclass
+class Heartbeat:
+    """One attempt's beats, timed by this process's clock, not the worker's.
+
+    An attempt without a ``progress.json`` waits for its device, for however long: that is no silence.
+
+    Attributes:
+        since_s: when the newest beat was first read, on the caller's clock; None before the file exists.
+    """
+
+    since_s: float | None = None
+    beats: int = -1
+    longest_step_s: float | None = None
+
+    def update(self, progress: Mapping[str, Any], now_s: float) -> None:
+        """Take in the attempt's current ``progress.json``."""
+        beats = int(progress.get("beats", -1))
+        if beats != self.beats:
+            self.beats, self.since_s = beats, now_s
+            self.longest_step_s = progress.get("longest_step_s")
+
+    def hung(self, now_s: float, least_s: float = LEAST_LIMIT_S) -> bool:
+        """Whether the silence exceeds the limit."""
+        return self.since_s is not None and now_s - self.since_s > limit_s(self.longest_step_s, least_s)
 
 
 @dataclass
@@ -48,10 +91,6 @@ class InFlight:
         """Counts the stage's attempts, from 1."""
         return attempt_number(self.folder)
 
-    @property
-    def job(self) -> Job:
-        return self.attempt.job
-
 
 class Supervision:
     """Watches one driver's attempts.
@@ -73,7 +112,7 @@ class Supervision:
             if each.machine in draining and not each.drained:
                 self._storage.write(f"{each.folder}/stop", b"drained")
                 each.drained = True
-                self._journal.draining(each.node, each.machine)
+                self._journal.event("draining", each.node, machine=each.machine)
 
     def inspect(self, in_flight: Iterable[InFlight], now_s: float) -> None:
         """Read how far attempts are, and end those that hang.
@@ -82,7 +121,8 @@ class Supervision:
             now_s: on one clock for all calls.
         """
         for each in in_flight:
-            progress = self._read_progress(each.folder)
+            path = f"{each.folder}/progress.json"
+            progress = read_valid(dict[str, Any], self._storage, [path]).get(path, {})
             self._panel.moved(each.node, progress)
             each.machine = str(progress.get("node", ""))
             each.heartbeat.update(progress, now_s)
@@ -103,11 +143,3 @@ class Supervision:
         elif now_s - waiting.waiting_since_s > limit_s(None, self._hang_limit_s):
             waiting.waiting_since_s = now_s
             self._panel.notice(f"{waiting.node.name} still waits for a device, or for its process; see `ray status`")
-
-    def _read_progress(self, folder: str) -> dict[str, Any]:
-        """An attempt's ``progress.json``; empty if the file is missing or torn."""
-        try:
-            progress = json.loads(self._storage.read(f"{folder}/progress.json"))
-        except (FileNotFoundError, ValueError):
-            return {}
-        return progress if isinstance(progress, dict) else {}

@@ -7,31 +7,32 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 
 from orchestrator.backends.base import Backend, BackendError
 from orchestrator.backends.inline import InlineBackend
-from orchestrator.driver.driver import Driver
-from orchestrator.driver.heartbeat import LEAST_LIMIT_S
-from orchestrator.driver.summary import print_summary
-from orchestrator.driver.work import Policies, Work
+from orchestrator.driver.driver import Driver, Policies, Summary, Work
+from orchestrator.driver.supervision import LEAST_LIMIT_S
+from orchestrator.operating.garbage import to_recompute
 from orchestrator.planning.plan import Plan
 from orchestrator.recipes.layers import RecipeError
 from orchestrator.scheduling.estimate import Estimates
 from orchestrator.scheduling.packing import Packing
-from orchestrator.scheduling.queue import ReadyQueue
+from orchestrator.scheduling.queue import ReadyQueue, State
 from orchestrator.scheduling.rank import upward_rank
-from orchestrator.session.cache import CachedStages
 from orchestrator.session.live_report import LiveReport
 from orchestrator.store import Store
 from orchestrator.store.leases import HeldLease
+from orchestrator.store.record import Record
 from orchestrator.terminal.progress import ProgressPanel
+from orchestrator.terminal.units import duration
 from workers.data import DataError
 from workers.stages.execution import Execution
 from workers.terminal.console import Console
 
+LOG_LINES = 12
 FIRST_REPORT_S = 10.0  # a sweep of seconds has one report, at its end
 
 
@@ -59,6 +60,23 @@ class Placement:
     ranks: int = 1
 
 
+@dataclass(frozen=True)
+class CachedStages:
+    """A plan's stages in a store.
+
+    Attributes:
+        keys: stages that are done and stay so.
+        records: all of the store's, by key.
+        damaged: a sentence for each done stage that is damaged, by its key or the key's first digits.
+        collected: done stages that lack files which this plan needs: ``orchestrator.gc`` removed them.
+    """
+
+    keys: list[str]
+    records: dict[str, Record]
+    damaged: dict[str, str]
+    collected: set[str]
+
+
 @contextmanager
 def holding_lease(store: Store) -> Iterator[HeldLease]:
     """Hold a lease in a writable store; after a refusal, remove a folder that stayed empty.
@@ -76,6 +94,17 @@ def holding_lease(store: Store) -> Iterator[HeldLease]:
     except (DataError, RecipeError, BackendError):
         store.discard_if_unused()
         raise
+
+
+def find_cached(plan: Plan, store: Store) -> CachedStages:
+    """List the store once, and find the plan's stages in it."""
+    damaged: dict[str, str] = {}
+    records = store.records(damaged)
+    damaged |= {key: sentence for key in records if key in plan.nodes and (sentence := store.damage(key))}
+    lacking = [node.key for node in plan if node.key not in records or node.key in damaged]
+    collected = to_recompute({node.key: node.inputs.values() for node in plan}, lacking, store.collected())
+    keys = [key for key in plan.nodes if key in records and key not in damaged and key not in collected]
+    return CachedStages(keys, records, damaged, collected)
 
 
 def quarantine(store: Store, cached: CachedStages, console: Console) -> None:
@@ -154,6 +183,26 @@ def run_plan(
     elif summary.exit_code == 130:
         console.print("Interrupted; the same command goes on from here.")
     return summary.exit_code
+
+
+def print_summary(console: Console, store: Store, summary: Summary) -> None:
+    """Print the number of stages by state, and the failures in their order, with the end of the first one's log."""
+    states = summary.states
+    parts = [f"{states[state]} {state.value}" for state in State if states[state]]
+    console.print(
+        f"{summary.finished} of {states.total()} stages finished in {duration(summary.seconds)} ({', '.join(parts)}).",
+        highlight=False,
+    )
+    if summary.failures:
+        console.print("First failure first:", highlight=False)
+        for failure in summary.failures:
+            text = f"{failure.name}  {failure.error_type}: {failure.message}\n  {store.root}/{failure.log}"
+            console.print(text, highlight=False, markup=False, soft_wrap=True)
+        first = summary.failures[0].log
+        with suppress(OSError):  # the attempt may have died before its first line
+            lines = store.storage.read(first).decode(errors="replace").splitlines()[-LOG_LINES:]
+            console.print(f"Last lines of {store.root}/{first}:", highlight=False, soft_wrap=True)
+            console.print("\n".join(lines), markup=False, highlight=False)
 
 
 def _start_backend(placement: Placement) -> Backend:

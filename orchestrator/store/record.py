@@ -175,8 +175,8 @@ class Cause(StrEnum):
 
 def read_valid(model: type[T], storage: Storage, paths: Sequence[str]) -> dict[str, T]:
     """Parse JSON files by path, in order; torn and missing ones are skipped."""
-    parsed = {}
+    adapter, parsed = pydantic.TypeAdapter(model), {}
     for path, content in read_many(storage, paths).items():
         with suppress(ValidationError):
-            parsed[path] = pydantic.TypeAdapter(model).validate_json(content)
+            parsed[path] = adapter.validate_json(content)
     return parsed

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.backends.inline import InlineBackend
-from orchestrator.driver.driver import Driver
-from orchestrator.driver.work import Policies, Work
+from orchestrator.driver.driver import Driver, Policies, Work
 from orchestrator.planning.plan import Plan, describe
 from orchestrator.scheduling.queue import ReadyQueue
 from orchestrator.scheduling.rank import upward_rank

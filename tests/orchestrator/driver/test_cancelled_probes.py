@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from orchestrator.backends.base import Group, Lost
-from orchestrator.driver.driver import Driver
-from orchestrator.driver.work import Policies, Work
+from orchestrator.driver.driver import Driver, Policies, Work
 from orchestrator.scheduling.queue import ReadyQueue, State
 from orchestrator.scheduling.rank import upward_rank
 from orchestrator.store import Store

@@ -15,14 +15,13 @@ import pytest
 
 from orchestrator.backends.base import Group, Lost
 from orchestrator.driver import driver as driver_module
-from orchestrator.driver.driver import Driver
-from orchestrator.driver.heartbeat import LEAST_LIMIT_S
-from orchestrator.driver.summary import Summary, print_summary
-from orchestrator.driver.work import Policies, Work
+from orchestrator.driver.driver import Driver, Policies, Summary, Work
+from orchestrator.driver.supervision import LEAST_LIMIT_S
 from orchestrator.planning.plan import Node, Plan
 from orchestrator.scheduling.packing import Packing
 from orchestrator.scheduling.queue import ReadyQueue, State
 from orchestrator.scheduling.rank import upward_rank
+from orchestrator.session.run import print_summary
 from orchestrator.store import Store
 from orchestrator.store.events import read_events
 from orchestrator.store.leases import HeldLease, Lease, LeaseWatch

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.driver.heartbeat import Heartbeat, limit_s
+from orchestrator.driver.supervision import Heartbeat, limit_s
 
 
 def beat(number: int, longest_step_s: float | None = None) -> dict[str, Any]:
