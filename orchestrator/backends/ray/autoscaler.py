@@ -39,7 +39,7 @@ class AutoscalerRequest:
             self._group = self._request()
 
     def check(self) -> None:
-        """Request the first gang's devices, read the autoscaler's answer, and withdraw; takes a few seconds.
+        """Request the first gang's devices, read the autoscaler's answer, and withdraw; takes seconds.
 
         Raises:
             BackendError: no autoscaler answers, or the request is infeasible.

@@ -19,16 +19,16 @@ from orchestrator.backends.base import BackendError, Group, Lost
 from orchestrator.backends.ray.autoscaler import AutoscalerRequest
 from orchestrator.backends.ray.cluster import connect
 from orchestrator.backends.ray.devices import ClusterDevices
-from orchestrator.backends.ray.errors import HUNG, first_line
 from orchestrator.backends.ray.gang import RayGang
-from orchestrator.backends.ray.gpus import Gpu, PendingGpus, own_node
-from orchestrator.backends.ray.in_flight import GroupInFlight
+from orchestrator.backends.ray.gpus import Gpu, PendingGpus, first_line, own_node
+from orchestrator.backends.ray.in_flight import HUNG, GroupInFlight
 from workers.attempts.attempt import Attempt, Outcome, run_attempts
 from workers.devices.streams import POOL
 from workers.stages.kinds import width
 
 IDLE_S = 60.0
 FIRST_MACHINE_WITHIN_S = 1800.0
+CLOSING_S = 10.0
 
 
 # max_retries=0: retries are the driver's
@@ -46,7 +46,7 @@ class RayBackend:
         device: "cpu" keeps attempts off the GPUs.
         scale_to: GPUs, or CPUs with device "cpu", that the autoscaler may bring, at least ``ranks``; None to use the
             devices present. Requests make the autoscaler start machines; ``devices`` grows and shrinks with them.
-        ranks: of the largest gang that will be submitted.
+        ranks: of the largest gang.
 
     Raises:
         BackendError: the cluster does not answer, lacks the GPUs or the devices of a gang, or has no autoscaler that
@@ -54,12 +54,7 @@ class RayBackend:
     """
 
     def __init__(
-        self,
-        address: str | None,
-        max_concurrent: int | None,
-        device: str,
-        scale_to: int | None = None,
-        ranks: int = 1,
+        self, address: str | None, max_concurrent: int | None, device: str, scale_to: int | None = None, ranks: int = 1
     ) -> None:
         if ranks > 1:
             max_concurrent = None  # counts stages, in the driver; here are devices
@@ -67,7 +62,7 @@ class RayBackend:
         connect(address, max_concurrent)
         self._cluster = ClusterDevices(GcsClient(address=ray.get_runtime_context().gcs_address))
         try:
-            gpus = self._cluster.gpus
+            _, gpus = self._cluster.count()
             if device.startswith("cuda") and not gpus and not scale_to:
                 raise BackendError(f"--device {device}: Ray has no GPU here; leave --device out to use CPUs")
             self._on_gpus = bool(gpus or scale_to) and device != "cpu"
@@ -80,8 +75,13 @@ class RayBackend:
             if scale_to:
                 self._ask_autoscaler(scale_to, ranks)
             self._check_devices(address or "this machine", ranks)
-            # of the first GPU: packing plans for one kind
-            self.device_bytes = self._first_gpu_bytes() if self._on_gpus else None
+            self.device_bytes = None
+            if self._on_gpus:
+                self._gpus.append(Gpu.start())
+                if self._pending:
+                    self._pending.request(1, POOL - 1)
+                # of the first GPU: packing plans for one kind
+                self.device_bytes = self._gpus[0].memory_bytes(FIRST_MACHINE_WITHIN_S)
         except BackendError:
             ray.shutdown()
             raise
@@ -91,7 +91,7 @@ class RayBackend:
         if ranks > 1:
             request.wait(FIRST_MACHINE_WITHIN_S)
             self._request = request
-            self._cluster.expire()  # counted before they came
+            self._cluster.counted_s = 0.0  # before they came
         else:
             request.check()
             self._pending = PendingGpus(min(scale_to, self._max_concurrent or scale_to)) if self._on_gpus else None
@@ -109,18 +109,13 @@ class RayBackend:
                 f"autoscaler bring more: --scale-to N"
             )
 
-    def _first_gpu_bytes(self) -> int | None:
-        self._gpus.append(Gpu.start())
-        if self._pending:
-            self._pending.request(1, POOL - 1)
-        return self._gpus[0].memory_bytes(FIRST_MACHINE_WITHIN_S)
-
     # --- the backend's interface ---------------------------------------------------------------------------------
 
     @property
     def devices(self) -> int:
         """Cores, or GPUs with a core beside them, on machines that stay."""
-        devices = self._cluster.gpus if self._on_gpus else self._cluster.cores
+        cores, gpus = self._cluster.count()
+        devices = gpus if self._on_gpus else cores
         if self._pending:  # a group sent to a machine that never comes would wait for ever
             draining = self._cluster.draining_nodes()
             devices = sum(gpu.node not in draining for gpu in self._gpus)
@@ -183,7 +178,7 @@ class RayBackend:
         for gang in self._gangs:
             gang.close()
         for gang in (*self._closing, *self._gangs):  # a gang's thread that outlived Ray would end this process
-            gang.join()
+            gang.thread.join(CLOSING_S)
         ray.shutdown()
 
     # --- GPUs and gangs ------------------------------------------------------------------------------------------
@@ -239,7 +234,7 @@ class RayBackend:
 
     def _drop_idle(self) -> None:
         now_s = time.monotonic()
-        self._closing = [gang for gang in self._closing if not gang.over]
+        self._closing = [gang for gang in self._closing if gang.thread.is_alive()]
         for place in self._places:
             if self._load(place):
                 place.idle_since_s = now_s

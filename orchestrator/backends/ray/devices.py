@@ -15,40 +15,31 @@ GCS_TIMEOUT_S = 10.0
 
 
 class ClusterDevices:
-    """The devices of the joined cluster on machines that stay, counted again every few seconds."""
+    """The devices of the joined cluster on machines that stay, counted again every few seconds.
+
+    Attributes:
+        counted_s: when they were counted; 0 to count again at the next call.
+    """
 
     def __init__(self, gcs: GcsClient) -> None:
         self.gcs = gcs
-        self._counted_s, self._cores, self._gpus = 0.0, 0, 0
+        self.counted_s, self._counts = 0.0, (0, 0)
         self._draining: set[str] = set()
 
-    @property
-    def cores(self) -> int:
-        self._count()
-        return self._cores
-
-    @property
-    def gpus(self) -> int:
-        self._count()
-        return self._gpus
+    def count(self) -> tuple[int, int]:
+        """Return the number of cores, and of GPUs with a core beside them."""
+        if time.monotonic() - self.counted_s > COUNT_EVERY_S:
+            self._counts = count_devices(self.draining_nodes())
+            self.counted_s = time.monotonic()  # after the notices, which would let it expire
+        return self._counts
 
     def draining_nodes(self) -> set[str]:
         """Ids of machines that are about to go."""
         with suppress(RayError):  # the head is busy: keep the last answer
             draining = set(self.gcs.get_draining_nodes(timeout=GCS_TIMEOUT_S))
             if draining != self._draining:
-                self._draining = draining
-                self.expire()
+                self._draining, self.counted_s = draining, 0.0
         return self._draining
-
-    def expire(self) -> None:
-        """Count again at the next question."""
-        self._counted_s = 0.0
-
-    def _count(self) -> None:
-        if time.monotonic() - self._counted_s > COUNT_EVERY_S:
-            self._cores, self._gpus = count_devices(self.draining_nodes())
-            self._counted_s = time.monotonic()  # after the notices, which would let it expire
 
 
 def count_devices(draining: Collection[str] = ()) -> tuple[int, int]:

@@ -26,19 +26,14 @@ from ray.exceptions import RayError
 from ray.util.placement_group import get_current_placement_group, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from orchestrator.backends.base import Lost
-from orchestrator.backends.gang_outcome import gang_outcome
+from orchestrator.backends.base import Lost, gang_outcome
 from workers.attempts.attempt import Attempt, Outcome
 from workers.attempts.rank_attempt import run_rank
 from workers.training.gang.member import TIMEOUT, RankLostError, current_member
 
 GRACE_S = 30.0  # from a rank's failure until the other ranks have failed as well, or are given up
-CLOSING_S = 10.0
 REASON_CHARACTERS = 400
-BREAKS_THE_GANG = (
-    RankLostError.__name__,
-    "AcceleratorError",
-)  # what failed once fails for good
+BREAKS_THE_GANG = (RankLostError.__name__, "AcceleratorError")  # what failed once fails for good
 TRAIN_SETTINGS = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # until a dead rank, or a gang's end, is noticed
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
@@ -160,6 +155,7 @@ class RayGang:
 
     Attributes:
         name: stands for its machines, as ``node`` in its attempts' ``progress.json``.
+        thread: runs until its processes have ended.
         idle_since_s: when its last attempt ended.
     """
 
@@ -176,8 +172,8 @@ class RayGang:
         self._crew: list[tuple[str, Any]] = []
         self._crew_ref = self._mailbox.crew.remote()
         self._sent = 0
-        self._fit = threading.Thread(target=self._run, name="gang", daemon=True)
-        self._fit.start()
+        self.thread = threading.Thread(target=self._run, name="gang", daemon=True)
+        self.thread.start()
 
     @property
     def nodes(self) -> set[str]:
@@ -188,11 +184,6 @@ class RayGang:
             except RayError:
                 return set()
         return {node for node, _ in self._crew}
-
-    @property
-    def over(self) -> bool:
-        """Whether its processes have ended."""
-        return not self._fit.is_alive()
 
     def submit(self, attempt: Attempt) -> ray.ObjectRef:
         """Give the gang an attempt; the reference resolves to (outcome, whether the gang can go on)."""
@@ -210,10 +201,6 @@ class RayGang:
         if self.nodes:
             for _, actor in self._crew:
                 ray.kill(actor)
-
-    def join(self) -> None:
-        """Wait up to ``CLOSING_S`` for a closed gang's end."""
-        self._fit.join(CLOSING_S)
 
     def _run(self) -> None:
         for name, value in TRAIN_SETTINGS.items():
@@ -236,9 +223,7 @@ class RayGang:
                 ),
                 # a name that was used before would resume that run
                 run_config=RunConfig(
-                    name=self.name,
-                    storage_path=storage,
-                    failure_config=FailureConfig(max_failures=0),
+                    name=self.name, storage_path=storage, failure_config=FailureConfig(max_failures=0)
                 ),
             ).fit()
         except Exception as error:  # any: callers that wait for the gang must learn of it

@@ -13,7 +13,6 @@ import torch
 from ray.exceptions import GetTimeoutError, RayError
 
 from orchestrator.backends.base import BackendError
-from orchestrator.backends.ray.errors import first_line
 from workers.attempts.attempt import Attempt, Outcome, run_attempts
 from workers.devices.streams import POOL
 
@@ -89,6 +88,11 @@ class Gpu:
                 self.node = ray.get(self.node_ref)
             except RayError:
                 self.node = ""  # its groups are lost, and the actor is dropped with them
+
+
+def first_line(error: RayError) -> str:
+    """The error's first line, for users."""
+    return str(error).splitlines()[0] if str(error) else "no message"
 
 
 class PendingGpus:

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from orchestrator.backends.base import Lost
-from orchestrator.backends.gang_outcome import gang_outcome
+from orchestrator.backends.base import Lost, gang_outcome
 from orchestrator.backends.ray import gang as ray_gang
 from orchestrator.scheduling.packing import Packing
 from orchestrator.scheduling.queue import State
