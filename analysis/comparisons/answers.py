@@ -26,7 +26,7 @@ from analysis.comparisons.labels import (
     signed,
 )
 from analysis.comparisons.measures import ACCURACY
-from analysis.comparisons.questions import DENSE, QUESTIONS, SIGNS_CARRY, Question
+from analysis.comparisons.questions import QUESTIONS, SIGNS_CARRY, Arm, Question
 from analysis.comparisons.statistics import Difference, difference, pairs, spread
 from analysis.frames.sections import Section
 
@@ -86,7 +86,7 @@ def by_chance(section: Section) -> str:
 
 def verdict(section: Section) -> str:
     """State the first claim with its numbers, at the sparsest density that has an interval."""
-    dense = spread(DENSE.of(section.trainings), ["transfer"], ACCURACY.column).to_dict("records")
+    dense = spread(Arm("dense").of(section.trainings), ["transfer"], ACCURACY.column).to_dict("records")
     compared = comparisons(section, [SIGNS_CARRY])
     compared = compared[compared["low"].notna()]
     if compared.empty:

@@ -1,14 +1,15 @@
-"""The method's claims as data: which sides are compared, by which measure. To ask a new question, add a value."""
+"""The method's claims: which sides are compared, by which measure. To ask a question, add it to questions.yaml."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import pandas as pd
+import yaml
 
-from analysis.comparisons.measures import ACCURACY, BARRIER, STABILITY, Measure
+from analysis.comparisons.measures import MEASURES, Measure
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,6 @@ class Question:
         supported_by: whether a higher or a lower a supports the claim.
         claim: stated if the interval supports the claim, as it reads within a sentence.
         reverse: stated if the interval lies on the other side of 0.
-        partners: labels that both sides of a pair share, besides density and method: "seed" alone if b has no chain.
     """
 
     a: Arm
@@ -43,7 +43,11 @@ class Question:
     title: str
     claim: str
     reverse: str
-    partners: tuple[str, ...] = ("chain", "seed")
+
+    @property
+    def partners(self) -> tuple[str, ...]:
+        """Labels that both sides of a pair share, besides density and method; dense trainings have no chain."""
+        return ("seed",) if self.b.transfer == "dense" else ("chain", "seed")
 
     @property
     def name(self) -> str:
@@ -61,113 +65,9 @@ class Question:
         return difference > 0 if self.supported_by == "higher" else difference < 0
 
 
-SIGNED, DENSE = Arm("signed"), Arm("dense")
-_against_mask = partial(Question, SIGNED, Arm("mask"))
-_aws_against_lrr = partial(Question, Arm("signed", "aws"), Arm("signed", "lrr"))
-_psi_kept = partial(Question, Arm("signed_psi_kept"), SIGNED)
+def _question(a: dict[str, str], b: dict[str, str], measure: str, **rest: Any) -> Question:
+    return Question(Arm(**a), Arm(**b), {each.name: each for each in MEASURES}[measure], **rest)
 
-SIGNS_CARRY = _against_mask(
-    ACCURACY,
-    "higher",
-    "signs − mask alone",
-    "signs carry accuracy that masks do not",
-    "masks alone carry more accuracy than signed masks",
-)
-QUESTIONS = (
-    SIGNS_CARRY,
-    _against_mask(
-        BARRIER,
-        "lower",
-        "signs − mask alone",
-        "signs lead nearer to the solution than masks do",
-        "masks alone lead nearer to the solution than signed masks",
-    ),
-    _aws_against_lrr(
-        ACCURACY,
-        "higher",
-        "AWS − LRR",
-        "AWS's signed mask transfers better than LRR's",
-        "LRR's signed mask transfers better than AWS's",
-    ),
-    _aws_against_lrr(
-        BARRIER,
-        "lower",
-        "AWS − LRR",
-        "AWS's signed mask meets a lower barrier to the solution than LRR's",
-        "LRR's signed mask meets a lower barrier to the solution than AWS's",
-    ),
-    _aws_against_lrr(
-        STABILITY,
-        "lower",
-        "AWS − LRR",
-        "AWS's signed mask is more stable under SGD's noise than LRR's",
-        "LRR's signed mask is more stable under SGD's noise than AWS's",
-    ),
-    Question(
-        SIGNED,
-        DENSE,
-        ACCURACY,
-        "higher",
-        "signs − dense",
-        "a signed transfer ends above dense training",
-        "a signed transfer ends below dense training",
-        partners=("seed",),
-    ),
-    _psi_kept(
-        ACCURACY,
-        "higher",
-        "ψ kept − ψ fresh",
-        "keeping ψ raises the accuracy of a signed transfer",
-        "keeping ψ lowers the accuracy of a signed transfer",
-    ),
-    _psi_kept(
-        BARRIER,
-        "lower",
-        "ψ kept − ψ fresh",
-        "keeping ψ lowers the barrier of a signed transfer to the solution",
-        "keeping ψ raises the barrier of a signed transfer to the solution",
-    ),
-    _psi_kept(
-        STABILITY,
-        "lower",
-        "ψ kept − ψ fresh",
-        "keeping ψ makes a signed transfer more stable under SGD's noise",
-        "keeping ψ makes a signed transfer less stable under SGD's noise",
-    ),
-    Question(
-        Arm("signed_psi_signs"),
-        SIGNED,
-        ACCURACY,
-        "higher",
-        "signs of ψ − ψ fresh",
-        "the signs of ψ raise the accuracy of a signed transfer",
-        "the signs of ψ lower the accuracy of a signed transfer",
-    ),
-    Question(
-        SIGNED,
-        Arm("random_signs"),
-        ACCURACY,
-        "higher",
-        "signs − random signs",
-        "a ticket's signs carry more accuracy than random signs on its mask",
-        "random signs on a ticket's mask carry more accuracy than the ticket's own",
-    ),
-    Question(
-        SIGNED,
-        Arm("shuffled"),
-        ACCURACY,
-        "higher",
-        "signs − shuffled",
-        "a signed mask carries more accuracy than the same one shuffled within each layer",
-        "a signed mask shuffled within each layer carries more accuracy than the same one in place",
-    ),
-    Question(
-        SIGNED,
-        Arm("flipped_quarter"),
-        ACCURACY,
-        "higher",
-        "signs − a quarter flipped",
-        "a signed mask carries more accuracy than the same one with a quarter of its signs flipped",
-        "a signed mask with a quarter of its signs flipped carries more accuracy than the unflipped one",
-    ),
-)
+
+QUESTIONS = tuple(_question(**entry) for entry in yaml.safe_load(Path(__file__).with_suffix(".yaml").read_bytes()))
+SIGNS_CARRY = QUESTIONS[0]

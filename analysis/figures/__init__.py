@@ -2,9 +2,21 @@
 
 >>> from analysis import figures, load
 >>> figures.accuracy_by_density(load("runs/mnist1d"))
+
+To add a figure, write a module with its function, import it here, and add an entry to catalogue.yaml.
 """
 
-from analysis.figures.catalogue import CATALOGUE, Entry
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import plotly.graph_objects as go
+import yaml
+
 from analysis.figures.results.accuracy_by_density import accuracy_by_density
 from analysis.figures.results.against_published import against_published
 from analysis.figures.results.barrier_by_density import barrier_by_density
@@ -22,6 +34,7 @@ from analysis.figures.signs.signs_flipped import signs_flipped
 from analysis.figures.store.device_hours import device_hours
 from analysis.figures.store.throughput import throughput
 from analysis.figures.store.timeline import timeline
+from analysis.frames.load import Frames
 
 __all__ = [
     "CATALOGUE",
@@ -45,3 +58,30 @@ __all__ = [
     "throughput",
     "timeline",
 ]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A figure of the report.
+
+    Attributes:
+        name: part of the figure's anchor and of its downloads' names.
+        caption: how to read the figure: what is drawn, over which replicates, in which unit.
+        place: "results" or "signs" (of tickets) draws the figure for every data set, architecture and preset; "store"
+            draws one figure of the whole store.
+    """
+
+    name: str
+    title: str
+    caption: str
+    draw: Callable[[Frames], go.Figure]
+    place: Literal["results", "signs", "store"] = "results"
+
+
+def _entry(name: str, draw: str = "", options: dict[str, Any] | None = None, **rest: Any) -> Entry:
+    """Build an entry of catalogue.yaml; ``draw`` names a function of this package, by default the entry's name."""
+    return Entry(name, draw=partial(globals()[draw or name], **(options or {})), **rest)
+
+
+CATALOGUE = tuple(_entry(**entry) for entry in yaml.safe_load(Path(__file__).with_name("catalogue.yaml").read_bytes()))
+"""The report's figures, in order."""

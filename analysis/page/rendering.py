@@ -18,8 +18,7 @@ from plotly.offline import get_plotlyjs
 from analysis.comparisons import answers, labels
 from analysis.comparisons.measures import MEASURES
 from analysis.comparisons.numbers import measured, numbers
-from analysis.figures import CATALOGUE
-from analysis.figures.catalogue import Entry
+from analysis.figures import CATALOGUE, Entry
 from analysis.frames.load import Frames
 from analysis.frames.sections import Section, sections
 from analysis.page.escaping import visible_json, visible_text
