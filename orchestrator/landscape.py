@@ -87,8 +87,6 @@ def landscape(
             console.print(
                 f"No current plan includes {', '.join(left_out)}: the report leaves the landscape out if newer results "
                 f"supersede these trainings.",
-                highlight=False,
-                markup=False,
                 soft_wrap=True,
             )
     raise typer.Exit(code)

@@ -217,8 +217,7 @@ def _run(
         recipe = definition.recipe
         console.print(
             f"{recipe.dataset}/{recipe.arch}: {definition.trials} trials in {root}, each to density "
-            f"{definition.density:.3g}",
-            highlight=False,
+            f"{definition.density:.3g}"
         )
         return run_trials(definition, root, execution, needs, max_concurrent)
     finally:
@@ -247,10 +246,10 @@ def _conclude(
     words += ["--preset", recipe.preset, "--recipe", str(target)]
     words += [word for name in execution.plugins for word in ("--plugin", name)]
     words += ["--data-root", execution.data_root] if execution.data_root else []
-    console.print(f"Recipe: {target}", highlight=False)
-    console.print(f"Sweep:  {shlex.join(words)}", highlight=False, markup=False)
+    console.print(f"Recipe: {target}")
+    console.print(f"Sweep:  {shlex.join(words)}")
     if failed:
-        console.print(f"{len(failed)} trials failed; the same command tries them again.", highlight=False)
+        console.print(f"{len(failed)} trials failed; the same command tries them again.")
     return 1 if failed else 0
 
 

@@ -58,7 +58,7 @@ class LiveReport:
                 return
         done = subprocess.run(self._command, env=self._environment, capture_output=True, text=True)
         if done.returncode:
-            Console(stderr=True).print(f"The report could not be written:\n{done.stderr}", markup=False)
+            Console(stderr=True).print(f"The report could not be written:\n{done.stderr}")
         else:
             self._store.storage.write(STAMP, stamp)
 

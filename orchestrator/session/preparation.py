@@ -42,7 +42,7 @@ def prepare_data_set(name: str, fingerprint: str, execution: Execution, console:
     """
     root, cache = Path(execution.data_root) if execution.data_root else None, Path(execution.data_cache)
     if not prepared_folder(name, fingerprint, cache).exists():
-        console.print(f"Preparing {name} once, in {cache} …", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"Preparing {name} once, in {cache} …", soft_wrap=True)
     with _Display(console) as display:
         return open_data(name, fingerprint, root, cache, display.show)
 
@@ -116,4 +116,4 @@ class _Display:
             bar = self._bars.add_task(what) if bar is None else bar
             self._bars.update(bar, completed=done, total=total)
         elif self._stopwatch.due():
-            self._console.print(f"{what}: {done:,} of {total:,}", highlight=False, markup=False, soft_wrap=True)
+            self._console.print(f"{what}: {done:,} of {total:,}", soft_wrap=True)

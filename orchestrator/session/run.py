@@ -111,15 +111,12 @@ def quarantine(store: Store, cached: CachedStages, console: Console) -> None:
     """Quarantine the records of stages that are damaged or lack needed files, and say so."""
     for key, sentence in cached.damaged.items():
         store.quarantine(key, "damaged")
-        console.print(
-            f"{sentence}: quarantined, and computed again if this sweep needs it", highlight=False, markup=False
-        )
+        console.print(f"{sentence}: quarantined, and computed again if this sweep needs it")
     for key in cached.collected:
         store.quarantine(key, "collected")
     if cached.collected:
         console.print(
-            f"{len(cached.collected)} stages are computed again: orchestrator.gc removed files that this sweep needs",
-            highlight=False,
+            f"{len(cached.collected)} stages are computed again: orchestrator.gc removed files that this sweep needs"
         )
 
 
@@ -132,22 +129,20 @@ def run_plan(
         BackendError: the backend cannot be used as asked.
         StoreError: the store could not be written for minutes.
     """
-    store.retry_failures(lambda text: console.print(text, highlight=False, markup=False))
+    store.retry_failures(console.print)
     stored_plan, report = plan.stored(sys.argv, time.time()), LiveReport(store)
     if len(cached.keys) == len(plan):
         store.write_plan(stored_plan)
         store.write_index()
-        console.print(f"Nothing to compute: all {len(plan)} stages are in {store.root}.", highlight=False)
+        console.print(f"Nothing to compute: all {len(plan)} stages are in {store.root}.")
         report.write()
-        console.print(f"Report: {report.path}", highlight=False, soft_wrap=True)
+        console.print(f"Report: {report.path}", soft_wrap=True)
         return 0
     console.print(
-        f"{len(plan)} stages, {len(cached.keys)} of them in {store.root} already; report: {report.path}",
-        highlight=False,
-        soft_wrap=True,
+        f"{len(plan)} stages, {len(cached.keys)} of them in {store.root} already; report: {report.path}", soft_wrap=True
     )
     if placement.scale_to:
-        console.print(f"Waiting for the first of up to {placement.scale_to} devices.", highlight=False)
+        console.print(f"Waiting for the first of up to {placement.scale_to} devices.")
     backend = _start_backend(placement)
     packing = Packing(backend.device_bytes, placement.pack)
     for record in cached.records.values():
@@ -177,7 +172,7 @@ def run_plan(
     store.write_index()
     report.write()
     print_summary(console, store, summary)
-    console.print(f"Report: {report.path}", highlight=False, soft_wrap=True)
+    console.print(f"Report: {report.path}", soft_wrap=True)
     if lease.lost:
         console.print("Another sweep has taken over the stages of this one, which had been silent for too long.")
     elif summary.exit_code == 130:
@@ -190,19 +185,18 @@ def print_summary(console: Console, store: Store, summary: Summary) -> None:
     states = summary.states
     parts = [f"{states[state]} {state.value}" for state in State if states[state]]
     console.print(
-        f"{summary.finished} of {states.total()} stages finished in {duration(summary.seconds)} ({', '.join(parts)}).",
-        highlight=False,
+        f"{summary.finished} of {states.total()} stages finished in {duration(summary.seconds)} ({', '.join(parts)})."
     )
     if summary.failures:
-        console.print("First failure first:", highlight=False)
+        console.print("First failure first:")
         for failure in summary.failures:
             text = f"{failure.name}  {failure.error_type}: {failure.message}\n  {store.root}/{failure.log}"
-            console.print(text, highlight=False, markup=False, soft_wrap=True)
+            console.print(text, soft_wrap=True)
         first = summary.failures[0].log
         with suppress(OSError):  # the attempt may have died before its first line
             lines = store.storage.read(first).decode(errors="replace").splitlines()[-LOG_LINES:]
-            console.print(f"Last lines of {store.root}/{first}:", highlight=False, soft_wrap=True)
-            console.print("\n".join(lines), markup=False, highlight=False)
+            console.print(f"Last lines of {store.root}/{first}:", soft_wrap=True)
+            console.print("\n".join(lines))
 
 
 def _start_backend(placement: Placement) -> Backend:

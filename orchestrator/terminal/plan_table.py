@@ -46,7 +46,6 @@ def print_plan(console: Console, plan: Plan, experiments: Sequence[Experiment], 
                 f"{recipe.dataset}/{recipe.arch}: {network.parameters:,} parameters, of which "
                 f"{network.prunable_weights:,} in {network.prunable_layers} layers are prunable; "
                 f"classifier {network.classifier}",
-                highlight=False,
                 soft_wrap=True,
             )
     counts, done = plan.counts(), Counter(describe(node) for node in plan if node.key in cached)
@@ -85,4 +84,4 @@ def print_forecast(console: Console, prediction: Forecast) -> None:
             f"Start the sweep, then ask again for hours, makespan and cost."
         )
     for line in lines:
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)

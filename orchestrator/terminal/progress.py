@@ -93,7 +93,7 @@ class ProgressPanel:
         """Show a sentence about the whole sweep."""
         self._notice = text
         if self._live is None:
-            self._console.print(text, highlight=False, markup=False)
+            self._console.print(text)
 
     def eta_s(self) -> float | None:
         """Estimate the seconds to the end: the larger of the critical path and of all work divided by the capacity.
@@ -123,7 +123,7 @@ class ProgressPanel:
                 self._eta_s = self.eta_s()
             remaining = f", about {duration(self._eta_s)} left" if self._eta_s else ""
             counts = f"[{finished}/{len(self._plan)}{remaining}]"
-            self._console.print(f"{counts} {line}", highlight=False, markup=False, soft_wrap=True)
+            self._console.print(f"{counts} {line}", soft_wrap=True)
 
     def _panel(self) -> RenderableType:
         table = UncutTable(["stage"], [*(state.value for state in COLUMNS), "of"])

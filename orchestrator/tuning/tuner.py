@@ -98,7 +98,7 @@ class Lines(tune.Callback):
         best = f", best trial {-number}: {accuracy:.2f} % at depth {depth:g}" if number else ""
         head = f"[{sum(trial.is_finished() for trial in trials)}/{len(self._points)} ended{best}]"
         # created here: Tune pickles its callbacks, but a console cannot be pickled
-        Console(soft_wrap=True).print(f"{head} {line}", highlight=False, markup=False)
+        Console(soft_wrap=True).print(f"{head} {line}")
 
 
 class _Silent(tune.ProgressReporter):

@@ -93,12 +93,12 @@ def one_sentence(*expected: type[Exception]) -> Iterator[None]:
 
 def print_error(message: str) -> None:
     """Print a sentence to stderr, without taking any part of it for markup."""
-    Console(stderr=True, soft_wrap=True).print(f"[red]Error:[/red] {escape(message)}", highlight=False)
+    Console(stderr=True, soft_wrap=True, markup=True).print(f"[red]Error:[/red] {escape(message)}")
 
 
 def console(*, stderr: bool = False, quiet: bool = False) -> Console:
     """Return the console a command prints to. Text from a store is never taken for markup."""
-    return Console(stderr=stderr, quiet=quiet, soft_wrap=True, markup=False, highlight=False, emoji=False)
+    return Console(stderr=stderr, quiet=quiet, soft_wrap=True)
 
 
 def print_json(document: Any) -> None:

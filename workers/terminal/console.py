@@ -17,11 +17,14 @@ reorder or hide their neighbours, unpaired surrogates, and line separators."""
 
 
 class Console(RichConsole):
-    """Print control characters of a text as ``\\x1b`` and the like.
+    """Print text as it is: control characters as ``\\x1b`` and the like, no markup, no highlighting.
 
     Names, messages and logs come from stores that other people may have written; rich alone would pass their escape
     sequences on to the terminal.
     """
+
+    def __init__(self, *, markup: bool = False, highlight: bool = False, emoji: bool = False, **options: Any) -> None:
+        super().__init__(markup=markup, highlight=highlight, emoji=emoji, **options)
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(visible(text), **options)  # before measuring, so that columns stay aligned
