@@ -26,11 +26,9 @@ class Lost:
 
 
 def gang_outcome(outcomes: Mapping[int, Outcome], ranks: int) -> Outcome | Lost:
-    """Merge the ranks' outcomes into the attempt's.
+    """Merge the ranks' outcomes, in the order of their reports, into the attempt's; ranks may be missing.
 
-    Args:
-        outcomes: by rank, in the order of the reports. The first failure is the cause: later ones are of ranks that
-            the failed rank left alone. Ranks may be missing.
+    The first failure is the cause: later ones are of ranks that the failed rank left alone.
     """
     for outcome in outcomes.values():
         if outcome.error_type == "AcceleratorError":  # a process whose GPU failed once can never use it again

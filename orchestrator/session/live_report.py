@@ -39,12 +39,9 @@ class LiveReport:
         idle = self._process is None or self._process.poll() is not None
         if idle and time.monotonic() >= self._next_s:
             self._next_s = time.monotonic() + INTERVAL_S
+            nowhere = subprocess.DEVNULL
             self._process = subprocess.Popen(
-                self._command,
-                env=self._environment,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
+                self._command, env=self._environment, stdout=nowhere, stderr=nowhere, start_new_session=True
             )
 
     def write(self) -> None:
@@ -71,8 +68,6 @@ class LiveReport:
             if path.endswith((".json", ".parquet"))
         }
         plans = [[stage.key for stage in plan.stages] for plan in self._store.plans()]
-        code = code_provenance()
-        content = json.dumps(
-            [sorted(files.items()), plans, code["git_commit"], code["git_dirty_blake2b"], code["packages"]]
-        )
+        code = [code_provenance()[name] for name in ("git_commit", "git_dirty_blake2b", "packages")]
+        content = json.dumps([sorted(files.items()), plans, *code])
         return json.dumps({"made_of_blake2b": digest.of_text(content)}).encode()

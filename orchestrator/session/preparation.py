@@ -48,11 +48,7 @@ def prepare_data_set(name: str, fingerprint: str, execution: Execution, console:
 
 
 def _try(recipe: Recipe, data: MappedData | StreamedData) -> None:
-    """Check that the recipe's augmentation, image size, pixel statistics and network suit the images.
-
-    Raises:
-        RecipeError: one of them does not.
-    """
+    """Check that the recipe's augmentation, image size, pixel statistics and network suit the images."""
     if isinstance(data, StreamedData):
         if recipe.augmentation == "crop_flip":
             raise RecipeError(
@@ -92,14 +88,8 @@ class _Display:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._stopwatch = Stopwatch(LINE_INTERVAL_S)
-        self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        self._bars = Progress(*columns, console=console, disable=not console.is_terminal)
 
     def __enter__(self) -> _Display:
         self._bars.__enter__()

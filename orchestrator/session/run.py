@@ -62,7 +62,7 @@ class Placement:
 
 @dataclass(frozen=True)
 class CachedStages:
-    """A plan's stages in a store.
+    """Which of a plan's stages are done, and which of them must be computed again.
 
     Attributes:
         keys: stages that are done and stay so.
@@ -79,11 +79,7 @@ class CachedStages:
 
 @contextmanager
 def holding_lease(store: Store) -> Iterator[HeldLease]:
-    """Hold a lease in a writable store; after a refusal, remove a folder that stayed empty.
-
-    Raises:
-        StoreError: the store cannot be written.
-    """
+    """Hold a lease in a store, or raise StoreError if it cannot be written; a refusal removes a store left empty."""
     store.open_for_writing()
     try:
         lease = HeldLease(store.storage, sys.argv)
@@ -151,13 +147,11 @@ def run_plan(
     estimates = Estimates(cached.records.values())
     work = Work(plan, ReadyQueue(plan, estimates.rank(plan), cached.keys), estimates.seconds)
     policies = Policies(placement.execution, packing, placement.max_concurrent, placement.hang_limit_s)
-    panel = ProgressPanel(
-        console,
-        plan,
-        work.queue,
-        upward_rank(plan),
-        lambda: max(1, backend.devices // placement.ranks) * packing.level,
-    )
+
+    def capacity() -> int:
+        return max(1, backend.devices // placement.ranks) * packing.level
+
+    panel = ProgressPanel(console, plan, work.queue, upward_rank(plan), capacity)
     with _stop_on_signals(lease, panel, console):
         try:
             with panel:
@@ -200,10 +194,8 @@ def print_summary(console: Console, store: Store, summary: Summary) -> None:
 
 
 def _start_backend(placement: Placement) -> Backend:
-    if placement.backend == "inline":
-        backend: Backend = InlineBackend(placement.execution.torch_device)
-    else:
-        backend = _start_ray(placement)
+    inline = placement.backend == "inline"
+    backend: Backend = InlineBackend(placement.execution.torch_device) if inline else _start_ray(placement)
     if placement.pack and backend.device_bytes is None:
         backend.close()
         raise BackendError(f"--pack {placement.pack}: only GPUs are shared, and stages run on CPUs here; leave it out")
@@ -217,13 +209,8 @@ def _start_ray(placement: Placement) -> Backend:
         from orchestrator.backends.ray.backend import RayBackend  # here: the inline backend must do without Ray
     except ImportError as error:
         raise BackendError(f"--backend ray: {error}; install ray[tune,train], or give --backend inline") from error
-    return RayBackend(
-        placement.address,
-        placement.max_concurrent,
-        placement.execution.device,
-        placement.scale_to,
-        placement.ranks,
-    )
+    device, most = placement.execution.device, placement.max_concurrent
+    return RayBackend(placement.address, most, device, placement.scale_to, placement.ranks)
 
 
 @contextmanager

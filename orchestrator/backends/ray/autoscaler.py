@@ -23,7 +23,6 @@ class AutoscalerRequest:
     """A standing request for the devices of one gang; a stage of one device is a gang of one.
 
     Args:
-        gcs: of the joined cluster.
         ranks: of the largest gang.
         most: devices, those that have come included.
         on_gpus: whether each rank needs a GPU and a CPU core, or a core alone.
@@ -48,11 +47,7 @@ class AutoscalerRequest:
         self._withdraw()
 
     def wait(self, timeout_s: float) -> None:
-        """Wait until the first gang's devices have come.
-
-        Raises:
-            BackendError: no autoscaler answers, the request is infeasible, or the timeout is over.
-        """
+        """Wait until the first gang's devices have come; raise BackendError as ``check`` does, or after the timeout."""
         until_s = time.monotonic() + timeout_s
         self._begin()
         while not self._settled(POLL_S):
@@ -99,11 +94,7 @@ class AutoscalerRequest:
         return reply
 
     def _refuse_infeasible(self, status: GetClusterStatusReply) -> None:
-        """Refuse a request that is infeasible for the autoscaler and too large for the cluster even when idle.
-
-        Raises:
-            BackendError: the request can never be placed.
-        """
+        """Refuse a request that is infeasible for the autoscaler and too large for the cluster even when idle."""
         assert self._group is not None
         infeasible = status.autoscaling_state.infeasible_gang_resource_requests
         if not any(self._group.id.hex() in request.details for request in infeasible):

@@ -70,11 +70,7 @@ def disconnect() -> None:
 
 
 def devices_of(address: str, device: str) -> int:
-    """Join a cluster, count how many one-device stages it runs at a time, and leave.
-
-    Raises:
-        BackendError: the cluster does not answer, or refuses.
-    """
+    """Join a cluster, count how many one-device stages it runs at a time, and leave; raise as ``connect`` does."""
     connect(address, None)
     try:
         cores, gpus = count_devices()
@@ -84,14 +80,9 @@ def devices_of(address: str, device: str) -> int:
 
 
 def _check_head(address: str) -> None:
-    """Check that a Ray head seems to answer, because Ray itself would try for minutes.
-
-    Raises:
-        BackendError: nothing answers, or something else than a head.
-    """
-    if "://" in address:
-        return
-    endpoint = canonicalize_bootstrap_address(address)  # None for "auto"; this machine's own instead of 127.0.0.1
+    """Check that a Ray head seems to answer, because Ray itself would try for minutes."""
+    # None for "auto"; this machine's own address instead of 127.0.0.1
+    endpoint = None if "://" in address else canonicalize_bootstrap_address(address)
     if endpoint is None:
         return
     host, _, port = endpoint.rpartition(":")

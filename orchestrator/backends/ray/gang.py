@@ -128,10 +128,8 @@ def _serve(config: dict[str, Any]) -> None:
     mailbox, member = config["mailbox"], current_member()
     threading.Thread(target=_leave_when_broken, args=(mailbox,), daemon=True).start()
     context = ray.get_runtime_context()
-    entered = mailbox.enter.remote(
-        member.rank, context.get_node_id(), context.current_actor, get_current_placement_group()
-    )
-    ray.get(entered)
+    group = get_current_placement_group()
+    ray.get(mailbox.enter.remote(member.rank, context.get_node_id(), context.current_actor, group))
     for index in itertools.count():
         attempt = ray.get(mailbox.receive.remote(index))
         if attempt is None:
@@ -148,10 +146,7 @@ def _leave_when_broken(mailbox: Any) -> None:
 
 
 class RayGang:
-    """Processes with a device each that train one network together.
-
-    Args:
-        on_gpus: whether each rank has a GPU and a CPU core, or a core alone.
+    """Processes with a device each, a GPU and a CPU core or a core alone, that train one network together.
 
     Attributes:
         name: stands for its machines, as ``node`` in its attempts' ``progress.json``.
@@ -162,13 +157,11 @@ class RayGang:
     def __init__(self, ranks: int, *, on_gpus: bool) -> None:
         self.ranks, self._on_gpus = ranks, on_gpus
         self.name, self.idle_since_s = f"gang-{secrets.token_hex(8)}", time.monotonic()
-        mailbox: Any = ray.remote(_Mailbox)
         beside_driver = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        # two waiting calls of every rank at a time, and the driver's
-        concurrency = 4 * ranks + 8
-        self._mailbox = mailbox.options(
-            num_cpus=0, max_concurrency=concurrency, scheduling_strategy=beside_driver
-        ).remote(ranks)
+        concurrency = 4 * ranks + 8  # two waiting calls of every rank at a time, and the driver's
+        options = {"num_cpus": 0, "max_concurrency": concurrency, "scheduling_strategy": beside_driver}
+        mailbox: Any = ray.remote(_Mailbox)
+        self._mailbox = mailbox.options(**options).remote(ranks)
         self._crew: list[tuple[str, Any]] = []
         self._crew_ref = self._mailbox.crew.remote()
         self._sent = 0
