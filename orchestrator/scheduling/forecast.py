@@ -39,11 +39,7 @@ class Forecast:
 
 
 def forecast(
-    plan: Plan,
-    cached: Collection[str],
-    estimates: Estimates,
-    devices: int,
-    usd_per_device_hour: float | None = None,
+    plan: Plan, cached: Collection[str], estimates: Estimates, devices: int, usd_per_device_hour: float | None = None
 ) -> Forecast:
     """Forecast the stages that are not cached, on ``devices`` devices."""
     seconds = estimates.of(plan)

@@ -15,12 +15,7 @@ MOST_PROBES = 8  # in a group: each probe holds its networks at all points of th
 
 @dataclass(frozen=True)
 class Reserved:
-    """Devices that a running group of stages holds.
-
-    Attributes:
-        devices: number of devices.
-        ends_s: expected end of the group; infinite if unknown.
-    """
+    """Number of devices that a running group of stages holds, and the group's expected end; infinite if unknown."""
 
     devices: int
     ends_s: float
@@ -56,7 +51,6 @@ class Scheduler:
         self._plan, self._queue = plan, queue
         self._devices, self._seconds = devices, seconds
         self._reserved: dict[str, Reserved] = {}
-        self._busy = 0
 
     @property
     def running(self) -> int:
@@ -66,7 +60,7 @@ class Scheduler:
     @property
     def busy(self) -> int:
         """Number of devices that running groups hold."""
-        return self._busy
+        return sum(group.devices for group in self._reserved.values())
 
     def start(self, capacity: int, now_s: float) -> list[str]:
         """Start a group: one stage, or several probes with the same settings.
@@ -78,7 +72,7 @@ class Scheduler:
         Returns:
             Keys of the group's stages, the first of which names the group; empty if no stage may start now.
         """
-        free, due = capacity - self._busy, None
+        free, due = capacity - self.busy, None
         if free < 1:
             return []
         for key in self._queue.ready():
@@ -98,13 +92,12 @@ class Scheduler:
 
     def ended(self, key: str) -> None:
         """Free the devices of a group that has ended, successfully or not."""
-        self._busy -= self._reserved.pop(key).devices
+        del self._reserved[key]
 
     def _begin(self, key: str, devices: int, now_s: float, stages: int) -> list[str]:
         self._queue.start(key)
         keys = [key, *self._queue.pop_like(key, stages - 1)] if stages > 1 else [key]
         self._reserved[key] = Reserved(devices, now_s + sum(self._expected_s(each) for each in keys))
-        self._busy += devices
         return keys
 
     def _group_size(self, node: Node, capacity: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -99,14 +99,14 @@ class SimulatedCluster:
             if event():
                 self._start_ready()
         work_s = sum(self._seconds[node.key] * self._devices_of(node) for node in self._to_run)
-        critical_path_s = _critical_path_s(self._to_run, self._seconds)
-        return Simulation(
-            self.now_s,
-            work_s,
-            critical_path_s,
-            max(critical_path_s, work_s / self._devices),
-            self._busy_s / (self.now_s * self._devices) if self.now_s else 0.0,
-        )
+        ends_s: dict[str, float] = {}  # on unlimited devices; cached inputs end at 0
+        for node in self._to_run:
+            begin_s = max((ends_s.get(upstream, 0.0) for upstream in node.inputs.values()), default=0.0)
+            ends_s[node.key] = self._seconds[node.key] + begin_s
+        critical_path_s = max(ends_s.values(), default=0.0)
+        lower_bound_s = max(critical_path_s, work_s / self._devices)
+        busy_fraction = self._busy_s / (self.now_s * self._devices) if self.now_s else 0.0
+        return Simulation(self.now_s, work_s, critical_path_s, lower_bound_s, busy_fraction)
 
     def schedule(self, delay_s: float, event: Callable[[], bool]) -> None:
         """Let an event happen after a delay."""
@@ -135,10 +135,3 @@ class SimulatedCluster:
         for key in group.keys:
             self.queue.done(key)
         return True
-
-
-def _critical_path_s(nodes: Iterable[Node], seconds: Mapping[str, float]) -> float:
-    ends: dict[str, float] = {}  # on unlimited devices; cached inputs end at 0
-    for node in nodes:
-        ends[node.key] = seconds[node.key] + max((ends.get(up, 0.0) for up in node.inputs.values()), default=0.0)
-    return max(ends.values(), default=0.0)

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from orchestrator.planning.algorithm import expand
+from orchestrator.planning.comparison import changes
 from orchestrator.planning.plan import Plan, describe
 from orchestrator.recipes.experiments import Experiment
 from orchestrator.recipes.layers import RecipeError, merge
@@ -71,7 +72,9 @@ def define(
     points = draw_points(space, trials, seed)
     fractions = space.get(FRACTION)
     if isinstance(fractions, Range):
-        points = fitted(points, reachable_fractions(recipe, rounds, fractions))
+        reachable = reachable_fractions(recipe, rounds, fractions)
+        for point in points[1:]:
+            point[FRACTION] = min(reachable, key=lambda fraction: abs(fraction - point[FRACTION]))
     return Definition(
         recipe=recipe,
         data_fingerprint=experiment.data_fingerprint,
@@ -120,16 +123,6 @@ def reachable_fractions(recipe: Recipe, rounds: int, within: Range) -> list[floa
             f"with fractions such as {near}; widen the range, or give other --rounds"
         )
     return inside
-
-
-def fitted(points: Iterable[Mapping[str, Any]], fractions: Sequence[float]) -> list[dict[str, Any]]:
-    """Replace each point's prune fraction by the nearest of ``fractions``."""
-    return [
-        {**point, FRACTION: min(fractions, key=lambda fraction: abs(fraction - point[FRACTION]))}
-        if FRACTION in point
-        else dict(point)
-        for point in points
-    ]
 
 
 def shortened(recipe: Recipe, point: Mapping[str, Any], rounds: int, final_epochs: int) -> Recipe:
@@ -221,17 +214,5 @@ def winning_layer(recipe: Recipe, changes: Sequence[Mapping[str, Any]], point: M
 
 def differences(old: Definition, new: Definition) -> list[str]:
     """Differences between two definitions, as "FIELD was … and is …"."""
-
-    def flat(value: Any, name: str = "") -> dict[str, Any]:
-        if not isinstance(value, dict):
-            return {name: value}
-        return {
-            k: v for part, inner in value.items() for k, v in flat(inner, f"{name}.{part}" if name else part).items()
-        }
-
-    before, after = flat(old.model_dump(mode="json")), flat(new.model_dump(mode="json"))
-    return [
-        f"{name} was {before.get(name)} and is {after.get(name)}"
-        for name in {**before, **after}
-        if name != "points" and before.get(name) != after.get(name)
-    ]
+    before, after = (definition.model_dump(mode="json", exclude={"points"}) for definition in (old, new))
+    return [f"{change.field} was {change.old} and is {change.new}" for change in changes(before, after)]

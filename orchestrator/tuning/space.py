@@ -46,32 +46,18 @@ class Range:
 
 
 @dataclass(frozen=True)
-class Distribution:
-    """A family of distributions of alpha, with a range for each of its two parameters."""
-
-    name: str
-    parameters: tuple[Range, Range]
-
-    def draw(self, stream: np.random.Generator) -> dict[str, Any]:
-        """Draw ``alpha`` in the form of a recipe field."""
-        return {"name": self.name, "parameters": [parameter.draw(stream) for parameter in self.parameters]}
-
-    def __str__(self) -> str:
-        return f"{self.name}({self.parameters[0]},{self.parameters[1]})"
-
-
-@dataclass(frozen=True)
 class Choice:
-    """One of several families of distributions, with equal probability."""
+    """One of several families of distributions of alpha, with equal probability: a name, and two parameters' ranges."""
 
-    options: tuple[Distribution, ...]
+    families: tuple[tuple[str, Range, Range], ...]
 
     def draw(self, stream: np.random.Generator) -> dict[str, Any]:
         """Draw ``alpha`` in the form of a recipe field."""
-        return self.options[int(stream.integers(len(self.options)))].draw(stream)
+        name, first, second = self.families[int(stream.integers(len(self.families)))]
+        return {"name": name, "parameters": [first.draw(stream), second.draw(stream)]}
 
     def __str__(self) -> str:
-        return "|".join(map(str, self.options))
+        return "|".join(f"{name}({first},{second})" for name, first, second in self.families)
 
 
 Space = Mapping[str, Range | Choice]
@@ -113,7 +99,10 @@ def narrowed(space: Space, texts: Iterable[str]) -> dict[str, Range | Choice]:
         if name not in SEARCHABLE:
             raise RecipeError(f"--space {text}: {unknown('key', name, SEARCHABLE)}; change other fields with --set")
         try:
-            replaced[name] = _choice(value) if name == ALPHA else _number(name, value)
+            values = _choice(value) if name == ALPHA else _range(value, logarithmic=name in LOGARITHMIC)
+            if name == FRACTION and isinstance(values, Range) and not 0 < values.low <= values.high < 1:
+                raise ValueError("a prune fraction lies between 0 and 1")
+            replaced[name] = values
         except ValueError as error:
             raise RecipeError(f"--space {text}: {error}") from error
     return replaced
@@ -137,10 +126,7 @@ def layer(point: Mapping[str, Any]) -> dict[str, Any]:
     nested: dict[str, Any] = {}
     for name, value in point.items():
         outer, _, inner = name.rpartition(".")
-        if outer:
-            nested.setdefault(outer, {})[inner] = value
-        else:
-            nested[inner] = value
+        (nested.setdefault(outer, {}) if outer else nested)[inner] = value
     return nested
 
 
@@ -156,19 +142,12 @@ def describe_point(point: Mapping[str, Any]) -> str:
     return " ".join(words)
 
 
-def _number(name: str, text: str) -> Range:
-    values = _range(text, logarithmic=name in LOGARITHMIC)
-    if name == FRACTION and not 0 < values.low <= values.high < 1:
-        raise ValueError("a prune fraction lies between 0 and 1")
-    return values
-
-
 def _range(text: str, *, logarithmic: bool) -> Range:
     parts = text.split("..")
     try:
         low, high = float(parts[0]), float(parts[-1])
     except ValueError:
-        raise ValueError("expected a number, or LOW..HIGH") from None
+        low = high = math.nan
     if len(parts) > 2 or not (math.isfinite(low) and math.isfinite(high)):
         raise ValueError("expected a number, or LOW..HIGH")
     if low > high:
@@ -179,7 +158,7 @@ def _range(text: str, *, logarithmic: bool) -> Range:
 
 
 def _choice(text: str) -> Choice:
-    options = []
+    families = []
     for part in text.split("|"):
         match = _DISTRIBUTION.fullmatch(part)
         if match is None:
@@ -191,5 +170,5 @@ def _choice(text: str) -> Choice:
         for values in ((first.low, second.low), (first.high, second.low)):  # the corners where low is nearest to high
             Alpha(name, values)  # type: ignore[arg-type]
         Alpha(name, (first.high, second.high))  # type: ignore[arg-type]
-        options.append(Distribution(name, (first, second)))
-    return Choice(tuple(options))
+        families.append((name, first, second))
+    return Choice(tuple(families))

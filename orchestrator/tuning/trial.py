@@ -63,7 +63,12 @@ def run_rung(definition: Definition, number: int, index: int, root: Path, execut
     store = Store(trial_folder(root, number))
     store.open_for_writing()
     diverged = _run(plan, store, execution)
-    accuracy = 0.0 if diverged else _accuracy(plan, store)
+    accuracy = 0.0
+    if not diverged:
+        (solution,) = (node for node in plan if describe(node) == "train signed")
+        record = store.record(solution.key)
+        assert record is not None
+        accuracy = float(record.results[OBJECTIVE])
     return Rung(depth, accuracy, diverged, last=diverged or index + 1 == len(steps))
 
 
@@ -87,10 +92,3 @@ def _run(plan: Plan, store: Store, execution: Execution) -> bool:
     if failure.error_type == "DivergedError":  # a result for the search, like any accuracy
         return True
     raise TrialError(f"{failure.name}: {failure.error_type}: {failure.message}  ({store.root}/{failure.log})")
-
-
-def _accuracy(plan: Plan, store: Store) -> float:
-    (solution,) = (node for node in plan if describe(node) == "train signed")
-    record = store.record(solution.key)
-    assert record is not None
-    return float(record.results[OBJECTIVE])
