@@ -30,7 +30,7 @@ from workers.stages.kinds import width
 from workers.terminal.command import add_command, new_app, one_sentence
 from workers.terminal.console import Console
 from workers.terminal.help import HOW_MUCH
-from workers.terminal.options import StorePath
+from workers.terminal.options import StorePath, option
 
 EXAMPLES = """
 winning-sign landscape sweeps mnist1d/resnet1d/aws/chain1/round10/retrain/seed1 \\
@@ -54,16 +54,14 @@ def landscape(
     a: Annotated[str, _training("A")],
     b: Annotated[str, _training("B")],
     c: Annotated[str, _training("C")],
-    points: Annotated[
-        int, typer.Option(metavar="N", min=2, help="Grid points per side.", rich_help_panel=HOW_MUCH)
-    ] = 15,
+    points: Annotated[int, option(HOW_MUCH, "Grid points per side.", metavar="N", min=2)] = 15,
     margin: Annotated[
         float,
-        typer.Option(
+        option(
+            HOW_MUCH,
+            "How far the grid extends beyond the three trainings, as a share of its side.",
             metavar="SHARE",
             min=0,
-            help="How far the grid extends beyond the three trainings, as a share of its side.",
-            rich_help_panel=HOW_MUCH,
         ),
     ] = 0.25,
     execution: ExecutionOptions,

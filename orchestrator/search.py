@@ -41,6 +41,7 @@ from workers.stages.execution import Execution
 from workers.terminal.command import add_command, new_app, one_sentence, print_error
 from workers.terminal.console import Console
 from workers.terminal.help import HOW_MUCH, OUTPUT, WHAT, WHERE
+from workers.terminal.options import option
 
 EXAMPLES = """
 winning-sign search --dataset mnist1d --trials 16
@@ -58,83 +59,56 @@ def search(
     *,
     dataset: Annotated[
         str,
-        typer.Option(
-            "--dataset", "--datasets", metavar="NAME", help="Data set: one of {datasets}.", rich_help_panel=WHAT
-        ),
+        option(WHAT, "Data set: one of {datasets}.", "--dataset", "--datasets", metavar="NAME"),
     ],
     arch: Annotated[
         str | None,
-        typer.Option(
-            "--arch",
-            "--archs",
-            metavar="NAME",
-            help="Architecture: one of {archs}. Default: the data set's own.",
-            rich_help_panel=WHAT,
-        ),
+        option(WHAT, "Architecture: one of {archs}. Default: the data set's own.", "--arch", "--archs", metavar="NAME"),
     ] = None,
     space: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="KEY=LOW..HIGH",
-            help=f"Narrow the search space of one of {', '.join(SEARCHABLE)}; repeatable.",
-            rich_help_panel=WHAT,
+        option(
+            WHAT, f"Narrow the search space of one of {', '.join(SEARCHABLE)}; repeatable.", metavar="KEY=LOW..HIGH"
         ),
     ] = None,
-    preset: Annotated[
-        str, typer.Option(help="A preset with a validation split, such as sound.", rich_help_panel=WHAT)
-    ] = "sound",
+    preset: Annotated[str, option(WHAT, "A preset with a validation split, such as sound.")] = "sound",
     recipe: RecipeFile = None,
     set_: Settings = None,
     trials: Annotated[
-        int,
-        typer.Option(
-            metavar="N", min=2, help="Recipes to try; the first is the unchanged recipe.", rich_help_panel=HOW_MUCH
-        ),
+        int, option(HOW_MUCH, "Recipes to try; the first is the unchanged recipe.", metavar="N", min=2)
     ] = 16,
     rounds: Annotated[
         int,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="Pruning rounds of the shortened chain, at the recipe's prune fraction.",
-            rich_help_panel=HOW_MUCH,
-        ),
+        option(HOW_MUCH, "Pruning rounds of the shortened chain, at the recipe's prune fraction.", metavar="N", min=1),
     ] = 4,
     final_epochs: Annotated[
         int | None,
-        typer.Option(
+        option(
+            HOW_MUCH,
+            "Epochs of the final training of the signed transfer. Default: those of a round.",
             metavar="N",
             min=1,
-            help="Epochs of the final training of the signed transfer. Default: those of a round.",
-            rich_help_panel=HOW_MUCH,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed that draws the trials.", rich_help_panel=HOW_MUCH)] = 0,
+    seed: Annotated[int, option(HOW_MUCH, "Seed that draws the trials.")] = 0,
     address: Annotated[
-        str | None,
-        typer.Option(help="Ray cluster to join. Default: a private Ray on this machine.", rich_help_panel=WHERE),
+        str | None, option(WHERE, "Ray cluster to join. Default: a private Ray on this machine.")
     ] = None,
     max_concurrent: MaxConcurrent = None,
     gpus_per_trial: Annotated[
         float | None,
-        typer.Option(
+        option(
+            WHERE,
+            "Share of a GPU for each trial, up to 1. Default: the recipe's, else 0.25 where there are GPUs.",
             metavar="SHARE",
-            help="Share of a GPU for each trial, up to 1. Default: the recipe's, else 0.25 where there are GPUs.",
-            rich_help_panel=WHERE,
         ),
     ] = None,
     execution: ExecutionOptions,
     store: Annotated[
-        Path,
-        typer.Option(
-            metavar="STORE", help="Folder for this search. The same command continues it.", rich_help_panel=OUTPUT
-        ),
+        Path, option(OUTPUT, "Folder for this search. The same command continues it.", metavar="STORE")
     ] = Path("search"),
     out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="File for the best recipe. Default: recipe.yaml in STORE.", rich_help_panel=OUTPUT
-        ),
+        Path | None, option(OUTPUT, "File for the best recipe. Default: recipe.yaml in STORE.", metavar="FILE")
     ] = None,
 ) -> None:
     """Tune a recipe for a data set and architecture.

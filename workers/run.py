@@ -22,7 +22,7 @@ from workers.stages.job import JobError, read_job
 from workers.terminal.command import add_command, console, new_app, one_sentence
 from workers.terminal.console import Console
 from workers.terminal.help import DATA, OUTPUT
-from workers.terminal.options import StageOptions
+from workers.terminal.options import StageOptions, option
 from workers.training.gang.member import GangSizeError, join_gang, rank_device
 
 EXAMPLES = """
@@ -41,17 +41,11 @@ def run(
     options: StageOptions,
     store: Annotated[
         Path | None,
-        typer.Option(
-            metavar="STORE",
-            help="Store with the inputs of the stage. Default: the store that holds STAGE.",
-            rich_help_panel=DATA,
-        ),
+        option(DATA, "Store with the inputs of the stage. Default: the store that holds STAGE.", metavar="STORE"),
     ] = None,
     out: Annotated[
         Path,
-        typer.Option(
-            metavar="FOLDER", help="New folder for the artifacts.", show_default=False, rich_help_panel=OUTPUT
-        ),
+        option(OUTPUT, "New folder for the artifacts.", metavar="FOLDER", show_default=False),
     ],
 ) -> None:
     """Compute one stage alone, in this process.

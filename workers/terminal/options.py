@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from workers.terminal.help import ADVANCED, DATA, WHAT, WHERE
+
+
+def option(heading: str, help_text: str, *names: str, **settings: Any) -> Any:
+    """Declare an option under a heading of the help page; settings are typer's, such as ``metavar`` and ``min``."""
+    return typer.Option(*names, help=help_text, rich_help_panel=heading, **settings)
+
 
 StorePath = Annotated[str, typer.Argument(metavar="STORE", help="Folder or URL of a sweep's store.")]
 Published = Annotated[
@@ -27,45 +33,29 @@ class StageOptions:
 
     plugin: Annotated[
         list[str] | None,
-        typer.Option(
+        option(
+            WHAT,
+            "Python that registers your data sets, architectures, criteria, transfers or probes; repeatable.",
             metavar="FILE|MODULE",
-            help="Python that registers your data sets, architectures, criteria, transfers or probes; repeatable.",
-            rich_help_panel=WHAT,
         ),
     ] = None
-    device: Annotated[
-        str,
-        typer.Option(
-            help="cpu, cuda, cuda:N (in one process only) or auto: GPUs if there are any.", rich_help_panel=WHERE
-        ),
-    ] = "auto"
-    data_root: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Folder with your data sets.", rich_help_panel=DATA)
-    ] = None
+    device: Annotated[str, option(WHERE, "cpu, cuda, cuda:N (in one process only) or auto: GPUs if there are any.")] = (
+        "auto"
+    )
+    data_root: Annotated[Path | None, option(DATA, "Folder with your data sets.", metavar="FOLDER")] = None
     data_cache: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Folder for decoded data sets. Default: ~/.cache/winning-sign.",
-            rich_help_panel=DATA,
-        ),
+        Path | None, option(DATA, "Folder for decoded data sets. Default: ~/.cache/winning-sign.", metavar="FOLDER")
     ] = None
     loader_workers: Annotated[
         int | None,
-        typer.Option(
+        option(
+            ADVANCED,
+            "Processes that decode streamed images with PIL. Default: decode on the GPU, else in one process.",
             metavar="N",
             min=0,
-            help="Processes that decode streamed images with PIL. Default: decode on the GPU, else in one process.",
-            rich_help_panel=ADVANCED,
         ),
     ] = None
     deterministic: Annotated[
-        bool,
-        typer.Option(
-            help="On a GPU: the same key gives the same bits. Without, cuDNN picks its fastest kernels.",
-            rich_help_panel=ADVANCED,
-        ),
+        bool, option(ADVANCED, "On a GPU: the same key gives the same bits. Without, cuDNN picks its fastest kernels.")
     ] = True
-    cuda_graphs: Annotated[
-        bool, typer.Option(help="On a GPU: replay training steps as CUDA graphs.", rich_help_panel=ADVANCED)
-    ] = True
+    cuda_graphs: Annotated[bool, option(ADVANCED, "On a GPU: replay training steps as CUDA graphs.")] = True
