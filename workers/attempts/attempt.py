@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,12 +20,11 @@ import torch
 from workers.attempts.execute import run_probes, run_stage
 from workers.attempts.heartbeat import Heartbeat
 from workers.attempts.workspace import Artifact, DamagedInputError, Workspace, artifact, open_workspace
-from workers.devices.memory import PeakMemory
-from workers.devices.sharing import shared_process
+from workers.devices.memory import PeakMemory, shared_process
 from workers.stages import Probe
 from workers.stages.execution import Control, Execution, Interrupted
 from workers.stages.job import Job
-from workers.training.gang.member import ALONE, Member
+from workers.training.gang.member import ALONE, Member, RankLostError
 
 STOP_CHECK_INTERVAL_S = 0.2
 log = logging.getLogger("winning_sign")
@@ -85,17 +84,50 @@ def run_attempts(attempts: Sequence[Attempt], node: str = "", member: Member = A
     try:
         outcomes = _run_logged(attempts, began, node, member)
     except Exception as error:  # of the store or the log, such as a full disk
-        outcomes = [failed(error, began)] * len(attempts)
+        outcomes = [_failed(error, began)] * len(attempts)
     if len(attempts) > 1 and any(outcome.status == "failed" for outcome in outcomes):
         return [outcome for attempt in attempts for outcome in run_attempts([attempt], node)]
     return outcomes
+
+
+def run_rank(attempt: Attempt, member: Member, node: str = "") -> Outcome:
+    """Compute a stage as one rank of its gang; a failure becomes an outcome, on every rank.
+
+    Rank 0's outcome is the attempt's. The other ranks' outcomes hold their failures, with tracebacks.
+
+    Args:
+        node: the backend's name of the gang's machines.
+    """
+    if member.is_leader:
+        return run_attempts([attempt], node, member)[0]
+    began = time.monotonic()
+    try:
+        with _workspace(attempt, writes=False) as space:
+            run_stage(
+                attempt.job.stage,
+                space.inputs,
+                space.folder / "out",
+                attempt.execution,
+                Control(earlier=space.earlier),  # rank 0 decides when to stop, and checkpoints
+                key=attempt.job.key,
+                member=member,
+            )
+    except Interrupted:
+        return Outcome("interrupted", time.monotonic() - began)
+    except Exception as error:
+        where = f"rank {member.rank} on {socket.gethostname()}, pid {os.getpid()}"
+        message = f"{error or repr(error)} ({where})"
+        if not isinstance(error, RankLostError):
+            message += f"\n{traceback.format_exc()}"
+        return replace(_failed(error, began), message=message)
+    return Outcome("done", time.monotonic() - began)
 
 
 def _run_logged(attempts: Sequence[Attempt], began: float, node: str, member: Member) -> list[Outcome]:
     with ExitStack() as stack:
         spaces = []
         for attempt in attempts:
-            spaces.append(stack.enter_context(workspace_of(attempt)))
+            spaces.append(stack.enter_context(_workspace(attempt)))
             stack.enter_context(_logged(spaces[-1].folder))
             name, key = attempt.job.name, attempt.job.key
             log.info("%s (%s) on %s, pid %d", name, key, socket.gethostname(), os.getpid())
@@ -115,39 +147,35 @@ def _run_logged(attempts: Sequence[Attempt], began: float, node: str, member: Me
             return [Outcome("interrupted", time.monotonic() - began) for _ in attempts]
         except Exception as error:
             log.error("failed\n%s", traceback.format_exc())
-            return [failed(error, began)] * len(attempts)
+            return [_failed(error, began)] * len(attempts)
 
 
 def _run_measured(
     attempts: Sequence[Attempt], spaces: Sequence[Workspace], node: str, member: Member
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Run the attempts; return their results, and the worker's provenance with the stages' peak memory."""
-    execution = attempts[0].execution
+    job, execution = attempts[0].job, attempts[0].execution
+    control = _control(execution, spaces, node)
+    outs = [space.folder / "out" for space in spaces]
     with shared_process() as sharing:
         # beside another stage, nobody can tell whose memory it was
         memory = PeakMemory(execution.torch_device) if sharing.peak_stages_beside == 0 else None
-        results = _run(attempts, spaces, node, member)
+        if isinstance(job.stage, Probe):
+            results = run_probes(job.stage, [space.inputs for space in spaces], outs, execution, control)
+        else:
+            results = [run_stage(job.stage, spaces[0].inputs, outs[0], execution, control, key=job.key, member=member)]
         peak_bytes = memory.read() if memory and sharing.peak_stages_beside == 0 else None
     sharing_provenance = {"peak_memory_bytes": peak_bytes, "stages_beside": sharing.peak_stages_beside}
     return results, machine(execution) | sharing_provenance
 
 
-def _run(attempts: Sequence[Attempt], spaces: Sequence[Workspace], node: str, member: Member) -> list[dict[str, Any]]:
-    job, execution, space = attempts[0].job, attempts[0].execution, spaces[0]
-    control = _control(execution, spaces, node)
-    outs = [each.folder / "out" for each in spaces]
-    if isinstance(job.stage, Probe):
-        return run_probes(job.stage, [each.inputs for each in spaces], outs, execution, control)
-    return [run_stage(job.stage, space.inputs, outs[0], execution, control, key=job.key, member=member)]
-
-
-def workspace_of(attempt: Attempt, *, writes: bool = True) -> AbstractContextManager[Workspace]:
+def _workspace(attempt: Attempt, *, writes: bool = True) -> AbstractContextManager[Workspace]:
     """Open an attempt's workspace, for the process that writes it or for one that only reads."""
     inputs = {slot: (path, attempt.artifacts.get(slot, {})) for slot, path in attempt.job.inputs.items()}
     return open_workspace(attempt.root, attempt.folder, inputs, attempt.stop_files, writes=writes)
 
 
-def failed(error: Exception, began: float) -> Outcome:
+def _failed(error: Exception, began: float) -> Outcome:
     """The outcome of an attempt that raised an error."""
     return Outcome(
         "failed",

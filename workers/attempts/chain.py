@@ -1,7 +1,8 @@
-"""Iterative pruning: round 0 trains the dense network, and every later round prunes, rewinds and trains.
+"""A chain of rounds, and the final training of its tickets.
 
-``orchestrator/planning/algorithm.py`` chains the rounds. docs/method.md has the rules and the tests that guard them;
-docs/experiments.md has the methods.
+Round 0 trains the dense network, every later round prunes, rewinds and trains. The final training transfers a ticket to
+a start. ``orchestrator/planning/algorithm.py`` chains the rounds. docs/method.md has the rules and the tests that guard
+them; docs/experiments.md has the methods.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from torch import Tensor, nn
 
 import tickets
 from workers.attempts.context import StageContext, load_state, save_training
+from workers.devices.seeds import derive, generator
 from workers.pruning.rounds import round_masks
 from workers.pruning.selection import density
-from workers.stages import METHOD_OF_PSI, Pretrain, Round
+from workers.stages import METHOD_OF_PSI, Pretrain, Round, Train
 from workers.storage import artifacts, schemas
-from workers.training.evaluation import Reestimation, evaluate, reestimate_statistics
+from workers.training.evaluation import Reestimation, evaluate, evaluate_share, reestimate_statistics
 from workers.training.trainer import TrainingLog
 
 AWS_EVALUATION_IMAGES = 5120
@@ -49,11 +51,44 @@ def run_round(context: StageContext, stage: Round, inputs: Mapping[str, Path], o
         inputs: ``previous``, the network to prune: the round before, or round 0 if one-shot; and ``reset``, the
             network to rewind to, unless weights carry over.
     """
-    model, masks = _load_previous(context, inputs["previous"])
-    masks = _prune(context, stage, model, masks)
-    _rewind(model, inputs.get("reset"))
+    model = context.load_model(inputs["previous"])
+    ticket = tickets.load(inputs["previous"] / schemas.TICKET)
+    ticket.check_fits(model)
+    masks: Masks = {name: mask.to(context.splits.device) for name, mask in ticket.masks.items()}
+    # prune: the lowest scores by the criterion, globally
+    masks = round_masks(stage, model, masks, context.splits, context.control.beat)
+    # rewind weights, psi and running statistics; LRR and AWS keep the trained ones
+    if "reset" in inputs:
+        model.load_state_dict(load_state(inputs["reset"]))
     log = _train(context, stage, model, masks)
     return _save(context, stage, model, masks, log, out, key)
+
+
+def run_final_training(context: StageContext, stage: Train, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
+    """Transfer, train, evaluate.
+
+    Args:
+        inputs: ``ticket``, unless the start is dense, and the other sources that the transfer names.
+    """
+    model = context.fresh_model(stage.init_seed)
+    init_digest = artifacts.state_digest(model.state_dict())
+    masks = _transfer(context, stage, model, inputs)
+    log = context.train(model, stage.training, masks, stage.sgd_seed)
+    if stage.read_test_set and not context.setting.watch_test_set:
+        split = context.splits.test
+        loss, error = evaluate_share(model, context.splits, split, context.member, context.control.beat)
+        log.add_to_last_epoch("test", loss, 100 - error, len(split))
+    if not context.member.is_leader:
+        return {}
+    save_training(model, masks, log, out)
+    last = log.metrics[-1]
+    return {
+        "init_blake2b": init_digest,
+        "data_blake2b": context.data.content_blake2b,
+        "density": density(masks) if masks else 1.0,
+        f"{last['split']}_accuracy_percent": last["accuracy_percent"],
+        f"{last['split']}_loss_nats": last["loss_nats"],
+    }
 
 
 def _dense_masks(context: StageContext, model: nn.Module) -> Masks:
@@ -61,26 +96,6 @@ def _dense_masks(context: StageContext, model: nn.Module) -> Masks:
     names = tickets.prunable_names(model, context.data.num_classes)
     parameters = dict(model.named_parameters())
     return {name: torch.ones_like(parameters[name], dtype=torch.bool) for name in names}
-
-
-def _load_previous(context: StageContext, previous: Path) -> tuple[nn.Module, Masks]:
-    """Load the network to prune, and its masks onto the device."""
-    ticket = tickets.load(previous / schemas.TICKET)
-    model = context.fresh_model()
-    ticket.check_fits(model)
-    model.load_state_dict(load_state(previous))
-    return model, {name: mask.to(context.splits.device) for name, mask in ticket.masks.items()}
-
-
-def _prune(context: StageContext, stage: Round, model: nn.Module, masks: Masks) -> Masks:
-    """Choose the weights that survive, globally by the criterion's scores."""
-    return round_masks(stage, model, masks, context.splits, context.control.beat)
-
-
-def _rewind(model: nn.Module, reset: Path | None) -> None:
-    """Reset weights, psi and running statistics to those of another stage; LRR and AWS keep the trained ones."""
-    if reset is not None:
-        model.load_state_dict(load_state(reset))
 
 
 def _train(context: StageContext, stage: Pretrain | Round, model: nn.Module, masks: Masks) -> TrainingLog:
@@ -133,3 +148,26 @@ def _save(
     last = log.metrics[-1] if log.metrics else None  # a network pruned at initialisation is not trained
     accuracy = last["accuracy_percent"] if last and last["split"].startswith("validation") else None
     return {"density": ticket.density, "validation_accuracy_percent": accuracy}
+
+
+def _transfer(
+    context: StageContext, stage: Train, model: nn.Module, inputs: Mapping[str, Path]
+) -> Mapping[str, Tensor]:
+    """Give a fresh network what the transfer takes from the ticket and other sources; return the masks."""
+    signed, trained, sources = None, None, {}
+    if "ticket" in inputs:
+        signed = tickets.load(inputs["ticket"] / schemas.TICKET).tensors
+        trained = load_state(inputs["ticket"])
+        sources = {name: _source(context, name, inputs) for name in stage.transfer.others}
+    stream = generator(stage.init_seed, "transfer")
+    return tickets.transfer_(model, stage.transfer, signed, trained, stream, sources)
+
+
+def _source(context: StageContext, name: str, inputs: Mapping[str, Path]) -> tickets.Origin:
+    """A source that the transfer names: an input, or the initialisation of a transfer seed."""
+    if name in inputs:
+        return tickets.Origin(load_state(inputs[name]), tickets.load(inputs[name] / schemas.TICKET).tensors)
+    kind, seed = tickets.named_source(name) or ("", 0)
+    if kind != "init":
+        raise ValueError(f"this transfer takes values of {name}, and the stage has no such input")
+    return tickets.Origin(context.fresh_model(derive("init", "seed", seed)).state_dict())

@@ -10,9 +10,8 @@ from typing import Any
 
 import torch
 
-from workers.attempts.chain import run_pretrain, run_round
+from workers.attempts.chain import run_final_training, run_pretrain, run_round
 from workers.attempts.context import StageContext
-from workers.attempts.final_training import run_final_training
 from workers.attempts.probes import run_landscape, run_pair_probe, run_path_probes
 from workers.devices.streams import exclusive_stream
 from workers.plugins import load_plugins

@@ -11,13 +11,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from tickets.files import digest
-from workers.storage import Bucket, Storage, download_many, open_storage
+from workers.storage import Bucket, Storage, download_many, open_storage, read_many
 
 MIRROR_EVERY_S = 10.0
 STOP_CHECK_EVERY_S = 2.0
@@ -49,8 +48,8 @@ Inputs = Mapping[str, tuple[str, Mapping[str, Artifact]]]
 """By input name, the folder of its artifacts, relative to the store's root, and the artifacts by file name."""
 
 
-class Workspace(Protocol):
-    """Where an attempt works.
+class Workspace:
+    """Where an attempt works: in the store's own folder, if the store is on a file system.
 
     Attributes:
         folder: the attempt's folder on this machine.
@@ -58,17 +57,17 @@ class Workspace(Protocol):
         earlier: checkpoint folders of earlier attempts.
     """
 
-    folder: Path
-    earlier: tuple[Path, ...]
-
-    @property
-    def inputs(self) -> Mapping[str, Path]: ...
+    def __init__(
+        self, folder: Path, inputs: Mapping[str, Path], earlier: tuple[Path, ...], stop_files: tuple[Path, ...] = ()
+    ) -> None:
+        self.folder, self.inputs, self.earlier, self._stop_files = folder, inputs, earlier, stop_files
 
     def keep_checkpoint(self, folder: Path) -> None:
         """Bring a new checkpoint in ``folder`` into the store."""
 
     def stop_asked(self) -> bool:
         """Whether one of the stop files exists; cheap for a bucket, which a thread checks."""
+        return any(path.exists() for path in self._stop_files)
 
     def finish(self) -> None:
         """Bring the artifacts into the store."""
@@ -97,17 +96,18 @@ def open_workspace(
     """
     storage = open_storage(root)
     if isinstance(storage, Bucket):
-        with (
-            tempfile.TemporaryDirectory(prefix="winning-sign-") as scratch,
-            _Copied(storage, Path(scratch), folder, inputs, stop_files, writes) as copied,
-        ):
+        with tempfile.TemporaryDirectory(prefix="winning-sign-") as scratch:
+            copied = _Copied(storage, Path(scratch), folder, inputs)
             _check(copied.inputs, inputs)
-            yield copied
-    else:
-        assert storage.folder is not None
-        in_place = _InPlace(storage.folder, folder, inputs, stop_files)
-        _check(in_place.inputs, inputs)
-        yield in_place
+            with copied.mirrored(stop_files) if writes else nullcontext():
+                yield copied
+        return
+    assert storage.folder is not None
+    in_store, attempt = storage.folder, storage.folder / folder
+    earlier = tuple(path / "checkpoint" for path in attempt.parent.iterdir() if path.is_dir() and path != attempt)
+    folders = {slot: in_store / path for slot, (path, _) in inputs.items()}
+    _check(folders, inputs)
+    yield Workspace(attempt, folders, earlier, tuple(in_store / path for path in stop_files))
 
 
 def artifact(path: Path) -> Artifact:
@@ -127,67 +127,34 @@ def _check(folders: Mapping[str, Path], inputs: Inputs) -> None:
                 raise DamagedInputError(slot, f"input {slot}: {path} is not what its record says")
 
 
-class _InPlace:
-    """The attempt's folder in a store on a file system."""
-
-    def __init__(self, root: Path, folder: str, inputs: Inputs, stop_files: tuple[str, ...]) -> None:
-        self.folder = root / folder
-        self.inputs = {slot: root / path for slot, (path, _) in inputs.items()}
-        self.earlier = tuple(
-            path / "checkpoint" for path in self.folder.parent.iterdir() if path.is_dir() and path != self.folder
-        )
-        self._stop_files = [root / path for path in stop_files]
-
-    def keep_checkpoint(self, folder: Path) -> None:
-        """Do nothing: the checkpoint is in the store already."""
-
-    def stop_asked(self) -> bool:
-        return any(path.exists() for path in self._stop_files)
-
-    def finish(self) -> None:
-        """Do nothing: the artifacts are in the store already."""
-
-
-class _Copied:
+class _Copied(Workspace):
     """A scratch folder, whose files are uploaded to a store in a bucket."""
 
-    def __init__(
-        self,
-        storage: Storage,
-        scratch: Path,
-        folder: str,
-        inputs: Inputs,
-        stop_files: tuple[str, ...],
-        writes: bool,
-    ) -> None:
-        self._writes = writes
-        self._storage, self._remote, self._stop_files = storage, folder, stop_files
-        self.folder = scratch / "attempt"
-        self.folder.mkdir()
-        self.inputs = {slot: scratch / "inputs" / slot for slot in inputs}
-        files = [
-            (f"{path}/{name}", self.inputs[slot] / name) for slot, (path, names) in inputs.items() for name in names
-        ]
-        with suppress(FileNotFoundError):  # _check names the missing file
-            download_many(storage, files)
-        self.earlier = self._download_checkpoints(folder.rpartition("/")[0], scratch / "earlier")
+    def __init__(self, storage: Storage, scratch: Path, folder: str, inputs: Inputs) -> None:
+        self._storage, self._remote = storage, folder
         self._uploaded: set[str] = set()
         self._stop_asked = False
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._mirror, name="mirror", daemon=True)
+        folders = {slot: scratch / "inputs" / slot for slot in inputs}
+        files = [(f"{path}/{name}", folders[slot] / name) for slot, (path, names) in inputs.items() for name in names]
+        with suppress(FileNotFoundError):  # _check names the missing file
+            download_many(storage, files)
+        earlier = self._download_checkpoints(folder.rpartition("/")[0], scratch / "earlier")
+        super().__init__(scratch / "attempt", folders, earlier)
+        self.folder.mkdir()
 
-    def __enter__(self) -> _Copied:
-        if self._writes:
-            self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if not self._writes:
-            return
-        self._over.set()
-        self._thread.join()
-        with suppress(OSError):
-            self._upload_mirrored()
+    @contextmanager
+    def mirrored(self, stop_files: tuple[str, ...]) -> Iterator[None]:
+        """Upload log and progress, and look for the stop files, in a thread until the block ends."""
+        over = threading.Event()
+        thread = threading.Thread(target=self._mirror, args=(stop_files, over), name="mirror", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+            with suppress(OSError):
+                self._upload_mirrored()
 
     def _download_checkpoints(self, attempts: str, target: Path) -> tuple[Path, ...]:
         """Download the newest checkpoints of earlier attempts, one folder per attempt."""
@@ -212,21 +179,14 @@ class _Copied:
         for path in sorted((self.folder / "out").iterdir()):
             self._storage.upload(path, f"{self._remote}/out/{path.name}")
 
-    def _mirror(self) -> None:
+    def _mirror(self, stop_files: tuple[str, ...], over: threading.Event) -> None:
         mirrored_at = time.monotonic()
-        while not self._over.wait(STOP_CHECK_EVERY_S):
+        while not over.wait(STOP_CHECK_EVERY_S):
             with suppress(OSError):  # the bucket is unreachable for a while
-                self._stop_asked = self._stop_asked or any(self._exists(path) for path in self._stop_files)
+                self._stop_asked = self._stop_asked or bool(read_many(self._storage, stop_files))
                 if time.monotonic() - mirrored_at > MIRROR_EVERY_S:
                     self._upload_mirrored()
                     mirrored_at = time.monotonic()
-
-    def _exists(self, path: str) -> bool:
-        try:
-            self._storage.read(path)
-        except FileNotFoundError:
-            return False
-        return True
 
     def _upload_mirrored(self) -> None:
         for name in MIRRORED:

@@ -1,13 +1,19 @@
-"""Peak memory of a stage on its device."""
+"""Peak memory of a stage, and how many stages share its process: beside others, time and memory mean little."""
 
 from __future__ import annotations
 
 import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 PROCESS = Path("/proc/self")
+_LOCK = threading.Lock()
+_running: list[Sharing] = []
 
 
 class PeakMemory:
@@ -34,3 +40,25 @@ class PeakMemory:
             return torch.cuda.max_memory_reserved(self._device)  # graphs keep more than is allocated
         peak = re.search(r"VmHWM:\s+(\d+) kB", (PROCESS / "status").read_text()) if self._measured else None
         return int(peak[1]) * 1024 if peak else None
+
+
+@dataclass(eq=False)
+class Sharing:
+    """The largest number of other stages that ran beside a stage at any moment of its run."""
+
+    peak_stages_beside: int = 0
+
+
+@contextmanager
+def shared_process() -> Iterator[Sharing]:
+    """Count the stages that run in this process during the block."""
+    sharing = Sharing()
+    with _LOCK:
+        _running.append(sharing)
+        for each in _running:
+            each.peak_stages_beside = max(each.peak_stages_beside, len(_running) - 1)
+    try:
+        yield sharing
+    finally:
+        with _LOCK:
+            _running.remove(sharing)

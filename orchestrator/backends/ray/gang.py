@@ -27,8 +27,7 @@ from ray.util.placement_group import get_current_placement_group, remove_placeme
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator.backends.base import Lost, gang_outcome
-from workers.attempts.attempt import Attempt, Outcome
-from workers.attempts.rank_attempt import run_rank
+from workers.attempts.attempt import Attempt, Outcome, run_rank
 from workers.training.gang.member import TIMEOUT, RankLostError, current_member
 
 GRACE_S = 30.0  # from a rank's failure until the other ranks have failed as well, or are given up
