@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.operating.garbage import Category, Garbage, garbage, tombstone
+from orchestrator.operating.garbage import Category, Garbage, garbage
 from orchestrator.operating.survey import Survey, survey
 from orchestrator.store import Store, StoreError
-from orchestrator.store.layout import KEY_DIGITS
+from orchestrator.store.layout import COLLECTED, KEY_DIGITS
 from orchestrator.store.leases import LeaseWatch
 from orchestrator.terminal.command import STORE_ERRORS, open_existing
 from orchestrator.terminal.units import size
@@ -104,7 +104,7 @@ def remove(store: Store, files: Iterable[Garbage]) -> None:
         batch = doomed[start : start + BATCH]
         for file in batch:
             if file.artifact:  # before the file is gone, so that the stage counts as done all the time
-                store.storage.write(tombstone(file.path), b"")
+                store.storage.write(file.path + COLLECTED, b"")
         store.storage.remove(file.path for file in batch)
 
 

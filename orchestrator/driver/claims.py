@@ -7,7 +7,6 @@ from enum import Enum
 
 from orchestrator.planning.plan import Node
 from orchestrator.store import Store
-from orchestrator.store.layout import RECORD
 from orchestrator.store.leases import Lease, LeaseWatch
 
 
@@ -19,11 +18,7 @@ class Elsewhere(Enum):
 
 
 class Claims:
-    """One driver's view of the other drivers.
-
-    Args:
-        driver: this driver's name.
-    """
+    """The view of one driver, ``driver``, of the others."""
 
     def __init__(self, store: Store, driver: str) -> None:
         self._store, self._driver = store, driver
@@ -37,7 +32,7 @@ class Claims:
     def take(self, node: Node) -> str | Elsewhere:
         """Claim a new attempt at a stage, also a dead driver's; return its folder, relative to the store's root."""
         stage = self._store.locate(node.stage.kind, node.name, node.key)
-        if RECORD in stage.files:
+        if stage.done:
             return Elsewhere.DONE
         holder = self._store.holder(node.key)
         if holder is not None and holder != self._driver:
@@ -51,7 +46,7 @@ class Claims:
     def inspect(self, key: str) -> Elsewhere | None:
         """Where a stage that was left to another driver is now; None if that driver gave it up."""
         stage = self._store.list_files(key)
-        if stage is not None and RECORD in stage.files:
+        if stage is not None and stage.done:
             return Elsewhere.DONE
         holder = self._store.holder(key)
         # a held stage of this driver's own does not run

@@ -42,11 +42,7 @@ IDLE_NOTICE_S = 60.0
 
 @dataclass(frozen=True)
 class Work:
-    """A plan and the state of its stages.
-
-    Attributes:
-        expected_s: seconds that a stage takes on devices of its own; None if unknown.
-    """
+    """A plan, the state of its stages, and the seconds that each takes on devices of its own, None if unknown."""
 
     plan: Plan
     queue: ReadyQueue
@@ -98,12 +94,9 @@ class Summary:
 
 
 class Driver:
-    """Runs every stage of a queue that can be run, once.
+    """Runs every stage of a queue that can be run, once; the lease names this driver, and says when to stop.
 
     The store repeats failing calls from here on, and the panel tells of outages.
-
-    Args:
-        lease: names this driver, and says when to stop.
     """
 
     def __init__(
@@ -122,10 +115,9 @@ class Driver:
         self._groups: dict[str, str] = {}  # the scheduler's name of a group, by its first attempt's stage
 
     def run(self, refresh_report: Callable[[], None], report_interval_s: float) -> Summary:
-        """Run to the end, or until a stop is asked for; ``refresh_report`` is called every ``report_interval_s``.
+        """Run to the end, or until a stop is asked for; raise StoreError if the store cannot be written for minutes.
 
-        Raises:
-            StoreError: the store could not be written for minutes.
+        ``refresh_report`` is called every ``report_interval_s``.
         """
         began, report_due, notices_due = time.monotonic(), Stopwatch(report_interval_s), Stopwatch(NOTICES_EVERY_S)
         idle = Stopwatch(IDLE_NOTICE_S)
@@ -196,10 +188,9 @@ class Driver:
         self._claims.refresh()
         now_s = time.monotonic()
         self._endings.end_pauses(now_s)
-        held = [key for key, state in self._queue.state.items() if state is State.HELD]
+        states, paused = self._queue.state.items(), self._endings.paused
+        held = [key for key, state in states if state is State.HELD and key not in paused]
         for key in held:
-            if key in self._endings.paused:
-                continue
             node, elsewhere = self._plan.nodes[key], self._claims.inspect(key)
             if elsewhere is Elsewhere.DONE:
                 self._endings.adopt(node)

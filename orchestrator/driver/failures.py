@@ -60,10 +60,7 @@ class History:
 
     def add(self, cause: Cause, advanced: bool) -> None:
         """Count one more bad end."""
-        if cause is Cause.PREEMPTION and advanced:
-            self.ends[cause] = 0
-        else:
-            self.ends[cause] += 1
+        self.ends[cause] = 0 if cause is Cause.PREEMPTION and advanced else self.ends[cause] + 1
 
 
 @dataclass(frozen=True)
@@ -80,9 +77,8 @@ def cause_of(ended: Ended) -> Cause:
     """Classify a bad end by its cause."""
     if ended.how in ("node", "drained"):
         return Cause.PREEMPTION
-    if ended.how in ("process", "hung") or ended.error_type in LIKE_A_CRASH:
-        return Cause.CRASH
-    if re.match(LIKE_A_CRASH_BY_WORDS, ended.message):
+    like_a_crash = ended.error_type in LIKE_A_CRASH or re.match(LIKE_A_CRASH_BY_WORDS, ended.message)
+    if ended.how in ("process", "hung") or like_a_crash:
         return Cause.CRASH
     for types, messages in TRANSIENT:
         if re.fullmatch(types, ended.error_type) and re.search(messages, ended.message):

@@ -29,9 +29,7 @@ def limit_s(longest_step_s: float | None, least_s: float = LEAST_LIMIT_S) -> flo
         longest_step_s: longest time between two beats of this attempt so far; None before the second beat.
         least_s: lower bound of the limit, which is ``START_FACTOR`` times this bound before the second beat.
     """
-    if longest_step_s is None:
-        return START_FACTOR * least_s
-    return max(least_s, SLOWEST_STEPS * longest_step_s)
+    return START_FACTOR * least_s if longest_step_s is None else max(least_s, SLOWEST_STEPS * longest_step_s)
 
 
 @dataclass
@@ -93,11 +91,7 @@ class InFlight:
 
 
 class Supervision:
-    """Watches one driver's attempts.
-
-    Args:
-        hang_limit_s: shortest silence that counts as hanging; see ``heartbeat.limit_s``.
-    """
+    """Watches one driver's attempts; ``hang_limit_s`` is the least limit of ``limit_s``."""
 
     def __init__(
         self, storage: Storage, backend: Backend, panel: ProgressPanel, journal: Journal, hang_limit_s: float
@@ -115,11 +109,7 @@ class Supervision:
                 self._journal.event("draining", each.node, machine=each.machine)
 
     def inspect(self, in_flight: Iterable[InFlight], now_s: float) -> None:
-        """Read how far attempts are, and end those that hang.
-
-        Args:
-            now_s: on one clock for all calls.
-        """
+        """Read how far attempts are, and end those that hang; ``now_s`` is on one clock for all calls."""
         for each in in_flight:
             path = f"{each.folder}/progress.json"
             progress = read_valid(dict[str, Any], self._storage, [path]).get(path, {})

@@ -11,7 +11,7 @@ from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from orchestrator.store.layout import COLLECTED, QUARANTINE, RECORD, StageFiles
+from orchestrator.store.layout import QUARANTINE, StageFiles
 from orchestrator.store.record import Record
 from workers.storage import Entry
 
@@ -29,16 +29,16 @@ class Category(StrEnum):
 
 @dataclass(frozen=True)
 class Garbage:
-    """A file that may be removed.
-
-    Attributes:
-        artifact: whether a record names the file, so that a ``.collected`` must replace it.
-    """
+    """A file that may be removed."""
 
     path: str
     size_bytes: int
     category: Category
-    artifact: bool = False
+
+    @property
+    def artifact(self) -> bool:
+        """Whether a record names the file, so that a ``.collected`` must replace it."""
+        return self.category is Category.WEIGHTS
 
 
 def to_recompute(inputs: Mapping[str, Iterable[str]], lacking: Iterable[str], collected: Container[str]) -> set[str]:
@@ -81,14 +81,13 @@ def garbage(
     needed = {upstream for short, upstreams in inputs.items() if short not in records for upstream in upstreams}
     removable = []
     for short, stage in stages.items():
-        if RECORD in stage.files and short not in records:
+        if stage.done and short not in records:
             continue
         record = records.get(short)
         for path, entry in stage.files.items():
             category = _category(path, record, wanted=short in inputs, needed=short in needed or keep_weights)
             if category is not None:
-                artifact = category is Category.WEIGHTS
-                removable.append(Garbage(f"{stage.folder}/{path}", entry.size_bytes, category, artifact))
+                removable.append(Garbage(f"{stage.folder}/{path}", entry.size_bytes, category))
     for path, entry in other_files.items():
         top, _, rest = path.partition("/")
         if f"{top}/" == QUARANTINE:
@@ -113,8 +112,3 @@ def _category(path: str, record: Record | None, *, wanted: bool, needed: bool) -
     if folder.endswith("/out") or folder == "out":
         return Category.REPLACED
     return None
-
-
-def tombstone(path: str) -> str:
-    """The path of the empty file that replaces a removed artifact."""
-    return path + COLLECTED

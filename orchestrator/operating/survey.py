@@ -40,9 +40,8 @@ class LastAttempt:
     """The newest attempt at a stage.
 
     Attributes:
-        driver: whose attempt it is; empty if its claim cannot be read.
-        progress: its ``progress.json``.
-        beat_unix_s: when that file was last written.
+        driver: empty if the claim cannot be read.
+        beat_unix_s: when ``progress.json`` was last written.
         interrupted: it checkpointed and stopped when asked to.
     """
 
@@ -58,17 +57,16 @@ class LastAttempt:
 
 @dataclass(frozen=True)
 class Survey:
-    """A store at one moment.
+    """A store at one moment, ``seen_unix_s``.
 
     Attributes:
-        seen_unix_s: that moment.
         plans: oldest first.
         damaged_plans: a sentence for each damaged plan, by its path.
         stages: every stage that a plan or a record names, by key.
         wanted: keys of the stages in the last plans.
         files: the stages' files, by the first digits of their keys.
         other_files: files outside of ``stages/``, by path.
-        leases: of living and dead drivers, by driver.
+        leases: by driver, living or dead.
         gone: whether each driver's process has ended; None for a process of another machine.
         attempts: the newest attempt of each unfinished stage, by key.
         state: where each stage stands, by key.
@@ -91,14 +89,10 @@ class Survey:
         """A stage's files; None if it has none."""
         return self.files.get(key[:KEY_DIGITS])
 
-    def alive(self, driver: str) -> bool:
-        """Whether a driver holds a lease and its process has not ended, as far as this machine can tell."""
-        return driver in self.leases and self.gone[driver] is not True
-
     @property
-    def living(self) -> dict[str, Lease]:
-        """The leases of living drivers."""
-        return {driver: lease for driver, lease in self.leases.items() if self.alive(driver)}
+    def living(self) -> set[str]:
+        """Drivers that hold a lease and whose process has not ended, as far as this machine can tell."""
+        return {driver for driver in self.leases if self.gone[driver] is not True}
 
     def progress(self, key: str) -> dict[str, Any]:
         """How far a running stage is, for people and as JSON."""
@@ -132,9 +126,7 @@ def survey(store: Store) -> Survey:
             stages.setdefault(record.key, PlannedStage.model_validate(identity))
     leases = read_leases(store.storage, listing)
     gone = {driver: process_gone(lease) for driver, lease in leases.items()}
-    attempts = _attempts(store, stages, files)
-    living = {driver for driver in leases if gone[driver] is not True}
-    return Survey(
+    surveyed = Survey(
         root=store.root,
         seen_unix_s=time.time(),
         plans=plans,
@@ -145,9 +137,11 @@ def survey(store: Store) -> Survey:
         other_files={path: entry for path, entry in listing.items() if not path.startswith("stages/")},
         leases=leases,
         gone=gone,
-        attempts=attempts,
-        state=_states(stages, files, attempts, living),
+        attempts=_attempts(store, stages, files),
+        state={},
     )
+    surveyed.state.update(_states(surveyed))
+    return surveyed
 
 
 def _attempts(
@@ -183,15 +177,11 @@ def _attempts(
     return attempts
 
 
-def _states(
-    stages: Mapping[str, PlannedStage],
-    files: Mapping[str, StageFiles],
-    attempts: Mapping[str, LastAttempt],
-    living: set[str],
-) -> dict[str, StageStatus]:
+def _states(surveyed: Survey) -> dict[str, StageStatus]:
     state: dict[str, StageStatus] = {}
-    for key in stages:
-        stage, last = files.get(key[:KEY_DIGITS]), attempts.get(key)
+    living = surveyed.living
+    for key in surveyed.stages:
+        stage, last = surveyed.of(key), surveyed.attempts.get(key)
         state[key] = StageStatus.WAITING
         if stage is not None and stage.done:
             state[key] = StageStatus.DONE
@@ -200,7 +190,7 @@ def _states(
         elif last is not None and not last.interrupted and last.driver in living:
             state[key] = StageStatus.RUNNING
     dependents: dict[str, list[str]] = {}
-    for key, planned in stages.items():
+    for key, planned in surveyed.stages.items():
         for upstream in planned.inputs.values():
             dependents.setdefault(upstream, []).append(key)
     blocking = [key for key, status in state.items() if status in GIVEN_UP]

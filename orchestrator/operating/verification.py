@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from orchestrator.store import Store
-from orchestrator.store.layout import COLLECTED, KEY_DIGITS, QUARANTINE, RECORD, StageFiles, stage_folder, stage_folders
-from orchestrator.store.record import Record
+from orchestrator.store.layout import COLLECTED, KEY_DIGITS, QUARANTINE, RECORD, stage_folder, stage_folders
+from orchestrator.store.record import Record, read_valid
 from workers.attempts.workspace import Artifact, artifact
 from workers.storage import PARALLEL_REQUESTS, Storage
 
@@ -44,8 +44,7 @@ class VerificationReport:
         faults: at most one per folder, and one per plan.
         missing_inputs: by name of the stage, the keys of inputs that have no record any more.
         records: number of records, broken ones included.
-        files: number of hashed files.
-        size_bytes: of the hashed files.
+        files: number of hashed files, of ``size_bytes`` together.
         collected: number of files that ``orchestrator.gc`` removed.
     """
 
@@ -90,7 +89,12 @@ def check(store: Store, step: Callable[[int, int], None]) -> VerificationReport:
     damaged_plans: dict[str, str] = {}
     store.plans(damaged_plans)
     faults += [Fault("plan", "", path, path, message) for path, message in damaged_plans.items()]
-    missing_inputs = _missing_inputs(records, stages)
+    done = {short for short, stage in stages.items() if stage.done}
+    missing_inputs = {
+        record.name: missing
+        for record in records.values()
+        if (missing := [key for key in record.inputs.values() if key[:KEY_DIGITS] not in done])
+    }
     return VerificationReport(faults, missing_inputs, record_count, len(artifacts), total_bytes, collected)
 
 
@@ -119,7 +123,7 @@ def _readable_records(store: Store, faults: list[Fault]) -> dict[str, Record]:
     for short, stage in store.stages().items():
         if short in damaged:
             faults.append(Fault("record", short, stage.folder, stage.folder, damaged[short]))
-        elif RECORD in stage.files and short not in copied:
+        elif stage.done and short not in copied:
             record = store.committed(short)
             if record.key[:KEY_DIGITS] != short:
                 message = f"{stage.folder}/{RECORD} is of stage {record.key}, which does not belong there"
@@ -135,20 +139,13 @@ def _copies(store: Store) -> list[Fault]:
     for short, same_key in stage_folders(store.storage.listing("stages")).items():
         folders = [stage.folder for stage in same_key]
         if len(folders) > 1:
-            original = next((folder for folder in folders if _belongs(store.storage, folder)), folders[0])
+            records = read_valid(Record, store.storage, [stage.record for stage in same_key])
+            places = {path: stage_folder(record.kind, record.name, record.key) for path, record in records.items()}
+            original = next((place for path, place in places.items() if path == f"{place}/{RECORD}"), folders[0])
             for folder in sorted({*folders} - {original}):
                 message = f"{folder} has the same key as {original}, which can be checked only when the copy is away"
                 faults.append(Fault("copy", short, folder, folder, message))
     return faults
-
-
-def _belongs(storage: Storage, folder: str) -> bool:
-    """Whether a folder has the name that its record gives it."""
-    try:
-        record = Record.model_validate_json(storage.read(f"{folder}/{RECORD}"))
-    except (FileNotFoundError, ValueError):
-        return False
-    return folder == stage_folder(record.kind, record.name, record.key)
 
 
 def _hash(files: Mapping[str, Artifact], storage: Storage) -> Iterator[tuple[str, str | None]]:
@@ -157,12 +154,10 @@ def _hash(files: Mapping[str, Artifact], storage: Storage) -> Iterator[tuple[str
     def inspect(item: tuple[str, Artifact]) -> tuple[str, str | None]:
         path, file = item
         try:
-            actual = _read(storage, path)
+            intact = _read(storage, path) == file
         except FileNotFoundError:
             return path, f"{path} is missing"
-        if actual != file:
-            return path, f"{path} is not what its record says"
-        return path, None
+        return path, None if intact else f"{path} is not what its record says"
 
     if storage.folder is not None:
         yield from map(inspect, files.items())
@@ -177,17 +172,3 @@ def _read(storage: Storage, path: str) -> Artifact:
     with tempfile.TemporaryDirectory(prefix="winning-sign-") as scratch:
         storage.download(path, Path(scratch) / "file")
         return artifact(Path(scratch) / "file")
-
-
-def _missing_inputs(records: Mapping[str, Record], stages: Mapping[str, StageFiles]) -> dict[str, list[str]]:
-    return {
-        record.name: absent
-        for record in records.values()
-        if (
-            absent := [
-                key
-                for key in record.inputs.values()
-                if key[:KEY_DIGITS] not in stages or RECORD not in stages[key[:KEY_DIGITS]].files
-            ]
-        )
-    }

@@ -35,7 +35,7 @@ class Lease(BaseModel):
 
     Attributes:
         boot: the machine's boot and the container's process namespace.
-        process_start: the process's start within that boot, so that a reused process number is not taken for it.
+        process_start: tells the process from a later one of the same number.
         renewals: grows while the driver lives.
     """
 
@@ -170,9 +170,8 @@ class HeldLease:
 
 def process_gone(lease: Lease) -> bool | None:
     """Whether a lease's process has ended; None for a process of another machine, where only watching tells."""
-    if lease.host == socket.gethostname() and lease.boot == _boot():
-        return process_start(lease.pid) != lease.process_start
-    return None
+    here = lease.host == socket.gethostname() and lease.boot == _boot()
+    return process_start(lease.pid) != lease.process_start if here else None
 
 
 def process_start(pid: int) -> str | None:
@@ -196,8 +195,7 @@ def process_start(pid: int) -> str | None:
 
 def _boot() -> str:
     """Identify the scope of process numbers: containers may share a host name and a boot, and number apart."""
-    try:
+    with suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
-    except OSError:
-        return "unknown"
+    return "unknown"

@@ -21,7 +21,7 @@ class PlannedStage(StageIdentity):
 
     Attributes:
         science: without the fields in ``parts``; empty in a plan of an older version.
-        parts: positions in the plan's ``parts``, by field: settings that many stages share are kept once.
+        parts: positions in the plan's ``parts``, by field: stages share settings.
     """
 
     inputs: dict[str, Key] = {}  # noqa: RUF012  # pydantic copies defaults; a digest leaves literal defaults out

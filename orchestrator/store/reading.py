@@ -16,11 +16,7 @@ from workers.storage import Entry, Storage, download_many, open_storage, read_ma
 
 
 class StoreReader:
-    """A store to read; creates nothing.
-
-    Args:
-        root: a folder, or the URL of a bucket's folder.
-    """
+    """A store to read, in a folder or at the URL of a bucket's folder; creates nothing."""
 
     def __init__(self, root: Path | str) -> None:
         try:
@@ -69,11 +65,7 @@ class StoreReader:
         return {record.key: record for record in self._records.values()}
 
     def record(self, key: str, *, reread: bool = False) -> Record | None:
-        """Return one stage's record, or None if the stage is not done.
-
-        Raises:
-            StoreError: the record is damaged.
-        """
+        """Return one stage's record, or None if the stage is not done; raise StoreError if it is damaged."""
         short = key[:KEY_DIGITS]
         if reread:
             self._forget(key)
@@ -89,11 +81,7 @@ class StoreReader:
         return self._records[short]
 
     def committed(self, key: str) -> Record:
-        """Return one stage's record.
-
-        Raises:
-            StoreError: the stage is not done, or its record is damaged.
-        """
+        """Return one stage's record; raise StoreError if the stage is not done, or its record is damaged."""
         record = self.record(key)
         if record is None:
             raise StoreError(f"stage {key} is not in {self.root}")
@@ -131,14 +119,9 @@ class StoreReader:
         return f"{self.folder(key)}/{self.committed(key).out}"
 
     def local(self, files: Collection[tuple[str, str]], cache: Path | None = None) -> dict[tuple[str, str], Path]:
-        """Return artifacts as local files; a bucket's are downloaded together, unless the cache has them.
+        """Return artifacts as local files by (key, name); raise StoreError if one is missing.
 
-        Args:
-            files: (key, name) of each artifact.
-            cache: folder for downloads; by default the user's cache.
-
-        Raises:
-            StoreError: an artifact is missing.
+        A bucket's are downloaded together, unless the cache, by default the user's, has them.
         """
         if self.storage.folder is not None:
             return {(key, name): self.storage.folder / self.out(key) / name for key, name in files}
@@ -198,12 +181,7 @@ class StoreReader:
     def plans(
         self, damaged: dict[str, str] | None = None, listing: Mapping[str, Entry] | None = None
     ) -> list[StoredPlan]:
-        """Every stored plan, oldest first, without the damaged ones.
-
-        Args:
-            damaged: receives a sentence for each damaged plan, by its path.
-            listing: the store's files, if they were listed already.
-        """
+        """Every stored plan, oldest first; ``damaged`` receives a sentence for each damaged one, by its path."""
         if listing is None:
             listing = self.storage.listing("plans")
         plans = []

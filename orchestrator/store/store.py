@@ -39,11 +39,7 @@ class Store(StoreReader):
     """A store to read and write."""
 
     def open_for_writing(self) -> None:
-        """Create the root.
-
-        Raises:
-            StoreError: the store cannot be written.
-        """
+        """Create the root; raise StoreError if the store cannot be written."""
         try:
             if self.storage.folder is not None:
                 self.storage.folder.mkdir(parents=True, exist_ok=True)
@@ -82,11 +78,7 @@ class Store(StoreReader):
         return stage
 
     def claim(self, key: str, driver: str) -> str | None:
-        """Claim the next attempt of a located stage.
-
-        Returns:
-            The attempt's folder, relative to the root; None if another driver was faster.
-        """
+        """Claim the next attempt of a located stage; return its folder, or None if another driver was faster."""
         stage = self._stages[key[:KEY_DIGITS]]
         number = 1 + max(stage.attempts, default=0)
         claim = Claim(driver=driver, started_unix_s=time.time()).model_dump_json().encode()
@@ -110,10 +102,7 @@ class Store(StoreReader):
         self.storage.write(f"{attempt}/interrupted.json", json.dumps({"why": why}).encode())
 
     def commit(self, record: Record) -> Record:
-        """Write a record: from here on the stage is done.
-
-        Returns:
-            The record that counts: another driver's, if that was faster.
+        """Write a record: from here on the stage is done; return the record that counts, perhaps another driver's.
 
         Raises:
             StoreError: an artifact is missing, or has another size than the record says.
