@@ -16,7 +16,7 @@ class Journal:
     """One driver's reports; each method is one thing that happened.
 
     Attributes:
-        failures: the last failure of each stage that was given up, in the order in which they happened.
+        failures: the last failure of each stage that was given up, in their order.
     """
 
     def __init__(self, store: Store, driver: str, panel: ProgressPanel) -> None:

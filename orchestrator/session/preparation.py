@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from orchestrator.recipes.experiments import Experiment
 from orchestrator.recipes.layers import RecipeError
@@ -43,8 +44,8 @@ def prepare_data_set(name: str, fingerprint: str, execution: Execution, console:
     root, cache = Path(execution.data_root) if execution.data_root else None, Path(execution.data_cache)
     if not prepared_folder(name, fingerprint, cache).exists():
         console.print(f"Preparing {name} once, in {cache} …", soft_wrap=True)
-    with _Display(console) as display:
-        return open_data(name, fingerprint, root, cache, display.show)
+    with _display(console) as show:
+        return open_data(name, fingerprint, root, cache, show)
 
 
 def _try(recipe: Recipe, data: MappedData | StreamedData) -> None:
@@ -82,28 +83,23 @@ def _try(recipe: Recipe, data: MappedData | StreamedData) -> None:
         raise RecipeError(f"{subject}: its output is {tuple(logits.shape)} for 2 images of {data.num_classes} classes")
 
 
-class _Display:
-    """Progress bars on a terminal, one per part of the work; elsewhere a line now and then."""
+@contextmanager
+def _display(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """Yield a function that shows the progress of a part: a bar on a terminal, elsewhere a line now and then."""
+    stopwatch, bar_of = Stopwatch(LINE_INTERVAL_S), dict[str, TaskID]()
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._stopwatch = Stopwatch(LINE_INTERVAL_S)
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-        self._bars = Progress(*columns, console=console, disable=not console.is_terminal)
+    def show_line(what: str, done: int, total: int) -> None:
+        if stopwatch.due():
+            console.print(f"{what}: {done:,} of {total:,}", soft_wrap=True)
 
-    def __enter__(self) -> _Display:
-        self._bars.__enter__()
-        return self
+    def show_bar(what: str, done: int, total: int) -> None:
+        if what not in bar_of:
+            bar_of[what] = bars.add_task(what)
+        bars.update(bar_of[what], completed=done, total=total)
 
-    def __exit__(self, *error: object) -> None:
-        if not self._bars.disable:  # an older rich prints an empty line even if it never started
-            self._bars.stop()
-
-    def show(self, what: str, done: int, total: int) -> None:
-        """Show how far a part of the work is; also called when the part begins."""
-        if self._console.is_terminal:
-            bar = next((task.id for task in self._bars.tasks if task.description == what), None)
-            bar = self._bars.add_task(what) if bar is None else bar
-            self._bars.update(bar, completed=done, total=total)
-        elif self._stopwatch.due():
-            self._console.print(f"{what}: {done:,} of {total:,}", soft_wrap=True)
+    if not console.is_terminal:
+        yield show_line
+        return
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console) as bars:
+        yield show_bar

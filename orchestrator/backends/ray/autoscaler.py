@@ -38,7 +38,7 @@ class AutoscalerRequest:
             self._group = self._request()
 
     def check(self) -> None:
-        """Request the first gang's devices, read the autoscaler's answer, and withdraw; takes seconds.
+        """Request the first gang's devices, read the autoscaler's answer, and withdraw.
 
         Raises:
             BackendError: no autoscaler answers, or the request is infeasible.

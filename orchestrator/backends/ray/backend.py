@@ -45,12 +45,11 @@ class RayBackend:
         max_concurrent: most groups at a time.
         device: "cpu" keeps attempts off the GPUs.
         scale_to: GPUs, or CPUs with device "cpu", that the autoscaler may bring, at least ``ranks``; None to use the
-            devices present. Requests make the autoscaler start machines; ``devices`` grows and shrinks with them.
+            devices present.
         ranks: of the largest gang.
 
     Raises:
-        BackendError: the cluster does not answer, lacks the GPUs or the devices of a gang, or has no autoscaler that
-            can bring them.
+        BackendError: the cluster does not answer, or neither has the devices nor an autoscaler that can bring them.
     """
 
     def __init__(

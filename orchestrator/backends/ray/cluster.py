@@ -26,14 +26,11 @@ EMPTY_SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # the HTTP/2 frame with whi
 
 
 def connect(address: str | None, cpus: int | None) -> None:
-    """Join a cluster, or start Ray on this machine, never joining one that happens to run here.
+    """Join a cluster, or raise BackendError if it does not answer or refuses.
 
     Args:
-        address: of the cluster; None for a private Ray, which listens on every interface but answers its token only.
+        address: of the cluster; None starts a private Ray, which listens on every interface but answers its token only.
         cpus: of a private Ray; None for all of this machine or container.
-
-    Raises:
-        BackendError: the cluster does not answer, or refuses.
     """
     for name in PACKAGES:
         if sentence := hidden(name, first=Path.cwd()):

@@ -54,7 +54,6 @@ class _Mailbox:
         self._changed = asyncio.Condition()
 
     async def enter(self, rank: int, node: str, actor: Any, placement_group: Any) -> None:
-        """Register a rank: its machine, actor and placement group."""
         async with self._changed:
             self._crew[rank], self._placement_group = (node, actor), placement_group
             self._changed.notify_all()
@@ -72,13 +71,11 @@ class _Mailbox:
             self._changed.notify_all()
 
     async def receive(self, index: int) -> Attempt | None:
-        """Wait for attempt number ``index``, and return it."""
         async with self._changed:
             await self._changed.wait_for(lambda: len(self._sent) > index)
             return self._sent[index]
 
     async def post(self, index: int, rank: int, outcome: Outcome) -> None:
-        """Return a rank's outcome of an attempt."""
         async with self._changed:
             self._outcomes.setdefault(index, {})[rank] = outcome
             self._changed.notify_all()
@@ -91,7 +88,6 @@ class _Mailbox:
             return self._placement_group
 
     async def broken(self) -> None:
-        """Wait until the gang cannot go on."""
         async with self._changed:
             await self._changed.wait_for(lambda: self._broken)
 

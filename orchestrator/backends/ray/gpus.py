@@ -68,11 +68,7 @@ class Gpu:
         ray.kill(self.actor)
 
     def memory_bytes(self, timeout_s: float) -> int | None:
-        """The GPU's memory; None where Ray was told of a GPU that torch does not see.
-
-        Raises:
-            BackendError: no GPU became free within the timeout, or the GPU cannot be used.
-        """
+        """The GPU's memory, None if torch does not see it; raise BackendError if the GPU cannot be used in time."""
         try:
             memory_bytes: int | None = ray.get(self.actor.memory_bytes.remote(), timeout=timeout_s)
         except GetTimeoutError as error:
@@ -96,11 +92,7 @@ def first_line(error: RayError) -> str:
 
 
 class PendingGpus:
-    """GPUs whose machine may still have to start: an actor that waits for a GPU makes the autoscaler start one.
-
-    Args:
-        most: GPUs, those that have come included.
-    """
+    """GPUs whose machine may still have to start: an actor that waits for a GPU makes the autoscaler start one."""
 
     def __init__(self, most: int) -> None:
         self._most = most
