@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -24,7 +25,7 @@ from workers.data.splits import Splits
 from workers.devices.memory_format import memory_format
 from workers.devices.randomness import exclusive_generators_if_drawn
 from workers.devices.seeds import derive, generator
-from workers.devices.streams import lease_stream, return_stream
+from workers.devices.streams import leased_stream
 from workers.models import build_model
 from workers.pruning.masking import Masking
 from workers.stages import Augmentation, Model, Optimizer, Precision
@@ -128,7 +129,7 @@ class Trainings:
     def __init__(self, work: Workload) -> None:
         self._work = work
         self._made: dict[tuple[Rung, int], Epoch] = {}
-        self._streams: list[torch.cuda.Stream] = []
+        self._streams = ExitStack()
         model = work.model()
         with exclusive_generators_if_drawn(model, work.splits.blank(2)) as draws:
             self.draws = draws.any
@@ -138,8 +139,7 @@ class Trainings:
 
     def __exit__(self, *error: object) -> None:
         self._made.clear()
-        while self._streams:
-            return_stream(self._streams.pop())
+        self._streams.close()
 
     def epoch(self, rung: Rung) -> Epoch:
         """Return a function that trains a rung for one epoch."""
@@ -161,8 +161,8 @@ class Trainings:
         device = self._work.splits.device
         if device.type != "cuda":
             return made
-        stream = lease_stream(device)  # kept: a CUDA graph is bound to the stream of its capture
-        self._streams.append(stream)
+        # kept: a CUDA graph is bound to the stream of its capture
+        stream = self._streams.enter_context(leased_stream(device))
 
         def run(epoch: int) -> None:
             with torch.cuda.stream(stream):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import platform
@@ -17,8 +18,8 @@ from typing import Any, Literal
 
 import torch
 
+from tickets.files.writing import replacing
 from workers.attempts.execute import run_probes, run_stage
-from workers.attempts.heartbeat import Heartbeat
 from workers.attempts.workspace import Artifact, DamagedInputError, Workspace, artifact, open_workspace
 from workers.devices.memory import PeakMemory, shared_process
 from workers.stages import Probe
@@ -27,6 +28,7 @@ from workers.stages.job import Job
 from workers.training.gang.member import ALONE, Member, RankLostError
 
 STOP_CHECK_INTERVAL_S = 0.2
+PROGRESS_INTERVAL_S = 2.0
 log = logging.getLogger("winning_sign")
 
 
@@ -215,8 +217,44 @@ def _logged(folder: Path) -> Iterator[None]:
         handler.close()
 
 
+class _Heartbeat:
+    """Writes ``progress.json``: how far the attempt is, how often it has beaten, and its longest step.
+
+    Args:
+        files: where to write it; several probes that run together each have one.
+        node: the backend's name of the machine.
+    """
+
+    def __init__(self, files: Sequence[Path], node: str) -> None:
+        self._files = files
+        self._content: dict[str, Any] = {"host": socket.gethostname(), "pid": os.getpid(), "node": node, "beats": 0}
+        self._beats, self._longest_s, self._last, self._written = 0, 0.0, 0.0, 0.0
+        self._write()
+
+    def beat(self) -> None:
+        """Count a step of the attempt."""
+        now = time.monotonic()
+        if self._beats:
+            self._longest_s = max(self._longest_s, now - self._last)
+        self._beats, self._last = self._beats + 1, now
+        if self._beats == 2 or now - self._written > PROGRESS_INTERVAL_S:  # two beats are the first measure of pace
+            self._write()
+
+    def report(self, progress: Mapping[str, Any]) -> None:
+        """Add how far the attempt is."""
+        self._content |= progress
+        self._write()
+
+    def _write(self) -> None:
+        self._written = time.monotonic()
+        self._content |= {"beats": self._beats, "longest_step_s": self._longest_s if self._beats > 1 else None}
+        for file in self._files:
+            with replacing(file) as partial:  # fails if the attempt's folder has been removed
+                partial.write_text(json.dumps(self._content))
+
+
 def _control(execution: Execution, spaces: Sequence[Workspace], node: str) -> Control:
-    heartbeat = Heartbeat([space.folder / "progress.json" for space in spaces], node)
+    heartbeat = _Heartbeat([space.folder / "progress.json" for space in spaces], node)
 
     def report(progress: dict[str, Any]) -> None:
         log.info("epoch %(epoch)d of %(epochs)d: %(accuracy_percent).2f %%", progress)

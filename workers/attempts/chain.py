@@ -39,7 +39,8 @@ def run_pretrain(context: StageContext, stage: Pretrain, out: Path, key: str) ->
         "init_blake2b": artifacts.state_digest(initialisation),
         "data_blake2b": context.data.content_blake2b,
     }
-    masks = _dense_masks(context, model)
+    prunable = tickets.prunable_names(model, context.data.num_classes)
+    masks = {name: torch.ones_like(model.get_parameter(name), dtype=torch.bool) for name in prunable}
     log = _train(context, stage, model, masks)
     return {**digests, **_save(context, stage, model, masks, log, out, key)}
 
@@ -89,13 +90,6 @@ def run_final_training(context: StageContext, stage: Train, inputs: Mapping[str,
         f"{last['split']}_accuracy_percent": last["accuracy_percent"],
         f"{last['split']}_loss_nats": last["loss_nats"],
     }
-
-
-def _dense_masks(context: StageContext, model: nn.Module) -> Masks:
-    """Masks that keep every prunable weight."""
-    names = tickets.prunable_names(model, context.data.num_classes)
-    parameters = dict(model.named_parameters())
-    return {name: torch.ones_like(parameters[name], dtype=torch.bool) for name in names}
 
 
 def _train(context: StageContext, stage: Pretrain | Round, model: nn.Module, masks: Masks) -> TrainingLog:

@@ -15,15 +15,7 @@ def memory_format(model: nn.Module, device: torch.device) -> torch.memory_format
     fewer input channels than a block is then wrong, or written past its buffer: uxlfoundation/oneDNN issue 6035, seen
     with torch 2.15 as "corrupted size vs. prev_size". Networks with such a layer keep torch's default format.
     """
-    if device.type == "cpu" and any(_is_miscompiled(module) for module in model.modules()):
-        return torch.contiguous_format
-    return torch.channels_last
-
-
-def _is_miscompiled(module: nn.Module) -> bool:
-    return (
-        isinstance(module, nn.Conv2d)
-        and module.kernel_size == (1, 1)
-        and module.stride != (1, 1)
-        and module.in_channels // module.groups < LANES
-    )
+    convolutions = (module for module in model.modules() if isinstance(module, nn.Conv2d))
+    strided = (each for each in convolutions if each.kernel_size == (1, 1) and each.stride != (1, 1))
+    miscompiled = device.type == "cpu" and any(each.in_channels // each.groups < LANES for each in strided)
+    return torch.contiguous_format if miscompiled else torch.channels_last

@@ -17,25 +17,24 @@ _LOCK = threading.Lock()
 _leased: set[tuple[torch.device, int]] = set()
 
 
-def lease_stream(device: torch.device) -> torch.cuda.Stream:
-    """Lease a stream; give it back with ``return_stream``.
+@contextmanager
+def leased_stream(device: torch.device) -> Iterator[torch.cuda.Stream]:
+    """Lease a stream for the duration of the block.
 
     Raises:
         RuntimeError: all streams are leased.
     """
     with _LOCK:
-        for _ in range(POOL):
-            stream = torch.cuda.Stream(device)
-            if (stream.device, stream.cuda_stream) not in _leased:
-                _leased.add((stream.device, stream.cuda_stream))
-                return stream
-    raise RuntimeError(f"more than {POOL} stages share {device}; give a smaller --pack")
-
-
-def return_stream(stream: torch.cuda.Stream) -> None:
-    """Return a leased stream to the pool."""
-    with _LOCK:
-        _leased.remove((stream.device, stream.cuda_stream))
+        streams = (torch.cuda.Stream(device) for _ in range(POOL))
+        stream = next((each for each in streams if (each.device, each.cuda_stream) not in _leased), None)
+        if stream is None:
+            raise RuntimeError(f"more than {POOL} stages share {device}; give a smaller --pack")
+        _leased.add((stream.device, stream.cuda_stream))
+    try:
+        yield stream
+    finally:
+        with _LOCK:
+            _leased.remove((stream.device, stream.cuda_stream))
 
 
 @contextmanager
@@ -44,8 +43,8 @@ def exclusive_stream(device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    with torch.cuda.device(device):
-        outer, leased = torch.cuda.current_stream(), lease_stream(device)
+    with torch.cuda.device(device), leased_stream(device) as leased:
+        outer = torch.cuda.current_stream()
         try:
             leased.wait_stream(outer)
             with torch.cuda.stream(leased):
@@ -53,4 +52,3 @@ def exclusive_stream(device: torch.device) -> Iterator[None]:
             outer.wait_stream(leased)
         finally:
             leased.synchronize()
-            return_stream(leased)

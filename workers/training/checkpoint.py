@@ -44,8 +44,9 @@ def save_checkpoint(folder: Path, snapshot: Snapshot) -> None:
     name = f"{snapshot.position.epoch:05d}-{snapshot.position.batch:07d}.safetensors"
     header = json.dumps({"position": vars(snapshot.position), "log": dict(snapshot.log)})
     tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in snapshot.tensors.items()}
+    content = digest.of_tensors(tensors, header=header, with_dtypes=True)
     with replacing(folder / name) as partial:
-        save_file(tensors, partial, {"winning_sign": header, "blake2b": _digest(header, tensors)})
+        save_file(tensors, partial, {"winning_sign": header, "blake2b": content})
     for old in sorted(folder.glob("[0-9]*.safetensors"))[:-KEPT]:
         old.unlink()
 
@@ -56,15 +57,11 @@ def newest_checkpoint(folders: Sequence[Path]) -> Snapshot | None:
     for path in sorted(paths, key=lambda path: path.name, reverse=True):
         try:
             with safe_open(path, framework="pt") as file:
-                header = json.loads(file.metadata()["winning_sign"])
+                header, recorded = file.metadata()["winning_sign"], file.metadata()["blake2b"]
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (no iterator)
-                intact = file.metadata()["blake2b"] == _digest(file.metadata()["winning_sign"], tensors)
+            content = json.loads(header)
         except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError):
             continue
-        if intact:
-            return Snapshot(Position(**header["position"]), tensors, header["log"])
+        if recorded == digest.of_tensors(tensors, header=header, with_dtypes=True):
+            return Snapshot(Position(**content["position"]), tensors, content["log"])
     return None
-
-
-def _digest(header: str, tensors: Mapping[str, Tensor]) -> str:
-    return digest.of_tensors(tensors, header=header, with_dtypes=True)
