@@ -45,6 +45,8 @@ def write_report(store: Path | str, out: Path | None = None, published: Path | N
         PublishedError: the file with published results is none, or does not fit the store.
         OSError: a file cannot be read or written.
     """
+    if out is not None and not out.absolute().parent.is_dir():
+        raise NotADirectoryError(f"there is no folder {out.parent} to write {out.name} in; create it first")
     frames = _loaded(store, published)
     reader = Store(store)
     rules = checks(reader, frames, deadline_s=REPORT_DEADLINE_S).to_dict("records")

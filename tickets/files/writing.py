@@ -16,12 +16,17 @@ NO_HARD_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, err
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a hidden path beside ``path``, and rename the file written there to ``path``; remove it after an error.
 
-    The hidden name ends as the final one does, so that writers which go by the extension work.
+    The hidden name ends as the final one does, so that writers which go by the extension work. An OSError about the
+    hidden file names ``path``.
     """
     partial = beside(path)
     try:
         yield partial
         partial.replace(path)
+    except OSError as error:
+        if error.filename == str(partial):
+            error.filename, error.filename2 = str(path), None
+        raise
     finally:
         partial.unlink(missing_ok=True)
 

@@ -87,8 +87,15 @@ def one_sentence(*expected: type[Exception]) -> Iterator[None]:
     try:
         yield
     except expected as error:
-        print_error(str(error))
+        print_error(_sentence(error))
         raise typer.Exit(2) from None
+
+
+def _sentence(error: Exception) -> str:
+    """An error of the operating system as "FILE: reason", without its number."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
+    return str(error)
 
 
 def print_error(message: str) -> None:
