@@ -168,7 +168,7 @@ def _shown(host: str, address: str) -> str:
 
 def _cannot_listen(error: OSError, host: str, port: int) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"port {port} of {host} is taken; give another with --port, or --port 0 for any that is free"
+        return f"port {port} of {host} is taken; give another with --port, or --port 0 for any free port"
     return f"cannot listen on {host}, port {port} ({error.strerror or error}); give another --host or --port"
 
 

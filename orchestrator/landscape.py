@@ -98,7 +98,7 @@ def _find(surveyed: Survey, text: str) -> str:
     """
     key = find_stage(surveyed.stages, surveyed.wanted, text)
     if surveyed.state[key] is not StageStatus.DONE:
-        raise StoreError(f"{surveyed.stages[key].name} is {surveyed.state[key]}; a landscape goes through what is done")
+        raise StoreError(f"{surveyed.stages[key].name} is {surveyed.state[key]}; name finished trainings")
     return key
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
+import torch
 import typer
 
 from tickets import TicketError
@@ -64,6 +65,8 @@ def run(
 
     with _interruptible(out_console), one_sentence(JobError, DataError, TicketError, PluginError, GangSizeError):
         job = read_job(stage)
+        if out.exists() and not out.is_dir():
+            raise JobError(f"--out {out} is a file; give a new folder")
         root = store or _store_of(stage, bool(job.inputs))
         execution = Execution(
             device=rank_device(options.device),
@@ -74,6 +77,8 @@ def run(
             cuda_graphs=options.cuda_graphs,
             deterministic=options.deterministic,
         )
+        if execution.device.startswith("cuda") and not torch.cuda.is_available():
+            raise JobError(f"--device {execution.device}: this machine has no usable GPU; leave --device out")
         control = Control(
             checkpoints=out / "checkpoint" / job.key,  # by key: another stage's checkpoint would load, and be wrong
             should_stop=lambda: stopped,

@@ -116,7 +116,7 @@ class TicketFiles:
         """Identify the present content of a stage's file."""
         stage, record = self._store.stage(key), self._records.get(key)
         if stage is None or record is None:
-            raise NotCheckedError("the store no longer has the stage that they were made from")
+            raise NotCheckedError("the store no longer has their input stage")
         entry = stage.files.get(f"{record.out}/{file}")
         if entry is None:
             removed = key in self._collected

@@ -87,7 +87,7 @@ def _smaller_kept(record: Record, files: TicketFiles) -> str | None:
     if record.science.get("pruning", {}).get("criterion", {}).get("name", "magnitude") != "magnitude":
         raise NotCheckedError("the method does not prune by magnitude")
     pruned = files.smaller_kept(record.key, _previous(record))
-    return f"{_weights(pruned)} went although a smaller one stayed" if pruned else None
+    return f"{_weights(pruned)} exceeded a surviving weight" if pruned else None
 
 
 def _alive(record: Record, ticket: str, files: TicketFiles) -> str | None:

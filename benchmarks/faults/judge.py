@@ -112,7 +112,7 @@ def _differences(store: Store, reference: Reference, events: Counter[tuple[str, 
         for name, file in record.files.items():
             content = _content(store, key, name)
             if content is None or digest.of_bytes(content) != file.blake2b:
-                found.append(f"{record.name}: {name} is not what its record says")
+                found.append(f"{record.name}: {name} differs from its record")
     return found
 
 

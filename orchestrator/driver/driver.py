@@ -222,6 +222,6 @@ class Driver:
     def _why_idle(self) -> str:
         held = self._queue.counts[State.HELD]
         if not self._queue.counts[State.READY]:
-            return f"{held} stages wait for another sweep that runs them, or for their next try."
+            return f"{held} stages wait for another sweep to finish them, or for their next try."
         needed = min(width(self._plan.nodes[key].stage) for key in self._queue.ready())
         return f"The next stages need {needed} free devices at once, and there are {self._backend.devices}: waiting."

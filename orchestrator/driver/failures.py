@@ -91,7 +91,7 @@ def classify(ended: Ended, history: History) -> Decision:
     cause = cause_of(ended)
     earlier, budget = history.ends[cause], BUDGET[cause]
     if cause is Cause.PREEMPTION and ended.advanced:
-        return Decision(cause, True, f"{cause}: it had advanced, and goes on")
+        return Decision(cause, True, f"{cause}: it had made progress, and resumes")
     if earlier < budget:
         pauses = PAUSE_S.get(cause, (0.0,))
         return Decision(cause, True, f"{cause}: retry {earlier + 1} of {budget}", pauses[min(earlier, len(pauses) - 1)])

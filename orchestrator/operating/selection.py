@@ -40,7 +40,7 @@ def find_stages(stages: Mapping[str, PlannedStage], wanted: Container[str], text
         raise StoreError(f"{text}: the store has no stages")
     near = get_close_matches(text, names, n=3, cutoff=0.0)
     raise StoreError(
-        f"{text}: no stage has such a name or key{_too_short(text)}; the nearest names are {', '.join(near)}"
+        f"{text}: no stage has this name or key{_too_short(text)}; the nearest names are {', '.join(near)}"
     )
 
 
@@ -56,7 +56,7 @@ def find_stage(stages: Mapping[str, PlannedStage], wanted: Container[str], text:
         candidates = [stages[key].name if len(names) > 1 else key for key in keys[:SHOWN]]
         more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
         raise StoreError(
-            f"{text}: {len(keys)} stages have such a name or key{_too_short(text)}; say which: "
+            f"{text}: {len(keys)} stages have this name or key{_too_short(text)}; name one of them: "
             f"{', '.join(candidates)}{more}"
         )
     return keys[0]
@@ -65,4 +65,4 @@ def find_stage(stages: Mapping[str, PlannedStage], wanted: Container[str], text:
 def _too_short(text: str) -> str:
     """A hint for a text that may have been meant as a key's first digits; else empty."""
     is_short_key = len(text) < LEAST_DIGITS and re.fullmatch("[0-9a-f]+", text)
-    return f" (of a key, give at least {LEAST_DIGITS} digits)" if is_short_key else ""
+    return f" (a key needs at least {LEAST_DIGITS} digits)" if is_short_key else ""

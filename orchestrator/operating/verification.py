@@ -157,7 +157,7 @@ def _hash(files: Mapping[str, Artifact], storage: Storage) -> Iterator[tuple[str
             intact = _read(storage, path) == file
         except FileNotFoundError:
             return path, f"{path} is missing"
-        return path, None if intact else f"{path} is not what its record says"
+        return path, None if intact else f"{path} differs from its record"
 
     if storage.folder is not None:
         yield from map(inspect, files.items())

@@ -94,7 +94,7 @@ def _shared_setting(solutions: Sequence[Node]) -> Setting:
     first = solutions[0]
     for node in solutions:
         if not isinstance(node.stage, Pretrain | Round | Train):
-            raise StoreError(f"{node.name} is a {node.stage.kind}; a landscape goes through three trainings")
+            raise StoreError(f"{node.name} is a {node.stage.kind}, not a training; name three trainings")
     keys = [node.key for node in solutions]
     if repeated := [node.name for node in solutions if keys.count(node.key) > 1]:
         raise StoreError(f"{repeated[0]} is named twice; name three different trainings")

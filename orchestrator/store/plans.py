@@ -58,7 +58,7 @@ class StoredPlan(BaseModel):
         except ValidationError as error:
             raise StoreError(f"{path} is no valid plan ({error.error_count()} faults); {REMEDY}") from error
         if not plan.intact:
-            raise StoreError(f"{path} is not what was written; {REMEDY}")
+            raise StoreError(f"{path} differs from its checksum; {REMEDY}")
         return plan
 
     def sealed(self) -> StoredPlan:

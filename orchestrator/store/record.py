@@ -116,7 +116,7 @@ class Record(StageIdentity):
         except ValidationError as error:
             raise StoreError(f"{path} is no valid record ({error.error_count()} faults); {REMEDY}") from error
         if not record.intact:
-            raise StoreError(f"{path} is not what was written; {REMEDY}")
+            raise StoreError(f"{path} differs from its checksum; {REMEDY}")
         return record
 
     def sealed(self) -> Record:

@@ -268,7 +268,7 @@ def test_stages_on_nodes_that_drain_go_on_elsewhere_from_where_they_were(
         assert "epoch" not in last[path]
         assert again["beats"] < whole["beats"] <= last[path]["beats"] + again["beats"]
         assert json.loads((store / path / "failure.json").read_text())["cause"] == "preemption"
-    assert output.count("it had advanced, and goes on") == len(seen("failed")) == 2  # no retry is counted
+    assert output.count("it had made progress, and resumes") == len(seen("failed")) == 2  # no retry is counted
     assert {attempt["node"] for path, attempt in last.items() if path not in moved}.isdisjoint(spots)
     # a node that is left has one core: nothing is sent to wait for those that drain
     under_way, warned = set[str](), 0

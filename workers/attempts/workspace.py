@@ -124,7 +124,7 @@ def _check(folders: Mapping[str, Path], inputs: Inputs) -> None:
             except FileNotFoundError:
                 raise DamagedInputError(slot, f"input {slot}: {path} is missing") from None
             if current != recorded:
-                raise DamagedInputError(slot, f"input {slot}: {path} is not what its record says")
+                raise DamagedInputError(slot, f"input {slot}: {path} differs from its record")
 
 
 class _Copied(Workspace):

@@ -51,7 +51,13 @@ def parse_job(content: Mapping[str, Any]) -> Job:
         stage = from_science(STAGE_KINDS[content["kind"]], content["science"])
         return Job(content["key"], content["name"], stage, content["inputs"])
     except (KeyError, TypeError, ValidationError) as error:
-        raise JobError(f"not a stage of this version: {error}") from error
+        raise JobError(f"not a stage of this version ({_first_line(error)})") from error
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"{error} is missing or unknown"
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def read_job(path: Path) -> Job:
@@ -62,5 +68,8 @@ def read_job(path: Path) -> Job:
     """
     try:
         return parse_job(json.loads(path.read_text()))
-    except (OSError, json.JSONDecodeError, JobError) as error:
-        raise JobError(f"{path}: {error}") from error
+    except OSError as error:
+        raise JobError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (UnicodeDecodeError, json.JSONDecodeError, JobError) as error:
+        reason = error if isinstance(error, JobError) else "not JSON"
+        raise JobError(f"{path}: {reason}; give the stage.json of a stage in a store") from error

@@ -97,5 +97,5 @@ def _check_head(address: str) -> None:
         ) from error
     if answer[3:4] != EMPTY_SETTINGS[3:4]:
         raise BackendError(
-            f"Ray at {address}: what answers at {endpoint} is no Ray head; give the address that `ray start` printed"
+            f"Ray at {address}: the server at {endpoint} is no Ray head; give the address that `ray start` printed"
         )

@@ -280,7 +280,7 @@ def weight(name: str, magnitude: int, value: float) -> Break:
             "aws/round2: 9 of 16 weights survive, but its record",
         ),
         (NESTED, with_mask(16, 15, 14, 13, 12, 5), "aws/round3: 1 pruned weight grew back"),
-        (MAGNITUDES, with_mask(16, 15, 14, 13, 12, 10), "aws/round3: 1 pruned weight went although a smaller one stay"),
+        (MAGNITUDES, with_mask(16, 15, 14, 13, 12, 10), "aws/round3: 1 pruned weight exceeded a surviving weight"),
         (ALIVE, weight("aws/signed", 1, 1e-30), "aws/signed: 1 pruned weight alive"),
         (ALIVE, weight("lrr/twin", 10, float("nan")), "lrr/twin: 1 pruned weight alive"),
         (ALIVE, weight("aws/round3", 9, -0.5), "aws/round3: 1 pruned weight alive"),
@@ -384,7 +384,7 @@ def test_a_mask_whose_round_is_gone_is_not_checked(stages: Stages, tmp_path: Pat
     row = look(root)[ALIVE]
     assert (row["counted"], row["detail"]) == (
         10,
-        "5 not checked: the store no longer has the stage that they were made from",
+        "5 not checked: the store no longer has their input stage",
     )
 
 

@@ -88,4 +88,4 @@ def test_a_server_of_another_kind_is_refused(listening: socket.socket, cache: Pa
 
     threading.Thread(target=answer, daemon=True).start()
     address = f"{ELSEWHERE}:{listening.getsockname()[1]}"
-    assert f"what answers at {address} is no Ray head" in join(address, cache, tmp_path)
+    assert f"the server at {address} is no Ray head" in join(address, cache, tmp_path)

@@ -110,7 +110,7 @@ PLANS = {
 @pytest.mark.parametrize(
     ("which", "third", "message"),
     [
-        ("narrow", "signed/lmc/seed1", "signed/lmc/seed1 is a probe; a landscape goes through three trainings"),
+        ("narrow", "signed/lmc/seed1", "signed/lmc/seed1 is a probe, not a training; name three trainings"),
         ("narrow", "signed/seed1", "named twice"),
         ("wide", "mask/seed1", "was made with model.options.width 8 and .* with 4"),
         ("other data", "mask/seed1", "different sections"),
@@ -289,7 +289,7 @@ def test_collected_weights_are_computed_again(drawn: tuple[Path, str], folder: P
     [
         (f"{CHAIN}/mask/seed7", "the nearest names are"),
         (f"{CHAIN}/signed/lmc/seed1", "is a probe"),
-        ("seed1", "say which"),
+        ("seed1", "name one of them"),
         (SOLUTIONS[0], "named twice"),
     ],
 )

@@ -140,7 +140,7 @@ def test_too_few_digits_of_a_key_are_told_to_be_so(tmp_path: Path) -> None:
     for text in ("3", "ab"):  # a part of names, and of none
         code, output = invoke(why.app, tmp_path, text)
         assert (code, output.count("\n")) == (2, 1)
-        assert "(of a key, give at least 4 digits)" in output
+        assert "(a key needs at least 4 digits)" in output
     assert "digits" not in invoke(why.app, tmp_path, "n/bas4")[1]
 
 
@@ -148,7 +148,7 @@ def test_an_ambiguous_part_is_one_sentence_with_the_candidates(first: Path) -> N
     code, output = invoke(why.app, first, "round0")
     assert code == 2
     assert output.count("\n") == 1
-    assert "say which" in output
+    assert "name one of them" in output
 
 
 def test_of_several_with_one_name_that_of_the_last_plan_is_meant(tmp_path: Path) -> None:

@@ -114,4 +114,4 @@ def test_the_reason_states_the_decision() -> None:
     history.ends[Cause.CRASH] = 3
     assert "no retry left" in classify(ENDS[Cause.CRASH], history).reason
     assert "would happen again" in classify(ENDS[Cause.APPLICATION], history).reason
-    assert "goes on" in classify(Ended("drained", advanced=True), history).reason
+    assert "resumes" in classify(Ended("drained", advanced=True), history).reason

@@ -101,7 +101,7 @@ def change_result(path: Path, *, sealed: bool) -> None:
     ("harm", "complaint"),
     [
         (lambda place: flip(weights(place)), "weights.safetensors changed"),
-        (lambda place: weights(place).unlink(), "is not what its record says"),
+        (lambda place: weights(place).unlink(), "differs from its record"),
         (lambda place: record(place).unlink(), "14 records; missing: patterns/"),
         (lambda place: change_result(record(place), sealed=True), "results is"),
         (lambda place: change_result(record(place), sealed=False), "(damaged)"),
