@@ -23,10 +23,9 @@ if TYPE_CHECKING:
     from tickets.roles import Role, UnknownLayerError, classifier_name, parameter_roles, prunable_names
     from tickets.signed import SignedTensor
     from tickets.ticket import Provenance, Ticket, from_model
-    from tickets.transfers.signs import sign_source
     from tickets.transfers.sources import SIGN_SOURCES, Origin, SignedWeight, named_source
     from tickets.transfers.start import transfer_
-    from tickets.transfers.transfer import DENSE, MASK, RETRAIN, SIGNED, TRANSFERS, Transfer
+    from tickets.transfers.transfer import DENSE, MASK, RETRAIN, SIGNED, TRANSFERS, Transfer, sign_source
 
 __all__ = [
     "DENSE",
@@ -67,7 +66,6 @@ _MODULES = (  # where the names above are defined, ground first
     "transfers.sources",
     "transfers.transfer",
     "transfers.start",
-    "transfers.signs",
     "ticket",
     "parquet",
 )

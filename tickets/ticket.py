@@ -11,10 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from tickets.errors import TicketError
-from tickets.network.fit import counterparts, renamed
+from tickets.network.fit import counterparts, renamed, unwrapped
 from tickets.network.initialisation import check_redrawable, reinitialise_
 from tickets.network.mask_guard import MaskGuard
-from tickets.network.wrappers import unwrapped
 from tickets.roles import Role, parameter_roles
 from tickets.signed import SignedTensor
 from tickets.transfers.sources import Origin

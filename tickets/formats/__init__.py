@@ -7,20 +7,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from tickets.errors import TicketError
-from tickets.formats.foreign.authors import AUTHORS
-from tickets.formats.foreign.open_lth import OPEN_LTH
-from tickets.formats.foreign.torch_prune import TORCH_PRUNE
-from tickets.formats.foreign.turboprune import TURBOPRUNE
 from tickets.formats.format import UNKNOWN, Format, Hints, NeedsHintError
-from tickets.formats.own.hub import HUB
-from tickets.formats.own.masked import MASKED
-from tickets.formats.own.parquet import PARQUET
-from tickets.formats.own.sparse import SPARSE
+from tickets.formats.hub import HUB
+from tickets.formats.open_lth import OPEN_LTH
 from tickets.formats.placing import placed
 from tickets.formats.source import Source
+from tickets.formats.state_dicts import AUTHORS, SPARSE, TORCH_PRUNE, TURBOPRUNE
+from tickets.formats.this_project import MASKED, PARQUET
 from tickets.registry import unknown
 from tickets.ticket import Ticket
 
@@ -33,11 +30,7 @@ FORMATS: Mapping[str, Format] = {
 
 
 def named(name: str) -> Format:
-    """A format by its name.
-
-    Raises:
-        TicketError: no format has this name; the message has the nearest names.
-    """
+    """A format by its name; TicketError, with the nearest names, if there is none."""
     if name not in FORMATS:
         raise TicketError(unknown("format", name, FORMATS))
     return FORMATS[name]
@@ -63,7 +56,10 @@ def read_with_format(path: Path | str, format: str | None = None, hints: Hints |
     chosen = named(format) if format else _fitting(source)
     if format and not chosen.fits(source):
         raise TicketError(f"{path} is not {chosen.title}; it is {_fitting(source).title}")
-    return chosen, chosen.read(source, hints or Hints())
+    hints = hints or Hints()
+    ticket = chosen.read(source, hints)
+    provenance = replace(ticket.provenance, **hints.provenance)  # type: ignore[arg-type]  # names of its fields
+    return chosen, replace(ticket, provenance=provenance)
 
 
 def write(ticket: Ticket, path: Path | str, format: str | None = None, *, force: bool = False) -> Format:

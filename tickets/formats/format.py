@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tickets.errors import TicketError
 from tickets.formats.source import Source
-from tickets.signed import SignedTensor
-from tickets.ticket import Provenance, Ticket
+from tickets.ticket import Ticket
 
 UNKNOWN = "unknown"
 """Text of a provenance field that a file does not state."""
@@ -56,10 +55,3 @@ class Format:
     write: Callable[[Ticket, Path], None]
     cannot_hold: str
     keeps_provenance: bool = False
-
-
-def new_ticket(tensors: Mapping[str, SignedTensor], hints: Hints) -> Ticket:
-    """A ticket without provenance in its file: fields without a hint are unknown."""
-    origin = {f.name: UNKNOWN for f in fields(Provenance)} | {"round": None, "density": 0.0} | dict(hints.provenance)
-    ticket = Ticket(tensors, Provenance(**origin))  # type: ignore[arg-type]  # the hints' names are its fields'
-    return Ticket(tensors, Provenance(**{**origin, "density": ticket.density if ticket.masks else 0.0}))  # type: ignore[arg-type]

@@ -1,20 +1,23 @@
-"""Signed masks in state dicts. Five formats share this code; they differ in the names of masks."""
+"""Signed masks in state dicts, whose formats differ in the names of masks."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from tickets.errors import TicketError
-from tickets.formats.format import Hints, new_ticket
+from tickets.formats.format import UNKNOWN, Hints
 from tickets.formats.inference import STATISTICS, infer_roles, join, split
+from tickets.formats.source import Source
 from tickets.roles import Role
 from tickets.signed import SignedTensor
-from tickets.ticket import Ticket
+from tickets.ticket import Provenance, Ticket
+
+WITHOUT_MAGNITUDES = "on writing, magnitudes are 1 and running statistics are missing: load with strict=False"
 
 
 @dataclass(frozen=True)
@@ -75,12 +78,30 @@ def read_state(tensors: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None
         raise type(error)(f"{path}: {error}") from error
     whole = {name: torch.ones_like(sign, dtype=torch.bool) for name, sign in signs.items()}
     kept = {**whole, **kept}
-    return new_ticket(
-        {name: SignedTensor(role, signs[name] * kept[name], kept[name]) for name, role in roles.items()}, hints
-    )
+    signed = {name: SignedTensor(role, signs[name] * kept[name], kept[name]) for name, role in roles.items()}
+    provenance = Provenance(UNKNOWN, UNKNOWN, UNKNOWN, None, 0.0, UNKNOWN, UNKNOWN)
+    ticket = Ticket(signed, provenance)
+    return replace(ticket, provenance=replace(provenance, density=ticket.density)) if ticket.masks else ticket
 
 
-def split_state(tensors: Mapping[str, Tensor], naming: Naming) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def has_masks(source: Source, naming: Naming) -> bool:
+    """Whether a file has a mask under its name."""
+    return bool(_split_state(source.tensors, naming)[1])
+
+
+def read_masked(
+    naming: Naming, source: Source, hints: Hints, *, convert: Callable[[Tensor], Tensor] = lambda tensor: tensor
+) -> Ticket:
+    """Make a ticket of a file with masks; see ``read_state``.
+
+    Args:
+        convert: gives each tensor its parameter's shape.
+    """
+    tensors = {name: convert(tensor) for name, tensor in source.tensors.items()}
+    return read_state(*_split_state(tensors, naming), hints, source.path)
+
+
+def _split_state(tensors: Mapping[str, Tensor], naming: Naming) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Split a state dict into parameters (with statistics) and masks, both under the parameters' usual names."""
     masks, parameters = {}, {}
     bare = naming.parameter.replace("{}", "")

@@ -7,14 +7,35 @@ from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 
 from torch import Tensor, nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from tickets.errors import TicketError
-from tickets.network.wrappers import COMPILED
 from tickets.roles import Role
 from tickets.signed import SignedTensor
 
+COMPILED = "_orig_mod"  # the layer that torch.compile adds
 OWN_CLASSIFIER = 'to take none over say transfer=dataclasses.replace(tickets.SIGNED, classifier="fresh")'
 WHOLE = "build the network that the ticket was made for (ticket.provenance names it)"
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The network below the wrappers of DistributedDataParallel and torch.compile.
+
+    Raises:
+        TicketError: ``model`` is no ``torch.nn.Module``.
+    """
+    if not isinstance(model, nn.Module):
+        raise TicketError(
+            f"a ticket applies to a torch.nn.Module, not to a {type(model).__name__}; load a state dict into its "
+            f"network and give the network"
+        )
+    while True:
+        if isinstance(model, (DataParallel, DistributedDataParallel)):
+            model = model.module
+        elif COMPILED in model._modules:
+            model = model.get_submodule(COMPILED)
+        else:
+            return model
 
 
 def counterparts(

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tickets.errors import TicketError
-from tickets.network.wrappers import COMPILED
+from tickets.network.fit import COMPILED
 
 
 def reinitialise_(model: nn.Module, seed: int) -> None:

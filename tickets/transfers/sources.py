@@ -58,4 +58,4 @@ SignRule = Callable[[SignedWeight, torch.Generator], Tensor]
 
 
 SIGN_SOURCES = Registry[Registered[SignRule]]("sign source", Registered)
-"""Sign sources by name. ``tickets.transfers.signs`` registers the built-in ones."""
+"""Sign sources by name; ``tickets.sign_source`` registers one."""

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tickets.errors import TicketError
-from tickets.network.fit import counterparts
-from tickets.network.wrappers import unwrapped
+from tickets.network.fit import counterparts, unwrapped
 from tickets.registry import UnknownNameError
 from tickets.roles import NORMALIZATION_LAYERS, Role
 from tickets.signed import SignedTensor

@@ -6,9 +6,13 @@ rounds or of other initialisations. Paper, section 4 and figures 2 and 5.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
-from tickets.transfers.sources import named_source
+import torch
+from torch import Tensor
+
+from tickets.transfers.sources import SIGN_SOURCES, SignedWeight, SignRule, named_source
 
 
 @dataclass(frozen=True)
@@ -133,3 +137,27 @@ TRANSFERS: dict[str, Transfer] = {
 "shuffled", "flipped_quarter" and "random_signs" are controls. "rewound" is the lottery ticket of Frankle and Carbin
 (2019): the chain's own initialisation under the mask.
 """
+
+
+def sign_source(name: str, *, version: int = 1) -> Callable[[SignRule], SignRule]:
+    """Register a function that gives signs to a prunable weight: int8 in {-1, 0, +1}, of its shape and on its device.
+
+    The function is called for one weight after another, with one CPU generator for all. It also registers the transfer
+    ``{name}_signs``, the signed transfer with these signs; other transfers may name the source too.
+
+    Args:
+        version: raise it when the signs change, so that earlier results are not taken for new ones.
+    """
+
+    def register(rule: SignRule) -> SignRule:
+        TRANSFERS[f"{name}_signs"] = replace(SIGNED, signs=name)
+        return SIGN_SOURCES.register(name, version=version)(rule)
+
+    return register
+
+
+@sign_source("random")
+def random_signs(weight: SignedWeight, generator: torch.Generator) -> Tensor:
+    """Independent uniform signs."""
+    drawn = torch.randint(0, 2, weight.sign.shape, generator=generator, dtype=torch.int8)
+    return drawn.to(weight.sign.device) * 2 - 1

@@ -14,7 +14,7 @@ import torch
 from tickets.errors import TicketError
 from tickets.formats.format import Format, Hints, NeedsHintError
 from tickets.formats.inference import split
-from tickets.formats.naming import read_state, signs_as_weights
+from tickets.formats.naming import WITHOUT_MAGNITUDES, read_state, signs_as_weights
 from tickets.formats.source import Source
 from tickets.roles import Role
 from tickets.ticket import Ticket
@@ -64,5 +64,5 @@ OPEN_LTH = Format(
     _fits,
     _read,
     _write,
-    "provenance; on writing, magnitudes are 1 and running statistics are missing: load with strict=False",
+    f"provenance; {WITHOUT_MAGNITUDES}",
 )

@@ -6,7 +6,7 @@ The card is a ``README.md`` with YAML front matter, as Hugging Face's model card
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,8 @@ import yaml
 from tickets.errors import TicketError
 from tickets.files import digest
 from tickets.formats.format import UNKNOWN, Format, Hints
-from tickets.formats.own.masked import MASKED
-from tickets.formats.own.parquet import PARQUET
 from tickets.formats.source import Source
+from tickets.formats.this_project import MASKED, PARQUET
 from tickets.ticket import Ticket
 
 CARD = "README.md"
@@ -70,7 +69,7 @@ def _read(source: Source, hints: Hints) -> Ticket:
     first, other = read
     if first != other:
         raise TicketError(f"{source.path}: ticket.parquet and ticket.safetensors hold different tickets")
-    return replace(first, provenance=replace(first.provenance, **hints.provenance))  # type: ignore[arg-type]
+    return first
 
 
 def _checksums(card: Path) -> dict[str, Any]:

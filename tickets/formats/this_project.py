@@ -1,14 +1,15 @@
-"""Tickets as safetensors: for each parameter ``NAME``, the signs in int8, and ``NAME.mask``, a bool.
+"""This project's formats: Parquet (``tickets.parquet``) and safetensors.
 
-The metadata ``winning_sign`` is JSON with ``schema_version``, ``provenance``, and ``roles`` by name in the network's
-order. Files without it are read if weights have a ``NAME.mask``; their roles are inferred.
+The safetensors are, for each parameter ``NAME``, the signs in int8, and ``NAME.mask``, a bool. The metadata
+``winning_sign`` is JSON with ``schema_version``, ``provenance``, and ``roles`` by name in the network's order. Files
+without it are read if weights have a ``NAME.mask``; their roles are inferred.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from torch import Tensor
 
 from tickets.errors import TicketError
 from tickets.formats.format import Format, Hints
-from tickets.formats.naming import Naming, read_state, split_state
+from tickets.formats.naming import Naming, has_masks, read_masked
 from tickets.formats.source import Source
+from tickets.parquet import load, save
 from tickets.roles import Role
 from tickets.signed import SignedTensor
 from tickets.ticket import SCHEMA_VERSION, Provenance, Ticket
@@ -28,14 +30,12 @@ HEADER = "winning_sign"
 
 
 def _fits(source: Source) -> bool:
-    if source.kind != "safetensors":
-        return False
-    return HEADER in source.metadata or bool(split_state(source.tensors, NAMING)[1])
+    return source.kind == "safetensors" and (HEADER in source.metadata or has_masks(source, NAMING))
 
 
 def _read(source: Source, hints: Hints) -> Ticket:
     if HEADER not in source.metadata:
-        return read_state(*split_state(source.tensors, NAMING), hints, source.path)
+        return read_masked(NAMING, source, hints)
     try:
         header: dict[str, Any] = json.loads(source.metadata[HEADER])
         version = header["schema_version"]
@@ -49,7 +49,7 @@ def _read(source: Source, hints: Hints) -> Ticket:
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         fault = f"its header lacks {error}" if isinstance(error, KeyError) else error
         raise TicketError(f"{source.path} is no ticket: {fault}") from error
-    return Ticket(tensors, replace(provenance, **hints.provenance))  # type: ignore[arg-type]  # names of its fields
+    return Ticket(tensors, provenance)
 
 
 def _tensor(name: str, role: str, tensors: Mapping[str, Tensor]) -> SignedTensor:
@@ -77,6 +77,16 @@ def _write(ticket: Ticket, path: Path) -> None:
     save_file(tensors, path, {"format": "pt", HEADER: json.dumps(header)})
 
 
+PARQUET = Format(
+    "parquet",
+    "this project's ticket.parquet",
+    (".parquet",),
+    lambda source: source.kind == "parquet",
+    lambda source, hints: load(source.path),
+    save,
+    "nothing is lost",
+    keeps_provenance=True,
+)
 MASKED = Format(
     "safetensors",
     "signs and masks as safetensors",
