@@ -11,7 +11,7 @@ from workers.data.preparing.cache import (
     open_data,
     prepared_folder,
 )
-from workers.data.preparing.resumption import ProgressCallback
+from workers.data.preparing.writing import ProgressCallback
 from workers.data.registry import DATA_SETS, Arrays, DataSet, Source, data_set, data_set_names, find_data_set
 from workers.data.sets import cifar, image_folder, imagenet, mnist1d, tiny_imagenet
 

@@ -39,7 +39,7 @@ from workers.data import (
 )
 from workers.data.images.encoded import FilePictures, PackedPictures, decode_rgb
 from workers.data.images.parquet import ParquetPictures
-from workers.data.preparing import resumption
+from workers.data.preparing import writing
 from workers.data.sets.image_folder import IMAGE_EXTENSIONS
 
 
@@ -211,7 +211,7 @@ def test_streamed_shards_are_extracted_once(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_noticed_before_the_extraction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_imagenet_shards(tmp_path)
-    monkeypatch.setattr(resumption.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    monkeypatch.setattr(writing.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
     with pytest.raises(DataError, match=r"0\.0 GB are needed in .*cache and 0\.0 GB are free; .*--data-cache"):
         opened("imagenet", tmp_path, tmp_path / "cache")
     assert not list((tmp_path / "cache").rglob("*.blob"))
@@ -222,7 +222,7 @@ def test_the_space_check_counts_both_splits(tmp_path: Path, monkeypatch: pytest.
     needed = sum(map(len, contents)) + sum(map(len, contents[:9]))
     asked: list[int] = []
     monkeypatch.setattr(
-        "workers.data.preparing.index.check_space", lambda name, folder, needed_bytes: asked.append(needed_bytes)
+        "workers.data.preparing.writing.check_space", lambda name, folder, needed_bytes: asked.append(needed_bytes)
     )
     opened("imagenet", tmp_path, tmp_path / "cache")
     assert len(asked) == 1
@@ -392,8 +392,8 @@ def test_a_copy_of_the_data_is_read_from_its_own_root(tmp_path: Path) -> None:
 
 def test_many_bytes_of_parquet_are_not_all_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_imagenet_shards(tmp_path)
-    monkeypatch.setattr("workers.data.sets.image_parquet.ALL_BYTES", 0)
-    monkeypatch.setattr("workers.data.sets.image_parquet.ENDS_BYTES", 16)
+    monkeypatch.setattr("workers.data.sets.image_folder.ALL_BYTES", 0)
+    monkeypatch.setattr("workers.data.sets.image_folder.ENDS_BYTES", 16)
     path = next((tmp_path / "imagenet").rglob("train-00001*"))
     content = bytearray(path.read_bytes())
     fingerprints = []
@@ -413,7 +413,7 @@ def test_many_bytes_of_parquet_are_not_all_read(tmp_path: Path, monkeypatch: pyt
 
 def die_after(chunks: int) -> Callable[[str, int, int], None]:
     def progress(what: str, done: int, total: int) -> None:
-        if "train" in what and done == chunks * resumption.CHUNK:
+        if "train" in what and done == chunks * writing.CHUNK:
             os._exit(9)  # no cleaning up
 
     return progress
@@ -424,7 +424,7 @@ def test_a_killed_preparation_goes_on_where_it_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """Decoding to arrays, and extraction from shards."""
-    monkeypatch.setattr(resumption, "CHUNK", 8)
+    monkeypatch.setattr(writing, "CHUNK", 8)
     if name == "tiny-imagenet":
         write_tiny_imagenet(tmp_path)
     else:

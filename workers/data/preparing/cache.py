@@ -18,9 +18,16 @@ from torch import Tensor
 from tickets.registry import unknown
 from workers.data.errors import DataError
 from workers.data.images.encoded import Encoded, Pictures
-from workers.data.preparing.decoding import ARRAYS, decode_images, summarize, write_arrays
-from workers.data.preparing.index import open_split, write_index
-from workers.data.preparing.resumption import ProgressCallback, silent
+from workers.data.preparing.writing import (
+    ARRAYS,
+    ProgressCallback,
+    decode_images,
+    open_split,
+    silent,
+    summarize,
+    write_arrays,
+    write_index,
+)
 from workers.data.registry import Arrays, DataSet, Source, data_set_names, find_data_set
 
 IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)

@@ -10,7 +10,7 @@ import numpy as np
 
 from workers.data.errors import DataError
 from workers.data.registry import Arrays, Source, data_set
-from workers.data.sets.image_parquet import find_image_parquet
+from workers.data.sets.image_folder import find_image_parquet
 
 if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10

@@ -1,4 +1,4 @@
-"""Image folders: the data sets ``imagefolder:NAME``, and functions that other data sets in folders share."""
+"""Images in folders or Parquet files: the data sets ``imagefolder:NAME``, and what the built-in data sets share."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from numpy.typing import NDArray
 from tickets.files import digest
 from workers.data.errors import DataError
 from workers.data.images.encoded import Encoded, FilePictures
+from workers.data.images.parquet import ParquetPictures
 from workers.data.registry import FAMILIES, DataSet, Source
 
 TEST_FOLDERS = ("val", "valid", "validation", "test")
 LAYOUT = "{name}/ with train/<class>/ and val/<class>/ (or valid, validation, test) full of images"
 SIZED_FILES = 10
+ALL_BYTES = 10**9
+ENDS_BYTES = 1 << 16
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # torchvision's
 
 
@@ -151,3 +154,36 @@ def _first_of_each_class(labels: NDArray[np.int64]) -> NDArray[np.int64]:
     counts = np.bincount(labels)
     place = np.arange(len(labels)) - np.repeat(counts.cumsum() - counts, counts)
     return order[place < SIZED_FILES]
+
+
+def find_image_parquet(
+    folder: Path, train: str = "train", test: str = "test", size: tuple[int, int] | None = None
+) -> Source | None:
+    """The source of both splits' Parquet files below a folder, by the start of their names; None if one is missing."""
+    both = [sorted(folder.rglob(f"{split}*.parquet")) for split in (train, test)]
+    if not all(both):
+        return None
+
+    def decode() -> Encoded:
+        first, second = (ParquetPictures(paths) for paths in both)
+        return Encoded(first, second, size)
+
+    return Source(
+        f"Parquet files in {folder}", f"parquet-{digest.of_parts(_bytes_of([*both[0], *both[1]]))}", decode
+    )
+
+
+def _bytes_of(paths: Sequence[Path]) -> Iterator[bytes]:
+    """All bytes of the files, or beyond 1 GB, which takes minutes to read, the size and both ends of each file."""
+    sizes = [path.stat().st_size for path in paths]
+    whole = sum(sizes) <= ALL_BYTES
+    for path, size in zip(paths, sizes, strict=True):
+        yield size.to_bytes(8, "big")
+        with path.open("rb") as file:
+            if whole:
+                while block := file.read(1 << 22):
+                    yield block
+            else:
+                yield file.read(ENDS_BYTES)
+                file.seek(max(0, size - ENDS_BYTES))
+                yield file.read(ENDS_BYTES)

@@ -11,6 +11,7 @@ from scipy.io import loadmat
 from workers.data.errors import DataError
 from workers.data.registry import Source, data_set
 from workers.data.sets.image_folder import (
+    find_image_parquet,
     folder_names,
     folder_source,
     image_names,
@@ -18,7 +19,6 @@ from workers.data.sets.image_folder import (
     pictures_by_class,
     pictures_by_table,
 )
-from workers.data.sets.image_parquet import find_image_parquet
 
 DEVKIT_FOLDERS = ("ILSVRC2012_devkit_t12/data", ".", "data")
 TRUTH, META, SOLUTION = "ILSVRC2012_validation_ground_truth.txt", "meta.mat", "LOC_val_solution.csv"

@@ -6,8 +6,13 @@ from pathlib import Path
 
 from workers.data.errors import DataError
 from workers.data.registry import Source, data_set
-from workers.data.sets.image_folder import folder_source, layout_error, pictures_by_class, pictures_by_table
-from workers.data.sets.image_parquet import find_image_parquet
+from workers.data.sets.image_folder import (
+    find_image_parquet,
+    folder_source,
+    layout_error,
+    pictures_by_class,
+    pictures_by_table,
+)
 
 ANNOTATIONS = "val/val_annotations.txt"
 LAYOUT = (
