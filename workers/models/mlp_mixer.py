@@ -44,9 +44,7 @@ class MlpMixer(nn.Module):
         self.norm = nn.LayerNorm(DIM)
         self.classifier = nn.Linear(DIM, num_classes)
 
-    def reset_parameters(self) -> None:
-        """Draw each layer's own initialisation."""
-        reset_layers(self)
+    reset_parameters = reset_layers
 
     def forward(self, x: Tensor) -> Tensor:
         patches = F.pixel_unshuffle(x, PATCH).flatten(2).transpose(1, 2)

@@ -54,9 +54,7 @@ class ShuffleNet(nn.Module):
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Linear(inputs, num_classes)
 
-    def reset_parameters(self) -> None:
-        """Draw each layer's own initialisation."""
-        reset_layers(self)
+    reset_parameters = reset_layers
 
     def forward(self, x: Tensor) -> Tensor:
         return self.classifier(self.features(x).mean((2, 3)))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from torch import nn
 
+from tickets.registry import unknown
 from workers.models.registry import architecture
-from workers.models.variants import is_small
+
+VARIANTS = ("small", "imagenet")
 
 
 @architecture("efficientnet_b0")
 def efficientnet_b0(in_channels: int, num_classes: int, drop_connect: float = 0.2) -> nn.Module:
     """EfficientNet-B0 for small images."""
-    from workers.models.efficientnet import SmallEfficientNetB0
+    from workers.models.torchvision_networks import SmallEfficientNetB0
 
     return SmallEfficientNetB0(in_channels, num_classes, drop_connect)
 
@@ -19,17 +21,17 @@ def efficientnet_b0(in_channels: int, num_classes: int, drop_connect: float = 0.
 @architecture("mobilenetv2")
 def mobilenetv2(in_channels: int, num_classes: int, variant: str = "small") -> nn.Module:
     """MobileNetV2 for small images, or with ``variant`` "imagenet" as torchvision has it."""
-    from workers.models.mobilenetv2 import ImageNetMobileNetV2, SmallMobileNetV2
+    from workers.models.torchvision_networks import ImageNetMobileNetV2, SmallMobileNetV2
 
-    return (SmallMobileNetV2 if is_small(variant) else ImageNetMobileNetV2)(in_channels, num_classes)
+    return (SmallMobileNetV2 if _is_small(variant) else ImageNetMobileNetV2)(in_channels, num_classes)
 
 
 @architecture("resnet50")
 def resnet50(in_channels: int, num_classes: int, variant: str = "small") -> nn.Module:
     """ResNet-50 with the stem for small images, or with ``variant`` "imagenet" as torchvision has it."""
-    from workers.models.resnet50 import ResNet50
+    from workers.models.torchvision_networks import ResNet50
 
-    return ResNet50(in_channels, num_classes, is_small(variant))
+    return ResNet50(in_channels, num_classes, _is_small(variant))
 
 
 @architecture("shufflenet_g3")
@@ -38,3 +40,10 @@ def shufflenet_g3(in_channels: int, num_classes: int) -> nn.Module:
     from workers.models.shufflenet import ShuffleNet
 
     return ShuffleNet(in_channels, num_classes)
+
+
+def _is_small(variant: str) -> bool:
+    """Whether a variant is the one for images of 32 and 64 pixels; ValueError if it is unknown."""
+    if variant not in VARIANTS:
+        raise ValueError(unknown("variant", variant, VARIANTS))
+    return variant == "small"

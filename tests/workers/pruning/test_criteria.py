@@ -14,8 +14,7 @@ from torch.nn import functional as F
 
 from workers.data.splits import Splits
 from workers.models import build_model
-from workers.pruning.criteria import Candidate, criterion, scores
-from workers.pruning.criteria.drawn import erk_densities
+from workers.pruning.criteria import Candidate, criterion, erk_densities, scores
 from workers.pruning.selection import density, prune
 from workers.stages import Criterion, Model
 

@@ -168,9 +168,7 @@ def find_image_parquet(
         first, second = (ParquetPictures(paths) for paths in both)
         return Encoded(first, second, size)
 
-    return Source(
-        f"Parquet files in {folder}", f"parquet-{digest.of_parts(_bytes_of([*both[0], *both[1]]))}", decode
-    )
+    return Source(f"Parquet files in {folder}", f"parquet-{digest.of_parts(_bytes_of([*both[0], *both[1]]))}", decode)
 
 
 def _bytes_of(paths: Sequence[Path]) -> Iterator[bytes]:

@@ -1,14 +1,28 @@
-"""MobileNetV2 (Sandler et al. 2018, table 2): torchvision's for ImageNet, and its common form for small images."""
+"""Networks of torchvision, and their forms for small images.
+
+EfficientNet-B0 (Tan and Le 2019, table 1), MobileNetV2 (Sandler et al. 2018, table 2) and ResNet-50.
+"""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torchvision.models.efficientnet import EfficientNet, MBConvConfig
 from torchvision.models.mobilenetv2 import MobileNetV2
+from torchvision.models.resnet import Bottleneck, ResNet
 from torchvision.ops import Conv2dNormActivation
 
 from tickets import reset_layers
 
-STAGES = (  # expansion, width, blocks, stride of the first block: table 2 but for one stride
+EFFICIENTNET_STAGES = (  # expansion, kernel, stride, input width, output width, blocks: table 1
+    (1, 3, 1, 32, 16, 1),
+    (6, 3, 2, 16, 24, 2),
+    (6, 5, 2, 24, 40, 2),
+    (6, 3, 2, 40, 80, 3),
+    (6, 5, 1, 80, 112, 3),
+    (6, 5, 2, 112, 192, 4),
+    (6, 3, 1, 192, 320, 1),
+)
+MOBILENET_STAGES = (  # expansion, width, blocks, stride of the first block: table 2 but for one stride
     (1, 16, 1, 1),
     (6, 24, 2, 1),  # 2 in the table
     (6, 32, 3, 2),
@@ -17,6 +31,23 @@ STAGES = (  # expansion, width, blocks, stride of the first block: table 2 but f
     (6, 160, 3, 2),
     (6, 320, 1, 1),
 )
+
+
+class SmallEfficientNetB0(EfficientNet):
+    """torchvision's blocks after a stride-1 stem; the classifier takes the last block's 320 channels.
+
+    Dropout before the classifier is 0.2. Block i of 16 has drop-connect ``drop_connect * i / 16``. (The released code
+    intends 0.2, but never advances the index, so that it drops no block.)
+    """
+
+    def __init__(self, in_channels: int, num_classes: int, drop_connect: float) -> None:
+        stages = [MBConvConfig(*stage) for stage in EFFICIENTNET_STAGES]
+        super().__init__(stages, dropout=0.2, stochastic_depth_prob=drop_connect, num_classes=num_classes)
+        self.features[0] = Conv2dNormActivation(in_channels, 32, activation_layer=nn.SiLU)
+        del self.features[-1]  # the 1x1 convolution to 1280 channels
+        self.classifier[1] = nn.Linear(320, num_classes)
+
+    reset_parameters = reset_layers  # torchvision draws others in its constructor
 
 
 class InvertedResidual(nn.Module):
@@ -51,16 +82,14 @@ class SmallMobileNetV2(nn.Module):
         super().__init__()
         layers: list[nn.Module] = [Conv2dNormActivation(in_channels, 32, 3)]
         inputs = 32
-        for expansion, width, blocks, stride in STAGES:
+        for expansion, width, blocks, stride in MOBILENET_STAGES:
             for block in range(blocks):
                 layers.append(InvertedResidual(inputs, width, stride if block == 0 else 1, expansion))
                 inputs = width
         self.features = nn.Sequential(*layers, Conv2dNormActivation(inputs, 1280, 1))
         self.classifier = nn.Linear(1280, num_classes)
 
-    def reset_parameters(self) -> None:
-        """Draw each layer's own initialisation."""
-        reset_layers(self)
+    reset_parameters = reset_layers
 
     def forward(self, x: Tensor) -> Tensor:
         return self.classifier(self.features(x).mean((2, 3)))
@@ -82,3 +111,21 @@ class ImageNetMobileNetV2(MobileNetV2):
             elif isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, 0, 0.01)
                 nn.init.zeros_(module.bias)
+
+
+class ResNet50(ResNet):
+    """torchvision's network; only the stem for small images differs."""
+
+    def __init__(self, in_channels: int, num_classes: int, small: bool) -> None:
+        super().__init__(Bottleneck, [3, 4, 6, 3], num_classes=num_classes)
+        kernel, stride = (3, 1) if small else (7, 2)
+        self.conv1 = nn.Conv2d(in_channels, 64, kernel, stride, kernel // 2, bias=False)
+        if small:
+            self.maxpool = nn.Identity()
+
+    def reset_parameters(self) -> None:
+        """Draw torchvision's initialisation: He's by fan-out for convolutions, the layers' own otherwise."""
+        reset_layers(self)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
