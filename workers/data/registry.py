@@ -60,11 +60,6 @@ class DataSet(Registered[Finder]):
     channels: int
     num_classes: int | None
 
-    @property
-    def find(self) -> Finder:
-        """The function that finds the source."""
-        return self.function
-
 
 DATA_SETS = Registry("data set", DataSet)
 

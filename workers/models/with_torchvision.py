@@ -37,7 +37,7 @@ def resnet50(in_channels: int, num_classes: int, variant: str = "small") -> nn.M
 @architecture("shufflenet_g3")
 def shufflenet_g3(in_channels: int, num_classes: int) -> nn.Module:
     """ShuffleNet with three groups, for small images."""
-    from workers.models.shufflenet import ShuffleNet
+    from workers.models.torchvision_networks import ShuffleNet
 
     return ShuffleNet(in_channels, num_classes)
 

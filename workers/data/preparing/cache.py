@@ -18,16 +18,8 @@ from torch import Tensor
 from tickets.registry import unknown
 from workers.data.errors import DataError
 from workers.data.images.encoded import Encoded, Pictures
-from workers.data.preparing.writing import (
-    ARRAYS,
-    ProgressCallback,
-    decode_images,
-    open_split,
-    silent,
-    summarize,
-    write_arrays,
-    write_index,
-)
+from workers.data.preparing import writing
+from workers.data.preparing.writing import ARRAYS, ProgressCallback
 from workers.data.registry import Arrays, DataSet, Source, data_set_names, find_data_set
 
 IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
@@ -87,7 +79,7 @@ def find_source(name: str, data_root: Path | None, cache: Path) -> Source:
     """
     data_set = _known(name)
     try:
-        source = data_set.find(data_root, cache / "downloads")
+        source = data_set.function(data_root, cache / "downloads")
     except OSError as error:
         raise DataError(f"{name}: its files cannot be read: {error}") from error
     return replace(source, num_classes=source.num_classes or data_set.num_classes)
@@ -104,7 +96,7 @@ def prepared_folder(name: str, expected: str, cache: Path) -> Path:
 
 
 def open_data(
-    name: str, expected: str, data_root: Path | None, cache: Path, progress: ProgressCallback = silent
+    name: str, expected: str, data_root: Path | None, cache: Path, progress: ProgressCallback = writing.silent
 ) -> MappedData | StreamedData:
     """Map a data set; prepare it first, under a lock, if this host has not done so.
 
@@ -128,7 +120,9 @@ def open_data(
         "content_blake2b": meta["content_blake2b"],
     }
     if "splits" in meta:
-        train, test = (open_split(folder, split, meta["splits"][split], data_root) for split in ("train", "test"))
+        train, test = (
+            writing.open_split(folder, split, meta["splits"][split], data_root) for split in ("train", "test")
+        )
         return StreamedData(train=train, test=test, **shared)
     # mode "c" shares the pages and never writes them, yet torch accepts the array as writable
     arrays: dict[str, Any] = {
@@ -181,7 +175,7 @@ def _fill(
 ) -> Mapping[str, Any]:
     """Write everything but ``meta.json``, and return the content of that."""
     if isinstance(content, Encoded) and content.size is None:
-        splits = write_index(partial, name, content, data_root, progress)
+        splits = writing.write_index(partial, name, content, data_root, progress)
         return {
             "splits": splits,
             "mean": IMAGENET_MEAN,
@@ -190,13 +184,13 @@ def _fill(
         }
     try:
         if isinstance(content, Encoded):
-            decode_images(partial, name, content, progress)
+            writing.decode_images(partial, name, content, progress)
         else:
-            write_arrays(partial, content)
+            writing.write_arrays(partial, content)
     except DataError:
         shutil.rmtree(partial)  # repaired data has another fingerprint, so that no later run would continue here
         raise
-    return summarize(partial)
+    return writing.summarize(partial)
 
 
 def _check(name: str, content: Arrays | Encoded, channels: int, num_classes: int) -> None:
