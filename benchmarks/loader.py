@@ -63,7 +63,7 @@ def image_folder(root: Path, processes: int, batch_size: int, device: torch.devi
 def streamed(reader: Reader, batch_size: int, normalisation: Splits) -> Epoch:
     """Load a streamed training split with one of our readers."""
     rows = torch.arange(len(reader.labels))
-    split = StreamedSplit(reader, rows, reader.labels.to(normalisation.device), IMAGE_SIZE)
+    split = StreamedSplit(reader, rows, reader.labels.to(normalisation.device), (IMAGE_SIZE, IMAGE_SIZE))
 
     def load(epoch: int) -> None:
         draws = draw_epoch(len(split), 0, epoch, AUGMENTATION)

@@ -16,11 +16,7 @@ class UnknownNameError(ValueError):
 
 @dataclass(frozen=True)
 class Registered(Generic[F]):
-    """A registered function.
-
-    Attributes:
-        version: raised by the function's author when its results change.
-    """
+    """A registered function; its author raises ``version`` when the results change."""
 
     name: str
     function: F
@@ -53,11 +49,7 @@ class Registry(dict[str, RegisteredT]):
         return decorator
 
     def find(self, name: str, version: int) -> RegisteredT:
-        """The entry of a name.
-
-        Raises:
-            UnknownNameError: the name is not registered in this version.
-        """
+        """The entry of a name; UnknownNameError if the name is not registered in this version."""
         if name not in self:
             raise UnknownNameError(f"no {self.kind} {name} of version {version} is registered; {_hint(name, self)}")
         if self[name].version != version:

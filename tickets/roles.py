@@ -29,12 +29,9 @@ class UnknownLayerError(ValueError):
 
 
 def classifier_name(model: nn.Module, num_classes: int) -> str:
-    """Name of the classifier: the last layer whose output width is the number of classes.
+    """Name of the classifier: the last layer with ``num_classes`` outputs; UnknownLayerError if there is none.
 
     An earlier layer of the same width stays prunable.
-
-    Raises:
-        UnknownLayerError: no layer has that output width.
     """
     wide = [
         name

@@ -13,15 +13,12 @@ from tickets.roles import Role
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SignedTensor:
-    """Signs and mask of one parameter.
+    """Signs and mask of one parameter; TicketError if types, shapes or values contradict each other.
 
     Attributes:
         sign: int8 in {-1, 0, +1}; the parameter's shape.
         mask: bool, which weights survive; the same shape. The mask cannot be inferred from ``sign != 0``, since a
             surviving weight may be exactly 0. (The released code infers it, and so prunes such weights.)
-
-    Raises:
-        TicketError: types, shapes or values contradict each other.
     """
 
     role: Role

@@ -22,34 +22,7 @@ from tickets.ticket import Ticket
 
 CARD = "README.md"
 TICKET_FILES = {"ticket.parquet": PARQUET, "ticket.safetensors": MASKED}
-TEMPLATE = """---
-{{ front_matter }}---
-
-# Signed mask: {{ provenance.architecture | line }} on {{ provenance.dataset | line }}, density {{ "%.4g" % density }}
-
-A *ticket*: which weights of a network survive pruning, and their signs, without magnitudes. Here {{ alive }} of
-{{ weights }} prunable weights in {{ layers }} layers survive. A fresh initialisation takes it as |weight| * sign
-("Find A Winning Sign: Sign Is All We Need to Win the Lottery", ICLR 2025, arXiv 2504.05357).
-
-```python
-import tickets
-ticket = tickets.load("ticket.parquet")
-kept = ticket.apply(model)  # pruned weights are zero; kept.guard(optimizer) keeps them so
-```
-
-Without this package, `ticket.safetensors` has for every parameter `NAME`, its sign in int8, and `NAME.mask`, a bool.
-
-| | |
-|---|---|
-{% for name, value in provenance.items() -%}
-| {{ name | replace("_", " ") }} | {{ ("unknown" if value is none else value) | line }} |
-{% endfor %}
-| file | SHA-256 |
-|---|---|
-{% for name, digest in sha256.items() -%}
-| {{ name }} | `{{ digest }}` |
-{% endfor -%}
-"""
+TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
 
 
 def _fits(source: Source) -> bool:
@@ -102,7 +75,7 @@ def _card(ticket: Ticket, sums: dict[str, str]) -> str:
     alive, weights = sum(int(mask.sum()) for mask in masks), sum(mask.numel() for mask in masks)
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)  # markdown, not HTML
     environment.filters["line"] = _line
-    return environment.from_string(TEMPLATE).render(
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         front_matter=yaml.safe_dump(front_matter, sort_keys=False, allow_unicode=True),
         provenance=provenance,
         density=alive / max(weights, 1),

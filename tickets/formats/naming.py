@@ -124,11 +124,7 @@ def signs_as_weights(ticket: Ticket) -> dict[str, Tensor]:
 
 
 def write_state(ticket: Ticket, naming: Naming) -> dict[str, Tensor]:
-    """A state dict with the signs as weights, and the masks.
-
-    Raises:
-        TicketError: two tensors would have one name.
-    """
+    """A state dict with the signs as weights, and the masks; TicketError if two tensors would have one name."""
     state: dict[str, Tensor] = {}
     for name, weight in signs_as_weights(ticket).items():
         tensor, mask = ticket.tensors[name], naming.mask_of(name)

@@ -19,11 +19,7 @@ WHOLE = "build the network that the ticket was made for (ticket.provenance names
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The network below the wrappers of DistributedDataParallel and torch.compile.
-
-    Raises:
-        TicketError: ``model`` is no ``torch.nn.Module``.
-    """
+    """The network below the wrappers of DistributedDataParallel and torch.compile; TicketError for no Module."""
     if not isinstance(model, nn.Module):
         raise TicketError(
             f"a ticket applies to a torch.nn.Module, not to a {type(model).__name__}; load a state dict into its "

@@ -16,10 +16,7 @@ def reinitialise_(model: nn.Module, seed: int) -> None:
     """Draw all parameters and statistics anew from a seed, in place; torch's global generators keep their states.
 
     A user's class with a ``reset_parameters`` draws everything below it. All other layers are torch's and draw
-    themselves, whatever a constructor did to them afterwards: see ``check_redrawable``.
-
-    Raises:
-        ValueError: a layer has parameters and no ``reset_parameters``.
+    themselves, whatever a constructor did to them afterwards: see ``check_redrawable``. Raises as ``reset_layers``.
     """
     with _seeded(model, seed):
         reset = getattr(model, "reset_parameters", None)
@@ -56,10 +53,9 @@ def reset_layers(model: nn.Module) -> None:
 
 
 def check_redrawable(model: nn.Module, seed: int) -> None:
-    """Refuse a model that may have been initialised in a constructor, which cannot be repeated.
+    """Raise TicketError if a constructor may have initialised the model, which cannot be repeated.
 
-    Raises:
-        TicketError: a class outside torch.nn, and all modules above it, lack a ``reset_parameters``.
+    So it is if a class outside torch.nn, and all modules above it, lack a ``reset_parameters``.
     """
     accepted: set[nn.Module] = set()
     for name, module in model.named_modules():
@@ -87,10 +83,7 @@ def _of_torch(kind: type) -> bool:
 
 @contextmanager
 def _seeded(model: nn.Module, seed: int) -> Iterator[None]:
-    """Seed the generators that a model's initialisation draws from, and restore them at the end.
-
-    ``torch.manual_seed`` would seed all GPUs of the machine, permanently, and so alike on all ranks.
-    """
+    # torch.manual_seed would seed all GPUs of the machine, permanently, and so alike on all ranks
     gpus = sorted({parameter.device.index for parameter in model.parameters() if parameter.is_cuda})
     with torch.random.fork_rng(devices=gpus):
         torch.default_generator.manual_seed(seed)

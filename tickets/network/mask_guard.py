@@ -47,13 +47,10 @@ class MaskGuard:
         return alive / total if total else 1.0
 
     def guard(self, optimizer: OptimizerT) -> OptimizerT:
-        """Zero the pruned weights, now and after every step of this optimizer.
+        """Zero the pruned weights, now and after every step of this optimizer; return the optimizer.
 
         Call it after the network's parameters are final (``load_state_dict(assign=True)`` replaces them), and for
         each optimizer that holds some of them.
-
-        Returns:
-            The same optimizer.
 
         Raises:
             TicketError: a weight is sharded, as under FullyShardedDataParallel.
@@ -68,11 +65,7 @@ class MaskGuard:
         return optimizer
 
     def check(self) -> float:
-        """Check that all pruned weights are zero, and return the density.
-
-        Raises:
-            TicketError: a pruned weight is not zero; the message names the first such layer.
-        """
+        """Return the density; TicketError, with the first such layer, if a pruned weight is not zero."""
         for name, pruned in self._pruned.items():
             if revived := self._revived(name):
                 raise TicketError(

@@ -145,8 +145,7 @@ def sign_source(name: str, *, version: int = 1) -> Callable[[SignRule], SignRule
     The function is called for one weight after another, with one CPU generator for all. It also registers the transfer
     ``{name}_signs``, the signed transfer with these signs; other transfers may name the source too.
 
-    Args:
-        version: raise it when the signs change, so that earlier results are not taken for new ones.
+    Raise ``version`` when the signs change, so that earlier results are not taken for new ones.
     """
 
     def register(rule: SignRule) -> SignRule:

@@ -25,11 +25,7 @@ class CropFlip:
 
 @dataclass(frozen=True)
 class ResizedCropFlip:
-    """RandomResizedCrop(size, scale=(smallest, 1)) and RandomHorizontalFlip.
-
-    Attributes:
-        smallest: smallest share of the image's area that a crop takes.
-    """
+    """RandomResizedCrop(size, scale=(smallest, 1)) and RandomHorizontalFlip; ``smallest`` is a share of the area."""
 
     smallest: float
 

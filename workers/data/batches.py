@@ -24,15 +24,13 @@ class Split(Protocol):
 
     Attributes:
         labels: int64 (images,), on the device.
-        height, width: size of the images as the network sees them, in pixels.
+        size: (height, width) of the images as the network sees them, in pixels.
     """
 
     @property
     def labels(self) -> Tensor: ...
     @property
-    def height(self) -> int: ...
-    @property
-    def width(self) -> int: ...
+    def size(self) -> tuple[int, int]: ...
     def __len__(self) -> int: ...
 
     def part(self, part: slice) -> Split:
@@ -62,12 +60,8 @@ class ResidentSplit:
         return len(self.labels)
 
     @property
-    def height(self) -> int:
-        return self.source.shape[2]
-
-    @property
-    def width(self) -> int:
-        return self.source.shape[3]
+    def size(self) -> tuple[int, int]:
+        return self.source.shape[2], self.source.shape[3]
 
     def part(self, part: slice) -> ResidentSplit:
         return replace(self, rows=self.rows[part], labels=self.labels[part])
@@ -79,7 +73,7 @@ class ResidentSplit:
 
     def drawn(self, draws: Draws, batch_size: int, augmentation: Augmentation, first: int = 0) -> Iterator[Batch]:
         # moved to the device once, so that no batch waits for the host
-        on_device = placed(draws, augmentation, self.height, self.width).to(self.source.device)
+        on_device = placed(draws, augmentation, *self.size).to(self.source.device)
         for batch in on_device.batches(batch_size, first):
             images = self.source[self.rows[batch.order]]
             yield Batch(augmented(images, batch, augmentation), self.labels[batch.order])

@@ -51,10 +51,9 @@ Finder = Callable[[Path | None, Path], Source]
 
 @dataclass(frozen=True)
 class DataSet(Registered[Finder]):
-    """A registered data set. Its source's fingerprint takes the place of a version.
+    """A registered data set, whose source's fingerprint takes the place of a version.
 
-    Attributes:
-        num_classes: None if only the source knows.
+    ``num_classes`` is None if only the source knows.
     """
 
     channels: int
@@ -68,13 +67,7 @@ FAMILIES: dict[str, Callable[[str], DataSet]] = {}
 
 
 def data_set(name: str, *, channels: int, num_classes: int) -> Callable[[Finder], Finder]:
-    """Register a function of (data_root, downloads) that returns a Source.
-
-    Args:
-        channels: number of image channels.
-        num_classes: number of classes, unless the Source gives another.
-    """
-
+    """Register a function of (data_root, downloads) that returns a Source, which may give another ``num_classes``."""
     return DATA_SETS.register(name, channels=channels, num_classes=num_classes)
 
 

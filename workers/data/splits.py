@@ -39,8 +39,8 @@ class Splits:
 
     def blank(self, images: int) -> Tensor:
         """A batch of zeros, shaped as the network sees images."""
-        shape = (images, self.mean.shape[1], self.train.height, self.train.width)
-        return torch.zeros(shape, device=self.device).to(memory_format=self.memory_format)
+        blank = torch.zeros(images, self.mean.shape[1], *self.train.size, device=self.device)
+        return blank.to(memory_format=self.memory_format)
 
     def normalized(self, images: Tensor) -> Tensor:
         """Convert uint8 images to what the network sees: float32, centred and scaled by channel, in memory format."""
@@ -85,7 +85,7 @@ def split_data(
         rows, held = _held_out(len(data.train), spec.validation_fraction)
 
         def stream(reader: Reader, rows: Tensor) -> StreamedSplit:
-            return StreamedSplit(reader, rows, reader.labels[rows].to(device), spec.image_size)
+            return StreamedSplit(reader, rows, reader.labels[rows].to(device), (spec.image_size, spec.image_size))
 
         training, testing = (open_reader(part, device, loader_workers) for part in (data.train, data.test))
         train, validation = stream(training, rows), stream(training, held)

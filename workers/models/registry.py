@@ -31,10 +31,8 @@ ARCHITECTURES = Registry("architecture", Architecture)
 def architecture(name: str, *, version: int = 1) -> Callable[[Builder], Builder]:
     """Register a function of (in_channels, num_classes, **options) that returns a freshly initialised network.
 
-    Args:
-        version: raise it when the network changes, so that earlier results are not taken for new ones.
+    Raise ``version`` when the network changes, so that earlier results are not taken for new ones.
     """
-
     return ARCHITECTURES.register(name, version=version)
 
 

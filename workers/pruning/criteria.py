@@ -73,10 +73,8 @@ def criterion(name: str, *, version: int = 1) -> Callable[[Score], Score]:
     The function returns a tensor for each name of ``Candidate.masks``, in the mask's shape. Scores of dead weights are
     ignored.
 
-    Args:
-        version: raise it when the scores change, so that earlier results are not taken for new ones.
+    Raise ``version`` when the scores change, so that earlier results are not taken for new ones.
     """
-
     return CRITERIA.register(name, version=version)
 
 
@@ -172,11 +170,7 @@ def erk(candidate: Candidate) -> dict[str, Tensor]:
 def erk_densities(shapes: dict[str, tuple[int, ...]], density: float) -> dict[str, float]:
     """Density of each layer: proportional to the sum of its weight's dimensions over their product, at most 1.
 
-    Layers that would exceed 1 stay whole, and the other layers share the remaining weights.
-
-    Args:
-        shapes: shape of each weight by name.
-        density: density of all layers together.
+    Layers that would exceed 1 stay whole, and the other layers share the rest of the weights that ``density`` leaves.
     """
     sizes = {name: torch.Size(shape).numel() for name, shape in shapes.items()}
     raw = {name: sum(shape) / sizes[name] for name, shape in shapes.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -79,7 +80,7 @@ def evaluate_share(
 
 def evaluation_batch(split: Split) -> int:
     """Number of images per batch: between 50 and 1000, and about ``EVALUATION_PIXELS`` pixels in between."""
-    return min(1000, max(EVALUATION_PIXELS // (split.height * split.width), 50))
+    return min(1000, max(EVALUATION_PIXELS // math.prod(split.size), 50))
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ READERS: dict[str, Callable[[Pictures], Reader]] = {
 
 
 def split_of(reader: Reader, rows: Tensor, size: int = 64) -> StreamedSplit:
-    return StreamedSplit(reader, rows, reader.labels[rows], size)
+    return StreamedSplit(reader, rows, reader.labels[rows], (size, size))
 
 
 @pytest.mark.parametrize("kind", READERS)

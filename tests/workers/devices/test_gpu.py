@@ -130,8 +130,8 @@ def test_the_gpu_decodes_images_as_pil_does(tmp_path: Path) -> None:
     reader = open_reader(held, GPU, None)
     assert isinstance(reader, DeviceReader)
     rows = torch.arange(len(held)).numpy()
-    (decoded,) = reader.batches([Request(rows, None, 1.0, 64)])
-    (expected,) = ProcessReader(held, torch.device("cpu"), 0).batches([Request(rows, None, 1.0, 64)])
+    (decoded,) = reader.batches([Request(rows, None, 1.0, (64, 64))])
+    (expected,) = ProcessReader(held, torch.device("cpu"), 0).batches([Request(rows, None, 1.0, (64, 64))])
     assert decoded.is_cuda
     assert (decoded.cpu().int() - expected.int()).abs().float().mean() < 2
 

@@ -31,11 +31,7 @@ class Pictures(Protocol):
         """An image's file and, in a file of several images, its row; for messages."""
 
     def read(self, index: int) -> bytes:
-        """Read an encoded image.
-
-        Raises:
-            OSError, DataError: the image cannot be read.
-        """
+        """Read an encoded image; OSError or DataError if it cannot be read."""
 
 
 class _Mapped:
@@ -65,11 +61,7 @@ class _MappedFile:
 
 @dataclass(frozen=True, eq=False)
 class FilePictures(_Mapped):
-    """One file per image.
-
-    Attributes:
-        names: paths below ``root`` in the file system's encoding; (images,).
-    """
+    """One file per image; ``names`` are paths below ``root`` in the file system's encoding, (images,)."""
 
     root: Path
     names: NDArray[np.bytes_]
@@ -148,11 +140,7 @@ class Encoded:
 
 
 def decode_rgb(pictures: Pictures, index: int) -> Image.Image:
-    """Decode an image of any format, told by its content, to mode RGB.
-
-    Raises:
-        DataError: the image cannot be read; the message names the file.
-    """
+    """Decode an image of any format, told by its content, to mode RGB; DataError names an unreadable file."""
     try:
         content = pictures.read(index)
     except OSError as error:
@@ -171,11 +159,7 @@ def decode_rgb(pictures: Pictures, index: int) -> Image.Image:
 
 
 def decode_pixels(pictures: Pictures, size: tuple[int, int], index: int) -> NDArray[np.uint8]:
-    """Decode an image to uint8 (3, height, width).
-
-    Raises:
-        DataError: the image cannot be read, or has another size.
-    """
+    """Decode an image to uint8 (3, height, width); DataError if it is unreadable or of another size."""
     image = decode_rgb(pictures, index)
     if (image.height, image.width) != size:
         raise DataError(

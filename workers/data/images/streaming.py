@@ -45,13 +45,13 @@ class Request:
         rows: indices of the pictures.
         uniforms: random numbers of RandomResizedCrop, float32 (batch, 22); None for the central crop of a test.
         smallest: smallest share of the area that a random crop takes.
-        size: side of the result, in pixels.
+        size: (height, width) of the result, in pixels.
     """
 
     rows: NDArray[np.int64]
     uniforms: NDArray[np.float32] | None
     smallest: float
-    size: int
+    size: tuple[int, int]
 
 
 class Reader(Protocol):
@@ -60,7 +60,7 @@ class Reader(Protocol):
     labels: Tensor
 
     def batches(self, requests: Sequence[Request]) -> Iterator[Tensor]:
-        """uint8 (batch, 3, size, size) on the device for each request; DataError names a damaged picture."""
+        """uint8 (batch, 3, height, width) on the device for each request; DataError names a damaged picture."""
 
 
 @dataclass(frozen=True)
@@ -70,18 +70,10 @@ class StreamedSplit:
     reader: Reader
     rows: Tensor
     labels: Tensor
-    size: int
+    size: tuple[int, int]
 
     def __len__(self) -> int:
         return len(self.rows)
-
-    @property
-    def height(self) -> int:
-        return self.size
-
-    @property
-    def width(self) -> int:
-        return self.size
 
     def part(self, part: slice) -> StreamedSplit:
         return replace(self, rows=self.rows[part], labels=self.labels[part])
@@ -116,9 +108,9 @@ def cropped(images: Sequence[Any], request: Request, first: int) -> list[Any]:
         images: PIL images, or uint8 tensors (3, height, width) on any device; the results have the same type.
         first: the first image's position in the request.
     """
-    size = [request.size, request.size]
+    size = list(request.size)
     if request.uniforms is None:
-        return [views.center_crop(views.resize(image, [round(request.size * TEST_RESIZE)]), size) for image in images]
+        return [views.center_crop(views.resize(image, [round(min(size) * TEST_RESIZE)]), size) for image in images]
     heights, widths = torch.tensor([views.get_size(image) for image in images]).unbind(1)
     uniforms = torch.from_numpy(request.uniforms[first : first + len(images)])
     boxes = resized_crop_boxes(uniforms, heights, widths, request.smallest).tolist()
@@ -126,11 +118,7 @@ def cropped(images: Sequence[Any], request: Request, first: int) -> list[Any]:
 
 
 def open_reader(pictures: Pictures, device: torch.device, workers: int | None) -> Reader:
-    """Open the reader that suits a device.
-
-    Args:
-        workers: number of processes that decode with PIL; None decodes on a GPU device, or in one process for a CPU.
-    """
+    """Open the reader that suits a device; ``workers`` is the ``loader_workers`` of ``workers.data.splits``."""
     if device.type == "cuda" and workers is None:
         return DeviceReader(pictures, device, jpeg_decoder(device))
     return ProcessReader(pictures, device, 1 if workers is None else workers)
@@ -185,7 +173,7 @@ class _Views(Dataset[Tensor | str]):
         self._pictures = pictures
 
     def __getitem__(self, request: Request) -> Tensor | str:
-        loaded = torch.empty(len(request.rows), 3, request.size, request.size, dtype=torch.uint8)
+        loaded = torch.empty(len(request.rows), 3, *request.size, dtype=torch.uint8)
         try:
             for first in range(0, len(request.rows), IMAGES_AT_ONCE):
                 rows = request.rows[first : first + IMAGES_AT_ONCE]

@@ -27,42 +27,37 @@ IMAGENET_STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
 
 
 @dataclass(frozen=True)
-class MappedData:
-    """A decoded data set. Its tensors are mapped files, which all workers of the host share.
+class _Prepared:
+    """A prepared data set.
 
     Attributes:
-        train_images, test_images: uint8, (images, channels, height, width).
-        mean, std: statistics of the training pixels by channel, in units of 0..255.
-        content_blake2b: digest of all arrays.
+        mean, std: of the pixels by channel, in units of 0..255: the training images', or ImageNet's if streamed.
+        content_blake2b: digest of all arrays or, if streamed, the source's fingerprint, since no pixel is read yet.
     """
 
     channels: int
     num_classes: int
-    train_images: Tensor
-    train_labels: Tensor
-    test_images: Tensor
-    test_labels: Tensor
     mean: Tensor
     std: Tensor
     content_blake2b: str
 
 
 @dataclass(frozen=True)
-class StreamedData:
-    """A data set whose images are read and decoded each time they are drawn.
+class MappedData(_Prepared):
+    """A decoded data set. Its tensors are mapped files, which all workers of the host share; see ``Arrays``."""
 
-    Attributes:
-        mean, std: ImageNet's statistics by channel, in units of 0..255.
-        content_blake2b: the source's fingerprint, since the pixels are not read in advance.
-    """
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
 
-    channels: int
-    num_classes: int
+
+@dataclass(frozen=True)
+class StreamedData(_Prepared):
+    """A data set whose images are read and decoded each time they are drawn."""
+
     train: Pictures
     test: Pictures
-    mean: Tensor
-    std: Tensor
-    content_blake2b: str
 
 
 def default_cache() -> Path:
@@ -72,11 +67,7 @@ def default_cache() -> Path:
 
 
 def find_source(name: str, data_root: Path | None, cache: Path) -> Source:
-    """Find a data set's content, without decoding it. The source's ``num_classes`` is set.
-
-    Raises:
-        DataError: the data is missing.
-    """
+    """Find a data set's content and number of classes, without decoding it; DataError if the data is missing."""
     data_set = _known(name)
     try:
         source = data_set.function(data_root, cache / "downloads")

@@ -37,11 +37,7 @@ def write_arrays(folder: Path, arrays: Arrays) -> None:
 
 
 def decode_images(folder: Path, name: str, content: Encoded, progress: ProgressCallback) -> None:
-    """Decode both splits; continue where a killed process stopped.
-
-    Raises:
-        DataError: an image is damaged or of another size than ``content.size``, or the disk has too little space.
-    """
+    """Decode both splits, from where a killed process stopped; DataError for a bad image or too little space."""
     assert content.size is not None
     height, width = content.size
     check_space(name, folder, (len(content.train) + len(content.test)) * 3 * height * width)
@@ -91,13 +87,11 @@ def write_index(
     """Write the index of both splits. Images in Parquet files are also extracted into one flat file per split.
 
     Reading one image of a Parquet file decompresses its whole row group of some hundred images, so images are extracted
-    once. A killed extraction continues where it stopped.
+    once. A killed extraction continues where it stopped. DataError if an image cannot be read, or the disk has too
+    little space.
 
     Returns:
         By split, the JSON values that ``open_split`` needs besides the folder.
-
-    Raises:
-        DataError: the disk has too little space, or the images cannot be read.
     """
     splits = {"train": content.train, "test": content.test}
     check_space(name, folder, sum(part.total_bytes for part in splits.values() if isinstance(part, ParquetPictures)))
@@ -121,11 +115,7 @@ def _write_split(
 
 
 def open_split(folder: Path, split: str, written: Mapping[str, Any], data_root: Path | None) -> Pictures:
-    """Map a split's index.
-
-    Raises:
-        DataError: the images' folder is missing.
-    """
+    """Map a split's index; DataError if the images' folder is missing."""
     labels = np.load(folder / f"{split}_labels.npy", mmap_mode="r")
     if "files" in written:
         offsets = np.load(folder / f"{split}_offsets.npy", mmap_mode="r")

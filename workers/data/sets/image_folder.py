@@ -26,11 +26,7 @@ IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".t
 
 
 def image_folder(name: str) -> DataSet:
-    """The data set of RGB images in a folder of the data root; its subfolders are the classes.
-
-    Raises:
-        DataError: the name is no valid folder name.
-    """
+    """The data set of RGB images in the subfolders, one per class, of a folder; DataError for no valid folder name."""
     if not re.fullmatch(r"\w[\w.-]*", name, re.ASCII):  # the name becomes part of paths
         raise DataError(f"imagefolder:{name}: give a folder's name, of letters, digits, '.', '_' and '-'")
     return DataSet(f"imagefolder:{name}", partial(_find, name), version=1, channels=3, num_classes=None)
