@@ -23,9 +23,20 @@ if TYPE_CHECKING:
     from tickets.roles import Role, UnknownLayerError, classifier_name, parameter_roles, prunable_names
     from tickets.signed import SignedTensor
     from tickets.ticket import Provenance, Ticket, from_model
-    from tickets.transfers.sources import SIGN_SOURCES, Origin, SignedWeight, named_source
     from tickets.transfers.start import transfer_
-    from tickets.transfers.transfer import DENSE, MASK, RETRAIN, SIGNED, TRANSFERS, Transfer, sign_source
+    from tickets.transfers.transfer import (
+        DENSE,
+        MASK,
+        RETRAIN,
+        SIGN_SOURCES,
+        SIGNED,
+        TRANSFERS,
+        Origin,
+        SignedWeight,
+        Transfer,
+        named_source,
+        sign_source,
+    )
 
 __all__ = [
     "DENSE",
@@ -63,7 +74,6 @@ _MODULES = (  # where the names above are defined, ground first
     "signed",
     "network.initialisation",
     "network.mask_guard",
-    "transfers.sources",
     "transfers.transfer",
     "transfers.start",
     "ticket",

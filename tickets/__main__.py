@@ -13,7 +13,6 @@ from rich import box
 from tickets import formats
 from tickets.errors import TicketError
 from tickets.formats.format import Hints, NeedsHintError
-from tickets.formats.placing import placed
 from tickets.inspection import faults, summary
 from workers.terminal.command import AsJson, add_command, console, new_app, one_sentence, print_json
 from workers.terminal.help import GLOSSARY
@@ -112,7 +111,7 @@ def diff(
             raise TicketError(str(error)) from error
         if figure is not None:
             drawing = figures.comparison_figure(comparison)
-            placed(figure, lambda place: drawing.write_html(place, include_plotlyjs=True), force=force)
+            formats.placed(figure, lambda place: drawing.write_html(place, include_plotlyjs=True), force=force)
     rows = comparison.astype(object).where(comparison.notna(), None).to_dict("records")
     if json_:
         print_json(rows)

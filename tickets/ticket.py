@@ -16,9 +16,8 @@ from tickets.network.initialisation import check_redrawable, reinitialise_
 from tickets.network.mask_guard import MaskGuard
 from tickets.roles import Role, parameter_roles
 from tickets.signed import SignedTensor
-from tickets.transfers.sources import Origin
 from tickets.transfers.start import transfer_
-from tickets.transfers.transfer import SIGNED, TRANSFERS, Transfer
+from tickets.transfers.transfer import SIGNED, TRANSFERS, Origin, Transfer
 
 SCHEMA_VERSION = 1
 

@@ -22,7 +22,7 @@ from tickets import (
     sign_source,
     transfer_,
 )
-from tickets.transfers.sources import SignRule
+from tickets.transfers.transfer import SignRule
 
 PROVENANCE = Provenance("tiny", "net", "aws", 3, 0.5, "sound", "k")
 PRUNABLE, BIAS, SCALE, SHIFT, CLASSIFIER = "0.weight", "0.bias", "1.weight", "1.bias", "4.weight"

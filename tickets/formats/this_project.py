@@ -1,4 +1,4 @@
-"""This project's formats: Parquet (``tickets.parquet``) and safetensors.
+"""This project's formats: Parquet (``tickets.parquet``), safetensors, and a folder for a model hub, written offline.
 
 The safetensors are, for each parameter ``NAME``, the signs in int8, and ``NAME.mask``, a bool. The metadata
 ``winning_sign`` is JSON with ``schema_version``, ``provenance``, and ``roles`` by name in the network's order. Files
@@ -13,13 +13,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import jinja2
+import yaml
 from safetensors.torch import save_file
 from torch import Tensor
 
 from tickets.errors import TicketError
-from tickets.formats.format import Format, Hints
-from tickets.formats.naming import Naming, has_masks, read_masked
+from tickets.files import digest
+from tickets.formats.format import UNKNOWN, Format, Hints
 from tickets.formats.source import Source
+from tickets.formats.state_dict import Naming, has_masks, read_masked
 from tickets.parquet import load, save
 from tickets.roles import Role
 from tickets.signed import SignedTensor
@@ -27,13 +30,15 @@ from tickets.ticket import SCHEMA_VERSION, Provenance, Ticket
 
 NAMING = Naming(mask="{}.mask")
 HEADER = "winning_sign"
+CARD = "README.md"
+TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
 
 
-def _fits(source: Source) -> bool:
+def _fits_masked(source: Source) -> bool:
     return source.kind == "safetensors" and (HEADER in source.metadata or has_masks(source, NAMING))
 
 
-def _read(source: Source, hints: Hints) -> Ticket:
+def _read_masked(source: Source, hints: Hints) -> Ticket:
     if HEADER not in source.metadata:
         return read_masked(NAMING, source, hints)
     try:
@@ -62,7 +67,7 @@ def _tensor(name: str, role: str, tensors: Mapping[str, Tensor]) -> SignedTensor
         raise TicketError(f"{name}: {error}") from error
 
 
-def _write(ticket: Ticket, path: Path) -> None:
+def _write_masked(ticket: Ticket, path: Path) -> None:
     tensors: dict[str, Tensor] = {}
     for name, tensor in ticket.tensors.items():
         for key, value in ((name, tensor.sign), (f"{name}.mask", tensor.mask)):
@@ -91,9 +96,94 @@ MASKED = Format(
     "safetensors",
     "signs and masks as safetensors",
     (".safetensors",),
-    _fits,
-    _read,
-    _write,
+    _fits_masked,
+    _read_masked,
+    _write_masked,
     "a tensor with the name of another tensor's mask (refused)",
     keeps_provenance=True,
 )
+TICKET_FILES = {"ticket.parquet": PARQUET, "ticket.safetensors": MASKED}
+
+
+def _fits_hub(source: Source) -> bool:
+    return source.kind == "folder" and (source.path / CARD).is_file() and (source.path / "ticket.parquet").is_file()
+
+
+def _read_hub(source: Source, hints: Hints) -> Ticket:
+    sums = _checksums(source.path / CARD)
+    read = []
+    for name, format_ in TICKET_FILES.items():
+        path = source.path / name
+        if not path.is_file():
+            raise TicketError(f"{path} is missing, though the card names it")
+        if digest.sha256_of_file(path) != sums.get(name):
+            raise TicketError(f"{path} is not the file that the card lists: its SHA-256 differs")
+        read.append(format_.read(Source(path), Hints()))
+    first, other = read
+    if first != other:
+        raise TicketError(f"{source.path}: ticket.parquet and ticket.safetensors hold different tickets")
+    return first
+
+
+def _checksums(card: Path) -> dict[str, Any]:
+    try:
+        _, front_matter, _ = card.read_text(encoding="utf-8").split("---\n", 2)
+        return dict(yaml.safe_load(front_matter)["winning_sign"]["sha256"])
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise TicketError(f"{card}: its front matter lacks the SHA-256 of the ticket's files") from error
+
+
+def _write_hub(ticket: Ticket, path: Path) -> None:
+    path.mkdir()
+    for name, format_ in TICKET_FILES.items():
+        format_.write(ticket, path / name)
+    sums = {name: digest.sha256_of_file(path / name) for name in TICKET_FILES}
+    (path / CARD).write_text(_card(ticket, sums), encoding="utf-8")
+
+
+def _card(ticket: Ticket, sums: dict[str, str]) -> str:
+    provenance = asdict(ticket.provenance)
+    tags = ["pruning", "sparsity", "lottery-ticket", "signed-mask"]
+    specific = [ticket.provenance.method, ticket.provenance.architecture]
+    front_matter: dict[str, Any] = {
+        "library_name": "pytorch",
+        "tags": [*tags, *(text for text in specific if text != UNKNOWN)],
+        "datasets": [text for text in [ticket.provenance.dataset] if text != UNKNOWN],
+        "winning_sign": {**provenance, "sha256": sums},
+    }
+    masks = ticket.masks.values()
+    alive, weights = sum(int(mask.sum()) for mask in masks), sum(mask.numel() for mask in masks)
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)  # markdown, not HTML
+    environment.filters["line"] = _line
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        front_matter=yaml.safe_dump(front_matter, sort_keys=False, allow_unicode=True),
+        provenance=provenance,
+        density=alive / max(weights, 1),
+        alive=alive,
+        weights=weights,
+        layers=len(masks),
+        sha256=sums,
+    )
+
+
+def _line(value: object) -> str:
+    """A value as one line of Markdown, escaped so that it starts no table, link or HTML."""
+    text = " ".join(str(value).split())
+    return "".join(f"\\{c}" if c in "\\`*_[]<>|#" else c for c in text)
+
+
+HUB = Format(
+    "hub",
+    "a folder for a model hub, with a model card",
+    ("",),
+    _fits_hub,
+    _read_hub,
+    _write_hub,
+    "as safetensors",
+    keeps_provenance=True,
+)
+"""A model card, and the ticket as Parquet and as safetensors.
+
+The card is a ``README.md`` with YAML front matter, as Hugging Face's model cards have it. The front matter's key
+``winning_sign`` holds the provenance and the SHA-256 of both files, which reading checks.
+"""

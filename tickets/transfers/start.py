@@ -12,8 +12,7 @@ from tickets.network.fit import counterparts, unwrapped
 from tickets.registry import UnknownNameError
 from tickets.roles import NORMALIZATION_LAYERS, Role
 from tickets.signed import SignedTensor
-from tickets.transfers.sources import SIGN_SOURCES, Origin, SignedWeight, named_source
-from tickets.transfers.transfer import Transfer
+from tickets.transfers.transfer import SIGN_SOURCES, Origin, SignedWeight, Transfer, named_source
 
 
 @torch.no_grad()
@@ -52,11 +51,7 @@ def transfer_(
     if transfer.psi_shift:
         _shift_psi_(model, transfer.psi_shift)
 
-    dense_source = {
-        Role.NORMALIZATION: transfer.psi,
-        Role.CLASSIFIER: transfer.classifier,
-        Role.BIAS: transfer.biases,
-    }
+    dense_source = {Role.NORMALIZATION: transfer.psi, Role.CLASSIFIER: transfer.classifier, Role.BIAS: transfer.biases}
     masks: dict[str, Tensor] = {}
     for name, parameter in model.named_parameters():
         tensor = signed[name]

@@ -1,26 +1,75 @@
 """Transfers as data: the source of each part of a network's start.
 
 A start combines a fresh initialisation, a ticket and, for some transfers, weights of the ticket's round, of other
-rounds or of other initialisations. Paper, section 4 and figures 2 and 5.
+rounds or of other initialisations. Paper, section 4 and figures 2 and 5. The named sources:
+
+round_3     the network at the end of round 3 of the same chain
+epoch_5     round 0 of the same chain after 5 epochs; epoch_0 is the chain's own initialisation
+init_2      the fresh initialisation of transfer seed 2
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from tickets.transfers.sources import SIGN_SOURCES, SignedWeight, SignRule, named_source
+from tickets.registry import Registered, Registry
+from tickets.signed import SignedTensor
+
+_NAMED = re.compile(r"(round|epoch|init)_(0|[1-9][0-9]{0,5})")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A network that parts of a start come from.
+
+    Attributes:
+        state: the state dict.
+        signed: masks and signs by name; None for a network without a ticket, such as an initialisation.
+    """
+
+    state: Mapping[str, Tensor]
+    signed: Mapping[str, SignedTensor] | None = None
+
+
+def named_source(name: str) -> tuple[str, int] | None:
+    """``("round", 3)`` for "round_3"; None for any other name."""
+    match = _NAMED.fullmatch(name)
+    return (match[1], int(match[2])) if match else None
+
+
+class SignedWeight(NamedTuple):
+    """A prunable weight as a sign source sees it.
+
+    Attributes:
+        fresh: the start's own initialisation.
+        sign: the ticket's signs, int8 in {-1, 0, +1}.
+        mask: the ticket's mask, bool.
+    """
+
+    fresh: Tensor
+    sign: Tensor
+    mask: Tensor
+
+
+SignRule = Callable[[SignedWeight, torch.Generator], Tensor]
+
+
+SIGN_SOURCES = Registry[Registered[SignRule]]("sign source", Registered)
+"""Sign sources by name; ``tickets.sign_source`` registers one."""
 
 
 @dataclass(frozen=True)
 class Transfer:
     """The source of each part of a start.
 
-    The mask may also be a round's, such as "round_3"; every other part may also name a source of
-    ``tickets.transfers.sources``: "round_3", "epoch_0" or "init_2".
+    The mask may also be a round's, such as "round_3"; every other part may also name a source: "round_3", "epoch_0"
+    or "init_2".
 
     Attributes:
         mask: "none" (a dense start, all parts fresh), "ticket", or "shuffled" (the ticket's mask and signs, permuted
@@ -94,7 +143,7 @@ class Transfer:
 
     @property
     def others(self) -> list[str]:
-        """The named sources besides the ticket's own round: see ``tickets.transfers.sources``."""
+        """The named sources besides the ticket's own round."""
         return sorted({source for source in (self.mask, *self._sources().values()) if named_source(source)})
 
 

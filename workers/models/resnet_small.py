@@ -40,12 +40,7 @@ class SmallResNet(nn.Module):
     """
 
     def __init__(
-        self,
-        in_channels: int,
-        num_classes: int,
-        widths: Sequence[int],
-        blocks: int,
-        kernel: tuple[int, int] = (3, 3),
+        self, in_channels: int, num_classes: int, widths: Sequence[int], blocks: int, kernel: tuple[int, int] = (3, 3)
     ) -> None:
         super().__init__()
         halve = (2 if kernel[0] > 1 else 1, 2)

@@ -19,8 +19,7 @@ from torch import nn
 import tickets
 from tests.tickets.networks import PROVENANCE, network, networks, random_masks, signed, ticket_of
 from tickets import Provenance, Role, SignedTensor, Ticket, TicketError, formats
-from tickets.formats import FORMATS, Hints
-from tickets.formats.placing import placed
+from tickets.formats import FORMATS, Hints, placed
 
 OWN = ("parquet", "safetensors", "hub")
 

@@ -241,16 +241,12 @@ def jpeg_decoder(device: torch.device) -> JpegDecoder:
     """A batched JPEG decoder for a device: TorchCodec's if installed, else torchvision's."""
     try:
         from torchcodec.decoders import decode_jpeg
-    except (
-        ImportError,
-        OSError,
-        RuntimeError,
-    ):  # the latter two: TorchCodec is installed, but its libraries are missing
-        from torchvision.io import ImageReadMode
-        from torchvision.io import decode_jpeg as torchvision_decode_jpeg
 
-        return partial(torchvision_decode_jpeg, mode=ImageReadMode.RGB, device=device)
-    return partial(decode_jpeg, mode="RGB", device=device)
+        return partial(decode_jpeg, mode="RGB", device=device)
+    except (ImportError, OSError, RuntimeError):  # the latter two: its libraries are missing
+        from torchvision.io import ImageReadMode, decode_jpeg
+
+        return partial(decode_jpeg, mode=ImageReadMode.RGB, device=device)
 
 
 def is_plain_jpeg(content: bytes) -> bool:

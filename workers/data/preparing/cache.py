@@ -87,7 +87,7 @@ def prepared_folder(name: str, expected: str, cache: Path) -> Path:
 
 
 def open_data(
-    name: str, expected: str, data_root: Path | None, cache: Path, progress: ProgressCallback = writing.silent
+    name: str, expected: str, data_root: Path | None, cache: Path, progress: ProgressCallback = lambda *_: None
 ) -> MappedData | StreamedData:
     """Map a data set; prepare it first, under a lock, if this host has not done so.
 
@@ -167,17 +167,13 @@ def _fill(
     """Write everything but ``meta.json``, and return the content of that."""
     if isinstance(content, Encoded) and content.size is None:
         splits = writing.write_index(partial, name, content, data_root, progress)
-        return {
-            "splits": splits,
-            "mean": IMAGENET_MEAN,
-            "std": IMAGENET_STD,
-            "content_blake2b": source.fingerprint,
-        }
+        return {"splits": splits, "mean": IMAGENET_MEAN, "std": IMAGENET_STD, "content_blake2b": source.fingerprint}
     try:
         if isinstance(content, Encoded):
             writing.decode_images(partial, name, content, progress)
         else:
-            writing.write_arrays(partial, content)
+            for array in ARRAYS:
+                np.save(partial / f"{array}.npy", np.ascontiguousarray(getattr(content, array)))
     except DataError:
         shutil.rmtree(partial)  # repaired data has another fingerprint, so that no later run would continue here
         raise

@@ -18,22 +18,11 @@ from tickets.files.writing import replacing
 from workers.data.errors import DataError
 from workers.data.images.encoded import Encoded, FilePictures, Origins, PackedPictures, Pictures, decode_pixels
 from workers.data.images.parquet import ParquetPictures
-from workers.data.registry import Arrays
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 CHUNK = 1024
 ProgressCallback = Callable[[str, int, int], None]
 """(task, images done, images in all) -> None"""
-
-
-def silent(task: str, done: int, total: int) -> None:
-    """Ignore progress."""
-
-
-def write_arrays(folder: Path, arrays: Arrays) -> None:
-    """Write decoded arrays."""
-    for array in ARRAYS:
-        np.save(folder / f"{array}.npy", np.ascontiguousarray(getattr(arrays, array)))
 
 
 def decode_images(folder: Path, name: str, content: Encoded, progress: ProgressCallback) -> None:
