@@ -64,15 +64,8 @@ def show(files: Files, json_: AsJson = False) -> None:
         out.print(f"{ticket['alive']} of {ticket['weights']} prunable weights survive: density {density}")
         table = UncutTable(["tensor", "shape", "role"], ["alive", "density", "positive"], box=box.SIMPLE_HEAD)
         for t in ticket["tensors"]:
-            cells = [
-                t["name"],
-                "x".join(map(str, t["shape"])),
-                t["role"],
-                t["alive"],
-                t["density"],
-                t["positive_share"],
-            ]
-            table.add(*map(_cell, cells))
+            shape = "x".join(map(str, t["shape"]))
+            table.add(t["name"], shape, t["role"], *(_cell(t[name]) for name in ("alive", "density", "positive_share")))
         print_table(out, table)
 
 

@@ -18,7 +18,7 @@ def summary(ticket: Ticket) -> dict[str, Any]:
         ``name``, ``shape``, ``role``, ``weights``, ``alive``, ``density`` and ``positive_share`` (of the weights with a
         sign). A share of zero weights is None.
     """
-    alive, weights = _counts(ticket)
+    alive, weights = ticket.weight_counts
     tensors = [
         {
             "name": name,
@@ -46,7 +46,7 @@ def faults(ticket: Ticket) -> list[str]:
         if tensor.role is not Role.PRUNABLE and not tensor.mask.all()
     ]
     claims = asdict(ticket.provenance)
-    alive, weights = _counts(ticket)
+    alive, weights = ticket.weight_counts
     for name in ("dataset", "architecture", "method", "preset", "stage_key"):
         if not isinstance(claims[name], str):
             sentences.append(f"its provenance has {claims[name]!r} for {name}, which is no text")
@@ -58,12 +58,6 @@ def faults(ticket: Ticket) -> list[str]:
     elif not isinstance(density, int | float) or not isfinite(density) or abs(density * weights - alive) >= 0.5:
         sentences.append(f"its provenance claims density {density!r}, but {alive} of {weights} weights survive")
     return sentences
-
-
-def _counts(ticket: Ticket) -> tuple[int, int]:
-    """The surviving and all prunable weights."""
-    masks = ticket.masks.values()
-    return sum(int(mask.sum()) for mask in masks), sum(mask.numel() for mask in masks)
 
 
 def _share(part: int, whole: int) -> float | None:

@@ -54,18 +54,22 @@ class Ticket:
         return {name: t.mask for name, t in self.tensors.items() if t.role is Role.PRUNABLE}
 
     @property
+    def weight_counts(self) -> tuple[int, int]:
+        """The numbers of surviving and of all prunable weights."""
+        masks = self.masks.values()
+        return sum(int(mask.sum()) for mask in masks), sum(mask.numel() for mask in masks)
+
+    @property
     def density(self) -> float:
         """Surviving fraction of the prunable weights; 1 if there are none."""
-        masks = self.masks.values()
-        weights = sum(m.numel() for m in masks)
-        return sum(int(m.sum()) for m in masks) / weights if weights else 1.0
+        alive, weights = self.weight_counts
+        return alive / weights if weights else 1.0
 
     def __repr__(self) -> str:
         origin = self.provenance
-        sizes = [mask.numel() for mask in self.masks.values()]
         return (
             f"Ticket({origin.dataset}/{origin.architecture}, {origin.method} round {origin.round}, density "
-            f"{self.density:.4g} of {sum(sizes):,} prunable weights in {len(sizes)} layers)"
+            f"{self.density:.4g} of {self.weight_counts[1]:,} prunable weights in {len(self.masks)} layers)"
         )
 
     def apply(
@@ -141,11 +145,7 @@ def _unchanged_by_errors(network: nn.Module) -> Iterator[None]:
 
 
 def from_model(model: nn.Module, masks: Mapping[str, Tensor], num_classes: int, provenance: Provenance) -> Ticket:
-    """Make the ticket of a trained network under its masks.
-
-    Args:
-        masks: boolean mask of each prunable weight, by parameter name; a parameter without a mask is dense.
-    """
+    """Make the ticket of a trained network under boolean masks by parameter name; the other parameters are dense."""
     roles = parameter_roles(model, num_classes)
     tensors = {}
     for name, parameter in model.named_parameters():

@@ -75,14 +75,11 @@ def read_with_format(path: Path | str, format: str | None = None, hints: Hints |
 
 
 def write(ticket: Ticket, path: Path | str, format: str | None = None, *, force: bool = False) -> Format:
-    """Write a ticket: to a temporary place, read back, compared, and only then renamed.
+    """Write a ticket, to a temporary place, read back, compared, and only then renamed; return its format.
 
     Args:
         format: a format's name; None goes by the path's extension.
         force: replace an existing file or folder of the same kind.
-
-    Returns:
-        The format.
 
     Raises:
         TicketError: the format cannot hold this ticket, or the path exists; nothing is written then.

@@ -45,13 +45,11 @@ class Naming:
             masks.
         parameter: last part of a masked parameter's name; ``{}`` stands for the usual one.
         masked: roles whose weights have a mask.
-        dtype: type of the masks.
     """
 
     mask: str
     parameter: str = "{}"
     masked: Collection[Role] = (Role.PRUNABLE,)
-    dtype: torch.dtype = torch.float32
 
     def mask_of(self, name: str) -> str | None:
         """The name of a parameter's mask."""
@@ -146,7 +144,7 @@ def write_state(ticket: Ticket, naming: Naming) -> dict[str, Tensor]:
         tensor, mask = ticket.tensors[name], naming.mask_of(name)
         new = {name: weight}
         if mask is not None and tensor.role in naming.masked and split(name)[1] == "weight":
-            new = {naming.masked_name(name): weight, mask: tensor.mask.to(naming.dtype)}
+            new = {naming.masked_name(name): weight, mask: tensor.mask.float()}
         for key, value in new.items():
             if key in state:
                 raise TicketError(f"{key}: two tensors would have this name")

@@ -151,8 +151,7 @@ def _card(ticket: Ticket, sums: dict[str, str]) -> str:
         "datasets": [text for text in [ticket.provenance.dataset] if text != UNKNOWN],
         "winning_sign": {**provenance, "sha256": sums},
     }
-    masks = ticket.masks.values()
-    alive, weights = sum(int(mask.sum()) for mask in masks), sum(mask.numel() for mask in masks)
+    alive, weights = ticket.weight_counts
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)  # markdown, not HTML
     environment.filters["line"] = _line
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
@@ -161,7 +160,7 @@ def _card(ticket: Ticket, sums: dict[str, str]) -> str:
         density=alive / max(weights, 1),
         alive=alive,
         weights=weights,
-        layers=len(masks),
+        layers=len(ticket.masks),
         sha256=sums,
     )
 

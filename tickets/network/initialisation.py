@@ -29,10 +29,8 @@ def reinitialise_(model: nn.Module, seed: int) -> None:
 def reset_layers(model: nn.Module) -> None:
     """Draw each layer of a model anew by the layer's own initialisation, in the order of ``model.modules()``.
 
-    A user's class with a ``reset_parameters`` counts as one layer, with everything below it.
-
-    Raises:
-        ValueError: a layer has parameters and no ``reset_parameters``.
+    A user's class with a ``reset_parameters`` counts as one layer, with everything below it. ValueError if a layer has
+    parameters and no ``reset_parameters``.
     """
     drawn: set[nn.Module] = set()
     for name, module in model.named_modules():

@@ -58,8 +58,6 @@ class SignedWeight(NamedTuple):
 
 
 SignRule = Callable[[SignedWeight, torch.Generator], Tensor]
-
-
 SIGN_SOURCES = Registry[Registered[SignRule]]("sign source", Registered)
 """Sign sources by name; ``tickets.sign_source`` registers one."""
 

@@ -62,8 +62,6 @@ class Candidate:
 
 
 Score = Callable[[Candidate], Mapping[str, Tensor]]
-
-
 CRITERIA = Registry[Registered[Score]]("criterion", Registered)
 
 

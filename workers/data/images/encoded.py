@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,25 +38,21 @@ class _Mapped:
     """Pickles arrays that are mapped from .npy files as paths, so that loader processes hold no copies."""
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: _MappedFile.of(value) for name, value in vars(self).items()}
+        return {name: _MappedFile(value.filename) if _is_mapped(value) else value for name, value in vars(self).items()}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         for name, value in state.items():
-            object.__setattr__(self, name, value.open() if isinstance(value, _MappedFile) else value)
+            opened = np.load(value.path, mmap_mode="r") if isinstance(value, _MappedFile) else value
+            object.__setattr__(self, name, opened)
 
 
-@dataclass(frozen=True)
-class _MappedFile:
-    path: Path
+class _MappedFile(NamedTuple):
+    path: Any
 
-    @classmethod
-    def of(cls, value: object) -> object:
-        # the base of a slice of a mapping is an array, and the slice is not the whole file
-        whole = isinstance(value, np.memmap) and isinstance(value.base, mmap.mmap)
-        return cls(Path(value.filename)) if whole else value  # type: ignore[attr-defined]
 
-    def open(self) -> NDArray[Any]:
-        return np.load(self.path, mmap_mode="r")
+def _is_mapped(value: object) -> bool:
+    # the base of a slice of a mapping is an array, and the slice is not the whole file
+    return isinstance(value, np.memmap) and isinstance(value.base, mmap.mmap)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,12 +79,7 @@ class FilePictures(_Mapped):
 
 @dataclass(frozen=True)
 class Origins:
-    """The file that each image of a split comes from.
-
-    Attributes:
-        files: file names, in the order of the images.
-        starts: index of each file's first image.
-    """
+    """The files that a split's images come from, in order, and the index of each file's first image."""
 
     files: tuple[str, ...]
     starts: tuple[int, ...]

@@ -79,8 +79,7 @@ def image_names(root: Path, below: str) -> list[str]:
 def pictures_by_class(root: Path, split: str, classes: Sequence[str]) -> FilePictures:
     """The images in ``root/split/<class>/``; a class's number is its position in ``classes``.
 
-    Raises:
-        DataError: a folder is of no known class or has no image, or a class has no folder in ``train/``.
+    DataError if a folder is of no known class or has no image, or a class has no folder in ``train/``.
     """
     folders = folder_names(root / split)
     unknown = sorted(set(folders) - set(classes))
@@ -104,8 +103,7 @@ def pictures_by_class(root: Path, split: str, classes: Sequence[str]) -> FilePic
 def pictures_by_table(root: Path, folder: str, classes: Sequence[str], class_of: Mapping[str, str]) -> FilePictures:
     """The images of a flat folder, with their classes from a table by file name.
 
-    Raises:
-        DataError: a file is not in the table, the table names a missing file, or a class is unknown.
+    DataError if a file is not in the table, the table names a missing file, or a class is unknown.
     """
     names = image_names(root, folder)
     files = [name.removeprefix(f"{folder}/") for name in names]

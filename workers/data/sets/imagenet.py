@@ -10,15 +10,7 @@ from scipy.io import loadmat
 
 from workers.data.errors import DataError
 from workers.data.registry import Source, data_set
-from workers.data.sets.image_folder import (
-    find_image_parquet,
-    folder_names,
-    folder_source,
-    image_names,
-    layout_error,
-    pictures_by_class,
-    pictures_by_table,
-)
+from workers.data.sets import image_folder
 
 DEVKIT_FOLDERS = ("ILSVRC2012_devkit_t12/data", ".", "data")
 TRUTH, META, SOLUTION = "ILSVRC2012_validation_ground_truth.txt", "meta.mat", "LOC_val_solution.csv"
@@ -35,20 +27,20 @@ def find_imagenet(data_root: Path | None, downloads: Path) -> Source:
         root = data_root / "imagenet"
         if (root / "train").is_dir() and (root / "val").is_dir():
             return _read_folders(root)
-        source = find_image_parquet(root, "train", "validation")
+        source = image_folder.find_image_parquet(root, "train", "validation")
         if source is not None:
             return source
-    raise layout_error("imagenet", LAYOUT, data_root)
+    raise image_folder.layout_error("imagenet", LAYOUT, data_root)
 
 
 def _read_folders(root: Path) -> Source:
-    classes = folder_names(root / "train")
-    train = pictures_by_class(root, "train", classes)
-    if folder_names(root / "val"):
-        test = pictures_by_class(root, "val", classes)
+    classes = image_folder.folder_names(root / "train")
+    train = image_folder.pictures_by_class(root, "train", classes)
+    if image_folder.folder_names(root / "val"):
+        test = image_folder.pictures_by_class(root, "val", classes)
     else:
-        test = pictures_by_table(root, "val", classes, _official_classes(root))
-    return folder_source(root, train, test, len(classes))
+        test = image_folder.pictures_by_table(root, "val", classes, _official_classes(root))
+    return image_folder.folder_source(root, train, test, len(classes))
 
 
 def _official_classes(root: Path) -> dict[str, str]:
@@ -58,7 +50,7 @@ def _official_classes(root: Path) -> dict[str, str]:
             return _from_devkit(root / below)
     if (root / SOLUTION).exists():
         return _from_kaggle(root / SOLUTION)
-    images = len(image_names(root, "val"))
+    images = len(image_folder.image_names(root, "val"))
     raise DataError(
         f"imagenet: {root / 'val'} has {images} images without class folders; their classes are expected in "
         f"{root / DEVKIT_FOLDERS[0]} or {root / SOLUTION}"

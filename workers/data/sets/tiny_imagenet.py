@@ -6,13 +6,7 @@ from pathlib import Path
 
 from workers.data.errors import DataError
 from workers.data.registry import Source, data_set
-from workers.data.sets.image_folder import (
-    find_image_parquet,
-    folder_source,
-    layout_error,
-    pictures_by_class,
-    pictures_by_table,
-)
+from workers.data.sets import image_folder
 
 ANNOTATIONS = "val/val_annotations.txt"
 LAYOUT = (
@@ -32,10 +26,10 @@ def find_tiny_imagenet(data_root: Path | None, downloads: Path) -> Source:
             if (folder / "wnids.txt").exists():
                 return _read_folders(folder)
         for folder in folders:
-            source = find_image_parquet(folder, "train", "valid", SIZE)
+            source = image_folder.find_image_parquet(folder, "train", "valid", SIZE)
             if source is not None:
                 return source
-    raise layout_error("tiny-imagenet", LAYOUT, data_root)
+    raise image_folder.layout_error("tiny-imagenet", LAYOUT, data_root)
 
 
 def _read_folders(root: Path) -> Source:
@@ -50,5 +44,6 @@ def _read_folders(root: Path) -> Source:
         if len(fields) < 2:
             raise DataError(f"{annotations}, line {number}: expected a file name and a WordNet id, separated by a tab")
         class_of[fields[0]] = fields[1]
-    train = pictures_by_class(root, "train", classes)
-    return folder_source(root, train, pictures_by_table(root, "val/images", classes, class_of), len(classes), SIZE)
+    train = image_folder.pictures_by_class(root, "train", classes)
+    test = image_folder.pictures_by_table(root, "val/images", classes, class_of)
+    return image_folder.folder_source(root, train, test, len(classes), SIZE)
