@@ -106,11 +106,7 @@ def has_masks(source: Source, naming: Naming) -> bool:
 def read_masked(
     naming: Naming, source: Source, hints: Hints, *, convert: Callable[[Tensor], Tensor] = lambda tensor: tensor
 ) -> Ticket:
-    """Make a ticket of a file with masks; see ``read_state``.
-
-    Args:
-        convert: gives each tensor its parameter's shape.
-    """
+    """Make a ticket of a file with masks, by ``read_state``; ``convert`` gives each tensor its parameter's shape."""
     tensors = {name: convert(tensor) for name, tensor in source.tensors.items()}
     return read_state(*_split_state(tensors, naming), hints, source.path)
 
@@ -182,15 +178,9 @@ def _infer_roles(
     pruned: then there is none.
 
     Args:
-        shapes: shape of each parameter by name.
         normalized: layers with running statistics.
-        masked: names of the weights that have a mask in the file.
-        pruned: names of the parameters that have pruned elements.
+        masked, pruned: names of the weights with a mask in the file, and of the parameters with pruned elements.
         classifier: the layer's name, or "none"; None infers the layer.
-
-    Raises:
-        TicketError: a parameter is neither a weight nor a bias of a layer, or is pruned and no prunable weight.
-        NeedsHintError: several layers may be the classifier.
     """
     layers: dict[str, set[str]] = {}
     for name in shapes:
