@@ -7,39 +7,31 @@ from __future__ import annotations
 
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import typer
 
 from workers.terminal.help import GLOSSARY, Command, Group
 
-
-class SubCommand(NamedTuple):
-    """Where a sub-command is, and its line in the help of ``winning-sign``."""
-
-    module: str
-    heading: str
-    help: str
-
-
 RUN, WATCH, MEND = "Run", "Watch", "Mend"
+# the module of a sub-command, and its heading and line in the help of winning-sign
 SUB_COMMANDS = {
-    "sweep": SubCommand("orchestrator.sweep", RUN, "Compare pruning methods and write one HTML report."),
-    "search": SubCommand("orchestrator.search", RUN, "Tune a recipe for a data set and architecture."),
-    "landscape": SubCommand("orchestrator.landscape", RUN, "Measure the error landscape through three trainings."),
-    "run": SubCommand("workers.run", RUN, "Compute one stage alone, in this process."),
-    "status": SubCommand("orchestrator.status", WATCH, "Show the drivers, progress and failures of a store."),
-    "why": SubCommand("orchestrator.why", WATCH, "Explain why a stage ran, waits, failed or is blocked."),
-    "logs": SubCommand("orchestrator.logs", WATCH, "Print the log of a stage."),
-    "report": SubCommand("analysis.report", WATCH, "Write the report of a store, or its numbers as tables."),
-    "serve": SubCommand("analysis.serve", WATCH, "Show the report of a store in the browser while sweeps run."),
-    "checks": SubCommand("analysis.checks", WATCH, "Check the method's rules on the results of a store."),
-    "tickets": SubCommand("tickets.__main__", WATCH, "Show, compare, convert and verify tickets."),
-    "cancel": SubCommand("orchestrator.cancel", MEND, "Stop sweeps or single stages after a checkpoint."),
-    "verify": SubCommand("orchestrator.verify", MEND, "Check all files of a store and quarantine the broken ones."),
-    "gc": SubCommand("orchestrator.gc", MEND, "List files that a store no longer needs, and remove them."),
-    "unlock": SubCommand("orchestrator.unlock", MEND, "Remove the leases of dead drivers."),
-    "spot-notice": SubCommand("orchestrator.spot_notice", MEND, "Drain a spot machine that the cloud takes back."),
+    "sweep": ("orchestrator.sweep", RUN, "Compare pruning methods and write one HTML report."),
+    "search": ("orchestrator.search", RUN, "Tune a recipe for a data set and architecture."),
+    "landscape": ("orchestrator.landscape", RUN, "Measure the error landscape through three trainings."),
+    "run": ("workers.run", RUN, "Compute one stage alone, in this process."),
+    "status": ("orchestrator.status", WATCH, "Show the drivers, progress and failures of a store."),
+    "why": ("orchestrator.why", WATCH, "Explain why a stage ran, waits, failed or is blocked."),
+    "logs": ("orchestrator.logs", WATCH, "Print the log of a stage."),
+    "report": ("analysis.report", WATCH, "Write the report of a store, or its numbers as tables."),
+    "serve": ("analysis.serve", WATCH, "Show the report of a store in the browser while sweeps run."),
+    "checks": ("analysis.checks", WATCH, "Check the method's rules on the results of a store."),
+    "tickets": ("tickets.__main__", WATCH, "Show, compare, convert and verify tickets."),
+    "cancel": ("orchestrator.cancel", MEND, "Stop sweeps or single stages after a checkpoint."),
+    "verify": ("orchestrator.verify", MEND, "Check all files of a store and quarantine the broken ones."),
+    "gc": ("orchestrator.gc", MEND, "List files that a store no longer needs, and remove them."),
+    "unlock": ("orchestrator.unlock", MEND, "Remove the leases of dead drivers."),
+    "spot-notice": ("orchestrator.spot_notice", MEND, "Drain a spot machine that the cloud takes back."),
 }
 
 
@@ -47,7 +39,7 @@ class LazyCommand(Command):
     """Stands for a sub-command until it is called."""
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        app = import_module(SUB_COMMANDS[str(self.name)].module).app
+        app = import_module(SUB_COMMANDS[str(self.name)][0]).app
         return typer.main.get_command(app).make_context(info_name, args, parent, **extra)
 
 

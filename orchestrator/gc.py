@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 import typer
@@ -57,30 +57,16 @@ def gc(
         if delete:
             remove(opened, files)
     if json_:
-        print_json(
-            {
-                "deleted": delete,
-                "files": len(files),
-                "bytes": sum(file.size_bytes for file in files),
-                "categories": {
-                    category.value: {"files": count, "bytes": total} for category, count, total in _totals(files)
-                },
-                "paths": [file.path for file in files],
-            }
-        )
+        categories = {category.value: {"files": count, "bytes": total} for category, count, total in _totals(files)}
+        total, paths = sum(file.size_bytes for file in files), [file.path for file in files]
+        counts = {"deleted": delete, "files": len(files), "bytes": total}
+        print_json({**counts, "categories": categories, "paths": paths})
         return
     _show(console(), files, deleted=delete)
 
 
 def list_garbage(store: Store, surveyed: Survey, *, keep_weights: bool, superseded: bool) -> list[Garbage]:
-    """List every file that may be removed.
-
-    Args:
-        superseded: include weights that only superseded plans need.
-
-    Raises:
-        StoreError: a plan is damaged, so that the files its sweep needs are unknown.
-    """
+    """List every file that may be removed; StoreError if a plan is damaged, so that its sweep's needs are unknown."""
     for message in surveyed.damaged_plans.values():
         raise StoreError(message)
     planned = surveyed.wanted if superseded else {stage.key for plan in surveyed.plans for stage in plan.stages}
@@ -92,16 +78,11 @@ def list_garbage(store: Store, surveyed: Survey, *, keep_weights: bool, supersed
     return garbage(store.stages(), records, inputs, surveyed.other_files, surveyed.leases, keep_weights=keep_weights)
 
 
-def remove(store: Store, files: Iterable[Garbage]) -> None:
-    """Remove files, unless a driver holds a lease: it may be about to read them.
-
-    Raises:
-        StoreError: a driver holds a lease.
-    """
-    doomed = list(files)
-    for start in range(0, len(doomed), BATCH):
+def remove(store: Store, files: Sequence[Garbage]) -> None:
+    """Remove files; StoreError if a driver holds a lease, since it may be about to read them."""
+    for start in range(0, len(files), BATCH):
         _check_no_driver(store)  # before every batch: a sweep may have begun meanwhile
-        batch = doomed[start : start + BATCH]
+        batch = files[start : start + BATCH]
         for file in batch:
             if file.artifact:  # before the file is gone, so that the stage counts as done all the time
                 store.storage.write(file.path + COLLECTED, b"")

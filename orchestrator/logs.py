@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -30,12 +29,8 @@ POLL_A_BUCKET_S = 5.0
 app = new_app()
 
 
-@dataclass(frozen=True)
-class Line:
-    """One line of an attempt's log."""
-
-    attempt: int
-    text: str
+Line = tuple[int, str]
+"""An attempt's number, and one line of its log."""
 
 
 @add_command(app, EXAMPLES)
@@ -59,11 +54,11 @@ def logs(
         key = find_stage(surveyed.stages, surveyed.wanted, stage)
         name = surveyed.stages[key].name
         lines = _follow(opened, name, key, attempt) if follow else _read(opened, name, key, attempt)
-        for line in lines:
+        for number, line in lines:
             if json_:
-                print(json.dumps({"attempt": line.attempt, "line": line.text}), flush=True)
+                print(json.dumps({"attempt": number, "line": line}), flush=True)
             else:
-                out.print(line.text)
+                out.print(line)
 
 
 def _read(store: Store, name: str, key: str, attempt: int | None) -> Iterator[Line]:
@@ -144,7 +139,7 @@ class _Tail:
             return
         end = len(content) if over else content.rfind(b"\n") + 1
         for text in content[self._read : end].decode(errors="replace").splitlines():
-            yield Line(self.attempt, text)
+            yield self.attempt, text
         self._read = max(self._read, end)
 
 

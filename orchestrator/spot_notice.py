@@ -108,17 +108,8 @@ DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a pro
 
 def drain_command(notice: Notice, address: str, node_id: str | None) -> list[str]:
     """Return Ray's command that drains a node; without an id, this machine's node."""
-    command = [
-        sys.executable,
-        "-m",
-        "ray.scripts.scripts",
-        "drain-node",
-        "--address",
-        address,
-        "--reason",
-        "DRAIN_NODE_REASON_PREEMPTION",
-    ]
-    command += ["--reason-message", notice.reason]
+    command = [sys.executable, "-m", "ray.scripts.scripts", "drain-node", "--address", address]
+    command += ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", notice.reason]
     if notice.remaining_s is not None:
         command += ["--deadline-remaining-seconds", str(notice.remaining_s)]
     if node_id is not None:

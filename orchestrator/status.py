@@ -46,11 +46,7 @@ def as_json(surveyed: Survey) -> dict[str, Any]:
         "store": surveyed.root,
         "drivers": [
             {
-                "driver": driver,
-                "host": lease.host,
-                "pid": lease.pid,
-                "started_unix_s": lease.started_unix_s,
-                "argv": lease.argv,
+                **lease.model_dump(include={"driver", "host", "pid", "started_unix_s", "argv"}),
                 "alive": None if surveyed.gone[driver] is None else not surveyed.gone[driver],
             }
             for driver, lease in sorted(surveyed.leases.items())

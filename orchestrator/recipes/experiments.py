@@ -88,12 +88,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A recipe with the identity of its data and architecture.
-
-    Attributes:
-        data_fingerprint: identifies the content of the data set's files.
-        model_version: registered version of the architecture.
-    """
+    """A recipe, the fingerprint of its data set's files, and the registered version of its architecture."""
 
     recipe: Recipe
     data_fingerprint: str

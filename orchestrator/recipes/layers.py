@@ -15,11 +15,7 @@ class RecipeError(ValueError):
 
 
 class Layer(dict[str, Any]):
-    """Recipe fields from a file.
-
-    Attributes:
-        source: the file, in words of the command line.
-    """
+    """Recipe fields from a file; ``source`` names it in words of the command line."""
 
     def __init__(self, fields: Mapping[str, Any], source: str) -> None:
         super().__init__(fields)
@@ -53,11 +49,7 @@ def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parse_setting(text: str) -> dict[str, Any]:
-    """Parse a setting, such as ``optimizer.learning_rate=0.05``, to a layer; the value is YAML.
-
-    Raises:
-        RecipeError: the text is not of the form KEY=VALUE.
-    """
+    """Parse KEY=VALUE, such as ``optimizer.learning_rate=0.05``, to a layer; RecipeError for other text."""
     name, separator, value = text.partition("=")
     if not separator or not name.strip():
         raise RecipeError(f"--set {text}: expected KEY=VALUE, such as optimizer.learning_rate=0.05")
@@ -71,11 +63,7 @@ def parse_setting(text: str) -> dict[str, Any]:
 
 
 def read_recipe_file(path: Path) -> Layer:
-    """Read a recipe file, a YAML mapping of recipe fields, as a layer.
-
-    Raises:
-        RecipeError: the file cannot be read, or holds no mapping.
-    """
+    """Read a YAML mapping of recipe fields as a layer; RecipeError if the file cannot be read or holds no mapping."""
     source = f"--recipe {path}"
     return Layer(read_mapping(path, source, "a mapping of recipe fields, such as rounds: 10"), source)
 

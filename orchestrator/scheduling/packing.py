@@ -60,11 +60,7 @@ class Packing:
             self.learn(group, record.seconds / trained_epochs(training), beside, peak_bytes)
 
     def learn(self, group: Hashable, seconds: float, beside: int, peak_bytes: int | None) -> None:
-        """Learn the duration of an epoch of this group, in seconds, with ``beside`` other stages on the device.
-
-        Args:
-            peak_bytes: peak memory of the stage; known only if it had the device to itself.
-        """
+        """Learn the seconds of an epoch of this group with ``beside`` other stages; alone, also the peak memory."""
         if beside == 0:
             self._alone[group].append(seconds)
             self._peak_bytes = max(self._peak_bytes, peak_bytes or 0)

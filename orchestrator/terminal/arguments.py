@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -24,41 +23,20 @@ BACKENDS = ("ray", "inline")
 RAY_JOB_MARK = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray sets it for the process that a job runs, and for no other
 
 
-def refuse(refusals: Iterable[tuple[bool, str]]) -> None:
-    """Raise RecipeError with the first sentence whose condition holds."""
-    for applies, sentence in refusals:
-        if applies:
-            raise RecipeError(sentence)
-
-
 def check_sweep(placement: PlacementOptions, output: OutputOptions) -> PlacementOptions:
-    """Check the options of a sweep against each other, and find the cluster of a Ray job.
-
-    Raises:
-        RecipeError: two options contradict each other.
-    """
+    """Find the cluster of a Ray job; RecipeError if two options contradict each other."""
     inline = placement.backend == "inline"
-    refuse(
-        (
-            (placement.backend not in BACKENDS, unknown("backend", placement.backend, BACKENDS)),
-            (
-                inline and placement.address is not None,
-                "--address names a Ray cluster, and --backend inline runs without Ray; give one of them",
-            ),
-        )
-    )
     address = placement.address or (None if inline else cluster_of_this_job())
-    simulates = output.devices is not None or output.price is not None
-    refuse(
-        (
-            (
-                placement.scale_to is not None and address is None,
-                "--scale-to needs a cluster with an autoscaler; name it with --address, or run as a Ray job",
-            ),
-            (output.json_ and not output.plan, "--json prints a plan; give --plan with it"),
-            (simulates and not output.plan, "--devices and --price belong to a plan; give --plan with them"),
-        )
-    )
+    if placement.backend not in BACKENDS:
+        raise RecipeError(unknown("backend", placement.backend, BACKENDS))
+    if inline and placement.address is not None:
+        raise RecipeError("--address names a Ray cluster, and --backend inline runs without Ray; give one of them")
+    if placement.scale_to is not None and address is None:
+        raise RecipeError("--scale-to needs a cluster with an autoscaler; name it with --address, or run as a Ray job")
+    if output.json_ and not output.plan:
+        raise RecipeError("--json prints a plan; give --plan with it")
+    if not output.plan and (output.devices is not None or output.price is not None):
+        raise RecipeError("--devices and --price belong to a plan; give --plan with them")
     return replace(placement, address=address)
 
 
@@ -72,11 +50,7 @@ def check_experiment(experiment: Path | None) -> None:
 
 
 def sweep_flags(comparison: ComparisonOptions, placement: PlacementOptions) -> ExperimentRequest:
-    """Return the choices of the command line, which change those of an experiment's file.
-
-    Raises:
-        RecipeError: a recipe file, a setting or the rounds cannot be read.
-    """
+    """Return the choices of the command line; RecipeError if a recipe file, a setting or the rounds cannot be read."""
     options = {
         "seeds": comparison.seeds,
         "rounds": comparison.rounds,
@@ -152,7 +126,8 @@ def checked_execution(backend: str, options: ExecutionOptions) -> Execution:
         data_root=str(check_folder(options.data_root)) if options.data_root else None,
         data_cache=str((options.data_cache or default_cache()).absolute()),
         checkpoint_interval_s=options.checkpoint_interval,
-        plugins=tuple(absolute_plugin(name) for name in options.plugin or ()),
+        # a file's absolute path, so that every worker finds it
+        plugins=tuple(str(Path(name).absolute()) if name.endswith(".py") else name for name in options.plugin or ()),
         loader_workers=options.loader_workers,
         cuda_graphs=options.cuda_graphs,
         deterministic=options.deterministic,
@@ -161,16 +136,10 @@ def checked_execution(backend: str, options: ExecutionOptions) -> Execution:
     return execution
 
 
-def absolute_plugin(plugin: str) -> str:
-    """Return a plugin's file as an absolute path, so that every worker finds it; a module's name as it is."""
-    return str(Path(plugin).absolute()) if plugin.endswith(".py") else plugin
-
-
 def available_devices(placement: PlacementOptions, execution: Execution) -> int:
     """Count the GPUs, or else CPU cores, that run a stage each: this machine's, a cluster's, or the autoscaler's limit.
 
-    Raises:
-        BackendError: the cluster does not answer.
+    Raises BackendError if the cluster does not answer.
     """
     if placement.scale_to:
         count = placement.scale_to

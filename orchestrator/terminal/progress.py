@@ -131,7 +131,7 @@ class ProgressPanel:
         for node in self._plan:
             counts.setdefault(describe(node), Counter())[self._queue.state[node.key]] += 1
         for kind, states in counts.items():
-            table.add(kind, *(_number(states[state]) for state in COLUMNS), str(sum(states.values())))
+            table.add(kind, *(str(states[state] or "·") for state in COLUMNS), str(sum(states.values())))
         notice = [Text(visible(self._notice), style="yellow")] if self._notice else []
         latest = [Text(visible(f"  {line}")) for line in [*self._latest]]
         running = [self._describe_running(key, progress) for key, progress in [*self._running.items()]]
@@ -196,7 +196,3 @@ def headline(results: Mapping[str, Any]) -> str:
 def _speed_class(node: Node) -> tuple[str, ...]:
     """Stages of one class take about the same time per epoch."""
     return (node.labels.dataset, node.labels.architecture, node.stage.kind)
-
-
-def _number(count: int) -> str:
-    return str(count) if count else "·"

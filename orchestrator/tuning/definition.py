@@ -62,11 +62,8 @@ def define(
 ) -> Definition:
     """Define a search around an experiment's recipe.
 
-    Args:
-        final_epochs: None takes the epochs of a round, at most the recipe's final epochs.
-
-    Raises:
-        RecipeError: no prune fraction in the space reaches the density in whole rounds.
+    Without ``final_epochs``, trains for the epochs of a round, at most the recipe's final epochs. RecipeError if no
+    prune fraction in the space reaches the density in whole rounds.
     """
     recipe = experiment.recipe
     points = draw_points(space, trials, seed)
