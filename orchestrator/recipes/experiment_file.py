@@ -65,11 +65,7 @@ class ExperimentRequest:
     layers: tuple[Mapping[str, Any], ...] = ()
 
     def under(self, flags: ExperimentRequest) -> ExperimentRequest:
-        """Merge the command line's choices over these.
-
-        Raises:
-            RecipeError: no data set is named, or the preset is unknown.
-        """
+        """Merge the command line's choices over these; RecipeError if no data set is named or the preset is unknown."""
         datasets = self.datasets if flags.datasets is None else flags.datasets
         archs = self.archs if flags.archs is None else flags.archs
         preset = flags.preset or self.preset
@@ -81,18 +77,14 @@ class ExperimentRequest:
 
 
 def request_experiment(file: Path | None, flags: ExperimentRequest, *, smoke: bool = False) -> ExperimentRequest:
-    """Merge the command line's choices over an experiment's file, if there is a file.
-
-    Args:
-        smoke: take the file's smoke variant.
+    """Merge the command line's choices over an experiment's file, or its smoke variant, if there is a file.
 
     Raises:
         RecipeError: the file cannot be used, ``smoke`` comes without a file, or no data set is named.
     """
     if smoke and file is None:
         raise RecipeError("--smoke runs the smoke variant of an experiment's file; name a file, or only --datasets")
-    request = ExperimentRequest() if file is None else read_experiment(file, smoke=smoke)
-    return request.under(flags)
+    return (read_experiment(file, smoke=smoke) if file else ExperimentRequest()).under(flags)
 
 
 def builtin_experiments() -> dict[str, Path]:
@@ -102,12 +94,9 @@ def builtin_experiments() -> dict[str, Path]:
 
 
 def find_experiment(given: Path) -> Path:
-    """Return the file at a path or, where there is none, the built-in experiment that the path names.
+    """Return the file at a path, else the built-in experiment of that name; RecipeError if neither exists.
 
     Both ``figure2`` and ``experiments/figure2.yaml`` name the built-in figure2.
-
-    Raises:
-        RecipeError: neither exists.
     """
     if given.is_file():
         return given
@@ -119,11 +108,7 @@ def find_experiment(given: Path) -> Path:
 
 
 def read_experiment(given: Path, *, smoke: bool = False) -> ExperimentRequest:
-    """Read an experiment's file.
-
-    Args:
-        given: its path, or a built-in experiment's name.
-        smoke: take the smoke variant: the same comparisons at the smallest size.
+    """Read an experiment's file, by its path or a built-in name; ``smoke`` takes the same comparisons at least size.
 
     Raises:
         RecipeError: the file cannot be read, a field is unknown (in the smoke variant too), or a value does not fit.

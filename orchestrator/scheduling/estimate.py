@@ -7,13 +7,7 @@ from collections.abc import Iterable
 from statistics import median
 
 from orchestrator.planning.plan import Node, Plan
-from orchestrator.scheduling.rank import (
-    EPOCHS_OF_A_PAIR_PROBE,
-    EPOCHS_OF_A_PROBE_POINT,
-    cost_epochs,
-    trained_epochs,
-    upward_rank,
-)
+from orchestrator.scheduling.rank import cost_epochs, recorded_epochs, upward_rank
 from orchestrator.store.record import Record
 from workers.stages import Landscape, PairProbe, Probe
 from workers.stages.kinds import width
@@ -56,15 +50,14 @@ class Estimates:
             ranks = record.science.get("training", {}).get("gang", {}).get("ranks", 1)
             group = record.kind, (record.labels.dataset, record.labels.architecture, ranks)
             times = resumed if record.attempt > 1 else shared if sharing > 1 else alone
-            times[group].append(record.seconds / sharing / _epochs(record))
+            times[group].append(record.seconds / sharing / recorded_epochs(record))
         self._typical = _Epochs({group: median(times) for group, times in {**shared, **alone}.items()})
         self._least = _Epochs({group: max(times) for group, times in resumed.items()})
 
     def seconds(self, node: Node) -> float | None:
         """Duration of a stage that has its devices to itself; None if no such work was measured."""
-        epoch_s = self._typical.seconds(node)
-        if epoch_s is None:
-            epoch_s = self._least.seconds(node)
+        typical_s = self._typical.seconds(node)
+        epoch_s = self._least.seconds(node) if typical_s is None else typical_s
         return None if epoch_s is None else epoch_s * cost_epochs(node.stage)
 
     def is_least(self, node: Node) -> bool:
@@ -95,14 +88,3 @@ class _Epochs:
     def seconds(self, node: Node) -> float | None:
         work = node.labels.dataset, node.labels.architecture, width(node.stage)
         return self._of_kind.get((node.stage.kind, work), self._of_training.get(work))
-
-
-def _epochs(record: Record) -> float:
-    """The work of a record, as ``rank.cost_epochs`` counts it."""
-    training = record.science.get("training")
-    if training:
-        return trained_epochs(training)
-    if record.kind == PairProbe.kind:
-        return EPOCHS_OF_A_PAIR_PROBE
-    points: int = record.science["points"]
-    return EPOCHS_OF_A_PROBE_POINT * (points**2 if record.kind == Landscape.kind else points)

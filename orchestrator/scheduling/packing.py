@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from dataclasses import InitVar, dataclass, field
 from statistics import fmean
 
-from orchestrator.scheduling.rank import trained_epochs
+from orchestrator.scheduling.rank import recorded_epochs
 from orchestrator.store.record import Record
 from workers.devices.streams import POOL
 
@@ -57,7 +57,7 @@ class Packing:
         # probes run in groups, and a resumed attempt did a part of the work
         if training is not None and record.attempt == 1:
             group = (record.labels.dataset, record.labels.architecture, device)
-            self.learn(group, record.seconds / trained_epochs(training), beside, peak_bytes)
+            self.learn(group, record.seconds / recorded_epochs(record), beside, peak_bytes)
 
     def learn(self, group: Hashable, seconds: float, beside: int, peak_bytes: int | None) -> None:
         """Learn the seconds of an epoch of this group with ``beside`` other stages; alone, also the peak memory."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from orchestrator.planning.plan import Node, Plan
+from orchestrator.store.record import Record
 from workers.stages import Landscape, PairProbe, Probe, Stage
 
 EPOCHS_OF_A_PROBE_POINT = 0.1
@@ -24,10 +24,17 @@ def cost_epochs(stage: Stage) -> float:
     return max(float(len(stage.training.span)), LEAST_EPOCHS)
 
 
-def trained_epochs(training: Mapping[str, Any]) -> float:
-    """``cost_epochs`` from the training fields of a record."""
-    stop = training.get("stop_after")
-    return max(float((training["epochs"] if stop is None else stop) - training.get("first_epoch", 0)), LEAST_EPOCHS)
+def recorded_epochs(record: Record) -> float:
+    """``cost_epochs`` of a record's stage."""
+    training = record.science.get("training")
+    if training:
+        stop = training.get("stop_after")
+        epochs = (training["epochs"] if stop is None else stop) - training.get("first_epoch", 0)
+        return max(float(epochs), LEAST_EPOCHS)
+    if record.kind == PairProbe.kind:
+        return EPOCHS_OF_A_PAIR_PROBE
+    points: int = record.science["points"]
+    return EPOCHS_OF_A_PROBE_POINT * (points**2 if record.kind == Landscape.kind else points)
 
 
 def upward_rank(plan: Plan, cost: Callable[[Node], float] = lambda node: cost_epochs(node.stage)) -> dict[str, float]:

@@ -46,11 +46,7 @@ def trial_folder(root: Path, number: int) -> Path:
 
 
 def run_rung(definition: Definition, number: int, index: int, root: Path, execution: Execution) -> Rung:
-    """Compute a trial's rung; stages in the trial's store are not computed again.
-
-    Args:
-        number: the trial, counted from 1.
-        index: the rung, counted from 0.
+    """Compute rung ``index`` (from 0) of trial ``number`` (from 1); stages in its store are not computed again.
 
     Raises:
         TrialError: a stage failed for a reason other than divergence.

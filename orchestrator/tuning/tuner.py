@@ -134,11 +134,7 @@ def trial_needs(gpus_per_trial: float | None, device: str) -> dict[str, float]:
 def run_trials(
     definition: Definition, root: Path, execution: Execution, needs: dict[str, float], max_concurrent: int | None
 ) -> list[TrialResult]:
-    """Run all unfinished trials on the Ray cluster that this process has joined.
-
-    Args:
-        needs: resources of a trial, from ``trial_needs``.
-    """
+    """Run all unfinished trials, with ``trial_needs`` each, on the Ray cluster that this process has joined."""
     parametrised = tune.with_parameters(
         SignedTransferTrial, definition=definition, root=str(root), execution=execution, share=needs.get("gpu", 0.0)
     )
@@ -174,11 +170,9 @@ def run_trials(
             ),
         )
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # Lines reports failures, without tracebacks
-    results = tuner.fit()
-    return sorted(
-        (_trial_result(definition, result) for result in map(results.__getitem__, range(len(results)))),
-        key=lambda trial: trial.number,
-    )
+    grid = tuner.fit()
+    results = [_trial_result(definition, grid[index]) for index in range(len(grid))]
+    return sorted(results, key=lambda trial: trial.number)
 
 
 def _trial_result(definition: Definition, result: tune.Result) -> TrialResult:
