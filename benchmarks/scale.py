@@ -41,7 +41,7 @@ from orchestrator.recipes.experiments import Experiment, find_experiments
 from orchestrator.recipes.resolution import resolve
 from orchestrator.scheduling.queue import ReadyQueue
 from orchestrator.scheduling.rank import cost_epochs, upward_rank
-from orchestrator.scheduling.simulation import Simulation, simulate
+from orchestrator.scheduling.simulation import SimulatedCluster, Simulation
 from workers.stages.execution import Execution
 
 Measured = TypeVar("Measured")
@@ -200,7 +200,7 @@ def _simulate(
 ) -> tuple[Simulation, int]:
     """The simulation, and the number of preempted stages."""
     if preemptions is None:
-        return simulate(plan, (), seconds, devices), 0
+        return SimulatedCluster(plan, (), seconds, devices).run(), 0
     cluster = PreemptedCluster(plan, seconds, devices, preemptions)
     return cluster.run(), cluster.preempted
 

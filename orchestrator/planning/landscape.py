@@ -12,7 +12,7 @@ from orchestrator.recipes.recipe import Recipe
 from orchestrator.recipes.resolution import resolve
 from orchestrator.store import StoreError
 from orchestrator.store.record import Labels, StageIdentity
-from workers.stages import Landscape, Pretrain, Probe, Round, Setting, Stage, Train, to_science
+from workers.stages import Augmentation, Landscape, Pretrain, Probe, Round, Setting, Stage, Train, to_science
 from workers.stages.job import JobError, parse_job
 
 SECTION = ("dataset", "architecture", "preset")
@@ -26,19 +26,16 @@ def add_landscape(plan: Plan, solutions: Sequence[Node], points: int, margin: fl
         margin: how far the grid extends beyond the solutions, as a share of its longer side.
         probing: how batch-norm statistics are re-estimated.
     """
-    stage = Landscape(
-        solutions[0].stage.setting,
-        points,
-        margin,
-        probing.batch_size,
-        probing.bn_images,
-        probing.bn_momentum,
-        probing.augmentation,
-    )
+    stage = Landscape(solutions[0].stage.setting, points, margin, *reestimation(probing))
     a, b, c = solutions
     first, *rest = (node.labels.model_dump() for node in solutions)
     shared = {name: value for name, value in first.items() if all(labels[name] == value for labels in rest)}
     return plan.add(_name(solutions), stage, Labels(**shared), a=a, b=b, c=c)
+
+
+def reestimation(source: Probe | Recipe) -> tuple[int, int | None, float | None, Augmentation]:
+    """The fields of ``Probe`` and ``Landscape`` that say how batch-norm statistics are re-estimated, in their order."""
+    return source.batch_size, source.bn_images, source.bn_momentum, source.augmentation
 
 
 def plan_landscape(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from orchestrator.planning.landscape import add_landscape
+from orchestrator.planning.landscape import add_landscape, reestimation
 from orchestrator.planning.plan import Node, Plan
 from orchestrator.recipes.experiments import Experiment
 from orchestrator.recipes.methods import Method
@@ -38,14 +38,8 @@ class ExperimentPlanner:
     def __init__(self, plan: Plan, experiment: Experiment) -> None:
         recipe = experiment.recipe
         self.plan, self.recipe = plan, recipe
-        data = Data(
-            recipe.dataset,
-            experiment.data_fingerprint,
-            recipe.validation_fraction,
-            recipe.image_size,
-            recipe.pixel_mean,
-            recipe.pixel_std,
-        )
+        pixels = recipe.image_size, recipe.pixel_mean, recipe.pixel_std
+        data = Data(recipe.dataset, experiment.data_fingerprint, recipe.validation_fraction, *pixels)
         model = Model(recipe.arch, recipe.model, experiment.model_version)
         self.setting = Setting(recipe.preset, data, model, recipe.watch_test_set, recipe.precision)
         self.labels = Labels(dataset=recipe.dataset, architecture=recipe.arch, preset=recipe.preset)
@@ -106,16 +100,9 @@ class ChainPlanner:
 
     def prune_rewind_train(self, round_: int, network: Node, rewind_to: Node | None) -> Node:
         """Add a round: prune ``network``, reset survivors to ``rewind_to`` (None keeps their weights), and train."""
-        stage = Round(
-            self._setting,
-            round_training(self._recipe, self.method),
-            self._psi,
-            round_,
-            self._recipe.prune_fraction,
-            self._sgd_seed(round_),
-            self._alpha,
-            self._pruning,
-        )
+        training, share = round_training(self._recipe, self.method), self._recipe.prune_fraction
+        sgd_seed = self._sgd_seed(round_)
+        stage = Round(self._setting, training, self._psi, round_, share, sgd_seed, self._alpha, self._pruning)
         reset = {} if rewind_to is None else {"reset": rewind_to}
         return self._plan.add(self._name(round_), stage, self._round_labels(round_), previous=network, **reset)
 
@@ -132,14 +119,7 @@ class ChainPlanner:
     def probe(self, kind: ProbeKind, a: Node, b: Node) -> None:
         """Add the barrier probe of a pair of solutions, and the recipe's other probes of this pair."""
         recipe = self._recipe
-        stage = Probe(
-            self._setting,
-            recipe.probe_points,
-            recipe.batch_size,
-            recipe.bn_images,
-            recipe.bn_momentum,
-            recipe.augmentation,
-        )
+        stage = Probe(self._setting, recipe.probe_points, *reestimation(recipe))
         start, _, seed = a.name.rpartition("/")
         name, labels = f"{start}/{kind}/{seed}", a.labels.model_copy(update={"probe": kind, "twin": False})
         self._plan.add(name, stage, labels, a=a, b=b)

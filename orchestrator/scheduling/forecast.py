@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from orchestrator.planning.plan import Node, Plan
 from orchestrator.scheduling.estimate import Estimates
-from orchestrator.scheduling.simulation import simulate
+from orchestrator.scheduling.simulation import SimulatedCluster
 from workers.stages.kinds import width
 
 
@@ -49,19 +49,13 @@ def forecast(
     hours = sum(estimated) / 3600 if estimated or not remaining else None
     makespan_s, widest = None, max((width(node.stage) for node in remaining), default=1)
     if devices >= widest and not unmeasured:
-        makespan_s = simulate(plan, cached, seconds, devices, devices_of=lambda node: width(node.stage)).makespan_s
-    price, held_hours = usd_per_device_hour, None if makespan_s is None else devices * makespan_s / 3600
-    return Forecast(
-        estimates.device,
-        len(estimated),
-        unmeasured,
-        hours,
-        devices,
-        makespan_s,
-        None if hours is None or price is None else hours * price,
-        None if held_hours is None or price is None else held_hours * price,
-        _works(node for node in remaining if estimates.is_least(node)),
-    )
+        cluster = SimulatedCluster(plan, cached, seconds, devices, lambda node: width(node.stage))
+        makespan_s = cluster.run().makespan_s
+    held_hours, price = None if makespan_s is None else devices * makespan_s / 3600, usd_per_device_hour
+    cost, held_cost = (None if each is None or price is None else each * price for each in (hours, held_hours))
+    at_least = _works(node for node in remaining if estimates.is_least(node))
+    device, stages = estimates.device, len(estimated)
+    return Forecast(device, stages, unmeasured, hours, devices, makespan_s, cost, held_cost, at_least)
 
 
 def _works(nodes: Iterable[Node]) -> tuple[str, ...]:

@@ -21,14 +21,6 @@ class Reserved:
     ends_s: float
 
 
-@dataclass(frozen=True)
-class Reservation:
-    """When a wide stage expects its devices, and how many are left over then."""
-
-    at_s: float
-    spare: int
-
-
 class Scheduler:
     """Start ready stages in order of urgency, with back-filling.
 
@@ -72,7 +64,8 @@ class Scheduler:
         Returns:
             Keys of the group's stages, the first of which names the group; empty if no stage may start now.
         """
-        free, due = capacity - self.busy, None
+        free = capacity - self.busy
+        due_s, spare = None, 0  # when a waiting wide stage expects its devices, and how many are left over then
         if free < 1:
             return []
         for key in self._queue.ready():
@@ -80,13 +73,13 @@ class Scheduler:
             needed = self._devices(node)
             if needed > capacity:
                 continue
-            if due is None and needed <= free:
+            if due_s is None and needed <= free:
                 return self._begin(key, needed, now_s, self._group_size(node, capacity))
-            if due is None:
-                due = self._reserve(needed, free, now_s)
-                if not now_s < due.at_s < math.inf:
+            if due_s is None:
+                due_s, spare = self._reserve(needed, free, now_s)
+                if not now_s < due_s < math.inf:
                     return []
-            elif needed <= free and (needed <= due.spare or now_s + self._expected_s(key) <= due.at_s):
+            elif needed <= free and (needed <= spare or now_s + self._expected_s(key) <= due_s):
                 return self._begin(key, needed, now_s, 1)
         return []
 
@@ -110,13 +103,13 @@ class Scheduler:
             return 1
         return min(MOST_PROBES, math.ceil(self._queue.count_like(node.key) / (2 * capacity)))
 
-    def _reserve(self, needed: int, free: int, now_s: float) -> Reservation:
+    def _reserve(self, needed: int, free: int, now_s: float) -> tuple[float, int]:
         at_s = now_s
         for group in sorted(self._reserved.values(), key=lambda group: group.ends_s):
             if free >= needed and group.ends_s > at_s:
                 break
             free, at_s = free + group.devices, max(now_s, group.ends_s)
-        return Reservation(at_s, free - needed)
+        return at_s, free - needed
 
     def _expected_s(self, key: str) -> float:
         seconds = self._seconds(self._plan.nodes[key])

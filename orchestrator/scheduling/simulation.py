@@ -32,17 +32,6 @@ class Simulation:
     busy_fraction: float
 
 
-def simulate(
-    plan: Plan,
-    cached: Collection[str],
-    seconds: Mapping[str, float],
-    devices: int,
-    devices_of: Callable[[Node], int] = lambda node: 1,
-) -> Simulation:
-    """Run the stages that are not cached; see ``SimulatedCluster``."""
-    return SimulatedCluster(plan, cached, seconds, devices, devices_of).run()
-
-
 @dataclass
 class Group:
     """Stages that run one after another on the same devices."""

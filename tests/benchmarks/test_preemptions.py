@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from benchmarks.preemptions import PreemptedCluster, Preemptions
 from orchestrator.recipes.recipe import Recipe
 from orchestrator.scheduling.rank import cost_epochs
-from orchestrator.scheduling.simulation import simulate
+from orchestrator.scheduling.simulation import SimulatedCluster
 from tests.orchestrator.recipes.small_recipes import plan_of, recipe, recipes
 
 
@@ -17,7 +17,7 @@ from tests.orchestrator.recipes.small_recipes import plan_of, recipe, recipes
 def test_preemptions_cost_time_and_lose_no_stage(recipe_: Recipe, devices: int, seed: int) -> None:
     plan = plan_of(recipe_)
     seconds = {node.key: 100 * cost_epochs(node.stage) for node in plan}
-    calm = simulate(plan, (), seconds, devices)
+    calm = SimulatedCluster(plan, (), seconds, devices).run()
     rough = PreemptedCluster(plan, seconds, devices, Preemptions(2000, 60, 30, seed)).run()
     assert rough.makespan_s >= calm.lower_bound_s
     assert PreemptedCluster(plan, seconds, devices, Preemptions(2000, 60, 30, seed)).run() == rough

@@ -64,11 +64,8 @@ def _with_groups(function: Callable[..., None]) -> Callable[..., None]:
         field_hints = get_type_hints(annotation, include_extras=True)
         for field in fields(annotation):
             default = parameter.empty if field.default is MISSING else field.default
-            parameters.append(
-                inspect.Parameter(
-                    field.name, parameter.KEYWORD_ONLY, default=default, annotation=field_hints[field.name]
-                )
-            )
+            option = inspect.Parameter(field.name, parameter.KEYWORD_ONLY, default=default)
+            parameters.append(option.replace(annotation=field_hints[field.name]))
 
     @wraps(function)
     def command(**values: Any) -> None:

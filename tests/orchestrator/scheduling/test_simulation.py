@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from orchestrator.recipes.recipe import Recipe
 from orchestrator.scheduling.rank import cost_epochs
-from orchestrator.scheduling.simulation import simulate
+from orchestrator.scheduling.simulation import SimulatedCluster
 from tests.orchestrator.recipes.small_recipes import plan_of, recipe, recipes
 
 MANY = settings(max_examples=40, deadline=None)
@@ -22,7 +22,7 @@ def test_a_makespan_lies_between_the_lower_bound_and_a_greedy_order(recipe_: Rec
     seconds = {node.key: random.uniform(0.5, 2) * cost_epochs(node.stage) for node in plan}
     cached = set(data.draw(st.lists(st.sampled_from(list(plan.nodes)), unique=True, max_size=8)))
     devices = data.draw(st.integers(1, 9))
-    simulation = simulate(plan, cached, seconds, devices)
+    simulation = SimulatedCluster(plan, cached, seconds, devices).run()
     assert simulation.work_s == pytest.approx(sum(seconds[key] for key in plan.nodes if key not in cached))
     assert simulation.lower_bound_s == max(simulation.critical_path_s, simulation.work_s / devices)
     assert simulation.makespan_s >= simulation.lower_bound_s * (1 - 1e-9)
@@ -33,20 +33,20 @@ def test_a_makespan_lies_between_the_lower_bound_and_a_greedy_order(recipe_: Rec
 
 def test_one_device_takes_all_the_work() -> None:
     plan = plan_of(recipe())
-    simulation = simulate(plan, (), {node.key: cost_epochs(node.stage) for node in plan}, 1)
+    simulation = SimulatedCluster(plan, (), {node.key: cost_epochs(node.stage) for node in plan}, 1).run()
     assert simulation.makespan_s == pytest.approx(simulation.work_s)
     assert simulation.busy_fraction == pytest.approx(1)
 
 
 def test_unlimited_devices_take_the_critical_path() -> None:
     plan = plan_of(recipe())
-    simulation = simulate(plan, (), {node.key: cost_epochs(node.stage) for node in plan}, 1000)
+    simulation = SimulatedCluster(plan, (), {node.key: cost_epochs(node.stage) for node in plan}, 1000).run()
     assert simulation.makespan_s == pytest.approx(simulation.critical_path_s) == pytest.approx(2 + 1 + 1 + 3 + 1.1)
 
 
 def test_a_cached_plan_takes_no_time() -> None:
     plan = plan_of(recipe())
-    simulation = simulate(plan, plan.nodes.keys(), {}, 4)
+    simulation = SimulatedCluster(plan, plan.nodes.keys(), {}, 4).run()
     assert (simulation.makespan_s, simulation.work_s, simulation.busy_fraction) == (0.0, 0.0, 0.0)
 
 
@@ -57,8 +57,8 @@ def test_wide_stages_wait_for_all_their_devices() -> None:
     def width(label: str) -> int:
         return 4 if label == "round" else 1
 
-    simulation = simulate(plan, (), seconds, 5, lambda node: width(node.stage.kind))
+    simulation = SimulatedCluster(plan, (), seconds, 5, lambda node: width(node.stage.kind)).run()
     assert simulation.work_s == pytest.approx(sum(seconds[node.key] * width(node.stage.kind) for node in plan))
     assert simulation.makespan_s >= simulation.lower_bound_s
     with pytest.raises(ValueError, match="3 devices are fewer than the 4 that a stage needs"):
-        simulate(plan, (), seconds, 3, lambda node: width(node.stage.kind))
+        SimulatedCluster(plan, (), seconds, 3, lambda node: width(node.stage.kind)).run()
