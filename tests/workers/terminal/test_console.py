@@ -62,7 +62,7 @@ def test_columns_stay_straight() -> None:
 
 def test_the_consoles_own_colours_lines_and_columns_stay() -> None:
     file = io.StringIO()
-    Console(file=file, force_terminal=True, color_system="standard").print("[red]one[/red]\ntwo")
+    Console(file=file, force_terminal=True, color_system="standard", markup=True).print("[red]one[/red]\ntwo")
     assert file.getvalue() == "\x1b[31mone\x1b[0m\ntwo\n"
 
 
