@@ -1,8 +1,8 @@
 """From a store's Parquet files to tidy pandas frames, plotly figures and one HTML page.
 
->>> frames = analysis.frames.load("runs/mnist1d")
+>>> frames = analysis.load("runs/mnist1d")
 >>> frames.stages[["name", "density", "test_accuracy_percent"]]
->>> analysis.figures.results.accuracy_by_density(frames)
+>>> analysis.figures.accuracy_by_density(frames)
 """
 
 from winning_sign import check

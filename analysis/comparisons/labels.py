@@ -56,8 +56,8 @@ def kind_name(label: str) -> str:
 
 
 def rank(label: str) -> tuple[int, str]:
-    """Return the sort key of a method or transfer: in the order above, then unknown ones."""
-    known = [*METHODS, *TRANSFERS]
+    """Return the sort key of a method, a transfer or a kind of stage: in the order above, then unknown ones."""
+    known = [*METHODS, *TRANSFERS, *KINDS]
     return (known.index(label), "") if label in known else (len(known), label)
 
 

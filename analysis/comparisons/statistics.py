@@ -6,7 +6,7 @@ chains. With two chains or more, an interval is over chains: seeds of one chain 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import hypot, nan
 from typing import Any, Literal
@@ -15,6 +15,11 @@ import pandas as pd
 from scipy.special import stdtrit
 
 KEY_DIGITS = 16
+
+
+def short_keys(keys: Iterable[str]) -> str:
+    """Join the first digits of stages' keys with commas, as a point's ``customdata`` and the tables hold them."""
+    return ",".join(key[:KEY_DIGITS] for key in keys)
 
 
 def half_interval(values: pd.Series) -> float:
@@ -45,7 +50,7 @@ def spread(rows: pd.DataFrame, by: Sequence[str], value: str, error: str | None 
     cells = measured.groupby(list(by), dropna=False)
     number = cells.ngroup()  # group by number: labels may be missing, and missing labels do not join
     by_chain = measured.groupby([number, measured["chain"]])[value].mean().groupby(level=0).agg(["std", "size"])
-    numbered = measured.assign(key=measured["key"].str[:KEY_DIGITS]).groupby(number)
+    numbered = measured.groupby(number)
     table = numbered[[*by]].first().astype({name: measured[name].dtype for name in by})
     table["density"] = numbered["density"].mean()
     table["mean"], table["sd"] = numbered[value].mean(), numbered[value].std()
@@ -54,7 +59,7 @@ def spread(rows: pd.DataFrame, by: Sequence[str], value: str, error: str | None 
     half = _half(by_chain["std"].reindex(table.index).where(several, table["sd"]), chains.where(several, trainings))
     table["low"], table["high"] = table["mean"] - half, table["mean"] + half
     table["trainings"], table["chains"] = trainings, chains
-    table["keys"] = numbered["key"].agg(",".join)
+    table["keys"] = numbered["key"].agg(short_keys)
     if error:
         table["standard_error"] = numbered[error].mean()
     return table.reset_index(drop=True)

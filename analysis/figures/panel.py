@@ -40,6 +40,9 @@ class Axis:
     order: Sequence[str] = ()
 
 
+DENSITY = Axis("density", "density")
+
+
 @dataclass(frozen=True)
 class Panel:
     """One set of axes with its traces.
@@ -54,21 +57,6 @@ class Panel:
     x: Axis
     y: Axis
     height: int | None = None
-
-
-@dataclass
-class _Names:
-    """Series in the legend so far: each is named once, however many panels show it."""
-
-    named: set[str] = field(default_factory=set)
-
-    def add(self, trace: Any) -> bool:
-        """Whether the legend gets an entry for this trace."""
-        nameable = trace.showlegend is not False and bool(trace.name)
-        if not nameable or trace.legendgroup in self.named:
-            return False
-        self.named.add(trace.legendgroup)
-        return True
 
 
 def compose(
@@ -101,11 +89,14 @@ def compose(
         vertical_spacing=min(ROW_GAP / sum(heights), 1 / max(rows - 1, 1)),
         subplot_titles=titles,
     )
-    names = _Names()
+    named: set[str] = set()
     for number, panel in enumerate(panels):
         place = {"row": number // columns + 1, "col": number % columns + 1}
         for trace in panel.traces:
-            trace.showlegend = names.add(trace)
+            # each series is named once, however many panels show it
+            trace.showlegend = bool(trace.showlegend is not False and trace.name and trace.legendgroup not in named)
+            if trace.showlegend:
+                named.add(trace.legendgroup)
             figure.add_trace(trace, **place)
         _set_axis(figure.update_xaxes, panel.x, panel, "x", **place)
         _set_axis(figure.update_yaxes, panel.y, panel, "y", **place)

@@ -137,22 +137,25 @@ def line(method: str, transfer: str) -> dict[str, Any]:
     }
 
 
-def against_density(method: str, transfer: str, rows: pd.DataFrame, unit: str, noun: str) -> go.Scatter:
-    """Draw one method's and transfer's means against density, with one standard deviation.
+def against_density(summary: pd.DataFrame, unit: str, noun: str) -> list[go.Scatter]:
+    """Draw each method's and transfer's means against density, with one standard deviation.
 
     Args:
-        rows: of ``analysis.comparisons.statistics.spread``.
+        summary: rows of ``analysis.comparisons.statistics.spread``.
         unit: of the means.
         noun: what n counts: "training" or "probe".
     """
-    return go.Scatter(
-        x=rows["density"],
-        y=rows["mean"],
-        error_y=error_bars(rows["sd"]),
-        customdata=points(rows, noun),
-        hovertemplate=f"%{{y:.2f}} {unit}<br>%{{customdata[0]}}",
-        **line(method, transfer),
-    )
+    return [
+        go.Scatter(
+            x=rows["density"],
+            y=rows["mean"],
+            error_y=error_bars(rows["sd"]),
+            customdata=points(rows, noun),
+            hovertemplate=f"%{{y:.2f}} {unit}<br>%{{customdata[0]}}",
+            **line(method, transfer),
+        )
+        for method, transfer, rows in lines(summary)
+    ]
 
 
 def error_bars(sd: pd.Series) -> dict[str, object]:

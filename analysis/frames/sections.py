@@ -9,12 +9,15 @@ import pandas as pd
 
 from analysis.frames.load import Frames
 
+SETTING = ["dataset", "architecture", "preset"]
+
 
 @dataclass(frozen=True)
 class Section:
     """The results of one data set, architecture and preset, all made with one recipe.
 
     Attributes:
+        prefix: the title before a panel's own, if the store has several sections.
         frames: without superseded rows; frames without labels, such as events, hold the whole store.
     """
 
@@ -22,6 +25,7 @@ class Section:
     architecture: str
     preset: str
     frames: Frames
+    prefix: str = ""
 
     @property
     def title(self) -> str:
@@ -42,17 +46,18 @@ class Section:
 
 def sections(frames: Frames) -> list[Section]:
     """Return a store's sections by name, the default preset first."""
-    by = ["dataset", "architecture", "preset"]
-    names = frames.stages.loc[~frames.stages["superseded"], by].drop_duplicates().itertuples(index=False)
-    parts = [Section(str(d), str(a), str(p), _restricted(frames, str(d), str(a), str(p))) for d, a, p in names]
+    rows = frames.stages.loc[~frames.stages["superseded"], SETTING].drop_duplicates().to_dict("records")
+    settings = [{name: row[name] for name in SETTING} for row in rows]
+    parts = [Section(**labels, frames=_restricted(frames, labels)) for labels in settings]
+    parts = [replace(part, prefix=f"{part.title}: ") for part in parts] if len(parts) > 1 else parts
     return sorted(parts, key=lambda part: (part.dataset, part.architecture, part.preset != "sound"))
 
 
-def _restricted(frames: Frames, dataset: str, architecture: str, preset: str) -> Frames:
+def _restricted(frames: Frames, labels: dict[str, str]) -> Frames:
     restricted: dict[str, Any] = {}
     for each in fields(frames):
         rows = getattr(frames, each.name)
-        if isinstance(rows, pd.DataFrame) and {"dataset", "architecture", "preset"} <= set(rows.columns):
-            kept = (rows["dataset"] == dataset) & (rows["architecture"] == architecture) & (rows["preset"] == preset)
+        if isinstance(rows, pd.DataFrame) and set(SETTING) <= set(rows.columns):
+            kept = (rows[SETTING] == pd.Series(labels)).all(axis=1)
             restricted[each.name] = rows[kept & ~rows["superseded"] if "superseded" in rows else kept]
     return replace(frames, **restricted)

@@ -17,10 +17,8 @@ from analysis.comparisons.answers import comparisons
 from analysis.comparisons.measures import MEASURES
 from analysis.comparisons.numbers import measured, numbers
 from analysis.frames.load import Frames
-from analysis.frames.sections import Section, sections
+from analysis.frames.sections import SETTING, Section, sections
 from analysis.page import latex
-
-SETTING = ("dataset", "architecture", "preset")
 
 
 def export(frames: Frames, folder: Path) -> None:

@@ -29,11 +29,10 @@ def barrier_curves(
         apart_from: draw all probed densities except the nearest to this value.
     """
     parts = sections(frames)
-    curves = {part.title: _curves(part, probe, near, apart_from) for part in parts}
-    methods = sorted({name for each in curves.values() for name in each["method"].unique()}, key=rank)
-    prefix = {part.title: "" if len(parts) == 1 else f"{part.title}: " for part in parts}
-    panels = [panel for title, each in curves.items() for panel in _panels(each, methods, prefix[title])]
-    summary = " ".join(_summary(title, each) for title, each in curves.items())
+    curves = [_curves(part, probe, near, apart_from) for part in parts]
+    methods = sorted({name for each in curves for name in each["method"].unique()}, key=rank)
+    panels = [panel for part, each in zip(parts, curves, strict=True) for panel in _panels(each, methods, part.prefix)]
+    summary = " ".join(_summary(part.title, each) for part, each in zip(parts, curves, strict=True))
     return compose(panels, summary, columns=max(len(methods), 1), shared_y=True)
 
 

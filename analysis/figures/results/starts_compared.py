@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import product
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -11,7 +12,7 @@ from analysis.comparisons.labels import density, method_name, number, rank, tran
 from analysis.comparisons.measures import ACCURACY, BARRIER, STABILITY, Measure
 from analysis.comparisons.statistics import spread
 from analysis.figures import style
-from analysis.figures.panel import Axis, Panel, compose
+from analysis.figures.panel import DENSITY, Axis, Panel, compose
 from analysis.frames.load import Frames
 from analysis.frames.sections import Section, sections
 
@@ -43,13 +44,9 @@ def starts_compared(frames: Frames, transfers: Sequence[str]) -> go.Figure:
         transfers: the starts to draw; the first is the figure's subject.
     """
     parts = sections(frames)
-    alone = len(parts) == 1
     methods = {part.title: _methods(part, transfers[0]) for part in parts}
     panels = [
-        _panel(part, name, measure, transfers, "" if alone else f"{part.title}: ")
-        for part in parts
-        for measure in SHOWN
-        for name in methods[part.title]
+        _panel(part, name, measure, transfers) for part in parts for measure in SHOWN for name in methods[part.title]
     ]
     columns = {len(names) for names in methods.values() if names}
     # a row of panels shares its axis, which needs the same methods in all rows
@@ -63,12 +60,12 @@ def _methods(section: Section, needed: str) -> list[str]:
     return sorted(rows.loc[rows["transfer"] == needed, "method"].dropna().unique(), key=rank)
 
 
-def _panel(section: Section, name: str, measure: Measure, transfers: Sequence[str], prefix: str) -> Panel:
+def _panel(section: Section, name: str, measure: Measure, transfers: Sequence[str]) -> Panel:
     noun = "probe" if measure.probe else "training"
     cells = _cells(section, name, measure, transfers)
-    traces = [style.against_density(*each, measure.unit, noun) for each in style.lines(cells)]
+    traces = style.against_density(cells, measure.unit, noun)
     y = Axis("points", from_zero=True) if measure.probe else Axis(f"{measure.title} ({measure.unit})")
-    return Panel(f"{prefix}{method_name(name)}, {measure.title}", traces, Axis("density", "density"), y)
+    return Panel(f"{section.prefix}{method_name(name)}, {measure.title}", traces, DENSITY, y)
 
 
 def _cells(section: Section, name: str, measure: Measure, transfers: Sequence[str]) -> pd.DataFrame:
@@ -79,21 +76,14 @@ def _cells(section: Section, name: str, measure: Measure, transfers: Sequence[st
 
 def _summary(section: Section, transfers: Sequence[str], methods: Sequence[str]) -> str:
     rows = section.trainings
-    rounds = rows.loc[rows["transfer"] == transfers[0], "round"]
-    sentences = [
-        f"{method_name(name)} at density {density(float(cells['density'].mean()))}, {measure.title}: {', '.join(means)}"
-        for name in methods
-        for measure in SHOWN
-        for cells in [_at(_cells(section, name, measure, transfers), rounds.max())]
-        if (means := list(_means(cells, measure.unit)))
-    ]
+    last = rows.loc[rows["transfer"] == transfers[0], "round"].max()
+    sentences = []
+    for name, measure in product(methods, SHOWN):
+        cells = _cells(section, name, measure, transfers)
+        cells = cells[cells["round"] == last]
+        lines = style.lines(cells)
+        means = [f"{transfer_name(start)} {number(at['mean'].iloc[0])} {measure.unit}" for _, start, at in lines]
+        if means:
+            where = f"{method_name(name)} at density {density(cells['density'].mean())}"
+            sentences.append(f"{where}, {measure.title}: {', '.join(means)}")
     return f"{section.title}: {'; '.join(sentences) or 'nothing to compare was trained'}."
-
-
-def _at(cells: pd.DataFrame, round_: int) -> pd.DataFrame:
-    return cells[cells["round"] == round_]
-
-
-def _means(cells: pd.DataFrame, unit: str) -> Iterator[str]:
-    for _, start, rows in style.lines(cells):
-        yield f"{transfer_name(start)} {number(float(rows['mean'].iloc[0]))} {unit}"

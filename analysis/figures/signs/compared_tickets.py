@@ -11,8 +11,8 @@ import plotly.graph_objects as go
 
 from analysis.comparisons.labels import number
 from analysis.figures import style
-from analysis.figures.heat import short_names
 from analysis.figures.panel import Axis, Panel, compose
+from analysis.figures.signs.layers_by_round import short_names
 
 MOST_LINES = 6  # lines a reader can tell apart; more pairs are shown in the heat map only
 LABEL_LENGTH = 24  # of a ticket's name, in letters; long names keep their end

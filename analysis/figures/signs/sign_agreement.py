@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from analysis.comparisons.labels import density, method_name, number, rank
 from analysis.comparisons.statistics import KEY_DIGITS, spread
 from analysis.figures import style
-from analysis.figures.panel import Axis, Panel, compose
+from analysis.figures.panel import DENSITY, Axis, Panel, compose
 from analysis.frames.load import Frames
 from analysis.frames.sections import Section, sections
 
@@ -41,12 +41,11 @@ def sign_agreement(frames: Frames) -> go.Figure:
     Means are over pairs. Two panels per section; no traces if no two tickets can be compared.
     """
     parts = sections(frames)
-    alone = len(parts) == 1
-    panels = [panel for part in parts for panel in _panels(part, "" if alone else f"{part.title}: ")]
-    return compose(panels, " ".join(_summary(part) for part in parts), columns=1 if alone else 2)
+    panels = [panel for part in parts for panel in _panels(part)]
+    return compose(panels, " ".join(_summary(part) for part in parts), columns=1 if len(parts) == 1 else 2)
 
 
-def _panels(section: Section, prefix: str) -> Iterator[Panel]:
+def _panels(section: Section) -> Iterator[Panel]:
     means, chances = _means(section, VALUE), _means(section, CHANCE)
     for title, kinds in PANELS.items():
         traces = [
@@ -54,7 +53,7 @@ def _panels(section: Section, prefix: str) -> Iterator[Panel]:
             for kind, name, other, rows in _lines(means, kinds)
             for trace in _traces(kind, name, other, rows, _same(chances, kind, name, other))
         ]
-        yield Panel(prefix + title, traces, Axis("density", "density"), Axis("equal signs (%)"))
+        yield Panel(section.prefix + title, traces, DENSITY, Axis("equal signs (%)"))
 
 
 def _traces(kind: str, name: str, other: str, rows: pd.DataFrame, chance: pd.DataFrame) -> Iterator[go.Scatter]:

@@ -24,11 +24,9 @@ def signs_flipped(frames: Frames) -> go.Figure:
     A panel per density, sparsest first; no traces if no sign was flipped. Random signs stand at one half, the share
     expected to differ.
     """
-    parts = sections(frames)
-    cells = {part.title: _cells(part) for part in parts}
-    prefix = {part.title: "" if len(parts) == 1 else f"{part.title}: " for part in parts}
-    panels = [panel for title, each in cells.items() for panel in _panels(each, prefix[title])]
-    return compose(panels, " ".join(_summary(title, each) for title, each in cells.items()), columns=2)
+    cells = [(part, _cells(part)) for part in sections(frames)]
+    panels = [panel for part, each in cells for panel in _panels(each, part.prefix)]
+    return compose(panels, " ".join(_summary(part.title, each) for part, each in cells), columns=2)
 
 
 def _cells(section: Section) -> pd.DataFrame:

@@ -12,8 +12,8 @@ from typing import Any, Literal
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.comparisons.labels import KINDS, count, density, kind_name, method_name, rank, transfer_name
-from analysis.comparisons.statistics import KEY_DIGITS
+from analysis.comparisons.labels import count, density, kind_name, method_name, rank, transfer_name
+from analysis.comparisons.statistics import short_keys
 from analysis.figures import style
 from analysis.figures.panel import Axis, Panel, compose
 from analysis.frames.device_time import Result, cost_of_results, device_time
@@ -88,9 +88,8 @@ def _panel(title: str, device: str, rows: pd.DataFrame, of: str, order: list[str
     """Draw a bar per row, with a segment per kind of stage in the order of computation."""
     longest = rows.groupby("row")["held"].sum().max()
     seconds, unit = next(each for each in _UNITS if each[0] == 1 or longest >= 2 * each[0])
-    kinds = [*KINDS]
     cells = [(str(row), str(name), each) for (row, name), each in rows.groupby(["row", "kind"])]
-    cells.sort(key=lambda cell: kinds.index(cell[1]) if cell[1] in kinds else len(kinds))
+    cells.sort(key=lambda cell: rank(cell[1]))
     traces = [_bar(row, name, each, _shared(each, of), seconds, unit) for row, name, each in cells]
     present = set(rows["row"])
     axis = Axis(of, "category", order=[row for row in order if row in present])
@@ -119,7 +118,7 @@ def _bar(row: str, name: str, cells: pd.DataFrame, meta: Mapping[str, Any], seco
         x=[cells["held"].sum() / seconds],
         y=[row],
         orientation="h",
-        customdata=[["<br>".join(hover), None, ",".join(key[:KEY_DIGITS] for key in stages["key"])]],
+        customdata=[["<br>".join(hover), None, short_keys(stages["key"])]],
         hovertemplate=f"%{{y}}<br>%{{x:.3g}} {unit}<br>%{{customdata[0]}}",
         name=label,
         legendgroup=label,

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.comparisons.labels import KINDS, count, kind_name
-from analysis.comparisons.statistics import KEY_DIGITS
+from analysis.comparisons.labels import count, kind_name, rank
+from analysis.comparisons.statistics import short_keys
 from analysis.figures import style
 from analysis.figures.panel import Axis, Panel, compose
 from analysis.frames.load import Frames
-from analysis.frames.sections import Section, sections
+from analysis.frames.sections import SETTING, Section, sections
 
 _COLOURS = (style.BLUE, style.VERMILION, style.GREEN, style.PURPLE, style.ORANGE, style.SKY)
 
@@ -43,10 +43,9 @@ def _epochs(section: Section) -> pd.DataFrame:
 
 
 def _panel(section: Section, epochs: pd.DataFrame, devices: list[str]) -> Panel:
-    kinds = [*KINDS]
     rows_in_order = sorted(
         set(zip(epochs["kind"], epochs["ranks"], epochs["row"], strict=True)),
-        key=lambda each: (kinds.index(each[0]) if each[0] in kinds else len(kinds), each),
+        key=lambda each: (rank(each[0]), each),
     )
     rows = Axis("kind of stage", "category", order=list(dict.fromkeys(row for _, _, row in rows_in_order)))
     traces = list(_traces(section, epochs, devices))
@@ -54,7 +53,6 @@ def _panel(section: Section, epochs: pd.DataFrame, devices: list[str]) -> Panel:
 
 
 def _traces(section: Section, epochs: pd.DataFrame, devices: list[str]) -> Iterator[go.Scatter]:
-    setting = {"dataset": section.dataset, "architecture": section.architecture, "preset": section.preset}
     for device, cells in epochs.groupby("device"):
         speeds = cells.groupby("row")["images_per_second"]
         median, low, high = speeds.median(), speeds.min(), speeds.max()
@@ -75,7 +73,7 @@ def _traces(section: Section, epochs: pd.DataFrame, devices: list[str]) -> Itera
             hovertemplate="%{y}: %{x:,.0f} images per second<br>%{customdata[0]}",
             name=name,
             legendgroup=name,
-            meta={**setting, "device": str(device)},
+            meta={**{name: getattr(section, name) for name in SETTING}, "device": str(device)},
             mode="markers",
             marker={"color": shade, "size": 10},
         )
@@ -91,7 +89,7 @@ def _point(rows: pd.DataFrame) -> list[object]:
     shared = int((stages["stages_beside"] > 0).sum())
     if shared:
         hover.append(f"{shared} shared a device")
-    return ["<br>".join(hover), None, ",".join(key[:KEY_DIGITS] for key in stages["key"])]
+    return ["<br>".join(hover), None, short_keys(stages["key"])]
 
 
 def _summary(title: str, epochs: pd.DataFrame) -> str:

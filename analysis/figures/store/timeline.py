@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.comparisons.labels import KINDS, count, kind_name
-from analysis.comparisons.statistics import KEY_DIGITS
+from analysis.comparisons.labels import count, kind_name, rank
+from analysis.comparisons.statistics import short_keys
 from analysis.figures import style
 from analysis.figures.panel import Axis, Panel, compose
 from analysis.frames.attempts import NOT_DONE, UNKNOWN, attempts, lanes
@@ -56,8 +56,7 @@ def _stretches(rows: pd.DataFrame) -> list[pd.DataFrame]:
 
 
 def _panel(rows: pd.DataFrame) -> Panel:
-    kinds = [*KINDS]
-    names = sorted(rows["kind"].unique(), key=lambda name: (kinds.index(name) if name in kinds else len(kinds), name))
+    names = sorted(rows["kind"].unique(), key=rank)
     traces = [*(_bars(name, rows[rows["kind"] == name]) for name in names), *_marks(rows)]
     order = rows.assign(last=rows["node"] == NOT_DONE, length=rows["row"].str.len())
     order = order.sort_values(["last", "node", "length", "row"])
@@ -114,7 +113,7 @@ def _as_text(times: pd.Series) -> list[str]:
 def _points(rows: pd.DataFrame) -> list[list[object]]:
     columns = ["name", "stages", "attempt", "outcome", "error", "keys"]
     return [
-        [_hover(*details), None, ",".join(key[:KEY_DIGITS] for key in keys.split(","))]
+        [_hover(*details), None, short_keys(keys.split(","))]
         for *details, keys in rows[columns].itertuples(index=False)
     ]
 

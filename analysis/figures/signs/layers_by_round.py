@@ -1,9 +1,9 @@
-"""Heat maps of layers by round, a panel per section and method."""
+"""Heat maps of layers by round, a panel per section and method: densities, and signs that flip."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import ceil
 from typing import Any
 
@@ -13,58 +13,127 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
 from analysis.comparisons.labels import count, density, method_name, number, rank
-from analysis.comparisons.statistics import KEY_DIGITS
+from analysis.comparisons.statistics import short_keys
 from analysis.figures import style
 from analysis.figures.panel import Axis, Panel, compose
+from analysis.frames.load import Frames
+from analysis.frames.sections import Section, sections
 
 LABEL_LENGTH = 14  # of a layer's label, in letters: a quarter of a phone's width
 _LABEL_PIXELS, _ROW_PIXELS, _HIGHEST = 15, 16, 640
 _ENDS = (0.12, 0.95)  # of viridis: both ends stand out from a dark and a light page
-
-
 Scale = dict[str, Any]
 
 
-def layers_by_round(parts: Mapping[str, pd.DataFrame], title: str, summary: str, noun: str, scale: Scale) -> go.Figure:
+def density_by_layer(frames: Frames) -> go.Figure:
+    """Draw the surviving percentage of each prunable layer by round, mean over chains: pruning is global.
+
+    One panel per section and method; no traces without a ticket.
+    """
+    drawn = (_densities, _densities_in_words, _logarithmic)
+    return _layers_by_round(frames, *drawn, title="surviving weights (%)", nothing="There is no ticket yet.")
+
+
+def sign_flips(frames: Frames) -> go.Figure:
+    """Draw the percentage of each layer's survivors whose sign differs from the previous round, mean over chains.
+
+    One panel per section and method; no traces if no ticket has a predecessor.
+    """
+    drawn = (_flips, _flips_in_words, _linear)
+    nothing = "No ticket has a predecessor to compare with yet."
+    return _layers_by_round(frames, *drawn, title="signs flipped (%)", nothing=nothing)
+
+
+def _densities(section: Section) -> pd.DataFrame:
+    rows = section.frames.tickets
+    rows = rows[(rows["role"] == "prunable") & rows["method"].notna() & rows["round"].notna()]
+    totals = rows.groupby("key")[["surviving", "weights"]].transform("sum")
+    return rows.assign(value=100 * rows["density"], density=totals["surviving"] / totals["weights"])
+
+
+def _densities_in_words(title: str, rows: pd.DataFrame) -> str:
+    ranges = []
+    for name in sorted(rows["method"].unique(), key=rank):
+        of_method = rows[rows["method"] == name]
+        last = of_method[of_method["round"] == of_method["round"].max()]
+        layers = last.groupby("tensor")["value"].mean()
+        ranges.append(
+            f"under {method_name(name)} after round {last['round'].iloc[0]}, from {number(float(layers.min()))} % in "
+            f"{layers.idxmin()} to {number(float(layers.max()))} % in {layers.idxmax()}"
+        )
+    return f"{title}: surviving weights of a layer, {'; '.join(ranges)}."
+
+
+def _flips(section: Section) -> pd.DataFrame:
+    return section.frames.flips.assign(value=section.frames.flips["flipped_percent"])
+
+
+def _flips_in_words(title: str, rows: pd.DataFrame) -> str:
+    totals = rows.groupby(["method", "chain", "round"])[["flipped", "signed"]].sum()
+    rates = (100 * totals["flipped"] / totals["signed"]).groupby(["method", "round"]).mean().reset_index(name="percent")
+    ends = []
+    for name in sorted(rates["method"].unique(), key=rank):
+        of_method = rates[rates["method"] == name].sort_values("round")
+        first_and_last = (of_method.iloc[0], of_method.iloc[-1])
+        ends.append(
+            f"under {method_name(name)} "
+            + " and ".join(f"{number(end['percent'])} % in round {end['round']}" for end in first_and_last)
+        )
+    return f"{title}: signs flipped over all layers, {'; '.join(ends)}."
+
+
+def _layers_by_round(
+    frames: Frames,
+    rows_of: Callable[[Section], pd.DataFrame],
+    words: Callable[[str, pd.DataFrame], str],
+    scale: Callable[[pd.Series], Scale],
+    *,
+    title: str,
+    nothing: str,
+) -> go.Figure:
     """Draw layers downwards in the network's order, rounds across, and the mean over chains as colour.
 
     Args:
-        parts: by section's title, one row per ticket and layer: ``method``, ``chain``, ``round``, ``tensor``, ``key``,
+        rows_of: a section's rows, one per ticket and layer: ``method``, ``chain``, ``round``, ``tensor``, ``key``,
             ``density`` (the ticket's), ``value`` (percent).
+        words: summary of the rows of a section, by its title.
         title: the colour bar's, with the unit.
-        noun: what n counts.
+        nothing: summary without rows.
     """
+    parts = {part.title: rows for part in sections(frames) if not (rows := rows_of(part)).empty}
+    if not parts:
+        return compose([], nothing)
     methods = sorted({name for rows in parts.values() for name in rows["method"].unique()}, key=rank)
     aligned = all(set(rows["method"].unique()) == set(methods) for rows in parts.values())
-    tallest = max((rows["tensor"].nunique() for rows in parts.values()), default=0)
+    tallest = max(rows["tensor"].nunique() for rows in parts.values())
     height = min(max(tallest * _ROW_PIXELS, 200), _HIGHEST)
     panels = [
-        _panel(rows, name, section if len(parts) > 1 else "", noun, height)
+        _panel(rows, name, section if len(parts) > 1 else "", height)
         for section, rows in parts.items()
         for name in methods
         if (rows["method"] == name).any()
     ]
     side_by_side = aligned and len(methods) > 1
+    values = pd.concat([rows["value"] for rows in parts.values()])
+    summary = " ".join(words(section, rows) for section, rows in parts.items())
     figure = compose(
         panels, summary, columns=len(methods) if side_by_side else 1, panel_height=height, shared_y=side_by_side
     )
-    if not panels:
-        return figure
     layout = figure.layout
     below_axis_title = -62 / (layout.height - layout.margin.t - layout.margin.b)
     bar = {"orientation": "h", "y": below_axis_title, "yanchor": "top", "thickness": 10, "outlinewidth": 0}
     bar["title"] = {"text": title, "side": "top", "font": {"size": 13}}
     figure.update_layout(height=layout.height + 40, margin={"b": layout.margin.b + 40})
-    return figure.update_layout(coloraxis={**scale, "colorbar": bar})
+    return figure.update_layout(coloraxis={**scale(values), "colorbar": bar})
 
 
-def linear(values: pd.Series) -> Scale:
+def _linear(values: pd.Series) -> Scale:
     """Return colours from 0 to the highest value."""
     highest = float(values.max()) if values.notna().any() else 0.0
     return {"cmin": 0, "cmax": highest or 1.0, "colorscale": [*zip((0, 0.25, 0.5, 0.75, 1), _colours(5), strict=True)]}
 
 
-def logarithmic(values: pd.Series) -> Scale:
+def _logarithmic(values: pd.Series) -> Scale:
     """Return colours on a logarithmic scale up to 100; values below 0.1 look like 0.1."""
     lowest = float(np.clip(values[values > 0].min(), 0.1, 50)) if (values > 0).any() else 0.1
     stops = np.geomspace(lowest, 100, 33)
@@ -76,10 +145,10 @@ def _colours(n: int) -> list[str]:
     return list(sample_colorscale("Viridis", list(np.linspace(*_ENDS, n))))
 
 
-def _panel(rows: pd.DataFrame, name: str, section: str, noun: str, height: int) -> Panel:
+def _panel(rows: pd.DataFrame, name: str, section: str, height: int) -> Panel:
     layers = list(pd.unique(rows["tensor"]))
     rounds = sorted(rows["round"].unique())
-    cells = {(tensor, round_): cell for tensor, round_, cell in _cells(rows[rows["method"] == name], noun)}
+    cells = {(tensor, round_): cell for tensor, round_, cell in _cells(rows[rows["method"] == name])}
     grid = [[cells.get((layer, round_), (None, ["", None, ""])) for round_ in rounds] for layer in layers]
     label = style.text(method_name(name))
     trace = go.Heatmap(
@@ -101,21 +170,20 @@ def _panel(rows: pd.DataFrame, name: str, section: str, noun: str, height: int) 
     return Panel(title, [trace], Axis("round", "category"), Axis("layer", "category", looks=_labels(layers, height)))
 
 
-def _cells(rows: pd.DataFrame, noun: str) -> Iterator[tuple[str, int, tuple[float | None, list[object]]]]:
+def _cells(rows: pd.DataFrame) -> Iterator[tuple[str, int, tuple[float | None, list[object]]]]:
     """Yield layer, round, and the mean over chains with its point's ``customdata``."""
-    rows = rows.assign(keys=rows["key"].str[:KEY_DIGITS])
     table = rows.groupby(["tensor", "round"], sort=False).agg(
         mean=("value", "mean"),
         sd=("value", "std"),
         chains=("chain", "nunique"),
         density=("density", "mean"),
-        keys=("keys", ",".join),
+        keys=("key", short_keys),
     )
     for (tensor, round_), mean, sd, chains, at, keys in table.itertuples():
         over = [f"density {density(at)} in all"]
         if not np.isnan(sd):
             over.append(f"standard deviation {number(sd)}")
-        over.append(f"n = {count(chains, noun)}")
+        over.append(f"n = {count(chains, 'chain')}")
         yield tensor, round_, (None if np.isnan(mean) else round(mean, 4), ["<br>".join(over), round(at, 6), keys])
 
 
