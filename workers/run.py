@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -21,7 +19,6 @@ from workers.plugins import PluginError
 from workers.stages.execution import Control, Execution, Interrupted
 from workers.stages.job import JobError, read_job
 from workers.terminal.command import add_command, console, new_app, one_sentence
-from workers.terminal.console import Console
 from workers.terminal.help import DATA, OUTPUT
 from workers.terminal.options import StageOptions, option
 from workers.training.gang.member import GangSizeError, join_gang, rank_device
@@ -44,10 +41,7 @@ def run(
         Path | None,
         option(DATA, "Store with the inputs of the stage. Default: the store that holds STAGE.", metavar="STORE"),
     ] = None,
-    out: Annotated[
-        Path,
-        option(OUTPUT, "New folder for the artifacts.", metavar="FOLDER", show_default=False),
-    ],
+    out: Annotated[Path, option(OUTPUT, "New folder for the artifacts.", metavar="FOLDER", show_default=False)],
 ) -> None:
     """Compute one stage alone, in this process.
 
@@ -55,15 +49,14 @@ def run(
     debugger or a profiler can watch it. Ctrl-C checkpoints; the same command resumes. A stage that N devices train
     together needs torch.distributed.run; see the examples.
     """
-    quiet = os.environ.get("RANK", "0") != "0"
-    out_console = console(stderr=True, quiet=quiet)
+    out_console = console(stderr=True, quiet=os.environ.get("RANK", "0") != "0")
     stopped = False
 
     def stop(signum: int, frame: FrameType | None) -> None:
         nonlocal stopped
         stopped = True
 
-    with _interruptible(out_console), one_sentence(JobError, DataError, TicketError, PluginError, GangSizeError):
+    with one_sentence(JobError, DataError, TicketError, PluginError, GangSizeError):
         job = read_job(stage)
         if out.exists() and not out.is_dir():
             raise JobError(f"--out {out} is a file; give a new folder")
@@ -92,22 +85,16 @@ def run(
                     f"input {name!r} of {job.name} is not in {folder}; give --store, or compute that stage first"
                 )
         out_console.print(f"{job.name} ({job.stage.kind}) on {execution.torch_device}")
-        with join_gang(execution.torch_device) as member:
-            results = run_stage(job.stage, inputs, out, execution, control, key=job.key, member=member)
+        try:
+            with join_gang(execution.torch_device) as member:
+                results = run_stage(job.stage, inputs, out, execution, control, key=job.key, member=member)
+        except Interrupted:
+            out_console.print("Interrupted after a checkpoint; the same command resumes.")
+            raise typer.Exit(130) from None
         shutil.rmtree(out / "checkpoint", ignore_errors=True)
     for name, value in results.items():
         out_console.print(f"{name}: {value}")
     out_console.print(f"written to {out}")
-
-
-@contextmanager
-def _interruptible(out_console: Console) -> Iterator[None]:
-    """Exit with 130 after an interruption, and say that the same command resumes."""
-    try:
-        yield
-    except Interrupted:
-        out_console.print("Interrupted after a checkpoint; the same command resumes.")
-        raise typer.Exit(130) from None
 
 
 def _store_of(stage: Path, needed: bool) -> Path:

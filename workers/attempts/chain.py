@@ -27,6 +27,7 @@ from workers.training.trainer import TrainingLog
 
 AWS_EVALUATION_IMAGES = 5120
 Masks = Mapping[str, Tensor]
+ChainStage = Pretrain | Round
 
 
 def run_pretrain(context: StageContext, stage: Pretrain, out: Path, key: str) -> dict[str, Any]:
@@ -35,10 +36,7 @@ def run_pretrain(context: StageContext, stage: Pretrain, out: Path, key: str) ->
     initialisation = model.state_dict()
     if context.member.is_leader:
         artifacts.save_weights(out / schemas.INIT, initialisation)
-    digests = {
-        "init_blake2b": artifacts.state_digest(initialisation),
-        "data_blake2b": context.data.content_blake2b,
-    }
+    digests = {"init_blake2b": artifacts.state_digest(initialisation), "data_blake2b": context.data.content_blake2b}
     prunable = tickets.prunable_names(model, context.data.num_classes)
     masks = {name: torch.ones_like(model.get_parameter(name), dtype=torch.bool) for name in prunable}
     log = _train(context, stage, model, masks)
@@ -92,7 +90,7 @@ def run_final_training(context: StageContext, stage: Train, inputs: Mapping[str,
     }
 
 
-def _train(context: StageContext, stage: Pretrain | Round, model: nn.Module, masks: Masks) -> TrainingLog:
+def _train(context: StageContext, stage: ChainStage, model: nn.Module, masks: Masks) -> TrainingLog:
     """Train the survivors, with interpolated psi under AWS."""
     alpha = stage.alpha if stage.psi == "interpolated" else None
     log = context.train(model, stage.training, masks, stage.sgd_seed, alpha)
@@ -101,9 +99,7 @@ def _train(context: StageContext, stage: Pretrain | Round, model: nn.Module, mas
     return log
 
 
-def _log_unbiased_validation(
-    context: StageContext, stage: Pretrain | Round, model: nn.Module, log: TrainingLog
-) -> None:
+def _log_unbiased_validation(context: StageContext, stage: ChainStage, model: nn.Module, log: TrainingLog) -> None:
     """Validate at alpha = 0 with re-estimated statistics: those of AWS's training mix all alphas."""
     network, splits, beat = copy.deepcopy(model), context.splits, context.control.beat
     training = stage.training
@@ -144,9 +140,7 @@ def _save(
     return {"density": ticket.density, "validation_accuracy_percent": accuracy}
 
 
-def _transfer(
-    context: StageContext, stage: Train, model: nn.Module, inputs: Mapping[str, Path]
-) -> Mapping[str, Tensor]:
+def _transfer(context: StageContext, stage: Train, model: nn.Module, inputs: Mapping[str, Path]) -> Masks:
     """Give a fresh network what the transfer takes from the ticket and other sources; return the masks."""
     signed, trained, sources = None, None, {}
     if "ticket" in inputs:

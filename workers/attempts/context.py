@@ -9,7 +9,6 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from workers.data import open_data
-from workers.data.batches import Split
 from workers.data.splits import split_data
 from workers.devices.memory_format import memory_format
 from workers.models import build_model
@@ -64,9 +63,7 @@ class StageContext:
         alpha: Alpha | None = None,
     ) -> TrainingLog:
         """Train a network in place; with ``alpha``, under AWS."""
-        watched: dict[str, Split] = {}
-        if len(self.splits.validation):
-            watched["validation"] = self.splits.validation
+        watched = {"validation": self.splits.validation} if len(self.splits.validation) else {}
         if self.setting.watch_test_set:
             watched["test"] = self.splits.test
         return train(

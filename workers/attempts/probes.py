@@ -11,7 +11,7 @@ import tickets
 from workers.attempts.context import StageContext
 from workers.devices.seeds import derive
 from workers.probing.landscape import landscape_rows
-from workers.probing.path import barrier_row, curve_rows, path_outcomes
+from workers.probing.path import barrier_row, outcome_row, path_outcomes
 from workers.probing.probes import Pair, measured
 from workers.stages import Landscape, PairProbe, Probe
 from workers.storage import artifacts, schemas
@@ -34,7 +34,8 @@ def run_path_probes(
     results = []
     for ((_, mask_a), (_, mask_b)), points, out in zip(pairs, outcomes, outs, strict=True):
         results.append({**barrier_row(lambdas, points), "same_mask": mask_a == mask_b})
-        artifacts.write_rows(out / schemas.PROBE, curve_rows(lambdas, points), schemas.PROBE_SCHEMA)
+        curve = [{"lambda": weight, **outcome_row(point)} for weight, point in zip(lambdas, points, strict=True)]
+        artifacts.write_rows(out / schemas.PROBE, curve, schemas.PROBE_SCHEMA)
         artifacts.write_rows(out / schemas.BARRIER, results[-1:], schemas.BARRIER_SCHEMA)
     seconds = (time.perf_counter() - began) / len(outs)
     train_images = len(context.splits.train)

@@ -126,11 +126,6 @@ def standard_error(values: Tensor) -> float:
     return float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else 0.0
 
 
-def curve_rows(lambdas: Sequence[float], outcomes: Sequence[Outcomes]) -> list[dict[str, Any]]:
-    """Rows of ``probe.parquet``, one per lambda."""
-    return [{"lambda": weight, **outcome_row(point)} for weight, point in zip(lambdas, outcomes, strict=True)]
-
-
 def outcome_row(point: Outcomes) -> dict[str, float]:
     """Columns of a network's error and loss, with their standard errors over the test images."""
     return {

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from workers.data.splits import Splits
 from workers.pruning.masking import Masking
 from workers.stages import Optimizer
-from workers.training.gang.reduction import Reduction
+from workers.training.gang.member import Reduction
 from workers.training.psi import PsiInterpolation
 
 PROGRAMS = 256  # compiled in one process

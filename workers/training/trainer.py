@@ -28,8 +28,7 @@ from workers.training.capture import CapturedStep, StepFunction
 from workers.training.checkpoint import Position, Snapshot, newest_checkpoint, save_checkpoint
 from workers.training.evaluation import evaluate_share
 from workers.training.gang.batch_norm import with_gang_norm
-from workers.training.gang.member import ALONE, GangSizeError, Member
-from workers.training.gang.reduction import Reduction
+from workers.training.gang.member import ALONE, GangSizeError, Member, Reduction
 from workers.training.psi import PsiInterpolation, draw_alphas
 from workers.training.step import Step, TrainingState, make_optimizer, set_learning_rate
 
