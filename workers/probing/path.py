@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import islice
 from typing import Any
 
@@ -42,12 +43,10 @@ def mix(states: Sequence[State], shares: Sequence[float]) -> dict[str, Tensor]:
         ValueError: the states differ in the names or shapes of their tensors.
     """
     check_alike(states)
-    mixed = {}
+    mixed = dict(states[0])
     for name, tensor in states[0].items():
-        mixed[name] = shares[0] * tensor if tensor.is_floating_point() else tensor
-        for state, share in zip(states[1:], shares[1:], strict=True):
-            if tensor.is_floating_point():
-                mixed[name] = mixed[name] + share * state[name]
+        if tensor.is_floating_point():
+            mixed[name] = reduce(torch.add, (share * s[name] for s, share in zip(states, shares, strict=True)))
     return mixed
 
 

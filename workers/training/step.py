@@ -131,10 +131,9 @@ class TrainingState:
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensors by name, not copied."""
-        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         moments = {
             f"optimizer.{index}.{name}": value
-            for index, parameter in enumerate(parameters)
+            for index, parameter in enumerate(self.model.parameters())
             for name, value in self.optimizer.state[parameter].items()
             if isinstance(value, Tensor)
         }
@@ -152,8 +151,7 @@ class TrainingState:
 
     def finite(self) -> bool:
         """Whether all parameters and sums are finite; waits for the device."""
-        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-        return all(bool(tensor.isfinite().all()) for tensor in (self.sums, *parameters))
+        return all(bool(tensor.isfinite().all()) for tensor in (self.sums, *self.model.parameters()))
 
     @torch.no_grad()
     def unpack(self, packed: Mapping[str, Tensor]) -> None:
