@@ -158,12 +158,7 @@ _SOURCES = {
 }
 DENSE = Transfer(mask="none")
 RETRAIN = Transfer(
-    signs="ticket",
-    magnitudes="trained",
-    psi="trained",
-    classifier="trained",
-    biases="trained",
-    statistics="trained",
+    signs="ticket", magnitudes="trained", psi="trained", classifier="trained", biases="trained", statistics="trained"
 )
 SIGNED = Transfer(signs="ticket", classifier="signed", biases="signed")
 MASK = Transfer()

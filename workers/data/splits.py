@@ -73,11 +73,8 @@ def split_data(
         images = data.train_images.to(device)
         train = ResidentSplit(images, rows.to(device), data.train_labels[rows].to(device))
         validation = ResidentSplit(images, held.to(device), data.train_labels[held].to(device))
-        test = ResidentSplit(
-            data.test_images.to(device),
-            torch.arange(len(data.test_labels), device=device),
-            data.test_labels.to(device),
-        )
+        test_rows = torch.arange(len(data.test_labels), device=device)
+        test = ResidentSplit(data.test_images.to(device), test_rows, data.test_labels.to(device))
     else:
         # imported here, since it imports torchvision, which takes seconds
         from workers.data.images.streaming import Reader, StreamedSplit, open_reader

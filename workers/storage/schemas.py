@@ -24,12 +24,9 @@ METRICS_SCHEMA = pa.schema(
     }
 )
 TIMING_SCHEMA = pa.schema({"epoch": pa.int64(), "seconds": pa.float64(), "images_per_second": pa.float64()})
-_OUTCOME = {
-    "error_percent": pa.float64(),
-    "error_standard_error_points": pa.float64(),
-    "loss_nats": pa.float64(),
-    "loss_standard_error_nats": pa.float64(),
-}
+_OUTCOME = dict.fromkeys(
+    ("error_percent", "error_standard_error_points", "loss_nats", "loss_standard_error_nats"), pa.float64()
+)
 PROBE_SCHEMA = pa.schema({"lambda": pa.float64(), **_OUTCOME})
 BARRIER_SCHEMA = pa.schema(
     {

@@ -86,13 +86,9 @@ class StreamedSplit:
         rule = AUGMENTATIONS[augmentation]
         if not isinstance(rule, ResizedCropFlip | None):
             raise DataError(f"augmentation {augmentation} needs images of one size; use resized_crop_flip or none")
+        smallest = rule.smallest if rule else 1.0
         requests = [
-            Request(
-                self.rows[batch.order].numpy(),
-                batch.geometry.numpy() if rule else None,
-                rule.smallest if rule else 1.0,
-                self.size,
-            )
+            Request(self.rows[batch.order].numpy(), batch.geometry.numpy() if rule else None, smallest, self.size)
             for batch in draws.batches(batch_size, first)
         ]
         # moved to the device once, so that no batch waits for the host
