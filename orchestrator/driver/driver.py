@@ -188,7 +188,7 @@ class Driver:
         self._claims.refresh()
         now_s = time.monotonic()
         self._endings.end_pauses(now_s)
-        states, paused = self._queue.state.items(), self._endings.paused
+        states, paused = self._queue.state.items(), self._endings.retry_at_s
         held = [key for key, state in states if state is State.HELD and key not in paused]
         for key in held:
             node, elsewhere = self._plan.nodes[key], self._claims.inspect(key)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
 
 from orchestrator.backends.base import Backend, Lost
-from orchestrator.driver.failures import Ended, History, classify
+from orchestrator.driver.failures import Decision, Ended, History, classify
 from orchestrator.driver.journal import Journal
 from orchestrator.driver.supervision import InFlight
 from orchestrator.planning.plan import Node, Plan
@@ -27,7 +26,11 @@ MOST_RECOMPUTATIONS = 2  # of one stage in one sweep, because its files were fou
 
 
 class Endings:
-    """Moves stages on when their attempts end: in the queue, the store and the journal."""
+    """Moves stages on when their attempts end: in the queue, the store and the journal.
+
+    Attributes:
+        retry_at_s: by key, for held stages that pause before their next try; others are held for another driver.
+    """
 
     def __init__(
         self,
@@ -43,19 +46,14 @@ class Endings:
         self._backend, self._packing, self._journal = backend, packing, journal
         self._histories: defaultdict[str, History] = defaultdict(History)
         self._recomputations: Counter[str] = Counter()
-        self._retry_at_s: dict[str, float] = {}
+        self.retry_at_s: dict[str, float] = {}
         unfinished = (node for node in self._plan if self._queue.state[node.key] not in FINISHED)
         self._checked_ranks = max((width(node.stage) for node in unfinished), default=1)  # the backend has room for it
 
-    @property
-    def paused(self) -> Collection[str]:
-        """Keys of held stages that wait for their next try; other held stages wait for another driver."""
-        return self._retry_at_s.keys()
-
     def end_pauses(self, now_s: float) -> None:
         """Requeue the stages whose pause is over."""
-        for key in [key for key, retry_at_s in self._retry_at_s.items() if now_s >= retry_at_s]:
-            del self._retry_at_s[key]
+        for key in [key for key, retry_at_s in self.retry_at_s.items() if now_s >= retry_at_s]:
+            del self.retry_at_s[key]
             self.requeue(self._plan.nodes[key])
 
     def settle(self, attempt: InFlight, outcome: Outcome | Lost) -> None:
@@ -122,7 +120,8 @@ class Endings:
         if attempt.drained:
             self._ended_badly(attempt, Ended("drained", "Drained", "its machine is about to go"))
         elif not self._lease.stopping and stop_file in self._store.storage.listing(attempt.folder):
-            self._give_up(attempt, Ended("raised", "Cancelled", "by orchestrator.cancel"), Cause.CANCELLED)
+            cancelled = Ended("raised", "Cancelled", "by orchestrator.cancel")
+            self._give_up(attempt, cancelled, Decision(Cause.CANCELLED, retry=False, reason=""))
         else:
             self.requeue(attempt.node)
             self._journal.interrupted(attempt.node, attempt.folder)
@@ -167,16 +166,16 @@ class Endings:
         decision = classify(ended, history)
         history.add(decision.cause, ended.advanced)
         if not decision.retry:
-            self._give_up(attempt, ended, decision.cause, decision.reason)
+            self._give_up(attempt, ended, decision)
             return
-        self._journal.tried_again(node, attempt.folder, ended, decision)
+        self._journal.failed(node, attempt.folder, ended, decision)
         if decision.pause_s:
             self._queue.hold(node.key)
-            self._retry_at_s[node.key] = time.monotonic() + decision.pause_s
+            self.retry_at_s[node.key] = time.monotonic() + decision.pause_s
         else:
             self.requeue(node)
 
-    def _give_up(self, attempt: InFlight, ended: Ended, cause: Cause, reason: str = "") -> None:
-        self._journal.given_up(attempt.node, attempt.folder, ended, cause, reason)
+    def _give_up(self, attempt: InFlight, ended: Ended, decision: Decision) -> None:
+        self._journal.failed(attempt.node, attempt.folder, ended, decision)
         for key in self._queue.failed(attempt.node.key):
             self._journal.event("blocked", self._plan.nodes[key], by=attempt.node.name)

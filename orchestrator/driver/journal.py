@@ -44,25 +44,19 @@ class Journal:
         self._panel.interrupted(node)
         self.event("interrupted", node, attempt=attempt_number(folder))
 
-    def tried_again(self, node: Node, folder: str, ended: Ended, decision: Decision) -> None:
-        """An attempt ended badly, and another will follow."""
-        self._write_failure(node, folder, decision.cause, ended)
-        self._report_failure(node, folder, ended, decision.cause, decision.reason, retry=True)
-
-    def given_up(self, node: Node, folder: str, ended: Ended, cause: Cause, reason: str = "") -> None:
-        """A stage's last attempt ended badly."""
-        self.failures.append(self._write_failure(node, folder, cause, ended))
-        self._report_failure(node, folder, ended, cause, reason, retry=False)
+    def failed(self, node: Node, folder: str, ended: Ended, decision: Decision) -> None:
+        """An attempt ended badly; another follows, or the stage is given up."""
+        failure = self._write_failure(node, folder, decision.cause, ended)
+        if not decision.retry:
+            self.failures.append(failure)
+        text, cause, retry = f"{ended.error_type}: {ended.message}", decision.cause, decision.retry
+        self.event("failed", node, attempt=attempt_number(folder), error=text, cause=cause, retry=retry)
+        self._panel.failed(node, f"{text}  ({decision.reason})" if decision.reason else text)
 
     def waits_for_its_input(self, node: Node, folder: str, ended: Ended) -> None:
         """An attempt could not read an input, which is computed again first."""
         self._write_failure(node, folder, Cause.DAMAGED_INPUT, ended)
         self._panel.failed(node, f"{ended.message}; it is computed again")
-
-    def _report_failure(self, node: Node, folder: str, ended: Ended, cause: Cause, reason: str, *, retry: bool) -> None:
-        text = f"{ended.error_type}: {ended.message}"
-        self.event("failed", node, attempt=attempt_number(folder), error=text, cause=cause, retry=retry)
-        self._panel.failed(node, f"{text}  ({reason})" if reason else text)
 
     def _write_failure(self, node: Node, folder: str, cause: Cause, ended: Ended) -> Failure:
         failure = Failure(

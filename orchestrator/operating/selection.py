@@ -24,9 +24,7 @@ def find_stages(stages: Mapping[str, PlannedStage], wanted: Container[str], text
     Raises:
         StoreError: the text selects no stage.
     """
-    names: dict[str, str] = {}
-    for key, stage in sorted(stages.items(), key=lambda item: item[0] in wanted):
-        names[stage.name] = key
+    names = {stage.name: key for key, stage in sorted(stages.items(), key=lambda item: item[0] in wanted)}
     if text in names:
         return [names[text]]
     if re.fullmatch(rf"[0-9a-f]{{{LEAST_DIGITS},32}}", text):

@@ -35,9 +35,10 @@ def run(root: Path, stages: dict[str, Stage], execution: Execution, at_once: int
     while left or running:
         while left and running < at_once:
             name, stage = left.pop(0)
-            (root / name).mkdir(parents=True)
+            folder = f"{name}/attempts/1"  # not beside other stages: an attempt resumes its neighbours' checkpoints
+            (root / folder).mkdir(parents=True)
             job = Job(name, name, stage, {})
-            backend.submit([Attempt(job, str(root), name, ("stop",), execution)])
+            backend.submit([Attempt(job, str(root), folder, ("stop",), execution)])
             running += 1
         for (attempt,), (outcome,) in backend.wait(60):
             running -= 1
@@ -70,5 +71,5 @@ def test_packed_stages_give_the_bits_that_each_gives_alone(
     for name, outcome in packed.items():
         # of a stage with company nobody can say how much of the memory was its own
         assert (outcome.machine["peak_memory_bytes"] is None) == (outcome.machine["stages_beside"] > 0)
-        log = (tmp_path / "packed" / name / "log.txt").read_text()
+        log = (tmp_path / "packed" / name / "attempts/1/log.txt").read_text()
         assert [other for other in stages if f"({other})" in log] == [name]
