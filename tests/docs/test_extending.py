@@ -58,7 +58,7 @@ def store(folder: Path) -> Path:
     assert words[:3] == ["python", "-m", "orchestrator.sweep"]
     given = [str(folder / word) if (folder / word).exists() else word for word in words[3:]]
     where = ["--store", str(folder / "sweeps"), "--data-cache", str(folder / "cache")]
-    code, output = in_process(*given, *where, "--backend", "inline", "--device", "cpu")
+    code, output = in_process(*given, *where, "--backend", "inline", "--device", "cpu", report=True)
     assert code == 0, output
     return folder / "sweeps"
 

@@ -7,15 +7,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from typer.testing import CliRunner
 
+from orchestrator.session.live_report import LiveReport
 from orchestrator.store import Store
 from orchestrator.store.record import Record
 from orchestrator.sweep import app
@@ -57,6 +60,12 @@ held("resnet1d")
 held("resnet20")
 '''
 PATIENCE_S = 240
+WITHOUT_REPORT = (
+    "-c",
+    "from orchestrator.session.live_report import LiveReport; LiveReport.refresh = LiveReport.write = lambda _: None; "
+    "from orchestrator.sweep import app; app()",
+)
+"""The sweep's program for tests that do not read the report, whose drawing takes longer than a small sweep."""
 
 
 @dataclass
@@ -105,9 +114,24 @@ def run(*arguments: object, program: Sequence[str] = ("-m", "orchestrator.sweep"
     return finish(start(*arguments, program=program))
 
 
-def in_process(*arguments: object) -> tuple[int, str]:
-    """(exit code, what was printed) of the command in this process, which saves the start of another."""
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "500"})
+@contextmanager
+def no_report() -> Iterator[None]:
+    """Let sweeps of this process write no report, whose drawing takes longer than a small sweep."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LiveReport, "refresh", lambda self: None)
+        patch.setattr(LiveReport, "write", lambda self: None)
+        yield
+
+
+def in_process(*arguments: object, report: bool = False) -> tuple[int, str]:
+    """Run the command in this process, which saves the start of another; return its exit code and output.
+
+    Args:
+        arguments: the command's.
+        report: draw the report too.
+    """
+    with nullcontext() if report else no_report():
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "500"})
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result.exit_code, result.output
 

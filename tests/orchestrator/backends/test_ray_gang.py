@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from orchestrator.store import Store
 from tests.support import small_sweeps
 from tests.support.sweep_processes import (
+    WITHOUT_REPORT,
     Hold,
     assert_same_results,
     by_name,
@@ -109,7 +110,7 @@ def options(folder: Path, store: Path, *more: object) -> list[object]:
 @pytest.fixture(scope="module")
 def gang(folder: Path) -> Path:
     """The store of an undisturbed sweep with gangs."""
-    code, output = run(*options(folder, folder / "gang", "--gpus-per-stage", 2))
+    code, output = run(*options(folder, folder / "gang", "--gpus-per-stage", 2), program=WITHOUT_REPORT)
     assert code == 0, output
     return folder / "gang"
 
@@ -176,20 +177,23 @@ def test_a_new_gang_follows_one_that_lost_a_process(folder: Path, gang: Path, tm
     ("more", "message"),
     [
         (["--backend", "inline", "--gpus-per-stage", 2], "--backend inline is one process"),
-        pytest.param(
-            ["--gpus-per-stage", 16, "--set", "batch_size=64"],
-            "none could ever start; give at most",
-            marks=pytest.mark.long,
-        ),
         (["--gpus-per-stage", 4, "--scale-to", 3, "--address", "127.0.0.2:1"], "give at least --scale-to 4"),
     ],
 )
-def test_a_gang_larger_than_the_machine_is_refused_before_the_start(
+def test_a_gang_that_the_options_rule_out_is_refused_before_ray_starts(
     folder: Path, tmp_path: Path, more: list[object], message: str
 ) -> None:
-    code, output = run(*options(folder, tmp_path / "store", *more))
+    code, output = in_process(*options(folder, tmp_path / "store", *more))
     assert code == 2
     assert message in output
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.long
+def test_a_gang_larger_than_the_machine_is_refused_before_the_start(folder: Path, tmp_path: Path) -> None:
+    code, output = run(*options(folder, tmp_path / "store", "--gpus-per-stage", 16, "--set", "batch_size=64"))
+    assert code == 2
+    assert "none could ever start; give at most" in output
     assert not (tmp_path / "store").exists()
 
 

@@ -137,12 +137,12 @@ import os
 os.environ["RAY_AUTH_MODE"] = "token"
 import ray
 
-from orchestrator.backends import ray_tasks
+from orchestrator.backends.ray import backend as module
 from orchestrator.sweep import app
 
-start, backend = ray.init, ray_tasks.RayBackend
+start, backend = ray.init, module.RayBackend
 ray.init = lambda **options: start(**{**options, "num_cpus": 2, "num_gpus": 1})
-ray_tasks.RayBackend = lambda address, most, device, *more: backend(address, most, "auto", *more)
+module.RayBackend = lambda address, most, device, *more: backend(address, most, "auto", *more)
 app()
 """
 # As torch says it when a kernel has failed, in the third training batch of whoever comes first.

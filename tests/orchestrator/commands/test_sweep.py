@@ -14,6 +14,7 @@ import pytest
 from orchestrator.store import Store
 from tests.support import small_sweeps
 from tests.support.sweep_processes import (
+    WITHOUT_REPORT,
     Hold,
     assert_same_results,
     by_name,
@@ -33,7 +34,7 @@ from tests.support.sweep_processes import (
 pytestmark = pytest.mark.slow(seconds=90)
 
 STAGES = 21  # dense; for two methods pretrain, 2 rounds, retrain, 2 transfers, a twin, 2 LMC probes, a stability probe
-WITHOUT_RAY = ("-c", "import sys; sys.modules['ray'] = None; from orchestrator.sweep import app; app()")
+WITHOUT_RAY = ("-c", f"import sys; sys.modules['ray'] = None; {WITHOUT_REPORT[1]}")
 
 
 @pytest.fixture(scope="module")
@@ -272,7 +273,8 @@ def test_a_second_control_c_exits_at_once(folder: Path, tmp_path: Path) -> None:
 
 def test_a_diverging_stage_fails_the_sweep_with_its_name_and_its_log(folder: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
-    code, output = in_process(*options(folder, store), "--set", "optimizer.learning_rate=1e30", "--methods", "aws")
+    diverging = ["--set", "optimizer.learning_rate=1e30", "--methods", "aws"]
+    code, output = in_process(*options(folder, store, *diverging), report=True)
     assert code == 1
     first, last = Store(store).failures()
     assert (first.name, last.name) == ("patterns/resnet1d/aws/chain1/round00", "patterns/resnet1d/dense/seed1")
@@ -350,12 +352,12 @@ def test_cifar_that_can_be_neither_found_nor_downloaded_names_both_layouts(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")  # for the sweep's process: nothing leaves this machine
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nothing leaves this machine
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "data").mkdir()
     places = ["--data-root", tmp_path / "data", "--data-cache", tmp_path / "cache"]
-    code, output = run(*options(folder, tmp_path / "store", *places), "--datasets", "cifar10")
+    code, output = in_process(*options(folder, tmp_path / "store", *places), "--datasets", "cifar10")
     assert code == 2, output
     assert "Traceback" not in output
     (said,) = (line for line in output.splitlines() if line.startswith("Error: "))

@@ -19,6 +19,7 @@ from orchestrator.recipes.methods import METHODS, Method
 from orchestrator.recipes.recipe import Recipe
 from orchestrator.recipes.resolution import resolve
 from orchestrator.sweep import app
+from tests.support.sweep_processes import in_process
 from tickets import TRANSFERS, Transfer
 from workers.pruning.criteria import CRITERIA
 from workers.stages import Pretrain, Round, Schedule, Training
@@ -69,17 +70,30 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("experiments") / "store"
 
 
+def smoke_options(file: Path, store: Path, data_cache: Path) -> list[object]:
+    where = ["--store", store, "--data-cache", data_cache]
+    return [file, "--smoke", "--backend", "inline", "--device", "cpu", *where]
+
+
 @EXPERIMENTS
-def test_the_smoke_variant_runs_to_its_report(file: Path, store: Path, data_cache: Path) -> None:
-    arguments = [str(file), "--smoke", "--backend", "inline", "--device", "cpu", "--store", str(store)]
-    done = CliRunner().invoke(app, [*arguments, "--data-cache", str(data_cache)])
-    assert done.exit_code == 0, done.output
+def test_the_smoke_variant_computes_all_its_stages(file: Path, store: Path, data_cache: Path) -> None:
+    code, output = in_process(*smoke_options(file, store, data_cache))
+    assert code == 0, output
     frames = load(store, tickets=False)
     assert frames.missing.empty
     assert not frames.stages["superseded"].any()
     wanted = {node.key for node in planned_here(read_experiment(file, smoke=True), data_cache)}
     assert wanted <= set(frames.stages["key"])
-    assert (store / "report.html").stat().st_size > 100_000
+
+
+def test_one_report_shows_the_methods_and_transfers_of_all_smoke_variants(store: Path, data_cache: Path) -> None:
+    code, output = in_process(*smoke_options(FILES[-1], store, data_cache), report=True)
+    assert code == 0, output
+    assert "could not be written" not in output
+    stages, page = load(store, tickets=False).stages, (store / "report.html").read_text()
+    assert len(page) > 100_000
+    names = {*stages["method"].dropna(), *stages["transfer"].dropna()}
+    assert [name for name in sorted(names) if f'"{name}"' not in page] == []
 
 
 def test_a_built_in_experiment_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

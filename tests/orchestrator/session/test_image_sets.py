@@ -8,7 +8,7 @@ import pytest
 
 import analysis
 from tests.support.image_sets import REAL_TINY_IMAGENET, write_imagenet, write_tiny_imagenet
-from tests.support.sweep_processes import assert_same_results, in_process, run
+from tests.support.sweep_processes import WITHOUT_REPORT, assert_same_results, in_process, run
 
 pytestmark = pytest.mark.slow(seconds=30)
 
@@ -50,7 +50,7 @@ def options(root: Path, store: Path, dataset: str, *more: object) -> list[object
 @pytest.mark.long
 @pytest.mark.parametrize("preset", ["sound", "reference"])
 def test_tiny_imagenet_from_its_folders_to_the_report(root: Path, tmp_path: Path, preset: str) -> None:
-    code, output = in_process(*options(root, tmp_path, "tiny-imagenet", "--preset", preset))
+    code, output = in_process(*options(root, tmp_path, "tiny-imagenet", "--preset", preset), report=True)
     assert code == 0, output
     frames = analysis.frames.load(tmp_path)
     assert set(frames.stages["preset"]) == {preset}
@@ -62,7 +62,8 @@ def test_imagenet_streams_and_the_number_of_loaders_changes_nothing(root: Path, 
     streamed = ["--set", "image_size=32", "--set", "validation_fraction=0.1"]
     for loaders in (0, 2):
         # in a process of its own: torch raises in the main thread of one that loaded before when a loader dies
-        code, output = run(*options(root, tmp_path / str(loaders), "imagenet", *streamed, "--loader-workers", loaders))
+        arguments = options(root, tmp_path / str(loaders), "imagenet", *streamed, "--loader-workers", loaders)
+        code, output = run(*arguments, program=WITHOUT_REPORT)
         assert code == 0, output
     assert_same_results(tmp_path / "0", tmp_path / "2")
 
