@@ -25,7 +25,7 @@ from workers.pruning.criteria import CRITERIA
 from workers.stages import Pretrain, Round, Schedule, Training
 from workers.stages.execution import Execution
 
-pytestmark = pytest.mark.slow(seconds=85)
+pytestmark = pytest.mark.slow(seconds=60)
 
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "orchestrator" / "experiments"
