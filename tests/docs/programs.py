@@ -23,7 +23,7 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
 UNIX = {"git", "grep", "sed", "tail", "xargs"}
 
 # Modules that `python -m` runs for the sub-commands of `winning-sign`.
-SUB_COMMANDS = {name: command.module.removesuffix(".__main__") for name, command in COMMANDS.items()}
+SUB_COMMANDS = {name: module.removesuffix(".__main__") for name, (module, *_) in COMMANDS.items()}
 # Our commands that take a store and end: run for real, on a small store.
 REAL = {
     "orchestrator.status",
