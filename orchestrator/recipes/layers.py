@@ -73,22 +73,14 @@ def user_layers(
 ) -> tuple[Mapping[str, Any], ...]:
     """Order the command line's recipe fields as layers: ``--recipe``, then each ``--set``, then other options.
 
-    Args:
-        options: values by recipe field; None stands for an option that was not given.
-
-    Raises:
-        RecipeError: the file cannot be read, or a setting is not of the form KEY=VALUE.
+    An option with the value None was not given. RecipeError if the file or a setting cannot be read.
     """
     given = {name: value for name, value in options.items() if value is not None}
     return (*([read_recipe_file(recipe)] if recipe else []), *map(parse_setting, settings), given)
 
 
 def read_mapping(path: Path, source: str, expected: str) -> dict[str, Any]:
-    """Read a YAML file that holds a mapping.
-
-    Args:
-        source: the file in error messages.
-        expected: the expected content, in words.
+    """Read a YAML file that holds a mapping; errors call the file ``source`` and its content ``expected``.
 
     Raises:
         RecipeError: the file cannot be read, holds no mapping, or has a duplicate key; the message has the line.

@@ -112,21 +112,15 @@ def _sentence(error: ErrorDetails) -> str:
 
 
 def unfit(error: ErrorDetails) -> str:
-    """A sentence about a value that does not fit, after its field."""
-    field = ".".join(str(part) for part in error["loc"])
-    sentence = _in_words(field, error) or error["msg"].removeprefix("Value error, ")
-    return f"{field}: {sentence}" if field else sentence
-
-
-def _in_words(field: str, error: ErrorDetails) -> str | None:
-    """A sentence for pydantic's errors in terms of Python; None where pydantic's own message will do."""
-    value = error["input"]
+    """A sentence about a value that does not fit, after its field; errors about Python's types in words of YAML."""
+    field, value = ".".join(str(part) for part in error["loc"]), error["input"]
+    sentence = error["msg"].removeprefix("Value error, ")
     if error["type"] == "tuple_type":
-        field = "landscapes" if field.startswith("landscapes.") else field
-        example = LISTS.get(field, f"[{value}]" if isinstance(value, str | int | float) else None)
-        return f"expected a list, such as {example}" if example else "expected a list"
-    if error["type"] == "int_type":
-        return f"expected a whole number, not {value!r}"
-    if error["type"] == "literal_error":
-        return f"expected {error['ctx']['expected']}, not {value!r}"
-    return None
+        listed = "landscapes" if field.startswith("landscapes.") else field
+        example = LISTS.get(listed, f"[{value}]" if isinstance(value, str | int | float) else None)
+        sentence = f"expected a list, such as {example}" if example else "expected a list"
+    elif error["type"] == "int_type":
+        sentence = f"expected a whole number, not {value!r}"
+    elif error["type"] == "literal_error":
+        sentence = f"expected {error['ctx']['expected']}, not {value!r}"
+    return f"{field}: {sentence}" if field else sentence

@@ -5,7 +5,6 @@ An option's help says where a list goes, as in "Architectures: {archs}."; its co
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import typer
@@ -19,7 +18,7 @@ from workers.probing.probes import PROBES
 from workers.pruning.criteria import CRITERIA
 from workers.terminal.help import Command
 
-ALWAYS_TRAINED = ("dense", "retrain")
+ALWAYS_TRAINED = {"dense", "retrain"}
 
 
 class ListingCommand(Command):
@@ -32,24 +31,15 @@ class ListingCommand(Command):
                 load_plugins(values.get("plugin") or ())
             except PluginError as error:
                 raise typer.BadParameter(str(error)) from error
-            lists = _lists()
+            lists = {
+                "datasets": ", ".join(sorted(data_set_names())),
+                "archs": ", ".join(sorted(ARCHITECTURES)),
+                "methods": ", ".join(METHODS),
+                "criteria": ", ".join(sorted(CRITERIA)),
+                "transfers": ", ".join(sorted(TRANSFERS.keys() - ALWAYS_TRAINED)),
+                "probes": ", ".join(sorted(PROBES)),
+            }
             for parameter in self.params:
                 if getattr(parameter, "help", None):
                     parameter.help = parameter.help.format_map(lists)
         return super().parse_args(ctx, args)
-
-
-def _lists() -> dict[str, str]:
-    """Return the list of names for each word in braces."""
-    return {
-        "datasets": _listed(data_set_names()),
-        "archs": _listed(ARCHITECTURES),
-        "methods": ", ".join(METHODS),
-        "criteria": _listed(CRITERIA),
-        "transfers": _listed(name for name in TRANSFERS if name not in ALWAYS_TRAINED),
-        "probes": _listed(PROBES),
-    }
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names))
