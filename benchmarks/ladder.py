@@ -157,16 +157,18 @@ class Trainings:
         return run
 
     def _make(self, rung: Rung) -> Epoch:
-        made = stepwise_epochs(self._work, rung, self.draws) if rung.stepwise else released_epochs(self._work, rung)
+        run_epoch = (
+            stepwise_epochs(self._work, rung, self.draws) if rung.stepwise else released_epochs(self._work, rung)
+        )
         device = self._work.splits.device
         if device.type != "cuda":
-            return made
+            return run_epoch
         # kept: a CUDA graph is bound to the stream of its capture
         stream = self._streams.enter_context(leased_stream(device))
 
         def run(epoch: int) -> None:
             with torch.cuda.stream(stream):
-                made(epoch)
+                run_epoch(epoch)
 
         return run
 

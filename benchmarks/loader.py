@@ -79,16 +79,16 @@ def variants(
     """List all ways to load these images, the baseline first."""
     none = labelled_images(0, 1, "none")
     normalisation = splits_of(none, none, device)
-    found = {
+    loaders = {
         f"ImageFolder and DataLoader, {number} processes": image_folder(pictures.root, number, batch_size, device)
         for number in sorted(processes, reverse=True)
     }
     for number in sorted(processes):
         reader = ProcessReader(pictures, device, number)
-        found[f"ProcessReader, {number} processes"] = streamed(reader, batch_size, normalisation)
+        loaders[f"ProcessReader, {number} processes"] = streamed(reader, batch_size, normalisation)
     name = "DeviceReader" if device.type == "cuda" else "DeviceReader, decoding on the CPU"
-    found[name] = streamed(DeviceReader(pictures, device, jpeg_decoder(device)), batch_size, normalisation)
-    return found
+    loaders[name] = streamed(DeviceReader(pictures, device, jpeg_decoder(device)), batch_size, normalisation)
+    return loaders
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -108,8 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         size = sum(pictures.path(index).stat().st_size for index in range(images)) / images
         print(f"{images:,} JPEGs of {size / 1e3:.0f} kB on average, batches of {batch_size}, {given.repeats} repeats\n")
         clock = wall_clock(device)
-        found = variants(pictures, processes, batch_size, device)
-        taken = interleaved({name: next_epoch(clock, epoch) for name, epoch in found.items()}, given.repeats)
+        loaders = variants(pictures, processes, batch_size, device)
+        taken = interleaved({name: next_epoch(clock, epoch) for name, epoch in loaders.items()}, given.repeats)
     base = taken[next(iter(taken))]
     print_table(
         ["loader", "images/s", "ratio"],

@@ -107,15 +107,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     splits = split_data(data, Data(DATASET, "", 0.0), device)
     training = training_of(given.epochs)
     print(f"ResNet-20, {DATASET}, {len(splits.train):,} training images, {given.epochs} epochs, {given.seeds} seeds")
-    found: dict[Precision, list[float]] = {precision: [] for precision in PRECISIONS}
+    results: dict[Precision, list[float]] = {precision: [] for precision in PRECISIONS}
     for seed in range(given.seeds):
-        for precision, accuracies in found.items():
+        for precision, accuracies in results.items():
             began = time.perf_counter()
             accuracies.append(accuracy_percent(precision, seed, training, splits, data.num_classes))
             took = time.perf_counter() - began
             print(f"seed {seed}, {precision}: {accuracies[-1]:.2f} % in {took:.0f} s", flush=True)
     print()
-    print_results(found)
+    print_results(results)
 
 
 if __name__ == "__main__":

@@ -137,13 +137,13 @@ def protocols(
     def released() -> list[list[Outcomes]]:
         return [released_curve(model, *pair, probe.points, train_loader, test_loader, device)]
 
-    found = {"released protocol": Protocol(1, released, counter)}
+    by_name = {"released protocol": Protocol(1, released, counter)}
     ours = copy.deepcopy(model).to(memory_format=splits.memory_format)
     for count in pairs:
-        found[f"ours, {count} {'pair' if count == 1 else 'pairs'} at a time"] = Protocol(
+        by_name[f"ours, {count} {'pair' if count == 1 else 'pairs'} at a time"] = Protocol(
             count, partial(_our_curves, ours, [pair] * count, probe, splits), counter
         )
-    return found
+    return by_name
 
 
 def _our_curves(
@@ -217,10 +217,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"scale {sizes.scale:g} of CIFAR: {sizes.train:,} training images, {sizes.test:,} test images, "
         f"{sizes.reestimation:,} for our re-estimation; {points} points, {given.precision}, {repeats} repeats\n"
     )
-    found = protocols(model, pair, train_images, test_images, splits, probe, pairs)
+    by_name = protocols(model, pair, train_images, test_images, splits, probe, pairs)
     clock = work_clock(device)
-    measures = {name: partial(protocol.measure, clock) for name, protocol in found.items()}
-    print_results(found, interleaved(measures, repeats, warm_up=gpu), "seconds" if gpu else "CPU-seconds")
+    measures = {name: partial(protocol.measure, clock) for name, protocol in by_name.items()}
+    print_results(by_name, interleaved(measures, repeats, warm_up=gpu), "seconds" if gpu else "CPU-seconds")
 
 
 if __name__ == "__main__":

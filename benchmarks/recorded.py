@@ -60,14 +60,14 @@ class RecordedSweep:
 
     def seconds(self, plan: Plan, random: Random) -> dict[str, float]:
         """Draw each stage's duration, by key."""
-        found = {}
+        durations = {}
         for node in plan:
             labels = node.labels
             shares = self._shares.get((node.stage.kind, labels.dataset, labels.architecture), [1.0])
             estimate = self._estimates.seconds(node)
             assert estimate is not None  # every workload has a record
-            found[node.key] = estimate * random.choice(shares)
-        return found
+            durations[node.key] = estimate * random.choice(shares)
+        return durations
 
     def _epochs(self, workload: Workload) -> dict[str, Any]:
         """Return the recipe fields that set a stage's duration; the schedule does not, and might not fit."""

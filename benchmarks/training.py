@@ -38,13 +38,13 @@ def rates(work: Workload, rungs: Sequence[Rung], repeats: int, clock: Clock) -> 
 
 def measure(work: Workload, rungs: Sequence[Rung], repeats: int, clock: Clock, unit: str) -> None:
     """Print the table of one architecture."""
-    found = rates(work, rungs, repeats, clock)
-    before = [found[0], *found]
+    measured = rates(work, rungs, repeats, clock)
+    before = [measured[0], *measured]
     print_table(
         [work.architecture, unit, "to the released style", "to the row above"],
         [
-            [rung.name, f"{rate:,.0f}", f"{rate / found[0]:.2f}x", f"{rate / last:.2f}x"]
-            for rung, rate, last in zip(rungs, found, before, strict=False)
+            [rung.name, f"{rate:,.0f}", f"{rate / measured[0]:.2f}x", f"{rate / last:.2f}x"]
+            for rung, rate, last in zip(rungs, measured, before, strict=False)
         ],
     )
 

@@ -83,27 +83,27 @@ def _differences(store: Store, reference: Reference, events: Counter[tuple[str, 
     damaged: dict[str, str] = {}
     records = store.records(damaged)
     stages = store.stages()
-    found = [f"{what} (damaged)" for what in damaged.values()]
+    differences = [f"{what} (damaged)" for what in damaged.values()]
     if records.keys() != reference.records.keys():
         missing = [record.name for key, record in reference.records.items() if key not in records]
-        found.append(f"{len(records)} records; missing: {', '.join(missing)}")
+        differences.append(f"{len(records)} records; missing: {', '.join(missing)}")
     for short, folders in stage_folders(store.storage.listing("stages")).items():
         commits = [folder.folder for folder in folders if RECORD in folder.files]
         if len(commits) != 1:
-            found.append(f"{short} has {len(commits)} records")
+            differences.append(f"{short} has {len(commits)} records")
     for key, record in records.items():
         expected = reference.records.get(key)
         if expected is None:
-            found.append(f"{record.name} is not in the undisturbed sweep")
+            differences.append(f"{record.name} is not in the undisturbed sweep")
             continue
         for what in ("name", "kind", "labels", "science", "inputs", "results"):
             if getattr(record, what) != getattr(expected, what):
-                found.append(f"{record.name}: {what} is {getattr(record, what)}, not {getattr(expected, what)}")
+                differences.append(f"{record.name}: {what} is {getattr(record, what)}, not {getattr(expected, what)}")
         aside = sum(name.startswith("set-aside/") for name in stages[key[:KEY_DIGITS]].files)
         if events["done", key] > 1 + aside:
-            found.append(f"{record.name} was done {events['done', key]} times")
+            differences.append(f"{record.name} was done {events['done', key]} times")
     contents = _contents(store)
-    found += [
+    differences += [
         f"{reference.records[key].name}: {name} changed"
         for (key, name), content in reference.contents.items()
         if key in records and contents.get((key, name)) != content
@@ -112,19 +112,19 @@ def _differences(store: Store, reference: Reference, events: Counter[tuple[str, 
         for name, file in record.files.items():
             content = _content(store, key, name)
             if content is None or digest.of_bytes(content) != file.blake2b:
-                found.append(f"{record.name}: {name} differs from its record")
-    return found
+                differences.append(f"{record.name}: {name} differs from its record")
+    return differences
 
 
 def _contents(store: Store) -> dict[tuple[str, str], str]:
     """Digest all artifacts except the timing, which differs between equal runs."""
-    found = {}
+    digests = {}
     for key, record in store.records({}).items():
         for name in record.files:
             content = _content(store, key, name)
             if name != TIMING and content is not None:
-                found[key, name] = digest.of_bytes(content)
-    return found
+                digests[key, name] = digest.of_bytes(content)
+    return digests
 
 
 def _content(store: Store, key: str, name: str) -> bytes | None:

@@ -121,9 +121,9 @@ def pair(folder: Path) -> Iterator[Pair]:
 def _ray(machine: Machine, folder: Path, *options: str) -> Iterator[None]:
     log = folder / f"ray-{machine.address}.txt"
     start = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats", "--num-cpus=1"]
-    own = [f"--node-ip-address={machine.address}", "--object-store-memory=100000000"]
+    node_options = [f"--node-ip-address={machine.address}", "--object-store-memory=100000000"]
     with log.open("wb") as output:
-        process = subprocess.Popen(machine.command(*start, *own, *options), stdout=output, stderr=output)
+        process = subprocess.Popen(machine.command(*start, *node_options, *options), stdout=output, stderr=output)
     try:
         began = time.monotonic()
         while "Ray runtime started" not in log.read_text():

@@ -308,9 +308,9 @@ CHECKS: dict[Needs, tuple[Callable[[], bool], str]] = {
 def schedule(names: list[str], trials: int, seed: int) -> list[tuple[Fault, int]]:
     """Return faults and seeds of a number of trials; the counts of two faults differ by at most one."""
     counts: Counter[str] = Counter()
-    found = []
+    pairs = []
     for number in range(trials):
         name = names[number % len(names)]
-        found.append((FAULTS[name], 1000 * seed + counts[name]))
+        pairs.append((FAULTS[name], 1000 * seed + counts[name]))
         counts[name] += 1
-    return found
+    return pairs

@@ -154,13 +154,13 @@ def test_the_pil_crop_and_flip_is_one_of_workers(splits: Splits) -> None:
     crops = torch.cartesian_prod(torch.arange(9), torch.arange(9), torch.arange(2))
     draws = Draws(torch.zeros(len(crops), dtype=torch.int64), crops[:, :2], crops[:, 2] == 1)
     images = PilImages(TRAIN, transform_of("crop_flip", 16))
-    found = set()
+    crops_used = set()
     for number in range(20):
         possible = augmented(TRAIN.images[number].expand(len(crops), -1, -1, -1), draws, "crop_flip")
         distances = (splits.normalized(possible) - images[number][0]).abs().amax((1, 2, 3))
         assert distances.min() < 1e-5
-        found.add(int(distances.argmin()))
-    assert len(found) > 10
+        crops_used.add(int(distances.argmin()))
+    assert len(crops_used) > 10
 
 
 @pytest.mark.parametrize("augmentation", ["crop_flip", "half_resized_crop_flip"])

@@ -73,5 +73,5 @@ def open_page(browser: Any) -> Iterator[Open]:
 def _strange(url: str, address: str) -> bool:
     """Whether a request leaves the page, its server and its embedded data."""
     origin = "/".join(address.split("/")[:3])
-    own = url.split("#")[0] == address.split("#")[0] or (origin != "file://" and url.startswith(origin))
-    return not own and not url.startswith(("data:", "blob:"))
+    expected = url.split("#")[0] == address.split("#")[0] or (origin != "file://" and url.startswith(origin))
+    return not expected and not url.startswith(("data:", "blob:"))

@@ -18,27 +18,27 @@ LOOKS: dict[str, dict[str, Any]] = {
 }
 
 OVERLAPS = """() => {
-  const found = [];
+  const faults = [];
   for (const plot of document.querySelectorAll("figure.figure .plot")) {
     const boxes = [...plot.querySelectorAll("svg text")].filter(text => text.textContent.trim())
       .map(text => [text.textContent, text.getBoundingClientRect()]).filter(([, box]) => box.width);
     boxes.forEach(([one, a], i) => boxes.slice(i + 1).forEach(([other, b]) => {
       const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
       const tall = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
-      if (wide > 1 && tall > 2) found.push(`${plot.closest("figure").id}: "${one}" and "${other}"`);
+      if (wide > 1 && tall > 2) faults.push(`${plot.closest("figure").id}: "${one}" and "${other}"`);
     }));
   }
-  return found;
+  return faults;
 }"""
 
 CLIPPED = """() => {
-  const found = [];
+  const faults = [];
   const outside = (box, frame) => box.width &&
     (box.left < frame.left - 1 || box.right > frame.right + 1 || box.bottom > frame.bottom + 1);
   for (const plot of document.querySelectorAll("figure.figure .plot")) {
     const frame = plot.getBoundingClientRect();
     const cut = [...plot.querySelectorAll("svg text")].filter(text => outside(text.getBoundingClientRect(), frame));
-    found.push(...cut.map(text => `${plot.closest("figure").id}: "${text.textContent}"`));
+    faults.push(...cut.map(text => `${plot.closest("figure").id}: "${text.textContent}"`));
   }
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   const range = document.createRange();
@@ -47,10 +47,10 @@ CLIPPED = """() => {
     if (!node.textContent.trim() || node.parentElement.closest(".scroll, .unseen, .skip, script, style, svg")) continue;
     range.selectNodeContents(node);
     for (const box of range.getClientRects()) {
-      if (box.width && (box.left < 0 || box.right > innerWidth + 0.5)) found.push(node.textContent.trim());
+      if (box.width && (box.left < 0 || box.right > innerWidth + 0.5)) faults.push(node.textContent.trim());
     }
   }
-  return found;
+  return faults;
 }"""
 
 

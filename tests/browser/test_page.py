@@ -277,9 +277,9 @@ def test_tables_are_sorted_by_their_heads(open_page: Open, report: Path) -> None
     for order in (sorted, lambda cells: sorted(cells, reverse=True)):
         head.locator("button").click()
         cells = page.locator(f"#stages-table tbody tr td:nth-child({column + 1})").all_inner_texts()
-        found = [float(cell) for cell in cells if cell]
-        assert found == order(found)
-        assert not any(cells[len(found) :])
+        numbers = [float(cell) for cell in cells if cell]
+        assert numbers == order(numbers)
+        assert not any(cells[len(numbers) :])
 
 
 def test_every_figure_is_described_and_has_its_table(open_page: Open, report: Path) -> None:

@@ -45,14 +45,14 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 def head(environment: dict[str, str], log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     """``ray start --head --block``; afterwards it is asked to end, with all that it started."""
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"]
-    own = {**environment, "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"}
-    own_ports = [f"--dashboard-agent-listen-port={free_port()}"]  # of several heads on a machine, one has the default
+    variables = {**environment, "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"}
+    ports = [f"--dashboard-agent-listen-port={free_port()}"]  # of several heads on a machine, one has the default
     memory = ["--object-store-memory=100000000", "--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1"]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*command, *memory, *own_ports, *arguments],
+            [*command, *memory, *ports, *arguments],
             cwd=ROOT,
-            env=own,
+            env=variables,
             stdout=output,
             stderr=output,
             start_new_session=True,

@@ -128,11 +128,11 @@ def free_port() -> int:
 def processes_of(home: Path) -> list[int]:
     """Those that were started with this home, which is no other process's."""
     wanted = f"HOME={home}".encode()
-    found = []
+    pids = []
     for path in Path("/proc").glob("[0-9]*/environ"):
         try:
             if wanted in path.read_bytes().split(b"\0"):
-                found.append(int(path.parent.name))
+                pids.append(int(path.parent.name))
         except OSError:  # ended meanwhile, or not ours
             continue
-    return found
+    return pids

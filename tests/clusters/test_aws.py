@@ -139,8 +139,8 @@ def test_a_machines_credentials_and_disks_are_guarded(up: StandIns, aws: dict[st
 
 def assert_guarded(aws: dict[str, Any], machine: dict[str, Any]) -> None:
     """No forged request gets its credentials, and who finds its disk cannot read it."""
-    asked = machine["MetadataOptions"]
-    assert (asked["HttpTokens"], asked["HttpPutResponseHopLimit"]) == ("required", 1)
+    metadata = machine["MetadataOptions"]
+    assert (metadata["HttpTokens"], metadata["HttpPutResponseHopLimit"]) == ("required", 1)
     disks = [disk["Ebs"] for disk in machine["BlockDeviceMappings"]]
     assert disks
     assert all(disk["DeleteOnTermination"] for disk in disks)
@@ -169,23 +169,23 @@ def test_up_says_to_the_head_exactly_what_the_file_says(up: StandIns, aws: dict[
         *written["setup_commands"],
         *written["head_start_ray_commands"],
     ]
-    said = [plain(command) for _, command in up.asked("ssh")]
-    assert [command for command in said if not command.startswith(("uptime", "mkdir -p "))] == expected
+    commands = [plain(command) for _, command in up.asked("ssh")]
+    assert [command for command in commands if not command.startswith(("uptime", "mkdir -p "))] == expected
     mounts = dict(written["file_mounts"])
     copied = {target.partition(":")[2].rstrip("/"): source for source, target in up.asked("rsync")}
     assert mounts.keys() < copied.keys()
-    own = copied.keys() - mounts.keys()
-    assert sorted(own) == ["~/ray_bootstrap_config.yaml", "~/ray_bootstrap_key.pem"]
+    unlisted = copied.keys() - mounts.keys()
+    assert sorted(unlisted) == ["~/ray_bootstrap_config.yaml", "~/ray_bootstrap_key.pem"]
 
 
 def plain(command: str) -> str:
     """A remote command without the login shell and the variables that Ray wraps around it."""
-    found = re.fullmatch(r"bash --login -c -i '(.*)'", command, re.DOTALL)
-    inner = found[1].replace("'\"'\"'", "'") if found else command
-    found = re.fullmatch(
+    match = re.fullmatch(r"bash --login -c -i '(.*)'", command, re.DOTALL)
+    inner = match[1].replace("'\"'\"'", "'") if match else command
+    match = re.fullmatch(
         r"source ~/.bashrc; export OMP_NUM_THREADS=1 PYTHONWARNINGS=ignore && \((.*)\)", inner, re.DOTALL
     )
-    return re.sub(r"^( ?export \w+=\S+; ?)+", "", found[1] if found else inner)
+    return re.sub(r"^( ?export \w+=\S+; ?)+", "", match[1] if match else inner)
 
 
 def test_workers_are_spot_machines_with_a_gpu(

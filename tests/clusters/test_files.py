@@ -34,8 +34,8 @@ GCP_KEYS = {"machineType", "disks", "networkInterfaces", "scheduling", "serviceA
 
 
 def read(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load(path.read_text())
-    return found
+    config: dict[str, Any] = yaml.safe_load(path.read_text())
+    return config
 
 
 def names(paths: list[Path]) -> list[str]:
@@ -76,9 +76,9 @@ def test_a_machines_credentials_and_disks_are_as_the_docs_say(kind: str) -> None
     for disk in machine["BlockDeviceMappings"]:
         assert disk["Ebs"]["Encrypted"] is True
         assert disk["Ebs"]["DeleteOnTermination"] is True
-    said = (ROOT / "docs" / "security.md").read_text()
-    assert "IMDSv2 only, one hop" in said
-    assert "| the disks | encrypted, and deleted with the machine |" in said
+    page = (ROOT / "docs" / "security.md").read_text()
+    assert "IMDSv2 only, one hop" in page
+    assert "| the disks | encrypted, and deleted with the machine |" in page
 
 
 def test_machines_image_zones_and_the_stores_requests_are_of_one_region() -> None:
@@ -118,8 +118,8 @@ def test_nothing_listens_to_strangers(path: Path) -> None:
     assert "0.0.0.0" not in path.read_text()
     assert "IpPermissions" not in path.read_text()  # beyond SSH and the group itself
     assert any(target.endswith(".ray/auth_token") for target in config["file_mounts"])
-    said = [*config.get("initialization_commands", []), *config["head_start_ray_commands"]]
-    assert any("RAY_AUTH_MODE=token" in command for command in said)
+    commands = [*config.get("initialization_commands", []), *config["head_start_ray_commands"]]
+    assert any("RAY_AUTH_MODE=token" in command for command in commands)
 
 
 @pytest.mark.parametrize("path", CLOUDS, ids=names(CLOUDS))

@@ -97,12 +97,12 @@ def test_a_submitted_sweep_goes_on_where_a_killed_driver_was(jobs: Jobs, tmp_pat
 
 def driver_pid(store: Path) -> int:
     """The process of the sweep that works on a store, found by its command line."""
-    found = [
+    pids = [
         int(path.parent.name)
         for path in Path("/proc").glob("[0-9]*/cmdline")
         if (words := command_line(path))[1:3] == ["-m", "orchestrator.sweep"] and str(store) in words
     ]
-    (pid,) = found
+    (pid,) = pids
     return pid
 
 

@@ -21,13 +21,13 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow(seconds=30)]
 @pytest.fixture
 def stand_ins(tmp_path: Path) -> Iterator[StandIns]:
     """Runs what it is told, in a home of its own; ends every process of that home afterwards."""
-    made = StandIns.at(tmp_path / "machine", runs=True, RAY_AUTH_MODE="token", AUTOSCALER_NODE_SSH_INTERVAL_S="1")
-    yield made
+    machine = StandIns.at(tmp_path / "machine", runs=True, RAY_AUTH_MODE="token", AUTOSCALER_NODE_SSH_INTERVAL_S="1")
+    yield machine
     for sign in (signal.SIGTERM, signal.SIGKILL):
-        for pid in processes_of(made.home):
+        for pid in processes_of(machine.home):
             os.kill(pid, sign)
         for _ in range(50):
-            if not processes_of(made.home):
+            if not processes_of(machine.home):
                 return
             time.sleep(0.1)
 

@@ -235,11 +235,11 @@ def test_stages_on_nodes_that_drain_go_on_elsewhere_from_where_they_were(
 
     def attempts() -> dict[str, dict[str, Any]]:
         """What each attempt tells of itself, by its folder."""
-        found = store.glob("stages/*/*/attempts/*/progress.json")
-        return {str(path.parent.relative_to(store)): json.loads(path.read_text()) for path in found}
+        files = store.glob("stages/*/*/attempts/*/progress.json")
+        return {str(path.parent.relative_to(store)): json.loads(path.read_text()) for path in files}
 
     def seen(event: str) -> list[dict[str, Any]]:
-        return [found for found in read_events(Store(store).storage) if found["event"] == event]
+        return [row for row in read_events(Store(store).storage) if row["event"] == event]
 
     with program(SPOTS, dict(os.environ)) as (address, *spots):
         joining = ["--backend", "ray", "--address", address, "--device", "cpu", "--plugin", hold.plugin]

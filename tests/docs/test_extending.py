@@ -75,11 +75,11 @@ def test_the_sweep_has_all_five(store: Path) -> None:
 
 def test_the_frames_and_the_page_have_them_too(store: Path) -> None:
     stages = load(store).stages
-    found = stages[stages["pair_probe"] == "sign_agreement"]
-    assert len(found) == 6  # by two methods, the pairs of two transfers and their retrain, and of a twin
-    assert found["sign_agreement_percent"].between(0, 100).all()
-    assert found["density"].round(2).eq(0.64).all()
-    assert not found["superseded"].any()
+    probed = stages[stages["pair_probe"] == "sign_agreement"]
+    assert len(probed) == 6  # by two methods, the pairs of two transfers and their retrain, and of a twin
+    assert probed["sign_agreement_percent"].between(0, 100).all()
+    assert probed["density"].round(2).eq(0.64).all()
+    assert not probed["superseded"].any()
     page = (store / "report.html").read_text()
     for words in ("corners · perceptron", "layer relative majority signs", "sign_agreement_percent"):
         assert words in page
@@ -87,8 +87,8 @@ def test_the_frames_and_the_page_have_them_too(store: Path) -> None:
 
 @pytest.mark.parametrize("order", ["first", "last"])
 def test_help_lists_what_plugins_beside_it_register(folder: Path, order: str) -> None:
-    own = plugins(folder)
-    code, output = in_process(*(["--help", *own] if order == "first" else [*own, "--help"]))
+    plugin_options = plugins(folder)
+    code, output = in_process(*(["--help", *plugin_options] if order == "first" else [*plugin_options, "--help"]))
     assert code == 0
     assert all(name in output for name in NAMES)
 

@@ -81,7 +81,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         parts = urlsplit(self.path)
         bucket, _, name = unquote(parts.path).lstrip("/").partition("/")
-        asked = {key: values[0] for key, values in parse_qs(parts.query, keep_blank_values=True).items()}
+        query = {key: values[0] for key, values in parse_qs(parts.query, keep_blank_values=True).items()}
         with self.server.lock:
             self.server.asked.append(f"{self.command} {self.path}")
             self.fate = self.server.fates.pop(0) if self.server.fates else None
@@ -92,25 +92,25 @@ class Answers(http.server.BaseHTTPRequestHandler):
             elif bucket != BUCKET:
                 self.refuse(404, "NoSuchBucket")
             elif not name:
-                self.list(asked)
+                self.list(query)
             else:
                 {"GET": self.get, "PUT": self.put, "POST": self.post, "DELETE": self.delete}[self.command](
-                    name, asked, body
+                    name, query, body
                 )
 
     do_GET = do_PUT = do_POST = do_DELETE = handle_any  # noqa: N815  (the base class's names)
 
-    def list(self, asked: Mapping[str, str]) -> None:
-        prefix, after = asked.get("prefix", ""), asked.get("continuation-token", asked.get("start-after", ""))
+    def list(self, query: Mapping[str, str]) -> None:
+        prefix, after = query.get("prefix", ""), query.get("continuation-token", query.get("start-after", ""))
         names = sorted(name for name in self.server.objects if name.startswith(prefix) and name > after)
         more = len(names) > PAGE
-        found = [(name, self.server.objects[name]) for name in names[:PAGE]]
+        page = [(name, self.server.objects[name]) for name in names[:PAGE]]
         token = f"<NextContinuationToken>{escape(names[PAGE - 1])}</NextContinuationToken>" if more else ""
         entries = "".join(
             f"<Contents><Key>{escape(name)}</Key><Generation>{kept.generation}</Generation>"
             f"<LastModified>{time.strftime('%Y-%m-%dT%H:%M:%S.000Z', time.gmtime(kept.modified_unix_s))}</LastModified>"
             f"<ETag>{escape(kept.headers['ETag'])}</ETag><Size>{len(kept.content)}</Size></Contents>"
-            for name, kept in found
+            for name, kept in page
         )
         head = f"<Name>{BUCKET}</Name><Prefix>{escape(prefix)}</Prefix><IsTruncated>{str(more).lower()}</IsTruncated>"
         self.answer_xml(f"<ListBucketResult>{head}{token}{entries}</ListBucketResult>")

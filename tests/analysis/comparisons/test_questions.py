@@ -28,10 +28,10 @@ def only(store: SyntheticStore) -> Section:
 
 
 def rows(store: SyntheticStore, question: str) -> list[dict[str, Any]]:
-    made = comparisons(only(store))
+    compared = comparisons(only(store))
     return [
         {str(name): value for name, value in row.items()}
-        for row in made.to_dict("records")
+        for row in compared.to_dict("records")
         if row["question"] == question
     ]
 
@@ -220,9 +220,9 @@ def test_an_answer_names_both_directions(store: SyntheticStore) -> None:
 
 
 def test_what_chance_would_give_is_said(sweep: SyntheticStore) -> None:
-    made = comparisons(only(sweep))
-    assert len(made) == 14
-    assert (made["outcome"] != NOT_SHOWN).sum() == 10
+    compared = comparisons(only(sweep))
+    assert len(compared) == 14
+    assert (compared["outcome"] != NOT_SHOWN).sum() == 10
     assert plain(by_chance(only(sweep))) == (
         "Of 14 comparisons with an interval, 10 exclude 0; without any effect, about 0.7 (5 %) would exclude 0 by "
         "chance."
@@ -298,9 +298,9 @@ def test_a_new_question_is_one_value(sweep: SyntheticStore) -> None:
     retrain = Question(
         Arm("retrain"), Arm("mask"), ACCURACY, "higher", "retrain − mask", "a retrain beats a mask", "it does not"
     )
-    made = comparisons(only(sweep), [retrain])
-    assert made["difference"].tolist() == pytest.approx([16.0] * 4)
-    assert made["sentence"].str.startswith("A retrain beats a mask under ").all()
+    compared = comparisons(only(sweep), [retrain])
+    assert compared["difference"].tolist() == pytest.approx([16.0] * 4)
+    assert compared["sentence"].str.startswith("A retrain beats a mask under ").all()
 
 
 def test_questions_have_names_of_their_own() -> None:

@@ -29,25 +29,25 @@ def test_one_training_has_no_deviation() -> None:
 
 def test_with_one_chain_the_interval_is_over_its_seeds() -> None:
     a, b = trainings([(1, 1, 5.0), (1, 2, 7.0), (1, 3, 9.0)]), trainings([(1, 1, 1.0), (1, 2, 2.0), (1, 3, 3.0)])
-    found = difference(pairs(a, b, "x", ["round"]))
+    row = difference(pairs(a, b, "x", ["round"]))
     half = 4.303 * 1.0 / sqrt(3)  # differences 4, 5, 6
-    assert (found.mean, found.low, found.high) == pytest.approx((5.0, 5 - half, 5 + half), rel=1e-3)
-    assert (found.pairs, found.chains, found.shown) == (3, 1, True)
+    assert (row.mean, row.low, row.high) == pytest.approx((5.0, 5 - half, 5 + half), rel=1e-3)
+    assert (row.pairs, row.chains, row.shown) == (3, 1, True)
 
 
 def test_with_several_chains_the_interval_is_over_the_chains() -> None:
     a = trainings([(1, 1, 1.0), (1, 2, 3.0), (2, 1, 4.0), (2, 2, 4.0)])
     b = trainings([(1, 1, 0.0), (1, 2, 0.0), (2, 1, 0.0), (2, 2, 0.0)])
-    found = difference(pairs(a, b, "x", ["round"]))
+    row = difference(pairs(a, b, "x", ["round"]))
     half = 12.706 * sqrt(2) / sqrt(2)  # chain means 2 and 4: sd is sqrt(2)
-    assert (found.mean, found.low, found.high) == pytest.approx((3.0, 3 - half, 3 + half), rel=1e-3)
-    assert (found.pairs, found.chains, found.shown) == (4, 2, False)
+    assert (row.mean, row.low, row.high) == pytest.approx((3.0, 3 - half, 3 + half), rel=1e-3)
+    assert (row.pairs, row.chains, row.shown) == (4, 2, False)
 
 
 def test_only_the_same_chain_and_seed_are_paired() -> None:
-    found = pairs(trainings([(1, 1, 5.0), (1, 2, 9.0)]), trainings([(1, 1, 3.0), (2, 2, 0.0)]), "x", ["round"])
-    assert found["difference"].tolist() == [2.0]
-    single = difference(found)
+    paired = pairs(trainings([(1, 1, 5.0), (1, 2, 9.0)]), trainings([(1, 1, 3.0), (2, 2, 0.0)]), "x", ["round"])
+    assert paired["difference"].tolist() == [2.0]
+    single = difference(paired)
     assert isnan(single.low)
     assert not single.shown
 
@@ -73,14 +73,14 @@ def test_errors_of_measurements_are_carried_through() -> None:
 
 def test_errors_of_two_measurements_add_up_in_squares() -> None:
     a, b = trainings([(1, 1, 5.0), (1, 2, 7.0)]), trainings([(1, 1, 1.0), (1, 2, 2.0)])
-    found = pairs(a.assign(error=[0.3, 0.6]), b.assign(error=[0.4, 0.8]), "x", ["round"], error="error")
-    assert found["standard_error"].tolist() == pytest.approx([0.5, 1.0])
-    assert difference(found).standard_error == pytest.approx(0.75)
+    paired = pairs(a.assign(error=[0.3, 0.6]), b.assign(error=[0.4, 0.8]), "x", ["round"], error="error")
+    assert paired["standard_error"].tolist() == pytest.approx([0.5, 1.0])
+    assert difference(paired).standard_error == pytest.approx(0.75)
 
 
 def test_a_partner_without_a_chain_is_met_by_every_chain() -> None:
     a = trainings([(1, 1, 10.0), (1, 2, 8.0), (2, 1, 12.0), (2, 2, 10.0)])
     b = trainings([(1, 1, 0.0), (1, 2, 0.0)]).drop(columns="chain")
-    found = difference(pairs(a, b, "x", ["round"], partners=["seed"]), replicates=["chain", "seed"])
+    row = difference(pairs(a, b, "x", ["round"], partners=["seed"]), replicates=["chain", "seed"])
     half = sqrt(12.706**2 + 12.706**2)  # chains' means 9 and 11, seeds' means 11 and 9
-    assert (found.mean, found.high, found.pairs) == pytest.approx((10.0, 10 + half, 4), rel=1e-3)
+    assert (row.mean, row.high, row.pairs) == pytest.approx((10.0, 10 + half, 4), rel=1e-3)

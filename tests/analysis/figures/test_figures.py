@@ -86,14 +86,14 @@ def test_transfers_differ_in_dash_and_marker_and_methods_in_colour() -> None:
 def test_presets_datasets_and_architectures_never_share_a_section(store: SyntheticStore) -> None:
     for labels in ({}, {"preset": "reference"}, {"dataset": "letters"}, {"architecture": "wide"}):
         store.train("dense", 70.0, seed=1, **labels)
-    found = sections(load(store.root))
-    assert [part.title for part in found] == [
+    parts = sections(load(store.root))
+    assert [part.title for part in parts] == [
         "digits · tiny · sound",
         "digits · tiny · reference",
         "digits · wide · sound",
         "letters · tiny · sound",
     ]
-    assert [len(part.frames.stages) for part in found] == [1] * 4
+    assert [len(part.frames.stages) for part in parts] == [1] * 4
 
 
 @pytest.mark.parametrize(

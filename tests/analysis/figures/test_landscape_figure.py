@@ -42,11 +42,11 @@ def add(store: SyntheticStore, solutions: dict[str, str], *, points: int = 3, hi
 
 @pytest.fixture
 def solutions(store: SyntheticStore) -> dict[str, str]:
-    found = {
+    keys = {
         slot: store.train(start, 80.0, **LABELS, seed=1)
         for slot, start in zip("ab", ("retrain", "signed"), strict=True)
     }
-    return found | {"c": store.train("dense", 70.0, seed=2)}
+    return keys | {"c": store.train("dense", 70.0, seed=2)}
 
 
 def marks(figure: go.Figure) -> list[go.Scatter]:

@@ -297,9 +297,9 @@ def test_a_server_for_others_warns(sweep: SyntheticStore, tmp_path: Path) -> Non
         assert server.ask("/state.json", Host=f"{socket.gethostname()}:{server.port}").status == 200
         assert server.ask("/state.json", Host="192.168.1.1").status == 200  # an address is no name to rebind
         assert server.ask("/state.json", Host="elsewhere.example").status == 421
-        code, said = server.interrupt()
+        code, output = server.interrupt()
     assert code == 0
-    assert said.startswith("Warning: there is no password: everyone who reaches 0.0.0.0")
+    assert output.startswith("Warning: there is no password: everyone who reaches 0.0.0.0")
 
 
 def test_help_has_examples_and_the_way_to_a_clusters_store() -> None:

@@ -32,8 +32,8 @@ def exported(store: Path, folder: Path) -> Path:
 
 def test_each_table_is_a_file_of_each_kind(sweep: SyntheticStore, tmp_path: Path) -> None:
     folder = exported(sweep.root, tmp_path / "tables")
-    made = {file.name for file in folder.iterdir()}
-    assert made == {f"{name}.{kind}" for name in TABLES for kind in ("csv", "parquet")} | IN_PAPERS
+    names = {file.name for file in folder.iterdir()}
+    assert names == {f"{name}.{kind}" for name in TABLES for kind in ("csv", "parquet")} | IN_PAPERS
 
 
 def test_csv_and_parquet_hold_what_the_store_holds(sweep: SyntheticStore, tmp_path: Path) -> None:

@@ -110,9 +110,9 @@ class Page(HTMLParser):
         """Where the page leads to, but for its own places; of each stage its record."""
         [text] = [text for attributes, text in self.scripts if attributes.get("id") == "stages"]
         base = json.loads(text)["base"]
-        own = [str(attributes["href"]) for tag, attributes in self.elements if tag == "a"]
+        targets = [str(attributes["href"]) for tag, attributes in self.elements if tag == "a"]
         records = [f"{base}/{folder}/record.json" for folder in self.stages["folder"]]
-        return [unquote(link) for link in own if not link.startswith("#")] + [unquote(link) for link in records]
+        return [unquote(link) for link in targets if not link.startswith("#")] + [unquote(link) for link in records]
 
     @property
     def drawings(self) -> list[dict[str, object]]:
@@ -130,8 +130,8 @@ def test_the_page_is_small_and_loads_nothing(report: Path) -> None:
     policies = [a["content"] for t, a in page.elements if t == "meta" and "http-equiv" in a]
     assert policies
     assert str(policies[0]).startswith("default-src 'none'")
-    own = [text for _, text in page.scripts if len(text) < 2_000_000]
-    assert not any("http://" in text or "https://" in text for text in own)
+    scripts = [text for _, text in page.scripts if len(text) < 2_000_000]
+    assert not any("http://" in text or "https://" in text for text in scripts)
     assert not list(report.parent.glob(".report.*"))
 
 

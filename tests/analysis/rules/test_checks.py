@@ -189,8 +189,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def look(root: Path | str, **options: Any) -> dict[str, dict[str, Any]]:
     """The rows by the words of their rules."""
-    found = checks(Store(root), load(root, tickets=False), **options).to_dict("records")
-    return {words: next(row for row in found if words in row["rule"]) for words in RULES}
+    results = checks(Store(root), load(root, tickets=False), **options).to_dict("records")
+    return {words: next(row for row in results if words in row["rule"]) for words in RULES}
 
 
 def broken(root: Path) -> dict[str, str]:
@@ -199,8 +199,8 @@ def broken(root: Path) -> dict[str, str]:
 
 
 def test_every_rule_holds_and_says_how_much_was_looked_at(stages: Stages, tmp_path: Path) -> None:
-    found = look(write(tmp_path / "s", stages))
-    assert {words: (row["verdict"], row["counted"]) for words, row in found.items()} == {
+    results = look(write(tmp_path / "s", stages))
+    assert {words: (row["verdict"], row["counted"]) for words, row in results.items()} == {
         DENSITIES: ("holds", 8),
         NESTED: ("holds", 6),
         MAGNITUDES: ("holds", 6),
@@ -213,9 +213,9 @@ def test_every_rule_holds_and_says_how_much_was_looked_at(stages: Stages, tmp_pa
         RECIPE: ("holds", 25),
         ARTIFACTS: ("holds", 25),
     }
-    assert found[MASKS]["detail"] == "2 not checked: a shuffled mask, or another round's, is not its ticket's"
-    assert found[RECIPE]["detail"] == "made by 0123456789ab (25 stages)"
-    assert found[ALIVE]["detail"] == ""
+    assert results[MASKS]["detail"] == "2 not checked: a shuffled mask, or another round's, is not its ticket's"
+    assert results[RECIPE]["detail"] == "made by 0123456789ab (25 stages)"
+    assert results[ALIVE]["detail"] == ""
 
 
 Break = Callable[[Stages], None]
@@ -303,26 +303,26 @@ def test_a_broken_rule_is_named_with_its_stage_and_no_other(
     stages: Stages, tmp_path: Path, words: str, apply: Break, said: str
 ) -> None:
     apply(stages)
-    found = broken(write(tmp_path / "s", stages))
-    assert [*found] == [words]
-    assert said in found[words]
+    details = broken(write(tmp_path / "s", stages))
+    assert [*details] == [words]
+    assert said in details[words]
 
 
 def test_a_mask_that_grows_back_under_twice_the_weight_is_seen_whatever_its_number(
     stages: Stages, tmp_path: Path
 ) -> None:
     change("aws/round2", mask=largest(16), weights=WEIGHTS)(stages)
-    found = broken(write(tmp_path / "s", stages))
-    assert "aws/round2: 4 pruned weights grew back" in found[NESTED]
-    assert "aws/round2: 16 of 16 weights survive instead of 9" in found[DENSITIES]
+    details = broken(write(tmp_path / "s", stages))
+    assert "aws/round2: 4 pruned weights grew back" in details[NESTED]
+    assert "aws/round2: 16 of 16 weights survive instead of 9" in details[DENSITIES]
 
 
 def test_rounds_of_another_setting_than_the_solutions_are_no_one_recipe(stages: Stages, tmp_path: Path) -> None:
     everywhere("round", setting={**SETTING, "precision": "bfloat16"})(stages)
-    found = broken(write(tmp_path / "s", stages))
-    assert [*found] == [RECIPE]
-    assert found[RECIPE].startswith("aws/round1: has another precision than the others; aws/round2: ")
-    assert "and 3 more" in found[RECIPE]
+    details = broken(write(tmp_path / "s", stages))
+    assert [*details] == [RECIPE]
+    assert details[RECIPE].startswith("aws/round1: has another precision than the others; aws/round2: ")
+    assert "and 3 more" in details[RECIPE]
 
 
 def test_what_is_superseded_is_not_looked_at_until_it_is_drawn(stages: Stages, tmp_path: Path) -> None:
@@ -333,8 +333,8 @@ def test_what_is_superseded_is_not_looked_at_until_it_is_drawn(stages: Stages, t
     drawn = replace(
         frames, stages=frames.stages.assign(superseded=False), metrics=frames.metrics.assign(superseded=False)
     )
-    found = checks(Store(root), drawn).query("verdict == 'broken'")
-    assert [detail.partition(";")[0] for detail in found["detail"]] == [
+    violations = checks(Store(root), drawn).query("verdict == 'broken'")
+    assert [detail.partition(";")[0] for detail in violations["detail"]] == [
         "old: reads the test set after epoch 1, 2 of 3",
         "old: has another training than the others",
     ]
@@ -355,12 +355,12 @@ def test_artifacts_cut_short_or_unreadable_are_named(stages: Stages, tmp_path: P
     ticket.write_bytes(b"x" * ticket.stat().st_size)
     weights = file_of(root, "aws/signed", "weights.safetensors")
     weights.write_bytes(weights.read_bytes()[:-1])
-    found = look(root)
-    assert [words for words in RULES if found[words]["verdict"] == "broken"] == [ARTIFACTS]
-    assert "aws/signed: weights.safetensors is missing or cut short" in found[ARTIFACTS]["detail"]
-    assert "lrr/round3: ticket.parquet cannot be read" in found[ARTIFACTS]["detail"]
-    assert found[ALIVE]["counted"] == 16 - 1 - 6  # one cut short; a round and five solutions without their mask
-    assert found[ALIVE]["detail"] == "7 not checked: a file cannot be read"
+    results = look(root)
+    assert [words for words in RULES if results[words]["verdict"] == "broken"] == [ARTIFACTS]
+    assert "aws/signed: weights.safetensors is missing or cut short" in results[ARTIFACTS]["detail"]
+    assert "lrr/round3: ticket.parquet cannot be read" in results[ARTIFACTS]["detail"]
+    assert results[ALIVE]["counted"] == 16 - 1 - 6  # one cut short; a round and five solutions without their mask
+    assert results[ALIVE]["detail"] == "7 not checked: a file cannot be read"
 
 
 def test_weights_that_gc_removed_are_counted_as_not_checked(stages: Stages, tmp_path: Path) -> None:
@@ -369,13 +369,13 @@ def test_weights_that_gc_removed_are_counted_as_not_checked(stages: Stages, tmp_
         weights = file_of(root, name, "weights.safetensors")
         weights.with_name("weights.safetensors.collected").touch()
         weights.unlink()
-    found = look(root)
-    assert not any(row["verdict"] == "broken" for row in found.values())
-    assert (found[ALIVE]["counted"], found[ALIVE]["detail"]) == (
+    results = look(root)
+    assert not any(row["verdict"] == "broken" for row in results.values())
+    assert (results[ALIVE]["counted"], results[ALIVE]["detail"]) == (
         14,
         "2 not checked: weights removed by orchestrator.gc",
     )
-    assert (found[MAGNITUDES]["counted"], found[NESTED]["counted"]) == (5, 6)
+    assert (results[MAGNITUDES]["counted"], results[NESTED]["counted"]) == (5, 6)
 
 
 def test_a_mask_whose_round_is_gone_is_not_checked(stages: Stages, tmp_path: Path) -> None:
@@ -394,10 +394,10 @@ def test_of_a_bucket_the_tickets_are_read_and_the_weights_are_not(stages: Stages
     bucket = Store(url).storage
     for path in root.rglob("*.*"):
         bucket.upload(path, path.relative_to(root).as_posix())
-    found = look(url)
-    assert (found[DENSITIES]["verdict"], found[DENSITIES]["counted"]) == ("holds", 8)
-    assert found[NESTED]["detail"] == "aws/round3: 1 pruned weight grew back"
-    assert (found[ALIVE]["verdict"], found[ALIVE]["detail"]) == (
+    results = look(url)
+    assert (results[DENSITIES]["verdict"], results[DENSITIES]["counted"]) == ("holds", 8)
+    assert results[NESTED]["detail"] == "aws/round3: 1 pruned weight grew back"
+    assert (results[ALIVE]["verdict"], results[ALIVE]["detail"]) == (
         "not checked",
         "16 not checked: weights lie in a bucket",
     )
@@ -439,12 +439,12 @@ def test_after_the_deadline_only_cached_counts_are_used(stages: Stages, tmp_path
 
 
 def test_a_store_in_which_nothing_was_pruned_yet(stages: Stages, tmp_path: Path) -> None:
-    found = look(write(tmp_path / "s", {"dense": stages["dense"]}))
-    assert (found[NESTED]["verdict"], found[NESTED]["detail"]) == (
+    results = look(write(tmp_path / "s", {"dense": stages["dense"]}))
+    assert (results[NESTED]["verdict"], results[NESTED]["detail"]) == (
         "not checked",
         "the store has nothing of this kind yet",
     )
-    assert found[TEST_SET]["verdict"] == "holds"
+    assert results[TEST_SET]["verdict"] == "holds"
 
 
 def test_the_command_prints_the_checklist(stages: Stages, tmp_path: Path) -> None:

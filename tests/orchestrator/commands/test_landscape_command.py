@@ -158,10 +158,10 @@ def asked(folder: Path, store: Path, *names: str, points: int = 4, report: bool 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("landscape")
+    directory = tmp_path_factory.mktemp("landscape")
     fields: dict[str, Any] = {**small_sweeps.SHORT, **small_sweeps.ONE_ROUND, "transfers": ["signed", "mask"]}
-    (made / "small.yaml").write_text(yaml.safe_dump({**fields, "batch_size": 256, "bn_images": 512}))
-    return made
+    (directory / "small.yaml").write_text(yaml.safe_dump({**fields, "batch_size": 256, "bn_images": 512}))
+    return directory
 
 
 @pytest.fixture(scope="module")
@@ -183,22 +183,22 @@ def drawn(folder: Path, swept: Path) -> tuple[Path, str]:
 
 def rows(store: Path) -> list[dict[str, Any]]:
     [path] = store.glob("stages/landscape/*/attempts/1/out/landscape.parquet")
-    found: list[dict[str, Any]] = pq.read_table(path).to_pylist()
-    return found
+    table: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    return table
 
 
 def test_errors_at_the_solutions_equal_those_at_the_ends_of_their_probe(drawn: tuple[Path, str]) -> None:
     store, output = drawn
     assert f"Report: {store / 'report.html'}" in output
-    found = rows(store)
-    assert [row["solution"] for row in found] == ["a", "b", "c", *[None] * 16]
+    grid = rows(store)
+    assert [row["solution"] for row in grid] == ["a", "b", "c", *[None] * 16]
     probe = by_name(store)[f"{CHAIN}/signed/lmc/seed1"]
     retrain, _, signed = pq.read_table(Path(store) / Store(store).out(probe.key) / "probe.parquet").to_pylist()
-    for row, end in zip(found[:2], (signed, retrain), strict=True):
+    for row, end in zip(grid[:2], (signed, retrain), strict=True):
         assert {name: row[name] for name in end if name != "lambda"} == {n: v for n, v in end.items() if n != "lambda"}
     record = next(record for record in by_name(store).values() if record.kind == "landscape")
     assert record.results["same_mask"] is True
-    assert record.results["highest_error_percent"] == max(row["error_percent"] for row in found)
+    assert record.results["highest_error_percent"] == max(row["error_percent"] for row in grid)
 
 
 def test_a_landscape_makes_no_stage_of_the_sweep_missing_or_superseded(drawn: tuple[Path, str], swept: Path) -> None:

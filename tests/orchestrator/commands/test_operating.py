@@ -162,17 +162,17 @@ def test_of_several_with_one_name_that_of_the_last_plan_is_meant(tmp_path: Path)
 
 
 def test_status_of_a_finished_store(first: Path) -> None:
-    found = invoke(status.app, first, "--json", read=True)
+    document = invoke(status.app, first, "--json", read=True)
     none = {"running": 0, "failed": 0, "cancelled": 0, "waiting": 0, "blocked": 0}
-    assert found["states"] == {"done": found["planned"], **none}
-    assert found["kinds"]["round"]["done"] == 2
-    assert found["drivers"] == []
-    assert found["ended_in_the_last_hour"] == found["planned"]
-    assert found["bytes"] == sum(path.stat().st_size for path in first.rglob("*") if path.is_file())
+    assert document["states"] == {"done": document["planned"], **none}
+    assert document["kinds"]["round"]["done"] == 2
+    assert document["drivers"] == []
+    assert document["ended_in_the_last_hour"] == document["planned"]
+    assert document["bytes"] == sum(path.stat().st_size for path in first.rglob("*") if path.is_file())
     code, output = invoke(status.app, first)
     assert code == 0
     assert "no driver is at work" in output
-    assert f"{found['planned']} stages ended in the last hour" in output
+    assert f"{document['planned']} stages ended in the last hour" in output
 
 
 def test_status_reads_no_finished_stage(first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,12 +194,12 @@ def test_status_shows_running_failed_blocked_and_waiting(tmp_path: Path) -> None
     lease = HeldLease(small.store.storage, ["sweep", "--datasets", "n"])
     try:
         start_attempt(small.store, base, lease.driver, epoch=3, epochs=10, accuracy_percent=12.5, host="here", pid=7)
-        found = invoke(status.app, tmp_path, "--json", read=True)
-        assert found["states"] == {"done": 0, "running": 1, "failed": 1, "cancelled": 0, "waiting": 1, "blocked": 1}
-        assert found["running"][0]["epoch"] == 3
-        assert 0 <= found["running"][0]["seconds_since_last_beat"] < 30
-        assert found["drivers"][0]["alive"] is True
-        assert found["failed"][0]["message"] == "no such layer"
+        document = invoke(status.app, tmp_path, "--json", read=True)
+        assert document["states"] == {"done": 0, "running": 1, "failed": 1, "cancelled": 0, "waiting": 1, "blocked": 1}
+        assert document["running"][0]["epoch"] == 3
+        assert 0 <= document["running"][0]["seconds_since_last_beat"] < 30
+        assert document["drivers"][0]["alive"] is True
+        assert document["failed"][0]["message"] == "no such layer"
         output = invoke(status.app, tmp_path)[1]
         assert "epoch 3 of 10, 12.50 %, on here, pid 7" in output
         assert f"driver {lease.driver}" in output
@@ -216,9 +216,9 @@ def test_status_shows_running_failed_blocked_and_waiting(tmp_path: Path) -> None
 
 
 def test_why_of_a_done_stage(first: Path) -> None:
-    found = invoke(why.app, first, "dense/seed1", "--json", read=True)
-    assert found["state"] == "done"
-    assert found["done"]["attempt"] == 1
+    document = invoke(why.app, first, "dense/seed1", "--json", read=True)
+    assert document["state"] == "done"
+    assert document["done"]["attempt"] == 1
     assert f"on {socket.gethostname()}" in invoke(why.app, first, "dense/seed1")[1]
 
 
@@ -234,12 +234,12 @@ def test_why_tells_what_differs_and_where_it_began(tmp_path: Path) -> None:
     again1 = planned_stage("n/round1", kind="round", inputs={"previous": base2.key})
     again = planned_stage("n/signed", inputs={"ticket": again1.key})
     small.plan(base2, again1, again, started=2.0)
-    found = invoke(why.app, tmp_path, "n/signed", "--json", read=True)
-    assert found["state"] == "waiting"
-    assert found["not_cached_because"]["nearest"] == signed.key
-    assert found["not_cached_because"]["changes"] == []
-    assert [root["name"] for root in found["root_causes"]] == ["n/base"]
-    assert found["root_causes"][0]["changes"] == [
+    document = invoke(why.app, tmp_path, "n/signed", "--json", read=True)
+    assert document["state"] == "waiting"
+    assert document["not_cached_because"]["nearest"] == signed.key
+    assert document["not_cached_because"]["changes"] == []
+    assert [root["name"] for root in document["root_causes"]] == ["n/base"]
+    assert document["root_causes"][0]["changes"] == [
         {"field": "training.optimizer.learning_rate", "old": 0.1, "new": 0.05}
     ]
     output = invoke(why.app, tmp_path, "n/signed")[1]
@@ -253,10 +253,10 @@ def test_why_of_a_real_sweep_that_was_changed(copy: Path, folder: Path) -> None:
     process = start(*options(folder, copy, *more))
     try:
         wait_for(hold.is_held, process)
-        found = invoke(status.app, copy, "--json", read=True)
-        assert found["states"]["running"] == 1
-        assert found["superseded"] > 0
-        name = found["running"][0]["name"]
+        document = invoke(status.app, copy, "--json", read=True)
+        assert document["states"]["running"] == 1
+        assert document["superseded"] > 0
+        name = document["running"][0]["name"]
         output = invoke(why.app, copy, name)[1]
         assert "training.optimizer.weight_decay: 0.0005 -> 0.001" in output
         stopped = invoke(cancel.app, copy, name, "--json", read=True)["stages"]
@@ -294,9 +294,9 @@ def test_why_falls_back_to_the_nearest_labels(tmp_path: Path) -> None:
     small.plan(twin, sound, far, reference)
     for stage in (twin, sound, far):
         small.commit(stage)
-    found = invoke(why.app, tmp_path, "n/reference", "--json", read=True)["not_cached_because"]
-    assert found["nearest"] == twin.key
-    assert found["changes"] == [
+    comparison = invoke(why.app, tmp_path, "n/reference", "--json", read=True)["not_cached_because"]
+    assert comparison["nearest"] == twin.key
+    assert comparison["changes"] == [
         {"field": "labels.preset", "old": "sound", "new": "reference"},
         {"field": "training.optimizer.learning_rate", "old": 0.05, "new": 0.1},
     ]
@@ -312,8 +312,8 @@ def test_why_tells_a_short_time_as_measured(tmp_path: Path) -> None:
 
 
 def test_durations_as_a_person_says_them() -> None:
-    said = {0: "0 s", 1e-6: "0 s", 0.04: "0.04 s", 0.2: "0.2 s", 3.46: "3.5 s", 12.4: "12 s", 89: "89 s", 90: "2 min"}
-    assert {seconds: duration(seconds) for seconds in said} == said
+    texts = {0: "0 s", 1e-6: "0 s", 0.04: "0.04 s", 0.2: "0.2 s", 3.46: "3.5 s", 12.4: "12 s", 89: "89 s", 90: "2 min"}
+    assert {seconds: duration(seconds) for seconds in texts} == texts
 
 
 def test_a_cancelled_stage_is_told_to_be_so_and_blocks(tmp_path: Path) -> None:
@@ -322,8 +322,8 @@ def test_a_cancelled_stage_is_told_to_be_so_and_blocks(tmp_path: Path) -> None:
     behind = planned_stage("n/behind", inputs={"ticket": stage.key})
     small.plan(stage, behind)
     fail_attempt(small.store, stage, "by orchestrator.cancel", cause="cancelled")
-    found = invoke(status.app, tmp_path, "--json", read=True)
-    assert {state: n for state, n in found["states"].items() if n} == {"cancelled": 1, "blocked": 1}
+    document = invoke(status.app, tmp_path, "--json", read=True)
+    assert {state: n for state, n in document["states"].items() if n} == {"cancelled": 1, "blocked": 1}
     assert "Blocked by n/base, which was cancelled" in invoke(why.app, tmp_path, "n/behind")[1]
     assert "the next sweep tries the stage again" in invoke(why.app, tmp_path, "n/base")[1]
 
@@ -428,8 +428,8 @@ def test_unlock_takes_dead_leases_and_never_a_living_one(tmp_path: Path, monkeyp
     monkeypatch.setattr(unlock, "POLL_S", 0.1)
     living = HeldLease(store.storage, [])
     try:
-        found = invoke(unlock.app, tmp_path, "--stale", "--json", read=True)
-        assert found == {"removed": ["dead", "far"], "left": [living.driver]}
+        document = invoke(unlock.app, tmp_path, "--stale", "--json", read=True)
+        assert document == {"removed": ["dead", "far"], "left": [living.driver]}
         assert not living.lost
         code, output = invoke(unlock.app, tmp_path, "--driver", living.driver)
         assert (code, output.count("\n")) == (2, 1)
@@ -459,11 +459,11 @@ def test_verify_finds_a_flipped_bit_and_the_next_sweep_makes_it_anew(copy: Path,
     assert code == 1
     assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
     code, output = invoke(verify.app, copy, "--json")
-    found = json.loads(output)
+    document = json.loads(output)
     assert code == 1
-    assert [(fault["kind"], fault["key"]) for fault in found["faults"]] == [("artifact", record.key)]
-    assert found["set_aside"] is True
-    assert found["made_anew"] == [record.name]
+    assert [(fault["kind"], fault["key"]) for fault in document["faults"]] == [("artifact", record.key)]
+    assert document["set_aside"] is True
+    assert document["made_anew"] == [record.name]
     code, output = invoke(verify.app, copy)
     assert code == 0
     assert f"its input {record.key} has no record any more" in output
@@ -512,14 +512,14 @@ def contents(store: Path) -> dict[str, bytes]:
 
 def test_gc_touches_nothing_unless_told_and_then_changes_no_number(copy: Path, first: Path, folder: Path) -> None:
     before, frames = contents(copy), load(copy)
-    found = invoke(gc.app, copy, "--json", read=True)
+    document = invoke(gc.app, copy, "--json", read=True)
     assert contents(copy) == before
-    assert found["bytes"] == sum(len(before[path]) for path in found["paths"]) > 0
+    assert document["bytes"] == sum(len(before[path]) for path in document["paths"]) > 0
     assert "Nothing was removed" in invoke(gc.app, copy)[1]
-    assert invoke(gc.app, copy, "--delete", "--json", read=True)["paths"] == found["paths"]
+    assert invoke(gc.app, copy, "--delete", "--json", read=True)["paths"] == document["paths"]
     after = contents(copy)
-    assert before.keys() - after.keys() == set(found["paths"])
-    assert not any(path.endswith((".parquet", ".json", "log.txt")) for path in found["paths"])
+    assert before.keys() - after.keys() == set(document["paths"])
+    assert not any(path.endswith((".parquet", ".json", "log.txt")) for path in document["paths"])
     again = load(copy)
     for name in ("stages", "metrics", "probes", "tickets"):
         assert getattr(again, name).equals(getattr(frames, name)), name
@@ -540,16 +540,16 @@ def test_a_sweep_makes_collected_stages_anew_where_it_reads_them(copy: Path, fir
     assert code == 0, output
     assert "3 stages are computed again" in output  # its ticket's round, the round before, and the pretraining
     assert_same_bits(copy, first)
-    found = invoke(gc.app, copy, "--json", read=True)
-    assert "artifacts of attempts that do not count" in found["categories"]
+    document = invoke(gc.app, copy, "--json", read=True)
+    assert "artifacts of attempts that do not count" in document["categories"]
 
 
 def test_gc_keeps_what_an_unfinished_stage_reads(copy: Path) -> None:
     record = one(copy, "/retrain/seed1")
     Store(copy).quarantine(record.key, "a test")
-    found = invoke(gc.app, copy, "--json", read=True)
+    document = invoke(gc.app, copy, "--json", read=True)
     needed = Store(copy).out(record.inputs["ticket"])
-    assert not any(path.startswith(needed) for path in found["paths"])
+    assert not any(path.startswith(needed) for path in document["paths"])
     kept = invoke(gc.app, copy, "--keep-weights", "--json", read=True)
     assert "weights that no planned stage needs" not in kept["categories"]
 
@@ -608,10 +608,10 @@ def test_verify_sets_a_damaged_plan_aside_and_the_next_sweep_writes_it_anew(copy
     written = json.loads(plan.read_bytes())["stages"]
     flip(plan, b'"labels"')
     code, output = invoke(verify.app, copy, "--json")
-    found = json.loads(output)
+    document = json.loads(output)
     assert code == 1
-    assert [(fault["kind"], fault["folder"]) for fault in found["faults"]] == [("plan", f"plans/{plan.name}")]
-    assert found["records"] == len(by_name(copy))
+    assert [(fault["kind"], fault["folder"]) for fault in document["faults"]] == [("plan", f"plans/{plan.name}")]
+    assert document["records"] == len(by_name(copy))
     assert not plan.exists()
     assert (copy / "set-aside" / "plans" / plan.name).exists()
     assert invoke(verify.app, copy)[0] == 0
@@ -626,10 +626,10 @@ def test_verify_leaves_a_plan_that_a_sweep_has_written_anew_meanwhile(tmp_path: 
     small.plan(planned_stage("n/one"))
     (plan,) = (tmp_path / "plans").iterdir()
     cut(plan, b"")
-    found = check(small.store, lambda done, total: None)
+    verification = check(small.store, lambda done, total: None)
     small.plan(planned_stage("n/one"))
-    quarantine(small.store, found.faults)
-    assert [fault.kind for fault in found.faults] == ["plan"]
+    quarantine(small.store, verification.faults)
+    assert [fault.kind for fault in verification.faults] == ["plan"]
     assert plan.exists()
 
 
@@ -650,7 +650,7 @@ def test_gc_tells_what_each_file_is(tmp_path: Path) -> None:
     (tmp_path / "drivers" / "dead").mkdir(parents=True)
     (tmp_path / "drivers" / "dead" / "revoked.json").write_text("x")
     categories = invoke(gc.app, tmp_path, "--superseded", "--json", read=True)["categories"]
-    assert {name: found["files"] for name, found in categories.items()} == {
+    assert {name: category["files"] for name, category in categories.items()} == {
         "checkpoints of finished stages": 1,
         "checkpoints of unfinished stages that no plan wants": 1,
         "artifacts of attempts that do not count": 1,
@@ -689,9 +689,9 @@ def test_the_commands_work_in_a_bucket(s3: str, first: Path) -> None:
     for path, content in contents(first).items():
         if path.startswith(("stages/", "plans/")):
             storage.write(path, content)
-    found = invoke(status.app, bucket, "--json", read=True)
-    assert found["states"]["done"] == found["planned"] > 0
-    assert found["ended_in_the_last_hour"] == found["planned"]
+    document = invoke(status.app, bucket, "--json", read=True)
+    assert document["states"]["done"] == document["planned"] > 0
+    assert document["ended_in_the_last_hour"] == document["planned"]
     assert invoke(verify.app, bucket)[0] == 0
     record = one(first, "/dense/seed1")
     storage.write(f"{Store(first).out(record.key)}/weights.safetensors", b"torn")

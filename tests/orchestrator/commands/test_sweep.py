@@ -94,9 +94,9 @@ def test_a_sweep_computes_everything_and_writes_one_report(first: tuple[Path, st
     ],
 )
 def test_every_kind_of_stage_leaves_its_parquet_files(first: tuple[Path, str], kind: str, files: set[str]) -> None:
-    found = [record for record in Store(first[0]).records().values() if record.kind == kind]
-    assert found
-    for record in found:
+    records = [record for record in Store(first[0]).records().values() if record.kind == kind]
+    assert records
+    for record in records:
         place = out(first[0], record.key)
         assert {path.name for path in place.glob("*.parquet")} == files
         assert all(pq.read_table(place / name).num_rows for name in files)

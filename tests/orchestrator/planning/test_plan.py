@@ -111,9 +111,9 @@ def test_further_probes_measure_the_same_pairs_and_change_no_other_stage() -> No
     without, plan = plan_of(recipe()), plan_of(recipe(probes=("disagreement", "weight_distance")))
     assert names(without).items() <= names(plan).items()
     pairs = {node.name: node for node in without if isinstance(node.stage, Probe)}
-    found = {node.name: node for node in plan if node.key not in without.nodes}
-    assert found.keys() == {f"{name}/{probe}" for name in pairs for probe in ("disagreement", "weight_distance")}
-    for name, node in found.items():
+    added = {node.name: node for node in plan if node.key not in without.nodes}
+    assert added.keys() == {f"{name}/{probe}" for name in pairs for probe in ("disagreement", "weight_distance")}
+    for name, node in added.items():
         pair, _, probe = name.rpartition("/")
         assert node.stage == PairProbe(pairs[pair].stage.setting, probe)
         assert (node.inputs, node.labels) == (pairs[pair].inputs, pairs[pair].labels)
@@ -304,7 +304,7 @@ def test_a_field_of_the_probe_leaves_every_training_alone() -> None:
 
 
 def test_names_describe_their_stages() -> None:
-    found = set(names(plan_of(recipe(seeds=2))).values())
+    planned = set(names(plan_of(recipe(seeds=2))).values())
     assert {
         "tiny/resnet1d/dense/seed1",
         "tiny/resnet1d/aws/chain1/round00",
@@ -313,7 +313,7 @@ def test_names_describe_their_stages() -> None:
         "tiny/resnet1d/aws/chain1/round02/signed/seed2/twin",
         "tiny/resnet1d/aws/chain1/round02/signed/lmc/seed1",
         "tiny/resnet1d/aws/chain1/round02/retrain/stability/seed2",
-    } <= found
+    } <= planned
 
 
 @pytest.mark.parametrize(

@@ -150,8 +150,8 @@ def documented() -> str:
 def test_the_documented_example_can_be_planned(smoke: bool, tmp_path: Path) -> None:
     file = tmp_path / "documented.yaml"
     file.write_text(documented().split("```yaml\n")[1].split("```")[0])
-    found = compared(planned(read_experiment(file, smoke=smoke)))
-    assert {("rewound_to_the_fifth", "signs_of_round_five"), ("imp", "rewound"), ("aws", "retrain")} <= found
+    starts = compared(planned(read_experiment(file, smoke=smoke)))
+    assert {("rewound_to_the_fifth", "signs_of_round_five"), ("imp", "rewound"), ("aws", "retrain")} <= starts
 
 
 def test_the_document_names_every_method_transfer_criterion_and_field() -> None:
@@ -205,5 +205,5 @@ def test_the_documented_fine_tuning_has_the_budget_of_rewinding(tmp_path: Path) 
 
 
 def test_the_folders_readme_lists_every_file() -> None:
-    said = (FOLDER / "README.md").read_text()
-    assert [file.name for file in FILES if f"({file.name})" not in said] == []
+    readme = (FOLDER / "README.md").read_text()
+    assert [file.name for file in FILES if f"({file.name})" not in readme] == []

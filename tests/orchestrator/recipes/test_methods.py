@@ -21,8 +21,8 @@ def plan_with(method: str, **changes: object) -> Plan:
 
 
 def rounds(plan: Plan) -> list[tuple[Node, Round]]:
-    found = [(node, node.stage) for node in plan if isinstance(node.stage, Round)]
-    return sorted(found, key=lambda pair: pair[1].round)
+    nodes = [(node, node.stage) for node in plan if isinstance(node.stage, Round)]
+    return sorted(nodes, key=lambda pair: pair[1].round)
 
 
 def trainings(plan: Plan) -> tuple[Training, list[Training]]:
@@ -115,8 +115,8 @@ def test_the_first_epochs_of_round_zero_are_no_round() -> None:
 
 
 def test_a_users_method_runs_like_a_built_in_one() -> None:
-    own = {"sparse_aws": {"interpolate_psi": True, "criterion": "snip", "reset_to": 2, "steps": 3}}
-    plan = plan_with("sparse_aws", own_methods=own)
+    methods = {"sparse_aws": {"interpolate_psi": True, "criterion": "snip", "reset_to": 2, "steps": 3}}
+    plan = plan_with("sparse_aws", own_methods=methods)
     for node, stage in rounds(plan):
         assert stage.psi == "interpolated"
         assert stage.pruning == Pruning("sparse_aws", Criterion("snip"), reset_to=2, steps=3)

@@ -27,20 +27,25 @@ def settings(*texts: str, dataset: str = "mnist1d", preset: str = "sound") -> Re
 @pytest.mark.parametrize("dataset", BUILT_IN)
 def test_every_built_in_recipe_resolves(dataset: str, preset: str) -> None:
     assert dataset in DATA_SETS
-    found = resolve(dataset, None, preset)
-    assert (found.dataset, found.preset) == (dataset, preset)
-    assert found.arch in ARCHITECTURES
+    resolved = resolve(dataset, None, preset)
+    assert (resolved.dataset, resolved.preset) == (dataset, preset)
+    assert resolved.arch in ARCHITECTURES
 
 
 def test_the_cifar_recipe_follows_the_paper() -> None:
-    found = resolve("cifar100", None, "reference")
-    assert found.arch == "resnet50"
-    assert found.optimizer == Optimizer(0.1, "sgd", momentum=0.9, weight_decay=5e-4)
-    assert (found.batch_size, found.pretrain_epochs, found.round_epochs, found.final_epochs) == (128, 10, 10, 100)
-    assert (found.rounds, found.prune_fraction, found.round_schedule.name) == (15, 0.2, "constant")
-    assert (found.final_schedule.milestones, found.final_schedule.factor) == ((50, 75), 0.1)
-    assert found.transfer_rounds == tuple(range(1, 16))
-    assert found.augmentation == "crop_flip"
+    resolved = resolve("cifar100", None, "reference")
+    assert resolved.arch == "resnet50"
+    assert resolved.optimizer == Optimizer(0.1, "sgd", momentum=0.9, weight_decay=5e-4)
+    assert (resolved.batch_size, resolved.pretrain_epochs, resolved.round_epochs, resolved.final_epochs) == (
+        128,
+        10,
+        10,
+        100,
+    )
+    assert (resolved.rounds, resolved.prune_fraction, resolved.round_schedule.name) == (15, 0.2, "constant")
+    assert (resolved.final_schedule.milestones, resolved.final_schedule.factor) == ((50, 75), 0.1)
+    assert resolved.transfer_rounds == tuple(range(1, 16))
+    assert resolved.augmentation == "crop_flip"
 
 
 SGD, ADAM = ("sgd", 0.9), ("adam", None)
@@ -77,39 +82,39 @@ def test_each_row_of_the_papers_table_has_its_recipe(
     augmentation: str,
     schedule: str,
 ) -> None:
-    found = resolve(dataset, arch, preset)
-    optimizer = found.optimizer
+    resolved = resolve(dataset, arch, preset)
+    optimizer = resolved.optimizer
     assert (optimizer.name, optimizer.learning_rate, optimizer.weight_decay) == (kind[0], rate, decay)
     assert kind[1] is None or optimizer.momentum == kind[1]
-    assert (found.batch_size, found.pretrain_epochs, found.rounds, found.round_epochs) == (
+    assert (resolved.batch_size, resolved.pretrain_epochs, resolved.rounds, resolved.round_epochs) == (
         batch,
         pretrain,
         rounds,
         epochs,
     )
-    assert (found.augmentation, found.final_schedule.name, found.final_epochs) == (augmentation, schedule, 100)
-    assert found.round_schedule.name == "constant"
-    assert found.precision == "float32"
+    assert (resolved.augmentation, resolved.final_schedule.name, resolved.final_epochs) == (augmentation, schedule, 100)
+    assert resolved.round_schedule.name == "constant"
+    assert resolved.precision == "float32"
     if dataset == "imagenet":
-        assert found.final_schedule.factor == pytest.approx(1e-3)
-        assert found.transfers == ("signed",)
-        assert found.transfer_rounds == (10,)
-        assert found.image_size == 224
-        assert found.model.get("variant") == (None if arch == "mlp_mixer" else "imagenet")
+        assert resolved.final_schedule.factor == pytest.approx(1e-3)
+        assert resolved.transfers == ("signed",)
+        assert resolved.transfer_rounds == (10,)
+        assert resolved.image_size == 224
+        assert resolved.model.get("variant") == (None if arch == "mlp_mixer" else "imagenet")
     else:
-        assert (found.final_schedule.milestones, found.final_schedule.factor) == ((50, 75), 0.1)
-        assert found.transfers == ("signed", "mask")
-        assert found.transfer_rounds == tuple(range(1, 16))
-        assert found.model == ({"drop_connect": 0.0} if (arch, preset) == ("efficientnet_b0", "reference") else {})
+        assert (resolved.final_schedule.milestones, resolved.final_schedule.factor) == ((50, 75), 0.1)
+        assert resolved.transfers == ("signed", "mask")
+        assert resolved.transfer_rounds == tuple(range(1, 16))
+        assert resolved.model == ({"drop_connect": 0.0} if (arch, preset) == ("efficientnet_b0", "reference") else {})
     if preset == "reference":
-        assert (found.validation_fraction, found.watch_test_set, found.bn_momentum) == (0.0, True, 0.1)
-        assert (found.bn_images, found.probe_points, found.seeds) == (None, 11, 2)
+        assert (resolved.validation_fraction, resolved.watch_test_set, resolved.bn_momentum) == (0.0, True, 0.1)
+        assert (resolved.bn_images, resolved.probe_points, resolved.seeds) == (None, 11, 2)
         if dataset != "imagenet":  # where ImageNet's are what streamed images get anyway
             cifars = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
             imagenets = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-            assert (found.pixel_mean, found.pixel_std) == (cifars if dataset == "cifar100" else imagenets)
+            assert (resolved.pixel_mean, resolved.pixel_std) == (cifars if dataset == "cifar100" else imagenets)
     else:
-        assert (found.pixel_mean, found.pixel_std) == (None, None)
+        assert (resolved.pixel_mean, resolved.pixel_std) == (None, None)
 
 
 def test_a_users_folder_of_images_starts_from_imagenets_recipe() -> None:
@@ -144,8 +149,8 @@ def test_merge_replaces_lists_and_merges_mappings() -> None:
 
 
 def test_model_options_keep_their_types() -> None:
-    found = settings("model.width=8", "model.gate=true", "model.rate=0.5", "model.mode=wide").model
-    assert {name: (type(value), value) for name, value in found.items()} == {
+    model = settings("model.width=8", "model.gate=true", "model.rate=0.5", "model.mode=wide").model
+    assert {name: (type(value), value) for name, value in model.items()} == {
         "width": (int, 8),
         "gate": (bool, True),
         "rate": (float, 0.5),
@@ -173,8 +178,8 @@ def test_a_learning_rate_may_be_written_with_an_exponent() -> None:
     ("rounds", "probed"), [(1, (1,)), (9, (9,)), (10, (10,)), (14, (10,)), (15, (10, 15)), (20, (10, 15))]
 )
 def test_built_in_rounds_beyond_the_users_rounds_are_left_out(rounds: int, probed: tuple[int, ...]) -> None:
-    found = resolve("mnist1d", None, "sound", [{"rounds": rounds}])
-    assert found.probe_rounds == found.transfer_rounds == probed
+    resolved = resolve("mnist1d", None, "sound", [{"rounds": rounds}])
+    assert resolved.probe_rounds == resolved.transfer_rounds == probed
 
 
 @pytest.mark.parametrize("share", ["0", "-0.5", "1.5"])
@@ -185,8 +190,8 @@ def test_a_share_of_a_gpu_is_at_most_one(share: str) -> None:
 
 
 def test_all_rounds_exclude_round_zero() -> None:
-    found = settings("rounds=4", "probe_rounds=all", "transfer_rounds=all")
-    assert found.probe_rounds == found.transfer_rounds == (1, 2, 3, 4)
+    resolved = settings("rounds=4", "probe_rounds=all", "transfer_rounds=all")
+    assert resolved.probe_rounds == resolved.transfer_rounds == (1, 2, 3, 4)
 
 
 def test_transfers_of_the_probed_rounds_follow_them() -> None:
@@ -200,9 +205,9 @@ def test_one_round_and_round_zero_are_allowed() -> None:
 
 
 def test_a_name_given_twice_counts_once() -> None:
-    found = settings("methods=[lrr, aws, lrr]", "transfers=[mask, mask]")
-    assert found.methods == ("lrr", "aws")
-    assert found.transfers == ("mask",)
+    resolved = settings("methods=[lrr, aws, lrr]", "transfers=[mask, mask]")
+    assert resolved.methods == ("lrr", "aws")
+    assert resolved.transfers == ("mask",)
 
 
 @pytest.mark.parametrize(
@@ -241,8 +246,8 @@ def test_overriding_a_merged_key_is_no_duplicate(tmp_path: Path) -> None:
 def test_a_recipe_file_is_a_layer(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("rounds: 3\noptimizer: {learning_rate: 0.02}\n")
-    found = resolve("mnist1d", None, "sound", [read_recipe_file(path), parse_setting("rounds=2")])
-    assert (found.rounds, found.optimizer.learning_rate) == (2, 0.02)
+    resolved = resolve("mnist1d", None, "sound", [read_recipe_file(path), parse_setting("rounds=2")])
+    assert (resolved.rounds, resolved.optimizer.learning_rate) == (2, 0.02)
 
 
 def test_resolving_does_not_change_the_users_layers() -> None:

@@ -63,8 +63,8 @@ def test_the_lease_of_a_dead_process_on_the_same_machine_is_stale_at_once(storag
     lease = HeldLease(storage, ["sweep"])
     watch = LeaseWatch(storage)
     assert watch.living().keys() == {lease.driver}
-    own = watch.leases()[lease.driver]
-    put(storage, "gone-1", host=own.host, boot=own.boot, pid=own.pid, process_start="0")  # its number, used again
+    held = watch.leases()[lease.driver]
+    put(storage, "gone-1", host=held.host, boot=held.boot, pid=held.pid, process_start="0")  # its number, used again
     assert watch.living().keys() == {lease.driver}
     lease.release()
     assert watch.leases().keys() == {"gone-1"}
@@ -121,9 +121,9 @@ def test_a_lease_in_another_drivers_folder_is_ignored(storage: Storage) -> None:
 
 def test_a_container_with_its_own_process_numbers_counts_as_another_machine(storage: Storage) -> None:
     lease = HeldLease(storage, ["sweep"])
-    own = LeaseWatch(storage).leases()[lease.driver]
-    boot = own.boot.partition(" ")[0]
-    put(storage, "container-1", host=own.host, boot=f"{boot} pid:[1]", pid=own.pid, process_start="0")
+    held = LeaseWatch(storage).leases()[lease.driver]
+    boot = held.boot.partition(" ")[0]
+    put(storage, "container-1", host=held.host, boot=f"{boot} pid:[1]", pid=held.pid, process_start="0")
     assert LeaseWatch(storage).living().keys() == {lease.driver, "container-1"}
     lease.release()
 

@@ -41,9 +41,9 @@ def definition(trials: int = 6, rounds: int = 4, seed: int = 0, final_epochs: in
 def test_every_trial_ends_at_the_same_density(rounds: int, low: float, high: float) -> None:
     base = recipe()
     for fraction in reachable_fractions(base, rounds, Range(low, high)):
-        made = shortened(base, {FRACTION: fraction}, rounds, 1)
-        assert low - 1e-5 <= made.prune_fraction <= high + 1e-5
-        assert (1 - made.prune_fraction) ** made.rounds == pytest.approx(0.8**rounds, rel=1e-4)
+        short = shortened(base, {FRACTION: fraction}, rounds, 1)
+        assert low - 1e-5 <= short.prune_fraction <= high + 1e-5
+        assert (1 - short.prune_fraction) ** short.rounds == pytest.approx(0.8**rounds, rel=1e-4)
     assert shortened(base, {}, rounds, 1).rounds == rounds
 
 

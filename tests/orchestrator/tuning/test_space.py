@@ -39,10 +39,10 @@ SPACE = default_space(recipe())
     ],
 )
 def test_a_text_narrows_a_range(text: str, name: str, shown: str) -> None:
-    found = narrowed(SPACE, [text])
-    assert str(found[name]) == shown
-    assert found == {**SPACE, name: found[name]}
-    assert narrowed(SPACE, [f"{name}={found[name]}"]) == found  # what is shown can be given
+    space = narrowed(SPACE, [text])
+    assert str(space[name]) == shown
+    assert space == {**SPACE, name: space[name]}
+    assert narrowed(SPACE, [f"{name}={space[name]}"]) == space  # what is shown can be given
 
 
 @given(st.integers(0, 2**31), st.integers(2, 12))
@@ -54,12 +54,12 @@ def test_draws_lie_within_the_space_and_give_valid_recipes(seed: int, trials: in
     for point in points[1:]:
         assert point.keys() == SPACE.keys()
         for name in (RATE, DECAY, FRACTION):
-            found = SPACE[name]
-            assert isinstance(found, Range)
-            assert found.low <= point[name] <= found.high
-        made = Recipe.model_validate(merge(base, layer(point)))
-        assert made.optimizer.learning_rate == point[RATE]
-        assert made.alpha.name == point[ALPHA]["name"]
+            range_ = SPACE[name]
+            assert isinstance(range_, Range)
+            assert range_.low <= point[name] <= range_.high
+        drawn = Recipe.model_validate(merge(base, layer(point)))
+        assert drawn.optimizer.learning_rate == point[RATE]
+        assert drawn.alpha.name == point[ALPHA]["name"]
         assert describe_point(point)
 
 
@@ -78,5 +78,5 @@ def test_rates_are_drawn_by_their_logarithm_and_fractions_evenly() -> None:
 
 
 def test_fields_that_the_recipe_does_not_use_are_not_searched() -> None:
-    found = default_space(recipe(methods=("lrr",), optimizer=Optimizer(0.1, weight_decay=0.0)))
-    assert found.keys() == {RATE, FRACTION}
+    space = default_space(recipe(methods=("lrr",), optimizer=Optimizer(0.1, weight_decay=0.0)))
+    assert space.keys() == {RATE, FRACTION}

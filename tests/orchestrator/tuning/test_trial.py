@@ -19,8 +19,8 @@ from workers.stages.execution import Execution
 def definition(fingerprint: str = "tiny-1", **point: Any) -> Definition:
     """Trial 2 changes what is given."""
     base = recipe(model={"width": 4}, pretrain_epochs=1, final_epochs=1)
-    made = define(Experiment(base, fingerprint), {}, 2, 2, None, 0)
-    return made.model_copy(update={"points": [{}, {name.replace("__", "."): value for name, value in point.items()}]})
+    search = define(Experiment(base, fingerprint), {}, 2, 2, None, 0)
+    return search.model_copy(update={"points": [{}, {name.replace("__", "."): value for name, value in point.items()}]})
 
 
 def written(root: Path) -> dict[Path, int]:
@@ -46,16 +46,16 @@ def test_a_trial_goes_from_rung_to_rung_on_the_same_chain(tmp_path: Path, execut
 
 def test_a_finished_rung_is_not_computed_again(tmp_path: Path, execution: Execution) -> None:
     search = definition(**{FRACTION: 0.36})
-    found = run_rung(search, 2, 0, tmp_path, execution)
-    assert (found.depth, found.last) == (2, True)  # one round of 0.36 is two of 0.2
+    result = run_rung(search, 2, 0, tmp_path, execution)
+    assert (result.depth, result.last) == (2, True)  # one round of 0.36 is two of 0.2
     before = written(tmp_path)
-    assert run_rung(search, 2, 0, tmp_path, execution) == found
+    assert run_rung(search, 2, 0, tmp_path, execution) == result
     assert written(tmp_path) == before
 
 
 def test_a_diverging_training_ends_the_trial_at_accuracy_0(tmp_path: Path, execution: Execution) -> None:
-    found = run_rung(definition(**{RATE.replace(".", "__"): 1e30}), 2, 0, tmp_path, execution)
-    assert (found.accuracy_percent, found.diverged, found.last) == (0.0, True, True)
+    result = run_rung(definition(**{RATE.replace(".", "__"): 1e30}), 2, 0, tmp_path, execution)
+    assert (result.accuracy_percent, result.diverged, result.last) == (0.0, True, True)
 
 
 def test_a_failed_stage_names_its_log(tmp_path: Path, execution: Execution) -> None:
