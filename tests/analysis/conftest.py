@@ -131,7 +131,7 @@ class SyntheticStore:
         )
 
     def plan(self, *stages: tuple[str, str]) -> None:
-        """A plan of the given (name, key), besides all that is done."""
+        """Write a plan of the given (name, key) pairs and all done stages."""
         done = [(record.name, key) for key, record in Store(self.root).records().items()]
         labels = Labels(**SETTING)
         planned = [PlannedStage(key=key, kind="train", name=name, labels=labels) for name, key in [*done, *stages]]
@@ -167,7 +167,7 @@ class SyntheticStore:
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A user's cache of each test's own: its stages share names, and so keys, with those of other tests."""
+    """Give each test its own user cache: stages of different tests share names, and so keys."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user-cache"))
 
 

@@ -16,7 +16,7 @@ Open = Callable[..., Any]
 
 
 def write_section(store: SyntheticStore, setting: dict[str, Any]) -> None:
-    """A section's trainings and probes: their numbers are what the tests compute with."""
+    """A section's trainings and probes: the tests compute with their numbers."""
     for seed in (1, 2, 3):
         store.train("dense", 70.0 + seed, seed=seed, **setting)
     for method, gains in METHODS.items():

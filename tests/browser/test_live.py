@@ -62,7 +62,7 @@ def store_of_one(tmp_path: Any) -> SyntheticStore:
     return store
 
 
-def test_news_come_and_the_readers_place_stays(open_page: Open, live: LiveStore) -> None:
+def test_updates_appear_and_keep_the_scroll_position(open_page: Open, live: LiveStore) -> None:
     page = open_page(live.address)
     page.wait_for_selector("#live:not([hidden])")
     assert "digits/news1" in page.inner_text("#live")

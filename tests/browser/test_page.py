@@ -22,7 +22,7 @@ BARRIERS = "#s1-barrier_by_density"
 
 
 def shown_traces(page: Any, figure: str) -> dict[str, int]:
-    """Of a figure's visible series how many points there are."""
+    """Count the points of a figure's visible series."""
     traces: dict[str, int] = page.eval_on_selector(
         f"{figure} .plot",
         """plot => {
@@ -43,7 +43,7 @@ def matches(page: Any) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", page.inner_text("#matches"))]
 
 
-def test_the_top_says_what_the_trainings_say(open_page: Open, report: Path) -> None:
+def test_the_verdict_at_the_top_follows_from_the_trainings(open_page: Open, report: Path) -> None:
     page = open_page(report)
     shown = 0
     for gains in METHODS.values():  # signed minus mask of the same seeds, the same in each round
@@ -57,7 +57,7 @@ def test_the_top_says_what_the_trainings_say(open_page: Open, report: Path) -> N
     assert f"{mean(dense):.1f}" in top
 
 
-def test_figures_far_away_are_drawn_when_they_come_near(open_page: Open, report: Path) -> None:
+def test_figures_are_drawn_when_they_scroll_near(open_page: Open, report: Path) -> None:
     page = open_page(report)
     last = page.locator("figure.figure .plot").last
     assert last.evaluate("plot => plot.childElementCount") == 0

@@ -1,4 +1,4 @@
-"""The live page as `analysis.serve` gives it: news come by themselves, and what the reader chose stays."""
+"""The live page as `analysis.serve` gives it: updates appear without a reload, and the reader's choices stay."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def server(swept: SyntheticStore, tmp_path: Path) -> Iterator[Served]:
         yield running
 
 
-def test_a_new_stage_comes_by_itself(server: Served, swept: SyntheticStore, open_page: Open) -> None:
+def test_a_new_stage_appears_without_a_reload(server: Served, swept: SyntheticStore, open_page: Open) -> None:
     page = open_page(server.url)
     page.wait_for_selector("#live:not([hidden])")
     assert "64 planned · 63 done · 1 running" in page.inner_text("#live")
@@ -57,7 +57,9 @@ def test_a_new_stage_comes_by_itself(server: Served, swept: SyntheticStore, open
 
 
 @pytest.mark.long
-def test_the_reader_stays_where_findings_come_above(server: Served, swept: SyntheticStore, open_page: Open) -> None:
+def test_the_scroll_position_stays_when_findings_appear_above(
+    server: Served, swept: SyntheticStore, open_page: Open
+) -> None:
     page = open_page(server.url)
     page.wait_for_selector("#live:not([hidden])")
     page.locator("#s1-numbers").evaluate("numbers => numbers.scrollIntoView()")
@@ -69,7 +71,9 @@ def test_the_reader_stays_where_findings_come_above(server: Served, swept: Synth
 
 
 @pytest.mark.long
-def test_a_damaged_store_is_told_of_over_what_was_known(server: Served, swept: SyntheticStore, open_page: Open) -> None:
+def test_a_damaged_store_shows_a_notice_above_the_last_results(
+    server: Served, swept: SyntheticStore, open_page: Open
+) -> None:
     page = open_page(server.url)
     record = next(swept.root.glob("stages/train/*/record.json"))
     whole = record.read_text()
@@ -81,7 +85,7 @@ def test_a_damaged_store_is_told_of_over_what_was_known(server: Served, swept: S
 
 
 @pytest.mark.long
-def test_a_server_that_has_ended_is_told_of(browser: Any, swept: SyntheticStore, tmp_path: Path) -> None:
+def test_the_page_says_that_its_server_ended(browser: Any, swept: SyntheticStore, tmp_path: Path) -> None:
     with serving(swept.root, tmp_path / "cache") as server:
         server.settled()
         page = browser.new_page()

@@ -22,7 +22,7 @@ PLAIN_PATH = pytest.mark.skipif(
     reason="a Ray cluster starts some workers by commands in which it quotes no path: docs/clusters.md",
 )
 READY = "ready"
-"""What a program's line of words begins with, among what Ray prints."""
+"""Begins each line that a program prints for the test, among Ray's own lines."""
 
 
 def sweep_command(folder: Path, *more: object) -> list[str]:
@@ -43,7 +43,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 
 @contextmanager
 def head(environment: dict[str, str], log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """``ray start --head --block``; afterwards it is asked to end, with all that it started."""
+    """``ray start --head --block``; afterwards the head and its children are asked to end."""
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"]
     variables = {**environment, "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"}
     ports = [f"--dashboard-agent-listen-port={free_port()}"]  # of several heads on a machine, one has the default

@@ -47,7 +47,7 @@ if os.environ.get("STAND_IN_RUNS") == "1":
 
 @dataclass(frozen=True)
 class StandIns:
-    """A home, an environment and a log of what would have gone to other machines."""
+    """A home, an environment and a log of the commands meant for other machines."""
 
     home: Path
     environment: dict[str, str]
@@ -126,7 +126,7 @@ def free_port() -> int:
 
 
 def processes_of(home: Path) -> list[int]:
-    """Those that were started with this home, which is no other process's."""
+    """List the processes whose HOME is this folder, which no other process uses."""
     wanted = f"HOME={home}".encode()
     pids = []
     for path in Path("/proc").glob("[0-9]*/environ"):

@@ -110,7 +110,7 @@ def up(aws: dict[str, Any], stand_ins: StandIns, filled_in: Path) -> StandIns:
     return stand_ins
 
 
-def test_the_stand_in_is_what_path_finds(stand_ins: StandIns) -> None:
+def test_the_stand_ins_come_first_on_path(stand_ins: StandIns) -> None:
     stand_ins.prove()
     done = subprocess.run(
         ["ssh", "-tt", "-o", "A=b", "-i", "key", "ubuntu@192.0.2.1", "touch", "/nowhere"], env=stand_ins.environment
@@ -138,7 +138,7 @@ def test_a_machines_credentials_and_disks_are_guarded(up: StandIns, aws: dict[st
 
 
 def assert_guarded(aws: dict[str, Any], machine: dict[str, Any]) -> None:
-    """No forged request gets its credentials, and who finds its disk cannot read it."""
+    """Assert that forged requests get no credentials and that the disks are encrypted."""
     metadata = machine["MetadataOptions"]
     assert (metadata["HttpTokens"], metadata["HttpPutResponseHopLimit"]) == ("required", 1)
     disks = [disk["Ebs"] for disk in machine["BlockDeviceMappings"]]
@@ -159,7 +159,9 @@ def test_nothing_but_ssh_is_open_to_the_world(up: StandIns, aws: dict[str, Any])
     assert [pair["GroupId"] for rule in inside for pair in rule["UserIdGroupPairs"]] == [member["GroupId"]]
 
 
-def test_up_says_to_the_head_exactly_what_the_file_says(up: StandIns, aws: dict[str, Any], filled_in: Path) -> None:
+def test_ray_up_runs_exactly_the_commands_of_the_file_on_the_head(
+    up: StandIns, aws: dict[str, Any], filled_in: Path
+) -> None:
     (head,) = instances(aws, "pending", "running")
     hosts = {host for host, _ in up.asked("ssh")}
     assert hosts == {f"ubuntu@{head['PublicIpAddress']}"}
@@ -216,7 +218,7 @@ def test_workers_are_spot_machines_with_a_gpu(
     assert_guarded(aws, worker)
 
 
-def test_down_leaves_nothing_that_costs(up: StandIns, aws: dict[str, Any], filled_in: Path) -> None:
+def test_ray_down_leaves_no_billed_resource(up: StandIns, aws: dict[str, Any], filled_in: Path) -> None:
     done = up.ray("down", "-y", str(filled_in))
     assert done.returncode == 0, done.stdout + done.stderr
     assert instances(aws, "pending", "running", "stopping", "stopped") == []

@@ -1,4 +1,4 @@
-"""The cluster files: Ray's own validation, the keys that it does not look at, and what the files promise."""
+"""The cluster files: Ray's own validation, the keys that Ray does not check, and the promises of the docs."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def names(paths: list[Path]) -> list[str]:
 
 
 @pytest.mark.parametrize("path", LAUNCHED, ids=names(LAUNCHED))
-def test_ray_finds_no_fault(path: Path) -> None:
+def test_ray_accepts_the_file(path: Path) -> None:
     validate_config(prepare_config(copy.deepcopy(read(path))))
 
 
 @pytest.mark.parametrize("path", LAUNCHED, ids=names(LAUNCHED))
-def test_what_ray_does_not_look_at(path: Path) -> None:
+def test_provider_keys_are_complete_and_every_mounted_file_exists(path: Path) -> None:
     config = read(path)
     assert config["cluster_name"] == "winning-sign"  # missing, Ray takes "default"
     provider = config["provider"]
@@ -111,7 +111,7 @@ def test_waiting_costs_one_machine_without_a_gpu(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", LAUNCHED, ids=names(LAUNCHED))
-def test_nothing_listens_to_strangers(path: Path) -> None:
+def test_no_port_is_open_to_other_machines(path: Path) -> None:
     config = read(path)
     (start,) = [command for command in config["head_start_ray_commands"] if "ray start" in command]
     assert "--dashboard-host=127.0.0.1" in start
@@ -144,14 +144,14 @@ def test_every_package_is_pinned_to_what_the_project_allows() -> None:
     assert read(EXAMPLES / "rayjob.yaml")["spec"]["rayClusterSpec"]["rayVersion"] == pinned["ray"]
 
 
-def test_no_own_value_is_left_out_of_the_comments() -> None:
+def test_files_mark_values_to_fill_in_and_hold_no_real_ones() -> None:
     for path in [*LAUNCHED, EXAMPLES / "rayjob.yaml", EXAMPLES / "sweep.slurm"]:
         text = path.read_text()
         assert "with YOUR in it" in text, path
         assert not re.search(r"ami-[0-9a-f]{8,}|AKIA|\b\d{12}\b", text), path
 
 
-def test_rayjob_is_one() -> None:
+def test_the_rayjob_manifest_is_valid() -> None:
     schema = json.loads(Path(__file__).with_name("rayjob_schema.json").read_text())
     job = read(EXAMPLES / "rayjob.yaml")
     jsonschema.validate(job, schema)
@@ -206,7 +206,7 @@ def test_each_platform_goes_from_nothing_to_the_report_and_stops(platform: str) 
 
 
 @pytest.mark.parametrize("kind", ["head", "worker"])
-def test_a_machine_may_do_what_it_needs_and_no_more(kind: str) -> None:
+def test_a_machine_has_only_the_permissions_it_needs(kind: str) -> None:
     policy = json.loads((EXAMPLES / f"aws-{kind}-policy.json").read_text())
     actions = {
         action

@@ -21,7 +21,7 @@ from tests.support.sweep_processes import Hold, record_times, wait_for
 pytestmark = [pytest.mark.ray, pytest.mark.slow(seconds=20)]
 
 
-def test_only_inside_a_job_is_a_cluster_joined_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sweep_joins_a_cluster_unasked_only_inside_a_ray_job(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
     monkeypatch.delenv(RAY_JOB_MARK, raising=False)
     assert cluster_of_this_job() is None
@@ -42,7 +42,7 @@ class Jobs:
         )
 
     def submit(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Once the head's agent is there, which comes seconds after the head says that it runs."""
+        """Wait for the head's agent, which starts seconds after the head reports that it runs."""
         for _ in range(10):
             done = self.ray("submit", *arguments)
             if "No available agent" not in done.stderr:
@@ -61,7 +61,7 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobs]:
         yield Jobs(f"http://127.0.0.1:{port}", ours)
 
 
-def test_a_stranger_without_the_token_submits_nothing(jobs: Jobs, tmp_path: Path) -> None:
+def test_a_client_without_the_token_cannot_submit_a_job(jobs: Jobs, tmp_path: Path) -> None:
     stranger = Jobs(jobs.address, {**jobs.environment, "RAY_AUTH_TOKEN": "0" * 64})
     done = stranger.ray("submit", "--", "touch", str(tmp_path / "touched"))
     assert done.returncode != 0
@@ -71,7 +71,7 @@ def test_a_stranger_without_the_token_submits_nothing(jobs: Jobs, tmp_path: Path
 
 @PLAIN_PATH
 @pytest.mark.long
-def test_a_submitted_sweep_goes_on_where_a_killed_driver_was(jobs: Jobs, tmp_path: Path) -> None:
+def test_a_resubmitted_sweep_resumes_after_its_driver_was_killed(jobs: Jobs, tmp_path: Path) -> None:
     store = tmp_path / "sweep" / "store"
     hold = Hold.at(tmp_path / "held", store, records=2)
     command = sweep_command(tmp_path / "sweep", "--plugin", hold.plugin)
@@ -96,7 +96,7 @@ def test_a_submitted_sweep_goes_on_where_a_killed_driver_was(jobs: Jobs, tmp_pat
 
 
 def driver_pid(store: Path) -> int:
-    """The process of the sweep that works on a store, found by its command line."""
+    """Find the sweep of a store by its command line; return its process ID."""
     pids = [
         int(path.parent.name)
         for path in Path("/proc").glob("[0-9]*/cmdline")

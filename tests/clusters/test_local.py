@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow(seconds=30)]
 
 @pytest.fixture
 def stand_ins(tmp_path: Path) -> Iterator[StandIns]:
-    """Runs what it is told, in a home of its own; ends every process of that home afterwards."""
+    """Stand-ins that run the commands in a home of their own; all its processes are ended afterwards."""
     machine = StandIns.at(tmp_path / "machine", runs=True, RAY_AUTH_MODE="token", AUTOSCALER_NODE_SSH_INTERVAL_S="1")
     yield machine
     for sign in (signal.SIGTERM, signal.SIGKILL):
@@ -32,7 +32,7 @@ def stand_ins(tmp_path: Path) -> Iterator[StandIns]:
             time.sleep(0.1)
 
 
-def test_up_starts_a_head_on_a_machine_of_ones_own(stand_ins: StandIns, tmp_path: Path) -> None:
+def test_ray_up_starts_a_head_on_the_users_machine(stand_ins: StandIns, tmp_path: Path) -> None:
     port = free_port()
     config = yaml.safe_load((ROOT / "docs" / "clusters" / "local.yaml").read_text())
     name = f"test-{os.getpid()}"  # Ray keeps the state of such a cluster in a file of that name

@@ -56,7 +56,7 @@ def scaling(folder: Path, **machine: Any) -> Iterator[tuple[str, dict[str, str]]
 
 @PLAIN_PATH
 @pytest.mark.long
-def test_a_sweep_brings_a_gpu_from_nothing_and_lets_it_go(tmp_path: Path) -> None:
+def test_a_sweep_scales_from_zero_gpus_to_one_and_back(tmp_path: Path) -> None:
     with scaling(tmp_path) as (address, own):
         watch = subprocess.Popen([sys.executable, "-c", WATCH, address], env=own, stdout=subprocess.PIPE, text=True)
         try:
@@ -76,7 +76,7 @@ def test_a_sweep_brings_a_gpu_from_nothing_and_lets_it_go(tmp_path: Path) -> Non
 
 @PLAIN_PATH
 @pytest.mark.long
-def test_a_gang_brings_its_machines_from_nothing_and_what_can_never_come_is_refused(tmp_path: Path) -> None:
+def test_a_gang_scales_up_its_machines_and_an_impossible_gang_is_refused(tmp_path: Path) -> None:
     """On machines of one core each, of which there may be two."""
     with scaling(tmp_path, resources={"CPU": 1}, max_workers=2) as (address, own):
         command = [*sweep_command(tmp_path / "sweep"), "--address", address]

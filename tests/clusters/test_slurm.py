@@ -31,7 +31,7 @@ echo "scontrol $*" >> "$SLURM_LOG"
 """
 
 
-def test_it_is_bash_with_the_options_that_it_needs() -> None:
+def test_the_slurm_script_is_bash_with_the_options_it_needs() -> None:
     assert subprocess.run(["bash", "-n", str(SCRIPT)]).returncode == 0
     lines = SCRIPT.read_text().splitlines()
     options = [line.removeprefix("#SBATCH ") for line in lines if line.startswith("#SBATCH ")]
@@ -44,7 +44,7 @@ def test_it_is_bash_with_the_options_that_it_needs() -> None:
 
 @pytest.fixture
 def slurm(tmp_path: Path) -> tuple[dict[str, str], Path]:
-    """An allocation's environment, and the log of what Slurm was asked."""
+    """An allocation's environment, and the log of the calls of Slurm's commands."""
     programs, log = tmp_path / "bin", tmp_path / "slurm.txt"
     programs.mkdir()
     for name, text in (("srun", SRUN), ("scontrol", SCONTROL)):
@@ -68,7 +68,7 @@ def slurm(tmp_path: Path) -> tuple[dict[str, str], Path]:
 
 @PLAIN_PATH
 @pytest.mark.long
-def test_out_of_time_it_checkpoints_and_queues_itself_again(slurm: tuple[dict[str, str], Path], tmp_path: Path) -> None:
+def test_a_job_out_of_time_checkpoints_and_requeues_itself(slurm: tuple[dict[str, str], Path], tmp_path: Path) -> None:
     environment, log = slurm
     store = tmp_path / "sweep" / "store"
     hold = Hold.at(tmp_path / "held", store, records=2)

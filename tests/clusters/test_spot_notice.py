@@ -43,7 +43,7 @@ cluster.shutdown()
 
 
 class Metadata(http.server.ThreadingHTTPServer):
-    """A metadata service on loopback; what it says may be changed at any time."""
+    """A metadata service on loopback; a test may change its answers at any time."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answers)
@@ -86,7 +86,7 @@ def told(at: datetime) -> str:
     return f'{{"action": "terminate", "time": "{at:%Y-%m-%dT%H:%M:%SZ}"}}'
 
 
-def test_aws_says_when_the_machine_goes(metadata: Metadata) -> None:
+def test_the_aws_notice_has_the_time_of_termination(metadata: Metadata) -> None:
     assert read_notice(Cloud.AWS, metadata.url, False, NOW) is None
     metadata.says["/latest/meta-data/spot/instance-action"] = told(NOW + timedelta(seconds=119))
     assert read_notice(Cloud.AWS, metadata.url, False, NOW) == Notice("AWS: terminate at 2026-05-04T12:01:59Z", 119)
@@ -103,19 +103,19 @@ def test_aws_advice_is_followed_on_request_only(metadata: Metadata) -> None:
 
 
 @pytest.mark.parametrize(("says", "notice"), [("FALSE", None), ("TRUE", Notice("GCP: preempted", 30))])
-def test_gcp_says_that_the_machine_goes(metadata: Metadata, says: str, notice: Notice | None) -> None:
+def test_gcp_gives_notice_of_preemption(metadata: Metadata, says: str, notice: Notice | None) -> None:
     metadata.says["/computeMetadata/v1/instance/preempted"] = says
     assert read_notice(Cloud.GCP, metadata.url, False, NOW) == notice
 
 
 @pytest.mark.parametrize("action", ["{", "{}", '{"action": "stop", "time": "soon"}', "[]"])
-def test_an_answer_that_makes_no_sense_is_an_error_of_its_own(metadata: Metadata, action: str) -> None:
+def test_a_malformed_answer_raises_notice_error(metadata: Metadata, action: str) -> None:
     metadata.says["/latest/meta-data/spot/instance-action"] = action
     with pytest.raises(NoticeError, match=metadata.url):
         read_notice(Cloud.AWS, metadata.url, False, NOW)
 
 
-def test_a_machine_of_another_cloud_is_no_notice(metadata: Metadata) -> None:
+def test_a_machine_of_another_cloud_raises_notice_error(metadata: Metadata) -> None:
     metadata.says.clear()
     with pytest.raises(NoticeError, match="is this a machine of AWS"):
         read_notice(Cloud.AWS, metadata.url, False, NOW)
@@ -220,9 +220,7 @@ cluster.shutdown()
 
 
 @pytest.mark.long
-def test_stages_on_nodes_that_drain_go_on_elsewhere_from_where_they_were(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stages_on_draining_nodes_resume_on_other_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # three networks are trained at first; a node that drains may take as long as the test
     recipe = {**ONE_ROUND, "seeds": 2, "probe_rounds": []}
     folder, store, alone = prepare(tmp_path / "made", **recipe), tmp_path / "store", tmp_path / "alone"
@@ -234,7 +232,7 @@ def test_stages_on_nodes_that_drain_go_on_elsewhere_from_where_they_were(
     hold = Hold.at(tmp_path / "held", store, records=0)
 
     def attempts() -> dict[str, dict[str, Any]]:
-        """What each attempt tells of itself, by its folder."""
+        """Read each attempt's progress file, by the attempt's folder."""
         files = store.glob("stages/*/*/attempts/*/progress.json")
         return {str(path.parent.relative_to(store)): json.loads(path.read_text()) for path in files}
 

@@ -21,7 +21,7 @@ WNIDS = ("n01440764", "n01443537", "n02094433", "n02410509", "n02841315", "n0325
 
 
 def picture(stream: np.random.Generator, width: int, height: int, label: int = 0) -> Image.Image:
-    """A smooth picture, whose tint tells the class."""
+    """A smooth picture whose tint depends on the class."""
     coarse = stream.integers(0, 160, (6, 8, 3), dtype=np.uint8)
     coarse[..., label % 3] += 30 * (label // 3 % 4)
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BILINEAR)
@@ -57,7 +57,7 @@ def write_imagenet(
     labels_of_val: Literal["folders", "devkit", "kaggle"] = "folders",
     damaged: bool = False,
 ) -> Path:
-    """``root/imagenet`` with so many images per class; the last one of training is cut short if ``damaged``."""
+    """``root/imagenet`` with ``per_class`` images; the last training image is cut short if ``damaged``."""
     stream = np.random.default_rng(len(wnids))
     folder = root / "imagenet"
     for label, wnid in enumerate(wnids):

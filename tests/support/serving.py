@@ -76,7 +76,7 @@ class Served:
         return state
 
     def interrupt(self) -> tuple[int, str]:
-        """Ctrl-C; the exit code and what was printed since."""
+        """Send Ctrl-C; return the exit code and the output since."""
         self.process.send_signal(signal.SIGINT)
         output, errors = self.process.communicate(timeout=PATIENCE_S)
         return self.process.returncode, output + errors

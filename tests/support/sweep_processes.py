@@ -83,7 +83,7 @@ class Hold:
         return cls(folder / "holding.py")
 
     def is_held(self) -> bool:
-        """Whether a stage has come to the place and waits there."""
+        """Whether a stage waits at the hold."""
         return self.plugin.with_name("held").exists()
 
     def let_go(self) -> None:
@@ -104,13 +104,13 @@ def start(*arguments: object, program: Sequence[str] = ("-m", "orchestrator.swee
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """(exit code, what it printed)."""
+    """Wait for a sweep to end; return its exit code and output."""
     output, _ = process.communicate(timeout=PATIENCE_S)
     return process.returncode, output
 
 
 def run(*arguments: object, program: Sequence[str] = ("-m", "orchestrator.sweep")) -> tuple[int, str]:
-    """(exit code, what it printed) of a sweep that is left alone."""
+    """Run a sweep undisturbed; return its exit code and output."""
     return finish(start(*arguments, program=program))
 
 
@@ -159,7 +159,7 @@ def control_c(process: subprocess.Popen[str]) -> None:
 
 
 def kill_all(process: subprocess.Popen[str]) -> None:
-    """End a sweep and whatever it started in its process group, if it is still there."""
+    """Kill a sweep and its process group if they still run."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()

@@ -92,7 +92,7 @@ def test_methods_are_compared_over_chains(store: SyntheticStore) -> None:
     )
 
 
-def test_the_reverse_is_said_in_its_own_words(store: SyntheticStore) -> None:
+def test_a_reversed_outcome_has_its_own_sentence(store: SyntheticStore) -> None:
     for chain in (1, 2, 3):
         for method, middle in (("aws", 40.0 + chain / 10), ("lrr", 35.0)):
             labels = {"method": method, "chain": chain, "round": 10, "seed": 1}
@@ -126,7 +126,7 @@ def test_dense_is_paired_by_seed_and_its_seeds_widen_the_interval(store: Synthet
     assert (row["pairs"], row["chains"], row["b_trainings"], row["b_chains"]) == (4, 2, 2, 0)
 
 
-def test_one_dense_training_is_said_to_be_one(store: SyntheticStore) -> None:
+def test_a_single_dense_training_is_named_as_single(store: SyntheticStore) -> None:
     store.train("dense", 70.0, seed=1)
     for chain in (1, 2):
         store.train("signed", 78.0 + chain, method="aws", chain=chain, round=10, seed=1)
@@ -219,7 +219,7 @@ def test_an_answer_names_both_directions(store: SyntheticStore) -> None:
     )
 
 
-def test_what_chance_would_give_is_said(sweep: SyntheticStore) -> None:
+def test_the_answer_says_how_many_intervals_exclude_0_by_chance(sweep: SyntheticStore) -> None:
     compared = comparisons(only(sweep))
     assert len(compared) == 14
     assert (compared["outcome"] != NOT_SHOWN).sum() == 10

@@ -1,4 +1,4 @@
-"""Numbers of any probe of pairs are drawn under their own names, and disturb nothing that is drawn of barriers."""
+"""Numbers of any probe of pairs are drawn under their own names, and change no figure of barriers."""
 
 from __future__ import annotations
 

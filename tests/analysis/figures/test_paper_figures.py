@@ -78,7 +78,7 @@ def test_signs_of_psi_puts_lrr_beside_aws(sweep: SyntheticStore) -> None:
 
 
 @pytest.mark.parametrize("draw", [signs_kept, signs_of_psi, signs_flipped, against_published])
-def test_what_was_not_made_is_not_drawn(sweep: SyntheticStore, draw: Callable[[Frames], go.Figure]) -> None:
+def test_figures_without_their_results_draw_nothing(sweep: SyntheticStore, draw: Callable[[Frames], go.Figure]) -> None:
     assert not draw(load(sweep.root)).data
 
 

@@ -1,4 +1,4 @@
-"""The live page's server, from outside: what it shows, what it refuses, and how it begins and ends."""
+"""The live page's server, tested from outside: its answers, its refusals, and how it starts and ends."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_the_page_and_its_state(served: tuple[Served, Path]) -> None:
     ]
 
 
-def test_every_answer_stays_with_its_reader(served: tuple[Served, Path]) -> None:
+def test_every_answer_forbids_caching_and_other_origins(served: tuple[Served, Path]) -> None:
     server, _ = served
     for path in ("/", "/state.json", "/nothing", "/store/stages"):
         headers = server.ask(path, Origin="http://elsewhere.example").headers
@@ -87,14 +87,14 @@ def test_every_answer_stays_with_its_reader(served: tuple[Served, Path]) -> None
     assert "frame-ancestors 'none'" in policy
 
 
-def test_the_page_is_packed_for_who_asks_for_it(served: tuple[Served, Path]) -> None:
+def test_the_page_is_compressed_for_clients_that_accept_it(served: tuple[Served, Path]) -> None:
     server, _ = served
     packed = server.ask("/", Accept_Encoding="gzip, br")
     assert packed.headers["Content-Encoding"] == "gzip"
     assert gzip.decompress(packed.body) == server.ask("/").body
 
 
-def test_what_the_page_links_to_is_there(served: tuple[Served, Path]) -> None:
+def test_every_link_of_the_page_is_served(served: tuple[Served, Path]) -> None:
     server, root = served
     page = server.ask("/").text
     data = json.loads(re.search(r'id="stages">(.*?)</script>', page)[1])  # type: ignore[index]
@@ -145,7 +145,7 @@ def test_what_the_page_links_to_is_there(served: tuple[Served, Path]) -> None:
         "/index.html",
     ],
 )
-def test_nothing_else_is_there(served: tuple[Served, Path], path: str) -> None:
+def test_no_other_path_is_served(served: tuple[Served, Path], path: str) -> None:
     server, root = served
     stage = next(root.glob("stages/train/*/out/.hidden.json")).parents[1].name
     reply = server.ask(path.replace("STAGE", stage))
@@ -185,7 +185,7 @@ def test_a_head_is_an_answer_without_its_content(served: tuple[Served, Path]) ->
         ("", 421),
     ],
 )
-def test_it_answers_to_its_own_names_only(served: tuple[Served, Path], host: str, status: int) -> None:
+def test_the_server_answers_only_to_its_own_names(served: tuple[Served, Path], host: str, status: int) -> None:
     for path in ("/", "/state.json"):
         assert served[0].ask(path, Host=host).status == status
 
@@ -228,7 +228,7 @@ def test_a_new_stage_changes_the_version_and_the_page(sweep: SyntheticStore, tmp
 
 
 @pytest.mark.long
-def test_a_damaged_store_is_told_of_and_the_page_comes_back(sweep: SyntheticStore, tmp_path: Path) -> None:
+def test_a_damaged_store_shows_a_notice_until_it_is_repaired(sweep: SyntheticStore, tmp_path: Path) -> None:
     record = next(sweep.root.glob("stages/train/*/record.json"))
     whole = record.read_text()
     record.write_text(whole[:100])
@@ -251,7 +251,7 @@ def test_a_damaged_store_is_told_of_and_the_page_comes_back(sweep: SyntheticStor
         server.until(lambda state: not state["problem"])
 
 
-def test_a_store_that_no_sweep_has_begun_is_waited_for(store: SyntheticStore, tmp_path: Path) -> None:
+def test_the_server_waits_for_a_store_without_a_sweep(store: SyntheticStore, tmp_path: Path) -> None:
     with serving(store.root, tmp_path / "cache") as server:
         server.until(lambda state: "does not exist" in state["problem"])
         reply = server.ask("/")
@@ -266,7 +266,7 @@ def test_a_store_that_no_sweep_has_begun_is_waited_for(store: SyntheticStore, tm
         assert "No stage is done yet." in server.ask("/").text
 
 
-def test_ctrl_c_ends_it_in_good_order(sweep: SyntheticStore, tmp_path: Path) -> None:
+def test_ctrl_c_stops_the_server_cleanly(sweep: SyntheticStore, tmp_path: Path) -> None:
     with serving(sweep.root, tmp_path / "cache") as server:  # its page is in the making
         assert server.interrupt() == (0, "")
     with serving(sweep.root, tmp_path / "cache") as server:
@@ -284,7 +284,7 @@ def refused(*line: str) -> str:
     return done.stderr
 
 
-def test_what_cannot_be_served_is_one_sentence(tmp_path: Path) -> None:
+def test_a_server_that_cannot_start_gives_one_sentence(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         assert f"port {port} of 127.0.0.1 is taken; give another with --port" in refused(str(tmp_path), "--port", port)

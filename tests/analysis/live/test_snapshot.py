@@ -14,7 +14,7 @@ from workers.storage import Entry, Folder
 
 
 class Counting(Folder):
-    """A folder that keeps account of what is asked of it."""
+    """A folder that records every read."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
@@ -29,7 +29,7 @@ class Counting(Folder):
         return super().listing(prefix)
 
 
-def test_only_what_is_new_is_read_again(sweep: SyntheticStore) -> None:
+def test_only_new_files_are_read_again(sweep: SyntheticStore) -> None:
     sweep.plan(("late", "a" * 32))
     storage = Counting(sweep.root)
     snapshot = Snapshot(storage)

@@ -1,4 +1,4 @@
-"""The whole of a report as files: what they hold, and that a folder never holds a half."""
+"""A report's numbers as files: their contents, and that a folder never holds a part of them."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_a_folder_that_cannot_be_written_is_refused_in_one_sentence(sweep: Synth
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_a_write_that_fails_leaves_nothing_half(
+def test_a_failed_write_leaves_no_partial_file(
     sweep: SyntheticStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
 ) -> None:
     folder = tmp_path / "tables"

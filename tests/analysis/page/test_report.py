@@ -1,4 +1,4 @@
-"""The page: whole, offline, small, escaped, and honest about what is not there."""
+"""The report's page: complete, offline, small, escaped, and open about missing results."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def one_figure(store: Path, **options: Any) -> str:
 
 
 def drawn(store: Path) -> int:
-    """How many figures have something to show: those of every section, and those of the whole store."""
+    """Count the figures with data: of every section, and of the whole store."""
     frames = load(store)
     once = sum(bool(entry.draw(frames).data) for entry in CATALOGUE if entry.place == "store")
     each = [entry for entry in CATALOGUE if entry.place != "store"]
@@ -107,7 +107,7 @@ class Page(HTMLParser):
 
     @property
     def links(self) -> list[str]:
-        """Where the page leads to, but for its own places; of each stage its record."""
+        """The targets of the page's links outside the page, and each stage's record."""
         [text] = [text for attributes, text in self.scripts if attributes.get("id") == "stages"]
         base = json.loads(text)["base"]
         targets = [str(attributes["href"]) for tag, attributes in self.elements if tag == "a"]
@@ -177,7 +177,7 @@ def test_no_text_of_a_store_reorders_or_hides_what_stands_beside_it(store: Synth
     assert any(spelled in str(trace.get("name")) for figure in parsed.drawings for trace in figure["data"])  # type: ignore[attr-defined]
 
 
-def test_json_is_made_visible_and_else_stays_as_it_is() -> None:
+def test_json_shows_invisible_characters_and_keeps_the_others() -> None:
     for harmless in (r'{"a<\u003c\u00e4": ["\\u202e", "\n\"\\", "\ud83d\ude00"]}', "[]", r'"\\\\u202e"'):
         assert visible_json(harmless) == harmless
     assert json.loads(visible_json(json.dumps({"\u202e": ["\\\x1b", "\U000e0041", "\udc80"]}))) == {
@@ -196,7 +196,7 @@ def test_missing_and_failed_are_listed(sweep: SyntheticStore) -> None:
     assert re.search(r"log: stages/train/\S+/attempts/1/log\.txt", text)
 
 
-def test_what_has_begun_and_not_ended_is_running(sweep: SyntheticStore) -> None:
+def test_a_stage_that_started_and_did_not_end_is_shown_as_running(sweep: SyntheticStore) -> None:
     sweep.plan(("digits/late", "a" * 32), ("digits/now", "c" * 32), ("digits/ended", "d" * 32))
     events = [
         {"time_unix_s": 1_700_000_000.0, "event": "started", "key": "c" * 32, "name": "digits/now"},
@@ -221,7 +221,7 @@ def test_all_stages_are_on_the_page_once(report: Path) -> None:
     assert page.stages["files"].count("metrics.parquet,timing.parquet") == 51  # 3 dense, and 4 x 12 of the tickets
 
 
-def test_checks_are_shown_and_without_them_nothing_is_said(sweep: SyntheticStore) -> None:
+def test_the_page_shows_checks_only_if_it_has_them(sweep: SyntheticStore) -> None:
     rules = [
         {"rule": "The test set is read once", "verdict": verdict, "counted": 12, "detail": "of <all>"}
         for verdict in ("holds", "broken", "not checked")
@@ -253,7 +253,7 @@ def test_a_sweep_that_has_only_begun_has_a_page(store: SyntheticStore) -> None:
     assert "No stage is done yet." in page_text(store.root)
 
 
-def test_superseded_results_are_said_to_be_left_out(store: SyntheticStore) -> None:
+def test_the_page_says_that_superseded_results_are_left_out(store: SyntheticStore) -> None:
     for epochs in (1, 2):
         labels = {"transfer": "dense", "seed": epochs}
         results = {"density": 1.0, "test_accuracy_percent": 50.0 + epochs}

@@ -152,7 +152,7 @@ def write(root: Path, stages: Stages) -> Path:
 
 
 def write_files(out: Path, stage: Stage) -> None:
-    """A stage's files: layers besides the prunable ones are there to be passed over."""
+    """A stage's files: the rules must skip layers that are not prunable."""
     if stage.mask is not None:
         sign = np.sign(WEIGHTS).astype(np.int8) * stage.mask
         sign[0] = 0  # survives, and has no sign
@@ -188,17 +188,17 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def look(root: Path | str, **options: Any) -> dict[str, dict[str, Any]]:
-    """The rows by the words of their rules."""
+    """Return the checks' rows by a part of their rule's text."""
     results = checks(Store(root), load(root, tickets=False), **options).to_dict("records")
     return {words: next(row for row in results if words in row["rule"]) for words in RULES}
 
 
 def broken(root: Path) -> dict[str, str]:
-    """The detail of each broken rule."""
+    """Return the detail of each broken rule."""
     return {words: row["detail"] for words, row in look(root).items() if row["verdict"] == "broken"}
 
 
-def test_every_rule_holds_and_says_how_much_was_looked_at(stages: Stages, tmp_path: Path) -> None:
+def test_every_rule_holds_and_reports_its_count(stages: Stages, tmp_path: Path) -> None:
     results = look(write(tmp_path / "s", stages))
     assert {words: (row["verdict"], row["counted"]) for words, row in results.items()} == {
         DENSITIES: ("holds", 8),
@@ -308,16 +308,14 @@ def test_a_broken_rule_is_named_with_its_stage_and_no_other(
     assert said in details[words]
 
 
-def test_a_mask_that_grows_back_under_twice_the_weight_is_seen_whatever_its_number(
-    stages: Stages, tmp_path: Path
-) -> None:
+def test_a_mask_that_grows_back_is_reported_whatever_its_count(stages: Stages, tmp_path: Path) -> None:
     change("aws/round2", mask=largest(16), weights=WEIGHTS)(stages)
     details = broken(write(tmp_path / "s", stages))
     assert "aws/round2: 4 pruned weights grew back" in details[NESTED]
     assert "aws/round2: 16 of 16 weights survive instead of 9" in details[DENSITIES]
 
 
-def test_rounds_of_another_setting_than_the_solutions_are_no_one_recipe(stages: Stages, tmp_path: Path) -> None:
+def test_rounds_and_solutions_of_different_settings_break_the_one_recipe_rule(stages: Stages, tmp_path: Path) -> None:
     everywhere("round", setting={**SETTING, "precision": "bfloat16"})(stages)
     details = broken(write(tmp_path / "s", stages))
     assert [*details] == [RECIPE]
@@ -325,7 +323,7 @@ def test_rounds_of_another_setting_than_the_solutions_are_no_one_recipe(stages: 
     assert "and 3 more" in details[RECIPE]
 
 
-def test_what_is_superseded_is_not_looked_at_until_it_is_drawn(stages: Stages, tmp_path: Path) -> None:
+def test_superseded_results_are_checked_only_when_drawn(stages: Stages, tmp_path: Path) -> None:
     old = replace(stages["dense"], science={**stages["dense"].science, "training": {"epochs": 1, "batch_size": 8}})
     root = write(tmp_path / "s", {"old": replace(old, reads=(1, 2)), **stages})
     assert not broken(root)
@@ -388,7 +386,7 @@ def test_a_mask_whose_round_is_gone_is_not_checked(stages: Stages, tmp_path: Pat
     )
 
 
-def test_of_a_bucket_the_tickets_are_read_and_the_weights_are_not(stages: Stages, tmp_path: Path, s3: str) -> None:
+def test_in_a_bucket_tickets_are_checked_and_weights_are_not(stages: Stages, tmp_path: Path, s3: str) -> None:
     with_mask(16, 15, 14, 13, 12, 5)(stages)
     root, url = write(tmp_path / "s", stages), f"{s3}/checks"
     bucket = Store(url).storage
@@ -438,7 +436,7 @@ def test_after_the_deadline_only_cached_counts_are_used(stages: Stages, tmp_path
     assert look(root, deadline_s=0)[ALIVE]["counted"] == 16
 
 
-def test_a_store_in_which_nothing_was_pruned_yet(stages: Stages, tmp_path: Path) -> None:
+def test_a_store_without_pruned_rounds_leaves_the_mask_rules_unchecked(stages: Stages, tmp_path: Path) -> None:
     results = look(write(tmp_path / "s", {"dense": stages["dense"]}))
     assert (results[NESTED]["verdict"], results[NESTED]["detail"]) == (
         "not checked",

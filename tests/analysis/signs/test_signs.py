@@ -37,7 +37,7 @@ def add(store: SyntheticStore, signs: Signs | list[int], zeros: list[int] | None
 
 
 def only(frame: pd.DataFrame, **where: object) -> dict[str, Any]:
-    """The one row with these values."""
+    """Return the single row with these values."""
     for name, value in where.items():
         frame = frame[frame[name] == value]
     [row] = frame.to_dict("records")
@@ -170,7 +170,7 @@ def test_settings_are_never_compared(store: SyntheticStore) -> None:
     assert load(store.root).agreement.empty
 
 
-def test_what_was_compared_once_is_not_read_again(chain: SyntheticStore) -> None:
+def test_compared_tickets_are_not_read_again(chain: SyntheticStore) -> None:
     first = load(chain.root)
     for path in ticket_files(chain):
         path.unlink()
@@ -181,7 +181,7 @@ def test_what_was_compared_once_is_not_read_again(chain: SyntheticStore) -> None
 
 
 @pytest.mark.parametrize("damage", [b"", b"no digest", b"\xff\xfe\x00", None])
-def test_a_damaged_cache_file_is_made_anew(chain: SyntheticStore, tmp_path: Path, damage: bytes | None) -> None:
+def test_a_damaged_cache_file_is_rebuilt(chain: SyntheticStore, tmp_path: Path, damage: bytes | None) -> None:
     first = load(chain.root)
     kept = [path for path in (tmp_path / "user-cache").rglob("*") if path.is_file()]
     before = {path: path.read_bytes() for path in kept}
@@ -195,7 +195,7 @@ def test_a_damaged_cache_file_is_made_anew(chain: SyntheticStore, tmp_path: Path
     assert {path: path.read_bytes() for path in kept} == before
 
 
-def test_a_cache_that_cannot_be_written_costs_nothing_but_time(
+def test_an_unwritable_cache_only_costs_time(
     chain: SyntheticStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = load(chain.root)

@@ -174,7 +174,7 @@ def swept(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def drawn(folder: Path, swept: Path) -> tuple[Path, str]:
-    """A copy of it with a landscape, and what the command printed."""
+    """A copy of that store with a landscape, and the command's output."""
     store = Path(shutil.copytree(swept, folder / "drawn"))
     code, output = asked(folder, store, *SOLUTIONS, report=True)
     assert code == 0, output

@@ -1,4 +1,4 @@
-"""The commands that watch and mend a store, on a store that a sweep made and on others made by hand."""
+"""Commands that watch and repair a store, tested on a real sweep's store and on small synthetic ones."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def options(folder: Path, store: Path, *more: object) -> list[object]:
 
 @pytest.fixture(scope="module")
 def first(folder: Path) -> Path:
-    """A sweep's store, which no test changes."""
+    """The store of a finished sweep; tests must not change it."""
     code, output = in_process(*options(folder, folder / "first"))
     assert code == 0, output
     return folder / "first"
@@ -66,7 +66,7 @@ def copy(first: Path, tmp_path: Path) -> Path:
 
 
 def one(store: Path, part: str) -> Any:
-    """The record whose name ends so."""
+    """Return the record whose name ends with ``part``."""
     return next(record for name, record in by_name(store).items() if name.endswith(part))
 
 
@@ -80,14 +80,14 @@ def test_help_has_an_example(name: str) -> None:
     assert f"winning-sign {name} " in output
 
 
-def test_none_needs_ray_or_torch() -> None:
+def test_operating_commands_import_neither_ray_nor_torch_nor_pandas() -> None:
     modules = ", ".join(f"orchestrator.{name}" for name in COMMANDS)
     program = f"import sys, {modules}; print([m for m in ('ray', 'torch', 'pandas') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
-def test_what_a_store_says_is_never_markup(tmp_path: Path) -> None:
+def test_texts_of_a_store_are_never_printed_as_markup(tmp_path: Path) -> None:
     small = SmallStore(tmp_path)
     stage = planned_stage("[bold]evil[/bold][/x]")
     small.plan(stage)
@@ -99,7 +99,7 @@ def test_what_a_store_says_is_never_markup(tmp_path: Path) -> None:
     assert "[red]bad[/red] [/oops]" in invoke(status.app, tmp_path)[1]
 
 
-def test_what_a_store_says_steers_no_terminal(tmp_path: Path) -> None:
+def test_texts_of_a_store_cannot_control_the_terminal(tmp_path: Path) -> None:
     title, clear, others = "\x1b]0;title\x07", "\x1b[2J", "\x9b31m\x7f\r\x08"
     small = SmallStore(tmp_path)
     stage, ready = planned_stage(f"evil{title}"), planned_stage(f"ready{title}")
@@ -134,7 +134,7 @@ def test_a_stage_is_found_by_name_key_part_and_pattern(first: Path) -> None:
         assert invoke(why.app, first, text, "--json", read=True)["key"] == record.key
 
 
-def test_too_few_digits_of_a_key_are_told_to_be_so(tmp_path: Path) -> None:
+def test_an_error_says_how_many_digits_a_key_needs(tmp_path: Path) -> None:
     small = SmallStore(tmp_path)
     small.plan(planned_stage("n/base3"), planned_stage("n/other3"))
     for text in ("3", "ab"):  # a part of names, and of none
@@ -144,14 +144,14 @@ def test_too_few_digits_of_a_key_are_told_to_be_so(tmp_path: Path) -> None:
     assert "digits" not in invoke(why.app, tmp_path, "n/bas4")[1]
 
 
-def test_an_ambiguous_part_is_one_sentence_with_the_candidates(first: Path) -> None:
+def test_an_ambiguous_name_gives_one_sentence_with_the_candidates(first: Path) -> None:
     code, output = invoke(why.app, first, "round0")
     assert code == 2
     assert output.count("\n") == 1
     assert "name one of them" in output
 
 
-def test_of_several_with_one_name_that_of_the_last_plan_is_meant(tmp_path: Path) -> None:
+def test_a_name_of_several_stages_selects_the_last_plans_stage(tmp_path: Path) -> None:
     small = SmallStore(tmp_path)
     small.plan(planned_stage("a/dense", lr=0.1), started=1.0)
     small.plan(planned_stage("a/dense", lr=0.2), started=2.0)
@@ -161,7 +161,7 @@ def test_of_several_with_one_name_that_of_the_last_plan_is_meant(tmp_path: Path)
 # --- status ----------------------------------------------------------------------------------------------------------
 
 
-def test_status_of_a_finished_store(first: Path) -> None:
+def test_status_counts_the_stages_of_a_finished_store(first: Path) -> None:
     document = invoke(status.app, first, "--json", read=True)
     none = {"running": 0, "failed": 0, "cancelled": 0, "waiting": 0, "blocked": 0}
     assert document["states"] == {"done": document["planned"], **none}
@@ -215,14 +215,14 @@ def test_status_shows_running_failed_blocked_and_waiting(tmp_path: Path) -> None
 # --- why -------------------------------------------------------------------------------------------------------------
 
 
-def test_why_of_a_done_stage(first: Path) -> None:
+def test_why_says_where_a_finished_stage_was_computed(first: Path) -> None:
     document = invoke(why.app, first, "dense/seed1", "--json", read=True)
     assert document["state"] == "done"
     assert document["done"]["attempt"] == 1
     assert f"on {socket.gethostname()}" in invoke(why.app, first, "dense/seed1")[1]
 
 
-def test_why_tells_what_differs_and_where_it_began(tmp_path: Path) -> None:
+def test_why_shows_the_changed_field_and_its_first_stage(tmp_path: Path) -> None:
     small = SmallStore(tmp_path)
     base = planned_stage("n/base", kind="pretrain", lr=0.1)
     round1 = planned_stage("n/round1", kind="round", inputs={"previous": base.key})
@@ -247,7 +247,7 @@ def test_why_tells_what_differs_and_where_it_began(tmp_path: Path) -> None:
     assert "training.optimizer.learning_rate: 0.1 -> 0.05" in output
 
 
-def test_why_of_a_real_sweep_that_was_changed(copy: Path, folder: Path) -> None:
+def test_why_and_cancel_work_on_a_running_changed_sweep(copy: Path, folder: Path) -> None:
     hold = Hold.at(copy.parent / "hold", copy, 0)
     more = ["--plugin", hold.plugin, "--set", "optimizer.weight_decay=0.001"]
     process = start(*options(folder, copy, *more))
@@ -262,9 +262,9 @@ def test_why_of_a_real_sweep_that_was_changed(copy: Path, folder: Path) -> None:
         stopped = invoke(cancel.app, copy, name, "--json", read=True)["stages"]
         assert [stage["asked"] for stage in stopped] == [True]
         hold.let_go()
-        time.sleep(0.15)  # it looks every 20 ms
+        time.sleep(0.15)  # the stage polls every 20 ms
         hold.plugin.with_name("held").unlink()
-        hold.plugin.with_name("hold").write_text(f"{copy}\n0")  # for the next
+        hold.plugin.with_name("hold").write_text(f"{copy}\n0")  # for the next stage
         wait_for(hold.is_held, process)
         assert "Cancelled: by orchestrator.cancel" in invoke(status.app, copy)[1]
         assert invoke(status.app, copy, "--json", read=True)["states"]["blocked"] > 0
@@ -282,7 +282,7 @@ def test_why_of_a_real_sweep_that_was_changed(copy: Path, folder: Path) -> None:
     assert "the next sweep tries the stage again" in invoke(why.app, copy, name)[1]
 
 
-def test_why_falls_back_to_the_nearest_labels(tmp_path: Path) -> None:
+def test_why_compares_with_the_record_of_the_nearest_labels(tmp_path: Path) -> None:
     small = SmallStore(tmp_path)
     twin = planned_stage("n/base", lr=0.05)
     sound = planned_stage("n/sound", lr=0.1)
@@ -303,7 +303,7 @@ def test_why_falls_back_to_the_nearest_labels(tmp_path: Path) -> None:
     assert "  labels.preset: sound -> reference" in invoke(why.app, tmp_path, "n/reference")[1]
 
 
-def test_why_tells_a_short_time_as_measured(tmp_path: Path) -> None:
+def test_why_shows_times_below_a_second_unrounded(tmp_path: Path) -> None:
     small = SmallStore(tmp_path)
     stage = planned_stage("n/base")
     small.plan(stage)
@@ -311,12 +311,12 @@ def test_why_tells_a_short_time_as_measured(tmp_path: Path) -> None:
     assert ", in 0.23 s." in invoke(why.app, tmp_path, "n/base")[1]
 
 
-def test_durations_as_a_person_says_them() -> None:
+def test_durations_are_written_for_people() -> None:
     texts = {0: "0 s", 1e-6: "0 s", 0.04: "0.04 s", 0.2: "0.2 s", 3.46: "3.5 s", 12.4: "12 s", 89: "89 s", 90: "2 min"}
     assert {seconds: duration(seconds) for seconds in texts} == texts
 
 
-def test_a_cancelled_stage_is_told_to_be_so_and_blocks(tmp_path: Path) -> None:
+def test_a_cancelled_stage_is_shown_as_cancelled_and_blocks_its_successors(tmp_path: Path) -> None:
     small = SmallStore(tmp_path)
     stage = planned_stage("n/base")
     behind = planned_stage("n/behind", inputs={"ticket": stage.key})
@@ -328,7 +328,7 @@ def test_a_cancelled_stage_is_told_to_be_so_and_blocks(tmp_path: Path) -> None:
     assert "the next sweep tries the stage again" in invoke(why.app, tmp_path, "n/base")[1]
 
 
-def test_why_says_so_where_the_plan_is_older(tmp_path: Path) -> None:
+def test_why_says_that_an_older_version_wrote_the_plan(tmp_path: Path) -> None:
     small = SmallStore(tmp_path)
     small.plan(planned_stage("n/base").model_copy(update={"science": {}, "parts": {}}))
     assert "an older version wrote its plan" in invoke(why.app, tmp_path, "n/base")[1]
@@ -344,7 +344,7 @@ def test_a_plan_of_a_real_study_keeps_its_science_compactly() -> None:
 # --- logs ------------------------------------------------------------------------------------------------------------
 
 
-def test_logs_of_an_attempt_and_as_json(copy: Path) -> None:
+def test_logs_print_an_attempt_as_text_and_as_json(copy: Path) -> None:
     code, output = invoke(logs.app, copy, "dense/seed1")
     assert code == 0
     assert "done:" in output
@@ -355,13 +355,13 @@ def test_logs_of_an_attempt_and_as_json(copy: Path) -> None:
     assert (code, output.count("\n")) == (2, 1)
 
 
-def test_logs_of_an_attempt_that_there_is_not_are_one_sentence_also_when_followed(copy: Path) -> None:
+def test_logs_of_a_missing_attempt_give_one_sentence_even_with_follow(copy: Path) -> None:
     code, output = invoke(logs.app, copy, "dense/seed1", "--attempt", 3, "-f")
     assert (code, output.count("\n")) == (2, 1)
     assert "has no attempt 3; it has 1" in output
 
 
-def test_logs_of_what_nobody_tries_are_not_waited_for(tmp_path: Path) -> None:
+def test_logs_do_not_wait_for_a_stage_that_no_driver_runs(tmp_path: Path) -> None:
     small = SmallStore(tmp_path)
     small.plan(planned_stage("n/base"))
     for more in ([], ["-f"]):
@@ -406,7 +406,7 @@ def test_logs_follow_to_the_next_attempt_and_end_with_the_stage(
 # --- cancel, unlock --------------------------------------------------------------------------------------------------
 
 
-def test_cancel_of_what_does_not_run_says_so(first: Path) -> None:
+def test_cancel_says_that_a_stage_is_not_running(first: Path) -> None:
     assert "is done, not running; nothing was done" in invoke(cancel.app, first, "dense/seed1")[1]
     assert "No driver is at work in this store" in invoke(cancel.app, first)[1]
 
@@ -419,7 +419,7 @@ def plant_lease(store: Path, driver: str, **changes: Any) -> None:
     (store / "drivers" / driver / "lease.json").write_text(json.dumps({**content, "driver": driver, **changes}))
 
 
-def test_unlock_takes_dead_leases_and_never_a_living_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unlock_removes_stale_leases_and_keeps_live_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = SmallStore(tmp_path).store
     plant_lease(tmp_path, "dead", process_start="1")
     plant_lease(tmp_path, "far", host="elsewhere")
@@ -447,7 +447,9 @@ def test_unlock_takes_dead_leases_and_never_a_living_one(tmp_path: Path, monkeyp
 # --- verify ----------------------------------------------------------------------------------------------------------
 
 
-def test_verify_finds_a_flipped_bit_and_the_next_sweep_makes_it_anew(copy: Path, first: Path, folder: Path) -> None:
+def test_verify_finds_a_flipped_bit_and_the_next_sweep_recomputes_the_stage(
+    copy: Path, first: Path, folder: Path
+) -> None:
     assert invoke(verify.app, copy, "--json", read=True)["set_aside"] is False
     record = one(copy, "/round01")
     weights = copy / Store(copy).out(record.key) / "weights.safetensors"
@@ -510,7 +512,7 @@ def contents(store: Path) -> dict[str, bytes]:
     return {str(path.relative_to(store)): path.read_bytes() for path in store.rglob("*") if path.is_file()}
 
 
-def test_gc_touches_nothing_unless_told_and_then_changes_no_number(copy: Path, first: Path, folder: Path) -> None:
+def test_gc_removes_files_only_with_delete_and_changes_no_number(copy: Path, first: Path, folder: Path) -> None:
     before, frames = contents(copy), load(copy)
     document = invoke(gc.app, copy, "--json", read=True)
     assert contents(copy) == before
@@ -531,7 +533,7 @@ def test_gc_touches_nothing_unless_told_and_then_changes_no_number(copy: Path, f
     assert "Nothing to compute" in output
 
 
-def test_a_sweep_makes_collected_stages_anew_where_it_reads_them(copy: Path, first: Path, folder: Path) -> None:
+def test_a_sweep_recomputes_collected_stages_that_it_reads(copy: Path, first: Path, folder: Path) -> None:
     invoke(gc.app, copy, "--delete")
     retrain = one(copy, "/retrain/seed1")
     store = Store(copy)
@@ -544,7 +546,7 @@ def test_a_sweep_makes_collected_stages_anew_where_it_reads_them(copy: Path, fir
     assert "artifacts of attempts that do not count" in document["categories"]
 
 
-def test_gc_keeps_what_an_unfinished_stage_reads(copy: Path) -> None:
+def test_gc_keeps_the_inputs_of_an_unfinished_stage(copy: Path) -> None:
     record = one(copy, "/retrain/seed1")
     Store(copy).quarantine(record.key, "a test")
     document = invoke(gc.app, copy, "--json", read=True)
@@ -554,7 +556,7 @@ def test_gc_keeps_what_an_unfinished_stage_reads(copy: Path) -> None:
     assert "weights that no planned stage needs" not in kept["categories"]
 
 
-def test_gc_keeps_what_an_earlier_plan_still_needs_unless_that_is_superseded(tmp_path: Path) -> None:
+def test_gc_keeps_the_inputs_of_an_earlier_plan_unless_it_is_superseded(tmp_path: Path) -> None:
     small = SmallStore(tmp_path)
     upstream = planned_stage("n/one")
     labels = upstream.labels
@@ -580,14 +582,14 @@ def cut(path: Path, part: bytes) -> None:
 
 
 @pytest.mark.parametrize("damage", [flip, cut])
-def test_gc_takes_nothing_that_a_damaged_plan_may_need(tmp_path: Path, damage: Callable[[Path, bytes], None]) -> None:
+def test_gc_stops_at_a_damaged_plan(tmp_path: Path, damage: Callable[[Path, bytes], None]) -> None:
     small = SmallStore(tmp_path)
     upstream = planned_stage("n/one")
     waiting = planned_stage("n/two", inputs={"ticket": upstream.key})
     small.plan(upstream, waiting)
     small.commit(upstream)
     (plan,) = (tmp_path / "plans").iterdir()
-    damage(plan, upstream.key.encode() + b'"}')  # the very input
+    damage(plan, upstream.key.encode() + b'"}')  # damages the input's key
     before = contents(tmp_path)
     for more in ([], ["--delete"], ["--delete", "--superseded"], ["--json"]):
         code, output = invoke(gc.app, tmp_path, *more)
@@ -603,7 +605,7 @@ def test_gc_takes_nothing_that_a_damaged_plan_may_need(tmp_path: Path, damage: C
     assert invoke(gc.app, tmp_path, "--json", read=True)["paths"] == []
 
 
-def test_verify_sets_a_damaged_plan_aside_and_the_next_sweep_writes_it_anew(copy: Path, folder: Path) -> None:
+def test_verify_quarantines_a_damaged_plan_and_the_next_sweep_rewrites_it(copy: Path, folder: Path) -> None:
     (plan,) = (copy / "plans").iterdir()
     written = json.loads(plan.read_bytes())["stages"]
     flip(plan, b'"labels"')
@@ -621,7 +623,7 @@ def test_verify_sets_a_damaged_plan_aside_and_the_next_sweep_writes_it_anew(copy
     assert json.loads(plan.read_bytes())["stages"] == written
 
 
-def test_verify_leaves_a_plan_that_a_sweep_has_written_anew_meanwhile(tmp_path: Path) -> None:
+def test_verify_keeps_a_plan_that_a_sweep_rewrote_meanwhile(tmp_path: Path) -> None:
     small = SmallStore(tmp_path)
     small.plan(planned_stage("n/one"))
     (plan,) = (tmp_path / "plans").iterdir()
@@ -633,7 +635,7 @@ def test_verify_leaves_a_plan_that_a_sweep_has_written_anew_meanwhile(tmp_path: 
     assert plan.exists()
 
 
-def test_gc_tells_what_each_file_is(tmp_path: Path) -> None:
+def test_gc_says_why_each_file_may_be_removed(tmp_path: Path) -> None:
     small = SmallStore(tmp_path)
     done, open_, old = planned_stage("n/done"), planned_stage("n/open"), planned_stage("n/old")
     small.plan(old, started=1.0)
@@ -661,14 +663,14 @@ def test_gc_tells_what_each_file_is(tmp_path: Path) -> None:
     assert categories["checkpoints of finished stages"]["bytes"] == 10
 
 
-def test_what_is_made_anew_reaches_up_to_what_was_not_collected() -> None:
+def test_recomputation_reaches_up_to_the_first_stored_inputs() -> None:
     inputs = {"d": ["c"], "c": ["b"], "b": ["a"], "e": ["b"]}
     assert to_recompute(inputs, ["d"], {"c", "b"}) == {"c", "b"}
     assert to_recompute(inputs, ["d"], {"b"}) == set()
     assert to_recompute(inputs, [], {"a", "b", "c"}) == set()
 
 
-def test_gc_removes_nothing_under_a_driver(copy: Path) -> None:
+def test_gc_removes_nothing_while_a_driver_runs(copy: Path) -> None:
     lease = HeldLease(Store(copy).storage, [])
     try:
         before = contents(copy)

@@ -1,4 +1,4 @@
-"""``python -m orchestrator.search`` from outside: a search, one that is killed and goes on, what it refuses. Slow."""
+"""``python -m orchestrator.search`` tested from outside: a search, a killed search that resumes, and its refusals. Slow."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def refused(*arguments: object) -> str:
 
 @pytest.fixture(scope="module")
 def searched(folder: Path) -> tuple[Path, str]:
-    """A search that nothing disturbed: its folder, and what it printed. No test changes it."""
+    """The folder and output of an undisturbed search; tests must not change it."""
     code, output = run(*options(folder, folder / "whole"), program=SEARCH)
     assert code == 0, output
     return folder / "whole", output
@@ -107,7 +107,7 @@ def test_the_worse_half_stops_early(searched: tuple[Path, str]) -> None:
 
 
 @pytest.mark.long
-def test_a_killed_search_goes_on_to_the_same_result(folder: Path, searched: tuple[Path, str], tmp_path: Path) -> None:
+def test_a_killed_search_resumes_to_the_same_result(folder: Path, searched: tuple[Path, str], tmp_path: Path) -> None:
     store = tmp_path / "store"
     hold = Hold.at(tmp_path / "held", store / "trials" / "003", records=1)
     again = options(folder, store, "--plugin", hold.plugin, "--checkpoint-interval", 0)
@@ -155,7 +155,7 @@ def nodes(*resources: dict[str, float]) -> list[dict[str, object]]:
         (None, "auto", [{"GPU": 4.0}], "no node of this Ray cluster has a CPU for a trial"),
     ],
 )
-def test_a_trial_takes_what_some_node_has(
+def test_a_trial_requests_resources_that_some_node_has(
     monkeypatch: pytest.MonkeyPatch,
     share: float | None,
     device: str,

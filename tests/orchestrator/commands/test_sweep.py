@@ -49,7 +49,7 @@ def options(folder: Path, store: Path, *more: object) -> list[object]:
 
 @pytest.fixture(scope="module")
 def first(folder: Path) -> tuple[Path, str]:
-    """A sweep that nothing disturbed: its store, and what it printed. No test changes it."""
+    """The store and output of an undisturbed sweep; tests must not change it."""
     code, output = run(*options(folder, folder / "first"))
     assert code == 0, output
     return folder / "first", output
@@ -195,7 +195,7 @@ def test_a_stage_run_alone_gives_the_bits_of_its_sweep(folder: Path, copy: Path,
 # --- interrupted and killed ------------------------------------------------------------------------------------------
 
 
-def test_a_killed_sweep_goes_on_where_it_was_and_ends_with_the_same_bits(
+def test_a_killed_sweep_resumes_and_ends_with_the_same_bits(
     folder: Path, first: tuple[Path, str], tmp_path: Path
 ) -> None:
     store = tmp_path / "store"
@@ -325,7 +325,7 @@ def test_a_plan_as_json_says_what_is_cached(folder: Path, first: tuple[Path, str
     assert {path: path.stat().st_mtime_ns for path in first[0].rglob("*")} == before
 
 
-def test_a_plan_foresees_hours_time_and_money(folder: Path, first: tuple[Path, str]) -> None:
+def test_a_plan_predicts_device_hours_makespan_and_cost(folder: Path, first: tuple[Path, str]) -> None:
     code, output = in_process(*options(folder, first[0]), "--seeds", 2, "--plan", "--devices", 3, "--price", 100)
     assert code == 0
     assert "core-hours left" in output

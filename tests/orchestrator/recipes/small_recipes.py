@@ -39,7 +39,7 @@ def recipe(**changes: Any) -> Recipe:
 
 
 def plan_of(*recipes_: Recipe) -> Plan:
-    """Their plan, on data that is never read."""
+    """Plan these recipes, on data that is never read."""
     return expand(Experiment(found, "fingerprint-1") for found in recipes_)
 
 

@@ -161,14 +161,14 @@ def test_the_document_names_every_method_transfer_criterion_and_field() -> None:
 
 
 def epochs(plan: Plan, method: str) -> tuple[int, list[Training]]:
-    """What round 0 trains in epochs, and the trainings of a method's rounds."""
+    """Return the epochs of round 0 and the trainings of a method's rounds."""
     (zero,) = (node.stage for node in plan if isinstance(node.stage, Pretrain) and node.labels.round == 0)
     rounds = [node.stage for node in plan if isinstance(node.stage, Round) and node.labels.method == method]
     return len(zero.training.span), [stage.training for stage in rounds]
 
 
-def said_epochs(cell: str, recipe: Recipe, method: Method) -> int:
-    """A cell of the document's table: fields of the recipe, less one of the method's."""
+def documented_epochs(cell: str, recipe: Recipe, method: Method) -> int:
+    """Evaluate a cell of the document's table: a field of the recipe minus fields of the method."""
     first, *less = re.findall(r"`(\w+)`", cell) or ["none"]
     return getattr(recipe, first, 0) - sum(getattr(method, name) for name in less)
 
@@ -185,7 +185,7 @@ def test_the_documented_epochs_are_planned(name: str) -> None:
     ):
         zero, rounds = epochs(expand([Experiment(recipe, "fingerprint-1")]), name)
         assert [zero, *{len(training.span) for training in rounds}] == [
-            said_epochs(cell, recipe, METHODS[name]) for cell in cells
+            documented_epochs(cell, recipe, METHODS[name]) for cell in cells
         ]
         if recipe.dataset == "cifar100":
             assert [zero, len(rounds[0].span)] == [int(cell.partition("(")[2].partition(")")[0]) for cell in cells]

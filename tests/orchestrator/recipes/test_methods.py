@@ -26,7 +26,7 @@ def rounds(plan: Plan) -> list[tuple[Node, Round]]:
 
 
 def trainings(plan: Plan) -> tuple[Training, list[Training]]:
-    """Of round 0, and of the rounds."""
+    """Return the trainings of round 0 and of the later rounds."""
     (zero,) = (node.stage for node in plan if isinstance(node.stage, Pretrain) and node.labels.round == 0)
     return zero.training, [stage.training for _, stage in rounds(plan)]
 

@@ -20,7 +20,7 @@ from workers.attempts.workspace import Artifact, artifact
 
 
 def invoke(app: typer.Typer, *arguments: object, read: bool = False) -> Any:
-    """(exit code, what was printed) of a command; with ``read`` what it printed as JSON."""
+    """Run a command; return its exit code and output, or with ``read`` its parsed JSON."""
     result = CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     if read:
@@ -52,11 +52,11 @@ class SmallStore:
         root.mkdir(exist_ok=True)
 
     def plan(self, *stages: PlannedStage, started: float = 1.0) -> None:
-        """Keep a plan of these."""
+        """Write a plan of these stages."""
         self.store.write_plan(StoredPlan(argv=["sweep"], started_unix_s=started, stages=list(stages)))
 
     def commit(self, stage: PlannedStage, attempt: int | None = None, seconds: float = 1.0) -> Record:
-        """A stage that is done, with one artifact."""
+        """Commit a stage with one artifact."""
         self.store.locate(stage.kind, stage.name, stage.key)
         if attempt is None:
             folder = self.store.claim(stage.key, "a-driver")
