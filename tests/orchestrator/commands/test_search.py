@@ -1,4 +1,4 @@
-"""``python -m orchestrator.search`` tested from outside: a search, a killed search that resumes, and its refusals. Slow."""
+"""``python -m orchestrator.search``, tested from outside: a search, a killed search that resumes, refusals. Slow."""
 
 from __future__ import annotations
 
