@@ -31,7 +31,7 @@ def winning_sign(*arguments: object) -> Result:
 
 
 def command_of(name: str) -> object:
-    return typer.main.get_command(importlib.import_module(SUB_COMMANDS[name].module).app)
+    return typer.main.get_command(importlib.import_module(SUB_COMMANDS[name][0]).app)
 
 
 @pytest.mark.parametrize("arguments", [["-h"], ["--version"], *([name, "-h"] for name in NEED_NO_TORCH)], ids=" ".join)
@@ -61,9 +61,9 @@ def test_a_sub_command_has_one_help_text(name: str) -> None:
     assert result.exit_code == 0, result.output
     assert winning_sign(name, "-h").output == result.output
     first_paragraph = result.output.split("\n\n")[1]
-    assert " ".join(first_paragraph.split()) == SUB_COMMANDS[name].help
+    assert " ".join(first_paragraph.split()) == SUB_COMMANDS[name][2]
     assert f"winning-sign {name}" in result.output
-    module = SUB_COMMANDS[name].module.removesuffix(".__main__")
+    module = SUB_COMMANDS[name][0].removesuffix(".__main__")
     assert f"python -m {module} is the same as winning-sign {name}." in result.output
 
 
