@@ -1,12 +1,15 @@
-"""Measures of a network after its final training, and the rows that hold them."""
+"""Measures of a network after its final training, and all their means as one table."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 
+from analysis.comparisons.labels import count, mean_sd, rank
+from analysis.comparisons.statistics import spread
 from analysis.frames.sections import Section
 
 
@@ -15,7 +18,7 @@ class Measure:
     """A number of every training, or of every probe.
 
     Attributes:
-        name: prefix of the measure's columns in ``analysis.comparisons.numbers``.
+        name: prefix of the measure's columns in ``numbers``.
         column: of the frame ``stages``.
         title: what is measured, as it reads within a sentence.
         unit: of a value; differences are always in points.
@@ -40,3 +43,33 @@ _BARRIER = ("barrier_points", "barrier_standard_error_points")
 BARRIER = Measure("barrier", _BARRIER[0], "barrier to the solution", "points", "lmc", _BARRIER[1])
 STABILITY = Measure("stability", _BARRIER[0], "barrier between SGD seeds", "points", "stability", _BARRIER[1])
 MEASURES = (ACCURACY, BARRIER, STABILITY)
+SUMMARY = ("mean", "sd", "low", "high", "trainings", "chains", "keys")
+
+
+def numbers(section: Section) -> pd.DataFrame:
+    """Return one row per round, method and transfer: dense on top, then the sparsest first.
+
+    Returns:
+        ``round``, ``method``, ``transfer``, ``density``, and for each of accuracy (percent), barrier and stability
+        (points) ``{measure}_mean``, ``_sd``, ``_low``, ``_high``, ``_trainings``, ``_chains``, ``_keys``: see
+        ``spread``.
+    """
+    by = ["round", "method", "transfer"]
+    table = pd.DataFrame({"round": pd.Series(dtype="Int64"), "method": "", "transfer": "", "density": 0.0})
+    for measure in MEASURES:
+        cells = spread(measure.rows(section), by, measure.column)[[*by, "density", *SUMMARY]].rename(
+            columns={name: f"{measure.name}_{name}" for name in SUMMARY}
+        )
+        table = table.merge(cells, on=by, how="outer", suffixes=("", "_more"))
+        table["density"] = table["density"].fillna(table.pop("density_more"))
+    table = table.sort_values(["method", "transfer"], key=lambda names: names.fillna("").map(rank), kind="stable")
+    return table.sort_values("round", ascending=False, na_position="first", kind="stable", ignore_index=True)
+
+
+def measured(row: Mapping[Any, Any], measure: str) -> str:
+    """Write a measure of a row of ``numbers``: mean ± standard deviation (n, chains); empty if unknown."""
+    if pd.isna(row[f"{measure}_mean"]):
+        return ""
+    n, chains = int(row[f"{measure}_trainings"]), int(row[f"{measure}_chains"])
+    over = f"{n} in {count(chains, 'chain')}" if chains else str(n)
+    return f"{mean_sd(row[f'{measure}_mean'], row[f'{measure}_sd'])} ({over})"

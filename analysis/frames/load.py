@@ -16,8 +16,15 @@ from analysis.cache import Cache
 from analysis.frames.published import check_fits, no_published, read_published
 from analysis.frames.superseded import superseded
 from analysis.signs.comparisons import comparisons
-from analysis.signs.counts import COUNT_COLUMNS, ticket_counts
-from analysis.signs.pairs import AGREEMENT_COLUMNS, FLIP_COLUMNS, agreement, flips, ticket_pairs
+from analysis.signs.pairs import (
+    AGREEMENT_COLUMNS,
+    COUNT_COLUMNS,
+    FLIP_COLUMNS,
+    agreement,
+    flips,
+    ticket_counts,
+    ticket_pairs,
+)
 from orchestrator.store import Store, StoreError
 from orchestrator.store.events import read_events
 from orchestrator.store.plans import wanted
@@ -82,7 +89,8 @@ class Frames:
         probes: one row per probe and lambda; the barrier's columns repeat on each of its rows.
         landscapes: one row per landscape and grid point, and one per solution. ``solution`` is the solution's key,
             missing on the grid. ``x`` and ``y`` are distances of weights; the first solution lies at (0, 0).
-        tickets: one row per ticket and tensor: counts of weights, survivors and signs (``analysis.signs.counts``).
+        tickets: one row per ticket and tensor: counts of weights, survivors and signs
+            (``analysis.signs.pairs.ticket_counts``).
         flips: one row per ticket and prunable tensor: signs that changed since the previous round
             (``analysis.signs.pairs.flips``). Without superseded tickets, as is ``agreement``.
         agreement: one row per pair of tickets: overlap of masks and agreement of signs, beside their values by chance

@@ -19,8 +19,8 @@ from analysis.comparisons.statistics import KEY_DIGITS
 from analysis.frames.load import Frames, load, load_events
 from analysis.frames.published import PublishedError
 from analysis.live.snapshot import Snapshot
-from analysis.page.progress import progress
 from analysis.page.rendering import notice, render
+from analysis.page.stages import progress
 from analysis.rules.checklist import REPORT_DEADLINE_S, checks
 from orchestrator.store import Store, StoreError
 from orchestrator.store.store import Entry

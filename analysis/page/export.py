@@ -14,11 +14,26 @@ import pandas as pd
 
 from analysis.comparisons import labels
 from analysis.comparisons.answers import comparisons
-from analysis.comparisons.measures import MEASURES
-from analysis.comparisons.numbers import measured, numbers
+from analysis.comparisons.measures import MEASURES, measured, numbers
 from analysis.frames.load import Frames
 from analysis.frames.sections import SETTING, Section, sections
-from analysis.page import latex
+
+_SIGNS = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "±": r"$\pm$",
+        "−": "$-$",
+        "ψ": r"$\psi$",
+        "λ": r"$\lambda$",
+        "·": r"$\cdot$",
+        "\N{NO-BREAK SPACE}": "~",
+    }
+)
 
 
 def export(frames: Frames, folder: Path) -> None:
@@ -98,7 +113,7 @@ def _numbers_as_latex(parts: list[Section]) -> Iterator[str]:
     for part in parts:
         rows = [_as_text(row) for row in numbers(part).to_dict("records")]
         if rows:
-            yield latex.table(pd.DataFrame(rows), f"{part.title}. Mean ± standard deviation (n trainings, chains).")
+            yield _table(pd.DataFrame(rows), f"{part.title}. Mean ± standard deviation (n trainings, chains).")
 
 
 def _as_text(row: dict[Any, Any]) -> dict[str, str]:
@@ -115,4 +130,15 @@ def _comparisons_as_latex(parts: list[Section]) -> Iterator[str]:
     for part in parts:
         rows = comparisons(part)[["sentence"]].set_axis(["comparison"], axis=1)
         if not rows.empty:
-            yield latex.table(rows, part.title, [r"p{\linewidth}"])
+            yield _table(rows, part.title, r"p{\linewidth}")
+
+
+def _table(rows: pd.DataFrame, caption: str, widths: str | None = None) -> str:
+    """Return a ``table`` environment, which needs the package booktabs; every text is escaped."""
+    cells = rows.map(escaped).rename(columns=escaped)
+    return cells.to_latex(index=False, caption=escaped(caption), column_format=widths, escape=False)
+
+
+def escaped(text: str) -> str:
+    """Escape a text, so that LaTeX prints it verbatim."""
+    return " ".join(text.splitlines()).translate(_SIGNS)

@@ -16,16 +16,13 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from analysis.comparisons import answers, labels
-from analysis.comparisons.measures import MEASURES
-from analysis.comparisons.numbers import measured, numbers
+from analysis.comparisons.measures import MEASURES, measured, numbers
 from analysis.figures import CATALOGUE, Entry
 from analysis.frames.load import Frames
 from analysis.frames.sections import Section, sections
 from analysis.page.escaping import visible_json, visible_text
 from analysis.page.glossary import TERMS, Explainer
-from analysis.page.progress import FAILED, pending, progress
-from analysis.page.provenance import provenance
-from analysis.page.stage_data import stage_data
+from analysis.page.stages import FAILED, pending, progress, provenance, stage_data
 
 HERO = "accuracy_by_density"
 _TEMPLATES = jinja2.Environment(

@@ -47,20 +47,6 @@ class TicketBits:
     negative: npt.NDArray[np.uint64]
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """Counts of what two tickets share, tensor by tensor.
-
-    Attributes:
-        counts: shape (tensors, 8), int64, with the columns ``COUNTS``: all weights; weights alive in the first, in
-            the other, and in both ("common"); and common weights with a sign in both, by the first's and the other's.
-    """
-
-    tensors: tuple[str, ...]
-    roles: tuple[str, ...]
-    counts: npt.NDArray[np.int64]
-
-
 def read_ticket(path: Path) -> TicketBits:
     """Read a ``ticket.parquet`` without making Python objects of its signs.
 
@@ -100,8 +86,12 @@ def pack(
     return TicketBits(tuple(names), tuple(roles), weights, starts, _pack(kept), _pack(padded > 0), _pack(padded < 0))
 
 
-def compare(a: TicketBits, b: TicketBits) -> Comparison:
-    """Count what two tickets share, tensor by tensor; compare a ticket with itself for its own counts.
+def compare(a: TicketBits, b: TicketBits) -> npt.NDArray[np.int64]:
+    """Count what two tickets share; compare a ticket with itself for its own counts.
+
+    Returns:
+        Shape (tensors, 8), with the columns ``COUNTS``: all weights; weights alive in the first, in the other, and in
+        both ("common"); and common weights with a sign in both, by the first's and the other's.
 
     Raises:
         ValueError: the tickets are of different networks.
@@ -118,7 +108,7 @@ def compare(a: TicketBits, b: TicketBits) -> Comparison:
         a.negative & b.negative,
     )
     counts = [a.weights, *(_ones(plane, a.starts) for plane in planes)]
-    return Comparison(a.tensors, a.roles, np.stack(counts, axis=1))
+    return np.stack(counts, axis=1)
 
 
 def _pack(bits: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint64]:

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from analysis.cache import Cache
-from analysis.signs.bits import COUNTS, Comparison, TicketBits, compare, read_ticket
+from analysis.signs.bits import COUNTS, TicketBits, compare, read_ticket
 from orchestrator.store import StoreError
 
 Pair = tuple[str, str]
@@ -39,9 +40,8 @@ def comparisons(
         StoreError: a file is no ticket, or the tickets of a pair are of different networks.
     """
     names = {(a, b): f"{a}:{contents[a]} {b}:{contents[b]}" for a, b in pairs}
-    cached = {pair: cache.get(name) for pair, name in names.items()}
-    compared = {pair: _from_json(value) for pair, value in cached.items() if value is not None}
-    uncached = [pair for pair, value in cached.items() if value is None]
+    compared: dict[Pair, Any] = {pair: cache.get(name) for pair, name in names.items()}
+    uncached = [pair for pair, value in compared.items() if value is None]
     uses = Counter(chain.from_iterable(uncached))
     paths = files(uses.keys())
     held: dict[str, TicketBits] = {}
@@ -50,36 +50,28 @@ def comparisons(
             if key not in held:
                 held[key] = read_ticket(paths[key])
         try:
-            compared[a, b] = comparison = compare(held[a], held[b])
+            counts = compare(held[a], held[b]).tolist()
         except ValueError as error:
             raise StoreError(
                 f"{paths[a]} and {paths[b]} cannot be compared: {error}; give each network its own store"
             ) from error
-        cache.put(names[a, b], _to_json(comparison))
+        compared[a, b] = {"tensors": held[a].tensors, "roles": held[a].roles, "counts": counts}
+        cache.put(names[a, b], compared[a, b])
         uses.subtract((a, b))
         for key in {a, b}:
             if not uses[key]:
                 del held[key]
-    return _table({pair: compared[pair] for pair in names})
+    return _table(compared)
 
 
-def _to_json(comparison: Comparison) -> dict[str, object]:
-    return {"tensors": comparison.tensors, "roles": comparison.roles, "counts": comparison.counts.tolist()}
-
-
-def _from_json(value: dict[str, list[str]]) -> Comparison:
-    counts = np.array(value["counts"], np.int64).reshape(-1, len(COUNTS))
-    return Comparison(tuple(value["tensors"]), tuple(value["roles"]), counts)
-
-
-def _table(compared: Mapping[Pair, Comparison]) -> pd.DataFrame:
-    sizes = [len(comparison.tensors) for comparison in compared.values()]
-    counts = np.concatenate([np.zeros((0, len(COUNTS)), np.int64), *(each.counts for each in compared.values())])
+def _table(compared: Mapping[Pair, Any]) -> pd.DataFrame:
+    sizes = [len(each["tensors"]) for each in compared.values()]
+    counts = np.array([*chain.from_iterable(each["counts"] for each in compared.values())], np.int64)
     texts = {
         "key": np.repeat([a for a, _ in compared], sizes) if compared else [],
         "other_key": np.repeat([b for _, b in compared], sizes) if compared else [],
-        "tensor": [name for comparison in compared.values() for name in comparison.tensors],
-        "role": [role for comparison in compared.values() for role in comparison.roles],
+        "tensor": [name for each in compared.values() for name in each["tensors"]],
+        "role": [role for each in compared.values() for role in each["roles"]],
     }
-    table = pd.DataFrame(texts, dtype="str")
-    return table.assign(**{name: counts[:, column] for column, name in enumerate(COUNTS)})
+    counted = pd.DataFrame(counts.reshape(-1, len(COUNTS)), columns=list(COUNTS))
+    return pd.concat([pd.DataFrame(texts, dtype="str"), counted], axis=1)

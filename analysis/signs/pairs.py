@@ -1,4 +1,4 @@
-"""Choose the pairs of tickets to compare, and measure flips and agreement."""
+"""Choose the pairs of tickets to compare, count each ticket's signs, and measure flips and agreement."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from analysis.signs.shared import flipped, shared, signed
 
 PAIRS = ("rounds_previous", "rounds_last", "chains", "methods")
 SETTING = ["dataset", "architecture", "preset"]
+COUNT_COLUMNS = ("tensor", "role", "weights", "surviving", "positive", "negative", "density")
 FLIP_COLUMNS = ("other_key", "density", "tensor", "common", "signed", "flipped", "flipped_percent")
 _OTHER = ("other_key", "other_method", "other_chain", "other_round", "other_density")
 AGREEMENT_COLUMNS = (
@@ -59,6 +60,22 @@ def ticket_pairs(tickets: pd.DataFrame, wanted: pd.DataFrame) -> pd.DataFrame:
     ]
     table = pd.concat(parts, ignore_index=True).sort_values([*SETTING, "round"], kind="stable", ignore_index=True)
     return table[["key", "other_key", "pair"]].astype("str")
+
+
+def ticket_counts(compared: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per ticket and tensor.
+
+    Args:
+        compared: from ``comparisons``; only pairs of a ticket with itself count.
+
+    Returns:
+        Columns ``key``, ``tensor``, ``role``, ``weights``, ``surviving`` (positive, negative and surviving zeros),
+        ``positive``, ``negative`` and ``density`` (surviving / weights; NaN in an empty tensor).
+    """
+    itself = compared[compared["key"] == compared["other_key"]]
+    names = {"alive": "surviving", "both_positive": "positive", "both_negative": "negative"}
+    counts = itself.rename(columns=names)
+    return counts.assign(density=counts["surviving"] / counts["weights"])[["key", *COUNT_COLUMNS]]
 
 
 def flips(pairs: pd.DataFrame, compared: pd.DataFrame) -> pd.DataFrame:

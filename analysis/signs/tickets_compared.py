@@ -71,7 +71,7 @@ def compare(tickets: Mapping[str, Ticket]) -> pd.DataFrame:
         both, either = prunable[a] & prunable[b], prunable[a] | prunable[b]
         if not both:
             raise ValueError(f"{a} and {b} have no prunable layer in common")
-        counts = pd.DataFrame(bits.compare(packed[a], packed[b]).counts, columns=list(bits.COUNTS))
+        counts = pd.DataFrame(bits.compare(packed[a], packed[b]), columns=list(bits.COUNTS))
         rows = counts.assign(ticket=a, other_ticket=b, tensor=order, in_total=[name in both for name in order])
         frames.append(rows[rows["tensor"].isin(either)])
     rows = pd.concat(frames, ignore_index=True)

@@ -8,8 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.comparisons.labels import density, mean_sd, method_name, number, rank, transfer_name
-from analysis.comparisons.measures import ACCURACY
-from analysis.comparisons.numbers import numbers
+from analysis.comparisons.measures import ACCURACY, numbers
 from analysis.figures import style
 from analysis.figures.panel import compose
 from analysis.frames.load import Frames

@@ -9,8 +9,7 @@ import pytest
 
 from analysis import load
 from analysis.comparisons.answers import NOT_SHOWN, REVERSE, SHOWN, answers, by_chance, comparisons, verdict
-from analysis.comparisons.measures import ACCURACY
-from analysis.comparisons.numbers import numbers
+from analysis.comparisons.measures import ACCURACY, numbers
 from analysis.comparisons.questions import QUESTIONS, Arm, Question
 from analysis.frames.sections import Section, sections
 

@@ -12,8 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from analysis import Frames, load
-from analysis.page import latex
-from analysis.page.export import export
+from analysis.page.export import escaped, export
 from analysis.report import app
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def test_latex_is_booktabs_with_every_text_escaped(store: SyntheticStore, tmp_pa
 
 
 def test_signs_of_the_method_are_mathematics() -> None:
-    assert latex.escaped("ψ\\~^{λ} −1 ± <2>") == (
+    assert escaped("ψ\\~^{λ} −1 ± <2>") == (
         r"$\psi$\textbackslash{}\textasciitilde{}\textasciicircum{}\{$\lambda$\} $-$1 $\pm$ \textless{}2\textgreater{}"
     )
 

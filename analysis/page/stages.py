@@ -1,0 +1,105 @@
+"""What the page tells about stages: all of them as JSON, those that are not done, progress, and provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+import pandas as pd
+
+from analysis.comparisons.labels import count
+from analysis.comparisons.statistics import KEY_DIGITS
+from analysis.frames.load import Frames
+
+RUNNING, FAILED, WAITING = "running", "failed", "waiting"
+STAGES = "stages"
+"""A store's folder of stages."""
+
+
+def stage_data(frames: Frames, link: Callable[[str], str]) -> dict[str, Any]:
+    """Return all stages as columns: the page's table, a point's details and the CSV download come from them.
+
+    Args:
+        link: turns a path in the store into the address that the page links to.
+
+    Returns:
+        ``base``: the address that ``folder`` is relative to, quoted; ``columns``: by name, a list with one entry per
+        stage, or, if values repeat often, ``{"values": [...], "codes": [...]}`` with positions in ``values``, or -1
+        for a missing value. Keys are cut to their first 16 digits, as in figures.
+    """
+    stages = frames.stages.sort_values("name")
+    folders = stages["folder"].str.removeprefix(f"{STAGES}/")
+    columns = stages.assign(key=stages["key"].str[:KEY_DIGITS], folder=folders)
+    return {
+        "base": quote(link(STAGES), safe="/:"),
+        "columns": {str(name): _column(columns[name]) for name in columns.columns},
+    }
+
+
+def _column(values: pd.Series) -> list[Any] | dict[str, list[Any]]:
+    if isinstance(values.dtype, pd.DatetimeTZDtype):
+        values = values.dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+    cells = [_cell(value) for value in values]
+    try:
+        codes, distinct = pd.factorize(pd.Series(cells, dtype=object))
+    except TypeError:  # a result that is a list or a mapping
+        return cells
+    if len(distinct) * 3 > len(cells):
+        return cells
+    return {"values": list(distinct), "codes": codes.tolist()}
+
+
+def _cell(value: Any) -> Any:
+    """Turn a value into JSON: missing values and numbers that are not finite become null."""
+    if isinstance(value, list | dict):
+        return value
+    if value is None or pd.isna(value) or value in (float("inf"), float("-inf")):
+        return None
+    return value.item() if hasattr(value, "item") else value
+
+
+def pending(frames: Frames) -> pd.DataFrame:
+    """Return the planned stages without a record, by state and name.
+
+    Returns:
+        The columns of ``frames.missing``, and ``state``: "failed" if the last attempt failed, "running" if the last
+        event is its start, else "waiting" (for its inputs, or for a free device). ``since``: the start of a running
+        stage. A killed driver records no end, so a start long ago may mean a lost attempt.
+    """
+    last = frames.events.dropna(subset=["key"]).drop_duplicates("key", keep="last").set_index("key")
+    started = frames.missing["key"].map(last["time"].to_dict())
+    rows = frames.missing.assign(state=WAITING, since=pd.to_datetime(started, utc=True))
+    rows.loc[rows["key"].map(last["event"].to_dict()) == "started", "state"] = RUNNING
+    rows.loc[rows["failed"], "state"] = FAILED
+    rows.loc[rows["state"] != RUNNING, "since"] = pd.NaT
+    order = {RUNNING: 0, WAITING: 1, FAILED: 2}
+    return rows.sort_values(
+        ["state", "name"], key=lambda column: column.map(order) if column.name == "state" else column, ignore_index=True
+    )
+
+
+def progress(frames: Frames) -> dict[str, int]:
+    """Count the stages that are planned, done, running, waiting and failed."""
+    states = pending(frames)["state"].value_counts()
+    counts = {state: int(states.get(state, 0)) for state in (RUNNING, WAITING, FAILED)}
+    return {"planned": frames.planned, "done": frames.planned - len(frames.missing), **counts}
+
+
+def provenance(frames: Frames) -> dict[str, list[str]]:
+    """Return lines by heading; "not recorded" stands for a missing value."""
+    stages = frames.stages
+    dirty = (" with uncommitted changes " + stages["git_dirty_blake2b"]).fillna("")
+    packages = frames.packages.groupby("package")["version"].unique()
+    return {
+        "Preset": _counted(stages["preset"]),
+        "Git commit": _counted(stages["git_commit"].fillna("not recorded") + dirty),
+        "Device": _counted(stages["device"].fillna("not recorded")),
+        "Host": _counted(stages["host"].fillna("not recorded")),
+        "Python": _counted(stages["python"].fillna("not recorded")),
+        "Packages": [f"{package} {' and '.join(sorted(versions))}" for package, versions in packages.items()],
+    }
+
+
+def _counted(values: pd.Series) -> list[str]:
+    return [f"{value} ({count(int(n), 'stage')})" for value, n in values.value_counts().items()]
