@@ -7,6 +7,7 @@ the interval lies on the other side. Every count and sentence comes from the row
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from math import isnan, nan
 from typing import Any
 
@@ -111,9 +112,7 @@ def _compared(section: Section, question: Question) -> Iterator[dict[str, Any]]:
     if a.empty or b.empty:
         return
     replicates: tuple[str, ...] = ("chain",)
-    if (
-        "chain" not in question.partners
-    ):  # dense trainings have neither round nor method: compare each group with all of them
+    if "chain" not in question.partners:  # dense trainings have no round or method: compare each group with all
         b = a[by].drop_duplicates().merge(b.drop(columns=by), how="cross")
         replicates = ("chain", "seed")
     paired = pairs(a, b, measure.column, by, question.partners, measure.error)
@@ -130,14 +129,9 @@ def _compared(section: Section, question: Question) -> Iterator[dict[str, Any]]:
             "unit": measure.unit,
             "density": a_cells[cell]["density"],
             **dict(zip(by, cell, strict=True)),
-            **{f"a_{name}": a_cells[cell][name] for name in _SIDE},
-            **{f"b_{name}": b_cells[cell][name] for name in _SIDE},
+            **{f"{side}_{name}": of[cell][name] for side, of in (("a", a_cells), ("b", b_cells)) for name in _SIDE},
+            **asdict(result),
             "difference": result.mean,
-            "low": result.low,
-            "high": result.high,
-            "standard_error": result.standard_error,
-            "pairs": result.pairs,
-            "chains": result.chains,
             "outcome": _outcome(question, result),
         }
         yield {**row, "sentence": _sentence(question, row, section.dataset)}

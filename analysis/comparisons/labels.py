@@ -1,43 +1,16 @@
-"""Write labels and numbers, alike in sentences, tables and figures."""
+"""Write labels (as labels.yaml names them) and numbers, alike in sentences, tables and figures."""
 
 from __future__ import annotations
 
 from math import isnan
+from pathlib import Path
 
-METHODS = {
-    "lrr": "LRR",
-    "aws": "AWS",
-    "lrr_rewound_schedule": "LRR, schedule rewound",
-    "weight_rewinding": "weight rewinding",
-    "fine_tuning": "fine-tuning",
-    "imp": "IMP",
-    "one_shot": "one-shot",
-    "random_at_init": "random at init",
-    "erk_at_init": "ERK at init",
-    "magnitude_at_init": "magnitude at init",
-    "snip": "SNIP",
-    "synflow": "SynFlow",
-}
-TRANSFERS = {
-    "dense": "dense",
-    "retrain": "retrain",
-    "signed": "signed transfer",
-    "mask": "mask transfer",
-    "signed_psi_kept": "signed transfer, ψ kept",
-    "signed_psi_signs": "signed transfer, signs of ψ too",
-    "random_signs": "random signs",
-    "shuffled": "shuffled signed mask",
-    "flipped_quarter": "a quarter of the signs flipped",
-    "rewound": "own initialisation",
-}
-KINDS = {
-    "pretrain": "round 0",
-    "round": "pruning round",
-    "train": "final training",
-    "probe": "probe",
-    "pair_probe": "other probe",
-    "landscape": "landscape",
-}
+import yaml
+
+METHODS: dict[str, str]
+TRANSFERS: dict[str, str]
+KINDS: dict[str, str]
+METHODS, TRANSFERS, KINDS = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_bytes()).values()
 
 
 def method_name(label: str) -> str:
@@ -56,7 +29,7 @@ def kind_name(label: str) -> str:
 
 
 def rank(label: str) -> tuple[int, str]:
-    """Return the sort key of a method, a transfer or a kind of stage: in the order above, then unknown ones."""
+    """Return the sort key of a method, transfer or kind of stage: in the order of labels.yaml, then unknown ones."""
     known = [*METHODS, *TRANSFERS, *KINDS]
     return (known.index(label), "") if label in known else (len(known), label)
 

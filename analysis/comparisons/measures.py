@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from analysis.comparisons.labels import count, mean_sd, rank
+from analysis.comparisons.labels import count, density, mean_sd, method_name, rank, transfer_name
 from analysis.comparisons.statistics import spread
 from analysis.frames.sections import Section
 
@@ -66,7 +66,17 @@ def numbers(section: Section) -> pd.DataFrame:
     return table.sort_values("round", ascending=False, na_position="first", kind="stable", ignore_index=True)
 
 
-def measured(row: Mapping[Any, Any], measure: str) -> str:
+def as_text(row: Mapping[Any, Any]) -> dict[str, str]:
+    """Write a row of ``numbers``: density, method, transfer, and each measure by its name."""
+    return {
+        "density": density(row["density"]),
+        "method": method_name(row["method"]) if isinstance(row["method"], str) else "",
+        "transfer": transfer_name(row["transfer"]),
+        **{measure.name: _measured(row, measure.name) for measure in MEASURES},
+    }
+
+
+def _measured(row: Mapping[Any, Any], measure: str) -> str:
     """Write a measure of a row of ``numbers``: mean ± standard deviation (n, chains); empty if unknown."""
     if pd.isna(row[f"{measure}_mean"]):
         return ""

@@ -61,17 +61,11 @@ def _together(rows: pd.DataFrame) -> pd.DataFrame:
     alone = [f"{key}/{attempt}" for key, attempt in zip(rows["key"], rows["attempt"], strict=True)]
     group = (rows["node"] + "/" + rows["seconds"].astype("str")).where(shared, pd.Series(alone, rows.index))
     merged = rows.groupby(group, sort=False).agg(
-        kind=("kind", "first"),
-        name=("name", "first"),
+        **{name: (name, "first") for name in ("kind", "name", "attempt", "outcome", "error", "drained", "node")},
         stages=("key", "size"),
         keys=("key", ",".join),
-        attempt=("attempt", "first"),
         start=("start", "min"),
         end=("end", "max"),
-        outcome=("outcome", "first"),
-        error=("error", "first"),
-        drained=("drained", "first"),
-        node=("node", "first"),
     )
     return merged.sort_values("start", ignore_index=True)
 

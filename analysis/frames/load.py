@@ -44,34 +44,14 @@ _TYPES = {
     **dict.fromkeys(("same_mask", "retry"), "boolean"),
     **dict.fromkeys(("finished", "time"), "datetime64[us, UTC]"),
 }
-_RESULTS = (
-    "density",
-    "validation_accuracy_percent",
-    "test_accuracy_percent",
-    "test_loss_nats",
-    "barrier_points",
-    "barrier_standard_error_points",
-    "loss_barrier_nats",
-    "same_mask",
-)
+_BARRIER = ("barrier_points", "barrier_standard_error_points", "loss_barrier_nats", "same_mask")
+_RESULTS = ("density", "validation_accuracy_percent", "test_accuracy_percent", "test_loss_nats", *_BARRIER)
 _NUMBERS = {name: "float64" for name in ("seconds", "flip_fraction", *_RESULTS) if name not in _TYPES}
 _IDENTITY = ("key", "kind", "name", *LABELS)
 _DERIVED = ("flip_fraction", "pair_probe", "inputs", "seconds", "ranks", "stages_beside", "finished")
 _STAGE_COLUMNS = (*_IDENTITY, *_RESULTS, *_DERIVED, *_PROVENANCE, "superseded", "folder", "out", "files")
-_EVENT_COLUMNS = (
-    "time",
-    "event",
-    "key",
-    "name",
-    "attempt",
-    "seconds",
-    "error",
-    "cause",
-    "retry",
-    "machine",
-    "by",
-    "found_by",
-)
+_DETAILS = ("seconds", "error", "cause", "retry", "machine", "by", "found_by")
+_EVENT_COLUMNS = ("time", "event", "key", "name", "attempt", *_DETAILS)
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,11 @@ from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from shutil import rmtree
-from typing import Any
 
 import pandas as pd
 
-from analysis.comparisons import labels
 from analysis.comparisons.answers import comparisons
-from analysis.comparisons.measures import MEASURES, measured, numbers
+from analysis.comparisons.measures import MEASURES, as_text, numbers
 from analysis.frames.load import Frames
 from analysis.frames.sections import SETTING, Section, sections
 
@@ -65,7 +63,11 @@ def tables(frames: Frames) -> dict[str, pd.DataFrame]:
     values = {each.name: getattr(frames, each.name) for each in fields(frames)}
     of_store = {name: value for name, value in values.items() if isinstance(value, pd.DataFrame)}
     parts = sections(frames)
-    return {**of_store, "numbers": _numbers(parts), "comparisons": _comparisons(parts)}
+    return {
+        **of_store,
+        "numbers": _with_setting_first([(part, numbers(part)) for part in parts]),
+        "comparisons": _with_setting_first([(part, comparisons(part)) for part in parts], "sentence"),
+    }
 
 
 def _write(frames: Frames, folder: Path) -> None:
@@ -89,41 +91,21 @@ def _simple(cells: pd.Series) -> bool:
     return len(kinds) < 2 and not kinds & {list, dict}
 
 
-def _labels(part: Section) -> dict[str, str]:
-    return {name: getattr(part, name) for name in SETTING}
-
-
-def _numbers(parts: list[Section]) -> pd.DataFrame:
-    return _with_setting_first([numbers(part).assign(**_labels(part)) for part in parts])
-
-
-def _with_setting_first(tables: list[pd.DataFrame], *columns: str) -> pd.DataFrame:
+def _with_setting_first(tables: list[tuple[Section, pd.DataFrame]], *columns: str) -> pd.DataFrame:
+    """Join the sections' tables; without sections, the table is empty and has ``columns``."""
     if not tables:
         return pd.DataFrame(columns=[*SETTING, *columns], dtype="str")
-    whole = pd.concat(tables, ignore_index=True)
+    labelled = [rows.assign(**{name: getattr(part, name) for name in SETTING}) for part, rows in tables]
+    whole = pd.concat(labelled, ignore_index=True)
     return whole[[*SETTING, *(name for name in whole.columns if name not in SETTING)]]
 
 
-def _comparisons(parts: list[Section]) -> pd.DataFrame:
-    tables = [comparisons(part).assign(**_labels(part)) for part in parts]
-    return _with_setting_first(tables, "sentence")
-
-
 def _numbers_as_latex(parts: list[Section]) -> Iterator[str]:
+    heads = {"transfer": "start", **{measure.name: f"{measure.title} ({measure.unit})" for measure in MEASURES}}
     for part in parts:
-        rows = [_as_text(row) for row in numbers(part).to_dict("records")]
-        if rows:
-            yield _table(pd.DataFrame(rows), f"{part.title}. Mean ± standard deviation (n trainings, chains).")
-
-
-def _as_text(row: dict[Any, Any]) -> dict[str, str]:
-    method = row["method"] if isinstance(row["method"], str) else ""
-    return {
-        "density": labels.density(row["density"]),
-        "method": labels.method_name(method),
-        "start": labels.transfer_name(row["transfer"]),
-        **{f"{measure.title} ({measure.unit})": measured(row, measure.name) for measure in MEASURES},
-    }
+        rows = pd.DataFrame([as_text(row) for row in numbers(part).to_dict("records")]).rename(columns=heads)
+        if not rows.empty:
+            yield _table(rows, f"{part.title}. Mean ± standard deviation (n trainings, chains).")
 
 
 def _comparisons_as_latex(parts: list[Section]) -> Iterator[str]:

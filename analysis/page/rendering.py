@@ -16,7 +16,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from analysis.comparisons import answers, labels
-from analysis.comparisons.measures import MEASURES, measured, numbers
+from analysis.comparisons.measures import as_text, numbers
 from analysis.figures import CATALOGUE, Entry
 from analysis.frames.load import Frames
 from analysis.frames.sections import Section, sections
@@ -55,30 +55,6 @@ class Drawing:
     json: Markup
 
 
-@dataclass(frozen=True)
-class Part:
-    """A section on the page.
-
-    Attributes:
-        verdict: the most important claim in one sentence.
-        answers: a sentence per question.
-        by_chance: number of claims that chance alone would show, in a sentence; may be empty.
-        results, signs: figures of the results, and of the tickets.
-        comparisons: every comparison's sentence, with its filter labels.
-        numbers: rows of the table of numbers, with their filter labels.
-    """
-
-    id: str
-    section: Section
-    verdict: str
-    answers: list[str]
-    by_chance: str
-    results: list[Drawing]
-    signs: list[Drawing]
-    comparisons: list[dict[str, Any]]
-    numbers: list[dict[str, Any]]
-
-
 def render(
     frames: Frames,
     store: str,
@@ -100,7 +76,7 @@ def render(
             "detail".
         catalogue: the figures to draw.
     """
-    parts = [_part(number, section, catalogue) for number, section in enumerate(sections(frames), start=1)]
+    parts = [_part(f"s{number}", section, catalogue) for number, section in enumerate(sections(frames), start=1)]
     rows = pending(frames)
     stages = frames.stages
     return _TEMPLATES.get_template("report.html").render(
@@ -136,27 +112,26 @@ def notice(store: str, sentence: str) -> str:
     return _TEMPLATES.get_template("notice.html").render(store_name=PurePosixPath(store).name, sentence=sentence)
 
 
-def _hero(parts: Sequence[Part]) -> Drawing | None:
+def _hero(parts: Iterable[Mapping[str, Any]]) -> Drawing | None:
     """Choose the figure beside the first verdict."""
-    drawn = [drawing for part in parts for drawing in part.results]
+    drawn = [drawing for part in parts for drawing in part["results"]]
     return next((drawing for drawing in drawn if drawing.id.endswith(f"-{HERO}")), drawn[0] if drawn else None)
 
 
-def _part(number: int, section: Section, catalogue: Sequence[Entry]) -> Part:
-    name = f"s{number}"
+def _part(id_: str, section: Section, catalogue: Sequence[Entry]) -> dict[str, Any]:
+    """Return a section as the page shows it: figures, sentences, and tables with their filter labels."""
     file = "-".join((section.dataset, section.architecture, section.preset))
-    drawings = {place: list(_drawings(catalogue, name, file, section.frames, place)) for place in ("results", "signs")}
-    return Part(
-        id=name,
-        section=section,
-        verdict=answers.verdict(section),
-        answers=answers.answers(section),
-        by_chance=answers.by_chance(section),
-        results=drawings["results"],
-        signs=drawings["signs"],
-        comparisons=list(_comparisons(section)),
-        numbers=list(_numbers(section)),
-    )
+    return {
+        "id": id_,
+        "section": section,
+        "verdict": answers.verdict(section),
+        "answers": answers.answers(section),
+        "by_chance": answers.by_chance(section),
+        "results": list(_drawings(catalogue, id_, file, section.frames, "results")),
+        "signs": list(_drawings(catalogue, id_, file, section.frames, "signs")),
+        "comparisons": list(_comparisons(section)),
+        "numbers": list(_numbers(section)),
+    }
 
 
 def _comparisons(section: Section) -> Iterator[dict[str, Any]]:
@@ -171,36 +146,25 @@ def _comparisons(section: Section) -> Iterator[dict[str, Any]]:
 
 
 def _drawings(catalogue: Sequence[Entry], id_: str, file: str, frames: Frames, place: str) -> Iterator[Drawing]:
+    """Draw the figures of a place; a figure without traces is left out."""
     for entry in catalogue:
-        if entry.place == place:
-            yield from _drawing(entry, id_, file, frames)
-
-
-def _drawing(entry: Entry, id_: str, file: str, frames: Frames) -> Iterator[Drawing]:
-    figure = entry.draw(frames)
-    if figure.data:
-        yield Drawing(
-            id=f"{id_}-{entry.name}",
-            file="".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in f"{file}-{entry.name}"),
-            title=entry.title,
-            caption=entry.caption,
-            summary=(figure.layout.meta or {}).get("summary", ""),
-            height=int(figure.layout.height or 450),
-            json=Markup(visible_json(figure.to_json(engine="json"))),  # in ASCII, unlike orjson's
-        )
+        if entry.place == place and (figure := entry.draw(frames)).data:
+            yield Drawing(
+                id=f"{id_}-{entry.name}",
+                file="".join(sign if sign.isalnum() or sign in "-_" else "_" for sign in f"{file}-{entry.name}"),
+                title=entry.title,
+                caption=entry.caption,
+                summary=(figure.layout.meta or {}).get("summary", ""),
+                height=int(figure.layout.height or 450),
+                json=Markup(visible_json(figure.to_json(engine="json"))),  # in ASCII, unlike orjson's
+            )
 
 
 def _numbers(section: Section) -> Iterator[dict[str, Any]]:
     """Yield the rows of the table of numbers, as text, with their filter labels."""
     for row in numbers(section).to_dict("records"):
-        yield {
-            "at": "" if pd.isna(row["density"]) else row["density"],
-            "by": row["method"] if isinstance(row["method"], str) else "",
-            "density": labels.density(row["density"]),
-            "method": labels.method_name(row["method"]) if isinstance(row["method"], str) else "",
-            "transfer": labels.transfer_name(row["transfer"]),
-            **{measure.name: measured(row, measure.name) for measure in MEASURES},
-        }
+        labels_ = {"at": row["density"], "by": row["method"]}
+        yield {**{name: "" if pd.isna(label) else label for name, label in labels_.items()}, **as_text(row)}
 
 
 def _choices(frames: Frames) -> dict[str, Sequence[tuple[str, str]]]:

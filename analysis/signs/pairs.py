@@ -6,26 +6,14 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.signs.shared import flipped, shared, signed
+from analysis.signs.shared import AGREEMENT, OVERLAP, flipped, shared, signed
 
 PAIRS = ("rounds_previous", "rounds_last", "chains", "methods")
 SETTING = ["dataset", "architecture", "preset"]
 COUNT_COLUMNS = ("tensor", "role", "weights", "surviving", "positive", "negative", "density")
 FLIP_COLUMNS = ("other_key", "density", "tensor", "common", "signed", "flipped", "flipped_percent")
 _OTHER = ("other_key", "other_method", "other_chain", "other_round", "other_density")
-AGREEMENT_COLUMNS = (
-    "pair",
-    "density",
-    *_OTHER,
-    "common",
-    "union",
-    "overlap_percent",
-    "chance_overlap_percent",
-    "signed",
-    "equal",
-    "agreement_percent",
-    "chance_agreement_percent",
-)
+AGREEMENT_COLUMNS = ("pair", "density", *_OTHER, *OVERLAP, *AGREEMENT)
 
 
 def ticket_pairs(tickets: pd.DataFrame, wanted: pd.DataFrame) -> pd.DataFrame:

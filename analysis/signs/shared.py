@@ -9,6 +9,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+OVERLAP = ("common", "union", "overlap_percent", "chance_overlap_percent")
+AGREEMENT = ("signed", "equal", "agreement_percent", "chance_agreement_percent")
+
 
 def shared(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """Measure overlap and agreement over the tensors of each group.
@@ -39,18 +42,8 @@ def shared(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
         chance_equal=(by_chance / both).fillna(0.0),
         chance_common=(1.0 * rows["alive"] * rows["other_alive"] / rows["weights"]).fillna(0.0),
     )
-    counts = [
-        "weights",
-        "alive",
-        "other_alive",
-        "common",
-        "signed",
-        "equal",
-        "flipped",
-        "chance_equal",
-        "chance_common",
-    ]
-    table = rows.groupby(list(by), sort=False)[counts].sum().reset_index()
+    counted = ["weights", "alive", "other_alive", "common", "signed", "equal", "flipped"]
+    table = rows.groupby(list(by), sort=False)[[*counted, "chance_equal", "chance_common"]].sum().reset_index()
     either = table["alive"] + table["other_alive"]
     return table.assign(
         density=table["alive"] / table["weights"],

@@ -12,30 +12,14 @@ import numpy as np
 import pandas as pd
 
 from analysis.signs import bits
-from analysis.signs.shared import shared
+from analysis.signs.shared import AGREEMENT, OVERLAP, shared
 
 if TYPE_CHECKING:  # a report never loads PyTorch
     from tickets import Ticket
 
 PAIR = ("ticket", "other_ticket")
-COLUMNS = (
-    *PAIR,
-    "tensor",
-    "in_total",
-    "weights",
-    "density",
-    "other_density",
-    "common",
-    "union",
-    "overlap_percent",
-    "chance_overlap_percent",
-    "signed",
-    "equal",
-    "agreement_percent",
-    "chance_agreement_percent",
-    "flipped",
-    "flipped_percent",
-)
+_WHERE = (*PAIR, "tensor", "in_total", "weights", "density", "other_density")
+COLUMNS = (*_WHERE, *OVERLAP, *AGREEMENT, "flipped", "flipped_percent")
 
 
 def compare(tickets: Mapping[str, Ticket]) -> pd.DataFrame:
