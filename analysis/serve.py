@@ -12,7 +12,7 @@ import webbrowser
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer, ThreadingMixIn
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
@@ -20,7 +20,7 @@ from analysis.frames.published import PublishedError, read_published
 from analysis.live.live_page import LivePage
 from analysis.live.site import STORE, Answer, Names, Site, refusal
 from orchestrator.store import Store, StoreError
-from workers.terminal.command import add_command, new_app, print_error
+from workers.terminal.command import add_command, new_app, one_sentence
 from workers.terminal.options import Published, StorePath
 
 EXAMPLES = """
@@ -125,17 +125,13 @@ def serve(
     store. Ctrl-C ends the server. To read a cluster's store from a laptop, forward the port by SSH: no port of the head
     has to be open.
     """
-    try:
+    with one_sentence(StoreError, PublishedError, OSError):
         if published is not None:
             read_published(published)
         storage = Store(store).storage
         every_s = every or (EVERY_S if storage.folder is not None else EVERY_OF_A_BUCKET_S)
         live = LivePage(store, lambda path: f"{STORE}/{path}", every_s, published)
-        server = Server(host, port)
-    except (StoreError, PublishedError) as error:
-        _fail(str(error))
-    except OSError as error:
-        _fail(str(error) if error.filename else _cannot_listen(error, host, port))
+        server = _listen(host, port)
     server.site = Site(live, storage, Names(host, server.address))
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, _end)
@@ -166,15 +162,14 @@ def _shown(host: str, address: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _cannot_listen(error: OSError, host: str, port: int) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"port {port} of {host} is taken; give another with --port, or --port 0 for any free port"
-    return f"cannot listen on {host}, port {port} ({error.strerror or error}); give another --host or --port"
-
-
-def _fail(why: str) -> NoReturn:
-    print_error(why)
-    raise typer.Exit(2)
+def _listen(host: str, port: int) -> Server:
+    try:
+        return Server(host, port)
+    except OSError as error:
+        why = f"cannot listen on {host}, port {port} ({error.strerror or error}); give another --host or --port"
+        if error.errno == errno.EADDRINUSE:
+            why = f"port {port} of {host} is taken; give another with --port, or --port 0 for any free port"
+        raise OSError(why) from error
 
 
 if __name__ == "__main__":

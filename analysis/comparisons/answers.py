@@ -6,7 +6,7 @@ the interval lies on the other side. Every count and sentence comes from the row
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import asdict
 from math import isnan, nan
 from typing import Any
@@ -137,11 +137,11 @@ def _compared(section: Section, question: Question) -> Iterator[dict[str, Any]]:
         yield {**row, "sentence": _sentence(question, row, section.dataset)}
 
 
-def _cells(rows: pd.DataFrame, by: list[str], value: str) -> dict[tuple[Any, ...], dict[str, Any]]:
+def _cells(rows: pd.DataFrame, by: list[str], value: str) -> dict[tuple[Any, ...], dict[Hashable, Any]]:
     """Return the spread of each group, by the group's labels."""
-    summary = spread(rows.dropna(subset=by), by, value).to_dict("records")
-    named = [{str(column): entry for column, entry in row.items()} for row in summary]
-    return {tuple(row[name] for name in by): row for row in named}
+    return {
+        tuple(row[name] for name in by): row for row in spread(rows.dropna(subset=by), by, value).to_dict("records")
+    }
 
 
 def _outcome(question: Question, result: Difference) -> str:
@@ -182,9 +182,8 @@ def _numbers(row: dict[str, Any]) -> str:
 
 def _answer(question: Question, rows: pd.DataFrame) -> str:
     shown, reverse = (int((rows["outcome"] == outcome).sum()) for outcome in (SHOWN, REVERSE))
-    differences = (
-        f"{question.measure.title} {between(rows['difference'].min(), rows['difference'].max(), DIGITS)} points"
-    )
+    ends = between(rows["difference"].min(), rows["difference"].max(), DIGITS)
+    differences = f"{question.measure.title} {ends} points"
     compared = count(len(rows), "comparison")
     if not shown and not reverse:
         reason = "every interval includes 0" if rows["low"].notna().any() else "one pair gives no interval"

@@ -20,7 +20,7 @@ class Measure:
     Attributes:
         name: prefix of the measure's columns in ``numbers``.
         column: of the frame ``stages``.
-        title: what is measured, as it reads within a sentence.
+        title: as it reads within a sentence.
         unit: of a value; differences are always in points.
         probe: kind of the probes that measure it; None: final trainings do.
         error: column with the standard error of each value's measurement, if known.

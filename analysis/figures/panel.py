@@ -62,11 +62,10 @@ class Panel:
 def compose(
     panels: Iterable[Panel], summary: str, *, columns: int = 1, panel_height: int = PANEL_HEIGHT, shared_y: bool = False
 ) -> go.Figure:
-    """Arrange panels in rows, in their order; without panels, return a figure without traces.
+    """Arrange panels in rows, at most ``columns`` wide; without panels, return a figure without traces.
 
     Args:
         summary: what the figure shows, in a sentence or two, for a reader who cannot see it.
-        columns: number of panels beside each other, at most.
         panel_height: in pixels; the width is the page's.
         shared_y: whether the panels of a row share their y axis.
     """

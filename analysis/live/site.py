@@ -31,11 +31,7 @@ _LINKED = re.compile(rf"stages/{_NAME}/{_NAME}/(record\.json|attempts/[0-9]+/log
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer to a request.
-
-    Attributes:
-        headers: in addition to those of every answer.
-    """
+    """An answer to a request; ``headers`` are in addition to those of every answer."""
 
     status: HTTPStatus
     kind: str

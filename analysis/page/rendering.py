@@ -40,7 +40,6 @@ class Drawing:
     """A figure on the page.
 
     Attributes:
-        id: the figure's anchor.
         file: name of the downloads, without an ending.
         height: in pixels, reserved until the figure is drawn.
         json: the figure for plotly.js; plotly escapes <, > and /, so the JSON cannot end its script element.

@@ -146,8 +146,6 @@ def _sentence(
     return f"{of}: test error at {at}; in the plane through them {number(errors.min())} to {number(errors.max())} %."
 
 
-def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
+def _records(rows: pd.DataFrame) -> list[dict[Any, Any]]:
     """Return the rows as dictionaries, with None for every missing value."""
-    return [
-        {str(name): None if pd.isna(value) else value for name, value in row.items()} for row in rows.to_dict("records")
-    ]
+    return rows.astype(object).where(rows.notna(), None).to_dict("records")

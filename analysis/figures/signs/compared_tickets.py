@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
 from itertools import cycle
 
 import pandas as pd
@@ -27,13 +26,8 @@ def comparison_figure(frame: pd.DataFrame) -> go.Figure:
         frame: from ``analysis.signs.tickets_compared.compare``.
     """
     totals, layers = frame[frame["tensor"].isna()], frame[frame["tensor"].notna()]
-    panels: list[Panel] = []
-    for measure, title in MEASURES.items():
-        if len(totals) <= MOST_LINES:
-            panels.append(_by_layer(layers, measure, title))
-    for measure, title in MEASURES.items():
-        if len(totals) > 1:
-            panels.append(_of_all(totals, measure, title))
+    panels = [_by_layer(layers, *measure) for measure in MEASURES.items() if len(totals) <= MOST_LINES]
+    panels += [_of_all(totals, *measure) for measure in MEASURES.items() if len(totals) > 1]
     return compose(panels, _summary(totals), columns=2, panel_height=320)
 
 
@@ -94,20 +88,12 @@ def _of_all(totals: pd.DataFrame, measure: str, title: str) -> Panel:
         xgap=1,
         ygap=1,
     )
-    return Panel(f"{title}, all layers", [trace], _tickets(names), _downwards(names, measure))
-
-
-def _tickets(names: Sequence[str]) -> Axis:
-    labels = [style.text(name if len(name) <= LABEL_LENGTH else f"…{name[1 - LABEL_LENGTH :]}") for name in names]
-    return Axis("", "category", looks={"tickvals": [style.text(name) for name in names], "ticktext": labels})
-
-
-def _downwards(names: Sequence[str], measure: str) -> Axis:
-    """Put the first ticket on top; the left panel alone shows names."""
-    axis = _tickets(names)
-    return replace(
-        axis, looks={**axis.looks, "autorange": "reversed", "showticklabels": measure == next(iter(MEASURES))}
-    )
+    short = [style.text(name if len(name) <= LABEL_LENGTH else f"…{name[1 - LABEL_LENGTH :]}") for name in names]
+    ticks = {"tickvals": labels, "ticktext": short}
+    # the first ticket is on top, and the left panel alone shows names
+    downwards = {"autorange": "reversed", "showticklabels": measure == next(iter(MEASURES))}
+    x, y = (Axis("", "category", looks=looks) for looks in (ticks, {**ticks, **downwards}))
+    return Panel(f"{title}, all layers", [trace], x, y)
 
 
 def _summary(totals: pd.DataFrame) -> str:
