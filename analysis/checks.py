@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import pandas as pd
 import typer
 
 from analysis.frames.load import load
@@ -15,7 +14,7 @@ from workers.terminal.command import AsJson, add_command, console, new_app, one_
 from workers.terminal.options import StorePath
 from workers.terminal.tables import UncutTable, print_table
 
-COLOURS = {"holds": "green", "broken": "bold red", "not checked": "yellow"}
+COLOURS = {"broken": "bold red", "not checked": "yellow"}
 EXAMPLES = """
 winning-sign checks sweeps
 winning-sign checks s3://bucket/sweeps --json
@@ -39,16 +38,12 @@ def check(store: StorePath, json_: AsJson = False) -> None:
     if json_:
         print_json({"store": store, "checks": results.to_dict("records")})
     else:
-        _show(results)
+        table = UncutTable(["verdict"], ["checked"], ["rule", "detail"])
+        for row in results.to_dict("records"):
+            cells = (row["verdict"], f"{row['counted']:,}", row["rule"], row["detail"])
+            table.add(*cells, style=COLOURS.get(row["verdict"]))
+        print_table(console(), table)
     raise typer.Exit(1 if (results["verdict"] == "broken").any() else 0)
-
-
-def _show(results: pd.DataFrame) -> None:
-    table = UncutTable(["verdict"], ["checked"], ["rule", "detail"])
-    for row in results.to_dict("records"):
-        cells = (row["verdict"], f"{row['counted']:,}", row["rule"], row["detail"])
-        table.add(*cells, style=COLOURS[row["verdict"]] if row["verdict"] != "holds" else None)
-    print_table(console(), table)
 
 
 if __name__ == "__main__":

@@ -139,9 +139,8 @@ def _compared(section: Section, question: Question) -> Iterator[dict[str, Any]]:
 
 def _cells(rows: pd.DataFrame, by: list[str], value: str) -> dict[tuple[Any, ...], dict[Hashable, Any]]:
     """Return the spread of each group, by the group's labels."""
-    return {
-        tuple(row[name] for name in by): row for row in spread(rows.dropna(subset=by), by, value).to_dict("records")
-    }
+    summary = spread(rows.dropna(subset=by), by, value)
+    return {tuple(row[name] for name in by): row for row in summary.to_dict("records")}
 
 
 def _outcome(question: Question, result: Difference) -> str:

@@ -108,7 +108,8 @@ def _bar(row: str, name: str, cells: pd.DataFrame, meta: Mapping[str, Any], seco
     hover = [label]
     if "results" in cells:
         hover.append(f"n = {count(int(cells['results'].iloc[0]), 'result')}")
-        hover.append(f"mean, over {count(len(stages), 'stage')} computed for them{_densities(cells)}")
+        down_to = "" if cells["density"].isna().all() else f", down to density {density(cells['density'].min())}"
+        hover.append(f"mean, over {count(len(stages), 'stage')} computed for them{down_to}")
     else:
         hover.append(f"n = {count(len(stages), 'stage')}")
     shared = int((stages["stages_beside"] > 0).sum())
@@ -125,11 +126,6 @@ def _bar(row: str, name: str, cells: pd.DataFrame, meta: Mapping[str, Any], seco
         meta={**meta, "kind": name},
         marker={"color": style.KIND_COLOURS.get(name, style.GREY)},
     )
-
-
-def _densities(cells: pd.DataFrame) -> str:
-    densities = cells["density"].dropna()
-    return "" if densities.empty else f", down to density {density(float(densities.min()))}"
 
 
 def _summary(section: Section, stages: pd.DataFrame) -> str:
