@@ -388,7 +388,7 @@ def test_the_error_about_a_changed_record_names_the_remedy(root: str) -> None:
     store.commit(attempt(store))
     path = f"{store.folder(KEY)}/{RECORD}"
     store.storage.write(path, store.storage.read(path).replace(b'"density": 1.0', b'"density": 1.5'))
-    with pytest.raises(StoreError, match=r"not what was written.*orchestrator\.verify"):
+    with pytest.raises(StoreError, match=r"differs from its checksum.*orchestrator\.verify"):
         Store(root).records()
 
 
