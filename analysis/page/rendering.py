@@ -23,6 +23,7 @@ from analysis.frames.sections import Section, sections
 from analysis.page.escaping import visible_json, visible_text
 from analysis.page.glossary import TERMS, Explainer
 from analysis.page.stages import FAILED, pending, progress, provenance, stage_data
+from workers.terminal.help import GLOSSARY_URL
 
 HERO = "accuracy_by_density"
 _TEMPLATES = jinja2.Environment(
@@ -98,6 +99,7 @@ def render(
         count=labels.count,
         explain=Explainer(),
         glossary=TERMS,
+        glossary_url=GLOSSARY_URL,
         plotly=Markup(get_plotlyjs()),
     )
 

@@ -14,7 +14,8 @@ WHAT, HOW_MUCH, WHERE, DATA = "What to run", "How much", "Where", "Data"
 OUTPUT, ADVANCED = "Output", "Advanced"
 HEADINGS = ("Arguments", WHAT, HOW_MUCH, WHERE, DATA, OUTPUT, ADVANCED)
 """Headings of options in their order; other headings follow."""
-GLOSSARY = "Terms: https://github.com/winning-sign/winning-sign/blob/main/docs/concepts.md"
+GLOSSARY_URL = "https://github.com/winning-sign/winning-sign/blob/main/docs/concepts.md"
+GLOSSARY = f"Terms: {GLOSSARY_URL}"
 """Last line of help pages."""
 NAMES_WIDTH = 28
 """Columns for an option's names. Help for longer names begins on the next line."""
