@@ -64,17 +64,15 @@ def comparisons(section: Section, questions: Sequence[Question] = QUESTIONS) -> 
     return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(_COLUMNS)
 
 
-def answers(section: Section, questions: Sequence[Question] = QUESTIONS) -> list[str]:
-    """Answer each question in a sentence: in how many comparisons, and with which differences."""
-    compared = comparisons(section, questions)
+def answers(compared: pd.DataFrame, questions: Sequence[Question] = QUESTIONS) -> list[str]:
+    """Answer each question in a sentence: in how many of the rows of ``comparisons``, and with which differences."""
     compared = compared[compared["pairs"] > 0]
     rows_of = {question: compared[compared["question"] == question.name] for question in questions}
     return [_answer(question, rows) for question, rows in rows_of.items() if not rows.empty]
 
 
-def by_chance(section: Section) -> str:
-    """State how many claims chance alone would show; empty if no comparison has an interval."""
-    compared = comparisons(section)
+def by_chance(compared: pd.DataFrame) -> str:
+    """State how many claims chance alone would show; empty if no row of ``comparisons`` has an interval."""
     with_interval = compared[compared["low"].notna()]
     if with_interval.empty:
         return ""
@@ -85,11 +83,14 @@ def by_chance(section: Section) -> str:
     )
 
 
-def verdict(section: Section) -> str:
-    """State the first claim with its numbers, at the sparsest density that has an interval."""
+def verdict(section: Section, compared: pd.DataFrame) -> str:
+    """State the first claim with its numbers, at the sparsest density that has an interval.
+
+    Args:
+        compared: the section's ``comparisons``.
+    """
     dense = spread(Arm("dense").of(section.trainings), ["transfer"], ACCURACY.column).to_dict("records")
-    compared = comparisons(section, [SIGNS_CARRY])
-    compared = compared[compared["low"].notna()]
+    compared = compared[(compared["question"] == SIGNS_CARRY.name) & compared["low"].notna()]
     if compared.empty:
         reached = (f"{mean_sd(row['mean'], row['sd'], DIGITS)} % ({sample(row['trainings'], 0)})" for row in dense)
         sentences = "".join(f" Dense training reaches {each}." for each in reached)

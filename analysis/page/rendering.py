@@ -122,22 +122,23 @@ def _hero(parts: Iterable[Mapping[str, Any]]) -> Drawing | None:
 def _part(id_: str, section: Section, catalogue: Sequence[Entry]) -> dict[str, Any]:
     """Return a section as the page shows it: figures, sentences, and tables with their filter labels."""
     file = "-".join((section.dataset, section.architecture, section.preset))
+    compared = answers.comparisons(section)
     return {
         "id": id_,
         "section": section,
-        "verdict": answers.verdict(section),
-        "answers": answers.answers(section),
-        "by_chance": answers.by_chance(section),
+        "verdict": answers.verdict(section, compared),
+        "answers": answers.answers(compared),
+        "by_chance": answers.by_chance(compared),
         "results": list(_drawings(catalogue, id_, file, section.frames, "results")),
         "signs": list(_drawings(catalogue, id_, file, section.frames, "signs")),
-        "comparisons": list(_comparisons(section)),
+        "comparisons": list(_comparisons(compared)),
         "numbers": list(_numbers(section)),
     }
 
 
-def _comparisons(section: Section) -> Iterator[dict[str, Any]]:
+def _comparisons(compared: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """Yield every comparison's sentence with its filter labels; an empty label matches every choice."""
-    rows = answers.comparisons(section).reindex(columns=["sentence", "method", "density"])
+    rows = compared.reindex(columns=["sentence", "method", "density"])
     for row in rows.to_dict("records"):
         yield {
             "sentence": row["sentence"],

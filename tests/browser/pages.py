@@ -31,9 +31,9 @@ def write_section(store: SyntheticStore, setting: dict[str, Any]) -> None:
                 store.probe("stability", "signed", (30.0, 32.0, 30.0), **labels)
 
 
-def draw_all(page: Any) -> None:
-    """Scroll to every figure, so that it is drawn."""
-    for figure in page.query_selector_all("figure.figure:visible"):
+def draw(page: Any, figures: str = "figure.figure") -> None:
+    """Scroll to each visible figure of a CSS selector, so that it is drawn. All figures of the page take seconds."""
+    for figure in page.query_selector_all(f":is({figures}):visible"):
         figure.scroll_into_view_if_needed()
         page.wait_for_function(
             "figure => figure.querySelector('.plot').childElementCount || !figure.querySelector('.nothing').hidden",

@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 
 from analysis import load
+from analysis.figures import CATALOGUE
 from analysis.page.rendering import render
 from tests.analysis.conftest import SyntheticStore
 from tests.browser.pages import Open, write_section
+
+FIGURES = [entry for entry in CATALOGUE if entry.name in ("accuracy_by_density", "barrier_by_density")]
 
 
 class LiveStore:
@@ -24,13 +27,16 @@ class LiveStore:
         self.version = 1
         self.address = ""
 
+    def page(self) -> str:
+        return render(load(self.store.root), "runs", str, live=True, catalogue=FIGURES)
+
     def answer(self, path: str) -> tuple[str, bytes]:
         """Content type and content."""
         if path == "/state.json":
             event = {"time": "12:00", "event": "done", "name": f"digits/news{self.version}"}
             state = {"version": self.version, "progress": {"done": self.version}, "events": [event]}
             return "application/json", json.dumps(state).encode()
-        return "text/html; charset=utf-8", render(load(self.store.root), "runs", str, live=True).encode()
+        return "text/html; charset=utf-8", self.page().encode()
 
 
 @pytest.fixture

@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
-from tests.browser.pages import METHODS, ROUNDS, Open, draw_all
+from tests.browser.pages import METHODS, ROUNDS, Open, draw
 
 T_OF_THREE = 4.302652729911275  # two-sided 95 % with two degrees of freedom
 ACCURACY = "#s1-accuracy_by_density"
 BARRIERS = "#s1-barrier_by_density"
+PATHS = "#s1-path_to_the_solution"
 
 
 def shown_traces(page: Any, figure: str) -> dict[str, int]:
@@ -61,7 +62,7 @@ def test_figures_are_drawn_when_they_scroll_near(open_page: Open, report: Path) 
     page = open_page(report)
     last = page.locator("figure.figure .plot").last
     assert last.evaluate("plot => plot.childElementCount") == 0
-    draw_all(page)
+    draw(page)
     assert page.locator("figure.figure .main-svg").first.is_visible()
     assert page.eval_on_selector_all("figure.figure .plot", "plots => plots.every(plot => plot.childElementCount)")
 
@@ -84,7 +85,7 @@ def test_data_sets_and_presets_hide_their_sections(open_page: Open, report: Path
 
 def test_methods_hide_their_traces_panels_and_rows(open_page: Open, report: Path) -> None:
     page = open_page(report)
-    draw_all(page)
+    draw(page, f"{ACCURACY}, {PATHS}")
     before = shown_traces(page, ACCURACY)
     choose(page, "method", "aws")
     after = shown_traces(page, ACCURACY)
@@ -92,7 +93,7 @@ def test_methods_hide_their_traces_panels_and_rows(open_page: Open, report: Path
     assert after == {name: n for name, n in before.items() if "LRR" not in name}
     assert "dense" in after
     assert "LRR" not in page.inner_text("#s1-numbers tbody")
-    curves = page.locator("#s1-path_to_the_solution .plot")
+    curves = page.locator(f"{PATHS} .plot")
     titles = curves.evaluate("plot => plot.layout.annotations.map(note => note.text)")
     assert titles
     assert not any("LRR" in title for title in titles)
@@ -104,7 +105,7 @@ def test_methods_hide_their_traces_panels_and_rows(open_page: Open, report: Path
 
 def test_densities_keep_the_points_between_them(open_page: Open, report: Path) -> None:
     page = open_page(report)
-    draw_all(page)
+    draw(page, f"{ACCURACY}, {BARRIERS}")
     assert shown_traces(page, ACCURACY)["AWS signed transfer"] == 2
     page.select_option("select[name=from]", label="0.107")
     after = shown_traces(page, ACCURACY)
@@ -132,7 +133,7 @@ def test_a_link_keeps_filters_and_place(open_page: Open, report: Path) -> None:
     assert 0 <= again.locator("#trust").bounding_box()["y"] < 300
     assert again.is_checked("#filters input[value=lrr]")
     assert matches(again) == matches(page)
-    draw_all(again)
+    draw(again, ACCURACY)
     assert set(shown_traces(again, ACCURACY)) == {"dense", "LRR retrain", "LRR signed transfer", "LRR mask transfer"}
     again.click("button[type=reset]")
     assert matches(again) == [189, 189]
@@ -141,10 +142,10 @@ def test_a_link_keeps_filters_and_place(open_page: Open, report: Path) -> None:
 
 def test_a_filter_that_leaves_nothing_says_so(open_page: Open, report: Path) -> None:
     page = open_page(f"{report.as_uri()}#method=none")
-    draw_all(page)
-    assert page.locator("#s1-barrier_by_density .nothing").is_visible()
+    draw(page, BARRIERS)
+    assert page.locator(f"{BARRIERS} .nothing").is_visible()
     page.click("button[type=reset]")
-    assert not page.locator("#s1-barrier_by_density .nothing").is_visible()
+    assert not page.locator(f"{BARRIERS} .nothing").is_visible()
 
 
 def saved(page: Any, button: str) -> Path:

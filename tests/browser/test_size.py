@@ -8,7 +8,7 @@ from pathlib import Path
 from analysis.report import write_report
 from benchmarks.finished_store import write_finished
 from benchmarks.scale import finished_plan
-from tests.browser.pages import Open, draw_all
+from tests.browser.pages import Open, draw
 
 
 def test_two_thousand_stages_are_a_small_page_that_works(open_page: Open, tmp_path: Path) -> None:
@@ -18,7 +18,7 @@ def test_two_thousand_stages_are_a_small_page_that_works(open_page: Open, tmp_pa
     report = Path(write_report(tmp_path / "store"))
     assert report.stat().st_size < 8_000_000
     page = open_page(report)
-    draw_all(page)
+    draw(page)
     page.click("#stages-fold summary")
     page.wait_for_selector("#stages-table tbody tr")
     assert page.locator("#stages-table tbody tr").count() == len(plan)

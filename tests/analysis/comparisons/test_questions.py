@@ -176,11 +176,11 @@ def test_one_pair_gives_no_interval_and_no_claim(store: SyntheticStore) -> None:
     assert isnan(row["low"])
     assert row["sentence"].startswith("Not shown that signs carry")
     assert row["sentence"].endswith(": +20.0 points from one pair, which gives no interval.")
-    assert answers(only(store)) == [
+    assert answers(comparisons(only(store))) == [
         "Not shown that signs carry accuracy that masks do not: test accuracy +20.0 points in 1 comparison, "
         "and one pair gives no interval."
     ]
-    assert by_chance(only(store)) == ""
+    assert by_chance(comparisons(only(store))) == ""
 
 
 def test_unpaired_trainings_are_not_compared(store: SyntheticStore) -> None:
@@ -189,11 +189,11 @@ def test_unpaired_trainings_are_not_compared(store: SyntheticStore) -> None:
     [row] = rows(store, SIGNS)
     assert (row["pairs"], row["outcome"]) == (0, NOT_SHOWN)
     assert row["sentence"].endswith(": no pair with the same chain and seed is done yet.")
-    assert answers(only(store)) == []
+    assert answers(comparisons(only(store))) == []
 
 
 def test_answers_count_every_comparison_of_their_question(sweep: SyntheticStore) -> None:
-    assert [plain(sentence) for sentence in answers(only(sweep))] == [
+    assert [plain(sentence) for sentence in answers(comparisons(only(sweep)))] == [
         "Signs carry accuracy that masks do not: shown in 2 of 4 comparisons, test accuracy +0.0 to +10.0 points.",
         "AWS's signed mask transfers better than LRR's: shown in 2 of 2 comparisons, test accuracy +10.0 points.",
         "AWS's signed mask meets a lower barrier to the solution than LRR's: shown in 2 of 2 comparisons, "
@@ -211,7 +211,7 @@ def test_an_answer_names_both_directions(store: SyntheticStore) -> None:
             labels = {"chain": 1, "round": round_, "seed": seed}
             store.train("signed", 70.0, method="lrr", **labels)
             store.train("signed", 70.0 + gain, method="aws", **labels)
-    [sentence] = answers(only(store))
+    [sentence] = answers(comparisons(only(store)))
     assert plain(sentence) == (
         "AWS's signed mask transfers better than LRR's: shown in 1 of 2 comparisons, the reverse in 1, "
         "test accuracy −2.0 to +3.0 points."
@@ -222,7 +222,7 @@ def test_the_answer_says_how_many_intervals_exclude_0_by_chance(sweep: Synthetic
     compared = comparisons(only(sweep))
     assert len(compared) == 14
     assert (compared["outcome"] != NOT_SHOWN).sum() == 10
-    assert plain(by_chance(only(sweep))) == (
+    assert plain(by_chance(comparisons(only(sweep)))) == (
         "Of 14 comparisons with an interval, 10 exclude 0; without any effect, about 0.7 (5 %) would exclude 0 by "
         "chance."
     )
@@ -239,7 +239,7 @@ def test_the_verdict_makes_the_point_with_its_numbers(store: SyntheticStore) -> 
     _accuracies(store, "lrr", (88.0, 89.0))
     _accuracies(store, "aws", (84.0, 85.0))
     store.train("dense", 95.1, seed=1)
-    assert plain(verdict(only(store))) == (
+    assert plain(verdict(only(store), comparisons(only(store)))) == (
         "The signs of a pruned network carry accuracy that its mask alone does not: at density 0.107 (10.7 % of the "
         "prunable weights) a random initialisation with the signed mask reaches 88.5 % (LRR) and 84.5 % (AWS), with "
         "the mask alone 50.0 % (LRR) and 50.0 % (AWS); dense training reaches 95.1 %."
@@ -278,19 +278,19 @@ def test_the_verdict_claims_no_more_than_the_intervals(
 ) -> None:
     _accuracies(store, "lrr", lrr)
     _accuracies(store, "aws", aws)
-    assert verdict(only(store)).startswith(beginning)
+    assert verdict(only(store), comparisons(only(store))).startswith(beginning)
 
 
 def test_the_verdict_waits_for_an_interval(store: SyntheticStore) -> None:
     _accuracies(store, "aws", (80.0,), round_=15)
     store.train("dense", 95.0, seed=1)
-    assert plain(verdict(only(store))) == (
+    assert plain(verdict(only(store), comparisons(only(store)))) == (
         "Whether the signs of a pruned network carry accuracy that its mask alone does not is not yet known: too few "
         "pairs of a signed and a mask transfer are done. Dense training reaches 95.0 % (n = 1 training)."
     )
     for round_ in (5, 10):
         _accuracies(store, "aws", (84.0, 85.0), round_=round_)
-    assert "at density 0.107" in verdict(only(store))  # the sparsest that has an interval
+    assert "at density 0.107" in verdict(only(store), comparisons(only(store)))  # the sparsest that has an interval
 
 
 def test_a_new_question_is_one_value(sweep: SyntheticStore) -> None:
@@ -309,7 +309,7 @@ def test_questions_have_names_of_their_own() -> None:
 def test_nothing_is_compared_in_an_empty_section(store: SyntheticStore) -> None:
     store.train("dense", 70.0, seed=1)
     assert comparisons(only(store)).empty
-    assert answers(only(store)) == []
+    assert answers(comparisons(only(store))) == []
 
 
 def test_the_table_has_dense_on_top_and_the_sparsest_next(sweep: SyntheticStore) -> None:
