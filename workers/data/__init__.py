@@ -12,7 +12,16 @@ from workers.data.preparing.cache import (
     prepared_folder,
 )
 from workers.data.preparing.writing import ProgressCallback
-from workers.data.registry import DATA_SETS, Arrays, DataSet, Source, data_set, data_set_names, find_data_set
+from workers.data.registry import (
+    DATA_SETS,
+    Arrays,
+    DataSet,
+    Source,
+    SplitSummary,
+    data_set,
+    data_set_names,
+    find_data_set,
+)
 from workers.data.sets import cifar, image_folder, imagenet, mnist1d, tiny_imagenet
 
 __all__ = [
@@ -26,6 +35,7 @@ __all__ = [
     "Pictures",
     "ProgressCallback",
     "Source",
+    "SplitSummary",
     "StreamedData",
     "cifar",
     "data_set",

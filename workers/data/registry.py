@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,22 @@ class Arrays:
 
 
 @dataclass(frozen=True)
+class SplitSummary:
+    """What a split holds: its number of images, and how many different classes occur, from lowest to highest."""
+
+    images: int
+    classes: int
+    lowest: int
+    highest: int
+
+    @classmethod
+    def of(cls, labels: NDArray[np.int64]) -> SplitSummary:
+        """Summarize the classes of a split's images; at least one, int64 (images,)."""
+        occurring = np.unique(labels)
+        return cls(len(labels), len(occurring), int(occurring[0]), int(occurring[-1]))
+
+
+@dataclass(frozen=True)
 class Source:
     """The place of a data set's content.
 
@@ -37,12 +53,17 @@ class Source:
         fingerprint: identifies the content; equal for two copies of the same files.
         decode: reads everything, and downloads first if the source is a download; may raise DataError.
         num_classes: number of classes, if it differs from the registered number, as in a part of a data set.
+        splits: summary of ``train`` and ``test``; empty if only decoding tells.
+        left_out: number of files that lie among the images and are not read, by lower-case extension (``.gif``), or
+            ``no extension``; hidden files and those that operating systems leave are not counted.
     """
 
     description: str
     fingerprint: str
     decode: Callable[[], Arrays | Encoded]
     num_classes: int | None = None
+    splits: Mapping[str, SplitSummary] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 Finder = Callable[[Path | None, Path], Source]

@@ -30,6 +30,7 @@ from tests.support.image_sets import (
 from workers.data import (
     DataError,
     MappedData,
+    SplitSummary,
     StreamedData,
     data_set_names,
     find_data_set,
@@ -40,7 +41,7 @@ from workers.data import (
 from workers.data.images.encoded import FilePictures, PackedPictures, decode_rgb
 from workers.data.images.parquet import ParquetPictures
 from workers.data.preparing import writing
-from workers.data.sets.image_folder import IMAGE_EXTENSIONS
+from workers.data.sets.class_folders import IMAGE_EXTENSIONS
 
 
 def opened(name: str, root: Path, cache: Path) -> MappedData | StreamedData:
@@ -318,6 +319,8 @@ def test_a_users_folder_is_streamed(tmp_path: Path, test: str) -> None:
     folder = write_image_folder(tmp_path / "insects", test=test)
     (folder / "train" / "ants" / "notes.txt").write_text("no image")
     (folder / "train" / "ants" / "._0.JPG").write_bytes(b"what macOS leaves")
+    (folder / "train" / "ants" / "@eaDir").mkdir()
+    (folder / "train" / "ants" / "@eaDir" / "0.jpg").write_bytes(b"what a Synology leaves")
     data = streamed("imagefolder:insects", tmp_path, tmp_path / "cache")
     assert (data.num_classes, len(data.train), len(data.test)) == (2, 12, 6)
     assert data.train.labels.tolist() == [0] * 6 + [1] * 6
@@ -325,6 +328,25 @@ def test_a_users_folder_is_streamed(tmp_path: Path, test: str) -> None:
     images = ("0.JPG", "more/1.png", "2.webp", "more/3.JPG", "4.png", "more/5.webp")
     assert names == {f"train/ants/{name}" for name in images}
     assert all(decode_rgb(data.test, index).mode == "RGB" for index in range(6))
+
+
+def test_files_that_are_not_read_are_counted(tmp_path: Path) -> None:
+    folder = write_image_folder(tmp_path / "insects")
+    for name in ("train/ants/1.gif", "train/bees/2.GIF", "val/ants/3.avif", "val/bees/more/4"):
+        (folder / name).write_bytes(b"anything")
+    for name in ("Thumbs.db", ".DS_Store"):
+        (folder / "train" / "ants" / name).write_bytes(b"what a system leaves")
+    source = find_source("imagefolder:insects", tmp_path, tmp_path)
+    assert source.left_out == {".gif": 2, ".avif": 1, "no extension": 1}
+    assert source.splits == {"train": SplitSummary(12, 2, 0, 1), "test": SplitSummary(6, 2, 0, 1)}
+
+
+def test_a_class_of_files_that_are_not_read_names_their_extensions(tmp_path: Path) -> None:
+    folder = write_image_folder(tmp_path / "insects")
+    for path in sorted((folder / "train" / "bees").rglob("*.*")):
+        path.rename(path.with_suffix(".jfif"))
+    with pytest.raises(DataError, match=r"train/bees holds no image with an extension that is read .*\.jfif 6"):
+        fingerprint("imagefolder:insects", tmp_path, tmp_path)
 
 
 def test_a_test_folder_of_no_training_class_is_named(tmp_path: Path) -> None:

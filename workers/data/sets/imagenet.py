@@ -10,7 +10,7 @@ from scipy.io import loadmat
 
 from workers.data.errors import DataError
 from workers.data.registry import Source, data_set
-from workers.data.sets import image_folder
+from workers.data.sets import class_folders, image_folder
 
 DEVKIT_FOLDERS = ("ILSVRC2012_devkit_t12/data", ".", "data")
 TRUTH, META, SOLUTION = "ILSVRC2012_validation_ground_truth.txt", "meta.mat", "LOC_val_solution.csv"
@@ -34,13 +34,13 @@ def find_imagenet(data_root: Path | None, downloads: Path) -> Source:
 
 
 def _read_folders(root: Path) -> Source:
-    classes = image_folder.folder_names(root / "train")
-    train = image_folder.pictures_by_class(root, "train", classes)
-    if image_folder.folder_names(root / "val"):
-        test = image_folder.pictures_by_class(root, "val", classes)
+    classes = class_folders.folder_names(root / "train")
+    train = class_folders.split_by_class(root, "train", classes)
+    if class_folders.folder_names(root / "val"):
+        test = class_folders.split_by_class(root, "val", classes)
     else:
-        test = image_folder.pictures_by_table(root, "val", classes, _official_classes(root))
-    return image_folder.folder_source(root, train, test, len(classes))
+        test = class_folders.split_by_table(root, "val", classes, _official_classes(root))
+    return image_folder.source_of(root, train, test, len(classes))
 
 
 def _official_classes(root: Path) -> dict[str, str]:
@@ -50,7 +50,7 @@ def _official_classes(root: Path) -> dict[str, str]:
             return _from_devkit(root / below)
     if (root / SOLUTION).exists():
         return _from_kaggle(root / SOLUTION)
-    images = len(image_folder.image_names(root, "val"))
+    images = len(class_folders.list_images(root, "val").images)
     raise DataError(
         f"imagenet: {root / 'val'} has {images} images without class folders; their classes are expected in "
         f"{root / DEVKIT_FOLDERS[0]} or {root / SOLUTION}"

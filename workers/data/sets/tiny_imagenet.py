@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from workers.data.errors import DataError
 from workers.data.registry import Source, data_set
-from workers.data.sets import image_folder
+from workers.data.sets import class_folders, image_folder
 
 ANNOTATIONS = "val/val_annotations.txt"
 LAYOUT = (
@@ -44,6 +45,8 @@ def _read_folders(root: Path) -> Source:
         if len(fields) < 2:
             raise DataError(f"{annotations}, line {number}: expected a file name and a WordNet id, separated by a tab")
         class_of[fields[0]] = fields[1]
-    train = image_folder.pictures_by_class(root, "train", classes)
-    test = image_folder.pictures_by_table(root, "val/images", classes, class_of)
-    return image_folder.folder_source(root, train, test, len(classes), SIZE)
+    train = class_folders.split_by_class(root, "train", classes)
+    test = class_folders.split_by_table(root, "val/images", classes, class_of)
+    source = image_folder.source_of(root, train, test, len(classes), SIZE)
+    boxes = ".txt"  # each class has a table of boxes beside its images
+    return replace(source, left_out={ext: count for ext, count in source.left_out.items() if ext != boxes})
