@@ -20,7 +20,7 @@ from orchestrator.recipes.experiments import find_experiments
 from orchestrator.recipes.layers import RecipeError, user_layers
 from orchestrator.session.preparation import prepare_data
 from orchestrator.store import Store, StoreError
-from orchestrator.terminal.arguments import checked_execution
+from orchestrator.terminal.arguments import check_address, checked_execution
 from orchestrator.terminal.help import ListingCommand
 from orchestrator.terminal.options import ExecutionOptions, MaxConcurrent, RecipeFile, Settings
 from orchestrator.tuning.definition import Definition, check_searchable, define, winning_layer
@@ -120,6 +120,7 @@ def search(
     """
     console = Console(soft_wrap=True)
     with _interruptible(console), one_sentence(RecipeError, DataError, StoreError, BackendError, PluginError):
+        address = None if address is None else check_address(address)
         how = checked_execution("ray", execution)
         changes = user_layers(recipe, set_ or (), {})
         run_only = user_layers(None, (), {"gpus_per_trial": gpus_per_trial})  # belongs in no winner's file

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -16,6 +17,7 @@ from orchestrator.store import Store, StoreError
 from orchestrator.terminal.options import ComparisonOptions, ExecutionOptions, OutputOptions, PlacementOptions
 from tickets.registry import unknown
 from workers.data import DataError, data_set_names, default_cache
+from workers.devices.cores import usable_cores
 from workers.plugins import load_plugins
 from workers.stages.execution import Execution
 
@@ -26,7 +28,7 @@ RAY_JOB_MARK = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray sets it for the process that
 def check_sweep(placement: PlacementOptions, output: OutputOptions) -> PlacementOptions:
     """Find the cluster of a Ray job; RecipeError if two options contradict each other."""
     inline = placement.backend == "inline"
-    address = placement.address or (None if inline else cluster_of_this_job())
+    address = cluster_of_this_job() if placement.address is None and not inline else placement.address
     if placement.backend not in BACKENDS:
         raise RecipeError(unknown("backend", placement.backend, BACKENDS))
     if inline and placement.address is not None:
@@ -37,7 +39,23 @@ def check_sweep(placement: PlacementOptions, output: OutputOptions) -> Placement
         raise RecipeError("--json prints a plan; give --plan with it")
     if not output.plan and (output.devices is not None or output.price is not None):
         raise RecipeError("--devices and --price belong to a plan; give --plan with them")
-    return replace(placement, address=address)
+    return replace(placement, address=None if address is None else check_address(address))
+
+
+def check_address(address: str) -> str:
+    """Return the address of a Ray cluster; BackendError unless it is HOST:PORT or auto.
+
+    The sentence does not repeat the address, which may hold a secret; plans and leases would keep it.
+    """
+    host, _, port = address.rpartition(":")
+    known = re.fullmatch(r"[\w.-]+|\[[0-9a-fA-F:.]+\]", host) and re.fullmatch(r"[0-9]{1,5}", port)
+    if address == "auto" or (known and 0 < int(port) < 1 << 16):
+        return address
+    why = "a Ray client cannot drive a sweep" if address.startswith("ray://") else "this is no such address"
+    raise BackendError(
+        f"--address: expected HOST:PORT as `ray start --head` printed it, or auto, without a user, a password or a "
+        f"query, and {why}; credentials belong in RAY_AUTH_TOKEN"
+    )
 
 
 def check_experiment(experiment: Path | None) -> None:
@@ -149,7 +167,7 @@ def available_devices(placement: PlacementOptions, execution: Execution) -> int:
         count = devices_of(placement.address, execution.device)
     else:
         gpus = torch.cuda.device_count() if execution.torch_device.type == "cuda" else 0
-        cores = os.cpu_count() or 1
+        cores = usable_cores()
         count = 1 if placement.backend == "inline" else min(gpus or cores, cores)
     return min(count, placement.max_concurrent or count)
 

@@ -81,7 +81,10 @@ class RayBackend:
                     self._pending.request(1, POOL - 1)
                 # of the first GPU: packing plans for one kind
                 self.device_bytes = self._gpus[0].memory_bytes(FIRST_MACHINE_WITHIN_S)
-        except BackendError:
+        except RayError as error:
+            ray.shutdown()
+            raise BackendError(f"Ray at {address or 'this machine'}: {first_line(error)}") from error
+        except BaseException:  # BackendError, or Ctrl-C while a machine is waited for
             ray.shutdown()
             raise
 

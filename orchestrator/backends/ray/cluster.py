@@ -8,15 +8,17 @@ import secrets
 import shlex
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import ray
 from ray._private.services import canonicalize_bootstrap_address
-from ray.exceptions import RayError
 
 from orchestrator.backends.base import BackendError
 from orchestrator.backends.ray.devices import count_devices
+from orchestrator.backends.ray.session_folder import VARIABLE, session_parent
 from winning_sign import PACKAGES, hidden
+from workers.devices.cores import usable_cores
 
 OBJECT_STORE_BYTES = 200_000_000  # tasks pass paths, not tensors
 ANSWERS_WITHIN_S = 5.0
@@ -30,7 +32,7 @@ def connect(address: str | None, cpus: int | None) -> None:
 
     Args:
         address: of the cluster; None starts a private Ray, which listens on every interface but answers its token only.
-        cpus: of a private Ray; None for all of this machine or container.
+        cpus: of a private Ray; None for all that this process may use.
     """
     for name in PACKAGES:
         if sentence := hidden(name, first=Path.cwd()):
@@ -38,6 +40,8 @@ def connect(address: str | None, cpus: int | None) -> None:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     for name, value in {"RAY_DEDUP_LOGS": "1", **SILENCE}.items():
         os.environ.setdefault(name, value)
+    if address is None:
+        os.environ[VARIABLE] = session_parent()
     try:
         if address is None:
             # Ray runs any code that it is sent
@@ -46,7 +50,7 @@ def connect(address: str | None, cpus: int | None) -> None:
             quoted = shlex.quote(sys.executable)
             ray.init(
                 address="local",
-                num_cpus=cpus,
+                num_cpus=min(cpus or usable_cores(), usable_cores()),
                 runtime_env={"py_executable": quoted} if quoted != sys.executable else None,
                 include_dashboard=False,
                 object_store_memory=OBJECT_STORE_BYTES,
@@ -56,9 +60,25 @@ def connect(address: str | None, cpus: int | None) -> None:
         else:
             _check_head(address)
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
-    except (RayError, ConnectionError, ValueError, RuntimeError) as error:
-        hint = "; a cluster with a token needs RAY_AUTH_MODE=token and RAY_AUTH_TOKEN" if address else ""
-        raise BackendError(f"Ray at {address or 'this machine'}: {error}{hint}") from error
+    except BackendError:
+        raise
+    except Exception as error:  # Ray raises many kinds, a bare Exception after a time-out among them
+        with suppress(Exception):
+            ray.shutdown()  # processes that did start
+        raise BackendError(f"Ray at {address or 'this machine'}: {_reason(error)}{_remedy(address)}") from error
+
+
+def _reason(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def _remedy(address: str | None) -> str:
+    if address is not None:
+        return "; a cluster with a token needs RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
+    logs = Path(os.environ[VARIABLE]) / "ray" / "session_latest" / "logs"
+    where = f"its logs are in {logs.resolve()}; " if logs.is_dir() else ""
+    return f"; {where}repeat the command, or run without Ray: --backend inline"
 
 
 def disconnect() -> None:

@@ -1,5 +1,7 @@
 """Streamed images: every reader gives torchvision's crops in order, and names a damaged picture."""
 
+import multiprocessing
+import multiprocessing.util
 from collections.abc import Callable
 from pathlib import Path
 
@@ -110,6 +112,27 @@ def test_an_epoch_may_be_left_in_the_middle(imagenet: FilePictures, kind: str) -
     again = [batch.images for batch in split.in_order(8)]
     assert torch.equal(again[0], first)
     assert len(again) == -(-len(imagenet) // 8)
+
+
+@pytest.mark.timeout(60)  # where a tensor crosses, the parent waits for ever
+def test_a_process_delivers_with_a_tmpdir_too_long_for_sockets(
+    imagenet: FilePictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("folder-of-a-job-" * 6)
+    long.mkdir()
+    monkeypatch.setattr(multiprocessing.util, "get_temp_dir", lambda: str(long))
+    split = split_of(ProcessReader(imagenet, CPU, 1), torch.arange(8))
+    assert [len(batch.labels) for batch in split.in_order(4)] == [4, 4]
+
+
+def test_a_killed_process_is_an_error_within_seconds(imagenet: FilePictures) -> None:
+    split = split_of(ProcessReader(imagenet, CPU, 1), torch.arange(40))
+    batches = split.in_order(1)
+    next(batches)
+    for child in multiprocessing.active_children():
+        child.kill()
+    with pytest.raises(RuntimeError, match=r"DataLoader worker \(pid"):
+        list(batches)
 
 
 def test_only_whole_jpegs_of_one_or_three_components_go_to_a_batched_decoder() -> None:

@@ -140,9 +140,10 @@ class ProcessReader:
 
     def batches(self, requests: Sequence[Request]) -> Iterator[Tensor]:
         self._requests.pending = requests
-        for images in self._loader:
-            if isinstance(images, str):
-                raise DataError(images)
+        for loaded in self._loader:
+            if isinstance(loaded, str):
+                raise DataError(loaded)
+            images = loaded if isinstance(loaded, Tensor) else loaded.tensor()
             yield images.to(self._device, non_blocking=True)
 
 
@@ -164,11 +165,29 @@ class _Requests(Sampler[Request]):
         return len(self.pending)
 
 
-class _Views(Dataset[Tensor | str]):
+@dataclass(frozen=True)
+class _Pixels:
+    """A loaded batch, uint8 (batch, 3, height, width), that crosses to the parent by value, through a pipe.
+
+    As a tensor it would need room in /dev/shm, and a socket in TMPDIR. Where these fail, torch's queue only prints a
+    traceback, and the parent waits for ever.
+    """
+
+    array: NDArray[np.uint8]
+
+    def tensor(self) -> Tensor:
+        return torch.from_numpy(self.array)
+
+    def pin_memory(self) -> Tensor:
+        """Called by the loader's thread for a GPU."""
+        return self.tensor().pin_memory()
+
+
+class _Views(Dataset[_Pixels | str]):
     def __init__(self, pictures: Pictures) -> None:
         self._pictures = pictures
 
-    def __getitem__(self, request: Request) -> Tensor | str:
+    def __getitem__(self, request: Request) -> _Pixels | str:
         loaded = torch.empty(len(request.rows), 3, *request.size, dtype=torch.uint8)
         try:
             for first in range(0, len(request.rows), IMAGES_AT_ONCE):
@@ -178,7 +197,7 @@ class _Views(Dataset[Tensor | str]):
                     loaded[slot] = views.pil_to_tensor(image)
         except DataError as error:
             return str(error)  # the parent raises the error; raised here, its message would gain a traceback
-        return loaded
+        return _Pixels(loaded.numpy())
 
 
 class DeviceReader:
