@@ -7,11 +7,16 @@ name nothing else has.
 
 from __future__ import annotations
 
+import io
+import os
+import signal
 import sys
+import threading
 import warnings
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
 from pathlib import Path
+from types import FrameType
 
 HOME = Path(__file__).resolve().parent
 PACKAGES = ("tickets", "workers", "orchestrator", "analysis")
@@ -34,6 +39,8 @@ def check(package: str, needs: tuple[str, ...] = PACKAGES) -> None:
     Raises:
         HiddenPackageError: a needed package is hidden.
     """
+    if _runs_a_command():
+        _begin_command()
     for name in PACKAGES:
         if name == package or not (sentence := hidden(name)):
             continue
@@ -72,6 +79,34 @@ def main() -> None:
     from orchestrator.__main__ import main as run
 
     run()
+
+
+def _begin_command() -> None:
+    """Let Ctrl-C end the imports quietly, and no text stop at an encoding that lacks a character."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
+    default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if default and threading.current_thread() is threading.main_thread() and _is_ours():
+        # an interrupted import raises whatever it likes, or goes on
+        signal.signal(signal.SIGINT, _exit_interrupted)
+
+
+def begin_work() -> None:
+    """Make Ctrl-C raise KeyboardInterrupt again, now that the command is imported."""
+    if signal.getsignal(signal.SIGINT) is _exit_interrupted:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _exit_interrupted(number: int, frame: FrameType | None) -> None:
+    os._exit(130)
+
+
+def _is_ours() -> bool:
+    """Whether ``python -m`` names a module of ours, or this is a console script."""
+    words = sys.orig_argv
+    module = words[words.index("-m") + 1] if "-m" in words[:-1] else "winning_sign"
+    return module.partition(".")[0] in (*PACKAGES, "winning_sign")
 
 
 def _spec(name: str, first: Path | None) -> ModuleSpec | None:

@@ -7,8 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from orchestrator.store import user_cache
 from tickets.files import digest
+from tickets.files.home import NoHomeError, user_cache
 from tickets.files.writing import write_atomically
 
 VERSIONS = {"tickets": 2, "checks": 2}
@@ -23,16 +23,18 @@ class Cache:
 
     Args:
         kind: of the values: a key of ``VERSIONS``.
-        folder: by default in the user's cache.
+        folder: by default in the user's cache; a user without a home folder has none, and nothing is kept.
     """
 
     def __init__(self, kind: str, folder: Path | None = None) -> None:
-        self.folder = (folder or user_cache().parent) / kind / f"v{VERSIONS[kind]}"
+        with suppress(NoHomeError):
+            folder = folder or user_cache()
+        self.folder = folder / kind / f"v{VERSIONS[kind]}" if folder else None
 
     def get(self, name: str) -> Any | None:
         """Return a kept value; None if there is none, or its file is damaged."""
         try:
-            seal, content = self._path(name).read_text().split("\n", 1)
+            seal, content = self._path(name).read_text(encoding="utf-8").split("\n", 1)
         except (OSError, ValueError):  # ValueError: truncated, or no text
             return None
         return json.loads(content) if seal == digest.of_text(content) else None
@@ -44,5 +46,7 @@ class Cache:
             write_atomically(self._path(name), f"{digest.of_text(content)}\n{content}".encode(), durable=False)
 
     def _path(self, name: str) -> Path:
+        if self.folder is None:
+            raise NoHomeError("there is no folder for the cache")
         short = digest.of_text(name)
         return self.folder / short[:2] / f"{short}.json"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
+
 import typer
 
 from orchestrator.backends.base import BackendError
@@ -69,7 +72,8 @@ def sweep(
         how = arguments.checked_execution(placement.backend, execution)
         arguments.check_experiment(experiment)
         flags = arguments.sweep_flags(comparison, placement)
-        experiments = find_experiments(request_experiment(experiment, flags, smoke=comparison.smoke), how)
+        with redirect_stdout(sys.stderr):  # plugins' functions may print, and stdout may be read by a program
+            experiments = find_experiments(request_experiment(experiment, flags, smoke=comparison.smoke), how)
         plan = expand(experiments)
         store = arguments.check_store(Store(output.store))
         if output.plan:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Generic, TypeVar
 
+OURS = ("tickets", "workers")
+"""Packages whose names no plugin may take."""
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -40,9 +43,15 @@ class Registry(dict[str, RegisteredT]):
         self._entry = entry
 
     def register(self, name: str, *, version: int = 1, **details: Any) -> Callable[[F], F]:
-        """Return a decorator that registers a function; a later function of the same name replaces an earlier one."""
+        """Return a decorator that registers a function; a later function of the same name replaces an earlier one.
+
+        The decorator raises ValueError if the name is built in, since keys would not tell the two functions apart.
+        """
 
         def decorator(function: F) -> F:
+            owner = self[name].function.__module__ if name in self else function.__module__
+            if owner != function.__module__ and owner.partition(".")[0] in OURS:
+                raise ValueError(f"{self.kind} {name!r} is built in, by {owner}; choose another name")
             self[name] = self._entry(name, function, version, **details)
             return function
 

@@ -11,13 +11,15 @@ import importlib.util
 import logging
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import redirect_stdout
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 
 from tickets.files import digest
+from tickets.files.home import expanded
 from workers.terminal.console import visible
 
 GROUP = "winning_sign.plugins"
@@ -29,6 +31,17 @@ log = logging.getLogger("winning_sign")
 
 class PluginError(ValueError):
     """A plugin that cannot be imported."""
+
+
+def fault(error: BaseException) -> str:
+    """What a plugin raised, in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def owner(function: Callable[..., object]) -> str:
+    """The place of a plugin's function: its file and name."""
+    file = getattr(sys.modules.get(function.__module__), "__file__", None)
+    return f"{file or function.__module__}, {function.__qualname__}"
 
 
 def load_plugins(plugins: Iterable[str]) -> None:
@@ -46,20 +59,20 @@ def load_plugins(plugins: Iterable[str]) -> None:
     _install_old_names()
     for point in _installed():
         try:
-            point.load()
-        except Exception as error:  # a package may raise anything
+            _import(point.module)
+        except (Exception, SystemExit) as error:  # a package may raise anything
             package = f"{point.dist.name} {point.dist.version}" if point.dist else "a distribution"
-            fault = f"{package}: its plugin {point.value} cannot be imported: {type(error).__name__}: {error}"
-            log.warning("%s", visible(f"{fault}; update or uninstall it, or do without the names that it registers"))
+            what = f"{package}: its plugin {point.value} cannot be imported: {fault(error)}"
+            log.warning("%s", visible(f"{what}; update or uninstall it, or do without the names that it registers"))
     for plugin in plugins:
         try:
             if plugin.endswith(".py"):
                 with _LOADING:  # stages that share a process must not use a half-imported plugin
-                    _load_file(Path(plugin))
+                    _load_file(expanded(plugin))
             else:
-                importlib.import_module(plugin)
-        except Exception as error:  # a user's file may raise anything
-            raise PluginError(f"--plugin {plugin}: {type(error).__name__}: {error}") from error
+                _import(plugin)
+        except (Exception, SystemExit) as error:  # a user's file may raise anything
+            raise PluginError(f"--plugin {plugin}: {fault(error)}") from error
 
 
 @cache
@@ -77,10 +90,18 @@ def _load_file(path: Path) -> None:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        with redirect_stdout(sys.stderr):
+            spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise
+
+
+def _import(module: str) -> None:
+    """Import a module whose prints go to stderr: stdout is the command's, and may be read by a program."""
+    if module not in sys.modules:
+        with redirect_stdout(sys.stderr):
+            importlib.import_module(module)
 
 
 def _install_old_names() -> None:

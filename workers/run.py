@@ -46,14 +46,16 @@ def run(
     """Compute one stage alone, in this process.
 
     Prints progress and writes the artifacts to a folder, with the same bits as in the sweep. Needs no Ray, so that a
-    debugger or a profiler can watch it. Ctrl-C checkpoints; the same command resumes. A stage that N devices train
-    together needs torch.distributed.run; see the examples.
+    debugger or a profiler can watch it. Ctrl-C checkpoints, a second one exits at once; the same command resumes. A
+    stage that N devices train together needs torch.distributed.run; see the examples.
     """
     out_console = console(stderr=True, quiet=os.environ.get("RANK", "0") != "0")
     stopped = False
 
     def stop(signum: int, frame: FrameType | None) -> None:
         nonlocal stopped
+        if stopped:  # a plugin or a file system may hang
+            os._exit(130)
         stopped = True
 
     with one_sentence(JobError, DataError, TicketError, PluginError, GangSizeError):

@@ -24,7 +24,8 @@ import torch
 from torch import Tensor, distributed, nn
 
 from workers.data import Arrays, Source, data_set
-from workers.models import ARCHITECTURES, architecture
+from workers.models import ARCHITECTURES
+from workers.models.registry import Architecture
 
 HERE = Path(__file__).parent
 SLOW_S = 0.002  # per batch, so that a training lasts several checkpoint intervals
@@ -136,11 +137,12 @@ def before_batch(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
 def _counted(name: str) -> None:
     build = ARCHITECTURES[name].build
 
-    @architecture(name)
     def wrapped(in_channels: int, num_classes: int, **options: Any) -> nn.Module:
         model = build(in_channels, num_classes, **options)
         model.register_forward_pre_hook(before_batch)
         return model
+
+    ARCHITECTURES[name] = Architecture(name, wrapped, ARCHITECTURES[name].version)
 
 
 _counted("resnet1d")

@@ -18,6 +18,7 @@ from pathlib import Path
 from benchmarks.faults.namespaces import join_network, mount_small_disk, take_host_name
 from benchmarks.faults.small_sweep import Place
 from orchestrator.store import Store
+from workers.terminal.console import Console
 
 START = multiprocessing.get_context("forkserver")
 START.set_forkserver_preload(["orchestrator.sweep", "orchestrator.backends.ray.backend", "benchmarks.faults.processes"])
@@ -150,8 +151,9 @@ class _NoReport:
     def refresh(self) -> None:
         """Nothing."""
 
-    def write(self) -> None:
-        """Nothing."""
+    def write(self, console: Console) -> bool:
+        """Nothing; there is no report to miss."""
+        return True
 
 
 def can_mount() -> bool:

@@ -102,7 +102,7 @@ class Driver:
     def __init__(
         self, work: Work, store: Store, lease: HeldLease, backend: Backend, policies: Policies, panel: ProgressPanel
     ) -> None:
-        store.retry_failures(panel.notice)
+        store.retry_failures(panel.notice, lambda: lease.stopping)
         self._plan, self._queue, self._store, self._lease = work.plan, work.queue, store, lease
         self._backend, self._policies, self._packing = backend, policies, policies.packing
         self._claims, self._panel = Claims(store, lease.driver), panel

@@ -17,6 +17,7 @@ from tickets import Role, UnknownLayerError, classifier_name, parameter_roles
 from tickets.registry import unknown
 from workers.data import DataSet, Source, data_set_names, find_data_set, find_source
 from workers.models import ARCHITECTURES
+from workers.plugins import fault, owner
 from workers.stages.execution import Execution
 
 
@@ -60,12 +61,16 @@ def _experiment(recipe: Recipe, data_set: DataSet, source: Source) -> Experiment
                 model = architecture.build(**options)
         except (RuntimeError, NotImplementedError):  # its constructor reads values, as drop-path code does
             model = architecture.build(**options)
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"{owner(architecture.function)} returns a {type(model).__name__}, and no torch.nn.Module")
         network = _network(model, source.num_classes)
         empty = [name for name, parameter in model.named_parameters() if not parameter.numel()]
         if empty:
             raise ValueError(f"{empty[0]} has no elements")
     except (TypeError, ValueError, RuntimeError, UnknownLayerError) as error:
         raise RecipeError(f"architecture {recipe.arch} with {dict(recipe.model)}: {error}") from error
+    except (Exception, SystemExit) as error:  # a plugin's function may raise anything
+        raise RecipeError(f"architecture {recipe.arch} of {owner(architecture.function)}: {fault(error)}") from error
     return Experiment(recipe, source.fingerprint, architecture.version, network)
 
 

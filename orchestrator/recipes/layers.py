@@ -86,10 +86,13 @@ def read_mapping(path: Path, source: str, expected: str) -> dict[str, Any]:
         RecipeError: the file cannot be read, holds no mapping, or has a duplicate key; the message has the line.
     """
     try:
-        content = yaml.load(path.read_text(), _Loader)
+        content = yaml.load(path.read_text(encoding="utf-8-sig"), _Loader)
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise RecipeError(f"{source}{line}: {error.problem}") from error
+    except UnicodeDecodeError as error:
+        row = 1 + error.object[: error.start].count(b"\n")
+        raise RecipeError(f"{source}:{row}: this is not UTF-8; save the file as UTF-8") from error
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise RecipeError(f"{source}: {str(error).splitlines()[0]}") from error
     if not isinstance(content, dict):
@@ -101,5 +104,5 @@ def read_builtin(name: str) -> dict[str, Any]:
     """Read a built-in recipe (small_images.yaml if NAME has none), merged over the one its ``like:`` names."""
     folder = files("orchestrator.recipes") / "builtin"
     path = folder / f"{name}.yaml"
-    content = yaml.safe_load((path if path.is_file() else folder / "small_images.yaml").read_text())
+    content = yaml.safe_load((path if path.is_file() else folder / "small_images.yaml").read_text(encoding="utf-8"))
     return merge(read_builtin(content["like"]), content) if "like" in content else content

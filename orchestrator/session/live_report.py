@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from orchestrator.store import Store
 from orchestrator.store.provenance import code_provenance
 from tickets.files import digest
 from winning_sign import HOME
+from workers.terminal.command import print_error
 from workers.terminal.console import Console
 
 REPORT = "report.html"
@@ -26,7 +28,7 @@ class LiveReport:
 
     def __init__(self, store: Store) -> None:
         self.path = f"{store.root}/{REPORT}"
-        self._store = store
+        self._store, self._shown = store, shlex.quote(store.root)
         # -P: a folder `analysis` in the current one must not hide ours
         self._command = [sys.executable, "-P", "-m", "analysis.report", store.root]
         path = f"{HOME}{os.pathsep}{os.environ.get('PYTHONPATH', HOME)}"
@@ -44,20 +46,39 @@ class LiveReport:
                 self._command, env=self._environment, stdout=nowhere, stderr=nowhere, start_new_session=True
             )
 
-    def write(self) -> None:
-        """Render the report, unless the last listing and this code have one already; print an error if that fails."""
+    def write(self, console: Console) -> bool:
+        """Render the report, unless the last listing and this code have one already, and print where it is.
+
+        Returns:
+            Whether there is a report. If not, an error was printed.
+        """
         if self._process is not None:
             self._process.wait()
         stamp = self._stamp()
-        with suppress(FileNotFoundError):
-            self._store.storage.read(REPORT)
-            if self._process is None and self._store.storage.read(STAMP) == stamp:
-                return
-        done = subprocess.run(self._command, env=self._environment, capture_output=True, text=True)
+        if self._process is None and self._has(REPORT) and self._has(STAMP, stamp):
+            console.print(f"Report: {self.path}", soft_wrap=True)
+            return True
+        done = subprocess.run(
+            self._command, env=self._environment, capture_output=True, encoding="utf-8", errors="replace"
+        )
         if done.returncode:
-            Console(stderr=True).print(f"The report could not be written:\n{done.stderr}")
-        else:
+            lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+            reason = lines[-1].removeprefix("Error: ")
+            print_error(
+                f"the report could not be written: {reason}; mend this, then: winning-sign report {self._shown}"
+            )
+            return False
+        with suppress(OSError):  # without the stamp the report is rendered again next time
             self._store.storage.write(STAMP, stamp)
+        console.print(f"Report: {self.path}", soft_wrap=True)
+        return True
+
+    def _has(self, name: str, content: bytes | None = None) -> bool:
+        """Whether the store has a file, with this content if given."""
+        try:
+            return content in (self._store.storage.read(name), None)
+        except (FileNotFoundError, IsADirectoryError):
+            return False
 
     def _stamp(self) -> bytes:
         """A digest of all records and failures as last listed, the plans in their order, and the code."""

@@ -15,6 +15,7 @@ from orchestrator.recipes.recipe import Recipe
 from orchestrator.terminal.progress import Stopwatch
 from workers.data import MappedData, StreamedData, open_data, prepared_folder
 from workers.models import build_model
+from workers.plugins import fault
 from workers.stages import IMAGE_SIZE, Model
 from workers.stages.execution import Execution
 from workers.terminal.console import Console
@@ -72,13 +73,17 @@ def _try(recipe: Recipe, data: MappedData | StreamedData) -> None:
                 f"per channel"
             )
     model = Model(recipe.arch, recipe.model)
-    network = build_model(model, in_channels=data.channels, num_classes=data.num_classes, init_seed=0).eval()
     subject = f"architecture {recipe.arch} on {recipe.dataset}, whose images are {size[0]}x{size[1]}"
     try:
+        network = build_model(model, in_channels=data.channels, num_classes=data.num_classes, init_seed=0).eval()
         with torch.no_grad():
             logits = network(torch.zeros(2, data.channels, *size))
     except (RuntimeError, ValueError, TypeError) as error:
         raise RecipeError(f"{subject}: {error}") from error
+    except (Exception, SystemExit) as error:  # a plugin's network may raise anything
+        raise RecipeError(f"{subject}: {fault(error)}") from error
+    if not isinstance(logits, torch.Tensor):
+        raise RecipeError(f"{subject}: its output is a {type(logits).__name__}; return logits, a tensor")
     if logits.shape != (2, data.num_classes):
         raise RecipeError(f"{subject}: its output is {tuple(logits.shape)} for 2 images of {data.num_classes} classes")
 

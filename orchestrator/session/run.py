@@ -23,13 +23,14 @@ from orchestrator.scheduling.packing import Packing
 from orchestrator.scheduling.queue import ReadyQueue, State
 from orchestrator.scheduling.rank import upward_rank
 from orchestrator.session.live_report import LiveReport
-from orchestrator.store import Store
+from orchestrator.store import Store, StoreError
 from orchestrator.store.leases import HeldLease
 from orchestrator.store.record import Record
 from orchestrator.terminal.progress import ProgressPanel
 from orchestrator.terminal.units import duration
 from workers.data import DataError
 from workers.stages.execution import Execution
+from workers.terminal.command import print_error
 from workers.terminal.console import Console
 
 LOG_LINES = 12
@@ -119,11 +120,11 @@ def quarantine(store: Store, cached: CachedStages, console: Console) -> None:
 def run_plan(
     plan: Plan, cached: CachedStages, store: Store, lease: HeldLease, placement: Placement, console: Console
 ) -> int:
-    """Run the stages that are not cached; return the exit code.
+    """Run the stages that are not cached; return the exit code: 0, 1 if something failed, 130 after an interruption.
 
     Raises:
         BackendError: the backend cannot be used as asked.
-        StoreError: the store could not be written for minutes.
+        StoreError: the store could not be written for minutes, and no stage has begun.
     """
     store.retry_failures(console.print)
     stored_plan, report = plan.stored(sys.argv, time.time()), LiveReport(store)
@@ -131,9 +132,7 @@ def run_plan(
         store.write_plan(stored_plan)
         store.write_index()
         console.print(f"Nothing to compute: all {len(plan)} stages are in {store.root}.")
-        report.write()
-        console.print(f"Report: {report.path}", soft_wrap=True)
-        return 0
+        return 0 if report.write(console) else 1
     console.print(
         f"{len(plan)} stages, {len(cached.keys)} of them in {store.root} already; report: {report.path}", soft_wrap=True
     )
@@ -157,6 +156,11 @@ def run_plan(
             with panel:
                 driver = Driver(work, store, lease, backend, policies, panel)
                 summary = driver.run(report.refresh, FIRST_REPORT_S)
+        except StoreError as error:
+            interrupted = lease.stopping
+            lease.ask_stop()
+            print_error(str(error))
+            return 130 if interrupted else 1
         except BaseException:
             lease.ask_stop()  # stages that run in this process checkpoint, instead of being waited for
             raise
@@ -164,14 +168,13 @@ def run_plan(
             backend.close()
     store.records({})
     store.write_index()
-    report.write()
     print_summary(console, store, summary)
-    console.print(f"Report: {report.path}", soft_wrap=True)
+    reported = report.write(console)
     if lease.lost:
         console.print("Another sweep has taken over the stages of this one, which had been silent for too long.")
     elif summary.exit_code == 130:
         console.print("Interrupted; the same command goes on from here.")
-    return summary.exit_code
+    return summary.exit_code if reported else summary.exit_code or 1
 
 
 def print_summary(console: Console, store: Store, summary: Summary) -> None:

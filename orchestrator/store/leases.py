@@ -180,7 +180,7 @@ def process_start(pid: int) -> str | None:
     Without /proc, "running" for any process of this number.
     """
     with suppress(OSError):
-        status = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
         return None if status[0] in "ZX" else status[19]  # state and starttime: proc(5)
     if Path("/proc/self").exists():
         return None
@@ -196,6 +196,6 @@ def process_start(pid: int) -> str | None:
 def _boot() -> str:
     """Identify the scope of process numbers: containers may share a host name and a boot, and number apart."""
     with suppress(OSError):
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
     return "unknown"

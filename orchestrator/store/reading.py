@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from orchestrator.store.plans import StoredPlan
 from orchestrator.store.record import Claim, Failure, Record, StoreError, read_valid
 from orchestrator.store.retrying import RetryingStorage
 from tickets.files import digest
+from tickets.files.home import NoHomeError, user_cache
 from workers.storage import Entry, Storage, download_many, open_storage, read_many
 
 
@@ -28,12 +28,11 @@ class StoreReader:
         self._records: dict[str, Record] = {}
         self._indexed: set[str] = set()
 
-    def retry_failures(self, tell: Callable[[str], None]) -> None:
-        """From now on repeat storage calls that fail for a while; ``tell`` is called when an outage begins."""
-        if isinstance(self.storage, RetryingStorage):
-            self.storage.tell = tell
-        else:
+    def retry_failures(self, tell: Callable[[str], None], stopped: Callable[[], bool] = lambda: False) -> None:
+        """From now on repeat storage calls that fail for a while, until ``stopped``; an outage begins with ``tell``."""
+        if not isinstance(self.storage, RetryingStorage):
             self.storage = RetryingStorage(self.storage, tell)
+        self.storage.tell, self.storage.stopped = tell, stopped
 
     # --- stages and records --------------------------------------------------------------------------------------
 
@@ -125,7 +124,7 @@ class StoreReader:
         """
         if self.storage.folder is not None:
             return {(key, name): self.storage.folder / self.out(key) / name for key, name in files}
-        cache = (cache or user_cache()) / digest.of_text(self.root)[:KEY_DIGITS]
+        cache = (cache or _downloads()) / digest.of_text(self.root)[:KEY_DIGITS]
         paths = {(key, name): cache / self.out(key) / name for key, name in files}
         missing = [(f"{self.out(key)}/{name}", path) for (key, name), path in paths.items() if not path.exists()]
         try:
@@ -206,6 +205,9 @@ class StoreReader:
         }
 
 
-def user_cache() -> Path:
-    """The folder for files downloaded from buckets."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "winning-sign" / "stores"
+def _downloads() -> Path:
+    """The folder for files downloaded from buckets; StoreError if this user has no home folder."""
+    try:
+        return user_cache() / "stores"
+    except NoHomeError as error:
+        raise StoreError(str(error)) from error

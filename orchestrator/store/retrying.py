@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,16 +18,19 @@ FIRST_PAUSE_S = 0.5
 class RetryingStorage:
     """Repeats each call that raises OSError, and raises StoreError once a call has failed for ``limit_s``.
 
+    Once ``stopped`` returns True, a failing call is an error at once.
+
     FileNotFoundError of a read, download or move and FileExistsError of a creation are answers, and are not repeated.
 
     Args:
-        tell: called with a sentence when an outage begins; may be replaced while the storage is in use.
+        tell: called with a sentence when an outage begins; like ``stopped``, may be replaced at any time.
     """
 
     def __init__(
         self, storage: Storage, tell: Callable[[str], None], limit_s: float = 300.0, longest_pause_s: float = 10.0
     ) -> None:
         self.root, self.tell = storage.root, tell
+        self.stopped: Callable[[], bool] = lambda: False
         self._storage, self._limit_s, self._longest_pause_s = storage, limit_s, longest_pause_s
         self._failing = False
 
@@ -35,7 +39,7 @@ class RetryingStorage:
         return self._storage.folder
 
     def read(self, path: str) -> bytes:
-        return self._retry(lambda: self._storage.read(path), FileNotFoundError)
+        return self._retry(lambda: self._storage.read(path), FileNotFoundError, IsADirectoryError)
 
     def write(self, path: str, content: bytes) -> None:
         self._retry(lambda: self._storage.write(path, content))
@@ -88,6 +92,12 @@ class RetryingStorage:
 
         self._retry(attempt, answer)
 
+    def _sleep(self, seconds: float) -> None:
+        """Sleep, at most until a stop is asked for."""
+        for _ in range(math.ceil(seconds / FIRST_PAUSE_S)):
+            if not self.stopped():
+                time.sleep(FIRST_PAUSE_S)
+
     def _retry(self, call: Callable[[], T], *answers: type[OSError]) -> T:
         began, pause_s = time.monotonic(), FIRST_PAUSE_S
         while True:
@@ -97,7 +107,7 @@ class RetryingStorage:
                 raise
             except OSError as error:
                 waited_s = time.monotonic() - began
-                if waited_s > self._limit_s:
+                if waited_s > self._limit_s or self.stopped():
                     raise StoreError(
                         f"the store failed for {waited_s:.0f} s: {error}; committed stages are safe: mend the store, "
                         f"and repeat the command to go on"
@@ -105,7 +115,7 @@ class RetryingStorage:
                 if not self._failing:
                     self._failing = True
                     self.tell(f"The store fails ({error}); trying again for up to {self._limit_s / 60:.0f} min.")
-                time.sleep(pause_s)
+                self._sleep(pause_s)
                 pause_s = min(2 * pause_s, self._longest_pause_s)
             else:
                 self._failing = False

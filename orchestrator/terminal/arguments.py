@@ -15,6 +15,7 @@ from orchestrator.recipes.experiment_file import ExperimentRequest
 from orchestrator.recipes.layers import RecipeError, user_layers
 from orchestrator.store import Store, StoreError
 from orchestrator.terminal.options import ComparisonOptions, ExecutionOptions, OutputOptions, PlacementOptions
+from tickets.files.home import expanded
 from tickets.registry import unknown
 from workers.data import DataError, data_set_names, default_cache
 from workers.devices.cores import usable_cores
@@ -112,7 +113,10 @@ def check_folder(folder: Path) -> Path:
 def check_store(store: Store) -> Store:
     """Return the store; StoreError if a file is in its way. Writes nothing, so that a plan refuses as a run would."""
     folder = store.storage.folder
-    existing = next((path for path in (folder, *folder.parents) if path.exists()), folder) if folder else None
+    try:
+        existing = next((path for path in (folder, *folder.parents) if path.exists()), folder) if folder else None
+    except OSError as error:  # a name that is too long, a looping link, a closed folder
+        raise StoreError(f"{store.root}: {(error.strerror or str(error)).lower()}; give another --store") from error
     if existing is not None and not existing.is_dir():
         raise StoreError(f"{store.root}: {existing} is a file, and a store is a folder; give another --store")
     return store
@@ -145,7 +149,9 @@ def checked_execution(backend: str, options: ExecutionOptions) -> Execution:
         data_cache=str((options.data_cache or default_cache()).absolute()),
         checkpoint_interval_s=options.checkpoint_interval,
         # a file's absolute path, so that every worker finds it
-        plugins=tuple(str(Path(name).absolute()) if name.endswith(".py") else name for name in options.plugin or ()),
+        plugins=tuple(
+            str(expanded(name).absolute()) if name.endswith(".py") else name for name in options.plugin or ()
+        ),
         loader_workers=options.loader_workers,
         cuda_graphs=options.cuda_graphs,
         deterministic=options.deterministic,

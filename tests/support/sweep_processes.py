@@ -28,9 +28,10 @@ HOLDING = '''
 """The built-in networks, which wait in their third training batch while a file beside this one says so."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
-from workers.models import ARCHITECTURES, architecture
+from workers.models import ARCHITECTURES
 
 HOLD = Path(__file__).with_name("hold")
 
@@ -49,11 +50,12 @@ def hold(module, inputs):
 def held(name):
     build = ARCHITECTURES[name].build
 
-    @architecture(name)
     def wrapped(in_channels, num_classes, **options):
         model = build(in_channels, num_classes, **options)
         model.register_forward_pre_hook(hold)
         return model
+
+    ARCHITECTURES[name] = replace(ARCHITECTURES[name], function=wrapped)
 
 
 held("resnet1d")
@@ -62,7 +64,7 @@ held("resnet20")
 PATIENCE_S = 240
 WITHOUT_REPORT = (
     "-c",
-    "from orchestrator.session.live_report import LiveReport; LiveReport.refresh = LiveReport.write = lambda _: None; "
+    "from orchestrator.session.live_report import LiveReport; LiveReport.refresh = LiveReport.write = lambda *_: True; "
     "from orchestrator.sweep import app; app()",
 )
 """The sweep's program for tests that do not read the report, whose drawing takes longer than a small sweep."""
@@ -119,7 +121,7 @@ def no_report() -> Iterator[None]:
     """Let sweeps of this process write no report, whose drawing takes longer than a small sweep."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LiveReport, "refresh", lambda self: None)
-        patch.setattr(LiveReport, "write", lambda self: None)
+        patch.setattr(LiveReport, "write", lambda self, console: True)
         yield
 
 

@@ -85,3 +85,41 @@ def test_criteria_and_probes_are_imported_from_their_rooms(tmp_path: Path, caplo
         assert "old_criterion" in CRITERIA
         assert "old_probe" in PROBES
     assert not caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("program", "sentence"),
+    [
+        ("raise SystemExit(3)", r"one\.py: SystemExit: 3"),
+        ("import sys; sys.exit()", r"one\.py: SystemExit:$"),
+        ("def", r"one\.py: SyntaxError: "),
+        ("raise ValueError('two\\nlines')", r"one\.py: ValueError: two lines$"),
+        (
+            "from workers.models import architecture\n@architecture('resnet20')\ndef mine(in_channels, classes): ...",
+            r"one\.py: ValueError: architecture 'resnet20' is built in, by workers\.models\.\w+; choose another name",
+        ),
+        (
+            "from workers.data import data_set\n@data_set('cifar10', channels=3, num_classes=10)\ndef mine(r, d): ...",
+            r"data set 'cifar10' is built in",
+        ),
+        ("from tickets import sign_source\n\n\n@sign_source('random')\ndef mine(w, g): ...", "'random' is built in"),
+    ],
+)
+def test_whatever_a_plugin_raises_names_it(tmp_path: Path, program: str, sentence: str) -> None:
+    (tmp_path / "one.py").write_text(program)
+    before = set(ARCHITECTURES)
+    with pytest.raises(PluginError, match=sentence):
+        load_plugins([str(tmp_path / "one.py")])
+    assert set(ARCHITECTURES) == before
+
+
+def test_what_a_plugin_prints_goes_to_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "loud.py").write_text("print('hello')")
+    load_plugins([str(tmp_path / "loud.py")])
+    assert capsys.readouterr() == ("", "hello\n")
+
+
+def test_a_plugin_may_lie_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(PluginError, match=f"no such file: {tmp_path}/none.py"):
+        load_plugins(["~/none.py"])

@@ -47,7 +47,6 @@ def write_atomically(path: Path, content: bytes, *, exclusive: bool = False, dur
     partial = beside(path)
     try:
         _write(partial, content, durable=durable)
-        partial.chmod(0o644)
         if exclusive:
             _link_or_create(partial, path, content)
         else:

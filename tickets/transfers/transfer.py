@@ -191,8 +191,9 @@ def sign_source(name: str, *, version: int = 1) -> Callable[[SignRule], SignRule
     """
 
     def register(rule: SignRule) -> SignRule:
+        SIGN_SOURCES.register(name, version=version)(rule)
         TRANSFERS[f"{name}_signs"] = replace(SIGNED, signs=name)
-        return SIGN_SOURCES.register(name, version=version)(rule)
+        return rule
 
     return register
 

@@ -85,7 +85,7 @@ def run_attempts(attempts: Sequence[Attempt], node: str = "", member: Member = A
     began = time.monotonic()
     try:
         outcomes = _run_logged(attempts, began, node, member)
-    except Exception as error:  # of the store or the log, such as a full disk
+    except (Exception, SystemExit) as error:  # of the store or the log, such as a full disk
         outcomes = [_failed(error, began)] * len(attempts)
     if len(attempts) > 1 and any(outcome.status == "failed" for outcome in outcomes):
         return [outcome for attempt in attempts for outcome in run_attempts([attempt], node)]
@@ -116,7 +116,7 @@ def run_rank(attempt: Attempt, member: Member, node: str = "") -> Outcome:
             )
     except Interrupted:
         return Outcome("interrupted", time.monotonic() - began)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         where = f"rank {member.rank} on {socket.gethostname()}, pid {os.getpid()}"
         message = f"{error or repr(error)} ({where})"
         if not isinstance(error, RankLostError):
@@ -147,7 +147,7 @@ def _run_logged(attempts: Sequence[Attempt], began: float, node: str, member: Me
         except Interrupted:
             log.info("interrupted; it resumes from its checkpoint")
             return [Outcome("interrupted", time.monotonic() - began) for _ in attempts]
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a plugin's function may raise anything
             log.error("failed\n%s", traceback.format_exc())
             return [_failed(error, began)] * len(attempts)
 
@@ -177,7 +177,7 @@ def _workspace(attempt: Attempt, *, writes: bool = True) -> AbstractContextManag
     return open_workspace(attempt.root, attempt.folder, inputs, attempt.stop_files, writes=writes)
 
 
-def _failed(error: Exception, began: float) -> Outcome:
+def _failed(error: BaseException, began: float) -> Outcome:
     """The outcome of an attempt that raised an error."""
     return Outcome(
         "failed",
@@ -204,7 +204,7 @@ def machine(execution: Execution) -> dict[str, Any]:
 @contextmanager
 def _logged(folder: Path) -> Iterator[None]:
     """Write this thread's messages to the attempt's log; other threads run other attempts."""
-    handler = logging.FileHandler(folder / "log.txt")
+    handler = logging.FileHandler(folder / "log.txt", encoding="utf-8", errors="replace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     thread = threading.get_ident()
     handler.addFilter(lambda record: record.thread == thread)
@@ -250,7 +250,7 @@ class _Heartbeat:
         self._content |= {"beats": self._beats, "longest_step_s": self._longest_s if self._beats > 1 else None}
         for file in self._files:
             with replacing(file) as partial:  # fails if the attempt's folder has been removed
-                partial.write_text(json.dumps(self._content))
+                partial.write_text(json.dumps(self._content), encoding="utf-8")
 
 
 def _control(execution: Execution, spaces: Sequence[Workspace], node: str) -> Control:

@@ -30,7 +30,7 @@ class PeakMemory:
             torch.cuda.reset_peak_memory_stats(device)
             return
         try:
-            (PROCESS / "clear_refs").write_text("5")  # forget the peak so far
+            (PROCESS / "clear_refs").write_text("5", encoding="utf-8")  # forget the peak so far
         except OSError:
             self._measured = False
 
@@ -38,7 +38,11 @@ class PeakMemory:
         """Bytes, or None if the system does not tell."""
         if self._device.type == "cuda":
             return torch.cuda.max_memory_reserved(self._device)  # graphs keep more than is allocated
-        peak = re.search(r"VmHWM:\s+(\d+) kB", (PROCESS / "status").read_text()) if self._measured else None
+        peak = (
+            re.search(r"VmHWM:\s+(\d+) kB", (PROCESS / "status").read_text(encoding="utf-8"))
+            if self._measured
+            else None
+        )
         return int(peak[1]) * 1024 if peak else None
 
 

@@ -67,7 +67,7 @@ def read_job(path: Path) -> Job:
         JobError: the file is missing, is not JSON, or describes no stage of this version.
     """
     try:
-        return parse_job(json.loads(path.read_text()))
+        return parse_job(json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise JobError(f"{path} cannot be read: {error.strerror or error}") from error
     except (UnicodeDecodeError, json.JSONDecodeError, JobError) as error:

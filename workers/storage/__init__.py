@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tickets.files.home import expanded
 from workers.storage.base import PARALLEL_REQUESTS, Entry, Storage, StorageError, download_many, read_many
 from workers.storage.bucket import Bucket
 from workers.storage.folder import Folder
@@ -39,8 +40,8 @@ def open_storage(root: str | Path) -> Storage:
     """Open a folder, or ``s3://bucket/path``, ``gs://bucket/path`` or ``az://container/path``.
 
     Raises:
-        StorageError: the name is empty; or the URL is of another kind, has a user, password or query, or cannot be
-            opened.
+        StorageError: the name is empty or not UTF-8; or the URL is of another kind, has a user, password or query, or
+            cannot be opened.
     """
     if not str(root).strip():
         raise StorageError("the store has no name; give a folder, such as sweeps, or a URL, such as s3://bucket/sweeps")
@@ -51,7 +52,12 @@ def open_storage(root: str | Path) -> Storage:
     if URL.match(str(root)):
         schemes = ", ".join(f"{scheme}://" for scheme in BUCKETS)
         raise StorageError(f"{root} is no URL of a bucket; give a folder, or a URL that begins with one of {schemes}")
-    return Folder(root)
+    folder = expanded(root).absolute()
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError as error:
+        raise StorageError(f"{folder}: the store's path is not UTF-8, as records must be; rename the folder") from error
+    return Folder(folder)
 
 
 def _check_no_secret(url: str) -> None:

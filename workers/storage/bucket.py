@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -17,6 +18,10 @@ from workers.storage.base import Entry, StorageError
 LISTING_PAUSES_S = (0.2, 1.0, 5.0, 20.0)
 PATIENCE = timedelta(minutes=5)  # how long the client retries 5xx answers
 NO_BUCKET = "NoSuchBucket"
+ENDPOINTS = r"AWS_ENDPOINT(_URL(_S3)?)?|AZURE_(STORAGE_)?ENDPOINT|GOOGLE_(STORAGE_)?(BASE_URL|ENDPOINT)"
+"""Variables with the address of a server instead of the cloud's."""
+PANIC = "PanicException"
+"""Raised where the client's Rust code panics; no Exception, and in no module that can be imported."""
 REFUSED = "non-2xx status code"  # in the client's message, once its retries have failed
 
 Result = TypeVar("Result")
@@ -36,13 +41,18 @@ class Bucket:
 
         self.root = root.rstrip("/")
         self._client, self._exists, self._fault = obstore, AlreadyExistsError, BaseError
+        _check_endpoints(root)
         options: dict[str, Any] = {"retry_config": {"max_retries": 100, "retry_timeout": PATIENCE}}
         if urlsplit(root).scheme == "s3":
             options |= _aws_options()
         try:
             self._store: Any = obstore.store.from_url(self.root, **options)
-        except BaseError as error:
+        except (BaseError, ValueError) as error:
             raise StorageError(f"{root}: {_first_line(error)}") from error
+        except BaseException as error:
+            if type(error).__name__ != PANIC:
+                raise
+            raise StorageError(f"{root}: the client cannot use these settings: {_first_line(error)}") from error
 
     def read(self, path: str) -> bytes:
         return self._call(self._content, path)
@@ -149,5 +159,12 @@ def _aws_options() -> dict[str, Any]:
     return options
 
 
-def _first_line(error: Exception) -> str:
+def _check_endpoints(root: str) -> None:
+    """Raise StorageError if a variable gives a server's address without its scheme: the client would panic."""
+    for name, value in os.environ.items():
+        if re.fullmatch(ENDPOINTS, name) and value and not re.match(r"https?://[^/]", value, re.IGNORECASE):
+            raise StorageError(f"{root}: {name} needs http:// or https:// in front of the server's name")
+
+
+def _first_line(error: BaseException) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, fields, is_dataclass
 from functools import wraps
+from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 from typer.core import TyperCommand
 
-from workers.terminal.console import Console
+import winning_sign
+from tickets.files.home import NoHomeError, expanded
+from workers.terminal.console import Console, visible
 from workers.terminal.help import GLOSSARY, Command, Group
 
 Function = TypeVar("Function", bound=Callable[..., None])
+FAILURES = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ENOMEM}
+"""Errors of the operating system that no other input would avoid."""
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
@@ -69,6 +75,9 @@ def _with_groups(function: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(function)
     def command(**values: Any) -> None:
+        winning_sign.begin_work()
+        with one_sentence(WordError, NoHomeError):
+            values = {name: _usable(value) for name, value in values.items()}
         for name, group in groups.items():
             values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
         function(**values)
@@ -78,14 +87,28 @@ def _with_groups(function: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def _usable(value: Any) -> Any:
+    """Return an argument or option with the home folder for ``~`` in paths; WordError if it is not UTF-8."""
+    if isinstance(value, list | tuple):
+        return type(value)(map(_usable, value))
+    if isinstance(value, str | Path) and any("\ud800" <= sign <= "\udfff" for sign in str(value)):
+        raise WordError(f"{value}: this word is not UTF-8, as plans and records must be; rename the file or folder")
+    return expanded(value) if isinstance(value, Path) else value
+
+
+class WordError(ValueError):
+    """A word of the command line that no file of a store could hold."""
+
+
 @contextmanager
 def one_sentence(*expected: type[Exception]) -> Iterator[None]:
-    """Print these errors as one sentence and exit with 2."""
+    """Print these errors as one sentence and exit: with 1 if the machine failed, such as a full disk, else with 2."""
     try:
         yield
     except expected as error:
         print_error(_sentence(error))
-        raise typer.Exit(2) from None
+        numbers = {each.errno for each in (error, error.__cause__) if isinstance(each, OSError)}
+        raise typer.Exit(1 if numbers & FAILURES else 2) from None
 
 
 def _sentence(error: Exception) -> str:
@@ -96,8 +119,8 @@ def _sentence(error: Exception) -> str:
 
 
 def print_error(message: str) -> None:
-    """Print a sentence to stderr, without taking any part of it for markup."""
-    Console(stderr=True, soft_wrap=True, markup=True).print(f"[red]Error:[/red] {escape(message)}")
+    """Print a sentence to stderr."""
+    Console(stderr=True, soft_wrap=True).print(Text.assemble(("Error:", "red"), " ", visible(message)))
 
 
 def console(*, stderr: bool = False, quiet: bool = False) -> Console:

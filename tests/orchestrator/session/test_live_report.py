@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 
 from orchestrator.session.live_report import INTERVAL_S, LiveReport
 from orchestrator.store import Store
+from workers.terminal.console import Console
 
 
 def test_the_report_starts_once_per_interval_and_never_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,3 +43,42 @@ def test_the_report_starts_once_per_interval_and_never_twice(tmp_path: Path, mon
             begun[-1].over = over
         report.refresh()
         assert len(begun) == expected
+
+
+def written(store: Path, monkeypatch: pytest.MonkeyPatch, program: str) -> tuple[bool, str]:
+    """What the end of a sweep says where this program renders the report."""
+    report, said = LiveReport(Store(store)), io.StringIO()
+    monkeypatch.setattr(report, "_command", [sys.executable, "-c", program])
+    return report.write(Console(file=said, width=500)), said.getvalue()
+
+
+def test_a_report_that_was_not_written_is_an_error_and_is_not_claimed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing = (
+        "import sys; print('Warning: of a library\\nError: report.html: is a directory', file=sys.stderr); sys.exit(2)"
+    )
+    assert written(tmp_path, monkeypatch, failing) == (False, "")
+    assert capsys.readouterr().err == (
+        f"Error: the report could not be written: report.html: is a directory; mend this, then: winning-sign report "
+        f"{tmp_path}\n"
+    )
+    silent = "raise SystemExit(9)"
+    assert written(tmp_path, monkeypatch, silent) == (False, "")
+    assert "could not be written: exit code 9" in capsys.readouterr().err
+
+
+def test_a_folder_in_the_place_of_the_report_is_no_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "report.html").mkdir()
+    store = Store(tmp_path)
+    store.retry_failures(pytest.fail)  # waiting would not make it a file
+    assert not LiveReport(store).write(Console(file=io.StringIO()))
+    assert "Error: the report could not be written" in capsys.readouterr().err
+
+
+def test_a_report_in_brackets_is_named_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "p[x]" / "w[/b]"
+    assert written(place, monkeypatch, "") == (True, f"Report: {place}/report.html\n")
+    assert written(place, monkeypatch, "raise SystemExit('rendered twice')")[0] is False  # no file was there

@@ -107,3 +107,17 @@ def test_the_paths_to_remove_may_be_an_iterator(tmp_path: Path) -> None:
     storage = RetryingStorage(FailingFolder(tmp_path, failures=2), lambda text: None)
     storage.remove(path for path in ["a"])
     assert storage.listing() == {}
+
+
+def test_a_stop_ends_the_wait_at_once(tmp_path: Path) -> None:
+    told: list[str] = []
+    storage = RetryingStorage(FailingFolder(tmp_path, failures=10**9), told.append)
+    storage.stopped = lambda: bool(told)  # asked for during the first pause
+    with pytest.raises(StoreError, match="No space left"):
+        storage.write("a", b"1")
+
+
+def test_a_folder_in_the_place_of_a_file_is_an_answer(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with pytest.raises(IsADirectoryError):
+        RetryingStorage(Folder(tmp_path), pytest.fail).read("a")

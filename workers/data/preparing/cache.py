@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,12 +14,14 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
+from tickets.files.home import NoHomeError, user_cache
 from tickets.registry import unknown
 from workers.data.errors import DataError
 from workers.data.images.encoded import Encoded, Pictures
 from workers.data.preparing import writing
 from workers.data.preparing.writing import ARRAYS, ProgressCallback
 from workers.data.registry import Arrays, DataSet, Source, data_set_names, find_data_set
+from workers.plugins import fault, owner
 
 IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
 IMAGENET_STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
@@ -61,9 +62,11 @@ class StreamedData(_Prepared):
 
 
 def default_cache() -> Path:
-    """Default folder of prepared data sets: in the user's cache."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "winning-sign"
+    """Default folder of prepared data sets, in the user's cache; DataError if this user has no home folder."""
+    try:
+        return user_cache()
+    except NoHomeError as error:
+        raise DataError("there is no home folder for the decoded data; give --data-cache FOLDER") from error
 
 
 def find_source(name: str, data_root: Path | None, cache: Path) -> Source:
@@ -73,6 +76,11 @@ def find_source(name: str, data_root: Path | None, cache: Path) -> Source:
         source = data_set.function(data_root, cache / "downloads")
     except OSError as error:
         raise DataError(f"{name}: its files cannot be read: {error}") from error
+    except (Exception, SystemExit) as error:
+        _blame_plugin(name, data_set, error)
+        raise
+    if not isinstance(source, Source):
+        raise DataError(f"{name}: {owner(data_set.function)} returns a {type(source).__name__}, and no Source")
     return replace(source, num_classes=source.num_classes or data_set.num_classes)
 
 
@@ -101,7 +109,7 @@ def open_data(
     folder = prepared_folder(name, expected, cache)
     if not (folder / "meta.json").exists():
         _prepare(folder, name, expected, data_root, cache, progress)
-    meta = json.loads((folder / "meta.json").read_text())
+    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     data_set = _known(name)
     shared: dict[str, Any] = {
         "channels": data_set.channels,
@@ -120,6 +128,12 @@ def open_data(
         array: torch.from_numpy(np.load(folder / f"{array}.npy", mmap_mode="c")) for array in ARRAYS
     }
     return MappedData(**arrays, **shared)
+
+
+def _blame_plugin(name: str, data_set: DataSet, error: BaseException) -> None:
+    """Raise a DataError that names a plugin's function and what it raised; return for our own, and for a DataError."""
+    if not isinstance(error, DataError) and not data_set.function.__module__.startswith("workers."):
+        raise DataError(f"{name}: {owner(data_set.function)}: {fault(error)}") from error
 
 
 def _known(name: str) -> DataSet:
@@ -144,12 +158,18 @@ def _prepare(
                     f"{name}: {source.description} differs from the data that the stage was planned for "
                     f"({source.fingerprint} instead of {expected}); give the same --data-root, or plan again"
                 )
-            content = source.decode()
+            try:
+                content = source.decode()
+            except (Exception, SystemExit) as error:
+                _blame_plugin(name, _known(name), error)
+                raise
             _check(name, content, _known(name).channels, source.num_classes or 0)
             partial = folder.with_name(f"{folder.name}.partial")
             partial.mkdir(exist_ok=True)
             meta = _fill(partial, name, content, source, data_root, progress)
-            (partial / "meta.json").write_text(json.dumps({**meta, "num_classes": source.num_classes}))
+            (partial / "meta.json").write_text(
+                json.dumps({**meta, "num_classes": source.num_classes}), encoding="utf-8"
+            )
             shutil.rmtree(folder, ignore_errors=True)
             partial.rename(folder)
     except OSError as error:

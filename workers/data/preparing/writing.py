@@ -139,14 +139,14 @@ def remaining(marker: Path, task: str, total: int, progress: ProgressCallback) -
 
     Ask for the next chunk only when the chunk before is safe on disk: ``marker`` then counts its images as done.
     """
-    done = int(marker.read_text()) if marker.exists() else 0
+    done = int(marker.read_text(encoding="utf-8")) if marker.exists() else 0
     progress(task, done, total)
     while done < total:
         chunk = range(done, min(done + CHUNK, total))
         yield chunk
         done = chunk.stop
         with replacing(marker) as partial:
-            partial.write_text(str(done))
+            partial.write_text(str(done), encoding="utf-8")
         progress(task, done, total)
 
 

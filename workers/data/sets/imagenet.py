@@ -62,7 +62,7 @@ def _from_devkit(folder: Path) -> dict[str, str]:
     try:
         synsets = np.atleast_1d(loadmat(folder / META, squeeze_me=True)["synsets"])
         wnid_of = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in synsets}
-        ids = [int(line) for line in (folder / TRUTH).read_text().split()]
+        ids = [int(line) for line in (folder / TRUTH).read_text(encoding="utf-8").split()]
         return {f"ILSVRC2012_val_{number:08d}.JPEG": wnid_of[id_] for number, id_ in enumerate(ids, start=1)}
     except Exception as error:  # scipy's reader raises any type
         raise DataError(f"{folder}: {META} or {TRUTH} is not the official one ({error!r})") from error
@@ -71,7 +71,7 @@ def _from_devkit(folder: Path) -> dict[str, str]:
 def _from_kaggle(path: Path) -> dict[str, str]:
     """Rows have an image's name and its boxes: ``ILSVRC2012_val_00048981,n03995372 85 1 499 272``."""
     try:
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8") as file:
             return {f"{row['ImageId']}.JPEG": row["PredictionString"].split()[0] for row in csv.DictReader(file)}
     except (KeyError, IndexError, AttributeError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: expected columns ImageId and PredictionString ({error!r})") from error

@@ -38,9 +38,9 @@ def _read_folders(root: Path) -> Source:
     missing = [path for path in (root / "train", root / "val/images", annotations) if not path.exists()]
     if missing:
         raise DataError(f"tiny-imagenet: {missing[0]} is missing; expected: {LAYOUT}")
-    classes = sorted((root / "wnids.txt").read_text().split())
+    classes = sorted((root / "wnids.txt").read_text(encoding="utf-8").split())
     class_of = {}
-    for number, line in enumerate(annotations.read_text().splitlines(), start=1):
+    for number, line in enumerate(annotations.read_text(encoding="utf-8").splitlines(), start=1):
         fields = line.split("\t")
         if len(fields) < 2:
             raise DataError(f"{annotations}, line {number}: expected a file name and a WordNet id, separated by a tab")
