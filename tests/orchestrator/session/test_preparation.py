@@ -123,3 +123,40 @@ def test_a_network_that_reads_a_value_while_it_is_built_is_planned_like_any_othe
 
     (experiment,) = find(root, "tiny-imagenet", "drop_path")
     assert experiment.network == Network(3 * 64 * 64 * 8 + 8, 0, 0, "2")
+
+
+def test_a_network_that_exits_or_is_none_is_refused_by_its_place(tmp_path: Path) -> None:
+    @architecture("none")
+    def none(in_channels: int, num_classes: int) -> None: ...
+
+    @architecture("leaves")
+    def leaves(in_channels: int, num_classes: int) -> nn.Module:
+        raise SystemExit(3)
+
+    for name, sentence in (("none", "returns a NoneType, and no torch.nn.Module"), ("leaves", "SystemExit: 3")):
+        with pytest.raises(RecipeError, match=sentence) as raised:
+            find(tmp_path, "mnist1d", name)
+        assert __file__ in str(raised.value)
+
+
+def test_a_network_that_exits_or_gives_no_tensor_is_refused_before_any_stage(tmp_path: Path) -> None:
+    class Odd(nn.Module):
+        def __init__(self, features: int, classes: int) -> None:
+            super().__init__()
+            self.hidden, self.last = nn.Linear(features, 4), nn.Linear(4, classes)
+
+        def forward(self, images: torch.Tensor) -> Any:
+            return answer()
+
+    @architecture("odd")
+    def odd(in_channels: int, num_classes: int) -> nn.Module:
+        return Odd(in_channels * 40, num_classes)
+
+    def leave() -> Any:
+        raise SystemExit(4)
+
+    for give, sentence in ((leave, "SystemExit: 4"), (lambda: None, "its output is a NoneType")):
+        answer = give
+        experiments = find(tmp_path, "mnist1d", "odd")
+        with pytest.raises(RecipeError, match=sentence):
+            prepare_data(experiments, Execution("cpu", None, str(tmp_path / "cache")), Console(file=io.StringIO()))

@@ -245,3 +245,27 @@ def test_a_broken_download_is_repeated(google: GoogleStorage, gs: str, tmp_path:
     google.fates[:] = ["cut"]
     assert storage.exists()
     assert not google.fates
+
+
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT"])
+@pytest.mark.parametrize("server", ["127.0.0.1:9000", "minio", "ftp://minio", "http:/minio", "https://"])
+def test_a_server_without_its_scheme_is_refused(monkeypatch: pytest.MonkeyPatch, variable: str, server: str) -> None:
+    monkeypatch.setenv(variable, server)
+    with pytest.raises(StorageError, match=f"s3://bucket/x: {variable} needs http:// or https:// in front"):
+        open_storage("s3://bucket/x")
+
+
+def test_a_panic_of_the_client_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    import obstore.store
+
+    class PanicException(BaseException):
+        """As pyo3 raises it, below BaseException."""
+
+    def panic(*_: object, **__: object) -> None:
+        raise PanicException("called `Result::unwrap()` on an `Err` value\nsecond line")
+
+    monkeypatch.setattr(obstore.store, "from_url", panic)
+    with pytest.raises(
+        StorageError, match=r"cannot use these settings: called `Result::unwrap\(\)` on an `Err` value$"
+    ):
+        open_storage("s3://bucket/x")

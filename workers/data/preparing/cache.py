@@ -79,8 +79,9 @@ def find_source(name: str, data_root: Path | None, cache: Path) -> Source:
     except (Exception, SystemExit) as error:
         _blame_plugin(name, data_set, error)
         raise
-    if not isinstance(source, Source):
-        raise DataError(f"{name}: {owner(data_set.function)} returns a {type(source).__name__}, and no Source")
+    if not isinstance(source, Source) or not isinstance(source.fingerprint, str):
+        returned = f"a {type(source).__name__}, and no Source with a text as fingerprint"
+        raise DataError(f"{name}: {owner(data_set.function)} returns {returned}")
     return replace(source, num_classes=source.num_classes or data_set.num_classes)
 
 
@@ -163,6 +164,10 @@ def _prepare(
             except (Exception, SystemExit) as error:
                 _blame_plugin(name, _known(name), error)
                 raise
+            arrays = (getattr(content, array, None) for array in ARRAYS)
+            if not isinstance(content, Encoded) and not all(isinstance(array, np.ndarray) for array in arrays):
+                what = type(content).__name__
+                raise DataError(f"{name}: {owner(_known(name).function)}: decode gives a {what}; give Arrays of NumPy")
             _check(name, content, _known(name).channels, source.num_classes or 0)
             partial = folder.with_name(f"{folder.name}.partial")
             partial.mkdir(exist_ok=True)
