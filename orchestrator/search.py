@@ -119,7 +119,7 @@ def search(
     is never read.
     """
     console = Console(soft_wrap=True)
-    with _interruptible(console), one_sentence(RecipeError, DataError, StoreError, BackendError, PluginError):
+    with _interruptible(console), one_sentence(RecipeError, DataError, StoreError, BackendError, PluginError, OSError):
         address = None if address is None else check_address(address)
         how = checked_execution("ray", execution)
         changes = user_layers(recipe, set_ or (), {})

@@ -34,7 +34,6 @@ from workers.data import DataError
 from workers.plugins import PluginError
 from workers.stages.execution import Execution
 from workers.stages.kinds import width
-from workers.storage import StorageError
 from workers.terminal.command import add_command, new_app, one_sentence
 from workers.terminal.console import Console
 
@@ -46,7 +45,7 @@ winning-sign sweep --datasets cifar100 --seeds 3 --methods aws --set optimizer.l
 winning-sign sweep --datasets cifar100,cifar10 --address 10.0.0.1:6379 --store /mnt/shared/sweeps
 winning-sign sweep --datasets imagenet --address auto --device cuda --store s3://bucket/sweeps
 """
-REFUSALS = (RecipeError, DataError, StoreError, StorageError, BackendError, PluginError)
+REFUSALS = (RecipeError, DataError, StoreError, BackendError, PluginError, OSError)
 app = new_app()
 
 

@@ -58,7 +58,7 @@ def run(
             os._exit(130)
         stopped = True
 
-    with one_sentence(JobError, DataError, TicketError, PluginError, GangSizeError):
+    with one_sentence(JobError, DataError, TicketError, PluginError, GangSizeError, OSError):
         job = read_job(stage)
         if out.exists() and not out.is_dir():
             raise JobError(f"--out {out} is a file; give a new folder")

@@ -10,7 +10,7 @@ import sys
 import time
 from contextlib import suppress
 
-from orchestrator.store import Store
+from orchestrator.store import Store, StoreError
 from orchestrator.store.provenance import code_provenance
 from tickets.files import digest
 from winning_sign import HOME
@@ -42,9 +42,10 @@ class LiveReport:
         if idle and time.monotonic() >= self._next_s:
             self._next_s = time.monotonic() + INTERVAL_S
             nowhere = subprocess.DEVNULL
-            self._process = subprocess.Popen(
-                self._command, env=self._environment, stdout=nowhere, stderr=nowhere, start_new_session=True
-            )
+            with suppress(OSError):  # no memory for a process: the next one may find some
+                self._process = subprocess.Popen(
+                    self._command, env=self._environment, stdout=nowhere, stderr=nowhere, start_new_session=True
+                )
 
     def write(self, console: Console) -> bool:
         """Render the report, unless the last listing and this code have one already, and print where it is.
@@ -63,12 +64,12 @@ class LiveReport:
         )
         if done.returncode:
             lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-            reason = lines[-1].removeprefix("Error: ")
+            reason = next((line for line in lines if line.startswith("Error: ")), lines[-1]).removeprefix("Error: ")
             print_error(
                 f"the report could not be written: {reason}; mend this, then: winning-sign report {self._shown}"
             )
             return False
-        with suppress(OSError):  # without the stamp the report is rendered again next time
+        with suppress(OSError, StoreError):  # without the stamp the report is rendered again next time
             self._store.storage.write(STAMP, stamp)
         console.print(f"Report: {self.path}", soft_wrap=True)
         return True

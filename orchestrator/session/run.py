@@ -83,7 +83,10 @@ def holding_lease(store: Store) -> Iterator[HeldLease]:
     """Hold a lease in a store, or raise StoreError if it cannot be written; a refusal removes a store left empty."""
     store.open_for_writing()
     try:
-        lease = HeldLease(store.storage, sys.argv)
+        try:
+            lease = HeldLease(store.storage, sys.argv)
+        except OSError as error:
+            raise StoreError(f"{store.root}: the store cannot be written ({error})") from error
         try:
             yield lease
         finally:
@@ -166,8 +169,12 @@ def run_plan(
             raise
         finally:
             backend.close()
-    store.records({})
-    store.write_index()
+    try:
+        store.records({})
+        store.write_index()
+    except StoreError as error:
+        print_error(str(error))
+        return summary.exit_code or 1
     print_summary(console, store, summary)
     reported = report.write(console)
     if lease.lost:
