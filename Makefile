@@ -15,8 +15,7 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-test
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
-	$(RUN) mypy
-	$(RUN) pytest -n 2
+	@$(RUN) mypy & types=$$!; $(RUN) pytest -n 2; tests=$$?; wait $$types && exit $$tests
 
 test-all: $(VENV)/.installed-test
 	$(RUN) pytest -n 2 -m ''

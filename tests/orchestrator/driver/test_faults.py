@@ -20,7 +20,7 @@ from benchmarks.faults.registry import FAULTS, schedule
 from benchmarks.faults.small_sweep import Place
 from orchestrator.store.record import Record
 
-SEED = 30  # one kill of a worker on Ray, whose processes start for seconds, and several where they cost little
+SEED = 238  # one kill of a worker on Ray, whose processes start for seconds, and two of the driver
 # the others act like one of these, or on what other tests try
 TRIED = ["driver", "two drivers", "checkpoint", "live artifact", "disk", "worker", "node"]
 ROOT = Path(__file__).parents[3]
