@@ -14,6 +14,7 @@ from orchestrator.recipes.methods import Method
 from orchestrator.recipes.recipe import Recipe
 from tickets import Transfer
 from tickets.registry import unknown
+from workers.models import ARCHITECTURES
 from workers.stages import Alpha, Optimizer, Schedule
 
 NESTED: dict[str, type[Any]] = {
@@ -39,7 +40,7 @@ def resolve(dataset: str, arch: str | None, preset: str, changes: Sequence[Mappi
 
     Built-in layers come first (the data set's file, its section for the architecture, the preset, the data set's and
     the architecture's changes to that preset), then the user's changes in their order. Built-in rounds beyond the
-    user's ``rounds`` are left out; if none is left, the last round is taken.
+    user's ``rounds`` are left out; if none is left, the last round is taken. The architecture completes its options.
 
     Raises:
         RecipeError: a field is unknown, or its value does not fit.
@@ -76,6 +77,8 @@ def resolve(dataset: str, arch: str | None, preset: str, changes: Sequence[Mappi
         first = next((each for each in errors if each["loc"] and each["loc"][0] in user), errors[0])
         raise RecipeError(f"{title}: {_sentence(first)}") from error
     _check_trained(recipe, changes, title)
+    if arch in ARCHITECTURES:
+        return recipe.model_copy(update={"model": dict(ARCHITECTURES[arch].complete(recipe.model))})
     return recipe
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,10 +15,24 @@ from workers.devices.randomness import exclusive_generators
 from workers.stages import Model
 
 Builder = Callable[..., nn.Module]
+Options = Mapping[str, int | float | bool | str]
 
 
+def as_given(options: Options) -> Options:
+    """Complete a recipe's options by none."""
+    return options
+
+
+@dataclass(frozen=True)
 class Architecture(Registered[Builder]):
-    """A registered architecture."""
+    """A registered architecture.
+
+    Attributes:
+        complete: turns a recipe's options into those of its stages. An option that is younger than results without it
+            keeps their meaning as the builder's default, which no key holds, and gets its value for new sweeps here.
+    """
+
+    complete: Callable[[Options], Options] = as_given
 
     @property
     def build(self) -> Builder:
@@ -28,12 +43,15 @@ class Architecture(Registered[Builder]):
 ARCHITECTURES = Registry("architecture", Architecture)
 
 
-def architecture(name: str, *, version: int = 1) -> Callable[[Builder], Builder]:
+def architecture(
+    name: str, *, version: int = 1, complete: Callable[[Options], Options] = as_given
+) -> Callable[[Builder], Builder]:
     """Register a function of (in_channels, num_classes, **options) that returns a freshly initialised network.
 
-    Raise ``version`` when the network changes, so that earlier results are not taken for new ones.
+    Raise ``version`` when the network changes, so that earlier results are not taken for new ones. A new option needs
+    no new version if its default is the former behaviour; ``complete`` then names its value for new sweeps.
     """
-    return ARCHITECTURES.register(name, version=version)
+    return ARCHITECTURES.register(name, version=version, complete=complete)
 
 
 def build_model(model: Model, *, in_channels: int, num_classes: int, init_seed: int) -> nn.Module:

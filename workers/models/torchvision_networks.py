@@ -119,20 +119,25 @@ class ImageNetMobileNetV2(MobileNetV2):
 
 
 class ResNet50(ResNet):
-    """torchvision's network; only the stem for small images differs."""
+    """torchvision's network; only the stem for small images differs.
 
-    def __init__(self, in_channels: int, num_classes: int, small: bool) -> None:
+    Args:
+        uniform_stem: leave the stem's weights as torch draws a convolution's, uniform within 1 / sqrt(fan in).
+    """
+
+    def __init__(self, in_channels: int, num_classes: int, small: bool, uniform_stem: bool) -> None:
         super().__init__(Bottleneck, [3, 4, 6, 3], num_classes=num_classes)
         kernel, stride = (3, 1) if small else (7, 2)
         self.conv1 = nn.Conv2d(in_channels, 64, kernel, stride, kernel // 2, bias=False)
         if small:
             self.maxpool = nn.Identity()
+        self._uniform_stem = uniform_stem
 
     def reset_parameters(self) -> None:
         """Draw torchvision's initialisation: He's by fan-out for convolutions, the layers' own otherwise."""
         reset_layers(self)
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):
+            if isinstance(module, nn.Conv2d) and not (module is self.conv1 and self._uniform_stem):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 

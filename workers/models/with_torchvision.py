@@ -5,9 +5,17 @@ from __future__ import annotations
 from torch import nn
 
 from tickets.registry import unknown
-from workers.models.registry import architecture
+from workers.models.registry import Options, architecture
 
 VARIANTS = ("small", "imagenet")
+STEMS = ("normal", "uniform")
+
+
+def _stem_as_released(options: Options) -> Options:
+    """Name the released code's draw of the stem for small images; without a name, results have the normal one."""
+    released = "uniform" if options.get("variant", "small") == "small" else "normal"
+    named = {"stem_init": released, **options}
+    return {name: value for name, value in named.items() if (name, value) != ("stem_init", "normal")}
 
 
 @architecture("efficientnet_b0")
@@ -26,12 +34,20 @@ def mobilenetv2(in_channels: int, num_classes: int, variant: str = "small") -> n
     return (SmallMobileNetV2 if _is_small(variant) else ImageNetMobileNetV2)(in_channels, num_classes)
 
 
-@architecture("resnet50")
-def resnet50(in_channels: int, num_classes: int, variant: str = "small") -> nn.Module:
-    """ResNet-50 with the stem for small images, or with ``variant`` "imagenet" as torchvision has it."""
+@architecture("resnet50", complete=_stem_as_released)
+def resnet50(in_channels: int, num_classes: int, variant: str = "small", stem_init: str = "normal") -> nn.Module:
+    """ResNet-50 with the stem for small images, or with ``variant`` "imagenet" as torchvision has it.
+
+    Args:
+        stem_init: distribution of the first convolution's weights: "normal", He's as in all other convolutions, or
+            "uniform", torch's own. The released code replaces the stem for small images after construction, so there
+            it has the uniform one.
+    """
     from workers.models.torchvision_networks import ResNet50
 
-    return ResNet50(in_channels, num_classes, _is_small(variant))
+    if stem_init not in STEMS:
+        raise ValueError(unknown("stem_init", stem_init, STEMS))
+    return ResNet50(in_channels, num_classes, _is_small(variant), stem_init == "uniform")
 
 
 @architecture("shufflenet_g3")

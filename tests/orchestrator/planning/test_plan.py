@@ -264,6 +264,21 @@ def test_a_changed_network_shares_no_result() -> None:
     assert not one.nodes.keys() & two.nodes.keys()
 
 
+@pytest.mark.parametrize(
+    ("dataset", "arch", "options", "pretrain"),
+    [
+        ("cifar100", "resnet50", {"stem_init": "normal"}, "06e9a5e919f8e0c385e8714bfb73ee97"),
+        ("imagenet", "resnet50", {}, "af1010853df363e46f8c98cdbf71d766"),
+        ("cifar100", "resnet20", {}, "44188e8eda6ce7c09feb1839e5c083f6"),
+    ],
+)
+def test_networks_keep_the_keys_of_the_draws_that_older_stores_hold(
+    dataset: str, arch: str, options: dict[str, str], pretrain: str
+) -> None:
+    plan = expand([Experiment(resolve(dataset, arch, "sound", [{"model": options}]), "fingerprint-1")])
+    assert next(iter(plan.nodes)) == pretrain
+
+
 def test_an_experiment_named_twice_is_planned_once() -> None:
     assert names(plan_of(recipe(), recipe())) == names(plan_of(recipe()))
 

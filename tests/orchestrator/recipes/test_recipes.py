@@ -105,7 +105,10 @@ def test_each_row_of_the_papers_table_has_its_recipe(
         assert (resolved.final_schedule.milestones, resolved.final_schedule.factor) == ((50, 75), 0.1)
         assert resolved.transfers == ("signed", "mask")
         assert resolved.transfer_rounds == tuple(range(1, 16))
-        assert resolved.model == ({"drop_connect": 0.0} if (arch, preset) == ("efficientnet_b0", "reference") else {})
+        options = {"resnet50": {"stem_init": "uniform"}}
+        if preset == "reference":
+            options["efficientnet_b0"] = {"drop_connect": 0.0}
+        assert resolved.model == options.get(arch, {})
     if preset == "reference":
         assert (resolved.validation_fraction, resolved.watch_test_set, resolved.bn_momentum) == (0.0, True, 0.1)
         assert (resolved.bn_images, resolved.probe_points, resolved.seeds) == (None, 11, 2)

@@ -1,0 +1,135 @@
+"""Initial draws of every architecture, layer by layer, beside the rules of the released code and the cited papers."""
+
+from __future__ import annotations
+
+import math
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from orchestrator.recipes.resolution import resolve
+from workers.models import build_model
+from workers.stages import Model
+
+
+class Draw(NamedTuple):
+    """A distribution: its standard deviation, and its bound (infinite for a normal one)."""
+
+    sd: float
+    bound: float = math.inf
+
+
+def he_out(weight: Tensor) -> Draw:
+    """He's normal by fan-out, with ReLU's gain: torchvision's for ResNet and MobileNetV2."""
+    return Draw(math.sqrt(2 / (weight.shape[0] * math.prod(weight.shape[2:]))))
+
+
+def he_in(weight: Tensor) -> Draw:
+    """He's normal by fan-in (He et al. 2015)."""
+    return Draw(math.sqrt(2 / math.prod(weight.shape[1:])))
+
+
+def torchs(weight: Tensor) -> Draw:
+    """torch's default for convolutions and linear layers: uniform within 1 / sqrt(fan in)."""
+    bound = 1 / math.sqrt(math.prod(weight.shape[1:]))
+    return Draw(bound / math.sqrt(3), bound)
+
+
+def narrow(weight: Tensor) -> Draw:
+    return Draw(0.01)
+
+
+ZERO = Draw(0.0, 0.0)
+
+# For each network: the distribution of weights by pattern of their names, the first match first; then whether biases of
+# convolutions and linear layers are drawn (torch's default, uniform within 1 / sqrt(fan in) of their weight) or zero.
+RULES = {
+    # the released code replaces conv1 after torchvision's constructor has drawn the other convolutions
+    "cifar100/resnet50": ({"conv1.weight": torchs, "layer*": he_out, "fc.weight": torchs}, True),
+    "tiny-imagenet/resnet50": ({"conv1.weight": torchs, "layer*": he_out, "fc.weight": torchs}, True),
+    "cifar100/mobilenetv2": ({"*": torchs}, True),
+    "cifar100/efficientnet_b0": ({"*": torchs}, True),
+    "cifar100/shufflenet_g3": ({"*": torchs}, True),
+    "imagenet/resnet50": ({"conv1.weight": he_out, "layer*": he_out, "fc.weight": torchs}, True),
+    "imagenet/mobilenetv2": ({"features*": he_out, "classifier*": narrow}, False),
+    "imagenet/mlp_mixer": ({"*": torchs}, True),
+    # ours
+    "cifar100/resnet20": ({"*": he_in}, True),
+    "cifar100/resnet32": ({"*": he_in}, True),
+    "mnist1d/resnet1d": ({"*": he_in}, True),
+}
+CLASSES = {"cifar100": 100, "tiny-imagenet": 200, "imagenet": 1000, "mnist1d": 10}
+
+
+def check(name: str, tensor: Tensor, drawn: Draw) -> None:
+    """Compare a tensor's standard deviation and largest value with those of a distribution, within five errors."""
+    values = tensor.detach().double()
+    n = values.numel()
+    assert float(values.abs().max()) <= drawn.bound, name
+    if n < 30 or not drawn.bound:
+        return
+    kurtosis = 3.0 if drawn.bound == math.inf else 1.8
+    within = 5 * math.sqrt((kurtosis - 1) / (4 * n))  # five standard errors of a sample's standard deviation
+    assert float(values.std()) == pytest.approx(drawn.sd, rel=within), name
+    assert abs(float(values.mean())) < 5 * drawn.sd / math.sqrt(n), name
+    largest = float(values.abs().max()) / drawn.sd
+    if drawn.bound < math.inf:
+        assert largest > math.sqrt(3) * (1 - 15 / n), name
+    elif n > 1000:  # a normal distribution's largest of n values
+        assert math.sqrt(2 * math.log(n)) - 1 < largest < math.sqrt(2 * math.log(n)) + 2, name
+
+
+@pytest.mark.parametrize("case", RULES)
+def test_every_parameter_of_a_new_sweeps_network_is_drawn_as_released(case: str) -> None:
+    dataset, arch = case.split("/")
+    options = resolve(dataset, arch, "reference").model
+    channels = 1 if dataset == "mnist1d" else 3
+    model = build_model(Model(arch, options), in_channels=channels, num_classes=CLASSES[dataset], init_seed=7)
+    rules, biases = RULES[case]
+    for name, parameter in model.named_parameters():
+        layer = model.get_submodule(name.rpartition(".")[0])
+        if isinstance(layer, nn.BatchNorm2d | nn.LayerNorm):
+            expected = 1.0 if name.endswith("weight") else 0.0
+            assert bool((parameter == expected).all()), name
+        elif name.endswith("bias"):
+            drawn = torchs(layer.get_parameter("weight")) if biases else ZERO
+            check(name, parameter, drawn)
+        else:
+            rule = next(rule for pattern, rule in rules.items() if fnmatchcase(name, pattern))
+            check(name, parameter, rule(parameter))
+    for name, buffer in model.named_buffers():
+        assert bool((buffer == (1 if name.endswith("running_var") else 0)).all()), name
+
+
+def stem(options: dict[str, int | float | bool | str]) -> Tensor:
+    model = build_model(Model("resnet50", options), in_channels=3, num_classes=100, init_seed=7)
+    return model.get_parameter("conv1.weight").detach()
+
+
+def test_stages_without_the_option_keep_the_stem_that_they_were_trained_from() -> None:
+    weight = stem({})
+    check("conv1.weight", weight, he_out(weight))
+    # the first weights as the code drew them before it had the option
+    torch.testing.assert_close(weight.flatten()[:3], torch.tensor([0.05440871, -0.01305074, -0.02266782]))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "changes", "options"),
+    [
+        ("cifar100", {}, {"stem_init": "uniform"}),
+        ("cifar100", {"variant": "small"}, {"variant": "small", "stem_init": "uniform"}),
+        ("cifar100", {"stem_init": "normal"}, {}),  # the key of results that are older than the option
+        ("cifar100", {"variant": "small", "stem_init": "normal"}, {"variant": "small"}),
+        ("imagenet", {}, {"variant": "imagenet"}),
+        ("imagenet", {"stem_init": "uniform"}, {"variant": "imagenet", "stem_init": "uniform"}),
+        ("imagefolder:mine", {"variant": "small"}, {"variant": "small", "stem_init": "uniform"}),
+        ("mnist1d", {}, {"stem_init": "uniform"}),
+    ],
+)
+def test_a_recipe_draws_the_small_stem_as_released_and_can_ask_for_the_former_draw(
+    dataset: str, changes: dict[str, str], options: dict[str, str]
+) -> None:
+    assert resolve(dataset, "resnet50", "sound", [{"model": changes}]).model == options
