@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from orchestrator.recipes.layers import Layer, RecipeError, merge, read_builtin, read_mapping
+from orchestrator.recipes.limits import Once
 from orchestrator.recipes.resolution import unfit, unknown_field
 from tickets.registry import unknown
 from workers.stages import Preset
 
-Names = tuple[str, ...]
+Names = Annotated[tuple[str, ...], Once]
 
 
 class Smoke(BaseModel):
@@ -68,8 +69,8 @@ class ExperimentRequest:
         """Merge the command line's choices over these; RecipeError if no data set is named or the preset is unknown."""
         datasets = self.datasets if flags.datasets is None else flags.datasets
         archs = self.archs if flags.archs is None else flags.archs
-        preset = flags.preset or self.preset
-        if preset and preset not in get_args(Preset):
+        preset = self.preset if flags.preset is None else flags.preset
+        if preset is not None and preset not in get_args(Preset):
             raise RecipeError(unknown("preset", preset, get_args(Preset)))
         if datasets is None:
             raise RecipeError("name data sets, such as --datasets mnist1d, or an experiment's file")

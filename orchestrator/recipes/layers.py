@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
+from orchestrator.recipes.plain_yaml import MOST_DEPTH, UnclearYamlError, read_yaml
+
+MOST_QUOTED = 200
+"""Characters of a setting in an error about it."""
 
 
 class RecipeError(ValueError):
@@ -20,21 +23,6 @@ class Layer(dict[str, Any]):
     def __init__(self, fields: Mapping[str, Any], source: str) -> None:
         super().__init__(fields)
         self.source = source
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML's safe loader, which also refuses a duplicate key, where YAML would take the last value."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)
-        keys = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if (key.tag, key.value) in keys:
-                    sentence = f"{key.value} stands twice; remove one"
-                    raise yaml.MarkedYAMLError(problem=sentence, problem_mark=key.start_mark)
-                keys.add((key.tag, key.value))
-        return node
 
 
 def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,11 +40,13 @@ def parse_setting(text: str) -> dict[str, Any]:
     """Parse KEY=VALUE, such as ``optimizer.learning_rate=0.05``, to a layer; RecipeError for other text."""
     name, separator, value = text.partition("=")
     if not separator or not name.strip():
-        raise RecipeError(f"--set {text}: expected KEY=VALUE, such as optimizer.learning_rate=0.05")
+        raise RecipeError(f"--set {text[:MOST_QUOTED]}: expected KEY=VALUE, such as optimizer.learning_rate=0.05")
+    if name.count(".") > MOST_DEPTH:
+        raise RecipeError(f"--set {text[:MOST_QUOTED]}: no field is nested that deeply")
     try:
-        layer: Any = yaml.load(value, _Loader)
-    except (ValueError, yaml.YAMLError) as error:
-        raise RecipeError(f"--set {text}: the value is no valid YAML; quote it") from error
+        layer: Any = read_yaml(value)
+    except UnclearYamlError as error:
+        raise RecipeError(f"--set {text[:MOST_QUOTED]}: {error}") from error
     for part in reversed(name.strip().split(".")):
         layer = {part: layer}
     return layer
@@ -73,10 +63,27 @@ def user_layers(
 ) -> tuple[Mapping[str, Any], ...]:
     """Order the command line's recipe fields as layers: ``--recipe``, then each ``--set``, then other options.
 
-    An option with the value None was not given. RecipeError if the file or a setting cannot be read.
+    An option with the value None was not given. RecipeError if the file or a setting cannot be read, or two words of
+    the command line change one field.
     """
     given = {name: value for name, value in options.items() if value is not None}
-    return (*([read_recipe_file(recipe)] if recipe else []), *map(parse_setting, settings), given)
+    layers = [(f"--set {text}", parse_setting(text)) for text in settings]
+    layers += [(f"--{name.replace('_', '-')}", {name: value}) for name, value in given.items()]
+    changed: dict[str, str] = {}  # by field, the word that changes it
+    for word, layer in layers:
+        for field in _fields(layer):
+            for other, other_word in changed.items():
+                if f"{field}.".startswith(f"{other}.") or f"{other}.".startswith(f"{field}."):
+                    raise RecipeError(f"{other_word[:MOST_QUOTED]} and {word[:MOST_QUOTED]} change one field; give one")
+            changed[field] = word
+    return (*([read_recipe_file(recipe)] if recipe else []), *(layer for _, layer in layers))
+
+
+def _fields(layer: Mapping[str, Any], outer: str = "") -> Iterator[str]:
+    """The dotted names of the fields in a layer."""
+    for name, value in layer.items():
+        nested = isinstance(value, Mapping) and value
+        yield from _fields(value, f"{outer}{name}.") if nested else (f"{outer}{name}",)
 
 
 def read_mapping(path: Path, source: str, expected: str) -> dict[str, Any]:
@@ -86,14 +93,13 @@ def read_mapping(path: Path, source: str, expected: str) -> dict[str, Any]:
         RecipeError: the file cannot be read, holds no mapping, or has a duplicate key; the message has the line.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8-sig"), _Loader)
-    except yaml.MarkedYAMLError as error:
-        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise RecipeError(f"{source}{line}: {error.problem}") from error
+        content = read_yaml(path.read_text(encoding="utf-8-sig"))
+    except UnclearYamlError as error:
+        raise RecipeError(f"{source}{f':{error.line}' if error.line else ''}: {error}") from error
     except UnicodeDecodeError as error:
         row = 1 + error.object[: error.start].count(b"\n")
         raise RecipeError(f"{source}:{row}: this is not UTF-8; save the file as UTF-8") from error
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError) as error:
         raise RecipeError(f"{source}: {str(error).splitlines()[0]}") from error
     if not isinstance(content, dict):
         raise RecipeError(f"{source}: expected {expected}")
@@ -104,5 +110,5 @@ def read_builtin(name: str) -> dict[str, Any]:
     """Read a built-in recipe (small_images.yaml if NAME has none), merged over the one its ``like:`` names."""
     folder = files("orchestrator.recipes") / "builtin"
     path = folder / f"{name}.yaml"
-    content = yaml.safe_load((path if path.is_file() else folder / "small_images.yaml").read_text(encoding="utf-8"))
+    content = read_yaml((path if path.is_file() else folder / "small_images.yaml").read_text(encoding="utf-8"))
     return merge(read_builtin(content["like"]), content) if "like" in content else content

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Strict
-
+from orchestrator.recipes.limits import Steps
 from tickets.registry import unknown
 from workers.pruning.criteria import CRITERIA
 from workers.stages import Criterion, Pruning
-
-Whole = Annotated[int, Strict()]
-"""A whole number; pydantic alone would also accept the text '1' and the word true."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +27,11 @@ class Method:
     interpolate_psi: bool = False
     criterion: str = "magnitude"
     schedule: Literal["rounds", "final"] = "rounds"
-    prune_at: Whole | None = None
-    reset_to: Whole | None = None
+    prune_at: int | None = None
+    reset_to: int | None = None
     schedule_from: Literal["start", "reset", "end"] = "start"
     one_shot: bool = False
-    steps: Whole = 1
+    steps: Steps = 1
 
     def __post_init__(self) -> None:
         if self.schedule_from == "reset" and self.reset_to is None:

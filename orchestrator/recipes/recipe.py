@@ -8,7 +8,19 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from orchestrator.recipes.methods import METHODS, Method, Whole
+from orchestrator.recipes.limits import (
+    BatchSize,
+    Chains,
+    Epochs,
+    GridPoints,
+    Images,
+    ImageSize,
+    Margin,
+    Once,
+    PathPoints,
+    Rounds,
+)
+from orchestrator.recipes.methods import METHODS, Method
 from tickets import SIGN_SOURCES, TRANSFERS, Transfer, named_source
 from tickets.registry import unknown
 from workers.probing.probes import PROBES
@@ -24,6 +36,7 @@ from workers.stages import (
     Schedule,
 )
 
+Names = Annotated[tuple[str, ...], Once]
 OwnName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,40}$")]
 
 
@@ -70,48 +83,61 @@ class Recipe(BaseModel):
     preset: Preset = "sound"
     model: dict[str, int | float | bool | str] = Field(default_factory=dict)
     optimizer: Optimizer
-    batch_size: Whole = Field(ge=2)
+    batch_size: BatchSize
     augmentation: Augmentation
-    image_size: Whole = Field(default=IMAGE_SIZE, ge=8)
+    image_size: ImageSize = IMAGE_SIZE
     pixel_mean: tuple[float, ...] | None = None
     pixel_std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
     precision: Precision = "float32"
-    compile_from_epochs: Whole | None = Field(default=None, ge=1)
-    gpus_per_stage: Whole = Field(default=1, ge=1)
+    compile_from_epochs: Epochs | None = None
+    gpus_per_stage: int = Field(default=1, ge=1)
     gpus_per_trial: float | None = Field(default=None, exclude=True)
     batch_norm: BatchNormPolicy = "synchronised"
-    pretrain_epochs: Whole = Field(ge=1)
-    rounds: Whole = Field(ge=1)
-    round_epochs: Whole = Field(ge=1)
+    pretrain_epochs: Epochs
+    rounds: Rounds
+    round_epochs: Epochs
     round_schedule: Schedule = Schedule()
     prune_fraction: float = Field(default=0.2, gt=0, lt=1)
     alpha: Alpha = UNIFORM
-    final_epochs: Whole = Field(ge=1)
+    final_epochs: Epochs
     final_schedule: Schedule
-    methods: tuple[str, ...] = ("aws", "lrr")
+    methods: Names = ("aws", "lrr")
     own_methods: dict[OwnName, Method] = Field(default_factory=dict)
-    transfers: tuple[str, ...] = ("signed", "mask")
-    twins: tuple[str, ...] = ("signed",)
-    landscapes: tuple[tuple[str, ...], ...] = ()
-    landscape_points: Whole = Field(default=15, ge=2)
-    landscape_margin: float = Field(default=0.25, ge=0)
+    transfers: Names = ("signed", "mask")
+    twins: Names = ("signed",)
+    landscapes: Annotated[tuple[tuple[str, ...], ...], Once] = ()
+    landscape_points: GridPoints = 15
+    landscape_margin: Margin = 0.25
     own_transfers: dict[OwnName, Transfer] = Field(default_factory=dict)
-    transfer_rounds: tuple[Whole, ...]
-    probe_rounds: tuple[Whole, ...]
-    probes: tuple[str, ...] = ()
-    chains: Whole = Field(default=1, ge=1)
-    seeds: Whole = Field(default=3, ge=1)
+    transfer_rounds: Annotated[tuple[int, ...], Once]
+    probe_rounds: Annotated[tuple[int, ...], Once]
+    probes: Names = ()
+    chains: Chains = 1
+    seeds: Chains = 3
     validation_fraction: float = Field(ge=0, lt=1)
     watch_test_set: bool
-    probe_points: Whole = Field(default=11, ge=3)
-    bn_images: Whole | None = Field(default=None, ge=2)
+    probe_points: PathPoints = 11
+    bn_images: Images | None = None
     bn_momentum: float | None = Field(default=None, gt=0, le=1)
 
     @field_validator("optimizer")
     @classmethod
-    def _positive_rate(cls, value: Optimizer) -> Optimizer:
+    def _rates_are_rates(cls, value: Optimizer) -> Optimizer:
         if value.learning_rate <= 0:
             raise ValueError("learning_rate must be positive")
+        if not 0 <= value.momentum < 1:
+            raise ValueError(f"momentum is at least 0 and below 1, not {value.momentum:g}")
+        if value.weight_decay < 0:
+            raise ValueError(f"weight_decay is at least 0, not {value.weight_decay:g}")
+        return value
+
+    @field_validator("round_schedule", "final_schedule")
+    @classmethod
+    def _schedule_can_run(cls, value: Schedule) -> Schedule:
+        if value.factor < 0:
+            raise ValueError(f"factor is at least 0, not {value.factor:g}")
+        if beyond := [epoch for epoch in value.milestones if epoch < 0]:
+            raise ValueError(f"milestones are epochs, counted from 0, not {beyond[0]}")
         return value
 
     @field_validator("gpus_per_trial")
@@ -126,7 +152,7 @@ class Recipe(BaseModel):
     def _at_least_one(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value:
             raise ValueError("name at least one")
-        return tuple(dict.fromkeys(value))
+        return value
 
     @property
     def known_methods(self) -> Mapping[str, Method]:
@@ -216,7 +242,7 @@ class Recipe(BaseModel):
         for name in value:
             if name not in PROBES:
                 raise ValueError(unknown("probe", name, PROBES, plugins=True))
-        return tuple(dict.fromkeys(value))
+        return value
 
     @model_validator(mode="after")
     def _gang_can_share(self) -> Recipe:

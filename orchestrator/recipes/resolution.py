@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from orchestrator.recipes.layers import Layer, RecipeError, merge, read_builtin
+from orchestrator.recipes.limits import MOST_ROUNDS
 from orchestrator.recipes.methods import Method
 from orchestrator.recipes.recipe import Recipe
 from tickets import Transfer
@@ -26,6 +28,23 @@ NESTED: dict[str, type[Any]] = {
 OWN: dict[str, type[Any]] = {"own_methods": Method, "own_transfers": Transfer}
 UNKNOWN_FIELD = ("extra_forbidden", "unexpected_keyword_argument")
 """Types of pydantic's errors about a name instead of a value."""
+TYPES = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "string_type": "a text",
+    "option_type": "a finite number, a text, true or false",
+    "dict_type": "a mapping, such as {name: value}",
+    "dataclass_type": "a mapping, such as {name: value}",
+}
+"""What pydantic expected, by the type of its error."""
+BOUNDS = {
+    "greater_than_equal": ("of at least", "ge"),
+    "greater_than": ("above", "gt"),
+    "less_than_equal": ("of at most", "le"),
+    "less_than": ("below", "lt"),
+}
 LISTS = {
     "probe_rounds": "[8, 12], or all",
     "transfer_rounds": "[8, 12], all or probed",
@@ -62,7 +81,7 @@ def resolve(dataset: str, arch: str | None, preset: str, changes: Sequence[Mappi
             raise RecipeError(f"{title}: {name} cannot be changed in a recipe; give {option}")
     values = merge(values, user, {"dataset": dataset, "arch": arch, "preset": preset})
     rounds = values["rounds"]
-    if isinstance(rounds, int):
+    if isinstance(rounds, int) and rounds <= MOST_ROUNDS:
         for name in ("probe_rounds", "transfer_rounds"):
             if values[name] == "all":
                 values[name] = list(range(1, rounds + 1))
@@ -71,7 +90,8 @@ def resolve(dataset: str, arch: str | None, preset: str, changes: Sequence[Mappi
             elif name not in user:
                 values[name] = [r for r in values[name] if r <= rounds] or [rounds]
     try:
-        recipe = Recipe.model_validate(values)
+        # JSON, because pydantic is strict about its types: python's true is no 1 and '1' no number there
+        recipe = Recipe.model_validate_json(json.dumps(values), strict=True)
     except ValidationError as error:
         errors = error.errors()  # errors of other fields may follow from the user's
         first = next((each for each in errors if each["loc"] and each["loc"][0] in user), errors[0])
@@ -116,14 +136,25 @@ def _sentence(error: ErrorDetails) -> str:
 
 def unfit(error: ErrorDetails) -> str:
     """A sentence about a value that does not fit, after its field; errors about Python's types in words of YAML."""
-    field, value = ".".join(str(part) for part in error["loc"]), error["input"]
+    place, value = error["loc"], error["input"]
+    if place[:1] == ("model",) and len(place) == 3:  # pydantic adds the first of the types that an option may have
+        place, error = place[:2], {**error, "type": "option_type"}
+    field = ".".join(str(part) for part in place)
     sentence = error["msg"].removeprefix("Value error, ")
     if error["type"] == "tuple_type":
         listed = "landscapes" if field.startswith("landscapes.") else field
         example = LISTS.get(listed, f"[{value}]" if isinstance(value, str | int | float) else None)
         sentence = f"expected a list, such as {example}" if example else "expected a list"
-    elif error["type"] == "int_type":
-        sentence = f"expected a whole number, not {value!r}"
+    elif error["type"] in TYPES:
+        sentence = f"expected {TYPES[error['type']]}, not {_in_yaml(value)}"
+    elif error["type"] in BOUNDS:
+        word, name = BOUNDS[error["type"]]
+        sentence = f"expected a number {word} {error['ctx'][name]:g}, not {_in_yaml(value)}"
     elif error["type"] == "literal_error":
         sentence = f"expected {error['ctx']['expected']}, not {value!r}"
     return f"{field}: {sentence}" if field else sentence
+
+
+def _in_yaml(value: Any) -> str:
+    """A value as a file has it: a text in quotes, and true, false or null."""
+    return repr(value) if isinstance(value, str) else json.dumps(value)

@@ -21,6 +21,7 @@ from workers.data import DataError, data_set_names, default_cache
 from workers.devices.cores import usable_cores
 from workers.plugins import load_plugins
 from workers.stages.execution import Execution
+from workers.terminal.numbers import whole
 
 BACKENDS = ("ray", "inline")
 RAY_JOB_MARK = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray sets it for the process that a job runs, and for no other
@@ -61,7 +62,8 @@ def check_address(address: str) -> str:
 
 def check_experiment(experiment: Path | None) -> None:
     """Raise RecipeError if the argument EXPERIMENT names data sets."""
-    names = split_names(str(experiment)) or () if experiment is not None and not experiment.exists() else ()
+    missing = experiment is not None and not experiment.exists()
+    names = tuple(part.strip() for part in str(experiment).split(",")) if missing else ()
     if names and set(names) <= set(data_set_names()):
         given = ",".join(names)
         what = "a data set" if len(names) == 1 else "data sets"
@@ -75,18 +77,26 @@ def sweep_flags(comparison: ComparisonOptions, placement: PlacementOptions) -> E
         "rounds": comparison.rounds,
         "chains": comparison.chains,
         "gpus_per_stage": placement.gpus_per_stage,
-        "methods": split_names(comparison.methods),
-        "transfers": split_names(comparison.transfers),
+        "methods": split_names("--methods", comparison.methods),
+        "transfers": split_names("--transfers", comparison.transfers),
         "probe_rounds": parse_rounds(comparison.probe_rounds),
-        "probes": split_names(comparison.probes),
+        "probes": split_names("--probes", comparison.probes),
     }
     layers = user_layers(comparison.recipe, comparison.set_ or (), options)
-    return ExperimentRequest(split_names(comparison.datasets), split_names(comparison.archs), comparison.preset, layers)
+    datasets, archs = split_names("--datasets", comparison.datasets), split_names("--archs", comparison.archs)
+    return ExperimentRequest(datasets, archs, comparison.preset, layers)
 
 
-def split_names(text: str | None) -> tuple[str, ...] | None:
-    """Split names at commas; None stays None."""
-    return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
+def split_names(option: str, text: str | None) -> tuple[str, ...] | None:
+    """Split an option's names at commas; None stays None. RecipeError if a name is empty or stands twice."""
+    if text is None:
+        return None
+    names = tuple(part.strip() for part in text.split(","))
+    if "" in names:
+        raise RecipeError(f"{option} {text!r}: a name is empty; give names separated by commas, or leave {option} out")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise RecipeError(f"{option} {text}: {twice[0]} stands twice; name each once")
+    return names
 
 
 def parse_rounds(text: str | None) -> list[int] | Literal["all"] | None:
@@ -94,7 +104,7 @@ def parse_rounds(text: str | None) -> list[int] | Literal["all"] | None:
     if text is None or text == "all":
         return text  # type: ignore[return-value]
     try:
-        return [int(part) for part in split_names(text) or ()]
+        return [whole(part.strip()) for part in text.split(",")]
     except ValueError:
         raise RecipeError(f'--probe-rounds {text}: expected rounds such as 8,12, or "all"') from None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from orchestrator.recipes.recipe import Recipe
 from tickets.registry import unknown
 from workers.devices.seeds import derive
 from workers.stages import Alpha
+from workers.terminal.numbers import is_real, real
 
 RATE, DECAY, FRACTION, ALPHA = "optimizer.learning_rate", "optimizer.weight_decay", "prune_fraction", "alpha"
 SEARCHABLE = (RATE, DECAY, FRACTION, ALPHA)
@@ -144,12 +144,9 @@ def describe_point(point: Mapping[str, Any]) -> str:
 
 def _range(text: str, *, logarithmic: bool) -> Range:
     parts = text.split("..")
-    try:
-        low, high = float(parts[0]), float(parts[-1])
-    except ValueError:
-        low = high = math.nan
-    if len(parts) > 2 or not (math.isfinite(low) and math.isfinite(high)):
+    if len(parts) > 2 or not all(is_real(part.strip()) for part in parts):
         raise ValueError("expected a number, or LOW..HIGH")
+    low, high = real(parts[0].strip()), real(parts[-1].strip())
     if low > high:
         raise ValueError(f"the low end {low:g} is above the high end {high:g}")
     if logarithmic and low <= 0:

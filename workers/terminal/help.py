@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_origin
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+
+from workers.terminal.numbers import real, whole
 
 WHAT, HOW_MUCH, WHERE, DATA = "What to run", "How much", "Where", "Data"
 OUTPUT, ADVANCED = "Output", "Advanced"
@@ -82,7 +84,24 @@ class Command(Page, TyperCommand):
             self.params.append(_store_option())
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, _store_first(args) if self._takes_store() else args)
+        words = _store_first(args) if self._takes_store() else args
+        if not ctx.resilient_parsing and not any(word in ctx.help_option_names for word in words):
+            self._check_numbers(ctx, words)
+        return super().parse_args(ctx, words)
+
+    def _check_numbers(self, ctx: Any, words: list[str]) -> None:
+        """Refuse what typer alone takes for a number: 1_0, other alphabets' digits, nan, inf."""
+        given, _, _ = self.make_parser(ctx).parse_args(list(words))
+        kinds = getattr(self.callback, "__annotations__", {})
+        for parameter in self.params:
+            kind, value = kinds.get(parameter.name), given.get(parameter.name)
+            annotated = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+            for type_, read in ((int, whole), (float, real)):
+                if isinstance(value, str) and (annotated is type_ or type_ in get_args(annotated)):
+                    try:
+                        read(value)
+                    except ValueError as error:
+                        raise typer.BadParameter(str(error), ctx=ctx, param=parameter) from error
 
     def _takes_store(self) -> bool:
         return any(p.name == "store" and p.param_type_name == "argument" for p in self.params)

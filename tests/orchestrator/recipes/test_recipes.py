@@ -207,12 +207,6 @@ def test_one_round_and_round_zero_are_allowed() -> None:
     assert settings("rounds=1", "transfer_rounds=[0]").transfer_rounds == (0,)
 
 
-def test_a_name_given_twice_counts_once() -> None:
-    resolved = settings("methods=[lrr, aws, lrr]", "transfers=[mask, mask]")
-    assert resolved.methods == ("lrr", "aws")
-    assert resolved.transfers == ("mask",)
-
-
 @pytest.mark.parametrize(
     ("text", "layer"),
     [
