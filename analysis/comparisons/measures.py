@@ -41,8 +41,9 @@ class Measure:
 ACCURACY = Measure("accuracy", "test_accuracy_percent", "test accuracy", "%")
 _BARRIER = ("barrier_points", "barrier_standard_error_points")
 BARRIER = Measure("barrier", _BARRIER[0], "barrier to the solution", "points", "lmc", _BARRIER[1])
+CHORD = Measure("chord", "barrier_above_chord_points", "barrier above the chord", "points", "lmc")
 STABILITY = Measure("stability", _BARRIER[0], "barrier between SGD seeds", "points", "stability", _BARRIER[1])
-MEASURES = (ACCURACY, BARRIER, STABILITY)
+MEASURES = (ACCURACY, BARRIER, CHORD, STABILITY)
 SUMMARY = ("mean", "sd", "low", "high", "trainings", "chains", "keys")
 
 
@@ -50,8 +51,8 @@ def numbers(section: Section) -> pd.DataFrame:
     """Return one row per round, method and transfer: dense on top, then the sparsest first.
 
     Returns:
-        ``round``, ``method``, ``transfer``, ``density``, and for each of accuracy (percent), barrier and stability
-        (points) ``{measure}_mean``, ``_sd``, ``_low``, ``_high``, ``_trainings``, ``_chains``, ``_keys``: see
+        ``round``, ``method``, ``transfer``, ``density``, and for each of accuracy (percent), barrier, chord and
+        stability (points) ``{measure}_mean``, ``_sd``, ``_low``, ``_high``, ``_trainings``, ``_chains``, ``_keys``: see
         ``spread``.
     """
     by = ["round", "method", "transfer"]

@@ -32,7 +32,7 @@ from orchestrator.store.record import Labels, Record
 from workers.storage import schemas
 
 LABELS = tuple(Labels.model_fields)
-_PROVENANCE = ("git_commit", "git_dirty_blake2b", "device", "host", "python")
+_PROVENANCE = ("git_commit", "git_dirty_blake2b", "device", "processor", "host", "python")
 _TYPES = {
     **dict.fromkeys(("key", "kind", "name", "dataset", "architecture", "preset"), "str"),
     **dict.fromkeys(
@@ -44,7 +44,15 @@ _TYPES = {
     **dict.fromkeys(("same_mask", "retry"), "boolean"),
     **dict.fromkeys(("finished", "time"), "datetime64[us, UTC]"),
 }
-_BARRIER = ("barrier_points", "barrier_standard_error_points", "loss_barrier_nats", "same_mask")
+_BARRIER = (
+    "barrier_points",
+    "barrier_above_chord_points",
+    "barrier_standard_error_points",
+    "loss_barrier_nats",
+    "loss_barrier_above_chord_nats",
+    "same_mask",
+)
+_ABOVE_CHORD = {"barrier_above_chord_points": "error_percent", "loss_barrier_above_chord_nats": "loss_nats"}
 _RESULTS = ("density", "validation_accuracy_percent", "test_accuracy_percent", "test_loss_nats", *_BARRIER)
 _NUMBERS = {name: "float64" for name in ("seconds", "flip_fraction", *_RESULTS) if name not in _TYPES}
 _IDENTITY = ("key", "kind", "name", *LABELS)
@@ -123,6 +131,9 @@ def load(store: Path | str | Store, *, tickets: bool = True, published: Path | N
     timing = _artifact(reader, records.values(), schemas.TIMING, schemas.TIMING_SCHEMA)
     points = _artifact(reader, records.values(), schemas.PROBE, schemas.PROBE_SCHEMA)
     barriers = _artifact(reader, records.values(), schemas.BARRIER, schemas.BARRIER_SCHEMA)
+    for column, value in _ABOVE_CHORD.items():
+        for frame in (stages, barriers):  # of probes older than the column, too
+            frame[column] = frame["key"].map(above_chord(points, value)).astype("float64")
     places = _artifact(reader, records.values(), schemas.LANDSCAPE, schemas.LANDSCAPE_SCHEMA)
     failures = _frame(
         (failure.model_dump() for failure in reader.failures()),
@@ -210,6 +221,17 @@ def _artifact(store: Store, records: Iterable[Record], file: str, schema: pa.Sch
     except (pa.ArrowException, OSError) as error:
         raise StoreError(f"{store.root}: a {file} cannot be read: {error}") from error
     return frame.assign(key=frame.pop("__filename").map(keys))
+
+
+def above_chord(points: pd.DataFrame, value: str) -> pd.Series:
+    """The largest rise of a value above the straight line between a path's ends, by the probe's key.
+
+    Args:
+        points: one row per ``key`` and ``lambda``.
+    """
+    share, keys = points["lambda"], points["key"]
+    start, end = (keys.map(points[share == at].set_index("key")[value]).astype("float64") for at in (0, 1))
+    return (points[value] - (1 - share) * start - share * end).groupby(keys).max()
 
 
 def _with_solutions(places: pd.DataFrame, records: Mapping[str, Record]) -> pd.DataFrame:

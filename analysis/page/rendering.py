@@ -22,7 +22,7 @@ from analysis.frames.load import Frames
 from analysis.frames.sections import Section, sections
 from analysis.page.escaping import visible_json, visible_text
 from analysis.page.glossary import TERMS, Explainer
-from analysis.page.stages import FAILED, pending, progress, provenance, stage_data
+from analysis.page.stages import FAILED, different_devices, pending, progress, provenance, stage_data
 from workers.terminal.help import GLOSSARY_URL
 
 HERO = "accuracy_by_density"
@@ -133,6 +133,7 @@ def _part(id_: str, section: Section, catalogue: Sequence[Entry]) -> dict[str, A
         "signs": list(_drawings(catalogue, id_, file, section.frames, "signs")),
         "comparisons": list(_comparisons(compared)),
         "numbers": list(_numbers(section)),
+        "devices": different_devices(section.frames.stages),
     }
 
 

@@ -95,10 +95,21 @@ def provenance(frames: Frames) -> dict[str, list[str]]:
         "Preset": _counted(stages["preset"]),
         "Git commit": _counted(stages["git_commit"].fillna("not recorded") + dirty),
         "Device": _counted(stages["device"].fillna("not recorded")),
+        "Processor": _counted(stages["processor"].fillna("not recorded")),
         "Host": _counted(stages["host"].fillna("not recorded")),
         "Python": _counted(stages["python"].fillna("not recorded")),
         "Packages": [f"{package} {' and '.join(sorted(versions))}" for package, versions in packages.items()],
     }
+
+
+def different_devices(stages: pd.DataFrame) -> str:
+    """State that stages were computed on different devices or processors; empty if all that is recorded is equal."""
+    cpu = stages["device"].fillna("").str.startswith("cpu")
+    kinds = stages["processor"].where(cpu, stages["device"]).dropna().value_counts()
+    if len(kinds) < 2:
+        return ""
+    counted = ", ".join(f"{kind} ({count(int(n), 'stage')})" for kind, n in kinds.items())
+    return f"Different devices computed these stages: {counted}. The last digits of a result differ between devices."
 
 
 def _counted(values: pd.Series) -> list[str]:

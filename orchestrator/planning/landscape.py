@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Mapping, Sequence
 from itertools import takewhile
 from math import isfinite
+from typing import TypedDict
 
 from orchestrator.planning.comparison import changes
 from orchestrator.planning.plan import Node, Plan
@@ -14,6 +15,17 @@ from orchestrator.store import StoreError
 from orchestrator.store.record import Labels, StageIdentity
 from workers.stages import Augmentation, Landscape, Pretrain, Probe, Round, Setting, Stage, Train, to_science
 from workers.stages.job import JobError, parse_job
+
+
+class Reestimated(TypedDict):
+    """Fields of ``Probe`` and ``Landscape``."""
+
+    batch_size: int
+    bn_images: int | None
+    bn_momentum: float | None
+    augmentation: Augmentation
+    bn_reset: bool
+
 
 SECTION = ("dataset", "architecture", "preset")
 
@@ -26,16 +38,23 @@ def add_landscape(plan: Plan, solutions: Sequence[Node], points: int, margin: fl
         margin: how far the grid extends beyond the solutions, as a share of its longer side.
         probing: how batch-norm statistics are re-estimated.
     """
-    stage = Landscape(solutions[0].stage.setting, points, margin, *reestimation(probing))
+    stage = Landscape(solutions[0].stage.setting, points, margin, **reestimation(probing))
     a, b, c = solutions
     first, *rest = (node.labels.model_dump() for node in solutions)
     shared = {name: value for name, value in first.items() if all(labels[name] == value for labels in rest)}
     return plan.add(_name(solutions), stage, Labels(**shared), a=a, b=b, c=c)
 
 
-def reestimation(source: Probe | Recipe) -> tuple[int, int | None, float | None, Augmentation]:
-    """The fields of ``Probe`` and ``Landscape`` that say how batch-norm statistics are re-estimated, in their order."""
-    return source.batch_size, source.bn_images, source.bn_momentum, source.augmentation
+def reestimation(source: Probe | Recipe) -> Reestimated:
+    """The fields of ``Probe`` and ``Landscape`` that say how batch-norm statistics are re-estimated."""
+    return {
+        "batch_size": source.batch_size,
+        "bn_images": source.bn_images,
+        "bn_momentum": source.bn_momentum,
+        "augmentation": source.augmentation,
+        # as the released code, whose network is fresh; without a momentum, statistics are reset anyway, and keys stay
+        "bn_reset": source.bn_reset if isinstance(source, Probe) else source.bn_momentum is not None,
+    }
 
 
 def plan_landscape(

@@ -119,7 +119,7 @@ class ChainPlanner:
     def probe(self, kind: ProbeKind, a: Node, b: Node) -> None:
         """Add the barrier probe of a pair of solutions, and the recipe's other probes of this pair."""
         recipe = self._recipe
-        stage = Probe(self._setting, recipe.probe_points, *reestimation(recipe))
+        stage = Probe(self._setting, recipe.probe_points, **reestimation(recipe))
         start, _, seed = a.name.rpartition("/")
         name, labels = f"{start}/{kind}/{seed}", a.labels.model_copy(update={"probe": kind, "twin": False})
         self._plan.add(name, stage, labels, a=a, b=b)

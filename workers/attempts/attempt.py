@@ -22,6 +22,7 @@ from tickets.files.writing import replacing
 from workers.attempts.execute import run_probes, run_stage
 from workers.attempts.workspace import Artifact, DamagedInputError, Workspace, artifact, open_workspace
 from workers.devices.memory import PeakMemory, shared_process
+from workers.devices.processor import processor
 from workers.stages import Probe
 from workers.stages.execution import Control, Execution, Interrupted
 from workers.stages.job import Job
@@ -189,11 +190,12 @@ def _failed(error: BaseException, began: float) -> Outcome:
 
 
 def machine(execution: Execution) -> dict[str, Any]:
-    """Provenance that only the worker knows: device, host, torch, and the two settings that change rounding."""
+    """Provenance that only the worker knows: device, processor, host, torch, and two settings that change rounding."""
     device = execution.torch_device
     cuda = device.type == "cuda"
     return {
         "device": torch.cuda.get_device_name(device) if cuda else f"cpu ({platform.machine()})",
+        "processor": processor(),
         "host": socket.gethostname(),
         "torch": torch.__version__,
         "deterministic": execution.deterministic or not cuda,

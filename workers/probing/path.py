@@ -10,6 +10,7 @@ from functools import reduce
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +19,8 @@ from workers.stages import Landscape, Probe
 from workers.training.evaluation import Outcomes, Reestimation, evaluate, reestimate_statistics
 
 NETWORKS_BYTES = 4 << 30
+RESAMPLES = 1000
+RESAMPLES_AT_ONCE = 100  # ImageNet: 40 MB of weights
 State = Mapping[str, Tensor]
 
 
@@ -26,12 +29,15 @@ class Barrier:
     """A barrier along a path.
 
     Attributes:
-        height: max over lambda of value(lambda) - (value(0) + value(1)) / 2.
-        standard_error: of the height, over the test images; the three values are paired by image.
-        at: the lambda of the maximum.
+        height: max over lambda of value(lambda) - (value(0) + value(1)) / 2 (Frankle et al. 2020, section 2).
+        above_chord: max over lambda of value(lambda) - ((1 - lambda) value(0) + lambda value(1)) (Entezari et al. 2022,
+            definition 2.1): never negative, and 0 on a straight slope.
+        standard_error: of ``height`` over the test images. It includes the choice of the maximum's lambda.
+        at: the lambda of ``height``'s maximum.
     """
 
     height: float
+    above_chord: float
     standard_error: float
     at: float
 
@@ -75,7 +81,9 @@ def outcomes_by_group(
     Yields:
         The outcomes of each network of a group, group by group.
     """
-    how = Reestimation(stage.bn_images, stage.batch_size, stage.bn_momentum, stage.augmentation, stage.draw_seed)
+    how = Reestimation(
+        stage.bn_images, stage.batch_size, stage.bn_momentum, stage.augmentation, stage.draw_seed, stage.bn_reset
+    )
     group_size = max(1, NETWORKS_BYTES // sum(tensor.nbytes for tensor in model.state_dict().values()))
     remaining = iter(states)
     while networks := [_copy_with(model, state) for state in islice(remaining, group_size)]:
@@ -114,10 +122,29 @@ def barrier(lambdas: Sequence[float], values: Sequence[Tensor]) -> Barrier:
     Args:
         values: for each lambda from 0 to 1, one value per test image: the error (0 or 1) or the loss.
     """
-    ends = (values[0] + values[-1]) / 2
-    heights = torch.stack([value.mean() for value in values]) - ends.mean()
+    images = torch.stack(list(values)).double()
+    along = torch.tensor(list(lambdas), dtype=torch.float64)
+    means = images.mean(1)
+    heights = means - (means[0] + means[-1]) / 2
+    above_chord = means - torch.lerp(means[0], means[-1], along)
     peak = int(heights.argmax())
-    return Barrier(float(heights[peak]), standard_error(values[peak] - ends), lambdas[peak])
+    return Barrier(float(heights[peak]), float(above_chord.max()), _error_of_maximum(images), lambdas[peak])
+
+
+def _error_of_maximum(images: Tensor) -> float:
+    """Standard error of the largest height above the mean of the ends, by the Bayesian bootstrap (Rubin 1981).
+
+    Each resample weighs the test images anew, the same for the whole path, and takes its own maximum.
+
+    Args:
+        images: float64 (points, test images).
+    """
+    stream, peaks = np.random.default_rng(0), []
+    for _ in range(0, RESAMPLES, RESAMPLES_AT_ONCE):
+        weights = torch.from_numpy(stream.standard_exponential((images.shape[1], RESAMPLES_AT_ONCE)))
+        means = images @ (weights / weights.sum(0))
+        peaks.append((means - (means[0] + means[-1]) / 2).amax(0))
+    return float(torch.cat(peaks).std())
 
 
 def standard_error(values: Tensor) -> float:
@@ -145,4 +172,6 @@ def barrier_row(lambdas: Sequence[float], outcomes: Sequence[Outcomes]) -> dict[
         "barrier_lambda": error.at,
         "loss_barrier_nats": loss.height,
         "loss_barrier_standard_error_nats": loss.standard_error,
+        "barrier_above_chord_points": 100 * error.above_chord,
+        "loss_barrier_above_chord_nats": loss.above_chord,
     }

@@ -180,6 +180,7 @@ class Probe:
         bn_images: number of augmented training images that re-estimate batch-norm statistics; None takes all.
         bn_momentum: None resets the statistics and averages cumulatively; 0.1 is the released code's.
         draw_seed: draws those images; all points share the draw, so that its noise is paired.
+        bn_reset: with a momentum, reset the statistics first. Probes without the field started from interpolated ones.
     """
 
     kind: ClassVar[str] = "probe"
@@ -191,6 +192,7 @@ class Probe:
     bn_momentum: float | None
     augmentation: Augmentation = "none"
     draw_seed: int = 0
+    bn_reset: bool = False
 
 
 @dataclass(frozen=True)
@@ -215,7 +217,7 @@ class Landscape:
     Attributes:
         points: grid points per side.
         margin: how far the grid extends beyond the solutions, as a share of the longer side of their bounding box.
-        batch_size, bn_images, bn_momentum, augmentation, draw_seed: as in ``Probe``.
+        batch_size, bn_images, bn_momentum, augmentation, draw_seed, bn_reset: as in ``Probe``.
     """
 
     kind: ClassVar[str] = "landscape"
@@ -228,6 +230,7 @@ class Landscape:
     bn_momentum: float | None
     augmentation: Augmentation = "none"
     draw_seed: int = 0
+    bn_reset: bool = False
 
 
 Stage = Pretrain | Round | Train | Probe | PairProbe | Landscape

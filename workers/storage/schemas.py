@@ -36,6 +36,8 @@ BARRIER_SCHEMA = pa.schema(
         "loss_barrier_nats": pa.float64(),
         "loss_barrier_standard_error_nats": pa.float64(),
         "same_mask": pa.bool_(),
+        "barrier_above_chord_points": pa.float64(),
+        "loss_barrier_above_chord_nats": pa.float64(),
     }
 )
 # one row for each point of the grid, and one for each of the three solutions, which ``solution`` names by its input

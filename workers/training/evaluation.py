@@ -92,6 +92,8 @@ class Reestimation:
         momentum: None resets the statistics and averages cumulatively. A number makes one pass of that moving
             average, which remembers about the last 2 / momentum batches only (the released code: 0.1).
         draw_seed: the same seed draws the same images.
+        reset: start a pass with a momentum from mean 0 and variance 1, as a fresh network has them. Statistics that
+            stay keep the weight (1 - momentum) ** batches.
     """
 
     images: int | None
@@ -99,6 +101,7 @@ class Reestimation:
     momentum: float | None
     augmentation: Augmentation
     draw_seed: int
+    reset: bool = False
 
 
 @torch.no_grad()
@@ -117,7 +120,7 @@ def reestimate_statistics(
         return
     norms = [module for model in models for module in model.modules() if isinstance(module, BATCH_NORM)]
     momenta = [norm.momentum for norm in norms]
-    if how.momentum is None:
+    if how.reset or how.momentum is None:
         for norm in norms:
             norm.reset_running_stats()
     total = len(splits.train)

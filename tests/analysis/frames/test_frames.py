@@ -140,3 +140,12 @@ def test_importing_loads_neither_torch_nor_ray() -> None:
     code = "import sys, analysis.report; print([m for m in ('torch', 'ray') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_barrier_above_the_chord_comes_from_the_curve_of_any_probe(store: SyntheticStore) -> None:
+    store.probe("lmc", "signed", (10.0, 40.0, 50.0), method="aws", chain=1, round=1, seed=1)  # its record has none
+    frames = load(store.root)
+    [probe] = frames.stages.to_dict("records")
+    assert probe["barrier_points"] == pytest.approx(50 - 30)
+    assert probe["barrier_above_chord_points"] == pytest.approx(40 - 30)
+    assert set(frames.probes["barrier_above_chord_points"]) == {probe["barrier_above_chord_points"]}

@@ -293,3 +293,14 @@ def _with_name(store: SyntheticStore, name: str) -> Path:
     store.plan((name, "a" * 32))
     store.failure("bad", "b" * 32, name)
     return store.root
+
+
+def test_the_page_says_when_one_parts_stages_were_computed_on_different_processors(store: SyntheticStore) -> None:
+    for seed, model in enumerate(("Old CPU, AVX2", "Old CPU, AVX2", None), start=1):
+        made_on = {"git_commit": "abc123", "device": "cpu (x86_64)", "host": "h", "python": "3.11", "processor": model}
+        store.stage("train", {"transfer": "dense", "seed": seed}, {"test_accuracy_percent": 70.0}, provenance=made_on)
+    assert "Different devices" not in page_text(store.root)  # what is not recorded is not known to differ
+    made_on = {"git_commit": "abc123", "device": "cpu (x86_64)", "processor": "New CPU, AVX512"}
+    store.stage("train", {"transfer": "dense", "seed": 4}, {"test_accuracy_percent": 70.0}, provenance=made_on)
+    text = page_text(store.root)
+    assert "Different devices computed these stages: Old CPU, AVX2 (2 stages), New CPU, AVX512 (1 stage)." in text
