@@ -54,7 +54,7 @@ def landscape(
     a: Annotated[str, _training("A")],
     b: Annotated[str, _training("B")],
     c: Annotated[str, _training("C")],
-    points: Annotated[int, option(HOW_MUCH, "Grid points per side.", metavar="N", min=2)] = 15,
+    points: Annotated[int, option(HOW_MUCH, "Grid points per side.", metavar="N", min=2, max=501)] = 15,
     margin: Annotated[
         float,
         option(
@@ -62,6 +62,7 @@ def landscape(
             "How far the grid extends beyond the three trainings, as a share of its side.",
             metavar="SHARE",
             min=0,
+            max=100,
         ),
     ] = 0.25,
     execution: ExecutionOptions,

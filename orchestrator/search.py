@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from orchestrator.backends.base import BackendError
 from orchestrator.recipes.experiment_file import ExperimentRequest
-from orchestrator.recipes.experiments import find_experiments
+from orchestrator.recipes.experiments import check_rounds, find_experiments
 from orchestrator.recipes.layers import RecipeError, user_layers
 from orchestrator.session.preparation import prepare_data
 from orchestrator.store import Store, StoreError
@@ -75,7 +75,7 @@ def search(
     recipe: RecipeFile = None,
     set_: Settings = None,
     trials: Annotated[
-        int, option(HOW_MUCH, "Recipes to try; the first is the unchanged recipe.", metavar="N", min=2)
+        int, option(HOW_MUCH, "Recipes to try; the first is the unchanged recipe.", metavar="N", min=2, max=10_000)
     ] = 16,
     rounds: Annotated[
         int,
@@ -130,6 +130,8 @@ def search(
         if share is not None and how.device == "cpu":
             raise BackendError(f"--gpus-per-trial {share:g}: --device cpu keeps trials off the GPUs; leave one out")
         check_searchable(experiment.recipe)
+        if experiment.network is not None:
+            check_rounds(experiment.recipe, rounds, experiment.network.prunable_weights)
         searched = narrowed(default_space(experiment.recipe), space or ())
         definition = define(experiment, searched, trials, rounds, final_epochs, seed)
         opened = Store(store)

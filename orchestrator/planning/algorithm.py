@@ -10,15 +10,46 @@ from collections.abc import Iterable
 from orchestrator.planning.plan import Node, Plan
 from orchestrator.planning.stage_planner import ChainPlanner, ExperimentPlanner
 from orchestrator.recipes.experiments import Experiment
+from orchestrator.recipes.layers import RecipeError
+from orchestrator.recipes.limits import MOST_STAGES
 from orchestrator.recipes.recipe import Recipe
 
 
 def expand(experiments: Iterable[Experiment]) -> Plan:
-    """Plan every stage of the experiments; a stage that several of them need is planned once."""
+    """Plan every stage of the experiments; a stage that several of them need is planned once.
+
+    Raises:
+        RecipeError: there are too many stages for one sweep. They are counted first: planning a billion takes hours.
+    """
+    experiments = list(experiments)
+    stages = sum(count_stages(experiment.recipe) for experiment in experiments)
+    if stages > MOST_STAGES:
+        raise RecipeError(
+            f"this sweep has about {stages:,} stages, and a sweep has at most {MOST_STAGES:,}, because status, gc and "
+            f"the report read a record of each; give fewer seeds, chains or rounds, or sweep into several stores"
+        )
     plan = Plan()
     for experiment in experiments:
         compare_methods(ExperimentPlanner(plan, experiment), experiment.recipe)
     return plan
+
+
+def count_stages(recipe: Recipe) -> int:
+    """Count an experiment's stages without planning them; a stage that methods share counts for each of them."""
+    probes, trained = 1 + len(recipe.probes), {"retrain", *recipe.transfers}
+    twins = len(set(recipe.twins) & set(recipe.transfers))
+    landscapes = sum(trained >= set(starts) for starts in recipe.landscapes)
+    # every probe of a pair: each transfer with the retrain, each twin with its transfer, each retrain with the last
+    of_a_seed = (len(recipe.transfers) + twins + 1) * probes + twins + landscapes
+    probed = len(recipe.probe_rounds) * (recipe.seeds * of_a_seed - probes)
+    compared = len({*recipe.transfer_rounds, *recipe.probe_rounds}) * recipe.seeds * len(trained)
+    sources = {source for name in recipe.transfers for source in recipe.known_transfers[name].others}
+    epochs = {source for source in sources if source.startswith("epoch_") and compared}
+    chains = 0
+    for name in recipe.methods:
+        rewind = {f"epoch_{recipe.known_methods[name].reset_to}"} - {"epoch_None"}
+        chains += 1 + recipe.rounds + len(epochs | rewind) + compared + probed
+    return recipe.seeds + recipe.chains * chains
 
 
 def compare_methods(experiment: ExperimentPlanner, recipe: Recipe) -> None:

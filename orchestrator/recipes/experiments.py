@@ -18,7 +18,11 @@ from tickets.registry import unknown
 from workers.data import DataSet, Source, data_set_names, find_data_set, find_source
 from workers.models import ARCHITECTURES
 from workers.plugins import fault, owner
+from workers.pruning.selection import survivors_after
 from workers.stages.execution import Execution
+
+MOST_PARAMETERS = 20_000_000_000
+"""Of a network: training keeps at least 12 bytes of each."""
 
 
 def find_experiments(request: ExperimentRequest, execution: Execution) -> list[Experiment]:
@@ -71,7 +75,31 @@ def _experiment(recipe: Recipe, data_set: DataSet, source: Source) -> Experiment
         raise RecipeError(f"architecture {recipe.arch} with {dict(recipe.model)}: {error}") from error
     except (Exception, SystemExit) as error:  # a plugin's function may raise anything
         raise RecipeError(f"architecture {recipe.arch} of {owner(architecture.function)}: {fault(error)}") from error
+    if network.parameters > MOST_PARAMETERS:
+        raise RecipeError(
+            f"architecture {recipe.arch} with {dict(recipe.model)}: {network.parameters:,} parameters, and at most "
+            f"{MOST_PARAMETERS:,}, because weights, gradients and momentum of more fit in no GPU"
+        )
+    check_rounds(recipe, recipe.rounds, network.prunable_weights)
     return Experiment(recipe, source.fingerprint, architecture.version, network)
+
+
+def check_rounds(recipe: Recipe, rounds: int, weights: int) -> None:
+    """Raise RecipeError if a chain of so many rounds ends with no prunable weight."""
+    one_shot = all(recipe.known_methods[name].one_shot for name in recipe.methods)
+    alive, most = weights, 0
+    while most < rounds:
+        share = 1 - (1 - recipe.prune_fraction) ** (most + 1) if one_shot else recipe.prune_fraction
+        alive = survivors_after(weights if one_shot else alive, share)
+        if not alive:
+            break
+        most += 1
+    if most < rounds:
+        remedy = f"give at most {most} rounds" if most else "give a smaller prune_fraction"
+        raise RecipeError(
+            f"rounds {rounds}: round {most + 1} would keep none of the {weights:,} prunable weights of {recipe.arch}; "
+            f"{remedy}"
+        )
 
 
 def _network(model: nn.Module, num_classes: int) -> Network:

@@ -32,7 +32,7 @@ Settings = Annotated[
 RecipeFile = Annotated[Path | None, option(WHAT, "YAML file with recipe fields.", metavar="FILE")]
 MaxConcurrent = Annotated[
     int | None,
-    option(WHERE, "Run at most N stages or trials at a time.", metavar="N", min=1),
+    option(WHERE, "Run at most N stages or trials at a time.", metavar="N", min=1, max=100_000),
 ]
 
 
@@ -135,6 +135,7 @@ class PlacementOptions:
             "GPUs (with --device cpu: CPUs) that the cluster's autoscaler may start for this sweep.",
             metavar="N",
             min=1,
+            max=100_000,
         ),
     ] = None
     max_concurrent: MaxConcurrent = None
@@ -185,7 +186,13 @@ class OutputOptions:
     json_: Annotated[bool, option(OUTPUT, "With --plan: print JSON.", "--json")] = False
     devices: Annotated[
         int | None,
-        option(OUTPUT, "With --plan: simulate on N GPUs (or CPU cores). Default: this machine's.", metavar="N", min=1),
+        option(
+            OUTPUT,
+            "With --plan: simulate on N GPUs (or CPU cores). Default: this machine's.",
+            metavar="N",
+            min=1,
+            max=100_000,
+        ),
     ] = None
     price: Annotated[
         float | None,

@@ -71,6 +71,8 @@ class SmallResNet(nn.Module):
 @architecture("resnet1d")
 def resnet1d(in_channels: int, num_classes: int, width: int = 8, blocks: int = 1) -> nn.Module:
     """A residual network for signals: three stages of ``blocks`` basic blocks with kernels of 1x3."""
+    if not 1 <= blocks <= 1_000:
+        raise ValueError(f"blocks is a number from 1 to 1,000, not {blocks}")
     return SmallResNet(in_channels, num_classes, (width, 2 * width, 4 * width), blocks, (1, 3))
 
 

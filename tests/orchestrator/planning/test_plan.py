@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.planning.algorithm import expand
+from orchestrator.planning.algorithm import count_stages, expand
 from orchestrator.planning.identity import stage_key
 from orchestrator.planning.plan import Node, Plan, describe
 from orchestrator.recipes.experiments import Experiment
@@ -362,3 +362,9 @@ def test_alpha_changes_only_aws_chains_and_their_descendants() -> None:
     for node in of_kind(other, Pretrain, Round):
         assert isinstance(node.stage, Pretrain | Round)
         assert node.stage.alpha == (beta if node.labels.method == "aws" else UNIFORM)
+
+
+@ANY_RECIPES
+@MANY
+def test_stages_are_counted_without_planning_them(recipe_: Recipe) -> None:
+    assert count_stages(recipe_) == len(plan_of(recipe_))
