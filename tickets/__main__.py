@@ -11,8 +11,8 @@ import typer
 from rich import box
 
 from tickets import formats
-from tickets.errors import TicketError
-from tickets.formats.format import Hints, NeedsHintError
+from tickets.errors import NeedsHintError, TicketError
+from tickets.formats.format import Hints
 from tickets.inspection import faults, summary
 from workers.terminal.command import AsJson, add_command, console, new_app, one_sentence, print_json
 from workers.terminal.help import GLOSSARY
@@ -147,6 +147,10 @@ def convert(
             help='The classifier, if SOURCE does not tell it; "none" if the ticket prunes every layer.',
         ),
     ] = None,
+    state: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", help='Which state dict of a checkpoint to read, if it holds several, as in "ema".'),
+    ] = None,
     dataset: Annotated[str | None, typer.Option(metavar="NAME", help="Data set, if SOURCE does not tell.")] = None,
     architecture: Annotated[
         str | None, typer.Option(metavar="NAME", help="Architecture, if SOURCE does not tell.")
@@ -171,7 +175,8 @@ def convert(
         "round": round_,
     }
     with one_sentence(TicketError, OSError):
-        hints = Hints(weights, classifier, {name: value for name, value in provenance.items() if value is not None})
+        given = {name: value for name, value in provenance.items() if value is not None}
+        hints = Hints(weights, classifier, state, given)
         written = formats.write(formats.read(source, from_, hints), target, to, force=force)
     console().print(f"{target}: {written.title}")
     if not written.keeps_provenance:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from tickets.errors import TicketError
+from tickets.errors import NeedsHintError, TicketError
 from tickets.files.writing import beside
-from tickets.formats.format import UNKNOWN, Format, Hints, NeedsHintError
+from tickets.formats.format import UNKNOWN, Format, Hints
 from tickets.formats.projects import AUTHORS, OPEN_LTH, SPARSE, TORCH_PRUNE, TURBOPRUNE
 from tickets.formats.source import Source
 from tickets.formats.this_project import HUB, MASKED, PARQUET
@@ -64,11 +64,11 @@ def read_with_format(path: Path | str, format: str | None = None, hints: Hints |
         NeedsHintError: the file leaves a question open; the message names the hint that answers it.
         TicketError: the file is missing, damaged, of another format, or holds more than tensors.
     """
-    source = Source(Path(path))
+    hints = hints or Hints()
+    source = Source(Path(path), None if hints.weights else hints.state)
     chosen = named(format) if format else _fitting(source)
     if format and not chosen.fits(source):
         raise TicketError(f"{path} is not {chosen.title}; it is {_fitting(source).title}")
-    hints = hints or Hints()
     ticket = chosen.read(source, hints)
     provenance = replace(ticket.provenance, **hints.provenance)  # type: ignore[arg-type]  # names of its fields
     return chosen, replace(ticket, provenance=provenance)

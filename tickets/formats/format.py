@@ -6,16 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tickets.errors import TicketError
 from tickets.formats.source import Source
 from tickets.ticket import Ticket
 
 UNKNOWN = "unknown"
 """Text of a provenance field that a file does not state."""
-
-
-class NeedsHintError(TicketError):
-    """An intact file leaves a question open; the message names the hint that answers it."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +20,14 @@ class Hints:
     Attributes:
         weights: a state dict with the signs, for formats with masks only.
         classifier: name of the classifier's layer, or "none" if every weight may be pruned; None infers the layer.
+        state: which of the state dicts in a checkpoint is meant, by its keys, as in "ema"; None if there is only one.
+            With ``weights``, it is one in that file.
         provenance: fields of ``Provenance`` that replace those of the file.
     """
 
     weights: Path | None = None
     classifier: str | None = None
+    state: str | None = None
     provenance: Mapping[str, str | int] = field(default_factory=dict)
 
 

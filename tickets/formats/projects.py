@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tickets.errors import TicketError
+from tickets.errors import NeedsHintError, TicketError
 from tickets.formats import state_dict
-from tickets.formats.format import Format, Hints, NeedsHintError
+from tickets.formats.format import Format, Hints
 from tickets.formats.source import Source
 from tickets.formats.state_dict import split
 from tickets.roles import Role
@@ -93,7 +93,7 @@ def _read_open_lth(source: Source, hints: Hints) -> Ticket:
     weights = hints.weights or (_last_model(source.path) if folder else None)
     if weights is None:
         raise NeedsHintError(f"{source.path} has masks but no signs; name a state dict with --weights")
-    state = Source(weights).tensors
+    state = Source(weights, hints.state if hints.weights else None).tensors
     unknown = sorted(set(masks) - set(state))
     if unknown:
         raise TicketError(f"{weights} lacks {unknown[0]}, of which {source.path} has a mask")

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from tickets.errors import TicketError
+from tickets.errors import NeedsHintError, TicketError
+from tickets.registry import unknown
 
 Kind = Literal["folder", "parquet", "safetensors", "torch", "other"]
-_WRAPPED = ("state_dict", "model_state_dict", "model")  # keys under which checkpoints keep a state dict
-_PREFIXES = ("module.", "_orig_mod.")  # of DistributedDataParallel and torch.compile
+_BESIDE_NETWORK = re.compile("optim(?!al)|sched|scaler", re.IGNORECASE)  # keys of what a checkpoint holds besides
+_DEEPEST = 3  # checkpoints wrap a state dict at most this often
+_COUNTER = "n_averaged"  # AveragedModel's number of averaged updates, beside the network's tensors
 _REAL = (  # types whose signs torch computes
     *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
     *(torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
 )
+_SCALARS: list[Any] = [  # numpy's numbers, such as an accuracy beside the state dict: they run no code
+    np.dtype,
+    *((np.float64(0).__reduce__()[0], f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+    *{type(np.dtype(code)) for code in np.typecodes["AllInteger"] + np.typecodes["Float"] + "?"},
+]
 _UNSAFE = re.compile(r"Unsupported (?:global|class|operand)[^\n]*?(?:GLOBAL )?([\w.]+) was not")
 
 
@@ -29,15 +37,26 @@ _UNSAFE = re.compile(r"Unsupported (?:global|class|operand)[^\n]*?(?:GLOBAL )?([
 class Source:
     """A file or folder, read once, when an attribute is first used.
 
+    Attributes:
+        state: keys to one of the state dicts in a checkpoint, joined by dots, such as "ema"; None if there is only one.
+
     Raises:
+        NeedsHintError: from ``tensors``, if the file holds several state dicts and ``state`` does not choose one.
         TicketError: from each attribute, if the file is missing, damaged or holds more than tensors.
     """
 
     path: Path
+    state: str | None = None
 
     @cached_property
     def kind(self) -> Kind:
         """The container, by the first bytes; the name does not count."""
+        kind = self._kind()
+        if self.state is not None and kind != "torch":
+            raise TicketError(f"{self.path} is no checkpoint of torch.save, which --state chooses from; leave it out")
+        return kind
+
+    def _kind(self) -> Kind:
         if self.path.is_dir():
             return "folder"
         try:
@@ -65,9 +84,9 @@ class Source:
 
     @cached_property
     def _contents(self) -> tuple[Mapping[str, Tensor], Mapping[str, str]]:
-        if self.kind == "safetensors":
-            return _safetensors(self.path)
-        return (_state_dict(self.path), {}) if self.kind == "torch" else ({}, {})
+        if self.kind == "torch":
+            return _state_dict(self.path, self.state), {}
+        return _safetensors(self.path) if self.kind == "safetensors" else ({}, {})
 
 
 def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -80,9 +99,10 @@ def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return _unprefixed(_real(tensors, path)), metadata
 
 
-def _state_dict(path: Path) -> dict[str, Tensor]:
+def _state_dict(path: Path, chosen: str | None) -> dict[str, Tensor]:
     try:
-        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_SCALARS):
+            loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file makes torch raise nearly anything
         unsafe = _UNSAFE.search(str(error))
         if unsafe:
@@ -96,11 +116,53 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
             f"state_dict alone and give that file"
         ) from None
     if isinstance(loaded, Mapping):
-        loaded = next((loaded[key] for key in _WRAPPED if isinstance(loaded.get(key), Mapping)), loaded)
-        tensors = {str(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
+        state = _chosen(dict(_state_dicts(loaded)), path, chosen) or loaded
+        tensors = {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
         if tensors:
             return _unprefixed(_real(tensors, path))
     raise TicketError(f"{path} holds no state dict; save the model's state_dict() and give that file")
+
+
+def _state_dicts(loaded: Mapping[Any, Any], keys: tuple[str, ...] = ()) -> Iterator[tuple[str, Mapping[Any, Any]]]:
+    """The state dicts inside a checkpoint by their keys: mappings with weights, not those of optimizers."""
+    for key, value in loaded.items():
+        if isinstance(key, str) and isinstance(value, Mapping) and not _BESIDE_NETWORK.search(key):
+            if any(_is_weight(name, tensor) for name, tensor in value.items()):
+                yield ".".join((*keys, key)), value
+            elif len(keys) + 1 < _DEEPEST:
+                yield from _state_dicts(value, (*keys, key))
+
+
+def _is_weight(name: object, value: object) -> bool:
+    if not isinstance(name, str) or not isinstance(value, Tensor):
+        return False
+    return value.dim() > 0 and name.rpartition(".")[2].startswith("weight")
+
+
+def _chosen(states: Mapping[str, Mapping[Any, Any]], path: Path, chosen: str | None) -> Mapping[Any, Any] | None:
+    """The state dict to read; None if the file is a state dict itself."""
+    if chosen is not None:
+        if not states:
+            raise TicketError(f"{path} holds one state dict, without a key; leave --state out")
+        under = [key for key in states if f"{key}.".startswith(f"{chosen}.")]
+        if len(under) != 1:
+            raise TicketError(f"{path}: {unknown('state dict', chosen, states)}")
+        return states[under[0]]
+    if not states:
+        return None
+    first, *others = states.values()
+    if not all(_same(first, other) for other in others):
+        raise NeedsHintError(
+            f"{path} holds {len(states)} state dicts, {' and '.join(states)}; choose one with --state of convert"
+        )
+    return first
+
+
+def _same(one: Mapping[Any, Any], other: Mapping[Any, Any]) -> bool:
+    return one.keys() == other.keys() and all(
+        torch.equal(value, other[name]) if isinstance(value, Tensor) and isinstance(other[name], Tensor) else True
+        for name, value in one.items()
+    )
 
 
 def _real(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
@@ -114,7 +176,10 @@ def _real(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
 
 
 def _unprefixed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    for prefix in _PREFIXES * 2:
-        if tensors and all(name.startswith(prefix) for name in tensors):
-            tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-    return tensors
+    """The tensors under their network's names, without what torch.compile, data parallelism and averages add."""
+    tensors = {name.replace("_orig_mod.", ""): tensor for name, tensor in tensors.items()}
+    while True:
+        named = {name: tensor for name, tensor in tensors.items() if name != _COUNTER}
+        if not named or not all(name.startswith("module.") for name in named):
+            return tensors
+        tensors = {name.removeprefix("module."): tensor for name, tensor in named.items()}

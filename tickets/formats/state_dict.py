@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from tickets.errors import TicketError
-from tickets.formats.format import UNKNOWN, Hints, NeedsHintError
+from tickets.errors import NeedsHintError, TicketError
+from tickets.formats.format import UNKNOWN, Hints
 from tickets.formats.source import Source
 from tickets.registry import unknown
 from tickets.roles import Role
