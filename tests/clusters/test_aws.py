@@ -76,6 +76,7 @@ def make_identity(iam: Any, kind: str) -> None:
     }
     iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))
     policy = (ROOT / f"docs/clusters/aws-{kind}-policy.json").read_text().replace("YOUR-BUCKET", "a-bucket")
+    policy = policy.replace("YOUR-ACCOUNT", "123456789012")
     iam.put_role_policy(RoleName=name, PolicyName=name, PolicyDocument=policy)
     iam.create_instance_profile(InstanceProfileName=name)
     iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
