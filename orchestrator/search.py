@@ -18,7 +18,7 @@ from orchestrator.backends.base import BackendError
 from orchestrator.recipes.experiment_file import ExperimentRequest
 from orchestrator.recipes.experiments import check_rounds, find_experiments
 from orchestrator.recipes.layers import RecipeError, user_layers
-from orchestrator.session.preparation import prepare_data
+from orchestrator.session.preparation import prepare_data, showing_progress
 from orchestrator.store import Store, StoreError
 from orchestrator.terminal.arguments import check_address, checked_execution
 from orchestrator.terminal.help import ListingCommand
@@ -125,7 +125,8 @@ def search(
         changes = user_layers(recipe, set_ or (), {})
         run_only = user_layers(None, (), {"gpus_per_trial": gpus_per_trial})  # belongs in no winner's file
         request = ExperimentRequest((dataset,), (arch,) if arch else None, preset, (*changes, *run_only))
-        (experiment,) = find_experiments(request, how)
+        with showing_progress(console) as show:
+            (experiment,) = find_experiments(request, how, show)
         share = experiment.recipe.gpus_per_trial
         if share is not None and how.device == "cpu":
             raise BackendError(f"--gpus-per-trial {share:g}: --device cpu keeps trials off the GPUs; leave one out")

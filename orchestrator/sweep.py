@@ -16,7 +16,7 @@ from orchestrator.recipes.experiments import Experiment, find_experiments
 from orchestrator.recipes.layers import RecipeError
 from orchestrator.scheduling.estimate import Estimates
 from orchestrator.scheduling.forecast import forecast
-from orchestrator.session.preparation import prepare_data
+from orchestrator.session.preparation import prepare_data, showing_progress
 from orchestrator.session.run import Placement, find_cached, holding_lease, quarantine, run_plan
 from orchestrator.store import Store, StoreError
 from orchestrator.terminal import arguments
@@ -71,8 +71,10 @@ def sweep(
         how = arguments.checked_execution(placement.backend, execution)
         arguments.check_experiment(experiment)
         flags = arguments.sweep_flags(comparison, placement)
-        with redirect_stdout(sys.stderr):  # plugins' functions may print, and stdout may be read by a program
-            experiments = find_experiments(request_experiment(experiment, flags, smoke=comparison.smoke), how)
+        # plugins' functions may print, and stdout may be read by a program
+        with redirect_stdout(sys.stderr), showing_progress(console) as show:
+            request = request_experiment(experiment, flags, smoke=comparison.smoke)
+            experiments = find_experiments(request, how, show)
         plan = expand(experiments)
         store = arguments.check_store(Store(output.store))
         if output.plan:

@@ -15,7 +15,7 @@ from orchestrator.recipes.recipe import Recipe
 from orchestrator.recipes.resolution import resolve
 from tickets import Role, UnknownLayerError, classifier_name, parameter_roles
 from tickets.registry import unknown
-from workers.data import DataSet, Source, data_set_names, find_data_set, find_source
+from workers.data import DataSet, ProgressCallback, Source, data_set_names, find_data_set, find_source
 from workers.models import ARCHITECTURES
 from workers.plugins import fault, owner
 from workers.pruning.selection import survivors_after
@@ -25,8 +25,13 @@ MOST_PARAMETERS = 20_000_000_000
 """Of a network: training keeps at least 12 bytes of each."""
 
 
-def find_experiments(request: ExperimentRequest, execution: Execution) -> list[Experiment]:
+def find_experiments(
+    request: ExperimentRequest, execution: Execution, progress: ProgressCallback = lambda *_: None
+) -> list[Experiment]:
     """Pair every data set with every architecture, and check each pair before any work starts.
+
+    Args:
+        progress: called while files are read for a data set's fingerprint.
 
     Raises:
         RecipeError: a name is unknown, or a recipe or network cannot be used.
@@ -43,7 +48,7 @@ def find_experiments(request: ExperimentRequest, execution: Execution) -> list[E
             raise RecipeError(unknown("architecture", recipe.arch, ARCHITECTURES, plugins=True))
     root = Path(execution.data_root) if execution.data_root else None
     # once per data set: listing a folder of a million images takes seconds
-    sources = {name: find_source(name, root, Path(execution.data_cache)) for name in data_sets}
+    sources = {name: find_source(name, root, Path(execution.data_cache), progress) for name in data_sets}
     return [_experiment(recipe, data_sets[recipe.dataset], sources[recipe.dataset]) for recipe in recipes]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from orchestrator.recipes.experiments import Experiment
 from orchestrator.recipes.layers import RecipeError
 from orchestrator.recipes.recipe import Recipe
 from orchestrator.terminal.progress import Stopwatch
-from workers.data import MappedData, StreamedData, open_data, prepared_folder
+from workers.data import MappedData, ProgressCallback, StreamedData, open_data, prepared_folder
 from workers.models import build_model
 from workers.plugins import fault
 from workers.stages import IMAGE_SIZE, Model
@@ -45,7 +45,7 @@ def prepare_data_set(name: str, fingerprint: str, execution: Execution, console:
     root, cache = Path(execution.data_root) if execution.data_root else None, Path(execution.data_cache)
     if not prepared_folder(name, fingerprint, cache).exists():
         console.print(f"Preparing {name} once, in {cache} …", soft_wrap=True)
-    with _display(console) as show:
+    with showing_progress(console) as show:
         return open_data(name, fingerprint, root, cache, show)
 
 
@@ -89,7 +89,7 @@ def _try(recipe: Recipe, data: MappedData | StreamedData) -> None:
 
 
 @contextmanager
-def _display(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+def showing_progress(console: Console) -> Iterator[ProgressCallback]:
     """Yield a function that shows the progress of a part: a bar on a terminal, elsewhere a line now and then."""
     stopwatch, bar_of = Stopwatch(LINE_INTERVAL_S), dict[str, TaskID]()
 

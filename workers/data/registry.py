@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tickets.registry import Registered, Registry
+from workers.data.fingerprints.content import Content
+from workers.data.fingerprints.manifest import Manifest
 from workers.data.images.encoded import Encoded
 
 
@@ -56,6 +58,9 @@ class Source:
         splits: summary of ``train`` and ``test``; empty if only decoding tells.
         left_out: number of files that lie among the images and are not read, by lower-case extension (``.gif``), or
             ``no extension``; hidden files and those that operating systems leave are not counted.
+        content: the files from which ``find_source`` computes the fingerprint, which is empty until then; None if
+            the finder gives the fingerprint.
+        manifest: those files as they were when the fingerprint was computed.
     """
 
     description: str
@@ -64,6 +69,8 @@ class Source:
     num_classes: int | None = None
     splits: Mapping[str, SplitSummary] = field(default_factory=dict)
     left_out: Mapping[str, int] = field(default_factory=dict)
+    content: Content | None = None
+    manifest: Manifest | None = None
 
 
 Finder = Callable[[Path | None, Path], Source]

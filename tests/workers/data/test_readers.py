@@ -412,24 +412,6 @@ def test_a_copy_of_the_data_is_read_from_its_own_root(tmp_path: Path) -> None:
         open_data("imagenet", data.content_blake2b, tmp_path / "a", tmp_path / "cache")
 
 
-def test_many_bytes_of_parquet_are_not_all_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_imagenet_shards(tmp_path)
-    monkeypatch.setattr("workers.data.sets.image_folder.ALL_BYTES", 0)
-    monkeypatch.setattr("workers.data.sets.image_folder.ENDS_BYTES", 16)
-    path = next((tmp_path / "imagenet").rglob("train-00001*"))
-    content = bytearray(path.read_bytes())
-    fingerprints = []
-    for place in (len(content) // 2, 5, len(content) - 6):
-        content[place] ^= 1
-        path.write_bytes(content)
-        fingerprints.append(fingerprint("imagenet", tmp_path, tmp_path))
-        content[place] ^= 1
-    path.write_bytes(content)
-    unchanged = fingerprint("imagenet", tmp_path, tmp_path)
-    assert fingerprints[0] == unchanged  # the middle is not read
-    assert unchanged not in fingerprints[1:]
-
-
 # --- preparations that are killed, or race ---------------------------------------------------------------------------
 
 
@@ -477,7 +459,7 @@ def _race(root: Path, cache: Path) -> int:
 
     def progress(what: str, done: int, total: int) -> None:
         nonlocal decoded
-        decoded += done > 0
+        decoded += "decoding" in what and done > 0
 
     open_data("tiny-imagenet", fingerprint("tiny-imagenet", root, cache), root, cache, progress)
     return decoded

@@ -7,7 +7,7 @@ import mmap
 import os
 from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from workers.data.errors import DataError
+from workers.data.fingerprints.manifest import Manifest, digest_of, stamp_of, utc
 
 
 class Pictures(Protocol):
@@ -57,11 +58,20 @@ def _is_mapped(value: object) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class FilePictures(_Mapped):
-    """One file per image; ``names`` are paths below ``root`` in the file system's encoding, (images,)."""
+    """One file per image.
+
+    Attributes:
+        names: paths below ``root`` in the file system's encoding; (images,).
+        entries: what each file was when the data set's fingerprint was taken, as in a ``Manifest``; a file that has
+            changed since is refused. None if the fingerprint was not computed from the files.
+        whole: whether the entries' digests cover all bytes of a file.
+    """
 
     root: Path
     names: NDArray[np.bytes_]
     labels: NDArray[np.int64]
+    entries: NDArray[np.void] | None = None
+    whole: bool = True
 
     def __len__(self) -> int:
         return len(self.names)
@@ -74,7 +84,21 @@ class FilePictures(_Mapped):
         return str(self.path(index))
 
     def read(self, index: int) -> bytes:
-        return self.path(index).read_bytes()
+        with self.path(index).open("rb") as file:
+            content = file.read()
+            found = stamp_of(os.fstat(file.fileno()))
+        if self.entries is not None:
+            entry = self.entries[index]
+            # a copy of the data has other times and the same bytes
+            same = found == tuple(entry)[:3] or (
+                len(content) == entry["size"] and digest_of(content, whole=self.whole) == entry["digest"].tobytes()
+            )
+            if not same:
+                raise DataError(
+                    f"{self.path(index)} changed on {utc(found[1] / 1e9)}, after the data set's fingerprint was taken; "
+                    f"restore it, or repeat the command to plan with the data as they are now"
+                )
+        return content
 
 
 @dataclass(frozen=True)
@@ -128,6 +152,16 @@ class Encoded:
     train: Pictures
     test: Pictures
     size: tuple[int, int] | None
+
+    def guarded(self, manifest: Manifest) -> Encoded:
+        """Refuse to read image files that are not as in a manifest of all of them."""
+
+        def guard(pictures: Pictures) -> Pictures:
+            if not isinstance(pictures, FilePictures):
+                return pictures
+            return replace(pictures, entries=manifest.aligned(pictures.names)[1], whole=manifest.whole)
+
+        return Encoded(guard(self.train), guard(self.test), self.size)
 
 
 def decode_rgb(pictures: Pictures, index: int) -> Image.Image:

@@ -17,6 +17,7 @@ from torch import Tensor
 from tickets.files.home import NoHomeError, user_cache
 from tickets.registry import unknown
 from workers.data.errors import DataError
+from workers.data.fingerprints.content import change, take
 from workers.data.images.encoded import Encoded, Pictures
 from workers.data.preparing import writing
 from workers.data.preparing.writing import ARRAYS, ProgressCallback
@@ -69,8 +70,14 @@ def default_cache() -> Path:
         raise DataError("there is no home folder for the decoded data; give --data-cache FOLDER") from error
 
 
-def find_source(name: str, data_root: Path | None, cache: Path) -> Source:
-    """Find a data set's content and number of classes, without decoding it; DataError if the data is missing."""
+def find_source(name: str, data_root: Path | None, cache: Path, progress: ProgressCallback = lambda *_: None) -> Source:
+    """Find a data set's content and number of classes, without decoding it.
+
+    Files that were not read before, or changed since, are read for the fingerprint; ``progress`` counts megabytes.
+
+    Raises:
+        DataError: the data is missing, unreadable, or changes meanwhile.
+    """
     data_set = _known(name)
     try:
         source = data_set.function(data_root, cache / "downloads")
@@ -82,7 +89,14 @@ def find_source(name: str, data_root: Path | None, cache: Path) -> Source:
     if not isinstance(source, Source) or not isinstance(source.fingerprint, str):
         returned = f"a {type(source).__name__}, and no Source with a text as fingerprint"
         raise DataError(f"{name}: {owner(data_set.function)} returns {returned}")
-    return replace(source, num_classes=source.num_classes or data_set.num_classes)
+    source = replace(source, num_classes=source.num_classes or data_set.num_classes)
+    if source.content is None:
+        return source
+    try:
+        found, manifest = take(name, source.content, cache, progress)
+    except OSError as error:
+        raise DataError(f"{name}: its files cannot be read: {error}") from error
+    return replace(source, fingerprint=found, manifest=manifest)
 
 
 def fingerprint(name: str, data_root: Path | None, cache: Path) -> str:
@@ -153,11 +167,12 @@ def _prepare(
         with FileLock(cache / f"{folder.name}.lock"):
             if (folder / "meta.json").exists():
                 return
-            source = find_source(name, data_root, cache)
+            source = find_source(name, data_root, cache, progress)
             if source.fingerprint != expected:
                 raise DataError(
                     f"{name}: {source.description} differs from the data that the stage was planned for "
                     f"({source.fingerprint} instead of {expected}); give the same --data-root, or plan again"
+                    f"{_change(name, source, expected, cache)}"
                 )
             try:
                 content = source.decode()
@@ -168,10 +183,18 @@ def _prepare(
             if not isinstance(content, Encoded) and not all(isinstance(array, np.ndarray) for array in arrays):
                 what = type(content).__name__
                 raise DataError(f"{name}: {owner(_known(name).function)}: decode gives a {what}; give Arrays of NumPy")
+            if isinstance(content, Encoded) and source.manifest is not None:
+                content = content.guarded(source.manifest)
             _check(name, content, _known(name).channels, source.num_classes or 0)
             partial = folder.with_name(f"{folder.name}.partial")
             partial.mkdir(exist_ok=True)
             meta = _fill(partial, name, content, source, data_root, progress)
+            changed = source.content.changed(source.manifest) if source.content and source.manifest else ""
+            if changed:
+                shutil.rmtree(partial)
+                raise DataError(
+                    f"{name} changed while it was prepared: {changed}; start again when nothing writes to it any more"
+                )
             (partial / "meta.json").write_text(
                 json.dumps({**meta, "num_classes": source.num_classes}), encoding="utf-8"
             )
@@ -179,6 +202,11 @@ def _prepare(
             partial.rename(folder)
     except OSError as error:
         raise DataError(f"{name}: cannot write the prepared data to {cache} ({error}); set --data-cache") from error
+
+
+def _change(name: str, source: Source, expected: str, cache: Path) -> str:
+    changed = source.content and change(name, source.content, expected, source.fingerprint, cache)
+    return f"; {changed}" if changed else ""
 
 
 def _fill(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,12 @@ import numpy as np
 from tickets.files import digest
 from tickets.files.writing import replacing
 from workers.data.errors import DataError
+from workers.data.fingerprints.reading import ProgressCallback
 from workers.data.images.encoded import Encoded, FilePictures, Origins, PackedPictures, Pictures, decode_pixels
 from workers.data.images.parquet import ParquetPictures
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 CHUNK = 1024
-ProgressCallback = Callable[[str, int, int], None]
-"""(task, images done, images in all) -> None"""
 
 
 def decode_images(folder: Path, name: str, content: Encoded, progress: ProgressCallback) -> None:
@@ -94,9 +93,12 @@ def _write_split(
     match pictures:
         case FilePictures():
             np.save(folder / f"{split}_names.npy", pictures.names)
+            if pictures.entries is not None:
+                np.save(folder / f"{split}_entries.npy", pictures.entries)
             # relative if possible, since a copy of the data under another root has the same fingerprint
             inside = data_root is not None and pictures.root.is_relative_to(data_root)
-            return {"root": str(pictures.root.relative_to(data_root) if inside and data_root else pictures.root)}
+            root = pictures.root.relative_to(data_root) if inside and data_root else pictures.root
+            return {"root": str(root), "whole": pictures.whole}
         case ParquetPictures():
             _pack(folder, split, f"{name}: extracting {split} images", pictures, progress)
             return {"files": pictures.origins.files, "starts": pictures.origins.starts}
@@ -113,7 +115,10 @@ def open_split(folder: Path, split: str, written: Mapping[str, Any], data_root: 
     root = (data_root or Path()) / written["root"]
     if not root.is_dir():
         raise DataError(f"{root} does not exist any more; give the --data-root that holds the data")
-    return FilePictures(root, np.load(folder / f"{split}_names.npy", mmap_mode="r"), labels)
+    names, entries = np.load(folder / f"{split}_names.npy", mmap_mode="r"), folder / f"{split}_entries.npy"
+    if not entries.exists():  # of a plugin, or of an earlier version, whose fingerprint was of names
+        return FilePictures(root, names, labels)
+    return FilePictures(root, names, labels, np.load(entries, mmap_mode="r"), written["whole"])
 
 
 def _pack(folder: Path, split: str, task: str, pictures: ParquetPictures, progress: ProgressCallback) -> None:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from tickets.files import digest
 from workers.data.errors import DataError
+from workers.data.fingerprints.content import folder_content, parquet_content
 from workers.data.images.encoded import Encoded, FilePictures
 from workers.data.images.parquet import ParquetPictures
 from workers.data.registry import FAMILIES, DataSet, Source, SplitSummary
@@ -20,9 +16,6 @@ from workers.data.sets.class_folders import FolderSplit, folder_names, split_by_
 
 TEST_FOLDERS = ("val", "valid", "validation", "test")
 LAYOUT = "{name}/ with train/<class>/ and val/<class>/ (or valid, validation, test) full of images"
-SIZED_FILES = 10
-ALL_BYTES = 10**9
-ENDS_BYTES = 1 << 16
 
 
 def image_folder(name: str) -> DataSet:
@@ -68,27 +61,10 @@ def source_of(
 def folder_source(
     root: Path, train: FilePictures, test: FilePictures, num_classes: int, size: tuple[int, int] | None = None
 ) -> Source:
-    """The source of two splits under one root.
-
-    The fingerprint covers all names and labels, and the sizes of the first files of each class: re-encoded images get
-    another fingerprint, without a look at a million files.
-    """
-    content = digest.of_parts(part for split in (train, test) for part in _parts(split))
-    return Source(f"image files in {root}", f"files-{content}", lambda: Encoded(train, test, size), num_classes)
-
-
-def _parts(split: FilePictures) -> Iterator[bytes]:
-    sizes = [split.path(index).stat().st_size for index in _first_of_each_class(split.labels)]
-    for part in (split.names, split.labels, np.array(sizes)):
-        yield f"{part.dtype.str} {len(part)} ".encode()
-        yield part.tobytes()
-
-
-def _first_of_each_class(labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    order = np.argsort(labels, kind="stable")
-    counts = np.bincount(labels)
-    place = np.arange(len(labels)) - np.repeat(counts.cumsum() - counts, counts)
-    return order[place < SIZED_FILES]
+    """The source of two splits under one root."""
+    splits = [(split.names, split.labels) for split in (train, test)]
+    content = folder_content(root, splits, num_classes, streamed=size is None)
+    return Source(f"image files in {root}", "", lambda: Encoded(train, test, size), num_classes, content=content)
 
 
 def find_image_parquet(
@@ -103,20 +79,4 @@ def find_image_parquet(
         first, second = (ParquetPictures(paths) for paths in both)
         return Encoded(first, second, size)
 
-    return Source(f"Parquet files in {folder}", f"parquet-{digest.of_parts(_bytes_of([*both[0], *both[1]]))}", decode)
-
-
-def _bytes_of(paths: Sequence[Path]) -> Iterator[bytes]:
-    """All bytes of the files, or beyond 1 GB, which takes minutes to read, the size and both ends of each file."""
-    sizes = [path.stat().st_size for path in paths]
-    whole = sum(sizes) <= ALL_BYTES
-    for path, size in zip(paths, sizes, strict=True):
-        yield size.to_bytes(8, "big")
-        with path.open("rb") as file:
-            if whole:
-                while block := file.read(1 << 22):
-                    yield block
-            else:
-                yield file.read(ENDS_BYTES)
-                file.seek(max(0, size - ENDS_BYTES))
-                yield file.read(ENDS_BYTES)
+    return Source(f"Parquet files in {folder}", "", decode, content=parquet_content(folder, *both))
