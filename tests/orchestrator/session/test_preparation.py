@@ -101,7 +101,7 @@ def two_answers() -> Iterator[None]:
 
     @architecture("two_answers")
     def two_answers(in_channels: int, num_classes: int) -> nn.Module:
-        return Doubled(in_channels, num_classes)
+        return nn.Sequential(nn.Conv2d(in_channels, 8, 3), Doubled(8, num_classes))
 
     yield
     del ARCHITECTURES["two_answers"]
@@ -119,10 +119,12 @@ def test_a_network_that_reads_a_value_while_it_is_built_is_planned_like_any_othe
     @architecture("drop_path")
     def drop_path(in_channels: int, num_classes: int) -> nn.Module:
         rates = [rate.item() for rate in torch.linspace(0, 0.2, 3)]  # which the meta device refuses
-        return nn.Sequential(nn.Flatten(), nn.Dropout(rates[-1]), nn.Linear(in_channels * 64 * 64, num_classes))
+        return nn.Sequential(
+            nn.Flatten(), nn.Linear(in_channels * 64 * 64, 10), nn.Dropout(rates[-1]), nn.Linear(10, num_classes)
+        )
 
     (experiment,) = find(root, "tiny-imagenet", "drop_path")
-    assert experiment.network == Network(3 * 64 * 64 * 8 + 8, 0, 0, "2")
+    assert experiment.network == Network(3 * 64 * 64 * 10 + 10 + 10 * 8 + 8, 3 * 64 * 64 * 10, 1, "3")
 
 
 def test_a_network_that_exits_or_is_none_is_refused_by_its_place(tmp_path: Path) -> None:
