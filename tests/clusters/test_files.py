@@ -159,10 +159,18 @@ def test_the_rayjob_manifest_is_valid() -> None:
     assert spec["shutdownAfterJobFinishes"] is True
     cluster = spec["rayClusterSpec"]
     assert cluster["authOptions"] == {"mode": "token"}
+    confined = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    assert cluster["autoscalerOptions"]["securityContext"] == confined
     assert cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
     (gpu,) = cluster["workerGroupSpecs"]
     assert gpu["minReplicas"] == 0
     assert gpu["template"]["spec"]["serviceAccountName"] == "winning-sign"
+    for group in (cluster["headGroupSpec"], gpu):  # Kubernetes' pod security standard "restricted"
+        pod = group["template"]["spec"]
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in pod["containers"]:
+            assert container["securityContext"] == confined
     for broken in ({**job, "spec": {**spec, "shutdownAfterJobFinish": True}}, {**job, "apiVersion": "ray.io/v2"}):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(broken, schema)

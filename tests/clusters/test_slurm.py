@@ -38,6 +38,9 @@ def test_the_slurm_script_is_bash_with_the_options_it_needs() -> None:
     assert {"--requeue", "--signal=B:TERM@180", "--ntasks-per-node=1"} <= set(options)
     first_command = next(i for i, line in enumerate(lines) if line and not line.startswith("#"))
     assert all(i < first_command for i, line in enumerate(lines) if line.startswith("#SBATCH"))  # else Slurm skips them
+    assert 'srun --overlap --nodes=1 --ntasks=1 --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}"' in SCRIPT.read_text(
+        "utf-8"
+    )
     unquoted = re.compile(r'(?<!["\w$({=])\$\{?[a-zA-Z]\w*(?![^"]*")')
     assert not [line for line in lines if not line.startswith("#") and unquoted.search(line.replace("$((", ""))]
 
