@@ -16,7 +16,7 @@ from orchestrator.recipes.experiments import Experiment, find_experiments
 from orchestrator.recipes.layers import RecipeError
 from orchestrator.scheduling.estimate import Estimates
 from orchestrator.scheduling.forecast import forecast
-from orchestrator.session.preparation import prepare_data, showing_progress
+from orchestrator.session.preparation import name_changed_data, prepare_data, showing_progress
 from orchestrator.session.run import Placement, find_cached, holding_lease, quarantine, run_plan
 from orchestrator.store import Store, StoreError
 from orchestrator.terminal import arguments
@@ -120,6 +120,7 @@ def run(
         cache = find_cached(plan, store)
         ranks = max((width(node.stage) for node in plan if node.key not in cache.keys), default=1)
         _check_ranks(ranks, options)
+        name_changed_data(experiments, cache.records.values(), execution, console)
         prepare_data(experiments, execution, console)
         quarantine(store, cache, console)
         placement = Placement(

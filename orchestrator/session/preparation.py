@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,8 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from orchestrator.recipes.experiments import Experiment
 from orchestrator.recipes.layers import RecipeError
 from orchestrator.recipes.recipe import Recipe
+from orchestrator.store.record import Record
 from orchestrator.terminal.progress import Stopwatch
-from workers.data import MappedData, ProgressCallback, StreamedData, open_data, prepared_folder
+from workers.data import MappedData, ProgressCallback, StreamedData, open_data, prepared_folder, why_anew
 from workers.models import build_model
 from workers.plugins import fault
 from workers.stages import IMAGE_SIZE, Model
@@ -34,6 +35,20 @@ def prepare_data(experiments: Sequence[Experiment], execution: Execution, consol
     opened = {name: prepare_data_set(name, fingerprint, execution, console) for name, fingerprint in sources}
     for experiment in experiments:
         _try(experiment.recipe, opened[experiment.recipe.dataset])
+
+
+def name_changed_data(
+    experiments: Sequence[Experiment], records: Iterable[Record], execution: Execution, console: Console
+) -> None:
+    """Say which data sets have changed since a store's stages were computed on them."""
+    stored: dict[str, set[str]] = {}
+    for record in records:
+        data = record.science.get("setting", {}).get("data", {})
+        if "name" in data and "fingerprint" in data:
+            stored.setdefault(data["name"], set()).add(data["fingerprint"])
+    for name, now in dict.fromkeys((e.recipe.dataset, e.data_fingerprint) for e in experiments):
+        if name in stored and (sentence := why_anew(name, sorted(stored[name]), now, Path(execution.data_cache))):
+            console.print(sentence, soft_wrap=True)
 
 
 def prepare_data_set(name: str, fingerprint: str, execution: Execution, console: Console) -> MappedData | StreamedData:

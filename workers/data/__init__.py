@@ -1,6 +1,7 @@
 """Data sets: the built-in ones, the registry that plugins add to, and their preparation for a host."""
 
 from workers.data.errors import DataError
+from workers.data.fingerprints.content import why_anew
 from workers.data.images.encoded import Encoded, FilePictures, Pictures
 from workers.data.preparing.cache import (
     MappedData,
@@ -50,4 +51,5 @@ __all__ = [
     "open_data",
     "prepared_folder",
     "tiny_imagenet",
+    "why_anew",
 ]

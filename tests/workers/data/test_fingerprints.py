@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.workers.data.test_data import write_images
-from workers.data import DataError, StreamedData, fingerprint, open_data
+from workers.data import DataError, StreamedData, fingerprint, open_data, why_anew
 from workers.data.fingerprints import content as contents
 from workers.data.fingerprints import reading
 from workers.data.images.encoded import decode_rgb
@@ -107,7 +107,7 @@ def test_files_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_damaged_memory_costs_another_reading(tmp_path: Path, content: bytes) -> None:
     root, cache = write_shapes(tmp_path), tmp_path / "cache"
     before = fingerprint(NAME, root, cache)
-    (remembered,) = (cache / contents.Memory(cache, NAME, root / "shapes").folder).glob("*.npz")
+    (remembered,) = (cache / contents.Memory.at(cache, NAME, root / "shapes").folder).glob("*.npz")
     remembered.write_bytes(content)
     assert fingerprint(NAME, root, cache) == before
 
@@ -194,3 +194,17 @@ def test_columns_of_labels_count(tmp_path: Path) -> None:
     where = table.column_names.index("label")
     pq.write_table(table.set_column(where, "label", pa.array(table["label"].to_pylist()[::-1])), path)
     assert fingerprint("cifar10", tmp_path, tmp_path / "cache") != before
+
+
+def test_changed_data_and_keys_of_earlier_versions_are_named(tmp_path: Path) -> None:
+    root, cache = write_shapes(tmp_path), tmp_path / "cache"
+    before = fingerprint(NAME, root, cache)
+    flip(root / "shapes/val/dark/0.bmp", 500)
+    now = fingerprint(NAME, root, cache)
+    changed = why_anew(NAME, [before], now, cache)
+    assert changed is not None
+    assert changed.startswith(f"{NAME} changed since ")
+    assert changed.endswith("1 of 6 files differs (val/dark/0.bmp); its stages are computed anew.")
+    assert "covered names and some sizes, and no pixel" in str(why_anew(NAME, ["files-1"], now, cache))
+    assert why_anew(NAME, [before, now], now, cache) is None
+    assert why_anew(NAME, ["content-of-another-folder"], now, cache) is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +54,7 @@ def take(name: str, content: Content, cache: Path, progress: ProgressCallback) -
     Raises:
         DataError: a file cannot be read, or changes meanwhile.
     """
-    memory = Memory(cache, name, content.root)
+    memory = Memory.at(cache, name, content.root)
     before = memory.latest()
     manifest = read_manifest(
         content.root,
@@ -80,13 +80,31 @@ def _equal(one: Manifest, other: Manifest) -> bool:
     )
 
 
-def change(name: str, content: Content, earlier: str, now: str, cache: Path) -> str | None:
-    """Say since when the files differ from those of an earlier fingerprint, and which; None if that is unknown."""
-    memory = Memory(cache, name, content.root)
-    old, new = memory.of(earlier), memory.of(now)
-    if old is None or new is None:
+def change(name: str, earlier: str, now: str, cache: Path) -> str | None:
+    """Say since when a data set's files differ from those of an earlier fingerprint, and which.
+
+    None if this host does not remember both, of the same folder.
+    """
+    for memory in Memory.all_of(cache, name):
+        old, new = memory.of(earlier), memory.of(now)
+        if old is not None and new is not None:
+            return f"{name} changed since {utc(old.confirmed_unix_s)}: {_difference(old, new)}"
+    return None
+
+
+def why_anew(name: str, stored: Collection[str], now: str, cache: Path) -> str | None:
+    """Say why a store's stages on a data set, of other fingerprints, do not count; None if there is nothing to say."""
+    if now in stored:
         return None
-    return f"{name} changed since {utc(old.confirmed_unix_s)}: {_difference(old, new)}"
+    for earlier in stored:
+        if changed := change(name, earlier, now, cache):
+            return f"{changed}; its stages are computed anew."
+    if now.startswith((OF_BYTES, OF_ENDS)) and any(earlier.startswith(OF_NAMES) for earlier in stored):
+        return (
+            f"The stages of {name} in this store were made when their key covered names and some sizes, and no pixel; "
+            f"they are computed anew."
+        )
+    return None
 
 
 def _difference(old: Remembered, new: Remembered) -> str:

@@ -24,6 +24,7 @@ from workers.data.fingerprints.manifest import ENTRY, Manifest
 
 FOLDER = "fingerprints"
 SUFFIX = ".npz"
+PLACE_BYTES = 8
 KEPT = 8
 """Manifests of one folder that are kept: the newest ones."""
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
@@ -51,9 +52,21 @@ class Memory:
         folder: where it is remembered.
     """
 
-    def __init__(self, cache: Path, name: str, root: Path) -> None:
-        place = digest.of_text(str(root.resolve()), size_bytes=8)
-        self.folder = cache / FOLDER / f"{name.replace(':', '-')}-{place}"
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def at(cls, cache: Path, name: str, root: Path) -> Memory:
+        """The memory of a data set in the folder ``root``."""
+        place = digest.of_text(str(root.resolve()), size_bytes=PLACE_BYTES)
+        return cls(cache / FOLDER / f"{name.replace(':', '-')}-{place}")
+
+    @classmethod
+    def all_of(cls, cache: Path, name: str) -> list[Memory]:
+        """The memories of a data set, wherever it lies."""
+        return [
+            cls(path) for path in sorted((cache / FOLDER).glob(f"{name.replace(':', '-')}-{'?' * 2 * PLACE_BYTES}"))
+        ]
 
     def of(self, fingerprint: str) -> Remembered | None:
         """What was read when the content had a fingerprint; None if that is not remembered."""

@@ -205,7 +205,7 @@ def _prepare(
 
 
 def _change(name: str, source: Source, expected: str, cache: Path) -> str:
-    changed = source.content and change(name, source.content, expected, source.fingerprint, cache)
+    changed = change(name, expected, source.fingerprint, cache)
     return f"; {changed}" if changed else ""
 
 
