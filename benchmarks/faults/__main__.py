@@ -56,6 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print()
     print_results(results)
     print(f"{len(results)} trials in {time.monotonic() - began:.0f} s, seed {given.seed}")
+    print(f"{sum(result.restarts for result in results)} times a cluster did not start and its trial was repeated")
+    if len(results) < len(trials):
+        print(f"interrupted: {len(trials) - len(results)} of {len(trials)} trials did not run")
+        return 1
     return int(any(result.verdict is None or result.verdict.changed for result in results))
 
 
@@ -87,7 +91,7 @@ def _row(name: str, results: Sequence[Result]) -> list[str]:
         f"{sum(lost):.1f} s",
         f"{max(lost, default=0):.1f} s",
         str(sum(bool(result.verdict and result.verdict.changed) for result in results)),
-        f"{sum(result.seconds for result in results) / len(results):.1f} s",
+        f"{sum(result.seconds for result in results) / max(1, len(results)):.1f} s",
     ]
 
 

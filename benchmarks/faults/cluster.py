@@ -32,6 +32,10 @@ def set_environment() -> None:
     }
 
 
+class ClusterStartError(Exception):
+    """Ray did not start a node in time, as happens on a busy machine; no fault of the sweep."""
+
+
 class Cluster:
     """A head and a second node, of one core each."""
 
@@ -50,7 +54,11 @@ class Cluster:
         """Add the second node unless it runs."""
         self._start()
         if self._node is None:
-            self._node = self._cluster.add_node(num_cpus=1, include_dashboard=False)
+            try:
+                self._node = self._cluster.add_node(num_cpus=1, include_dashboard=False)
+            except Exception as error:  # Ray raises a bare Exception for a node that times out
+                self.close()
+                raise ClusterStartError(str(error)) from error
 
     def drop_node(self) -> None:
         """Remove the second node."""
@@ -79,14 +87,12 @@ class Cluster:
             from ray.cluster_utils import Cluster as Raylets  # imported late: the environment must be set first
 
             os.environ["RAY_TMPDIR"] = self._folder.name  # Ray writes the session's address there too
-            self._cluster = Raylets(
-                initialize_head=True,
-                head_node_args={
-                    "num_cpus": 1,
-                    "include_dashboard": False,
-                    "_system_config": FAST,
-                },
-            )
+            head = {"num_cpus": 1, "include_dashboard": False, "_system_config": FAST}
+            try:
+                self._cluster = Raylets(initialize_head=True, head_node_args=head)
+            except Exception as error:
+                del os.environ["RAY_TMPDIR"]
+                raise ClusterStartError(str(error)) from error
 
 
 def _kill(node: Any, kind: str) -> None:

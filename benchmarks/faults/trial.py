@@ -11,17 +11,19 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from benchmarks.faults.bucket import SETTINGS, s3_server
-from benchmarks.faults.cluster import Cluster
+from benchmarks.faults.cluster import Cluster, ClusterStartError
 from benchmarks.faults.judge import Reference, Verdict, judge
 from benchmarks.faults.processes import HERE, Surroundings, Sweep, TrialError
 from benchmarks.faults.small_sweep import Place
 from orchestrator.store import StoreError
 
+MOST_STARTS = 3
+"""Of a trial whose cluster does not start."""
 Needs = Literal["nothing", "ray", "bucket", "disk", "network", "host name"]
 
 
@@ -178,6 +180,7 @@ class Result:
     Attributes:
         problem: why the trial failed; empty if it passed.
         verdict: None if the trial failed.
+        restarts: times that the trial was repeated because its cluster did not start.
     """
 
     fault: str
@@ -187,12 +190,29 @@ class Result:
     seconds: float
     problem: str
     verdict: Verdict | None
+    restarts: int = 0
 
 
 def run_trial(bench: Bench, fault: Fault, seed: int) -> Result:
-    """Run and judge a trial; a passed trial leaves no files."""
+    """Run and judge a trial; again if its cluster did not start. Whatever a trial raises is its problem."""
+    began = time.monotonic()
+    problem = ""
+    for restarts in range(MOST_STARTS):
+        try:
+            return replace(_run_once(bench, fault, seed), restarts=restarts)
+        except ClusterStartError as error:
+            problem = f"its cluster did not start: {error}"
+        except Exception as error:  # an unforeseen error ends one trial, not the verdict of all
+            problem = repr(error)
+            break
+    return Result(fault.name, seed, 0, 0, time.monotonic() - began, problem, None, restarts)
+
+
+def _run_once(bench: Bench, fault: Fault, seed: int) -> Result:
+    """Run and judge a trial once; a passed trial leaves no files."""
     began = time.monotonic()
     name = f"{fault.name.replace(' ', '-')}-{seed}"
+    shutil.rmtree(bench.folder / name, ignore_errors=True)  # of a start that failed
     store = f"s3://bucket/{name}" if fault.needs == "bucket" and bench.s3 else None
     reference, place = bench.reference_for(fault.ranks), Place.make(bench.folder / name, store, fault.ranks)
     trial = Trial(bench, reference, place, random.Random(f"{fault.name} {seed}"))
@@ -218,6 +238,9 @@ def run_trials(
 
     Args:
         tell: called with each result and the number of results so far.
+
+    Returns:
+        The results; after an interrupt, those so far.
     """
     results: list[Result] = []
     lock = threading.Lock()
@@ -230,9 +253,12 @@ def run_trials(
 
     with ThreadPoolExecutor(jobs) as threads:
         beside = [threads.submit(one, fault, seed) for fault, seed in trials if fault.needs != "ray"]
-        for fault, seed in trials:
-            if fault.needs == "ray":
-                one(fault, seed)
-        for future in beside:
-            future.result()
+        try:
+            for fault, seed in trials:
+                if fault.needs == "ray":
+                    one(fault, seed)
+            for future in beside:
+                future.result()
+        except KeyboardInterrupt:
+            threads.shutdown(cancel_futures=True)
     return results
