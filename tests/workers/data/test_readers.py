@@ -186,10 +186,11 @@ def test_a_broken_devkit_is_named(tmp_path: Path) -> None:
         fingerprint("imagenet", tmp_path, tmp_path)
 
 
-def write_imagenet_shards(root: Path, images: int = 40) -> list[bytes]:
+def write_imagenet_shards(root: Path) -> list[bytes]:
+    """A training image of each of the 1000 classes, of 40 different ones; returns all of them."""
     stream = np.random.default_rng(3)
-    contents = [odd(picture(stream, 50 + index, 40), index) for index in range(images)]
-    labels = [index * 7 % 1000 for index in range(images)]
+    contents = [odd(picture(stream, 50 + index, 40), index) for index in range(40)] * 25
+    labels = [index * 7 % 1000 for index in range(1000)]
     write_shards(root / "imagenet" / "data", "train", contents, labels, shards=3)
     write_shards(root / "imagenet" / "data", "validation", contents[:9], labels[:9])
     write_shards(root / "imagenet" / "data", "test", contents[:5], [-1] * 5)  # hidden labels: none of ours
@@ -199,10 +200,10 @@ def write_imagenet_shards(root: Path, images: int = 40) -> list[bytes]:
 def test_streamed_shards_are_extracted_once(tmp_path: Path) -> None:
     contents = write_imagenet_shards(tmp_path)
     data = streamed("imagenet", tmp_path, tmp_path / "cache")
-    assert (data.num_classes, len(data.train), len(data.test)) == (1000, 40, 9)
-    assert [data.train.read(index) for index in range(40)] == contents
-    assert data.train.labels.tolist() == [index * 7 % 1000 for index in range(40)]
-    assert data.train.name(20).endswith("train-00001-of-00003.parquet, row 6")  # after 14 in the first
+    assert (data.num_classes, len(data.train), len(data.test)) == (1000, 1000, 9)
+    assert [data.train.read(index) for index in range(1000)] == contents
+    assert data.train.labels.tolist() == [index * 7 % 1000 for index in range(1000)]
+    assert data.train.name(340).endswith("train-00001-of-00003.parquet, row 6")  # after 334 in the first
     assert isinstance(data.train, PackedPictures)
     there = pickle.loads(pickle.dumps(data.train))
     assert there.read(39) == contents[39]
@@ -267,11 +268,11 @@ def test_the_real_tiny_imagenet_is_read(tmp_path: Path) -> None:
 
 def test_tiny_imagenet_in_shards_is_decoded(tmp_path: Path) -> None:
     stream = np.random.default_rng(0)
-    contents = [encoded(picture(stream, 64, 64), "png") for _ in range(10)]
-    write_shards(tmp_path / "tiny-imagenet" / "data", "train", contents, list(range(190, 200)))
+    contents = [encoded(picture(stream, 64, 64), "png") for _ in range(10)] * 20
+    write_shards(tmp_path / "tiny-imagenet" / "data", "train", contents, list(range(200)))
     write_shards(tmp_path / "tiny-imagenet" / "data", "valid", contents[:4], list(range(4)))
     data = mapped("tiny-imagenet", tmp_path, tmp_path / "cache")
-    assert (data.num_classes, data.train_labels.tolist()) == (200, list(range(190, 200)))
+    assert (data.num_classes, data.train_labels.tolist()) == (200, list(range(200)))
     assert encoded(Image.fromarray(data.train_images[9].permute(1, 2, 0).numpy()), "png") == contents[9]
 
 

@@ -16,9 +16,11 @@ from torch import Tensor
 
 from tickets.files.home import NoHomeError, user_cache
 from tickets.registry import unknown
+from workers.data.classes import check_all_occur
 from workers.data.errors import DataError
 from workers.data.fingerprints.content import change, take
 from workers.data.images.encoded import Encoded, Pictures
+from workers.data.images.parquet import ParquetPictures
 from workers.data.preparing import writing
 from workers.data.preparing.writing import ARRAYS, ProgressCallback
 from workers.data.registry import Arrays, DataSet, Source, data_set_names, find_data_set
@@ -250,6 +252,9 @@ def _check(name: str, content: Arrays | Encoded, channels: int, num_classes: int
                     f"{name}: expected {split} images in uint8 of shape (images, {channels}, height, width), got "
                     f"{images.dtype} of shape {images.shape}"
                 )
+    for pictures in (content.train, content.test) if isinstance(content, Encoded) else ():
+        if isinstance(pictures, ParquetPictures):
+            pictures.check_classes(name, num_classes)
     for split, classes in labels.items():
         if counts[split] != len(classes) or not len(classes):
             raise DataError(f"{name}: {counts[split]} {split} images with {len(classes)} labels; give as many")
@@ -257,3 +262,4 @@ def _check(name: str, content: Arrays | Encoded, channels: int, num_classes: int
             raise DataError(
                 f"{name}: {split} labels go from {classes.min()} to {classes.max()}, expected 0 to {num_classes - 1}"
             )
+    check_all_occur(f"{name}: training images", labels["train"], num_classes)

@@ -13,6 +13,7 @@ from workers.data.images.encoded import Encoded, FilePictures
 from workers.data.images.parquet import ParquetPictures
 from workers.data.registry import FAMILIES, DataSet, Source, SplitSummary
 from workers.data.sets.class_folders import FolderSplit, folder_names, split_by_class
+from workers.data.sets.shards import split_files
 
 TEST_FOLDERS = ("val", "valid", "validation", "test")
 LAYOUT = "{name}/ with train/<class>/ and val/<class>/ (or valid, validation, test) full of images"
@@ -68,15 +69,29 @@ def folder_source(
 
 
 def find_image_parquet(
-    folder: Path, train: str = "train", test: str = "test", size: tuple[int, int] | None = None
+    folder: Path,
+    train: Sequence[str] = ("train",),
+    test: Sequence[str] = ("test",),
+    size: tuple[int, int] | None = None,
 ) -> Source | None:
-    """The source of both splits' Parquet files below a folder, by the start of their names; None if one is missing."""
-    both = [sorted(folder.rglob(f"{split}*.parquet")) for split in (train, test)]
+    """The source of both splits' Parquet files below a folder; None if one is missing.
+
+    Args:
+        train, test: what the splits may be called.
+
+    Raises:
+        DataError: the files of a split are not exactly one complete set, or hold no images with classes.
+    """
+    both = [split_files(folder, names) for names in (train, test)]
     if not all(both):
         return None
 
-    def decode() -> Encoded:
-        first, second = (ParquetPictures(paths) for paths in both)
-        return Encoded(first, second, size)
-
-    return Source(f"Parquet files in {folder}", "", decode, content=parquet_content(folder, *both))
+    pictures = [ParquetPictures(paths) for paths in both]
+    summaries = (SplitSummary.of(split.labels) for split in pictures)
+    return Source(
+        f"Parquet files in {folder}",
+        "",
+        lambda: Encoded(*pictures, size),
+        splits=dict(zip(("train", "test"), summaries, strict=True)),
+        content=parquet_content(folder, *both),
+    )

@@ -27,7 +27,7 @@ def find_imagenet(data_root: Path | None, downloads: Path) -> Source:
         root = data_root / "imagenet"
         if (root / "train").is_dir() and (root / "val").is_dir():
             return _read_folders(root)
-        source = image_folder.find_image_parquet(root, "train", "validation")
+        source = image_folder.find_image_parquet(root, test=("validation", "val"))
         if source is not None:
             return source
     raise image_folder.layout_error("imagenet", LAYOUT, data_root)

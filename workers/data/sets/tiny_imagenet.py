@@ -27,7 +27,7 @@ def find_tiny_imagenet(data_root: Path | None, downloads: Path) -> Source:
             if (folder / "wnids.txt").exists():
                 return _read_folders(folder)
         for folder in folders:
-            source = image_folder.find_image_parquet(folder, "train", "valid", SIZE)
+            source = image_folder.find_image_parquet(folder, test=("valid", "validation", "val"), size=SIZE)
             if source is not None:
                 return source
     raise image_folder.layout_error("tiny-imagenet", LAYOUT, data_root)
