@@ -140,3 +140,21 @@ def test_a_source_tells_what_its_parquet_files_hold(tmp_path: Path) -> None:
     splits = find_source("cifar10", tmp_path, tmp_path).splits
     assert splits is not None
     assert {name: split.images for name, split in splits.items()} == {"train": 20, "test": 10}
+
+
+@pytest.mark.parametrize(
+    ("name", "there", "sentence"),
+    [
+        ("cifar100", "cifar-100-python.tar.gz", r"cifar-100-python\.tar\.gz is not unpacked; unpack it in"),
+        ("cifar10", "CIFAR-10/train.parquet", "CIFAR-10: this folder's name has to be exactly cifar10; rename it"),
+        ("cifar10", "cifar10/train/data-00000-of-00001.arrow", "is an Arrow file, as save_to_disk writes it"),
+        ("cifar10", "cifar10/part-0.parquet", "part-0.parquet: its name does not tell its split"),
+        ("imagenet", "ILSVRC2012_img_train.tar", "ILSVRC2012_img_train.tar is not unpacked"),
+        ("tiny-imagenet", "tiny-imagenet-200.zip", "tiny-imagenet-200.zip is not unpacked"),
+        ("imagefolder:birds", "Birds/train/a/1.png", "Birds: this folder's name has to be exactly birds"),
+        ("imagefolder:" + "b" * 220, "x", "give a folder's name, of at most 100 letters"),
+    ],
+)
+def test_data_of_another_form_is_told_from_no_data(name: str, there: str, sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=sentence):
+        find_source(name, named(tmp_path, there), tmp_path / "cache")

@@ -11,6 +11,7 @@ import numpy as np
 from workers.data.errors import DataError
 from workers.data.registry import Arrays, Source, data_set
 from workers.data.sets.image_folder import find_image_parquet
+from workers.data.sets.missing import near_miss
 
 if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10
@@ -37,6 +38,8 @@ def _find(name: str, data_root: Path | None, downloads: Path) -> Source:
 
     files = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
     exists = data_root is not None and (data_root / files.base_folder).is_dir()
+    if not exists and (error := near_miss(name, data_root, (f"{name.replace('r', 'r-')}-",))):
+        raise error
     folder = data_root if exists and data_root is not None else downloads
     return Source(
         f"torchvision's {files.base_folder} in {folder}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from workers.data.images.encoded import Encoded, FilePictures
 from workers.data.images.parquet import ParquetPictures
 from workers.data.registry import FAMILIES, DataSet, Source, SplitSummary
 from workers.data.sets.class_folders import FolderSplit, folder_names, split_by_class
+from workers.data.sets.missing import missing_data
 from workers.data.sets.shards import split_files
 
 TEST_FOLDERS = ("val", "valid", "validation", "test")
@@ -21,8 +23,8 @@ LAYOUT = "{name}/ with train/<class>/ and val/<class>/ (or valid, validation, te
 
 def image_folder(name: str) -> DataSet:
     """The data set of RGB images in the subfolders, one per class, of a folder; DataError for no valid folder name."""
-    if not re.fullmatch(r"\w[\w.-]*", name, re.ASCII):  # the name becomes part of paths
-        raise DataError(f"imagefolder:{name}: give a folder's name, of letters, digits, '.', '_' and '-'")
+    if not re.fullmatch(r"\w[\w.-]{,99}", name, re.ASCII):  # the name becomes part of paths and of stages' names
+        raise DataError(f"imagefolder:{name}: give a folder's name, of at most 100 letters, digits, '.', '_' and '-'")
     return DataSet(f"imagefolder:{name}", partial(_find, name), version=1, channels=3, num_classes=None)
 
 
@@ -33,15 +35,9 @@ def _find(name: str, data_root: Path | None, downloads: Path) -> Source:
     root = data_root / name if data_root else None
     test = next((split for split in TEST_FOLDERS if root and (root / split).is_dir()), None)
     if root is None or test is None or not (root / "train").is_dir():
-        raise layout_error(f"imagefolder:{name}", LAYOUT.format(name=name), data_root)
+        raise missing_data(f"imagefolder:{name}", name, LAYOUT.format(name=name), data_root, (f"{name}.",))
     classes = folder_names(root / "train")
     return source_of(root, split_by_class(root, "train", classes), split_by_class(root, test, classes), len(classes))
-
-
-def layout_error(name: str, layout: str, data_root: Path | None) -> DataError:
-    """The error for missing data that cannot be downloaded: says which layout is expected where."""
-    where = f"{data_root} does not hold it" if data_root else "no --data-root is given"
-    return DataError(f"{name} cannot be downloaded, and {where}; expected there: {layout}")
 
 
 def source_of(
@@ -91,7 +87,7 @@ def find_image_parquet(
     return Source(
         f"Parquet files in {folder}",
         "",
-        lambda: Encoded(*pictures, size),
+        lambda: Encoded(pictures[0], pictures[1], size),
         splits=dict(zip(("train", "test"), summaries, strict=True)),
         content=parquet_content(folder, *both),
     )

@@ -11,6 +11,7 @@ from scipy.io import loadmat
 from workers.data.errors import DataError
 from workers.data.registry import Source, data_set
 from workers.data.sets import class_folders, image_folder
+from workers.data.sets.missing import missing_data
 
 DEVKIT_FOLDERS = ("ILSVRC2012_devkit_t12/data", ".", "data")
 TRUTH, META, SOLUTION = "ILSVRC2012_validation_ground_truth.txt", "meta.mat", "LOC_val_solution.csv"
@@ -30,7 +31,7 @@ def find_imagenet(data_root: Path | None, downloads: Path) -> Source:
         source = image_folder.find_image_parquet(root, test=("validation", "val"))
         if source is not None:
             return source
-    raise image_folder.layout_error("imagenet", LAYOUT, data_root)
+    raise missing_data("imagenet", "imagenet", LAYOUT, data_root, ("imagenet", "ILSVRC2012_"))
 
 
 def _read_folders(root: Path) -> Source:

@@ -13,15 +13,16 @@ from workers.data.sets.shards import NAMES, parquet_files
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
-def missing_data(name: str, layout: str, data_root: Path | None, archives: Sequence[str]) -> DataError:
+def missing_data(name: str, folder: str, layout: str, data_root: Path | None, archives: Sequence[str]) -> DataError:
     """The error for data that is not found and cannot be downloaded: what is expected, or what lies there instead.
 
     Args:
+        folder: name of the data set's folder.
         archives: how names of files begin that hold the data set packed.
     """
     where = f"{data_root} does not hold it" if data_root else "no --data-root is given"
     expected = DataError(f"{name} cannot be downloaded, and {where}; expected there: {layout}")
-    return near_miss(name, data_root, archives) or expected
+    return near_miss(folder, data_root, archives) or expected
 
 
 def near_miss(folder: str, data_root: Path | None, archives: Sequence[str]) -> DataError | None:

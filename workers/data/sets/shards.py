@@ -21,7 +21,7 @@ class _Set(NamedTuple):
 
     split: str
     style: str
-    count: int | None
+    shards: int | None
 
 
 class _Place(NamedTuple):
@@ -90,12 +90,12 @@ def _check_complete(folder: Path, set_: _Set, paths_of: dict[int, list[Path]]) -
         if len(paths) > 1:
             raise DataError(f"{paths[0]} and {paths[1]} are the same part of the split {set_.split}; keep one")
     numbers = set(paths_of)
-    first = 1 if 0 not in numbers and 1 in numbers and (set_.count is None or set_.count in numbers) else 0
-    expected = set(range(first, first + (max(numbers) + 1 - first if set_.count is None else set_.count)))
+    first = 1 if 0 not in numbers and 1 in numbers and (set_.shards is None or set_.shards in numbers) else 0
+    expected = set(range(first, first + (max(numbers) + 1 - first if set_.shards is None else set_.shards)))
     beyond = sorted(numbers - expected)
     if beyond:
         path = paths_of[beyond[0]][0]
-        raise DataError(f"{path}: its number lies outside the {set_.count} shards that its name tells; remove it")
+        raise DataError(f"{path}: its number lies outside the {set_.shards} shards that its name tells; remove it")
     missing = sorted(expected - numbers)
     if missing:
         absent = ", ".join(_renumbered(example.stem, number) for number in missing[:3])

@@ -8,6 +8,7 @@ from pathlib import Path
 from workers.data.errors import DataError
 from workers.data.registry import Source, data_set
 from workers.data.sets import class_folders, image_folder
+from workers.data.sets.missing import missing_data
 
 ANNOTATIONS = "val/val_annotations.txt"
 LAYOUT = (
@@ -30,7 +31,7 @@ def find_tiny_imagenet(data_root: Path | None, downloads: Path) -> Source:
             source = image_folder.find_image_parquet(folder, test=("valid", "validation", "val"), size=SIZE)
             if source is not None:
                 return source
-    raise image_folder.layout_error("tiny-imagenet", LAYOUT, data_root)
+    raise missing_data("tiny-imagenet", "tiny-imagenet-200", LAYOUT, data_root, ("tiny-imagenet",))
 
 
 def _read_folders(root: Path) -> Source:
