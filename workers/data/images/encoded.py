@@ -18,6 +18,8 @@ from PIL import Image, UnidentifiedImageError
 from workers.data.errors import DataError
 from workers.data.fingerprints.manifest import Manifest, digest_of, stamp_of, utc
 
+TIFF_BITS = 258  # the tag BitsPerSample
+
 
 class Pictures(Protocol):
     """Encoded images and their classes; several threads may read at once."""
@@ -172,15 +174,27 @@ def decode_rgb(pictures: Pictures, index: int) -> Image.Image:
         raise DataError(f"{pictures.name(index)}: cannot be read: {error.strerror or error}") from error
     try:
         with Image.open(io.BytesIO(content)) as image:
-            if image.mode.startswith("I"):  # 16-bit grey, which Pillow's conversion would clip
-                eight = np.clip(np.asarray(image, dtype=np.int64) >> 8, 0, 255)
-                return Image.fromarray(eight.astype(np.uint8)).convert("RGB")
-            return image.convert("RGB")
+            if image.mode[0] not in "IF":
+                return image.convert("RGB")
+            _check_range(image)  # Pillow's own conversion would clip
+            eight = np.clip(np.asarray(image, dtype=np.int64) >> 8, 0, 255)
+            return Image.fromarray(eight.astype(np.uint8)).convert("RGB")
     except MemoryError:
         raise
     except Exception as error:  # Pillow raises a dozen types of errors for damaged content
         fault = "of no known format" if isinstance(error, UnidentifiedImageError) else str(error)
         raise DataError(f"{pictures.name(index)}: not a readable image: {fault if content else 'empty'}") from error
+
+
+def _check_range(image: Image.Image) -> None:
+    """Raise ValueError unless the pixels of a deep image go from 0 to 65535, as those of 16 bits do."""
+    bits = dict(getattr(image, "tag_v2", {})).get(TIFF_BITS, (16,))[0]
+    if image.mode.startswith("I;16") and bits == 16:
+        return
+    if image.mode == "I" and image.format in ("PNG", "PPM"):  # Pillow scales a PGM's pixels by its own maximum
+        return
+    kind = "floating-point" if image.mode == "F" else f"{32 if image.mode == 'I' else bits}-bit"
+    raise ValueError(f"its pixels are {kind} numbers, whose range the file does not tell; convert it to 8 bits")
 
 
 def decode_pixels(pictures: Pictures, size: tuple[int, int], index: int) -> NDArray[np.uint8]:
