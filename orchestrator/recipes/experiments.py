@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -15,7 +15,7 @@ from orchestrator.recipes.recipe import Recipe
 from orchestrator.recipes.resolution import resolve
 from tickets import Role, UnknownLayerError, classifier_name, parameter_roles
 from tickets.registry import unknown
-from workers.data import DataSet, ProgressCallback, Source, data_set_names, find_data_set, find_source
+from workers.data import DataSet, ProgressCallback, Source, SplitSummary, data_set_names, find_data_set, find_source
 from workers.models import ARCHITECTURES
 from workers.plugins import fault, owner
 from workers.pruning.selection import survivors_after
@@ -86,7 +86,7 @@ def _experiment(recipe: Recipe, data_set: DataSet, source: Source) -> Experiment
             f"{MOST_PARAMETERS:,}, because weights, gradients and momentum of more fit in no GPU"
         )
     check_rounds(recipe, recipe.rounds, network.prunable_weights)
-    return Experiment(recipe, source.fingerprint, architecture.version, network)
+    return Experiment(recipe, source.fingerprint, architecture.version, network, source.splits, source.left_out)
 
 
 def check_rounds(recipe: Recipe, rounds: int, weights: int) -> None:
@@ -126,9 +126,17 @@ class Network:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A recipe, the fingerprint of its data set's files, and the registered version of its architecture."""
+    """A recipe, its data, and its network.
+
+    Attributes:
+        data_fingerprint: of the data set's files.
+        model_version: the registered version of the architecture.
+        splits, left_out: what the data set holds, as in ``Source``.
+    """
 
     recipe: Recipe
     data_fingerprint: str
     model_version: int = 1
     network: Network | None = None
+    splits: Mapping[str, SplitSummary] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)

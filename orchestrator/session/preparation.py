@@ -13,6 +13,7 @@ from orchestrator.recipes.experiments import Experiment
 from orchestrator.recipes.layers import RecipeError
 from orchestrator.recipes.recipe import Recipe
 from orchestrator.store.record import Record
+from orchestrator.terminal.data_lines import data_line
 from orchestrator.terminal.progress import Stopwatch
 from workers.data import MappedData, ProgressCallback, StreamedData, open_data, prepared_folder, why_anew
 from workers.models import build_model
@@ -33,6 +34,9 @@ def prepare_data(experiments: Sequence[Experiment], execution: Execution, consol
     """
     sources = dict.fromkeys((e.recipe.dataset, e.data_fingerprint) for e in experiments)
     opened = {name: prepare_data_set(name, fingerprint, execution, console) for name, fingerprint in sources}
+    left_out = {experiment.recipe.dataset: experiment.left_out for experiment in experiments}
+    for name, data in opened.items():
+        console.print(data_line(name, data.splits, left_out[name]), soft_wrap=True)
     for experiment in experiments:
         _try(experiment.recipe, opened[experiment.recipe.dataset])
 

@@ -11,13 +11,14 @@ from orchestrator.planning.plan import Plan, describe
 from orchestrator.recipes.experiments import Experiment
 from orchestrator.scheduling.forecast import Forecast
 from orchestrator.scheduling.rank import cost_epochs
+from orchestrator.terminal.data_lines import data_line
 from orchestrator.terminal.units import duration
 from workers.terminal.console import Console
 from workers.terminal.tables import UncutTable, print_table
 
 
 def plan_as_json(plan: Plan, experiments: Sequence[Experiment], cached: Container[str], prediction: Forecast) -> str:
-    """Return the whole plan for machines: networks, counts by kind, the forecast, every stage with its inputs."""
+    """Return the whole plan for machines: data, networks, counts by kind, the forecast, every stage with its inputs."""
     counts, done = plan.counts(), Counter(describe(node) for node in plan if node.key in cached)
     stages = [
         {
@@ -33,12 +34,23 @@ def plan_as_json(plan: Plan, experiments: Sequence[Experiment], cached: Containe
         {"dataset": e.recipe.dataset, "architecture": e.recipe.arch, **(asdict(e.network) if e.network else {})}
         for e in experiments
     ]
-    content = {"networks": networks, "kinds": kinds, "forecast": asdict(prediction), "stages": stages}
+    data = [
+        {
+            "dataset": e.recipe.dataset,
+            "fingerprint": e.data_fingerprint,
+            "splits": {split: asdict(summary) for split, summary in e.splits.items()},
+            "left_out_files": dict(e.left_out),
+        }
+        for e in {e.recipe.dataset: e for e in experiments}.values()
+    ]
+    content = {"data": data, "networks": networks, "kinds": kinds, "forecast": asdict(prediction), "stages": stages}
     return json.dumps(content, indent=1)
 
 
 def print_plan(console: Console, plan: Plan, experiments: Sequence[Experiment], cached: Container[str]) -> None:
-    """Print the networks, and by kind of stage how many are cached and how many epochs remain to train."""
+    """Print data sets, networks, and by kind of stage how many are cached and how many epochs remain to train."""
+    for line in dict.fromkeys(data_line(e.recipe.dataset, e.splits, e.left_out) for e in experiments):
+        console.print(line, soft_wrap=True)
     for experiment in experiments:
         recipe, network = experiment.recipe, experiment.network
         if network is not None:

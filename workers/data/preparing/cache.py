@@ -23,7 +23,7 @@ from workers.data.images.encoded import Encoded, Pictures
 from workers.data.images.parquet import ParquetPictures
 from workers.data.preparing import writing
 from workers.data.preparing.writing import ARRAYS, ProgressCallback
-from workers.data.registry import Arrays, DataSet, Source, data_set_names, find_data_set
+from workers.data.registry import Arrays, DataSet, Source, SplitSummary, data_set_names, find_data_set
 from workers.plugins import fault, owner
 
 IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
@@ -55,6 +55,12 @@ class MappedData(_Prepared):
     test_images: Tensor
     test_labels: Tensor
 
+    @property
+    def splits(self) -> dict[str, SplitSummary]:
+        """Summary of both splits."""
+        labels = {"train": self.train_labels, "test": self.test_labels}
+        return {split: SplitSummary.of(tensor.numpy()) for split, tensor in labels.items()}
+
 
 @dataclass(frozen=True)
 class StreamedData(_Prepared):
@@ -62,6 +68,11 @@ class StreamedData(_Prepared):
 
     train: Pictures
     test: Pictures
+
+    @property
+    def splits(self) -> dict[str, SplitSummary]:
+        """Summary of both splits."""
+        return {"train": SplitSummary.of(self.train.labels), "test": SplitSummary.of(self.test.labels)}
 
 
 def default_cache() -> Path:
