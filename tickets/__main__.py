@@ -11,8 +11,9 @@ import typer
 from rich import box
 
 from tickets import formats
-from tickets.errors import NeedsHintError, TicketError
+from tickets.errors import TicketError
 from tickets.formats.format import Hints
+from tickets.formats.source import NeedsHintError
 from tickets.inspection import faults, summary
 from workers.terminal.command import AsJson, add_command, console, new_app, one_sentence, print_json
 from workers.terminal.help import GLOSSARY

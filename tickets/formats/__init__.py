@@ -13,11 +13,11 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from tickets.errors import NeedsHintError, TicketError
+from tickets.errors import TicketError
 from tickets.files.writing import beside
 from tickets.formats.format import UNKNOWN, Format, Hints
 from tickets.formats.projects import AUTHORS, OPEN_LTH, SPARSE, TORCH_PRUNE, TURBOPRUNE
-from tickets.formats.source import Source
+from tickets.formats.source import NeedsHintError, Source
 from tickets.formats.this_project import HUB, MASKED, PARQUET
 from tickets.registry import unknown
 from tickets.ticket import Ticket

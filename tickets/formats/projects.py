@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tickets.errors import NeedsHintError, TicketError
+from tickets.errors import TicketError
 from tickets.formats import state_dict
 from tickets.formats.format import Format, Hints
-from tickets.formats.source import Source
+from tickets.formats.source import NeedsHintError, Source
 from tickets.formats.state_dict import split
 from tickets.roles import Role
 from tickets.ticket import Ticket

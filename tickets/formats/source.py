@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from tickets.errors import NeedsHintError, TicketError
+from tickets.errors import TicketError
 from tickets.registry import unknown
 
 Kind = Literal["folder", "parquet", "safetensors", "torch", "other"]
@@ -31,6 +31,10 @@ _SCALARS: list[Any] = [  # numpy's numbers, such as an accuracy beside the state
     *{type(np.dtype(code)) for code in np.typecodes["AllInteger"] + np.typecodes["Float"] + "?"},
 ]
 _UNSAFE = re.compile(r"Unsupported (?:global|class|operand)[^\n]*?(?:GLOBAL )?([\w.]+) was not")
+
+
+class NeedsHintError(TicketError):
+    """An intact file leaves a question open; the message names the hint that answers it."""
 
 
 @dataclass(frozen=True)

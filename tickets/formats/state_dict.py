@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from tickets.errors import NeedsHintError, TicketError
+from tickets.errors import TicketError
 from tickets.formats.format import UNKNOWN, Hints
-from tickets.formats.source import Source
+from tickets.formats.source import NeedsHintError, Source
 from tickets.registry import unknown
 from tickets.roles import Role
 from tickets.signed import SignedTensor
