@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import cast
 
 from orchestrator.store import Entry, Storage, Store
+from tickets.files.reading import MOST_BYTES
 
 
 class Snapshot:
@@ -42,11 +43,14 @@ class Snapshot:
     def listing(self, prefix: str = "") -> dict[str, Entry]:
         return {path: entry for path, entry in self._listing.items() if path.startswith(f"{prefix}/" if prefix else "")}
 
-    def read(self, path: str) -> bytes:
+    def irregular(self) -> dict[str, str]:
+        return self._storage.irregular()
+
+    def read(self, path: str, most_bytes: int = MOST_BYTES, *, end: bool = False) -> bytes:
         version = self._listing[path].version if path in self._listing else ""
         kept_of, content = self._kept.get(path, ("", b""))
         if not version or kept_of != version:
-            content = self._storage.read(path)
+            content = self._storage.read(path, most_bytes, end=end)
             self._kept[path] = version, content
         return content
 

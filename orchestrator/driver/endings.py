@@ -21,6 +21,7 @@ from orchestrator.store.record import Cause, Record
 from workers.attempts.attempt import Outcome
 from workers.stages import to_science
 from workers.stages.kinds import width
+from workers.storage import UnreadableFileError
 
 MOST_RECOMPUTATIONS = 2  # of one stage in one sweep, because its files were found damaged
 
@@ -102,7 +103,10 @@ class Endings:
         )
         try:
             committed = self._store.commit(record)
-        except StoreError as error:  # an artifact is missing or cut short
+        except (
+            StoreError,
+            UnreadableFileError,
+        ) as error:  # an artifact is missing or cut short, or a folder in the way
             self._ended_badly(attempt, Ended("raised", "StoreError", str(error)))
             return
         if committed.attempt != number:  # another driver was faster

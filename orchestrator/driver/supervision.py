@@ -5,14 +5,14 @@ A hung attempt is told from a slow one by its silence, measured against its own 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from orchestrator.backends.base import Backend
 from orchestrator.driver.journal import Journal, attempt_number
 from orchestrator.planning.plan import Node
 from orchestrator.store.record import read_valid
+from orchestrator.store.values import Progress
 from orchestrator.terminal.progress import ProgressPanel
 from workers.attempts.attempt import Attempt
 from workers.storage import Storage
@@ -46,12 +46,11 @@ class Heartbeat:
     beats: int = -1
     longest_step_s: float | None = None
 
-    def update(self, progress: Mapping[str, Any], now_s: float) -> None:
+    def update(self, progress: Progress, now_s: float) -> None:
         """Take in the attempt's current ``progress.json``."""
-        beats = int(progress.get("beats", -1))
-        if beats != self.beats:
-            self.beats, self.since_s = beats, now_s
-            self.longest_step_s = progress.get("longest_step_s")
+        if progress.beats != self.beats:
+            self.beats, self.since_s = progress.beats, now_s
+            self.longest_step_s = progress.longest_step_s
 
     def hung(self, now_s: float, least_s: float = LEAST_LIMIT_S) -> bool:
         """Whether the silence exceeds the limit."""
@@ -112,9 +111,9 @@ class Supervision:
         """Read how far attempts are, and end those that hang; ``now_s`` is on one clock for all calls."""
         for each in in_flight:
             path = f"{each.folder}/progress.json"
-            progress = read_valid(dict[str, Any], self._storage, [path]).get(path, {})
-            self._panel.moved(each.node, progress)
-            each.machine = str(progress.get("node", ""))
+            progress = read_valid(Progress, self._storage, [path]).get(path, Progress())
+            self._panel.moved(each.node, progress.model_dump())
+            each.machine = progress.node
             each.heartbeat.update(progress, now_s)
             if each.heartbeat.since_s is None:
                 self._report_waiting(each, now_s)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -13,6 +13,7 @@ from orchestrator.store.layout import KEY_DIGITS, StageFiles, group_stages
 from orchestrator.store.leases import Lease, process_gone, read_leases
 from orchestrator.store.plans import PlannedStage, StoredPlan, wanted
 from orchestrator.store.record import Cause, Claim, Failure, read_valid
+from orchestrator.store.values import Progress
 from workers.storage import Entry
 
 
@@ -49,7 +50,7 @@ class LastAttempt:
     folder: str
     driver: str = ""
     started_unix_s: float | None = None
-    progress: Mapping[str, Any] | None = None
+    progress: Progress = field(default_factory=Progress)
     beat_unix_s: float | None = None
     failure: Failure | None = None
     interrupted: bool = False
@@ -97,13 +98,12 @@ class Survey:
     def progress(self, key: str) -> dict[str, Any]:
         """How far a running stage is, for people and as JSON."""
         attempt = self.attempts[key]
-        progress = attempt.progress or {}
         silence_s = None if attempt.beat_unix_s is None else max(0.0, self.seen_unix_s - attempt.beat_unix_s)
         return {
             "attempt": attempt.number,
             "driver": attempt.driver,
             "seconds_since_last_beat": silence_s,
-            **{name: progress.get(name) for name in ("host", "pid", "epoch", "epochs", "accuracy_percent")},
+            **attempt.progress.model_dump(include={"host", "pid", "epoch", "epochs", "accuracy_percent"}),
         }
 
     def failures(self, state: StageStatus = StageStatus.FAILED) -> list[Failure]:
@@ -159,7 +159,7 @@ def _attempts(
 
     claims = read_valid(Claim, store.storage, present("claim.json"))
     failures = read_valid(Failure, store.storage, present("failure.json"))
-    beats = read_valid(dict[str, Any], store.storage, present("progress.json"))
+    beats = read_valid(Progress, store.storage, present("progress.json"))
     attempts = {}
     for key, (number, folder, stage) in newest.items():
         claim = claims.get(f"{folder}/claim.json")
@@ -169,7 +169,7 @@ def _attempts(
             folder=folder,
             driver=claim.driver if claim else "",
             started_unix_s=claim.started_unix_s if claim else None,
-            progress=beats.get(f"{folder}/progress.json"),
+            progress=beats.get(f"{folder}/progress.json", Progress()),
             beat_unix_s=beat.modified_unix_s if beat else None,
             failure=failures.get(f"{folder}/failure.json"),
             interrupted=f"attempts/{number}/interrupted.json" in stage.files,

@@ -15,7 +15,7 @@ from orchestrator.store.record import Record, read_valid
 from workers.attempts.workspace import Artifact, artifact
 from workers.storage import PARALLEL_REQUESTS, Storage
 
-Kind = Literal["artifact", "record", "place", "copy", "plan"]
+Kind = Literal["artifact", "record", "copy", "plan"]
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Fault:
     """A broken file or folder.
 
     Attributes:
-        kind: "artifact": not what its record says; "record", "plan": cannot be read; "place": a record in another
-            key's folder; "copy": a whole folder that is a copy of another one.
+        kind: "artifact": not what its record says; "record": cannot be read, or lies in another key's folder; "plan":
+            cannot be read; "copy": a whole folder that is a copy of another one.
         key: of the stage; its first digits if the record does not tell; empty for a plan.
         folder: of the stage; a plan's own path.
     """
@@ -124,12 +124,7 @@ def _readable_records(store: Store, faults: list[Fault]) -> dict[str, Record]:
         if short in damaged:
             faults.append(Fault("record", short, stage.folder, stage.folder, damaged[short]))
         elif stage.done and short not in copied:
-            record = store.committed(short)
-            if record.key[:KEY_DIGITS] != short:
-                message = f"{stage.folder}/{RECORD} is of stage {record.key}, which does not belong there"
-                faults.append(Fault("place", short, record.name, stage.folder, message))
-            else:
-                records[short] = record
+            records[short] = store.committed(short)
     return records
 
 

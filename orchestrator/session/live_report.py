@@ -14,6 +14,7 @@ from orchestrator.store import Store, StoreError
 from orchestrator.store.provenance import code_provenance
 from tickets.files import digest
 from winning_sign import HOME
+from workers.storage import UnreadableFileError
 from workers.terminal.command import print_error
 from workers.terminal.console import Console
 
@@ -78,7 +79,7 @@ class LiveReport:
         """Whether the store has a file, with this content if given."""
         try:
             return content in (self._store.storage.read(name), None)
-        except (FileNotFoundError, IsADirectoryError):
+        except (FileNotFoundError, UnreadableFileError):
             return False
 
     def _stamp(self) -> bytes:

@@ -8,32 +8,35 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
-from workers.storage import Storage, read_many
+from orchestrator.store.values import CutText, OrdinalNumber, Seconds, UnixTime, Word
+from workers.storage import Entry, Storage, read_many
 
 WRITE_EVERY_S = 10.0
+MOST_OF_A_LOG, MOST_OF_ALL_LOGS = 32 << 20, 64 << 20
+"""Bytes to read: a sweep of 19,406 stages writes 20 MB."""
 
 
 class Event(BaseModel):
     """One line of a log; its time is a date that calendars have."""
 
-    time_unix_s: Annotated[float, Field(ge=0, lt=2**33)]
-    event: str
-    key: str = ""
-    name: str = ""
-    attempt: int | None = None
-    seconds: float | None = None
-    error: str | None = None
-    cause: str | None = None
+    time_unix_s: UnixTime
+    event: Word
+    key: Word = ""
+    name: Word = ""
+    attempt: OrdinalNumber | None = None
+    seconds: Seconds | None = None
+    error: CutText | None = None
+    cause: Word | None = None
     retry: bool | None = None
-    machine: str | None = None
-    by: str | None = None
-    found_by: str | None = None
+    machine: Word | None = None
+    by: Word | None = None
+    found_by: Word | None = None
 
 
 class EventLog:
@@ -68,10 +71,24 @@ class EventLog:
 
 
 def read_events(storage: Storage) -> Iterator[dict[str, Any]]:
-    """Yield all drivers' events by time; torn and other invalid lines are skipped."""
+    """Yield all drivers' events by time; torn and other invalid lines are skipped.
+
+    Of a log larger than ``MOST_OF_A_LOG``, the end is read; beyond ``MOST_OF_ALL_LOGS`` the newest logs are.
+    """
     events: list[dict[str, Any]] = []
-    for content in read_many(storage, sorted(storage.listing("events"))).values():
+    contents = read_many(storage, _newest(storage.listing("events")), most_bytes=MOST_OF_A_LOG, end=True)
+    for content in contents.values():
         for line in content.splitlines():
             with suppress(ValidationError):
                 events.append(Event.model_validate_json(line).model_dump(exclude_unset=True))
     yield from sorted(events, key=lambda event: event["time_unix_s"])
+
+
+def _newest(logs: Mapping[str, Entry]) -> list[str]:
+    """The newest logs, of ``MOST_OF_ALL_LOGS`` together at most, sorted by path."""
+    newest, left_bytes = [], MOST_OF_ALL_LOGS
+    for path in sorted(logs, key=lambda path: logs[path].modified_unix_s or 0.0, reverse=True):
+        left_bytes -= min(logs[path].size_bytes, MOST_OF_A_LOG)
+        if left_bytes >= 0:
+            newest.append(path)
+    return sorted(newest)

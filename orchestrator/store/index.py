@@ -13,9 +13,11 @@ from contextlib import suppress
 from orchestrator.store.layout import RECORD, StageFiles
 from orchestrator.store.record import Record
 from tickets.files import digest
-from workers.storage import Storage
+from tickets.files.reading import parse_json
+from workers.storage import Storage, UnreadableFileError
 
 INDEX = "index.jsonl"
+MOST_BYTES = 256 << 20  # copies of 19,406 records take 60 MB
 
 
 def write_index(storage: Storage, stages: Mapping[str, StageFiles], records: Mapping[str, Record]) -> None:
@@ -33,15 +35,17 @@ def read_index(storage: Storage, stages: Mapping[str, StageFiles]) -> dict[str, 
     """Read the copies of done stages' records whose files have not changed since, by the given keys."""
     keys = {stage.record: key for key, stage in stages.items()}
     try:
-        lines = storage.read(INDEX).splitlines()
-    except FileNotFoundError:
+        lines = storage.read(INDEX, MOST_BYTES).splitlines()
+    except (FileNotFoundError, UnreadableFileError):
         return {}
     records = {}
     for line in lines:
         with suppress(ValueError, KeyError, TypeError):  # a damaged line, or a record that is not wanted
-            entry = json.loads(line)
+            entry = parse_json(line)
             key, version, text = keys[entry["path"]], entry["version"], str(entry["record"])
             current = stages[key].files[RECORD].version
             if version and version == current and digest.of_text(text) == entry["blake2b"]:
-                records[key] = Record.model_validate_json(text)
+                record = Record.model_validate_json(text)
+                if record.key.startswith(key):
+                    records[key] = record
     return records

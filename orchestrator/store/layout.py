@@ -14,6 +14,7 @@ COLLECTED = ".collected"
 """Suffix of the empty file that replaces an artifact removed by ``orchestrator.gc``."""
 QUARANTINE = "set-aside/"
 """Folder of quarantined records in a stage's folder, and of other quarantined files in the root."""
+_ATTEMPT = re.compile("[1-9][0-9]{0,8}")
 
 
 @dataclass
@@ -37,7 +38,7 @@ class StageFiles:
     def attempts(self) -> list[int]:
         """The attempts' numbers, ascending."""
         numbers = {path.split("/")[1] for path in self.files if path.startswith("attempts/")}
-        return sorted(int(number) for number in numbers if number.isdigit())
+        return sorted(int(number) for number in numbers if _ATTEMPT.fullmatch(number))
 
     @property
     def checkpoint(self) -> str:

@@ -20,10 +20,12 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from orchestrator.store.record import DriverName, read_valid
+from orchestrator.store.values import Count, UnixTime, Word
 from workers.storage import Storage
 
 RENEW_EVERY_S = 5.0
@@ -42,13 +44,13 @@ class Lease(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     driver: DriverName
-    host: str
-    boot: str
-    pid: int
-    process_start: str
+    host: Word
+    boot: Word
+    pid: Annotated[int, Field(ge=1, lt=2**31)]
+    process_start: Word
     argv: list[str]
-    started_unix_s: float
-    renewals: int = 0
+    started_unix_s: UnixTime
+    renewals: Count = 0
 
 
 def read_leases(storage: Storage, listing: Iterable[str]) -> dict[str, Lease]:

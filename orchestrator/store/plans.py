@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from orchestrator.store.record import Key, StageIdentity, StoreError
+from orchestrator.store.record import Key, StageIdentity, StoreError, in_circles
+from orchestrator.store.values import Count, Plain, Science, UnixTime, Word
 from tickets.files import digest
 
 REMEDY = (
@@ -24,9 +25,9 @@ class PlannedStage(StageIdentity):
         parts: positions in the plan's ``parts``, by field: stages share settings.
     """
 
-    inputs: dict[str, Key] = {}  # noqa: RUF012  # pydantic copies defaults; a digest leaves literal defaults out
-    science: dict[str, Any] = {}  # noqa: RUF012
-    parts: dict[str, int] = {}  # noqa: RUF012
+    inputs: dict[Word, Key] = {}  # noqa: RUF012  # pydantic copies defaults; a digest leaves literal defaults out
+    science: Science = {}  # noqa: RUF012
+    parts: dict[Word, Count] = {}  # noqa: RUF012
 
 
 class StoredPlan(BaseModel):
@@ -40,9 +41,9 @@ class StoredPlan(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")  # else a damaged name "blake2b" would read as no digest
 
     argv: list[str]
-    started_unix_s: float
+    started_unix_s: UnixTime
     stages: list[PlannedStage]
-    parts: list[dict[str, Any]] = []
+    parts: list[Plain] = []
     on_request: bool = False
     blake2b: str = ""
 
@@ -59,6 +60,8 @@ class StoredPlan(BaseModel):
             raise StoreError(f"{path} is no valid plan ({error.error_count()} faults); {REMEDY}") from error
         if not plan.intact:
             raise StoreError(f"{path} differs from its checksum; {REMEDY}")
+        if circle := in_circles({stage.key: stage.inputs.values() for stage in plan.stages}):
+            raise StoreError(f"{path}: {len(circle)} of its stages are inputs of their own inputs; {REMEDY}")
         return plan
 
     def sealed(self) -> StoredPlan:

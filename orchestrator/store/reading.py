@@ -8,11 +8,11 @@ from pathlib import Path
 from orchestrator.store.index import read_index
 from orchestrator.store.layout import COLLECTED, KEY_DIGITS, StageFiles, group_stages
 from orchestrator.store.plans import StoredPlan
-from orchestrator.store.record import Claim, Failure, Record, StoreError, read_valid
+from orchestrator.store.record import REMEDY, Claim, Failure, Record, StoreError, in_circles, read_valid
 from orchestrator.store.retrying import RetryingStorage
 from tickets.files import digest
 from tickets.files.home import NoHomeError, user_cache
-from workers.storage import Entry, Storage, download_many, open_storage, read_many
+from workers.storage import Entry, Folder, Storage, UnreadableFileError, download_many, open_storage, read_many
 
 
 class StoreReader:
@@ -53,14 +53,22 @@ class StoreReader:
             self._records |= copies
             self._indexed |= copies.keys()
         paths = {stage.record: short for short, stage in unread.items() if short not in self._records}
-        for path, content in read_many(self.storage, [*paths]).items():
-            short = paths[path]
+        unreadable: dict[str, str] = {}
+        contents = read_many(self.storage, [*paths], unreadable)
+        found = {paths[path]: sentence for path, sentence in unreadable.items()}
+        for path, content in contents.items():
             try:
-                self._records[short] = Record.parse(content, f"{self.root}/{path}")
+                self._records[paths[path]] = self._parse(content, path, paths[path])
             except StoreError as error:
-                if damaged is None:
-                    raise
-                damaged[short] = str(error)
+                found[paths[path]] = str(error)
+        for key in in_circles({record.key: record.inputs.values() for record in self._records.values()}):
+            del self._records[key[:KEY_DIGITS]]
+            path = self._stages[key[:KEY_DIGITS]].record
+            found[key[:KEY_DIGITS]] = f"{self.root}/{path} is of a stage that is an input of its own inputs; {REMEDY}"
+        if damaged is None and found:
+            raise StoreError(next(iter(found.values())))
+        if damaged is not None:
+            damaged |= found
         return {record.key: record for record in self._records.values()}
 
     def record(self, key: str, *, reread: bool = False) -> Record | None:
@@ -76,7 +84,9 @@ class StoreReader:
                 content = self.storage.read(stage.record)
             except FileNotFoundError:  # quarantined since the listing
                 return None
-            self._records[short] = Record.parse(content, f"{self.root}/{stage.record}")
+            except UnreadableFileError as error:
+                raise StoreError(str(error)) from error
+            self._records[short] = self._parse(content, stage.record, short)
         return self._records[short]
 
     def committed(self, key: str) -> Record:
@@ -123,7 +133,11 @@ class StoreReader:
         A bucket's are downloaded together, unless the cache, by default the user's, has them.
         """
         if self.storage.folder is not None:
-            return {(key, name): self.storage.folder / self.out(key) / name for key, name in files}
+            folder = Folder(self.storage.folder)
+            try:
+                return {(key, name): folder.locate(f"{self.out(key)}/{name}") for key, name in files}
+            except OSError as error:
+                raise StoreError(f"{self.root}: {error}") from error
         cache = (cache or _downloads()) / digest.of_text(self.root)[:KEY_DIGITS]
         paths = {(key, name): cache / self.out(key) / name for key, name in files}
         missing = [(f"{self.out(key)}/{name}", path) for (key, name), path in paths.items() if not path.exists()]
@@ -183,16 +197,26 @@ class StoreReader:
         """Every stored plan, oldest first; ``damaged`` receives a sentence for each damaged one, by its path."""
         if listing is None:
             listing = self.storage.listing("plans")
-        plans = []
-        for path, content in read_many(self.storage, sorted(p for p in listing if p.startswith("plans/"))).items():
+        plans: list[StoredPlan] = []
+        unreadable: dict[str, str] = {}
+        paths = sorted(path for path in listing if path.startswith("plans/"))
+        for path, content in read_many(self.storage, paths, unreadable).items():
             try:
                 plans.append(StoredPlan.parse(content, f"{self.root}/{path}"))
             except StoreError as error:
                 if damaged is not None:
                     damaged[path] = str(error)
+        if damaged is not None:
+            damaged |= unreadable
         return sorted(plans, key=lambda plan: plan.started_unix_s)
 
     # --- inside --------------------------------------------------------------------------------------------------
+
+    def _parse(self, content: bytes, path: str, short: str) -> Record:
+        record = Record.parse(content, f"{self.root}/{path}")
+        if record.key[:KEY_DIGITS] != short:
+            raise StoreError(f"{self.root}/{path} is of stage {record.key}, which does not belong there; {REMEDY}")
+        return record
 
     def _forget(self, key: str) -> None:
         self._records.pop(key[:KEY_DIGITS], None)

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from enum import StrEnum
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import pydantic
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from orchestrator.store.values import (
+    Count,
+    CutText,
+    OrdinalNumber,
+    Provenance,
+    Results,
+    Science,
+    Seconds,
+    UnixTime,
+    Word,
+)
 from tickets.files import digest
 from workers.attempts.workspace import Artifact
 from workers.storage import Storage, read_many
@@ -21,10 +32,11 @@ REMEDY = "python -m orchestrator.verify quarantines it, and the next sweep compu
 
 T = TypeVar("T")
 ProbeKind = Literal["lmc", "stability"]
-DriverName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+DriverName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,200}$")]
+Kind = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,100}$")]
 Key = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 # a name in a record cannot lead out of its stage's folder
-FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}$")]
 
 
 class StoreError(ValueError):
@@ -44,14 +56,14 @@ class Labels(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    dataset: str
-    architecture: str
-    preset: str
-    method: str | None = None
-    chain: int | None = None
-    round: int | None = None
-    transfer: str | None = None
-    seed: int | None = None
+    dataset: Word
+    architecture: Word
+    preset: Word
+    method: Word | None = None
+    chain: Count | None = None
+    round: Count | None = None
+    transfer: Word | None = None
+    seed: Count | None = None
     twin: bool = False
     probe: ProbeKind | None = None
 
@@ -67,11 +79,17 @@ class StageIdentity(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     key: Key
-    kind: str
-    name: str
+    kind: Kind
+    name: Word
     labels: Labels
-    inputs: dict[str, Key]
-    science: dict[str, Any]
+    inputs: dict[Word, Key]
+    science: Science
+
+    @model_validator(mode="after")
+    def _is_no_input_of_itself(self) -> Self:
+        if self.key in self.inputs.values():
+            raise ValueError("the stage is an input of itself")
+        return self
 
 
 class Record(StageIdentity):
@@ -89,13 +107,13 @@ class Record(StageIdentity):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: int = SCHEMA_VERSION
-    attempt: Annotated[int, Field(ge=1)]
+    attempt: OrdinalNumber
     files: dict[FileName, Artifact]
-    out: Annotated[str, Field(pattern=r"^(out|attempts/[0-9]+/out)$")] = "out"
-    results: dict[str, Any]
-    seconds: float
-    finished_unix_s: float
-    provenance: dict[str, Any]
+    out: Annotated[str, Field(pattern=r"^(out|attempts/[1-9][0-9]{0,8}/out)$")] = "out"
+    results: Results
+    seconds: Seconds
+    finished_unix_s: UnixTime
+    provenance: Provenance
     blake2b: str = ""
 
     @pydantic.model_serializer(mode="wrap")
@@ -138,13 +156,13 @@ class Failure(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     key: Key
-    name: str
-    attempt: int
-    error_type: str
-    message: str
-    log: Annotated[str, Field(pattern=r"^stages/[a-z0-9_-]+/[a-z0-9_-]+/attempts/[0-9]+/log\.txt$")]
-    finished_unix_s: float
-    cause: str
+    name: Word
+    attempt: OrdinalNumber
+    error_type: CutText
+    message: CutText
+    log: Annotated[str, Field(pattern=r"^stages/[a-z0-9_-]+/[a-z0-9_-]+/attempts/[1-9][0-9]{0,8}/log\.txt$")]
+    finished_unix_s: UnixTime
+    cause: Word
 
 
 class Claim(BaseModel):
@@ -153,7 +171,7 @@ class Claim(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     driver: DriverName
-    started_unix_s: float
+    started_unix_s: UnixTime
 
 
 class Cause(StrEnum):
@@ -171,6 +189,29 @@ class Cause(StrEnum):
     """An input could not be read, and is computed again first."""
     CANCELLED = "cancelled"
     """A user stopped this stage, not the sweep."""
+
+
+def in_circles(inputs: Mapping[str, Iterable[str]]) -> set[str]:
+    """Find the stages that are inputs of their own inputs, and those between two such circles; by key, as ``inputs``.
+
+    A key is a digest of the inputs' keys, so that no stage that was computed is among them.
+    """
+    left = {key: {upstream for upstream in upstreams if upstream in inputs} for key, upstreams in inputs.items()}
+    for _ in range(2):  # remove what has no input left, again and again; then the same along the opposite arrows
+        readers: dict[str, list[str]] = {}
+        for key, upstreams in left.items():
+            for upstream in upstreams:
+                readers.setdefault(upstream, []).append(key)
+        ends = [key for key, upstreams in left.items() if not upstreams]
+        while ends:
+            end = ends.pop()
+            del left[end]
+            for reader in readers.get(end, ()):
+                left[reader].discard(end)
+                if not left[reader]:
+                    ends.append(reader)
+        left = {key: {reader for reader in readers.get(key, ()) if reader in left} for key in left}
+    return set(left)
 
 
 def read_valid(model: type[T], storage: Storage, paths: Sequence[str]) -> dict[str, T]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from orchestrator.store.record import StoreError
-from workers.storage import Entry, Storage
+from tickets.files.reading import MOST_BYTES
+from workers.storage import Entry, Storage, UnreadableFileError
 
 T = TypeVar("T")
 FIRST_PAUSE_S = 0.5
@@ -20,7 +21,8 @@ class RetryingStorage:
 
     Once ``stopped`` returns True, a failing call is an error at once.
 
-    FileNotFoundError of a read, download or move and FileExistsError of a creation are answers, and are not repeated.
+    FileNotFoundError of a read, download or move, FileExistsError of a creation and UnreadableFileError are answers,
+    and are not repeated.
 
     Args:
         tell: called with a sentence when an outage begins; like ``stopped``, may be replaced at any time.
@@ -38,8 +40,8 @@ class RetryingStorage:
     def folder(self) -> Path | None:
         return self._storage.folder
 
-    def read(self, path: str) -> bytes:
-        return self._retry(lambda: self._storage.read(path), FileNotFoundError, IsADirectoryError)
+    def read(self, path: str, most_bytes: int = MOST_BYTES, *, end: bool = False) -> bytes:
+        return self._retry(lambda: self._storage.read(path, most_bytes, end=end), FileNotFoundError)
 
     def write(self, path: str, content: bytes) -> None:
         self._retry(lambda: self._storage.write(path, content))
@@ -57,6 +59,9 @@ class RetryingStorage:
 
     def listing(self, prefix: str = "") -> dict[str, Entry]:
         return self._retry(lambda: self._storage.listing(prefix))
+
+    def irregular(self) -> dict[str, str]:
+        return self._retry(self._storage.irregular)
 
     def upload(self, source: Path, path: str) -> None:
         self._retry(lambda: self._storage.upload(source, path))
@@ -100,10 +105,11 @@ class RetryingStorage:
 
     def _retry(self, call: Callable[[], T], *answers: type[OSError]) -> T:
         began, pause_s = time.monotonic(), FIRST_PAUSE_S
+        final: tuple[type[OSError], ...] = (UnreadableFileError, *answers)
         while True:
             try:
                 result = call()
-            except answers:
+            except final:
                 raise
             except OSError as error:
                 waited_s = time.monotonic() - began

@@ -31,8 +31,9 @@ from orchestrator.store.layout import KEY_DIGITS, QUARANTINE, RECORD, StageFiles
 from orchestrator.store.plans import StoredPlan
 from orchestrator.store.reading import StoreReader
 from orchestrator.store.record import Claim, Failure, Record, StoreError
+from orchestrator.store.values import LARGEST_ATTEMPT
 from tickets.files import digest
-from workers.storage import Entry
+from workers.storage import Entry, UnreadableFileError
 
 
 class Store(StoreReader):
@@ -81,10 +82,14 @@ class Store(StoreReader):
         """Claim the next attempt of a located stage; return its folder, or None if another driver was faster."""
         stage = self._stages[key[:KEY_DIGITS]]
         number = 1 + max(stage.attempts, default=0)
+        if number > LARGEST_ATTEMPT:
+            raise StoreError(f"{self.root}/{stage.folder}/attempts holds attempt {number - 1}; move that folder away")
+        path = f"{stage.folder}/attempts/{number}/claim.json"
         claim = Claim(driver=driver, started_unix_s=time.time()).model_dump_json().encode()
         try:
-            self.storage.create(f"{stage.folder}/attempts/{number}/claim.json", claim)
+            self.storage.create(path, claim)
         except FileExistsError:
+            self.storage.read(path)  # an error if something else than a claim stands there
             return None
         stage.files[f"attempts/{number}/claim.json"] = Entry(len(claim), "")
         return f"{stage.folder}/attempts/{number}"
@@ -129,6 +134,13 @@ class Store(StoreReader):
         self.storage.remove(f"{stage.folder}/{name}" for name in stage.files if "/checkpoint/" in name)
         return record
 
+    def _content(self, path: str) -> bytes | None:
+        """The content of a file; None if it must not be read."""
+        try:
+            return self.storage.read(path)
+        except UnreadableFileError:
+            return None
+
     def quarantine(self, key: str, why: str) -> None:
         """Move a damaged stage's record away, so that the stage is computed again; its other files stay.
 
@@ -138,7 +150,7 @@ class Store(StoreReader):
         judged = before.files.get(RECORD) if before is not None else None
         record = f"{self.folder(key)}/{RECORD}"
         with suppress(FileNotFoundError):  # another driver was faster
-            content = self.storage.read(record)
+            content = self._content(record)
             stage = self.list_files(key)
             if stage is None or not stage.done:
                 return
@@ -147,7 +159,7 @@ class Store(StoreReader):
             number = 1 + sum(name.startswith(QUARANTINE) for name in stage.files)
             target = f"{stage.folder}/{QUARANTINE}{number}-{slug(why)[:60]}.json"
             self.storage.move(record, target)
-            if self.storage.read(target) != content:  # a new record was written between the listing and the move
+            if self._content(target) != content:  # a new record was written between the listing and the move
                 with suppress(FileExistsError):
                     self.storage.create(record, self.storage.read(target))
                 self.storage.remove([target])

@@ -157,9 +157,10 @@ class ProgressPanel:
 
     def _describe_running(self, key: str, progress: Mapping[str, Any]) -> str:
         name = self._plan.nodes[key].name
-        if "epoch" not in progress:
+        epoch, epochs, percent = (progress.get(field) for field in ("epoch", "epochs", "accuracy_percent"))
+        if epoch is None or epochs is None or percent is None:
             return name
-        return f"{name}  epoch {progress['epoch']}/{progress['epochs']}  {progress['accuracy_percent']:.1f} %"
+        return f"{name}  epoch {epoch}/{epochs}  {percent:.1f} %"
 
 
 class Stopwatch:

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tickets.files.reading import open_regular
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -38,13 +40,13 @@ def of_text(text: str, *, size_bytes: int = SIZE_BYTES) -> str:
 
 def of_file(path: Path) -> str:
     """Digest of a file's content."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=SIZE_BYTES)).hexdigest()
 
 
 def sha256_of_file(path: Path) -> str:
     """SHA-256 of a file's content, as model hubs list it."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tickets.files.home import expanded
+from tickets.files.reading import UnreadableFileError
 from workers.storage.base import PARALLEL_REQUESTS, Entry, Storage, StorageError, download_many, read_many
 from workers.storage.bucket import Bucket
 from workers.storage.folder import Folder
@@ -21,6 +22,7 @@ __all__ = [
     "Folder",
     "Storage",
     "StorageError",
+    "UnreadableFileError",
     "download_many",
     "is_bucket",
     "open_storage",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from tickets.files.reading import MOST_BYTES, UnreadableFileError
 from tickets.files.writing import replacing
 
 PARALLEL_REQUESTS = 32  # a bucket answers slowly, but many requests at a time
@@ -45,8 +46,15 @@ class Storage(Protocol):
     @property
     def folder(self) -> Path | None: ...
 
-    def read(self, path: str) -> bytes:
-        """Read a file; FileNotFoundError if it does not exist."""
+    def read(self, path: str, most_bytes: int = MOST_BYTES, *, end: bool = False) -> bytes:
+        """Read a file; FileNotFoundError if it does not exist.
+
+        Args:
+            end: of a file larger than ``most_bytes``, read the end instead of refusing it.
+
+        Raises:
+            UnreadableFileError: the file is larger, or no regular file, or a link leads from it out of the root.
+        """
 
     def write(self, path: str, content: bytes) -> None:
         """Write or replace a file."""
@@ -61,7 +69,10 @@ class Storage(Protocol):
         """Whether the folder exists, or the bucket holds a file under the root."""
 
     def listing(self, prefix: str = "") -> dict[str, Entry]:
-        """All files below a folder, by path."""
+        """All files below a folder, by path; also those that can only be moved or removed, such as named pipes."""
+
+    def irregular(self) -> dict[str, str]:
+        """What below the root can be no file of a store, such as a link that leads out: path -> what is wrong."""
 
     def upload(self, source: Path, path: str) -> None:
         """Copy a local file into the store."""
@@ -76,13 +87,29 @@ class Storage(Protocol):
         """Delete files; missing ones are skipped."""
 
 
-def read_many(storage: Storage, paths: Sequence[str]) -> dict[str, bytes]:
-    """Read files by path, in order, without the missing ones."""
+def read_many(
+    storage: Storage,
+    paths: Sequence[str],
+    unreadable: dict[str, str] | None = None,
+    *,
+    most_bytes: int = MOST_BYTES,
+    end: bool = False,
+) -> dict[str, bytes]:
+    """Read files by path, in order, without the missing ones and those that must not be read.
+
+    Args:
+        unreadable: receives a sentence for each file that must not be read, by its path.
+        most_bytes, end: as in ``Storage.read``.
+    """
 
     def read(path: str) -> bytes | None:
         try:
-            return storage.read(path)
+            return storage.read(path, most_bytes, end=end)
         except FileNotFoundError:
+            return None
+        except UnreadableFileError as error:
+            if unreadable is not None:
+                unreadable[path] = str(error)
             return None
 
     if storage.folder is not None:

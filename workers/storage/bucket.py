@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from tickets.files.reading import MOST_BYTES, UnreadableFileError
 from workers.storage.base import Entry, StorageError
 
 LISTING_PAUSES_S = (0.2, 1.0, 5.0, 20.0)
@@ -54,11 +55,19 @@ class Bucket:
                 raise
             raise StorageError(f"{root}: the client cannot use these settings: {_first_line(error)}") from error
 
-    def read(self, path: str) -> bytes:
-        return self._call(self._content, path)
+    def read(self, path: str, most_bytes: int = MOST_BYTES, *, end: bool = False) -> bytes:
+        return self._call(self._content, path, most_bytes, end)
 
-    def _content(self, store: Any, path: str) -> bytes:
-        return bytes(self._client.get(store, path).bytes())
+    def _content(self, store: Any, path: str, most_bytes: int, end: bool) -> bytes:
+        answer = self._client.get(store, path)
+        size = answer.meta["size"]
+        if size <= most_bytes:
+            return bytes(answer.bytes())
+        if end:
+            return bytes(self._client.get_range(store, path, start=size - most_bytes, end=size))
+        raise UnreadableFileError(
+            f"{self.root}/{path} has {size:,} bytes, and at most {most_bytes:,} are read of such a file"
+        )
 
     def write(self, path: str, content: bytes) -> None:
         self._call(self._client.put, path, content)
@@ -86,6 +95,9 @@ class Bucket:
                 for meta in chunk
             },
         )
+
+    def irregular(self) -> dict[str, str]:
+        return {}
 
     def _listed(self, prefix: str | None, summarise: Callable[[Iterable[Sequence[Any]]], Result]) -> Result:
         """A summary of a listing, which is read chunk by chunk."""

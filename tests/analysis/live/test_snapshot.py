@@ -10,6 +10,7 @@ import pytest
 from analysis import load
 from analysis.live.snapshot import Snapshot
 from tests.analysis.conftest import SyntheticStore
+from tickets.files.reading import MOST_BYTES
 from workers.storage import Entry, Folder
 
 
@@ -20,9 +21,9 @@ class Counting(Folder):
         super().__init__(root)
         self.asked: list[str] = []
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, most_bytes: int = MOST_BYTES, *, end: bool = False) -> bytes:
         self.asked.append(path)
-        return super().read(path)
+        return super().read(path, most_bytes, end=end)
 
     def listing(self, prefix: str = "") -> dict[str, Entry]:
         self.asked.append(f"listing {prefix}")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from orchestrator.driver.supervision import Heartbeat, limit_s
+from orchestrator.store.values import Progress
 
 
-def beat(number: int, longest_step_s: float | None = None) -> dict[str, Any]:
-    return {"beats": number, "longest_step_s": longest_step_s}
+def beat(number: int, longest_step_s: float | None = None) -> Progress:
+    return Progress(beats=number, longest_step_s=longest_step_s)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +47,7 @@ def test_an_attempt_without_new_beats_hangs_after_the_limit() -> None:
 def test_the_wait_for_a_device_does_not_count_as_silence() -> None:
     heartbeat = Heartbeat()
     for second in range(0, 100_000, 1000):
-        heartbeat.update({}, second)
+        heartbeat.update(Progress(), second)
         assert not heartbeat.hung(second)
 
 

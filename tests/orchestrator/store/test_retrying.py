@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.store import StoreError
 from orchestrator.store.retrying import RetryingStorage
-from workers.storage import Folder
+from workers.storage import Folder, UnreadableFileError
 
 FULL = OSError(28, "No space left on device")
 
@@ -119,5 +119,5 @@ def test_a_stop_ends_the_wait_at_once(tmp_path: Path) -> None:
 
 def test_a_folder_in_the_place_of_a_file_is_an_answer(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(UnreadableFileError, match="is a folder"):
         RetryingStorage(Folder(tmp_path), pytest.fail).read("a")

@@ -262,7 +262,7 @@ def test_the_index_replaces_reading_records_but_never_a_changed_one(root: str, m
     def paths_read(reader: Store) -> list[str]:
         read: list[str] = []
         original: Callable[[str], bytes] = reader.storage.read
-        monkeypatch.setattr(reader.storage, "read", lambda path: (read.append(path), original(path))[1])
+        monkeypatch.setattr(reader.storage, "read", lambda path, *more, **how: (read.append(path), original(path))[1])
         assert reader.records() == {record.key: record for record in reader.records().values()}
         return read
 
@@ -387,7 +387,7 @@ def test_the_error_about_a_changed_record_names_the_remedy(root: str) -> None:
     store = Store(root)
     store.commit(attempt(store))
     path = f"{store.folder(KEY)}/{RECORD}"
-    store.storage.write(path, store.storage.read(path).replace(b'"density": 1.0', b'"density": 1.5'))
+    store.storage.write(path, store.storage.read(path).replace(b'"density": 1.0', b'"density": 0.5'))
     with pytest.raises(StoreError, match=r"differs from its checksum.*orchestrator\.verify"):
         Store(root).records()
 

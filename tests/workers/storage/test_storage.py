@@ -46,11 +46,14 @@ def test_files_are_written_read_listed_moved_and_removed(storage: Storage, tmp_p
     assert storage.read("c/four.json") == b"2"
 
 
-def test_a_file_that_vanishes_hides_no_other(tmp_path: Path) -> None:
+def test_a_link_that_leads_nowhere_hides_no_file_and_is_named(tmp_path: Path) -> None:
     for name in "abcdefgh":
         (tmp_path / name).touch()
-        (tmp_path / f"{name}-gone").symlink_to(tmp_path / "nothing")  # listed, and not there when it is looked at
-    assert sorted(open_storage(tmp_path).listing()) == [*"abcdefgh"]
+    (tmp_path / "gone").symlink_to(tmp_path / "nothing")
+    (tmp_path / "loop").symlink_to("loop")
+    storage = open_storage(tmp_path)
+    assert set(storage.listing()) == {*"abcdefgh", "gone", "loop"}
+    assert storage.irregular() == dict.fromkeys(("gone", "loop"), "is a link that leads nowhere")
 
 
 def test_a_changed_file_has_another_version(storage: Storage) -> None:

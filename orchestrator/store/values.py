@@ -1,0 +1,182 @@
+"""Types and bounds of the values in a store's files: whoever may write in its folder may have written them.
+
+A validated value is one that every reader can use: pandas converts it, a date exists for it, a figure can show it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool
+
+DEEPEST, MOST_VALUES, MOST_LETTERS = 16, 20_000, 10_000
+LARGEST_COUNT = 10**9
+LARGEST_ATTEMPT = LARGEST_COUNT - 1  # in nine digits
+LARGEST_NUMBER = 1e39  # beyond float32, in which all results are computed
+LARGEST_INTEGER = 2**63 - 1  # a column of a table holds no larger one
+
+UnixTime = Annotated[float, Field(gt=-(2**33), lt=2**33, allow_inf_nan=False, strict=True)]
+Seconds = Annotated[float, Field(ge=0, lt=2**33, allow_inf_nan=False, strict=True)]
+Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT, strict=True)]
+OrdinalNumber = Annotated[int, Field(ge=1, le=LARGEST_COUNT, strict=True)]
+Word = Annotated[str, Field(max_length=1000)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True)]
+Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False, strict=True)]
+Number = Annotated[float, Field(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER, strict=True)]
+CutText = Annotated[str, AfterValidator(lambda text: text[:MOST_LETTERS])]
+"""A message: a longer one is cut, since the program itself wrote it."""
+
+
+class _Fields(BaseModel):
+    """The fields that readers use of a larger mapping; its other fields may be any plain values."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class _Gang(_Fields):
+    ranks: OrdinalNumber = 1
+
+
+class _Training(_Fields):
+    epochs: Count = 0
+    first_epoch: Count = 0
+    stop_after: Count | None = None
+    gang: _Gang = _Gang()
+
+
+class _Transfer(_Fields):
+    mask: Word = ""
+    flip_fraction: Share = 0.0
+
+
+class _Criterion(_Fields):
+    name: Word = ""
+
+
+class _Pruning(_Fields):
+    method: Word = ""
+    criterion: _Criterion = _Criterion()
+    one_shot: StrictBool = False
+
+
+class _Science(_Fields):
+    setting: dict[str, Any] = {}  # pydantic copies defaults
+    training: _Training = _Training()
+    transfer: _Transfer | None = None
+    pruning: _Pruning = _Pruning()
+    method: Word = ""
+    alpha: dict[str, Any] = {}
+    probe: Word | None = None
+    round: Count = 0
+    prune_fraction: Share = 0.0
+    points: OrdinalNumber = 1
+
+
+class _Results(_Fields):
+    density: Share | None = None
+    validation_accuracy_percent: Percent | None = None
+    test_accuracy_percent: Percent | None = None
+    train_accuracy_percent: Percent | None = None
+    test_loss_nats: Number | None = None
+    validation_loss_nats: Number | None = None
+    barrier_points: Number | None = None
+    barrier_standard_error_points: Number | None = None
+    barrier_lambda: Number | None = None
+    loss_barrier_nats: Number | None = None
+    loss_barrier_standard_error_nats: Number | None = None
+    same_mask: StrictBool | None = None
+    init_blake2b: Word | None = None
+    data_blake2b: Word | None = None
+
+
+class _Provenance(_Fields):
+    git_commit: Word | None = None
+    git_dirty_blake2b: Word | None = None
+    packages: dict[Word, Word] = {}
+    python: Word | None = None
+    device: Word = ""
+    host: Word | None = None
+    torch: Word | None = None
+    argv: list[str] = []
+    stages_beside: Count = 0
+    peak_memory_bytes: Annotated[int, Field(ge=0, le=LARGEST_INTEGER, strict=True)] | None = None
+
+
+class Progress(_Fields):
+    """How far an attempt is: its ``progress.json``.
+
+    Attributes:
+        node: the backend's name of the machine.
+        longest_step_s: longest time between two beats; None before the second.
+    """
+
+    host: Word | None = None
+    pid: Count | None = None
+    node: Word = ""
+    beats: Count | Literal[-1] = -1
+    longest_step_s: Seconds | None = None
+    epoch: Count | None = None
+    epochs: Count | None = None
+    accuracy_percent: Percent | None = None
+
+
+def _plain(value: Any) -> Any:
+    """Return a JSON value unchanged; ValueError if it is too deep, too large, or has a number that no table holds."""
+    pending, count = [(value, 0)], 0
+    while pending:
+        item, depth = pending.pop()
+        count += 1
+        if depth > DEEPEST or count > MOST_VALUES:
+            raise ValueError(f"nested deeper than {DEEPEST}, or more than {MOST_VALUES:,} values")
+        if isinstance(item, Mapping):
+            pending += [(part, depth + 1) for pair in item.items() for part in pair]
+        elif isinstance(item, list | tuple):
+            pending += [(part, depth + 1) for part in item]
+        elif isinstance(item, str):
+            if len(item) > MOST_LETTERS:
+                raise ValueError(f"a text of more than {MOST_LETTERS:,} letters")
+        elif isinstance(item, float):
+            if not math.isfinite(item):
+                raise ValueError(f"{item} is no number")
+        elif isinstance(item, int):
+            if abs(item) > LARGEST_INTEGER:
+                raise ValueError("a whole number of more than 63 bits")
+        elif item is not None:
+            raise ValueError(f"a value of type {type(item).__name__}")
+    return value
+
+
+def _science(value: dict[str, Any]) -> dict[str, Any]:
+    _Science.model_validate(_plain(value))
+    return value
+
+
+def _provenance(value: dict[str, Any]) -> dict[str, Any]:
+    _Provenance.model_validate(_plain(value))
+    return value
+
+
+def _results(value: dict[str, Any]) -> dict[str, Any]:
+    """Check results; NaN and infinity become None, as in the record's file, which has no word for them."""
+    value = {
+        name: None if isinstance(item, float) and not math.isfinite(item) else item for name, item in value.items()
+    }
+    for name, item in _plain(value).items():
+        if len(name) > MOST_LETTERS // 10:
+            raise ValueError(f"{name[:40]}… is too long a name")
+        if isinstance(item, float | int) and abs(item) > LARGEST_NUMBER:
+            raise ValueError(f"{name} is {item}")
+    _Results.model_validate(value)
+    return value
+
+
+Plain = Annotated[dict[str, Any], AfterValidator(_plain)]
+"""A mapping of plain values, of bounded depth and size."""
+Science = Annotated[dict[str, Any], AfterValidator(_science)]
+"""A stage's fields, as hashed into its key: those that readers use have their types, in every version so far."""
+Results = Annotated[dict[str, Any], AfterValidator(_results)]
+"""A stage's results by name with unit: those that readers use are numbers; a plugin's may be any plain values."""
+Provenance = Annotated[dict[str, Any], AfterValidator(_provenance)]
+"""What made a result: commit, packages, device, host and command line."""
