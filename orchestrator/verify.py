@@ -34,8 +34,8 @@ def verify(
 ) -> None:
     """Check all files of a store and quarantine the broken ones.
 
-    Hashes every artifact again and reads every record and plan. Broken records and plans move to set-aside/; nothing is
-    deleted. The next sweep that needs such a stage computes it again. The exit code is 1 if a file was broken.
+    Hashes every artifact again and reads every record and plan. Broken records and plans move to set-aside/, and so do
+    named pipes and links that lead out of the store; nothing is deleted. The next sweep that needs such a stage computes it again. The exit code is 1 if a file was broken.
     """
     with one_sentence(*STORE_ERRORS):
         opened = open_existing(store)
@@ -85,7 +85,7 @@ def _show(out: Console, report: VerificationReport, recomputed: list[str], *, ch
     if check_only:
         out.print("Nothing was changed; run verify without --check-only to quarantine the broken records and plans.")
     else:
-        out.print("Broken records and plans were moved to set-aside/; their files stay there.")
+        out.print("Broken records and plans were moved to set-aside/; the stages' files stay where they are.")
     for name in recomputed:
         out.print(f"the next sweep computes again: {name}")
     if recomputed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,7 +16,7 @@ from orchestrator.store.record import Record, read_valid
 from workers.attempts.workspace import Artifact, artifact
 from workers.storage import PARALLEL_REQUESTS, Storage
 
-Kind = Literal["artifact", "record", "copy", "plan"]
+Kind = Literal["artifact", "record", "copy", "plan", "irregular"]
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,10 @@ class Fault:
 
     Attributes:
         kind: "artifact": not what its record says; "record": cannot be read, or lies in another key's folder; "plan":
-            cannot be read; "copy": a whole folder that is a copy of another one.
-        key: of the stage; its first digits if the record does not tell; empty for a plan.
-        folder: of the stage; a plan's own path.
+            cannot be read; "copy": a whole folder that is a copy of another one; "irregular": no file of a store, such
+            as a named pipe or a link that leads out.
+        key: of the stage; its first digits if the record does not tell; empty for a plan and what is irregular.
+        folder: of the stage; the own path of a plan and of what is irregular.
     """
 
     kind: Kind
@@ -41,7 +43,7 @@ class VerificationReport:
     """The result of a verification.
 
     Attributes:
-        faults: at most one per folder, and one per plan.
+        faults: at most one per folder, one per plan, and one per irregular path.
         missing_inputs: by name of the stage, the keys of inputs that have no record any more.
         records: number of records, broken ones included.
         files: number of hashed files, of ``size_bytes`` together.
@@ -89,6 +91,12 @@ def check(store: Store, step: Callable[[int, int], None]) -> VerificationReport:
     damaged_plans: dict[str, str] = {}
     store.plans(damaged_plans)
     faults += [Fault("plan", "", path, path, message) for path, message in damaged_plans.items()]
+    reported = {path for fault in faults for path in (fault.folder, f"{fault.folder}/{RECORD}")}
+    faults += [
+        Fault("irregular", "", path, path, f"{path} {reason}")
+        for path, reason in store.storage.irregular().items()
+        if path not in reported and not path.startswith(QUARANTINE)
+    ]
     done = {short for short, stage in stages.items() if stage.done}
     missing_inputs = {
         record.name: missing
@@ -106,6 +114,9 @@ def quarantine(store: Store, faults: Collection[Fault]) -> None:
     for fault in faults:
         if fault.kind == "plan":
             if fault.folder in damaged_plans:
+                store.storage.move(fault.folder, f"{QUARANTINE}{fault.folder}")
+        elif fault.kind == "irregular":
+            with suppress(FileNotFoundError):  # a name that is not UTF-8 has no path here
                 store.storage.move(fault.folder, f"{QUARANTINE}{fault.folder}")
         elif fault.kind == "copy":
             for path in store.storage.listing(fault.folder):

@@ -26,17 +26,22 @@ class Folder:
     def __init__(self, root: str | Path) -> None:
         self.folder = Path(root).absolute()
         self.root = str(self.folder)
+        self._real_root = os.path.realpath(self.folder)
+
+    def _place(self, path: str) -> Path:
+        """A file's place; StorageError if the path leads out of the root, since paths may come from records."""
+        if path.startswith("/") or ".." in path.split("/"):
+            raise StorageError(f"{path!r} is no path in {self.root}")
+        return self.folder / path
 
     def _at(self, path: str) -> Path:
         """A file's place to write, rename or remove: its folder, with links resolved, lies in the root.
 
         Raises:
-            StorageError: the path leads out of the root, since paths may come from records.
+            StorageError: the path itself leads out of the root.
             UnreadableFileError: a link on the way leads out of the root.
         """
-        if path.startswith("/") or ".." in path.split("/"):
-            raise StorageError(f"{path!r} is no path in {self.root}")
-        place = self.folder / path
+        place = self._place(path)
         self._check_inside(place.parent)
         return place
 
@@ -56,7 +61,7 @@ class Folder:
         return place
 
     def _check_inside(self, place: Path) -> None:
-        real, root = os.path.realpath(place), os.path.realpath(self.folder)
+        real, root = os.path.realpath(place), self._real_root
         if real != root and not real.startswith(root.rstrip("/") + "/"):
             raise UnreadableFileError(f"{place} leads out of the store, to {real}; remove the link")
 
@@ -66,13 +71,13 @@ class Folder:
         Raises:
             UnreadableFileError: the path is no regular file, or a link that leads out of the root.
         """
-        place = self._at(path)
+        place = self._place(path)
         self._check_inside(place)
         check_regular(place, ANY_SIZE)
         return place
 
     def read(self, path: str, most_bytes: int = MOST_BYTES, *, end: bool = False) -> bytes:
-        place = self._at(path)
+        place = self._place(path)
         self._check_inside(place)
         return read_regular(place, most_bytes, end=end)
 

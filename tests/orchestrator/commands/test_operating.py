@@ -507,6 +507,20 @@ def test_verify_finds_torn_misplaced_and_doubled_records(copy: Path) -> None:
     assert len(list((copy / "set-aside" / "stages").glob("*/*/record.json"))) == 1
 
 
+def test_verify_sets_aside_what_is_no_file_of_a_store(copy: Path, tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "kept").touch()
+    os.mkfifo(copy / "plans" / "zz.json")
+    (copy / "stages" / "linked").symlink_to(tmp_path / "outside")
+    code, output = invoke(verify.app, copy, "--json")
+    assert code == 1
+    faults = json.loads(output)["faults"]
+    assert {fault["name"]: fault["kind"] for fault in faults} == {"plans/zz.json": "plan", "stages/linked": "irregular"}
+    assert invoke(verify.app, copy)[0] == 0
+    assert (copy / "set-aside" / "stages" / "linked").is_symlink()
+    assert [path.name for path in (tmp_path / "outside").iterdir()] == ["kept"]
+
+
 # --- gc --------------------------------------------------------------------------------------------------------------
 
 
