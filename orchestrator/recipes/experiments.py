@@ -100,6 +100,8 @@ def check_rounds(recipe: Recipe, rounds: int, weights: int) -> None:
             break
         most += 1
     if most < rounds:
+        if not weights:
+            raise RecipeError(f"{recipe.arch} has no prunable weight; choose a network with a hidden layer")
         remedy = f"give at most {most} rounds" if most else "give a smaller prune_fraction"
         raise RecipeError(
             f"rounds {rounds}: round {most + 1} would keep none of the {weights:,} prunable weights of {recipe.arch}; "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from workers.data import DataError
+from workers.data import DataError, fingerprint, open_data
 from workers.data.images.encoded import FilePictures, decode_rgb
 
 GREY = np.array([[0, 128, 255], [7, 64, 200]], dtype=np.uint16)
@@ -63,3 +64,21 @@ def test_the_same_picture_has_the_same_pixels_at_any_known_depth(content: bytes,
 def test_pixels_of_an_unknown_range_are_refused(content: bytes, kind: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"a.img: not a readable image: its pixels are {kind} numbers, whose range"):
         decode_rgb(pictures(tmp_path, content), 0)
+
+
+def test_a_folder_with_such_a_picture_is_refused_before_any_stage(tmp_path: Path) -> None:
+    for number, (split, class_) in enumerate(product(("train", "val"), ("dark", "light"))):
+        folder = tmp_path / "scans" / split / class_
+        folder.mkdir(parents=True)
+        (folder / "a.tif").write_bytes(encoded(GREY.astype(np.float32 if number == 3 else np.uint8), "tiff"))
+    key = fingerprint("imagefolder:scans", tmp_path, tmp_path / "cache")
+    with pytest.raises(DataError, match=r"val/light/a\.tif: .* its pixels are floating-point numbers"):
+        open_data("imagefolder:scans", key, tmp_path, tmp_path / "cache")
+
+
+def test_a_folder_of_one_class_is_refused(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        (tmp_path / "one" / split / "all").mkdir(parents=True)
+        (tmp_path / "one" / split / "all" / "a.png").write_bytes(encoded(GREY.astype(np.uint8), "png"))
+    with pytest.raises(DataError, match="imagefolder:one: 1 class, of which every network is right"):
+        open_data("imagefolder:one", fingerprint("imagefolder:one", tmp_path, tmp_path), tmp_path, tmp_path / "cache")

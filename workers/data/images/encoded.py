@@ -19,6 +19,7 @@ from workers.data.errors import DataError
 from workers.data.fingerprints.manifest import Manifest, digest_of, stamp_of, utc
 
 TIFF_BITS = 258  # the tag BitsPerSample
+TIFF_SUFFIXES = (b".tif", b".tiff")
 
 
 class Pictures(Protocol):
@@ -184,6 +185,21 @@ def decode_rgb(pictures: Pictures, index: int) -> Image.Image:
     except Exception as error:  # Pillow raises a dozen types of errors for damaged content
         fault = "of no known format" if isinstance(error, UnidentifiedImageError) else str(error)
         raise DataError(f"{pictures.name(index)}: not a readable image: {fault if content else 'empty'}") from error
+
+
+def check_ranges(pictures: FilePictures) -> None:
+    """Read the headers of all TIFF files, since only these are deep in many ways; DataError for the first bad one.
+
+    All other files are checked when they are read: opening a million JPEGs would take minutes.
+    """
+    for index in np.flatnonzero([name.lower().endswith(TIFF_SUFFIXES) for name in pictures.names.tolist()]):
+        try:
+            with Image.open(pictures.path(int(index))) as image:
+                if image.mode[0] in "IF":
+                    _check_range(image)
+        except (OSError, ValueError, SyntaxError) as error:
+            fault = "of no known format" if isinstance(error, UnidentifiedImageError) else str(error)
+            raise DataError(f"{pictures.name(int(index))}: not a readable image: {fault}") from error
 
 
 def _check_range(image: Image.Image) -> None:

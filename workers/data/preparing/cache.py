@@ -19,7 +19,7 @@ from tickets.registry import unknown
 from workers.data.classes import check_all_occur
 from workers.data.errors import DataError
 from workers.data.fingerprints.content import change, take
-from workers.data.images.encoded import Encoded, Pictures
+from workers.data.images.encoded import Encoded, FilePictures, Pictures, check_ranges
 from workers.data.images.parquet import ParquetPictures
 from workers.data.preparing import writing
 from workers.data.preparing.writing import ARRAYS, ProgressCallback
@@ -247,6 +247,8 @@ def _fill(
 
 
 def _check(name: str, content: Arrays | Encoded, channels: int, num_classes: int) -> None:
+    if num_classes < 2:
+        raise DataError(f"{name}: {num_classes} class, of which every network is right; give at least two classes")
     if isinstance(content, Encoded):
         labels = {"train": content.train.labels, "test": content.test.labels}
         counts = {"train": len(content.train), "test": len(content.test)}
@@ -266,6 +268,8 @@ def _check(name: str, content: Arrays | Encoded, channels: int, num_classes: int
     for pictures in (content.train, content.test) if isinstance(content, Encoded) else ():
         if isinstance(pictures, ParquetPictures):
             pictures.check_classes(name, num_classes)
+        if isinstance(pictures, FilePictures):
+            check_ranges(pictures)
     for split, classes in labels.items():
         if counts[split] != len(classes) or not len(classes):
             raise DataError(f"{name}: {counts[split]} {split} images with {len(classes)} labels; give as many")
