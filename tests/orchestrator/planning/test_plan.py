@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from orchestrator.planning.algorithm import count_stages, expand
 from orchestrator.planning.identity import stage_key
+from orchestrator.planning.landscape import reestimation
 from orchestrator.planning.plan import Node, Plan, describe
 from orchestrator.recipes.experiments import Experiment
 from orchestrator.recipes.recipe import Recipe
@@ -277,6 +278,18 @@ def test_networks_keep_the_keys_of_the_draws_that_older_stores_hold(
 ) -> None:
     plan = expand([Experiment(resolve(dataset, arch, "sound", [{"model": options}]), "fingerprint-1")])
     assert next(iter(plan.nodes)) == pretrain
+
+
+@pytest.mark.parametrize(("preset", "resets"), [("reference", True), ("sound", False)])
+def test_a_probe_with_a_momentum_resets_statistics_first(preset: str, resets: bool) -> None:
+    """Without a momentum they are reset anyway, and the field stays out of the keys of ``sound``."""
+    plan = expand([Experiment(resolve("cifar100", "resnet20", preset, []), "fingerprint-1")])
+    probes = [node.stage for node in plan if isinstance(node.stage, Probe)]
+    assert probes
+    assert {probe.bn_reset for probe in probes} == {resets}
+    assert {probe.bn_momentum is not None for probe in probes} == {resets}
+    before = replace(probes[0], bn_momentum=0.1, bn_reset=False)  # of an older store: its landscape does as it does
+    assert reestimation(before)["bn_reset"] is False
 
 
 def test_an_experiment_named_twice_is_planned_once() -> None:
