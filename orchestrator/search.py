@@ -22,7 +22,7 @@ from orchestrator.session.preparation import prepare_data, showing_progress
 from orchestrator.store import Store, StoreError
 from orchestrator.terminal.arguments import check_address, checked_execution
 from orchestrator.terminal.help import ListingCommand
-from orchestrator.terminal.options import ExecutionOptions, MaxConcurrent, RecipeFile, Settings
+from orchestrator.terminal.options import ExecutionOptions, HashAllData, MaxConcurrent, RecipeFile, Settings
 from orchestrator.tuning.definition import Definition, check_searchable, define, winning_layer
 from orchestrator.tuning.outcome import (
     TrialResult,
@@ -74,6 +74,7 @@ def search(
     preset: Annotated[str, option(WHAT, "A preset with a validation split, such as sound.")] = "sound",
     recipe: RecipeFile = None,
     set_: Settings = None,
+    hash_all_data: HashAllData = False,
     trials: Annotated[
         int, option(HOW_MUCH, "Recipes to try; the first is the unchanged recipe.", metavar="N", min=2, max=10_000)
     ] = 16,
@@ -126,7 +127,7 @@ def search(
         run_only = user_layers(None, (), {"gpus_per_trial": gpus_per_trial})  # belongs in no winner's file
         request = ExperimentRequest((dataset,), (arch,) if arch else None, preset, (*changes, *run_only))
         with showing_progress(console) as show:
-            (experiment,) = find_experiments(request, how, show)
+            (experiment,) = find_experiments(request, how, show, every_byte=hash_all_data)
         share = experiment.recipe.gpus_per_trial
         if share is not None and how.device == "cpu":
             raise BackendError(f"--gpus-per-trial {share:g}: --device cpu keeps trials off the GPUs; leave one out")
@@ -138,7 +139,7 @@ def search(
         opened = Store(store)
         root = Path(opened.root)
         target = check_out(out or root / "recipe.yaml", root)
-        check_same_search(root, definition)
+        check_same_search(root, definition, Path(how.data_cache))
         opened.open_for_writing()
         try:
             prepare_data([experiment], how, console)
@@ -147,7 +148,7 @@ def search(
         except (DataError, RecipeError, BackendError):
             opened.discard_if_unused()
             raise
-    raise typer.Exit(_conclude(console, definition, changes, results, target, how))
+    raise typer.Exit(_conclude(console, definition, changes, results, target, how, hash_all_data))
 
 
 @contextmanager
@@ -209,6 +210,7 @@ def _conclude(
     results: list[TrialResult],
     target: Path,
     execution: Execution,
+    hash_all_data: bool,
 ) -> int:
     """Print the best trials, write the winner's recipe, and return the exit code."""
     print_best(console, results)
@@ -224,6 +226,7 @@ def _conclude(
     words += ["--preset", recipe.preset, "--recipe", str(target)]
     words += [word for name in execution.plugins for word in ("--plugin", name)]
     words += ["--data-root", execution.data_root] if execution.data_root else []
+    words += ["--hash-all-data"] if hash_all_data else []
     console.print(f"Recipe: {target}")
     console.print(f"Sweep:  {shlex.join(words)}")
     if failed:

@@ -16,7 +16,7 @@ from orchestrator.recipes.experiments import Experiment, find_experiments
 from orchestrator.recipes.layers import RecipeError
 from orchestrator.scheduling.estimate import Estimates
 from orchestrator.scheduling.forecast import forecast
-from orchestrator.session.preparation import name_changed_data, prepare_data, showing_progress
+from orchestrator.session.preparation import changed_data, prepare_data, showing_progress
 from orchestrator.session.run import Placement, find_cached, holding_lease, quarantine, run_plan
 from orchestrator.store import Store, StoreError
 from orchestrator.terminal import arguments
@@ -74,7 +74,7 @@ def sweep(
         # plugins' functions may print, and stdout may be read by a program
         with redirect_stdout(sys.stderr), showing_progress(console) as show:
             request = request_experiment(experiment, flags, smoke=comparison.smoke)
-            experiments = find_experiments(request, how, show)
+            experiments = find_experiments(request, how, show, every_byte=comparison.hash_all_data)
         plan = expand(experiments)
         store = arguments.check_store(Store(output.store))
         if output.plan:
@@ -100,10 +100,11 @@ def show_plan(
     estimates = Estimates(cache.records.values(), None if placement.address else machine(execution)["device"])
     devices = output.devices or arguments.available_devices(placement, execution)
     prediction = forecast(plan, cached, estimates, devices, output.price)
+    changed = changed_data(experiments, cache.records.values(), execution)
     if output.json_:
-        print(plan_as_json(plan, experiments, cached, prediction))
+        print(plan_as_json(plan, experiments, cached, prediction, changed))
         return
-    print_plan(console, plan, experiments, cached)
+    print_plan(console, plan, experiments, cached, changed)
     print_forecast(console, prediction)
 
 
@@ -120,7 +121,8 @@ def run(
         cache = find_cached(plan, store)
         ranks = max((width(node.stage) for node in plan if node.key not in cache.keys), default=1)
         _check_ranks(ranks, options)
-        name_changed_data(experiments, cache.records.values(), execution, console)
+        for sentence in changed_data(experiments, cache.records.values(), execution).values():
+            console.print(sentence, soft_wrap=True)
         prepare_data(experiments, execution, console)
         quarantine(store, cache, console)
         placement = Placement(

@@ -13,6 +13,7 @@ import pyarrow.dataset as ds
 from pyarrow.fs import LocalFileSystem
 
 from analysis.cache import Cache
+from analysis.frames.data_sets import data_sets
 from analysis.frames.published import check_fits, no_published, read_published
 from analysis.frames.superseded import superseded
 from analysis.signs.comparisons import comparisons
@@ -84,6 +85,9 @@ class Frames:
         agreement: one row per pair of tickets: overlap of masks and agreement of signs, beside their values by chance
             (``analysis.signs.pairs.agreement``). The labels are the first ticket's.
         packages: one row per stage and package, with the version used.
+        data: one row per stage and split of the data set that it read: number of images and of classes that occur,
+            images of the rarest and of the most frequent class, files left out by extension, what the fingerprint
+            covers, and when the stage's host prepared the data. Records of earlier versions have none.
         missing: one row per planned stage without a record; ``failed`` if its last attempt failed.
         failures: one row per stage that is not done and whose last attempt failed, oldest first.
         events: one row per event of the store's sweeps, oldest first: ``time``, ``event`` ("started", "done",
@@ -100,6 +104,7 @@ class Frames:
     flips: pd.DataFrame
     agreement: pd.DataFrame
     packages: pd.DataFrame
+    data: pd.DataFrame
     missing: pd.DataFrame
     failures: pd.DataFrame
     events: pd.DataFrame
@@ -160,6 +165,7 @@ def load(store: Path | str | Store, *, tickets: bool = True, published: Path | N
         flips=flipped,
         agreement=agreed,
         packages=_packages(records.values()),
+        data=_labelled(data_sets(records.values()), stages),
         missing=missing,
         failures=failures,
         events=load_events(reader),

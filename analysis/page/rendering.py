@@ -22,7 +22,16 @@ from analysis.frames.load import Frames
 from analysis.frames.sections import Section, sections
 from analysis.page.escaping import visible_json, visible_text
 from analysis.page.glossary import TERMS, Explainer
-from analysis.page.stages import FAILED, different_devices, pending, progress, provenance, stage_data
+from analysis.page.stages import (
+    FAILED,
+    data_sets,
+    different_data,
+    different_devices,
+    pending,
+    progress,
+    provenance,
+    stage_data,
+)
 from workers.terminal.help import GLOSSARY_URL
 
 HERO = "accuracy_by_density"
@@ -87,6 +96,7 @@ def render(
         whole=list(_drawings(catalogue, "store", "store", frames, "store")),
         progress=progress(frames),
         checks=list(checks),
+        data_sets=data_sets(frames),
         provenance=provenance(frames),
         pending=rows[rows["state"] != FAILED].to_dict("records"),
         failures=[{**row, "link": quote(link(row["log"]), safe="/:")} for row in frames.failures.to_dict("records")],
@@ -134,6 +144,7 @@ def _part(id_: str, section: Section, catalogue: Sequence[Entry]) -> dict[str, A
         "comparisons": list(_comparisons(compared)),
         "numbers": list(_numbers(section)),
         "devices": different_devices(section.frames.stages),
+        "different_data": different_data(section.frames.data),
     }
 
 

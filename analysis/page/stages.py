@@ -1,8 +1,8 @@
-"""What the page tells about stages: all of them as JSON, those that are not done, progress, and provenance."""
+"""What the page tells about stages: all of them as JSON, those that are not done, progress, data and provenance."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -10,6 +10,7 @@ import pandas as pd
 
 from analysis.comparisons.labels import count
 from analysis.comparisons.statistics import KEY_DIGITS
+from analysis.frames.data_sets import COUNTS
 from analysis.frames.load import Frames
 
 RUNNING, FAILED, WAITING = "running", "failed", "waiting"
@@ -100,6 +101,51 @@ def provenance(frames: Frames) -> dict[str, list[str]]:
         "Python": _counted(stages["python"].fillna("not recorded")),
         "Packages": [f"{package} {' and '.join(sorted(versions))}" for package, versions in packages.items()],
     }
+
+
+def data_sets(frames: Frames) -> list[dict[str, str]]:
+    """Return what stages read: rows of cells by heading, one per split and content of a data set."""
+    rows = frames.data.fillna({"fingerprint_covers": "what its function states", "left_out_files": "not counted"})
+    content = ["dataset", "fingerprint", "split", *COUNTS, "validation_images", "fingerprint_covers", "left_out_files"]
+    grouped = rows.groupby(content, dropna=False, sort=False)["prepared"].agg(["min", "size"]).reset_index()
+    return [
+        {
+            "data set": row["dataset"],
+            "split": row["split"],
+            "images": f"{row['images']:,}{_validation(row)}",
+            "images per class": _per_class(row),
+            "files left out": row["left_out_files"] or "none",
+            "fingerprint covers": row["fingerprint_covers"],
+            "prepared": "" if pd.isna(row["min"]) else row["min"].strftime("%Y-%m-%d %H:%M UTC"),
+            "stages": f"{row['size']:,}",
+        }
+        for row in grouped.sort_values(["dataset", "min"], kind="stable").to_dict("records")
+    ]
+
+
+def _validation(row: Mapping[Any, Any]) -> str:
+    held_out = row["split"] == "train" and row["validation_images"] > 0
+    return f", of which {row['validation_images']:,} for validation" if held_out else ""
+
+
+def _per_class(row: Mapping[Any, Any]) -> str:
+    fewest, most = row["fewest_per_class"], row["most_per_class"]
+    return f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
+
+
+def different_data(data: pd.DataFrame) -> str:
+    """State that stages read data sets of different counts; empty if all that is recorded is equal.
+
+    Args:
+        data: the frame ``data`` of a section.
+    """
+    parts = []
+    for split, rows in data.groupby("split", sort=False):
+        counted = rows.groupby(list(COUNTS), sort=False).size().reset_index(name="stages").to_dict("records")
+        if len(counted) > 1:
+            each = (f"{r['images']:,}, {_per_class(r)} per class ({count(r['stages'], 'stage')})" for r in counted)
+            parts.append(f"{split} images: {'; '.join(each)}")
+    return f"These stages did not read the same data. {'. '.join(parts)}." if parts else ""
 
 
 def different_devices(stages: pd.DataFrame) -> str:

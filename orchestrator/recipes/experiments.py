@@ -26,12 +26,17 @@ MOST_PARAMETERS = 20_000_000_000
 
 
 def find_experiments(
-    request: ExperimentRequest, execution: Execution, progress: ProgressCallback = lambda *_: None
+    request: ExperimentRequest,
+    execution: Execution,
+    progress: ProgressCallback = lambda *_: None,
+    *,
+    every_byte: bool = False,
 ) -> list[Experiment]:
     """Pair every data set with every architecture, and check each pair before any work starts.
 
     Args:
         progress: called while files are read for a data set's fingerprint.
+        every_byte: see ``workers.data.find_source``.
 
     Raises:
         RecipeError: a name is unknown, or a recipe or network cannot be used.
@@ -48,7 +53,8 @@ def find_experiments(
             raise RecipeError(unknown("architecture", recipe.arch, ARCHITECTURES, plugins=True))
     root = Path(execution.data_root) if execution.data_root else None
     # once per data set: listing a folder of a million images takes seconds
-    sources = {name: find_source(name, root, Path(execution.data_cache), progress) for name in data_sets}
+    cache = Path(execution.data_cache)
+    sources = {name: find_source(name, root, cache, progress, every_byte=every_byte) for name in data_sets}
     return [_experiment(recipe, data_sets[recipe.dataset], sources[recipe.dataset]) for recipe in recipes]
 
 

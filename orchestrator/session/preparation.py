@@ -41,18 +41,19 @@ def prepare_data(experiments: Sequence[Experiment], execution: Execution, consol
         _try(experiment.recipe, opened[experiment.recipe.dataset])
 
 
-def name_changed_data(
-    experiments: Sequence[Experiment], records: Iterable[Record], execution: Execution, console: Console
-) -> None:
-    """Say which data sets have changed since a store's stages were computed on them."""
+def changed_data(experiments: Sequence[Experiment], records: Iterable[Record], execution: Execution) -> dict[str, str]:
+    """By data set, why a store's stages on it are computed anew: its content or its fingerprint's kind changed."""
     stored: dict[str, set[str]] = {}
     for record in records:
         data = record.science.get("setting", {}).get("data", {})
         if "name" in data and "fingerprint" in data:
             stored.setdefault(data["name"], set()).add(data["fingerprint"])
-    for name, now in dict.fromkeys((e.recipe.dataset, e.data_fingerprint) for e in experiments):
-        if name in stored and (sentence := why_anew(name, sorted(stored[name]), now, Path(execution.data_cache))):
-            console.print(sentence, soft_wrap=True)
+    cache = Path(execution.data_cache)
+    sentences = {
+        name: why_anew(name, sorted(stored.get(name, ())), now, cache)
+        for name, now in dict.fromkeys((e.recipe.dataset, e.data_fingerprint) for e in experiments)
+    }
+    return {name: sentence for name, sentence in sentences.items() if sentence}
 
 
 def prepare_data_set(name: str, fingerprint: str, execution: Execution, console: Console) -> MappedData | StreamedData:

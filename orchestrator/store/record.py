@@ -100,7 +100,7 @@ class Record(StageIdentity):
         files: the artifacts, by name.
         out: the artifacts' folder, relative to the stage's.
         results: accuracies in percent, barriers in points, density as a fraction.
-        provenance: git commit, packages, device, host and command line; never part of the key.
+        provenance: git commit, packages, device, host, command line and counts of the data; never part of the key.
         blake2b: digest of all other fields, to detect damage; empty before version 3.
     """
 

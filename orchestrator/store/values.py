@@ -91,6 +91,21 @@ class _Results(_Fields):
     data_blake2b: Word | None = None
 
 
+class _Split(_Fields):
+    images: Count = 0
+    classes: Count = 0
+    fewest_per_class: Count = 0
+    most_per_class: Count = 0
+
+
+class _Held(_Fields):
+    splits: dict[Word, _Split] = {}
+    validation_images: Count = 0
+    left_out_files: dict[Word, Count] | None = None
+    fingerprint_covers: Word | None = None
+    prepared_unix_s: UnixTime | None = None
+
+
 class _Provenance(_Fields):
     git_commit: Word | None = None
     git_dirty_blake2b: Word | None = None
@@ -100,6 +115,7 @@ class _Provenance(_Fields):
     host: Word | None = None
     torch: Word | None = None
     argv: list[str] = []
+    data: _Held = _Held()
     stages_beside: Count = 0
     peak_memory_bytes: Annotated[int, Field(ge=0, le=LARGEST_INTEGER, strict=True)] | None = None
 
@@ -179,4 +195,4 @@ Science = Annotated[dict[str, Any], AfterValidator(_science)]
 Results = Annotated[dict[str, Any], AfterValidator(_results)]
 """A stage's results by name with unit: those that readers use are numbers; a plugin's may be any plain values."""
 Provenance = Annotated[dict[str, Any], AfterValidator(_provenance)]
-"""What made a result: commit, packages, device, host and command line."""
+"""What made a result: commit, packages, device, host, command line, and what its data set holds."""

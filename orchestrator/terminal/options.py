@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from workers.terminal.help import ADVANCED, HOW_MUCH, OUTPUT, WHAT, WHERE
+from workers.terminal.help import ADVANCED, DATA, HOW_MUCH, OUTPUT, WHAT, WHERE
 from workers.terminal.options import StageOptions, option
 
 ExperimentName = Annotated[
@@ -33,6 +33,16 @@ RecipeFile = Annotated[Path | None, option(WHAT, "YAML file with recipe fields."
 MaxConcurrent = Annotated[
     int | None,
     option(WHERE, "Run at most N stages or trials at a time.", metavar="N", min=1, max=100_000),
+]
+HashAllData = Annotated[
+    bool,
+    option(
+        DATA,
+        "Fingerprint every byte of image folders beyond 20 GB too, such as ImageNet's; without, their names, labels, "
+        "sizes and both ends of each file. Either way gives keys of its own, so give it for all sweeps of a store, or "
+        "for none.",
+        "--hash-all-data",
+    ),
 ]
 
 
@@ -85,6 +95,7 @@ class ComparisonOptions:
     ] = None
     recipe: RecipeFile = None
     set_: Settings = None
+    hash_all_data: HashAllData = False
     smoke: Annotated[bool, option(WHAT, "Run the smoke variant of EXPERIMENT; it takes seconds.", "--smoke")] = False
     seeds: Annotated[
         int | None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict
 
 from orchestrator.planning.plan import Plan, describe
@@ -17,8 +17,18 @@ from workers.terminal.console import Console
 from workers.terminal.tables import UncutTable, print_table
 
 
-def plan_as_json(plan: Plan, experiments: Sequence[Experiment], cached: Container[str], prediction: Forecast) -> str:
-    """Return the whole plan for machines: data, networks, counts by kind, the forecast, every stage with its inputs."""
+def plan_as_json(
+    plan: Plan,
+    experiments: Sequence[Experiment],
+    cached: Container[str],
+    prediction: Forecast,
+    changed: Mapping[str, str],
+) -> str:
+    """Return the whole plan for machines: data, networks, counts by kind, the forecast, every stage with its inputs.
+
+    Args:
+        changed: by data set, why the store's stages on it are computed anew.
+    """
     counts, done = plan.counts(), Counter(describe(node) for node in plan if node.key in cached)
     stages = [
         {
@@ -40,6 +50,7 @@ def plan_as_json(plan: Plan, experiments: Sequence[Experiment], cached: Containe
             "fingerprint": e.data_fingerprint,
             "splits": {split: asdict(summary) for split, summary in e.splits.items()},
             "left_out_files": dict(e.left_out),
+            "changed": changed.get(e.recipe.dataset),
         }
         for e in {e.recipe.dataset: e for e in experiments}.values()
     ]
@@ -47,9 +58,20 @@ def plan_as_json(plan: Plan, experiments: Sequence[Experiment], cached: Containe
     return json.dumps(content, indent=1)
 
 
-def print_plan(console: Console, plan: Plan, experiments: Sequence[Experiment], cached: Container[str]) -> None:
-    """Print data sets, networks, and by kind of stage how many are cached and how many epochs remain to train."""
-    for line in dict.fromkeys(data_line(e.recipe.dataset, e.splits, e.left_out) for e in experiments):
+def print_plan(
+    console: Console,
+    plan: Plan,
+    experiments: Sequence[Experiment],
+    cached: Container[str],
+    changed: Mapping[str, str],
+) -> None:
+    """Print data sets, networks, and by kind of stage how many are cached and how many epochs remain to train.
+
+    Args:
+        changed: by data set, why the store's stages on it are computed anew.
+    """
+    lines = dict.fromkeys(data_line(e.recipe.dataset, e.splits, e.left_out) for e in experiments)
+    for line in (*lines, *changed.values()):
         console.print(line, soft_wrap=True)
     for experiment in experiments:
         recipe, network = experiment.recipe, experiment.network

@@ -15,6 +15,7 @@ from orchestrator.store import StoreError
 from orchestrator.tuning.definition import Definition, differences
 from orchestrator.tuning.space import describe_point
 from tickets.files.writing import write_atomically
+from workers.data import change
 from workers.terminal.console import Console
 from workers.terminal.tables import UncutTable, print_table
 
@@ -50,8 +51,12 @@ class TrialResult:
         return self.rungs[-1][1] if self.rungs else 0.0
 
 
-def check_same_search(root: Path, definition: Definition) -> None:
-    """Raise StoreError if a folder holds another search, or anything but a search."""
+def check_same_search(root: Path, definition: Definition, data_cache: Path) -> None:
+    """Raise StoreError if a folder holds another search, or anything but a search.
+
+    Args:
+        data_cache: remembers which files of a data set changed.
+    """
     path = root / DEFINITION
     if not path.exists():
         strange = [path.name for path in root.iterdir() if not path.name.startswith(".")] if root.is_dir() else []
@@ -64,7 +69,9 @@ def check_same_search(root: Path, definition: Definition) -> None:
         raise StoreError(f"{path} was written by another version; give another --store") from error
     differing = differences(old, definition)
     if differing:
-        raise StoreError(f"--store {root} holds another search: {differing[0]}; give another --store")
+        fingerprints = old.data_fingerprint, definition.data_fingerprint
+        difference = change(definition.recipe.dataset, *fingerprints, data_cache) or differing[0]
+        raise StoreError(f"--store {root} holds another search: {difference}; give another --store")
 
 
 def write_definition(root: Path, definition: Definition) -> None:

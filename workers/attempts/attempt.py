@@ -156,9 +156,10 @@ def _run_logged(attempts: Sequence[Attempt], began: float, node: str, member: Me
 def _run_measured(
     attempts: Sequence[Attempt], spaces: Sequence[Workspace], node: str, member: Member
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Run the attempts; return their results, and the worker's provenance with the stages' peak memory."""
+    """Run the attempts; return their results, and the worker's provenance: machine, data and peak memory."""
     job, execution = attempts[0].job, attempts[0].execution
-    control = _control(execution, spaces, node)
+    held: dict[str, Any] = {}
+    control = _control(execution, spaces, node, held.update)
     outs = [space.folder / "out" for space in spaces]
     with shared_process() as sharing:
         # beside another stage, nobody can tell whose memory it was
@@ -169,7 +170,7 @@ def _run_measured(
             results = [run_stage(job.stage, spaces[0].inputs, outs[0], execution, control, key=job.key, member=member)]
         peak_bytes = memory.read() if memory and sharing.peak_stages_beside == 0 else None
     sharing_provenance = {"peak_memory_bytes": peak_bytes, "stages_beside": sharing.peak_stages_beside}
-    return results, machine(execution) | sharing_provenance
+    return results, machine(execution) | {"data": held} | sharing_provenance
 
 
 def _workspace(attempt: Attempt, *, writes: bool = True) -> AbstractContextManager[Workspace]:
@@ -255,7 +256,9 @@ class _Heartbeat:
                 partial.write_text(json.dumps(self._content), encoding="utf-8")
 
 
-def _control(execution: Execution, spaces: Sequence[Workspace], node: str) -> Control:
+def _control(
+    execution: Execution, spaces: Sequence[Workspace], node: str, opened: Callable[[dict[str, Any]], None]
+) -> Control:
     heartbeat = _Heartbeat([space.folder / "progress.json" for space in spaces], node)
 
     def report(progress: dict[str, Any]) -> None:
@@ -265,6 +268,7 @@ def _control(execution: Execution, spaces: Sequence[Workspace], node: str) -> Co
     return Control(
         checkpoints=spaces[0].folder / "checkpoint",
         earlier=spaces[0].earlier,
+        opened=opened,
         should_stop=_at_intervals(lambda: any(space.stop_asked() for space in spaces)),
         report=report,
         beat=heartbeat.beat,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
-from workers.data import open_data
+from workers.data import MappedData, StreamedData, covered, open_data
 from workers.data.splits import split_data
 from workers.devices.memory_format import memory_format
 from workers.models import build_model
@@ -40,6 +41,7 @@ class StageContext:
         )
         device, loader_workers = execution.torch_device, execution.loader_workers
         self.splits = split_data(self.data, setting.data, device, loader_workers, setting.precision)
+        control.opened(_held(self.data, setting.data.fingerprint, len(self.splits.validation)))
 
     def fresh_model(self, init_seed: int = 0) -> nn.Module:
         """Build the network with initial weights drawn from a seed, on the device."""
@@ -79,6 +81,17 @@ class StageContext:
             deterministic=self._execution.deterministic,
             member=self.member,
         )
+
+
+def _held(data: MappedData | StreamedData, fingerprint: str, validation_images: int) -> dict[str, Any]:
+    """What a data set holds: counts by split, files left out, and what its fingerprint covers."""
+    return {
+        "splits": {split: asdict(summary) for split, summary in data.splits.items()},
+        "validation_images": validation_images,
+        "left_out_files": data.left_out,
+        "fingerprint_covers": covered(fingerprint),
+        "prepared_unix_s": data.prepared_unix_s,
+    }
 
 
 def load_state(folder: Path) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
 """Data sets: the built-in ones, the registry that plugins add to, and their preparation for a host."""
 
 from workers.data.errors import DataError
-from workers.data.fingerprints.content import why_anew
+from workers.data.fingerprints.content import change, covered, why_anew
 from workers.data.images.encoded import Encoded, FilePictures, Pictures
 from workers.data.preparing.cache import (
     MappedData,
@@ -38,7 +38,9 @@ __all__ = [
     "Source",
     "SplitSummary",
     "StreamedData",
+    "change",
     "cifar",
+    "covered",
     "data_set",
     "data_set_names",
     "default_cache",

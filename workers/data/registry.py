@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,8 @@ from tickets.registry import Registered, Registry
 from workers.data.fingerprints.content import Content
 from workers.data.fingerprints.manifest import Manifest
 from workers.data.images.encoded import Encoded
+
+MOST_EXTENSIONS = 20
 
 
 @dataclass(frozen=True)
@@ -32,18 +35,25 @@ class Arrays:
 
 @dataclass(frozen=True)
 class SplitSummary:
-    """What a split holds: its number of images, and how many different classes occur, from lowest to highest."""
+    """What a split holds: its number of images, and how many different classes occur, from lowest to highest.
+
+    Attributes:
+        fewest_per_class, most_per_class: number of images of the rarest and of the most frequent class that occurs.
+    """
 
     images: int
     classes: int
     lowest: int
     highest: int
+    fewest_per_class: int
+    most_per_class: int
 
     @classmethod
     def of(cls, labels: NDArray[np.int64]) -> SplitSummary:
         """Summarize the classes of a split's images; at least one, int64 (images,)."""
-        occurring = np.unique(labels)
-        return cls(len(labels), len(occurring), int(occurring[0]), int(occurring[-1]))
+        occurring, images = np.unique(labels, return_counts=True)
+        lowest, highest = int(occurring[0]), int(occurring[-1])
+        return cls(len(labels), len(occurring), lowest, highest, int(images.min()), int(images.max()))
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,14 @@ class Source:
     left_out: Mapping[str, int] = field(default_factory=dict)
     content: Content | None = None
     manifest: Manifest | None = None
+
+
+def most_frequent(left_out: Mapping[str, int]) -> dict[str, int]:
+    """Numbers of files by extension; those of rare extensions together, since a folder may hold any number of them."""
+    most = Counter(left_out).most_common()
+    rest = sum(count for _, count in most[MOST_EXTENSIONS:])
+    frequent = {name.encode(errors="replace").decode(): count for name, count in most[:MOST_EXTENSIONS]}
+    return {**frequent, **({"other extensions": rest} if rest else {})}
 
 
 Finder = Callable[[Path | None, Path], Source]

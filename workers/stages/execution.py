@@ -61,6 +61,7 @@ class Control:
         checkpoints: folder for this attempt's checkpoints; None writes none.
         earlier: checkpoint folders of earlier attempts to resume from.
         should_stop: called before every step, so it must be cheap.
+        opened: receives what the stage's data set holds, for the record.
         report: receives {"epoch": ..., "epochs": ..., "accuracy_percent": ...} after every epoch.
         beat: called at every batch of any kind; regular calls tell a slow stage from a hung one.
         checkpointed: receives the folder after each checkpoint written into it.
@@ -69,6 +70,7 @@ class Control:
     checkpoints: Path | None = None
     earlier: tuple[Path, ...] = ()
     should_stop: Callable[[], bool] = lambda: False
+    opened: Callable[[dict[str, Any]], None] = lambda held: None
     report: Callable[[dict[str, Any]], None] = lambda progress: None
     beat: Callable[[], None] = lambda: None
     checkpointed: Callable[[Path], None] = lambda folder: None

@@ -288,7 +288,8 @@ def _with_name(store: SyntheticStore, name: str) -> Path:
     """A store in which names, labels, messages and provenance are one and the same text."""
     labels = {"dataset": name, "architecture": name, "transfer": name, "method": name, "chain": 1, "round": 1}
     results = {"density": 0.8, "test_accuracy_percent": 50.0}
-    provenance = {"git_commit": name, "device": name, "packages": {name: name}}
+    held = {"splits": {name: {"images": 5}}, "left_out_files": {name: 1}, "fingerprint_covers": name}
+    provenance = {"git_commit": name, "device": name, "packages": {name: name}, "data": held}
     store.stage("train", {**labels, "seed": 1}, results, name=f"{name}done", provenance=provenance)
     store.plan((name, "a" * 32))
     store.failure("bad", "b" * 32, name)
@@ -304,3 +305,32 @@ def test_the_page_says_when_one_parts_stages_were_computed_on_different_processo
     store.stage("train", {"transfer": "dense", "seed": 4}, {"test_accuracy_percent": 70.0}, provenance=made_on)
     text = page_text(store.root)
     assert "Different devices computed these stages: Old CPU, AVX2 (2 stages), New CPU, AVX512 (1 stage)." in text
+
+
+def _read(images: int, fewest: int, **more: Any) -> dict[str, Any]:
+    """Provenance of a stage that read ``images`` training images of two classes."""
+    counts = {"images": images, "classes": 2, "fewest_per_class": fewest, "most_per_class": images - fewest}
+    return {"device": "cpu", "data": {"splits": {"train": counts}, "validation_images": 0, **more}}
+
+
+def test_the_page_shows_what_the_stages_read(store: SyntheticStore) -> None:
+    described = {"left_out_files": {".gif": 3, ".avif": 1}, "fingerprint_covers": "every byte of every file"}
+    prepared = {"validation_images": 100, "prepared_unix_s": 1_700_000_000.0}
+    for seed in (1, 2):
+        provenance = _read(1_000, 400, **described, **prepared)
+        store.stage("train", {"transfer": "dense", "seed": seed}, {}, provenance=provenance)
+    store.stage("train", {"transfer": "dense", "seed": 3}, {}, provenance={"device": "cpu"})  # of an earlier version
+    text = page_text(store.root)
+    cells = "digits train 1,000, of which 100 for validation 400 to 600 .gif 3, .avif 1 every byte of every file"
+    assert f"{cells} 2023-11-14 22:13 UTC 2" in text
+    assert "did not read the same data" not in text
+
+
+def test_the_page_says_when_one_parts_stages_read_different_counts(store: SyntheticStore) -> None:
+    for seed, (images, fewest) in enumerate(((10, 5), (10, 5), (12, 5)), start=1):
+        results = {"test_accuracy_percent": 70.0}
+        store.stage("train", {"transfer": "dense", "seed": seed}, results, provenance=_read(images, fewest))
+    text = page_text(store.root)
+    sentence = "train images: 10, 5 per class (2 stages); 12, 5 to 7 per class (1 stage)."
+    assert f"These stages did not read the same data. {sentence}" in text
+    assert "digits train 12 5 to 7 not counted" in text

@@ -29,6 +29,8 @@ from orchestrator.tuning.definition import (
 from orchestrator.tuning.outcome import TrialResult, check_same_search, recipe_text, winner, write_definition
 from orchestrator.tuning.space import FRACTION, RATE, Range, default_space, narrowed
 from tests.orchestrator.recipes.small_recipes import recipe
+from tests.support.image_sets import write_image_folder
+from workers.data import fingerprint
 from workers.stages import Pretrain, Round, Schedule, Train
 
 
@@ -110,29 +112,40 @@ def test_a_recipe_whose_stages_are_wider_than_a_trial_is_refused() -> None:
 def test_a_definition_survives_its_file_and_another_is_refused_with_the_difference(tmp_path: Path) -> None:
     made = definition()
     write_definition(tmp_path, made)
-    check_same_search(tmp_path, made)
+    check_same_search(tmp_path, made, tmp_path)
     assert Definition.model_validate_json(made.model_dump_json()) == made
     with pytest.raises(StoreError, match="another search: trials was 6 and is 7; give another --store"):
-        check_same_search(tmp_path, definition(trials=7))
+        check_same_search(tmp_path, definition(trials=7), tmp_path)
     assert differences(made, definition(seed=1)) == ["seed was 0 and is 1"]
     assert differences(made, definition(final_epochs=2)) == ["final_epochs was 1 and is 2"]
     other = made.model_copy(update={"recipe": recipe(batch_size=64)})
     assert differences(made, other) == ["recipe.batch_size was 32 and is 64"]
 
 
+def test_a_search_on_changed_data_is_refused_with_the_files(tmp_path: Path) -> None:
+    name, folder, cache = "imagefolder:insects", write_image_folder(tmp_path / "insects"), tmp_path / "cache"
+    made = definition().model_copy(update={"data_fingerprint": fingerprint(name, tmp_path, cache)})
+    made = made.model_copy(update={"recipe": made.recipe.model_copy(update={"dataset": name})})
+    write_definition(tmp_path, made)
+    (folder / "train" / "ants" / "0.JPG").unlink()
+    now = made.model_copy(update={"data_fingerprint": fingerprint(name, tmp_path, cache)})
+    with pytest.raises(StoreError, match=r"insects changed since .*: 1 file is gone \(.*0\.JPG\); give another"):
+        check_same_search(tmp_path, now, cache)
+
+
 def test_a_search_resumes_with_another_share_of_a_gpu(tmp_path: Path) -> None:
     write_definition(tmp_path, define(Experiment(recipe(), "fingerprint-1"), {}, 2, 2, None, 0))
     other = define(Experiment(recipe(gpus_per_trial=0.5), "fingerprint-1"), {}, 2, 2, None, 0)
-    check_same_search(tmp_path, other)
+    check_same_search(tmp_path, other, tmp_path)
 
 
 def test_a_folder_with_other_content_is_refused(tmp_path: Path) -> None:
     (tmp_path / "stages").mkdir()
     with pytest.raises(StoreError, match="holds stages but no search; give an empty folder"):
-        check_same_search(tmp_path, definition())
+        check_same_search(tmp_path, definition(), tmp_path)
     (tmp_path / "search.json").write_text("{}")
     with pytest.raises(StoreError, match="was written by another version; give another --store"):
-        check_same_search(tmp_path, definition())
+        check_same_search(tmp_path, definition(), tmp_path)
 
 
 def result(number: int, *rungs_: tuple[float, float], diverged: bool = False, error: str | None = None) -> TrialResult:

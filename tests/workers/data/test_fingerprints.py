@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.workers.data.test_data import write_images
-from workers.data import DataError, StreamedData, fingerprint, open_data, why_anew
+from workers.data import DataError, StreamedData, find_source, fingerprint, open_data, why_anew
 from workers.data.fingerprints import content as contents
 from workers.data.fingerprints import reading
 from workers.data.images.encoded import decode_rgb
@@ -128,6 +129,36 @@ def test_a_large_folder_is_read_at_both_ends(tmp_path: Path, monkeypatch: pytest
         flip(folder / "0.bmp", place)
 
 
+def test_a_large_folder_is_read_whole_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, cache = write_shapes(tmp_path), tmp_path / "cache"
+    whole = fingerprint(NAME, root, cache)
+    monkeypatch.setattr(contents, "WHOLE_BYTES", 0)
+    monkeypatch.setattr(reading, "ENDS_BYTES", 1 << 8)
+    ends = fingerprint(NAME, root, cache)
+    assert ends.startswith("ends-")
+    assert find_source(NAME, root, cache, every_byte=True).fingerprint == whole
+    assert open_data(NAME, whole, root, cache).content_blake2b == whole  # as a worker does, from the stage's key
+    assert open_data(NAME, ends, root, cache).content_blake2b == ends
+    assert str(why_anew(NAME, [whole], ends, cache)).endswith("computed anew, unless you give --hash-all-data.")
+    assert "covered both ends of every file; it now covers every byte" in str(why_anew(NAME, [ends], whole, cache))
+    flip(root / "shapes/train/dark/0.bmp", 2_000)
+    assert fingerprint(NAME, root, cache) == ends
+    now = find_source(NAME, root, cache, every_byte=True).fingerprint
+    assert now != whole
+    assert "1 of 6 files differs (train/dark/0.bmp)" in str(why_anew(NAME, [whole], now, cache))
+
+
+def test_a_large_folder_is_read_whole_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "SETTLED_NS", -(10**18))  # as if the files had been written long ago
+    monkeypatch.setattr(contents, "WHOLE_BYTES", 0)
+    root, cache = write_shapes(tmp_path), tmp_path / "cache"
+    find_source(NAME, root, cache, every_byte=True)
+    fingerprint(NAME, root, cache)
+    read: list[tuple[str, int, int]] = []
+    find_source(NAME, root, cache, lambda *shown: read.append(shown), every_byte=True)
+    assert read == []
+
+
 @pytest.mark.parametrize(("most", "kind"), [(10**9, "parquet-"), (0, "shards-")])
 def test_any_byte_of_parquet_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, kind: str) -> None:
     monkeypatch.setattr(contents, "SEQUENTIAL_BYTES", most)
@@ -141,6 +172,44 @@ def test_any_byte_of_parquet_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert fingerprint("cifar10", tmp_path, tmp_path / "cache") != before
         flip(path, place)
     assert fingerprint("cifar10", tmp_path, tmp_path / "cache") == before
+
+
+@pytest.mark.parametrize("most", [10**9, 0])
+def test_a_parquet_file_that_moves_to_the_other_split_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(contents, "SEQUENTIAL_BYTES", most)
+    folder, cache = tmp_path / "cifar10", tmp_path / "cache"
+    for number, name in enumerate(("train-0", "train-1", "test-0"), start=4):
+        write_images(folder / f"{name}.parquet", number)
+    before = fingerprint("cifar10", tmp_path, cache)
+    (folder / "test-0.parquet").rename(folder / "test-1.parquet")
+    (folder / "train-1.parquet").rename(folder / "test-0.parquet")  # the same files in the same order
+    assert fingerprint("cifar10", tmp_path, cache) != before
+
+
+def test_small_parquet_keeps_the_fingerprint_of_earlier_versions(tmp_path: Path) -> None:
+    for split, images in (("train", 4), ("test", 2)):
+        write_images(tmp_path / f"cifar10/{split}.parquet", images)
+    contents_ = [(tmp_path / f"cifar10/{split}.parquet").read_bytes() for split in ("train", "test")]
+    parts = [part for content in contents_ for part in (len(content).to_bytes(8, "big"), content)]
+    expected = f"parquet-{hashlib.blake2b(b''.join(parts), digest_size=16).hexdigest()}"
+    assert fingerprint("cifar10", tmp_path, tmp_path / "cache") == expected
+
+
+def test_what_a_version_before_remembered_under_another_kind_of_key_does_not_count(tmp_path: Path) -> None:
+    folder, cache = tmp_path / "cifar10", tmp_path / "cache"
+    for number, name in enumerate(("train-0", "test-0", "test-1"), start=4):
+        write_images(folder / f"{name}.parquet", number)
+    now = fingerprint("cifar10", tmp_path, cache)
+    memory = contents.Memory.at(cache, "cifar10", folder)
+    (remembered := memory.latest(whole=True)) or pytest.fail("nothing is remembered")
+    (memory.folder / f"{now}.npz").unlink()
+    memory.write("parquet-1", remembered.facts, remembered.manifest)
+    assert fingerprint("cifar10", tmp_path, cache) == now
+    assert "covered every byte of its Parquet files; it now covers" in str(
+        why_anew("cifar10", ["parquet-1"], now, cache)
+    )
 
 
 def test_an_image_that_changes_after_the_start_is_refused_when_it_is_read(tmp_path: Path) -> None:

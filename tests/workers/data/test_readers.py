@@ -339,7 +339,7 @@ def test_files_that_are_not_read_are_counted(tmp_path: Path) -> None:
         (folder / "train" / "ants" / name).write_bytes(b"what a system leaves")
     source = find_source("imagefolder:insects", tmp_path, tmp_path)
     assert source.left_out == {".gif": 2, ".avif": 1, "no extension": 1}
-    assert source.splits == {"train": SplitSummary(12, 2, 0, 1), "test": SplitSummary(6, 2, 0, 1)}
+    assert source.splits == {"train": SplitSummary(12, 2, 0, 1, 6, 6), "test": SplitSummary(6, 2, 0, 1, 3, 3)}
 
 
 def test_a_class_of_files_that_are_not_read_names_their_extensions(tmp_path: Path) -> None:

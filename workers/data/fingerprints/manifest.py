@@ -74,17 +74,17 @@ def difference(old: Manifest, new: Manifest) -> str:
         differs |= before["digest"] != new.entries["digest"]
     gone = ~np.isin(old.names, new.names)
     parts = [
-        _named(new.names[known & differs], f"of {len(old):,} files", "differ", "differs"),
-        _named(new.names[~known], "files", "are new", "is new"),
-        _named(old.names[gone], "files", "are gone", "is gone"),
+        _named(new.names[known & differs], f"of {len(old):,} files differ", f"of {len(old):,} files differs"),
+        _named(new.names[~known], "files are new", "file is new"),
+        _named(old.names[gone], "files are gone", "file is gone"),
     ]
     return ", ".join(part for part in parts if part)
 
 
-def _named(names: NDArray[np.bytes_], what: str, are: str, is_: str) -> str:
+def _named(names: NDArray[np.bytes_], are: str, is_: str) -> str:
     if not len(names):
         return ""
-    return f"{len(names):,} {what} {is_ if len(names) == 1 else are} ({listed([os.fsdecode(n) for n in names])})"
+    return f"{len(names):,} {is_ if len(names) == 1 else are} ({listed([os.fsdecode(n) for n in names])})"
 
 
 def listed(names: Sequence[str]) -> str:

@@ -72,9 +72,10 @@ class Memory:
         """What was read when the content had a fingerprint; None if that is not remembered."""
         return _read(self.folder / f"{fingerprint}{SUFFIX}")
 
-    def latest(self) -> Remembered | None:
-        """What was read last."""
-        return next((found for path in self._newest_first() if (found := _read(path))), None)
+    def latest(self, *, whole: bool) -> Remembered | None:
+        """What was read last of whole files, or of both ends of files."""
+        remembered = map(_read, self._newest_first())
+        return next((found for found in remembered if found and found.manifest.whole == whole), None)
 
     def write(self, fingerprint: str, facts: str, manifest: Manifest) -> None:
         """Remember a reading; forget the oldest."""

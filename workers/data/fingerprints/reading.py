@@ -39,7 +39,8 @@ ProgressCallback = Callable[[str, int, int], None]
 def read_manifest(
     root: Path,
     names: NDArray[np.bytes_],
-    whole_up_to: int | None,
+    entries: NDArray[np.void],
+    whole: bool,
     earlier: Manifest | None,
     task: str,
     progress: ProgressCallback,
@@ -48,17 +49,16 @@ def read_manifest(
 
     Args:
         names: paths below ``root``.
-        whole_up_to: bytes of all files together up to which files are read whole, and beyond which only their ends
-            are; None reads them whole in any case.
+        entries: sizes and times of the files: see ``stamps``.
+        whole: whether files are read whole, or at both ends.
+        earlier: of the same ``whole``.
         task: what ``progress`` shows; it counts megabytes.
 
     Raises:
         DataError: a file is missing, no file, unreadable, or changes meanwhile.
     """
-    entries = stamps(root, names)
-    whole = whole_up_to is None or int(entries["size"].sum()) <= whole_up_to
     left = np.ones(len(names), dtype=bool)
-    if earlier is not None and earlier.whole == whole:
+    if earlier is not None:
         known, before = earlier.aligned(names)
         left = ~(known & same_stamps(before, entries))
         entries = np.where(left, entries, before)

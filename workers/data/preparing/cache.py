@@ -18,12 +18,12 @@ from tickets.files.home import NoHomeError, user_cache
 from tickets.registry import unknown
 from workers.data.classes import check_all_occur
 from workers.data.errors import DataError
-from workers.data.fingerprints.content import change, take
+from workers.data.fingerprints.content import OF_BYTES, change, take
 from workers.data.images.encoded import Encoded, FilePictures, Pictures, check_ranges
 from workers.data.images.parquet import ParquetPictures
 from workers.data.preparing import writing
 from workers.data.preparing.writing import ARRAYS, ProgressCallback
-from workers.data.registry import Arrays, DataSet, Source, SplitSummary, data_set_names, find_data_set
+from workers.data.registry import Arrays, DataSet, Source, SplitSummary, data_set_names, find_data_set, most_frequent
 from workers.plugins import fault, owner
 
 IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
@@ -37,6 +37,8 @@ class _Prepared:
     Attributes:
         mean, std: of the pixels by channel, in units of 0..255: the training images', or ImageNet's if streamed.
         content_blake2b: digest of all arrays or, if streamed, the source's fingerprint, since no pixel is read yet.
+        left_out: as in ``Source``, when this host prepared the data set; None if an earlier version prepared it.
+        prepared_unix_s: when that was; the files were then as the fingerprint says.
     """
 
     channels: int
@@ -44,6 +46,8 @@ class _Prepared:
     mean: Tensor
     std: Tensor
     content_blake2b: str
+    left_out: Mapping[str, int] | None
+    prepared_unix_s: float
 
 
 @dataclass(frozen=True)
@@ -83,10 +87,20 @@ def default_cache() -> Path:
         raise DataError("there is no home folder for the decoded data; give --data-cache FOLDER") from error
 
 
-def find_source(name: str, data_root: Path | None, cache: Path, progress: ProgressCallback = lambda *_: None) -> Source:
+def find_source(
+    name: str,
+    data_root: Path | None,
+    cache: Path,
+    progress: ProgressCallback = lambda *_: None,
+    *,
+    every_byte: bool = False,
+) -> Source:
     """Find a data set's content and number of classes, without decoding it.
 
     Files that were not read before, or changed since, are read for the fingerprint; ``progress`` counts megabytes.
+
+    Args:
+        every_byte: read files whole, even if there are many; without, sets of more than 20 GB are read at both ends.
 
     Raises:
         DataError: the data is missing, unreadable, or changes meanwhile.
@@ -102,11 +116,12 @@ def find_source(name: str, data_root: Path | None, cache: Path, progress: Progre
     if not isinstance(source, Source) or not isinstance(source.fingerprint, str):
         returned = f"a {type(source).__name__}, and no Source with a text as fingerprint"
         raise DataError(f"{name}: {owner(data_set.function)} returns {returned}")
-    source = replace(source, num_classes=source.num_classes or data_set.num_classes)
+    classes = source.num_classes or data_set.num_classes
+    source = replace(source, num_classes=classes, left_out=most_frequent(source.left_out))
     if source.content is None:
         return source
     try:
-        found, manifest = take(name, source.content, cache, progress)
+        found, manifest = take(name, source.content, cache, progress, every_byte=every_byte)
     except OSError as error:
         raise DataError(f"{name}: its files cannot be read: {error}") from error
     return replace(source, fingerprint=found, manifest=manifest)
@@ -145,6 +160,8 @@ def open_data(
         "mean": torch.tensor(meta["mean"], dtype=torch.float32),
         "std": torch.tensor(meta["std"], dtype=torch.float32),
         "content_blake2b": meta["content_blake2b"],
+        "left_out": meta.get("left_out"),
+        "prepared_unix_s": (folder / "meta.json").stat().st_mtime,
     }
     if "splits" in meta:
         train, test = (
@@ -180,7 +197,7 @@ def _prepare(
         with FileLock(cache / f"{folder.name}.lock"):
             if (folder / "meta.json").exists():
                 return
-            source = find_source(name, data_root, cache, progress)
+            source = find_source(name, data_root, cache, progress, every_byte=expected.startswith(OF_BYTES))
             if source.fingerprint != expected:
                 raise DataError(
                     f"{name}: {source.description} differs from the data that the stage was planned for "
@@ -208,9 +225,8 @@ def _prepare(
                 raise DataError(
                     f"{name} changed while it was prepared: {changed}; start again when nothing writes to it any more"
                 )
-            (partial / "meta.json").write_text(
-                json.dumps({**meta, "num_classes": source.num_classes}), encoding="utf-8"
-            )
+            meta = {**meta, "num_classes": source.num_classes, "left_out": source.left_out}
+            (partial / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
             shutil.rmtree(folder, ignore_errors=True)
             partial.rename(folder)
     except OSError as error:
