@@ -13,6 +13,7 @@ from rich import box
 from tickets import formats
 from tickets.errors import TicketError
 from tickets.formats.format import Hints
+from tickets.formats.names import BUILT_IN
 from tickets.formats.source import NeedsHintError
 from tickets.inspection import faults, summary
 from workers.terminal.command import AsJson, add_command, console, new_app, one_sentence, print_json
@@ -31,6 +32,7 @@ DIFF_COLUMNS = {
     "flipped": "flipped",
 }
 FORMAT_NAMES = ", ".join(formats.FORMATS)
+MAP_NAMES = ", ".join(BUILT_IN)
 
 
 @app.callback(no_args_is_help=True, epilog=f"python -m tickets is the same as winning-sign tickets.\n{GLOSSARY}")
@@ -152,6 +154,24 @@ def convert(
         str | None,
         typer.Option(metavar="KEY", help='Which state dict of a checkpoint to read, if it holds several, as in "ema".'),
     ] = None,
+    names: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MAP",
+            help="Translate the tensors' names by this map, from theirs to ours or back, whichever side SOURCE has: a "
+            f"YAML file, or by name that of a network of the released code, {MAP_NAMES}; 'none' leaves all names as "
+            "they are. Default: files of the released code are translated, in both directions.",
+        ),
+    ] = None,
+    statistics: Annotated[
+        bool | None,
+        typer.Option(
+            "--statistics/--no-statistics",
+            help="Whether the target's normalization layers have running statistics, which a strict load_state_dict "
+            "wants. Default: those have that follow a convolution of the same width.",
+            show_default=False,
+        ),
+    ] = None,
     dataset: Annotated[str | None, typer.Option(metavar="NAME", help="Data set, if SOURCE does not tell.")] = None,
     architecture: Annotated[
         str | None, typer.Option(metavar="NAME", help="Architecture, if SOURCE does not tell.")
@@ -177,11 +197,18 @@ def convert(
     }
     with one_sentence(TicketError, OSError):
         given = {name: value for name, value in provenance.items() if value is not None}
-        hints = Hints(weights, classifier, state, given)
-        written = formats.write(formats.read(source, from_, hints), target, to, force=force)
-    console().print(f"{target}: {written.title}")
-    if not written.keeps_provenance:
-        console().print(f"This format cannot hold: {written.cannot_hold}.")
+        hints = Hints(weights, classifier, state, names, given)
+        read = formats.read_with_format(source, from_, hints)
+        keep_names = names if names == formats.AS_THEY_ARE else None
+        written = formats.write(read.ticket, target, to, names=keep_names, statistics=statistics, force=force)
+    out = console()
+    out.print(f"{target}: {written.format.title}")
+    for each in filter(None, (read.names, written.names)):
+        out.print(f"Names: translated to {each.towards} by {each.title}.")
+    if written.with_statistics:
+        out.print(f"Running statistics: fresh, for {len(written.with_statistics)} normalization layers.")
+    if not written.format.keeps_provenance:
+        out.print(f"This format cannot hold: {written.format.cannot_hold}.")
 
 
 @add_command(
@@ -212,7 +239,7 @@ def verify(files: Files, json_: AsJson = False) -> None:
 
 
 def _description(path: Path) -> dict[str, Any]:
-    ticket_format, ticket = formats.read_with_format(path)
+    ticket_format, ticket, _ = formats.read_with_format(path)
     return {"format": ticket_format.name, "provenance": asdict(ticket.provenance), **summary(ticket)}
 
 

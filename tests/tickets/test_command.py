@@ -22,6 +22,7 @@ import tickets
 from tests.tickets.networks import network, random_masks, ticket_of
 from tickets import Role, SignedTensor, Ticket, formats
 from tickets.__main__ import app
+from tickets.formats.names import read_map
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "exchange.md").read_text()
@@ -60,6 +61,7 @@ def files(ticket_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_every_command_and_example_of_the_document_works(files: Path) -> None:
+    (files / "own-names.yaml").write_text('names: {"{0..2}": "a.{0..2}", "{5..7}": "b.{5..7}"}')
     lines = [line for block in blocks("bash") for line in block.strip().splitlines()]
     assert {shlex.split(line)[3] for line in lines} == {"show", "diff", "convert", "verify"}
     for line in lines:
@@ -91,6 +93,14 @@ def test_the_document_names_every_format_and_option() -> None:
         for o in re.findall(r"--[a-z-]+", command(name, "--help").output)
     }
     assert given <= options
+
+
+def test_the_map_of_names_in_the_document_reads_as_it_says(tmp_path: Path) -> None:
+    [text] = blocks("yaml")
+    (tmp_path / "map.yaml").write_text(text)
+    names = read_map(str(tmp_path / "map.yaml"))
+    theirs = ("stem.weight", "stages.4.convs.1.weight", "head.fc.bias", "stages.1.other.weight")
+    assert [names.new_name(name) for name in theirs] == ["conv1.weight", "layer4.conv2.weight", "fc.bias", None]
 
 
 def test_help_has_examples() -> None:

@@ -7,27 +7,34 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from safetensors import SafetensorError
 
 from tickets.errors import TicketError
 from tickets.files.writing import beside
 from tickets.formats.format import UNKNOWN, Format, Hints
+from tickets.formats.names import BUILT_IN, NameMap, built_in, read_map
 from tickets.formats.projects import AUTHORS, OPEN_LTH, SPARSE, TORCH_PRUNE, TURBOPRUNE
 from tickets.formats.source import NeedsHintError, Source
+from tickets.formats.state_dict import normalization_layers
 from tickets.formats.this_project import HUB, MASKED, PARQUET
 from tickets.registry import unknown
 from tickets.ticket import Ticket
 
 __all__ = [
+    "AS_THEY_ARE",
     "FORMATS",
     "UNKNOWN",
     "Format",
     "Hints",
     "NeedsHintError",
+    "Reading",
+    "Written",
     "named",
     "placed",
     "read",
@@ -39,6 +46,33 @@ FORMATS: Mapping[str, Format] = {
     each.name: each for each in (PARQUET, MASKED, HUB, AUTHORS, TORCH_PRUNE, OPEN_LTH, TURBOPRUNE, SPARSE)
 }
 """Formats by name. A file is read in the first format that fits, so the most specific formats come first."""
+AS_THEY_ARE = "none"
+"""Leaves names as they are, in place of a map of names."""
+
+
+class Reading(NamedTuple):
+    """A ticket as read.
+
+    Attributes:
+        names: the map that translated its names; None if none did.
+    """
+
+    format: Format
+    ticket: Ticket
+    names: NameMap | None
+
+
+class Written(NamedTuple):
+    """How a ticket was written.
+
+    Attributes:
+        names: the map that translated its names; None if none did.
+        with_statistics: layers with fresh running statistics.
+    """
+
+    format: Format
+    names: NameMap | None
+    with_statistics: Collection[str]
 
 
 def named(name: str) -> Format:
@@ -50,11 +84,11 @@ def named(name: str) -> Format:
 
 def read(path: Path | str, format: str | None = None, hints: Hints | None = None) -> Ticket:
     """Read a ticket; see ``read_with_format``."""
-    return read_with_format(path, format, hints)[1]
+    return read_with_format(path, format, hints).ticket
 
 
-def read_with_format(path: Path | str, format: str | None = None, hints: Hints | None = None) -> tuple[Format, Ticket]:
-    """Read a ticket and find its format.
+def read_with_format(path: Path | str, format: str | None = None, hints: Hints | None = None) -> Reading:
+    """Read a ticket; find its format, and the translation of its names to ours.
 
     Args:
         format: a format's name; None finds the format by content.
@@ -62,23 +96,52 @@ def read_with_format(path: Path | str, format: str | None = None, hints: Hints |
 
     Raises:
         NeedsHintError: the file leaves a question open; the message names the hint that answers it.
-        TicketError: the file is missing, damaged, of another format, or holds more than tensors.
+        TicketError: the file is missing, damaged, of another format, or holds more than tensors; or ``hints.names`` is
+            no map of its names.
     """
     hints = hints or Hints()
+    given = None if hints.names in (None, AS_THEY_ARE) else read_map(str(hints.names))
     source = Source(Path(path), None if hints.weights else hints.state)
     chosen = named(format) if format else _fitting(source)
     if format and not chosen.fits(source):
         raise TicketError(f"{path} is not {chosen.title}; it is {_fitting(source).title}")
     ticket = chosen.read(source, hints)
+    names: NameMap | None = None
+    if given is not None:
+        names = max(given, given.inverse, key=lambda each: each.covered(ticket))
+        ticket = names.translated(ticket)
+    elif hints.names is None and chosen.known_names:
+        names, ticket = _translated(ticket, [built_in(name) for name in BUILT_IN])
+        if names is not None:
+            ticket = replace(ticket, provenance=replace(ticket.provenance, architecture=names.title))
     provenance = replace(ticket.provenance, **hints.provenance)  # type: ignore[arg-type]  # names of its fields
-    return chosen, replace(ticket, provenance=provenance)
+    return Reading(chosen, replace(ticket, provenance=provenance), names)
 
 
-def write(ticket: Ticket, path: Path | str, format: str | None = None, *, force: bool = False) -> Format:
-    """Write a ticket, to a temporary place, read back, compared, and only then renamed; return its format.
+def _translated(ticket: Ticket, maps: Iterable[NameMap]) -> tuple[NameMap | None, Ticket]:
+    """The first map that fits a ticket, and the ticket by that map; None and the ticket itself if none fits."""
+    for names in maps:
+        with suppress(TicketError):
+            return names, names.translated(ticket)
+    return None, ticket
+
+
+def write(
+    ticket: Ticket,
+    path: Path | str,
+    format: str | None = None,
+    *,
+    names: str | None = None,
+    statistics: bool | None = None,
+    force: bool = False,
+) -> Written:
+    """Write a ticket, to a temporary place, read back, compared, and only then renamed.
 
     Args:
         format: a format's name; None goes by the path's extension.
+        names: "none" keeps our names; None translates them to those that the format's networks have, if it has any.
+        statistics: whether normalization layers have running statistics, which state dicts then hold as a fresh batch
+            norm has them; None decides for each layer, as ``normalization_layers`` does.
         force: replace an existing file or folder of the same kind.
 
     Raises:
@@ -86,13 +149,21 @@ def write(ticket: Ticket, path: Path | str, format: str | None = None, *, force:
     """
     path = Path(path)
     chosen = named(format) if format else _by_name(path)
+    if chosen.keeps_provenance and statistics is not None:
+        raise TicketError(f"{chosen.title} holds no running statistics; leave --statistics and --no-statistics out")
+    translation: NameMap | None = None
+    if names is None and chosen.known_names:
+        translation, ticket = _translated(ticket, [built_in(name).inverse for name in BUILT_IN])
+    layers: Collection[str] = ()
+    if statistics is not False and not chosen.keeps_provenance:
+        layers = normalization_layers(ticket, batch_norms=statistics is None)
 
     def make(place: Path) -> None:
-        chosen.write(ticket, place)
+        chosen.write(ticket, place, layers)
         _same(ticket, chosen.read(Source(place), Hints()), chosen)
 
     placed(path, make, force=force)
-    return chosen
+    return Written(chosen, translation, layers)
 
 
 def placed(path: Path, make: Callable[[Path], object], *, force: bool = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
@@ -31,8 +32,11 @@ AUTHORS = Format(
     (".pth.tar",),
     lambda source: source.kind == "torch" and any(split(name)[1] == AUTHORS_NAMING.mask for name in source.tensors),
     partial(state_dict.read_masked, AUTHORS_NAMING),
-    lambda ticket, path: torch.save({"state_dict": state_dict.write_state(ticket, AUTHORS_NAMING)}, path),
+    lambda ticket, path, statistics: torch.save(
+        {"state_dict": state_dict.write_state(ticket, statistics, AUTHORS_NAMING)}, path
+    ),
     f"provenance; {state_dict.WITHOUT_MAGNITUDES}",
+    known_names=True,
 )
 """A dict with ``state_dict``; masks are float parameters ``fixed_m``.
 
@@ -46,7 +50,7 @@ TORCH_PRUNE = Format(
     (".pt", ".pth"),
     lambda source: state_dict.has_masks(source, TORCH_PRUNE_NAMING),
     partial(state_dict.read_masked, TORCH_PRUNE_NAMING),
-    lambda ticket, path: torch.save(state_dict.write_state(ticket, TORCH_PRUNE_NAMING), path),
+    lambda ticket, path, statistics: torch.save(state_dict.write_state(ticket, statistics, TORCH_PRUNE_NAMING), path),
     f"provenance, pruned biases (refused); {state_dict.WITHOUT_MAGNITUDES}",
 )
 """``weight_orig`` and ``weight_mask`` in place of ``weight``."""
@@ -56,8 +60,8 @@ def _squeezed(tensor: Tensor) -> Tensor:
     return tensor.squeeze(-1) if tensor.dim() == 3 and tensor.shape[-1] == 1 else tensor
 
 
-def _write_turboprune(ticket: Ticket, path: Path) -> None:
-    state = state_dict.write_state(ticket, TURBOPRUNE_NAMING)
+def _write_turboprune(ticket: Ticket, path: Path, statistics: Collection[str]) -> None:
+    state = state_dict.write_state(ticket, statistics, TURBOPRUNE_NAMING)
     linear = [name for name, tensor in state.items() if tensor.dim() == 2 and split(name)[1] in ("weight", "mask")]
     torch.save(state | {name: state[name].unsqueeze(-1) for name in linear}, path)
 
@@ -105,12 +109,12 @@ def _last_model(folder: Path) -> Path | None:
     return max(steps, key=lambda path: tuple(map(int, steps[path].groups())), default=None)
 
 
-def _write_open_lth(ticket: Ticket, path: Path) -> None:
+def _write_open_lth(ticket: Ticket, path: Path, statistics: Collection[str]) -> None:
     masked = (Role.PRUNABLE, Role.CLASSIFIER)
     masks = {n: t.mask.int() for n, t in ticket.tensors.items() if t.role in masked and split(n)[1] == "weight"}
     path.mkdir()
     torch.save(masks, path / MASK)
-    torch.save(state_dict.signs_as_weights(ticket), path / MODEL)
+    torch.save(state_dict.signs_as_weights(ticket, statistics), path / MODEL)
 
 
 OPEN_LTH = Format(
@@ -133,7 +137,7 @@ def _read_sparse(source: Source, hints: Hints) -> Ticket:
     return state_dict.read_state(source.tensors, None, hints, source.path)
 
 
-def _write_sparse(ticket: Ticket, path: Path) -> None:
+def _write_sparse(ticket: Ticket, path: Path, statistics: Collection[str]) -> None:
     for name, tensor in ticket.tensors.items():
         zeros = int((tensor.mask & (tensor.sign == 0)).sum())
         if zeros and tensor.role in (Role.PRUNABLE, Role.CLASSIFIER) and tensor.sign.dim() > 1:
@@ -141,7 +145,7 @@ def _write_sparse(ticket: Ticket, path: Path) -> None:
                 f"{name}: {zeros} surviving weights are exactly 0, which a sparse state dict would count as pruned; "
                 f"write a format with masks"
             )
-    state = state_dict.signs_as_weights(ticket)
+    state = state_dict.signs_as_weights(ticket, statistics)
     if path.suffix == ".safetensors":
         save_file(state, path, {"format": "pt"})
     else:

@@ -20,7 +20,7 @@ from tickets.roles import Role
 from tickets.signed import SignedTensor
 from tickets.ticket import Provenance, Ticket
 
-WITHOUT_MAGNITUDES = "on writing, magnitudes are 1 and running statistics are missing: load with strict=False"
+WITHOUT_MAGNITUDES = "on writing, magnitudes are 1 and running statistics those of a fresh batch norm"
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 NO_CLASSIFIER = "none"
 
@@ -128,18 +128,45 @@ def _split_state(tensors: Mapping[str, Tensor], naming: Naming) -> tuple[dict[st
     return {name: tensor for name, tensor in parameters.items() if name not in used}, masks
 
 
-def signs_as_weights(ticket: Ticket) -> dict[str, Tensor]:
-    """A state dict with the signs as weights: -1, 0 and 1 in float32, since a ticket has no magnitudes."""
-    return {name: tensor.sign.float() for name, tensor in ticket.tensors.items()}
+def normalization_layers(ticket: Ticket, *, batch_norms: bool = False) -> list[str]:
+    """The normalization layers that have a weight.
+
+    Args:
+        batch_norms: only those that look like batch norms: the weight before theirs is a convolution's with as many
+            outputs. A ticket does not tell, but only batch norms have running statistics.
+    """
+    layers, channels = [], 0
+    for name, tensor in ticket.tensors.items():
+        layer, leaf = split(name)
+        if leaf != "weight":
+            continue
+        if tensor.role is not Role.NORMALIZATION:
+            channels = tensor.sign.shape[0] if tensor.sign.dim() > 2 else 0
+        elif not batch_norms or tensor.sign.shape == (channels,):
+            layers.append(layer)
+    return layers
 
 
-def write_state(ticket: Ticket, naming: Naming) -> dict[str, Tensor]:
-    """A state dict with the signs as weights, and the masks; TicketError if two tensors would have one name."""
+def signs_as_weights(ticket: Ticket, with_statistics: Collection[str]) -> dict[str, Tensor]:
+    """A state dict with the signs as weights, and a fresh batch norm's running statistics for the named layers.
+
+    The weights are -1, 0 and 1 in float32, since a ticket has no magnitudes.
+    """
+    state = {name: tensor.sign.float() for name, tensor in ticket.tensors.items()}
+    for layer in with_statistics:
+        mean = torch.zeros(ticket.tensors[join(layer, "weight")].sign.shape)
+        fresh = dict(zip(STATISTICS, (mean, mean + 1, torch.tensor(0)), strict=True))
+        state |= {join(layer, leaf): value for leaf, value in fresh.items()}
+    return state
+
+
+def write_state(ticket: Ticket, with_statistics: Collection[str], naming: Naming) -> dict[str, Tensor]:
+    """``signs_as_weights`` with the masks; TicketError if two tensors would have one name."""
     state: dict[str, Tensor] = {}
-    for name, weight in signs_as_weights(ticket).items():
-        tensor, mask = ticket.tensors[name], naming.mask_of(name)
+    for name, weight in signs_as_weights(ticket, with_statistics).items():
+        tensor, mask = ticket.tensors.get(name), naming.mask_of(name)
         new = {name: weight}
-        if mask is not None and tensor.role in naming.masked and split(name)[1] == "weight":
+        if tensor and mask is not None and tensor.role in naming.masked and split(name)[1] == "weight":
             new = {naming.masked_name(name): weight, mask: tensor.mask.float()}
         for key, value in new.items():
             if key in state:

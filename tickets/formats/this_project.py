@@ -8,7 +8,7 @@ without it are read if weights have a ``NAME.mask``; their roles are inferred.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ def _tensor(name: str, role: str, tensors: Mapping[str, Tensor]) -> SignedTensor
         raise TicketError(f"{name}: {error}") from error
 
 
-def _write_masked(ticket: Ticket, path: Path) -> None:
+def _write_masked(ticket: Ticket, path: Path, _: Collection[str]) -> None:
     tensors: dict[str, Tensor] = {}
     for name, tensor in ticket.tensors.items():
         for key, value in ((name, tensor.sign), (f"{name}.mask", tensor.mask)):
@@ -88,7 +88,7 @@ PARQUET = Format(
     (".parquet",),
     lambda source: source.kind == "parquet",
     lambda source, hints: load(source.path),
-    save,
+    lambda ticket, path, _: save(ticket, path),
     "nothing is lost",
     keeps_provenance=True,
 )
@@ -133,10 +133,10 @@ def _checksums(card: Path) -> dict[str, Any]:
         raise TicketError(f"{card}: its front matter lacks the SHA-256 of the ticket's files") from error
 
 
-def _write_hub(ticket: Ticket, path: Path) -> None:
+def _write_hub(ticket: Ticket, path: Path, _: Collection[str]) -> None:
     path.mkdir()
     for name, format_ in TICKET_FILES.items():
-        format_.write(ticket, path / name)
+        format_.write(ticket, path / name, ())
     sums = {name: digest.sha256_of_file(path / name) for name in TICKET_FILES}
     (path / CARD).write_text(_card(ticket, sums), encoding="utf-8")
 

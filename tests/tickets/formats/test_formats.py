@@ -40,8 +40,8 @@ def test_a_ticket_survives_writing_and_reading(name: str, tmp_path_factory: pyte
     @given(networks(zeros=name != "sparse"))
     def comes_back(ticket: Ticket) -> None:
         path = tmp_path_factory.mktemp("ticket") / "t"
-        assert formats.write(ticket, path, name) is FORMATS[name]
-        recognised, back = formats.read_with_format(path)
+        assert formats.write(ticket, path, name).format is FORMATS[name]
+        recognised, back, _ = formats.read_with_format(path)
         assert recognised is FORMATS[name]
         assert dict(back.tensors) == dict(ticket.tensors)
         assert list(back.tensors) == list(ticket.tensors)
@@ -146,7 +146,7 @@ def test_damaged_safetensors_name_the_tensor(tmp_path: Path, name: str, value: t
 def test_weights_with_masks_in_safetensors_are_read_without_our_header(tmp_path: Path) -> None:
     weights = {"a.weight": torch.tensor([[0.5, -2.0, 0.0]]), "a.weight.mask": torch.tensor([[0.0, 1, 1]])}
     save_file({**weights, "b.weight": torch.tensor([[-1.0]])}, tmp_path / "t.safetensors")
-    recognised, ticket = formats.read_with_format(tmp_path / "t.safetensors")
+    recognised, ticket, _ = formats.read_with_format(tmp_path / "t.safetensors")
     assert recognised.name == "safetensors"
     assert ticket.tensors["a.weight"] == one_weight([[0, -1, 0]], [[0, 1, 1]])
     assert ticket.tensors["b.weight"].role is Role.CLASSIFIER
@@ -198,7 +198,7 @@ def test_a_hub_folder_whose_files_changed_is_refused(tmp_path: Path) -> None:
 
 def test_the_extension_chooses_the_format_if_only_one_has_it(tmp_path: Path) -> None:
     for name, expected in {"t.parquet": "parquet", "t.safetensors": "safetensors", "t.pth.tar": "authors"}.items():
-        assert formats.write(small(), tmp_path / name).name == expected
+        assert formats.write(small(), tmp_path / name).format.name == expected
     for name, choice in {"t.pt": "torch-prune, turboprune, sparse", "folder": "hub, open-lth"}.items():
         with pytest.raises(TicketError, match=f"choose one of {choice} with --to"):
             formats.write(small(), tmp_path / name)
