@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from orchestrator.store import Store
 from orchestrator.terminal.data_lines import data_line
 from tests.orchestrator.store.stores import SmallStore, planned_stage
@@ -12,6 +14,7 @@ from tests.support import small_sweeps
 from tests.support.image_sets import write_image_folder
 from tests.support.sweep_processes import in_process
 from workers.data import SplitSummary, fingerprint
+from workers.data.fingerprints import content
 
 
 def test_a_line_counts_images_classes_and_files_left_out() -> None:
@@ -50,6 +53,18 @@ def test_a_sweep_starts_with_what_only_decoding_tells(tmp_path: Path) -> None:
         assert {split: counts["images"] for split, counts in held["splits"].items()} == {"train": 200, "test": 60}
         assert 0 < held["splits"]["train"]["fewest_per_class"] <= 66 < held["splits"]["train"]["most_per_class"]
         assert (held["validation_images"], held["left_out_files"], held["fingerprint_covers"]) == (20, {}, None)
+
+
+def test_a_plan_hashes_every_byte_of_large_folders_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(content, "WHOLE_BYTES", 0)
+    write_image_folder(tmp_path / "insects")
+    where = ["--data-root", tmp_path, "--store", tmp_path / "store", "--data-cache", tmp_path / "cache"]
+    words = ["--datasets", "imagefolder:insects", "--archs", "resnet20", *where, "--plan", "--json"]
+    for more, kind in (([], "ends-"), (["--hash-all-data"], "content-")):
+        code, output = in_process(*words, *more)
+        assert code == 0, output
+        [data] = json.loads(output[output.index("{") :])["data"]
+        assert data["fingerprint"].startswith(kind)
 
 
 def test_a_plan_says_why_stages_on_other_data_are_computed_anew(tmp_path: Path) -> None:

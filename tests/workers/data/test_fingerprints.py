@@ -151,9 +151,12 @@ def test_a_large_folder_is_read_whole_on_request(tmp_path: Path, monkeypatch: py
 def test_a_large_folder_is_read_whole_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "SETTLED_NS", -(10**18))  # as if the files had been written long ago
     monkeypatch.setattr(contents, "WHOLE_BYTES", 0)
+    monkeypatch.setattr(reading, "ENDS_BYTES", 1 << 8)
     root, cache = write_shapes(tmp_path), tmp_path / "cache"
-    find_source(NAME, root, cache, every_byte=True)
-    fingerprint(NAME, root, cache)
+    whole = find_source(NAME, root, tmp_path / "another cache", every_byte=True).fingerprint
+    ends = fingerprint(NAME, root, cache)
+    assert find_source(NAME, root, cache, every_byte=True).fingerprint == whole
+    assert fingerprint(NAME, root, cache) == ends
     read: list[tuple[str, int, int]] = []
     find_source(NAME, root, cache, lambda *shown: read.append(shown), every_byte=True)
     assert read == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import shutil
@@ -339,6 +340,11 @@ def test_files_that_are_not_read_are_counted(tmp_path: Path) -> None:
         (folder / "train" / "ants" / name).write_bytes(b"what a system leaves")
     source = find_source("imagefolder:insects", tmp_path, tmp_path)
     assert source.left_out == {".gif": 2, ".avif": 1, "no extension": 1}
+    for name in (b"3.\xff", *(f"4.{number}".encode() for number in range(30))):
+        (folder / "train" / "ants" / os.fsdecode(name)).touch()
+    many = find_source("imagefolder:insects", tmp_path, tmp_path).left_out
+    assert (many[".gif"], many["other extensions"], len(many)) == (2, 14, 21)
+    json.dumps(dict(many), ensure_ascii=False).encode()
     assert source.splits == {"train": SplitSummary(12, 2, 0, 1, 6, 6), "test": SplitSummary(6, 2, 0, 1, 3, 3)}
 
 
