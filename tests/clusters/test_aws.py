@@ -15,6 +15,7 @@ from typing import Any
 import boto3
 import pytest
 import yaml
+from botocore.exceptions import ClientError
 
 from tests.clusters.stand_ins import ROOT, StandIns, free_port
 
@@ -191,10 +192,9 @@ def plain(command: str) -> str:
     return re.sub(r"^( ?export \w+=\S+; ?)+", "", match[1] if match else inner)
 
 
-def test_workers_are_spot_machines_with_a_gpu(
-    up: StandIns, aws: dict[str, Any], filled_in: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What the head's autoscaler does with the file, by the same code of Ray."""
+@pytest.fixture
+def provider(up: StandIns, filled_in: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """The head's node provider, made of the file by the same code of Ray, and the node type of GPU machines."""
     for name in (
         "HOME",
         "PATH",
@@ -208,15 +208,45 @@ def test_workers_are_spot_machines_with_a_gpu(
     from ray.autoscaler._private.providers import _get_node_provider
 
     config = _bootstrap_config(yaml.safe_load(filled_in.read_text()), no_config_cache=True)
-    provider = _get_node_provider(config["provider"], config["cluster_name"])
-    gpu = config["available_node_types"]["gpu"]
+    made = _get_node_provider(config["provider"], config["cluster_name"])
+    yield made, config["available_node_types"]["gpu"]
+    made.terminate_nodes(made.non_terminated_nodes({"ray-node-type": "worker"}))
+
+
+WORKER_TAGS = {"ray-node-type": "worker", "ray-user-node-type": "gpu", "ray-node-status": "uninitialized"}
+
+
+def test_workers_are_spot_machines_with_a_gpu(provider: tuple[Any, dict[str, Any]], aws: dict[str, Any]) -> None:
+    made, gpu = provider
     assert gpu["resources"].items() >= {"CPU": 4, "GPU": 1}.items()
-    tags = {"ray-node-type": "worker", "ray-user-node-type": "gpu", "ray-node-status": "uninitialized"}
-    provider.create_node(gpu["node_config"], tags, 1)
+    made.create_node(gpu["node_config"], WORKER_TAGS, 1)
     (worker,) = (each for each in instances(aws, "pending", "running") if each["InstanceType"] == "g5.xlarge")
     assert worker["InstanceLifecycle"] == "spot"
     assert worker["IamInstanceProfile"]["Arn"].endswith("/winning-sign-worker")
     assert_guarded(aws, worker)
+
+
+def test_a_shortage_of_the_first_machine_in_every_zone_starts_the_next(
+    provider: tuple[Any, dict[str, Any]], aws: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, gpu = provider
+    start, asked = made.ec2_fail_fast.create_instances, []
+
+    def short_of_g5(**machine: Any) -> Any:
+        asked.append((machine["InstanceType"], machine["SubnetId"]))
+        if machine["InstanceType"] == "g5.xlarge":
+            raise ClientError({"Error": {"Code": "InsufficientInstanceCapacity", "Message": "none"}}, "RunInstances")
+        return start(**machine)
+
+    monkeypatch.setattr(made.ec2_fail_fast, "create_instances", short_of_g5)
+    made.create_node(gpu["node_config"], WORKER_TAGS, 2)
+    workers = [each for each in instances(aws, "pending", "running") if each["InstanceType"] != "m6i.large"]
+    assert [each["InstanceType"] for each in workers] == ["g6.xlarge", "g6.xlarge"]
+    for worker in workers:
+        assert worker["InstanceLifecycle"] == "spot"
+        assert {"Key": "ray-user-node-type", "Value": "gpu"} in worker["Tags"]
+        assert_guarded(aws, worker)
+    assert len({subnet for kind, subnet in asked if kind == "g5.xlarge"}) == 3
 
 
 def test_ray_down_leaves_no_billed_resource(up: StandIns, aws: dict[str, Any], filled_in: Path) -> None:

@@ -23,19 +23,35 @@ from tests.clusters.stand_ins import ROOT
 EXAMPLES = ROOT / "docs" / "clusters"
 LAUNCHED = [ROOT / "cluster.yaml", EXAMPLES / "gcp.yaml", EXAMPLES / "local.yaml"]
 CLOUDS = LAUNCHED[:2]
+ANY_CLOUD = {"type", "module", "alternatives", "region", "availability_zone"}
 # What Ray reads of `provider`, and would pass over in silence when misspelt.
 PROVIDER_KEYS = {
-    "aws": {"type", "region", "availability_zone", "cache_stopped_nodes", "security_group"},
-    "gcp": {"type", "region", "availability_zone", "project_id"},
+    "aws": {*ANY_CLOUD, "cache_stopped_nodes", "security_group"},
+    "gcp": {*ANY_CLOUD, "project_id"},
     "local": {"type", "head_ip", "worker_ips"},
 }
 # What Compute Engine's instances.insert takes, as far as a file here uses it.
-GCP_KEYS = {"machineType", "disks", "networkInterfaces", "scheduling", "serviceAccounts"}
+GCP_KEYS = {"machineType", "disks", "networkInterfaces", "scheduling", "serviceAccounts", "guestAccelerators"}
 
 
 def read(path: Path) -> dict[str, Any]:
     config: dict[str, Any] = yaml.safe_load(path.read_text())
     return config
+
+
+def kind_of(provider: dict[str, Any]) -> str:
+    """The cloud, or `local`: that of the module which holds the provider."""
+    return provider["module"].split(".")[-2] if provider["type"] == "external" else provider["type"]
+
+
+def machines(config: dict[str, Any]) -> list[dict[str, Any]]:
+    """Each machine that the file may start: those of its node types, and their alternatives."""
+    alternatives = config["provider"]["alternatives"]
+    return [
+        {**node_type["node_config"], **change}
+        for name, node_type in config["available_node_types"].items()
+        for change in [{}, *alternatives.get(name, [])]
+    ]
 
 
 def names(paths: list[Path]) -> list[str]:
@@ -52,7 +68,7 @@ def test_provider_keys_are_complete_and_every_mounted_file_exists(path: Path) ->
     config = read(path)
     assert config["cluster_name"] == "winning-sign"  # missing, Ray takes "default"
     provider = config["provider"]
-    assert provider.keys() == PROVIDER_KEYS[provider["type"]]
+    assert provider.keys() == PROVIDER_KEYS[kind_of(provider)]
     assert config["auth"].keys() <= {"ssh_user", "ssh_private_key"}
     for source in config["file_mounts"].values():
         assert source.startswith("~") or (ROOT / source).exists(), source
@@ -61,8 +77,8 @@ def test_provider_keys_are_complete_and_every_mounted_file_exists(path: Path) ->
 def test_aws_takes_every_field_of_a_machine() -> None:
     run_instances = boto3.client("ec2", "us-west-2", aws_access_key_id="x", aws_secret_access_key="x").meta
     shape = run_instances.service_model.operation_model("RunInstances").input_shape
-    for machine in read(ROOT / "cluster.yaml")["available_node_types"].values():
-        fields = {**machine["node_config"], "MinCount": 1, "MaxCount": 1}
+    for machine in machines(read(ROOT / "cluster.yaml")):
+        fields = {**machine, "MinCount": 1, "MaxCount": 1}
         report = ParamValidator().validate(fields, shape)
         assert not report.has_errors(), report.generate_report()
         assert fields.keys() <= shape.members.keys()
@@ -86,13 +102,35 @@ def test_machines_image_zones_and_the_stores_requests_are_of_one_region() -> Non
     region = config["provider"]["region"]
     assert {zone[:-1] for zone in config["provider"]["availability_zone"].split(",")} == {region}
     text = (ROOT / "cluster.yaml").read_text()
-    assert set(re.findall(r"AWS_REGION=(\S+)|--region (\S+)", text)) == {(region, ""), ("", region)}
-    assert f"s3://YOUR-BUCKET --region {region}" in (ROOT / "docs" / "clusters.md").read_text()
+    assert set(re.findall(r"AWS_REGION=(\S+)", text)) == {region}
+    page = (ROOT / "docs" / "clusters.md").read_text()
+    assert f"s3://YOUR-BUCKET --region {region}" in page
+    assert set(re.findall(r"--region (\S+)", page)) == {region}
 
 
 def test_google_takes_every_field_of_a_machine() -> None:
-    for machine in read(EXAMPLES / "gcp.yaml")["available_node_types"].values():
-        assert machine["node_config"].keys() <= GCP_KEYS
+    for machine in machines(read(EXAMPLES / "gcp.yaml")):
+        assert machine.keys() <= GCP_KEYS
+
+
+@pytest.mark.parametrize("path", CLOUDS, ids=names(CLOUDS))
+def test_a_shortage_of_one_spot_machine_leaves_others_to_try(path: Path) -> None:
+    config = read(path)
+    module, _, provider = config["provider"]["module"].rpartition(".")
+    assert f"class {provider}(Alternatives, " in (ROOT / module.replace(".", "/")).with_suffix(".py").read_text()
+    (node_type, alternatives), *none = config["provider"]["alternatives"].items()
+    assert not none
+    assert node_type == "gpu"  # Ray's name for it, else nothing is tried
+    kinds = {json.dumps([machine.get("InstanceType"), machine.get("machineType")]) for machine in machines(config)}
+    assert len(kinds) == 2 + len(alternatives) >= 4  # the head, the first choice, the others
+
+
+@pytest.mark.parametrize("path", CLOUDS, ids=names(CLOUDS))
+def test_every_disk_holds_imagenet_beside_the_system(path: Path) -> None:
+    for machine in machines(read(path)):
+        (disk,) = machine.get("BlockDeviceMappings") or machine["disks"]
+        size_gb = disk["Ebs"]["VolumeSize"] if "Ebs" in disk else disk["initializeParams"]["diskSizeGb"]
+        assert size_gb >= 60 + 10 + 150 + 10  # the system, the packages, the data, and at least this for caches
 
 
 @pytest.mark.parametrize("path", CLOUDS, ids=names(CLOUDS))
@@ -126,7 +164,7 @@ def test_no_port_is_open_to_other_machines(path: Path) -> None:
 def test_a_spot_machine_watches_for_its_notice(path: Path) -> None:
     config = read(path)
     last = config["worker_start_ray_commands"][-1]
-    assert f"python -m orchestrator.spot_notice {config['provider']['type']} " in last
+    assert f"python -m orchestrator.spot_notice {kind_of(config['provider'])} " in last
     assert last.endswith("< /dev/null &")  # SSH waits for whoever holds its input or output
     assert not any("spot_notice" in command for command in config["head_start_ray_commands"])
 
@@ -157,6 +195,7 @@ def test_the_rayjob_manifest_is_valid() -> None:
     jsonschema.validate(job, schema)
     spec = job["spec"]
     assert spec["shutdownAfterJobFinishes"] is True
+    assert "submissionMode" not in spec  # KubeRay's default runs the submitter below
     cluster = spec["rayClusterSpec"]
     assert cluster["authOptions"] == {"mode": "token"}
     confined = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
@@ -165,15 +204,28 @@ def test_the_rayjob_manifest_is_valid() -> None:
     (gpu,) = cluster["workerGroupSpecs"]
     assert gpu["minReplicas"] == 0
     assert gpu["template"]["spec"]["serviceAccountName"] == "winning-sign"
-    for group in (cluster["headGroupSpec"], gpu):  # Kubernetes' pod security standard "restricted"
-        pod = group["template"]["spec"]
+    templates = (spec["submitterPodTemplate"], cluster["headGroupSpec"]["template"], gpu["template"])
+    for pod in (template["spec"] for template in templates):  # Kubernetes' pod security standard "restricted"
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         for container in pod["containers"]:
             assert container["securityContext"] == confined
+            assert container["resources"]["requests"] == container["resources"]["limits"]
     for broken in ({**job, "spec": {**spec, "shutdownAfterJobFinish": True}}, {**job, "apiVersion": "ray.io/v2"}):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(broken, schema)
+
+
+def test_the_image_of_the_pods_holds_the_project_and_rays_pinned_version() -> None:
+    steps = (EXAMPLES / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
+    (base,) = (step.split()[1] for step in steps if step.startswith("FROM "))
+    assert base == f"rayproject/ray:{read(EXAMPLES / 'rayjob.yaml')['spec']['rayClusterSpec']['rayVersion']}-py312-gpu"
+    copied = {source for step in steps if step.startswith("COPY ") for source in step.split()[2:-1]}
+    assert all((ROOT / source).exists() for source in copied)
+    sources = {source for source in read(ROOT / "cluster.yaml")["file_mounts"].values() if not source.startswith("~")}
+    assert copied == sources
+    assert all("--constraint constraints.txt" in step for step in steps if step.startswith("RUN "))
+    assert "--file docs/clusters/Dockerfile" in (EXAMPLES.parent / "clusters.md").read_text()
 
 
 def test_every_command_of_a_file_is_bash() -> None:
@@ -187,8 +239,14 @@ def test_every_command_of_a_file_is_bash() -> None:
 
 # In the order in which a user comes to need them; there are two ways to machines of one's own.
 PLATFORMS = {
-    "AWS": ["aws configure", "ray up", "report.html .", "**Stop paying**: ", "ray down", "aws s3 rb"],
-    "Google Cloud": ["gcloud auth login", "gcloud config set project", "ray up", "report.html .", "**Stop paying**: "],
+    "AWS": [
+        *("aws configure", "ray up", "rm -rf ~/.ray ~/ray_bootstrap_*", "create-image", "ray down", "ray up"),
+        *("report.html .", "**Stop paying**: ", "ray down", "deregister-image", "aws s3 rb"),
+    ],
+    "Google Cloud": [
+        *("gcloud auth login", "gcloud config set project", "ray up", "rm -rf ~/.ray ~/ray_bootstrap_*"),
+        *("images create", "instances delete", "ray up", "report.html .", "**Stop paying**: ", "images delete"),
+    ],
     "Machines of your own": [
         *("pip install", "--address HEAD:6379", "report.html .", "**Stop**: ", "orchestrator.cancel"),
         *("ray up", "report.html .", "**Stop**: ", "ray down"),

@@ -37,7 +37,9 @@ while True:
 
 
 @contextmanager
-def scaling(folder: Path, **machine: Any) -> Iterator[tuple[str, dict[str, str]]]:
+def scaling(
+    folder: Path, provider: dict[str, Any] | None = None, **machine: Any
+) -> Iterator[tuple[str, dict[str, str]]]:
     """The address of a head that starts such machines, cluster.yaml's but for what is given, and its environment."""
     port = free_port()
     ours = environment(
@@ -46,9 +48,10 @@ def scaling(folder: Path, **machine: Any) -> Iterator[tuple[str, dict[str, str]]
         RAY_FAKE_CLUSTER="1",
         RAY_enable_autoscaler_v2="1",
         RAY_CLOUD_INSTANCE_ID=FAKE_HEAD_NODE_ID,
+        RAY_NODE_TYPE_NAME=FAKE_HEAD_NODE_TYPE,
         RAY_OVERRIDE_NODE_ID_FOR_TESTING=FAKE_HEAD_NODE_ID,
     )
-    (folder / "autoscaling.json").write_text(json.dumps(on_fake_machines(port, machine)))
+    (folder / "autoscaling.json").write_text(json.dumps(on_fake_machines(port, machine, provider or {})))
     start = ["--num-cpus=0", f"--port={port}", f"--autoscaling-config={folder / 'autoscaling.json'}"]
     with head(ours, folder / "head.txt", *start, "--include-dashboard=false"):
         yield f"127.0.0.1:{port}", {name: value for name, value in ours.items() if value != FAKE_HEAD_NODE_ID}
@@ -93,7 +96,19 @@ def test_a_gang_scales_up_its_machines_and_an_impossible_gang_is_refused(tmp_pat
         assert len(record_times(tmp_path / "sweep" / "store")) == STAGES_OF_ONE_ROUND
 
 
-def on_fake_machines(port: int, machine: dict[str, Any]) -> dict[str, object]:
+@PLAIN_PATH
+@pytest.mark.long
+def test_a_shortage_of_the_first_type_starts_an_alternative(tmp_path: Path) -> None:
+    """Ray's autoscaler alone requests the first type without end."""
+    module = "tests.support.short_cloud.ShortCloudWithAlternatives"
+    short = {"module": module, "alternatives": {"gpu": [{"scarce": False}]}}
+    with scaling(tmp_path, provider=short, node_config={"scarce": True}) as (address, own):
+        done = sweep(sweep_command(tmp_path / "sweep"), own, "--address", address, "--scale-to", "1")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert len(record_times(tmp_path / "sweep" / "store")) == STAGES_OF_ONE_ROUND
+
+
+def on_fake_machines(port: int, machine: dict[str, Any], provider: dict[str, Any]) -> dict[str, object]:
     """cluster.yaml's scaling, on machines that are processes of this one, with less patience."""
     ours = yaml.safe_load((ROOT / "cluster.yaml").read_text())
     gpu = ours["available_node_types"]["gpu"]
@@ -109,6 +124,7 @@ def on_fake_machines(port: int, machine: dict[str, Any]) -> dict[str, object]:
             "disable_launch_config_check": True,
             "launch_multiple": True,
             "head_node_id": FAKE_HEAD_NODE_ID,
+            **provider,
         },
         "available_node_types": {
             FAKE_HEAD_NODE_TYPE: {
