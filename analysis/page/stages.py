@@ -116,7 +116,7 @@ def data_sets(frames: Frames) -> list[dict[str, str]]:
             "images per class": _per_class(row),
             "files left out": row["left_out_files"] or "none",
             "fingerprint covers": row["fingerprint_covers"],
-            "prepared": "" if pd.isna(row["min"]) else row["min"].strftime("%Y-%m-%d %H:%M UTC"),
+            "prepared, UTC": "" if pd.isna(row["min"]) else row["min"].strftime("%Y-%m-%d %H:%M"),
             "stages": f"{row['size']:,}",
         }
         for row in grouped.sort_values(["dataset", "min"], kind="stable").to_dict("records")
@@ -125,7 +125,7 @@ def data_sets(frames: Frames) -> list[dict[str, str]]:
 
 def _validation(row: Mapping[Any, Any]) -> str:
     held_out = row["split"] == "train" and row["validation_images"] > 0
-    return f", of which {row['validation_images']:,} for validation" if held_out else ""
+    return f" ({row['validation_images']:,} held out)" if held_out else ""
 
 
 def _per_class(row: Mapping[Any, Any]) -> str:

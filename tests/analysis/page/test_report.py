@@ -321,8 +321,8 @@ def test_the_page_shows_what_the_stages_read(store: SyntheticStore) -> None:
         store.stage("train", {"transfer": "dense", "seed": seed}, {}, provenance=provenance)
     store.stage("train", {"transfer": "dense", "seed": 3}, {}, provenance={"device": "cpu"})  # of an earlier version
     text = page_text(store.root)
-    cells = "digits train 1,000, of which 100 for validation 400 to 600 .gif 3, .avif 1 every byte of every file"
-    assert f"{cells} 2023-11-14 22:13 UTC 2" in text
+    cells = "digits train 1,000 (100 held out) 400 to 600 .gif 3, .avif 1 every byte of every file"
+    assert f"{cells} 2023-11-14 22:13 2" in text
     assert "did not read the same data" not in text
 
 
