@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tickets.errors import TicketError
 from tickets.network.fit import counterparts, renamed, unwrapped
+from tickets.network.foreign_masks import foreign_masks, take_redrawn_
 from tickets.network.initialisation import check_redrawable, reinitialise_
 from tickets.network.mask_guard import MaskGuard
 from tickets.roles import Role, parameter_roles
@@ -85,7 +86,8 @@ class Ticket:
         """Start a model from this ticket, in place. By default prunable weights become |fresh| * sign.
 
         Args:
-            model: a network with the ticket's parameters; it may be compiled or under DistributedDataParallel.
+            model: a network with the ticket's parameters; it may be compiled or under DistributedDataParallel. Masks of
+                other libraries in it are set to the ticket's, as long as they prune none of the ticket's survivors.
             seed: re-initialise the model from this seed first, as ``tickets.reinitialise_`` does; None uses the model's
                 parameters as the fresh values.
             transfer: the source of each part. If the classifier is fresh, the model's may have any shape.
@@ -97,8 +99,8 @@ class Ticket:
             The network under its mask: ``guard`` the optimizer with it, so that pruned weights stay zero.
 
         Raises:
-            TicketError: the ticket does not fit the model, or a source of the transfer is missing or does not fit. The
-                model is unchanged after any error.
+            TicketError: the ticket does not fit the model, a source of the transfer is missing or does not fit, or a
+                mask in the model prunes weights that the ticket keeps. The model is unchanged after any error.
         """
         network = unwrapped(model)
         if any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers())):
@@ -113,6 +115,7 @@ class Ticket:
             if seed is not None:
                 check_redrawable(network, seed)
                 reinitialise_(network, seed)
+                take_redrawn_(network)
             signed = self._under_names_of(network, parameter_of)
             masks = transfer_(network, transfer, signed, state, generator, others)
         return MaskGuard(network, masks, self.density)
@@ -124,7 +127,10 @@ class Ticket:
     def _under_names_of(self, network: nn.Module, parameter_of: Mapping[str, str]) -> dict[str, SignedTensor]:
         """The tensors by the network's names; a classifier of another shape becomes one without signs."""
         tensors = {parameter_of[name]: tensor for name, tensor in self.tensors.items() if name in parameter_of}
+        masked = foreign_masks(network)
         for name, parameter in network.named_parameters():
+            if name in masked:
+                continue
             if name not in tensors or tensors[name].sign.shape != parameter.shape:
                 sign = torch.zeros(parameter.shape, dtype=torch.int8)
                 tensors[name] = SignedTensor(Role.CLASSIFIER, sign, torch.ones_like(sign, dtype=torch.bool))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from tickets.errors import TicketError
+from tickets.network.foreign_masks import ORIGINAL, foreign_masks
 from tickets.roles import Role
 from tickets.signed import SignedTensor
 
@@ -44,7 +45,8 @@ def counterparts(
     """The network's parameter name of each tensor of a ticket.
 
     Args:
-        network: without wrappers, though ``torch.compile`` may wrap parts of it.
+        network: without wrappers, though ``torch.compile`` may wrap parts of it. Masks in it (``foreign_masks``) are no
+            parameters, and a parameter that torch.nn.utils.prune has renamed matches its usual name.
         names: the network's name of tensors whose names differ; other tensors have the same name in both.
         own_classifier: the network's classifier may have another shape than the ticket's, or be missing.
 
@@ -53,8 +55,10 @@ def counterparts(
             the first such name and the nearest names.
     """
     names = names or {}
-    shapes = {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
-    parameter_of = _matched(tensors, shapes, names)
+    masked = foreign_masks(network)
+    shapes = {name: tuple(each.shape) for name, each in network.named_parameters() if name not in masked}
+    usual_names = {name: name.removesuffix(ORIGINAL) if name in masked.values() else name for name in shapes}
+    parameter_of = _matched(tensors, usual_names, names)
     optional = {name for name, tensor in tensors.items() if own_classifier and tensor.role is Role.CLASSIFIER}
     new_layers = tuple(f"{_layer(parameter_of[name])}." for name in optional if name in parameter_of)
     missing = [name for name in tensors if name not in parameter_of and name not in optional]
@@ -82,14 +86,14 @@ def renamed(state: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, 
     return {new(name): tensor for name, tensor in state.items()}
 
 
-def _matched(tensors: Collection[str], shapes: Collection[str], names: Mapping[str, str]) -> dict[str, str]:
+def _matched(tensors: Collection[str], usual_names: Mapping[str, str], names: Mapping[str, str]) -> dict[str, str]:
     for name in names:
         if name not in tensors:
             raise TicketError(
                 f"{name}: the keys of names are names in the ticket, and the ticket lacks this one"
                 f"{_nearest(name, tensors)}"
             )
-    parameters = {_plain(name): name for name in shapes} | {name: name for name in shapes}
+    parameters = {_plain(usual): name for name, usual in usual_names.items()} | {name: name for name in usual_names}
     parameter_of: dict[str, str] = {}
     tensor_of: dict[str, str] = {}
     for name in tensors:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from tickets.errors import TicketError
 from tickets.network.fit import counterparts, unwrapped
+from tickets.network.foreign_masks import foreign_masks, set_foreign_masks_
 from tickets.registry import UnknownNameError
 from tickets.roles import NORMALIZATION_LAYERS, Role
 from tickets.signed import SignedTensor
@@ -37,8 +38,8 @@ def transfer_(
         Boolean mask of each prunable weight; empty for a dense start.
 
     Raises:
-        TicketError: the ticket does not fit the model, or a source is missing or does not fit. Parts of the model may
-            have changed by then.
+        TicketError: the ticket does not fit the model, a source is missing or does not fit, or a mask in the model
+            prunes weights that the ticket keeps. Parts of the model may have changed by then.
     """
     if not transfer.needs_ticket:
         return {}
@@ -53,7 +54,10 @@ def transfer_(
 
     dense_source = {Role.NORMALIZATION: transfer.psi, Role.CLASSIFIER: transfer.classifier, Role.BIAS: transfer.biases}
     masks: dict[str, Tensor] = {}
+    foreign = foreign_masks(model)
     for name, parameter in model.named_parameters():
+        if name in foreign:
+            continue
         tensor = signed[name]
         if tensor.role is Role.PRUNABLE:
             magnitude = _values(transfer.magnitudes, name, parameter, origins)
@@ -64,7 +68,9 @@ def transfer_(
         else:
             parameter.copy_(_values(dense_source[tensor.role], name, parameter, origins))
     for name, buffer in model.named_buffers():
-        buffer.copy_(_values(transfer.statistics, name, buffer, origins))
+        if name not in foreign:
+            buffer.copy_(_values(transfer.statistics, name, buffer, origins))
+    set_foreign_masks_(model, masks)
     return masks
 
 
