@@ -1,3 +1,4 @@
+import hashlib
 import pickle
 from multiprocessing import get_context
 from pathlib import Path
@@ -76,25 +77,54 @@ def test_data_that_changed_since_the_plan_is_refused(tmp_path: Path) -> None:
         open_data("cifar10", "parquet-of-another-day", tmp_path, tmp_path / "cache")
 
 
-@pytest.mark.parametrize(
-    ("name", "files", "label"), [("cifar10", CIFAR10, "labels"), ("cifar100", CIFAR100, "fine_labels")]
-)
-def test_torchvisions_files_are_read_where_they_lie(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, files: type[CIFAR10], label: str
-) -> None:
-    folder, classes = tmp_path / files.base_folder, int(name.removeprefix("cifar"))
+def write_torchvisions_files(
+    root: Path, files: type[CIFAR10], monkeypatch: pytest.MonkeyPatch
+) -> dict[str, np.ndarray]:
+    """An image of each class in each of torchvision's files, with their checksums; the pixels by file."""
+    folder, classes = root / files.base_folder, 100 if files is CIFAR100 else 10
+    label = "fine_labels" if files is CIFAR100 else "labels"
     folder.mkdir()
     stream = np.random.default_rng(0)
-    names = [entry[0] for entry in (*files.train_list, *files.test_list)]
-    pixels = {entry: stream.integers(0, 256, (classes, 3072), dtype=np.uint8) for entry in names}
-    for entry, flat in pixels.items():
-        (folder / entry).write_bytes(pickle.dumps({"data": flat, label: list(range(classes))}))
-    (folder / files.meta["filename"]).write_bytes(pickle.dumps({files.meta["key"]: ["x"] * 10}))
-    monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda path, md5=None: Path(path).exists())
+
+    def written(name: str, content: object) -> str:
+        (folder / name).write_bytes(pickle.dumps(content))
+        return hashlib.md5((folder / name).read_bytes()).hexdigest()
+
+    pixels = {}
+    for part in ("train_list", "test_list"):
+        names = [name for name, _ in getattr(files, part)]
+        pixels |= {name: stream.integers(0, 256, (classes, 3072), dtype=np.uint8) for name in names}
+        sums = [[name, written(name, {"data": pixels[name], label: list(range(classes))})] for name in names]
+        monkeypatch.setattr(files, part, sums)
+    meta = {**files.meta, "md5": written(files.meta["filename"], {files.meta["key"]: ["x"] * 10})}
+    monkeypatch.setattr(files, "meta", meta)
+    return pixels
+
+
+@pytest.mark.parametrize(("name", "files"), [("cifar10", CIFAR10), ("cifar100", CIFAR100)])
+def test_torchvisions_files_are_read_where_they_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, files: type[CIFAR10]
+) -> None:
+    pixels = write_torchvisions_files(tmp_path, files, monkeypatch)
     data = open_data(name, fingerprint(name, tmp_path, tmp_path), tmp_path, tmp_path / "cache")
-    assert len(data.train_images) == classes * len(files.train_list)
+    assert len(data.train_images) == data.num_classes * len(files.train_list)
     first = pixels[files.train_list[0][0]][0].reshape(3, 32, 32)
     assert np.array_equal(data.train_images[0].numpy(), first)
+
+
+@pytest.mark.parametrize("damaged", ["data_batch_1", "test_batch", "batches.meta"])
+def test_a_file_that_is_not_the_published_one_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: str
+) -> None:
+    write_torchvisions_files(tmp_path, CIFAR10, monkeypatch)
+    path = tmp_path / "cifar-10-batches-py" / damaged
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    key = fingerprint("cifar10", tmp_path, tmp_path)
+    with pytest.raises(DataError, match=rf"{damaged} is not the published file: .* unpack cifar-10-python\.tar\.gz in"):
+        open_data("cifar10", key, tmp_path, tmp_path / "cache")
+    path.unlink()
+    with pytest.raises(DataError, match=rf"{damaged} is missing; unpack cifar-10-python\.tar\.gz in .* again"):
+        open_data("cifar10", key, tmp_path, tmp_path / "cache")
 
 
 def _open(cache: Path) -> int:

@@ -31,7 +31,7 @@ def find_cifar100(data_root: Path | None, downloads: Path) -> Source:
 
 def _find(name: str, data_root: Path | None, downloads: Path) -> Source:
     if data_root is not None:
-        source = find_image_parquet(data_root / name, size=(32, 32))
+        source = find_image_parquet(name, data_root / name, size=(32, 32))
         if source is not None:
             return source
     from torchvision import datasets  # takes two seconds
@@ -48,7 +48,21 @@ def _find(name: str, data_root: Path | None, downloads: Path) -> Source:
     )
 
 
+def _check_published(files: type[CIFAR10], folder: Path) -> None:
+    """Raise DataError for a file that is missing or is not the published one, by its checksum."""
+    from torchvision.datasets.utils import check_integrity
+
+    published = [*files.train_list, *files.test_list, (files.meta["filename"], files.meta["md5"])]
+    for name, md5 in published:
+        path = folder / files.base_folder / name
+        if not check_integrity(path, md5):
+            fault = "is not the published file: its MD5 checksum is another" if path.exists() else "is missing"
+            raise DataError(f"{path} {fault}; unpack {files.filename} in {folder} again")
+
+
 def _decode(name: str, files: type[CIFAR10], folder: Path, download: bool) -> Arrays:
+    if not download:
+        _check_published(files, folder)
     try:
         train, test = (files(str(folder), train=split, download=download) for split in (True, False))
     except (OSError, RuntimeError) as error:
