@@ -111,7 +111,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2_and_writes_nothing(
     monkeypatch.chdir(folder)
     monkeypatch.setattr(Store, "claim", lambda *_: pytest.fail("nothing refused it: a stage begins"))
     for name, content in case.files.items():
-        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
     before = contents(folder)
     app = import_module(case.command).app

@@ -16,13 +16,14 @@ from tests.support.image_sets import encoded, picture, write_imagenet
 from tests.workers.training.test_trainer import interrupted_after
 from workers.data.augmentation import draw_epoch, resized_crop_boxes
 from workers.data.errors import DataError
+from workers.data.images import jpeg
 from workers.data.images.encoded import FilePictures, Pictures, decode_rgb
+from workers.data.images.headers import MOST_PIXELS
 from workers.data.images.streaming import (
     DeviceReader,
     ProcessReader,
     Reader,
     StreamedSplit,
-    is_plain_jpeg,
     jpeg_decoder,
 )
 from workers.data.splits import Splits
@@ -136,10 +137,13 @@ def test_a_killed_process_is_an_error_within_seconds(imagenet: FilePictures) -> 
 
 
 def test_only_whole_jpegs_of_one_or_three_components_go_to_a_batched_decoder() -> None:
+    def plain(content: bytes, most_pixels: int = MOST_PIXELS) -> bool:
+        return jpeg.is_plain(content, most_pixels)
+
     image = picture(np.random.default_rng(0), 60, 40)
-    assert is_plain_jpeg(encoded(image))
-    assert is_plain_jpeg(encoded(image, progressive=True))
-    assert is_plain_jpeg(encoded(image.convert("L")))
+    assert plain(encoded(image))
+    assert plain(encoded(image, progressive=True))
+    assert plain(encoded(image.convert("L")))
     for other in (
         encoded(image.convert("CMYK")),
         encoded(image, "png"),
@@ -149,7 +153,9 @@ def test_only_whole_jpegs_of_one_or_three_components_go_to_a_batched_decoder() -
         b"\xff\xd8\xff\xd9",
         b"\xff\xd8" + b"\xff" * 40 + b"\xff\xd9",
     ):
-        assert not is_plain_jpeg(other)
+        assert not plain(other)
+    assert plain(encoded(image), 60 * 40)
+    assert not plain(encoded(image), 60 * 40 - 1)  # as Pillow says in a sentence
 
 
 def test_an_image_that_the_batched_decoder_refuses_is_decoded_alone(imagenet: FilePictures) -> None:

@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from tickets.files import digest
 from workers.data.fingerprints.manifest import Manifest, difference, listed, utc
 from workers.data.fingerprints.memory import Memory, Remembered
-from workers.data.fingerprints.reading import BLOCK_BYTES, ProgressCallback, changed_since, read_manifest, stamps
+from workers.data.fingerprints.reading import (
+    BLOCK_BYTES,
+    Inspect,
+    ProgressCallback,
+    changed_since,
+    read_manifest,
+    stamps,
+)
 
 WHOLE_BYTES = 20 * 10**9
 """Folders of images up to this size are read whole; larger ones, such as ImageNet, at both ends, if not asked else."""
@@ -43,6 +50,7 @@ class Content:
         fingerprint: the fingerprint, from the files' digests; may read the files again.
         whole_up_to: bytes of all files together up to which they are read whole, and beyond which at both ends, unless
             every byte is asked for; None reads them whole in any case.
+        inspect: see ``read_manifest``.
     """
 
     root: Path
@@ -51,6 +59,7 @@ class Content:
     kind: Callable[[Manifest], str]
     fingerprint: Callable[[Manifest], str]
     whole_up_to: int | None = None
+    inspect: Inspect | None = None
 
     def changed(self, manifest: Manifest) -> str:
         """Name the files that are not as in a manifest any more, by size and times; empty if all are."""
@@ -67,7 +76,7 @@ def take(
         every_byte: read files whole, whatever their size.
 
     Raises:
-        DataError: a file cannot be read, or changes meanwhile.
+        DataError: a file cannot be read, changes meanwhile, or has a fault.
     """
     memory = Memory.at(cache, name, content.root)
     entries, most = stamps(content.root, content.names), content.whole_up_to
@@ -81,6 +90,7 @@ def take(
         before.manifest if before else None,
         f"{name}: reading its files, MB",
         progress,
+        content.inspect,
     )
     same = before is not None and before.facts == content.facts and _equal(before.manifest, manifest)
     if before and same and before.fingerprint.startswith(content.kind(manifest)):
@@ -140,15 +150,21 @@ def _difference(old: Remembered, new: Remembered) -> str:
 
 
 def folder_content(
-    root: Path, splits: Sequence[tuple[NDArray[np.bytes_], NDArray[np.int64]]], num_classes: int, *, streamed: bool
+    root: Path,
+    names: NDArray[np.bytes_],
+    splits: Sequence[tuple[NDArray[np.bytes_], NDArray[np.int64]]],
+    num_classes: int,
+    inspect: Inspect,
+    *,
+    streamed: bool,
 ) -> Content:
     """The content of image files below a folder.
 
     Args:
-        splits: names and labels of each split's images.
+        names: paths of all images below ``root``, in the order of ``splits``.
+        splits: names, which may be those of another layout of the same data, and labels of each split's images.
         streamed: whether images are read each time they are drawn; those that are read once are read whole.
     """
-    names = np.concatenate([names for names, _ in splits])
     facts = digest.of_parts(_facts(splits, num_classes))
 
     def kind(manifest: Manifest) -> str:
@@ -157,7 +173,7 @@ def folder_content(
     def fingerprint(manifest: Manifest) -> str:
         return f"{kind(manifest)}{digest.of_parts([facts.encode(), *_digests(manifest)])}"
 
-    return Content(root, names, facts, kind, fingerprint, WHOLE_BYTES if streamed else None)
+    return Content(root, names, facts, kind, fingerprint, WHOLE_BYTES if streamed else None, inspect)
 
 
 def _facts(splits: Sequence[tuple[NDArray[np.bytes_], NDArray[np.int64]]], num_classes: int) -> Iterator[bytes]:

@@ -35,6 +35,9 @@ MEGABYTE = 10**6
 ProgressCallback = Callable[[str, int, int], None]
 """(task, done, in all) -> None"""
 
+Inspect = Callable[[bytes, Path], str | None]
+"""(first bytes of a file, its path) -> what is wrong with it, or None"""
+
 
 def read_manifest(
     root: Path,
@@ -44,6 +47,7 @@ def read_manifest(
     earlier: Manifest | None,
     task: str,
     progress: ProgressCallback,
+    inspect: Inspect | None,
 ) -> Manifest:
     """Digest the files that are not in an earlier manifest with the same size and times.
 
@@ -53,9 +57,10 @@ def read_manifest(
         whole: whether files are read whole, or at both ends.
         earlier: of the same ``whole``.
         task: what ``progress`` shows; it counts megabytes.
+        inspect: called for each file that is read.
 
     Raises:
-        DataError: a file is missing, no file, unreadable, or changes meanwhile.
+        DataError: a file is missing, no file, unreadable, changes meanwhile, or ``inspect`` finds a fault.
     """
     left = np.ones(len(names), dtype=bool)
     if earlier is not None:
@@ -65,6 +70,7 @@ def read_manifest(
     rows = np.flatnonzero(left)
     total = int((entries["size"][rows] if whole else entries["size"][rows].clip(max=2 * ENDS_BYTES)).sum())
     done = 0
+    faults: dict[int, str] = {}
 
     def count(read: int) -> None:
         nonlocal done
@@ -72,10 +78,15 @@ def read_manifest(
 
     def read_some(some: NDArray[np.int64]) -> None:
         for row in some:
-            entries[row] = _entry(root / os.fsdecode(names[row]), entries[row], whole, count)
+            path = root / os.fsdecode(names[row])
+            entries[row], head = _entry(path, entries[row], whole, count)
+            if inspect and (fault := inspect(head, path)):
+                faults[int(row)] = f"{path}: {fault}"
 
     for _ in _in_threads(read_some, rows):
         progress(task, done // MEGABYTE, -(-total // MEGABYTE))
+    if faults:
+        raise DataError(f"{faults[min(faults)]}{f' (files with a fault: {len(faults)})' if len(faults) > 1 else ''}")
     if total:
         progress(task, -(-total // MEGABYTE), -(-total // MEGABYTE))
     return Manifest(names, entries, whole)
@@ -119,15 +130,19 @@ def changed_since(root: Path, manifest: Manifest) -> list[str]:
     return [os.fsdecode(name) for name in manifest.names[changed]]
 
 
-def _entry(path: Path, seen: np.void, whole: bool, count: Callable[[int], None]) -> tuple[int, int, int, bytes]:
-    """Read a file's entry; DataError if the file is not as it was ``seen``, or changes while it is read."""
+def _entry(
+    path: Path, seen: np.void, whole: bool, count: Callable[[int], None]
+) -> tuple[tuple[int, int, int, bytes], bytes]:
+    """Read a file's entry and first bytes; DataError if the file is not as ``seen``, or changes while it is read."""
     began_ns = time.time_ns()
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    head = b""
     try:
         with path.open("rb") as file:
             size, mtime_ns, ctime_ns = before = stamp_of(os.fstat(file.fileno()))
             for block in _blocks(file, size, whole):
                 digest.update(block)
+                head = head or block
                 count(len(block))
             after = stamp_of(os.fstat(file.fileno()))
     except OSError as error:
@@ -137,7 +152,7 @@ def _entry(path: Path, seen: np.void, whole: bool, count: Callable[[int], None])
     fresh = began_ns - SETTLED_NS
     if ctime_ns > fresh or fresh < mtime_ns <= began_ns:
         ctime_ns = UNSETTLED
-    return size, mtime_ns, ctime_ns, digest.digest()
+    return (size, mtime_ns, ctime_ns, digest.digest()), head
 
 
 def _blocks(file: BinaryIO, size: int, whole: bool) -> Iterator[bytes]:

@@ -13,13 +13,11 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from workers.data.errors import DataError
 from workers.data.fingerprints.manifest import Manifest, digest_of, stamp_of, utc
-
-TIFF_BITS = 258  # the tag BitsPerSample
-TIFF_SUFFIXES = (b".tif", b".tiff")
+from workers.data.images.headers import fault_of, opened
 
 
 class Pictures(Protocol):
@@ -174,43 +172,16 @@ def decode_rgb(pictures: Pictures, index: int) -> Image.Image:
     except OSError as error:
         raise DataError(f"{pictures.name(index)}: cannot be read: {error.strerror or error}") from error
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with opened(io.BytesIO(content)) as image:
             if image.mode[0] not in "IF":
                 return image.convert("RGB")
-            _check_range(image)  # Pillow's own conversion would clip
+            # Pillow's own conversion would clip
             eight = np.clip(np.asarray(image, dtype=np.int64) >> 8, 0, 255)
             return Image.fromarray(eight.astype(np.uint8)).convert("RGB")
     except MemoryError:
         raise
     except Exception as error:  # Pillow raises a dozen types of errors for damaged content
-        fault = "of no known format" if isinstance(error, UnidentifiedImageError) else str(error)
-        raise DataError(f"{pictures.name(index)}: not a readable image: {fault if content else 'empty'}") from error
-
-
-def check_ranges(pictures: FilePictures) -> None:
-    """Read the headers of all TIFF files, since only these are deep in many ways; DataError for the first bad one.
-
-    All other files are checked when they are read: opening a million JPEGs would take minutes.
-    """
-    for index in np.flatnonzero([name.lower().endswith(TIFF_SUFFIXES) for name in pictures.names.tolist()]):
-        try:
-            with Image.open(pictures.path(int(index))) as image:
-                if image.mode[0] in "IF":
-                    _check_range(image)
-        except (OSError, ValueError, SyntaxError) as error:
-            fault = "of no known format" if isinstance(error, UnidentifiedImageError) else str(error)
-            raise DataError(f"{pictures.name(int(index))}: not a readable image: {fault}") from error
-
-
-def _check_range(image: Image.Image) -> None:
-    """Raise ValueError unless the pixels of a deep image go from 0 to 65535, as those of 16 bits do."""
-    bits = dict(getattr(image, "tag_v2", {})).get(TIFF_BITS, (16,))[0]
-    if image.mode.startswith("I;16") and bits == 16:
-        return
-    if image.mode == "I" and image.format in ("PNG", "PPM"):  # Pillow scales a PGM's pixels by its own maximum
-        return
-    kind = "floating-point" if image.mode == "F" else f"{32 if image.mode == 'I' else bits}-bit"
-    raise ValueError(f"its pixels are {kind} numbers, whose range the file does not tell; convert it to 8 bits")
+        raise DataError(f"{pictures.name(index)}: {fault_of(error, empty=not content)}") from error
 
 
 def decode_pixels(pictures: Pictures, size: tuple[int, int], index: int) -> NDArray[np.uint8]:

@@ -33,7 +33,11 @@ class ParquetPictures:
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        """Read the files' footers and labels; DataError if their layout differs or a label is no class."""
+        """Read the files' footers and labels.
+
+        Raises:
+            DataError: the files' layout differs, a label is no class, or an image is missing, as far as a footer tells.
+        """
         self._paths = tuple(paths)
         self._lock = Lock()
         self._held: tuple[int, pa.Array] | None = None
@@ -44,6 +48,7 @@ class ParquetPictures:
         labels: list[NDArray[np.int64]] = []
         names: list[tuple[str, ...] | None] = []
         count, first_images = 0, []
+        incomplete: list[int] = []  # row groups that have fewer images than rows
         for number, path in enumerate(self._paths):
             first_images.append(count)
             with _opened(path) as file:
@@ -56,8 +61,10 @@ class ParquetPictures:
                     self._starts.append(count)
                     count += row_group.num_rows
                     chunks = (row_group.column(column) for column in range(row_group.num_columns))
-                    sizes = (c.total_uncompressed_size for c in chunks if c.path_in_schema == f"{image}.bytes")
-                    self.total_bytes += sum(sizes)
+                    (content,) = (chunk for chunk in chunks if chunk.path_in_schema == f"{image}.bytes")
+                    self.total_bytes += content.total_uncompressed_size
+                    if content.statistics and content.statistics.null_count:
+                        incomplete.append(len(self._groups) - 1)
                 self._columns.append((image, label))
                 labels.append(_labels(path, file, label))
                 names.append(_class_names(file, label))
@@ -67,6 +74,9 @@ class ParquetPictures:
         self.labels = np.concatenate(labels)
         self.class_names = names[0]
         self.origins = Origins(tuple(str(path) for path in self._paths), tuple(first_images))
+        if incomplete:
+            contents = pc.struct_field(self._row_group(*self._groups[incomplete[0]]), "bytes")
+            raise self._missing(self._starts[incomplete[0]] + pc.index(contents.is_null(), True).as_py())
 
     def __reduce__(self) -> tuple[type[ParquetPictures], tuple[tuple[Path, ...]]]:
         return ParquetPictures, (self._paths,)
@@ -87,11 +97,7 @@ class ParquetPictures:
                 self._held = group, self._row_group(*self._groups[group])
             image = self._held[1][index - self._starts[group]].as_py()
         if image is None or image["bytes"] is None:
-            column = self._columns[self._groups[group][0]][0]
-            raise DataError(
-                f"{self.name(index)}: the image is missing: column {column} has no bytes there; drop the row, or store "
-                f"the image itself instead of its path"
-            )
+            raise self._missing(index)
         return image["bytes"]
 
     def check_classes(self, name: str, num_classes: int) -> None:
@@ -108,6 +114,13 @@ class ParquetPictures:
                 f"{self.name(row)}: column {self._columns[0][1]} holds {self.labels[row]}, and the classes of {name} "
                 f"go from 0 to {num_classes - 1}; give the files of {name}"
             )
+
+    def _missing(self, index: int) -> DataError:
+        column = self._columns[bisect_right(self.origins.starts, index) - 1][0]
+        return DataError(
+            f"{self.name(index)}: the image is missing: column {column} has no bytes there; drop the row, or store the "
+            f"image itself instead of its path"
+        )
 
     def _row_group(self, number: int, group: int) -> pa.ChunkedArray:
         column, _ = self._columns[number]
@@ -141,7 +154,8 @@ def _check_images(path: Path, file: pq.ParquetFile, column: str) -> None:
     type_ = file.schema_arrow.field(column).type
     content = type_.field("bytes").type if pa.types.is_struct(type_) and type_.get_field_index("bytes") >= 0 else None
     content = content.value_type if content is not None and pa.types.is_dictionary(content) else content
-    if content is None or not (pa.types.is_binary(content) or pa.types.is_large_binary(content)):
+    binary = pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view
+    if content is None or not any(is_type(content) for is_type in binary):
         raise DataError(
             f"{path}: column {column} holds {type_}; expected encoded images (PNG, JPEG) as struct<bytes: binary, "
             f"path: string>"

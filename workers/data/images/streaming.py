@@ -25,13 +25,15 @@ from torchvision.transforms.v2 import functional as views
 from workers.data.augmentation import AUGMENTATIONS, Draws, ResizedCropFlip, flipped, resized_crop_boxes
 from workers.data.batches import Batch
 from workers.data.errors import DataError
+from workers.data.images import jpeg
+from workers.data.images.centre import centre_crop
 from workers.data.images.encoded import Pictures, decode_rgb
+from workers.data.images.headers import MOST_PIXELS
 from workers.stages import Augmentation
 
 BATCHES_AHEAD = 2
 READING_THREADS = 16
 IMAGES_AT_ONCE = 32  # decoded images that a process holds
-TEST_RESIZE = 256 / 224  # shorter side before the central crop, as a multiple of the crop
 
 JpegDecoder = Callable[[list[Tensor]], list[Tensor]]
 """Encoded images, uint8 (bytes,) on the CPU -> uint8 (3, height, width) on the device; RuntimeError if one is bad."""
@@ -106,7 +108,7 @@ def cropped(images: Sequence[Any], request: Request, first: int) -> list[Any]:
     """
     size = list(request.size)
     if request.uniforms is None:
-        return [views.center_crop(views.resize(image, [round(min(size) * TEST_RESIZE)]), size) for image in images]
+        return [centre_crop(image, size) for image in images]
     heights, widths = torch.tensor([views.get_size(image) for image in images]).unbind(1)
     uniforms = torch.from_numpy(request.uniforms[first : first + len(images)])
     boxes = resized_crop_boxes(uniforms, heights, widths, request.smallest).tolist()
@@ -234,12 +236,12 @@ class DeviceReader:
             return images, self._stream.record_event() if self._stream else None
 
     def _decoded(self, rows: NDArray[np.int64], contents: Sequence[bytes]) -> list[Tensor]:
-        plain = [slot for slot, content in enumerate(contents) if is_plain_jpeg(content)]
-        encoded = [torch.from_numpy(np.frombuffer(contents[slot], np.uint8).copy()) for slot in plain]
+        plain = [slot for slot, content in enumerate(contents) if jpeg.is_plain(content, MOST_PIXELS)]
+        encoded = [torch.frombuffer(jpeg.without_exif(contents[slot]), dtype=torch.uint8) for slot in plain]
         try:
             decoded = dict(zip(plain, self._decode(encoded) if encoded else [], strict=True))
         except RuntimeError:  # one bad image fails the whole batch, so decode each image alone
-            decoded = {slot: image for slot, jpeg in zip(plain, encoded, strict=True) for image in self._try(jpeg)}
+            decoded = {slot: image for slot, bytes_ in zip(plain, encoded, strict=True) for image in self._try(bytes_)}
         return [decoded[slot] if slot in decoded else self._by_pil(int(row)) for slot, row in enumerate(rows)]
 
     def _try(self, encoded: Tensor) -> list[Tensor]:
@@ -262,16 +264,3 @@ def jpeg_decoder(device: torch.device) -> JpegDecoder:
         from torchvision.io import ImageReadMode, decode_jpeg
 
         return partial(decode_jpeg, mode=ImageReadMode.RGB, device=device)
-
-
-def is_plain_jpeg(content: bytes) -> bool:
-    """Whether the bytes are a complete JPEG of one or three components. PIL decodes all others, such as PNG."""
-    if content[:2] != b"\xff\xd8" or content[-2:] != b"\xff\xd9":
-        return False
-    position = 2
-    while position + 9 < len(content) and content[position] == 0xFF:
-        marker = content[position + 1]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a frame header
-            return content[position + 9] in (1, 3)
-        position += 2 + int.from_bytes(content[position + 2 : position + 4], "big")
-    return False

@@ -19,8 +19,7 @@ from tickets.registry import unknown
 from workers.data.classes import check_all_occur
 from workers.data.errors import DataError
 from workers.data.fingerprints.content import OF_BYTES, change, take
-from workers.data.images.encoded import Encoded, FilePictures, Pictures, check_ranges
-from workers.data.images.parquet import ParquetPictures
+from workers.data.images.encoded import Encoded, Pictures
 from workers.data.preparing import writing
 from workers.data.preparing.writing import ARRAYS, ProgressCallback
 from workers.data.registry import Arrays, DataSet, Source, SplitSummary, data_set_names, find_data_set, most_frequent
@@ -281,11 +280,6 @@ def _check(name: str, content: Arrays | Encoded, channels: int, num_classes: int
                     f"{name}: expected {split} images in uint8 of shape (images, {channels}, height, width), got "
                     f"{images.dtype} of shape {images.shape}"
                 )
-    for pictures in (content.train, content.test) if isinstance(content, Encoded) else ():
-        if isinstance(pictures, ParquetPictures):
-            pictures.check_classes(name, num_classes)
-        if isinstance(pictures, FilePictures):
-            check_ranges(pictures)
     for split, classes in labels.items():
         if counts[split] != len(classes) or not len(classes):
             raise DataError(f"{name}: {counts[split]} {split} images with {len(classes)} labels; give as many")

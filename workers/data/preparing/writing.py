@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tickets.files.writing import replacing
 from workers.data.errors import DataError
 from workers.data.fingerprints.reading import ProgressCallback
 from workers.data.images.encoded import Encoded, FilePictures, Origins, PackedPictures, Pictures, decode_pixels
+from workers.data.images.headers import header_fault
 from workers.data.images.parquet import ParquetPictures
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
@@ -75,8 +77,8 @@ def write_index(
     """Write the index of both splits. Images in Parquet files are also extracted into one flat file per split.
 
     Reading one image of a Parquet file decompresses its whole row group of some hundred images, so images are extracted
-    once. A killed extraction continues where it stopped. DataError if an image cannot be read, or the disk has too
-    little space.
+    once. A killed extraction continues where it stopped. DataError if an image is missing or its header tells that it
+    cannot be read, or the disk has too little space.
 
     Returns:
         By split, the JSON values that ``open_split`` needs besides the folder.
@@ -131,6 +133,8 @@ def _pack(folder: Path, split: str, task: str, pictures: ParquetPictures, progre
             sizes.seek(8 * chunk.start)
             for index in chunk:
                 content = pictures.read(index)
+                if fault := header_fault(content, BytesIO(content)):
+                    raise DataError(f"{pictures.name(index)}: {fault}")
                 images.write(content)
                 sizes.write(len(content).to_bytes(8, "little"))
             for file in (images, sizes):

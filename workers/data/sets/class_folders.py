@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,10 +26,22 @@ class Listing(NamedTuple):
 
 
 class FolderSplit(NamedTuple):
-    """The images of a split, and the number of other files in its folders by extension."""
+    """The images of a split.
+
+    Attributes:
+        known_as: the images' names in the fingerprint: their own, unless the same data has several layouts.
+        left_out: number of other files in its folders, by extension.
+    """
 
     pictures: FilePictures
+    known_as: NDArray[np.bytes_]
     left_out: Counter[str]
+
+    @classmethod
+    def of(cls, root: Path, names: Sequence[str], labels: NDArray[np.int64], left_out: Counter[str]) -> FolderSplit:
+        """The split of images below ``root``."""
+        pictures = FilePictures(root, encoded_names(names), labels)
+        return cls(pictures, pictures.names, left_out)
 
 
 def folder_names(folder: Path) -> list[str]:
@@ -71,12 +83,16 @@ def _is_ignored(name: str) -> bool:
     return name.startswith(".") or name.lower() in LEFT_BY_SYSTEMS
 
 
-def split_by_class(root: Path, split: str, classes: Sequence[str]) -> FolderSplit:
+def split_by_class(root: Path, split: str, classes: Sequence[str], besides: Collection[str] = ()) -> FolderSplit:
     """The images in ``root/split/<class>/``; a class's number is its position in ``classes``.
 
-    DataError if a folder is of no known class or has no image, or a class has no folder in ``train/``.
+    Args:
+        besides: folders in ``root/split/`` that are of no class.
+
+    Raises:
+        DataError: a folder is of no known class or has no image, or a class has no folder in ``train/``.
     """
-    folders = folder_names(root / split)
+    folders = [folder for folder in folder_names(root / split) if folder not in besides]
     unknown = sorted(set(folders) - set(classes))
     if unknown:
         raise DataError(f"{root / split / unknown[0]}: {unknown[0]} is none of the {len(classes)} training classes")
@@ -94,7 +110,7 @@ def split_by_class(root: Path, split: str, classes: Sequence[str]) -> FolderSpli
         labels.append(np.full(len(listing.images), label, dtype=np.int64))
     if not names:
         raise DataError(f"{root / split} holds no folder with images")
-    return FolderSplit(FilePictures(root, encoded_names(names), np.concatenate(labels)), left_out)
+    return FolderSplit.of(root, names, np.concatenate(labels), left_out)
 
 
 def _of_other_files(left_out: Counter[str]) -> str:
@@ -120,7 +136,7 @@ def split_by_table(root: Path, folder: str, classes: Sequence[str], class_of: Ma
         if class_of[file] not in number:
             raise DataError(f"{root / folder / file}: its class {class_of[file]} is no training class")
     labels = np.array([number[class_of[file]] for file in files], dtype=np.int64)
-    return FolderSplit(FilePictures(root, encoded_names(names), labels), left_out)
+    return FolderSplit.of(root, names, labels, left_out)
 
 
 def encoded_names(names: Sequence[str]) -> NDArray[np.bytes_]:

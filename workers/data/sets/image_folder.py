@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
+from workers.data.classes import check_all_occur
 from workers.data.errors import DataError
 from workers.data.fingerprints.content import folder_content, parquet_content
-from workers.data.images.encoded import Encoded, FilePictures
+from workers.data.images.encoded import Encoded
+from workers.data.images.headers import header_fault
 from workers.data.images.parquet import ParquetPictures
-from workers.data.registry import FAMILIES, DataSet, Source, SplitSummary
+from workers.data.registry import DATA_SETS, FAMILIES, DataSet, Source, SplitSummary
 from workers.data.sets.class_folders import FolderSplit, folder_names, split_by_class
 from workers.data.sets.missing import missing_data
 from workers.data.sets.shards import split_files
@@ -44,27 +47,28 @@ def source_of(
     root: Path, train: FolderSplit, test: FolderSplit, num_classes: int, size: tuple[int, int] | None = None
 ) -> Source:
     """The source of two splits under one root, with what they hold."""
-    source = folder_source(root, train.pictures, test.pictures, num_classes, size)
-    return replace(
-        source,
-        splits={
-            "train": SplitSummary.of(train.pictures.labels),
-            "test": SplitSummary.of(test.pictures.labels),
-        },
+    pictures = [split.pictures for split in (train, test)]
+    content = folder_content(
+        root,
+        np.concatenate([part.names for part in pictures]),
+        [(split.known_as, split.pictures.labels) for split in (train, test)],
+        num_classes,
+        header_fault,
+        streamed=size is None,
+    )
+    return Source(
+        f"image files in {root}",
+        "",
+        lambda: Encoded(pictures[0], pictures[1], size),
+        num_classes,
+        splits={split: SplitSummary.of(part.labels) for split, part in zip(("train", "test"), pictures, strict=True)},
         left_out=train.left_out + test.left_out,
+        content=content,
     )
 
 
-def folder_source(
-    root: Path, train: FilePictures, test: FilePictures, num_classes: int, size: tuple[int, int] | None = None
-) -> Source:
-    """The source of two splits under one root."""
-    splits = [(split.names, split.labels) for split in (train, test)]
-    content = folder_content(root, splits, num_classes, streamed=size is None)
-    return Source(f"image files in {root}", "", lambda: Encoded(train, test, size), num_classes, content=content)
-
-
 def find_image_parquet(
+    name: str,
     folder: Path,
     train: Sequence[str] = ("train",),
     test: Sequence[str] = ("test",),
@@ -73,16 +77,21 @@ def find_image_parquet(
     """The source of both splits' Parquet files below a folder; None if one is missing.
 
     Args:
+        name: the registered data set.
         train, test: what the splits may be called.
 
     Raises:
-        DataError: the files of a split are not exactly one complete set, or hold no images with classes.
+        DataError: the files of a split are not exactly one complete set, or hold no images with the data set's classes.
     """
     both = [split_files(folder, names) for names in (train, test)]
     if not all(both):
         return None
-
+    num_classes = DATA_SETS[name].num_classes
+    assert num_classes is not None
     pictures = [ParquetPictures(paths) for paths in both]
+    for split in pictures:
+        split.check_classes(name, num_classes)
+    check_all_occur(f"{name}: training images", pictures[0].labels, num_classes)
     summaries = (SplitSummary.of(split.labels) for split in pictures)
     return Source(
         f"Parquet files in {folder}",

@@ -28,7 +28,7 @@ def find_imagenet(data_root: Path | None, downloads: Path) -> Source:
         root = data_root / "imagenet"
         if (root / "train").is_dir() and (root / "val").is_dir():
             return _read_folders(root)
-        source = image_folder.find_image_parquet(root, test=("validation", "val"))
+        source = image_folder.find_image_parquet("imagenet", root, test=("validation", "val"))
         if source is not None:
             return source
     raise missing_data("imagenet", "imagenet", LAYOUT, data_root, ("imagenet", "ILSVRC2012_"))
