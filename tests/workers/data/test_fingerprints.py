@@ -202,7 +202,7 @@ def test_small_parquet_keeps_the_fingerprint_of_earlier_versions(tmp_path: Path)
 
 def test_what_a_version_before_remembered_under_another_kind_of_key_does_not_count(tmp_path: Path) -> None:
     folder, cache = tmp_path / "cifar10", tmp_path / "cache"
-    for number, name in enumerate(("train-0", "test-0", "test-1"), start=4):
+    for number, name in enumerate(("train-0", "test-0", "test-1"), start=10):
         write_images(folder / f"{name}.parquet", number)
     now = fingerprint("cifar10", tmp_path, cache)
     memory = contents.Memory.at(cache, "cifar10", folder)
