@@ -216,6 +216,31 @@ def provider(up: StandIns, filled_in: Path, monkeypatch: pytest.MonkeyPatch) -> 
 WORKER_TAGS = {"ray-node-type": "worker", "ray-user-node-type": "gpu", "ray-node-status": "uninitialized"}
 
 
+def test_on_the_prepared_image_no_package_is_installed_anew(tmp_path: Path) -> None:
+    """The file's commands twice in one home: on the machine that the image is made of, and on one made from it."""
+    programs, home, log = tmp_path / "bin", tmp_path / "home", tmp_path / "log.txt"
+    for folder in (programs, home, home / ".ray"):
+        folder.mkdir()
+    (home / ".bashrc").write_text("case $- in *i*) ;; *) return;; esac\n")
+    venv = f"mkdir -p ~/venv/bin && ln -s /bin/true ~/venv/bin/pip && echo made >> {log}"
+    for name, body in (("python3", f'[ "$2" != venv ] || ({venv})'), ("aws", "mkdir -p ~/data"), ("sudo", "exit 1")):
+        (programs / name).write_text(f"#!/bin/sh\n{body}\n")
+        (programs / name).chmod(0o755)
+    config = yaml.safe_load((ROOT / "cluster.yaml").read_text())
+    commands = [*config["initialization_commands"], *config["setup_commands"]]
+    left = []
+    for _ in range(2):
+        (home / ".ray" / "auth_token").write_text("copied by Ray before the commands")
+        for command in commands:
+            subprocess.run(
+                ["/bin/bash", "-c", command], env={"HOME": str(home), "PATH": f"{programs}:/usr/bin:/bin"}, check=True
+            )
+        left.append((home / ".bashrc").read_text())
+    assert log.read_text() == "made\n"
+    assert left[0] == left[1]
+    assert left[0].startswith("export AWS_REGION=")
+
+
 def test_workers_are_spot_machines_with_a_gpu(provider: tuple[Any, dict[str, Any]], aws: dict[str, Any]) -> None:
     made, gpu = provider
     assert gpu["resources"].items() >= {"CPU": 4, "GPU": 1}.items()
