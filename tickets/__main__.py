@@ -168,7 +168,7 @@ def convert(
         typer.Option(
             "--statistics/--no-statistics",
             help="Whether the target's normalization layers have running statistics, which a strict load_state_dict "
-            "wants. Default: those have that follow a convolution of the same width.",
+            "wants. Default: those that directly follow a convolution of the same width.",
             show_default=False,
         ),
     ] = None,

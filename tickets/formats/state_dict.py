@@ -132,8 +132,8 @@ def normalization_layers(ticket: Ticket, *, batch_norms: bool = False) -> list[s
     """The normalization layers that have a weight.
 
     Args:
-        batch_norms: only those that look like batch norms: the weight before theirs is a convolution's with as many
-            outputs. A ticket does not tell, but only batch norms have running statistics.
+        batch_norms: only those that look like batch norms, directly after a convolution with as many outputs. A ticket
+            does not tell, but only batch norms have running statistics.
     """
     layers, channels = [], 0
     for name, tensor in ticket.tensors.items():
@@ -142,8 +142,10 @@ def normalization_layers(ticket: Ticket, *, batch_norms: bool = False) -> list[s
             continue
         if tensor.role is not Role.NORMALIZATION:
             channels = tensor.sign.shape[0] if tensor.sign.dim() > 2 else 0
-        elif not batch_norms or tensor.sign.shape == (channels,):
+            continue
+        if not batch_norms or tensor.sign.shape == (channels,):
             layers.append(layer)
+        channels = 0
     return layers
 
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
-from tests.tickets.networks import network, random_masks, ticket_of
+import tickets
+from tests.tickets.networks import PROVENANCE, network, random_masks, ticket_of
 from tickets import Role, Ticket, TicketError, formats
 from tickets.formats import Hints, NeedsHintError
 
@@ -131,6 +132,28 @@ def test_torch_prune_loads_a_written_file(trained: tuple[nn.Module, Masks, Ticke
     layer = fresh[0]
     prune.remove(layer, "weight")
     assert torch.equal(layer.weight, ticket.tensors["0.weight"].sign.float())
+
+
+@pytest.mark.parametrize(
+    ("layers", "statistics"),
+    [
+        ((nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Flatten(), nn.LayerNorm(4), nn.Linear(4, 4)), None),
+        ((nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 4)), True),
+        ((nn.Conv2d(3, 4, 1), nn.GroupNorm(2, 4), nn.Conv2d(4, 4, 1)), False),
+        ((nn.Linear(4, 4), nn.LayerNorm(4), nn.Linear(4, 4)), None),
+    ],
+)
+def test_a_strict_loader_accepts_a_written_state_dict(
+    layers: tuple[nn.Module, ...], statistics: bool | None, tmp_path: Path
+) -> None:
+    model = nn.Sequential(*layers)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_()
+    ticket = tickets.from_model(model, {"0.weight": model.get_parameter("0.weight") > 0}, 4, PROVENANCE)
+    for name, file in {"sparse": "t.pt", "open-lth": "level/model_ep0_it0.pth"}.items():
+        formats.write(ticket, tmp_path / file.split("/")[0], name, statistics=statistics)
+        model.load_state_dict(torch.load(tmp_path / file, weights_only=True), strict=True)
 
 
 def test_an_open_lth_mask_includes_the_classifier_in_int32(tmp_path: Path) -> None:
