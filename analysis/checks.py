@@ -10,7 +10,7 @@ import typer
 from analysis.frames.load import load
 from analysis.rules.checklist import checks
 from orchestrator.store import Store, StoreError
-from workers.terminal.command import AsJson, add_command, console, new_app, one_sentence, print_json
+from workers.terminal.command import AsJson, add_command, console, new_app, one_sentence, print_json, tell_left_out
 from workers.terminal.options import StorePath
 from workers.terminal.tables import UncutTable, print_table
 
@@ -30,7 +30,8 @@ def check(store: StorePath, json_: AsJson = False) -> None:
     a rule is broken.
     """
     with one_sentence(StoreError, OSError):
-        frames = load(store, tickets=False)
+        frames = load(store, tickets=False, leave_out=True)
+        tell_left_out(frames.left_out, store)
         if frames.stages.empty:
             raise StoreError(f"{store}: no stage is done in this folder; give the folder of a sweep's store")
         with console(stderr=True).status("reading masks and weights"):

@@ -18,7 +18,7 @@ from analysis.page.rendering import render
 from analysis.rules.checklist import REPORT_DEADLINE_S, checks
 from orchestrator.store import Store, StoreError
 from tickets.files.writing import replacing
-from workers.terminal.command import add_command, new_app, one_sentence
+from workers.terminal.command import add_command, new_app, one_sentence, tell_left_out
 from workers.terminal.options import Published, StorePath
 
 REPORT = "report.html"
@@ -41,7 +41,7 @@ def write_report(store: Path | str, out: Path | None = None, published: Path | N
         Where the report is.
 
     Raises:
-        StoreError: the store does not exist, has no stages, or is damaged.
+        StoreError: the store does not exist, or has no stages.
         PublishedError: the file with published results is none, or does not fit the store.
         OSError: a file cannot be read or written.
     """
@@ -74,7 +74,7 @@ def write_tables(store: Path | str, folder: Path) -> str:
         The folder.
 
     Raises:
-        StoreError: the store does not exist, has no stages, or is damaged.
+        StoreError: the store does not exist, or has no stages.
         OSError: the folder cannot be written; then nothing is.
     """
     export(_loaded(store), folder)
@@ -82,9 +82,10 @@ def write_tables(store: Path | str, folder: Path) -> str:
 
 
 def _loaded(store: Path | str, published: Path | None = None) -> Frames:
-    frames = load(store, published=published)
+    frames = load(store, published=published, leave_out=True)
     if frames.stages.empty and frames.planned == 0:
         raise StoreError(f"{store}: this folder has no stages; give the folder of a sweep's store")
+    tell_left_out(frames.left_out, store)
     return frames
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from orchestrator.operating.selection import find_stage
 from orchestrator.operating.survey import GIVEN_UP, StageStatus, Survey, survey
-from orchestrator.planning.comparison import compare, known_stages
+from orchestrator.planning.comparison import compare, known_stages, root_causes
 from orchestrator.store import Store, StoreError
 from orchestrator.store.record import Cause, Failure, Record, read_valid
 from orchestrator.terminal.command import STORE_ERRORS, StageName, open_existing
@@ -83,9 +83,10 @@ def explain(store: Store, surveyed: Survey, key: str) -> dict[str, Any]:
     explanation["drivers"] = sorted(surveyed.living)
     known = known_stages(surveyed.plans, records)
     stage = known.get(key)
-    comparison = compare(stage, known, {k: known[k] for k in records}) if stage is not None else None
+    comparison = compare(stage, known, {k: known[k] for k in records if k in known}) if stage is not None else None
     explanation["not_cached_because"] = None if comparison is None else asdict(comparison)
-    explanation["root_causes"] = [] if comparison is None else [asdict(root) for root in comparison.roots()]
+    roots = [] if comparison is None else root_causes(comparison, known)
+    explanation["root_causes"] = [asdict(root) for root in roots]
     explanation["science_known"] = stage is not None
     return explanation
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.dataset as ds
-from pyarrow.fs import LocalFileSystem
 
 from analysis.cache import Cache
 from analysis.frames.data_sets import data_sets
 from analysis.frames.published import check_fits, no_published, read_published
+from analysis.frames.results import above_chord, densities, read_results
 from analysis.frames.superseded import superseded
 from analysis.signs.comparisons import comparisons
 from analysis.signs.pairs import (
@@ -94,6 +93,7 @@ class Frames:
             "failed", …), the stage's ``key`` and ``name``, and the event's details.
         planned: number of stages in the last plan for each data set, architecture and preset.
         published: published results from the user's file (``analysis.frames.published``); empty without a file.
+        left_out: a sentence for each damaged record, plan or table that the frames lack, by its key or path.
     """
 
     stages: pd.DataFrame
@@ -110,9 +110,12 @@ class Frames:
     events: pd.DataFrame
     planned: int
     published: pd.DataFrame = field(default_factory=no_published)
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
-def load(store: Path | str | Store, *, tickets: bool = True, published: Path | None = None) -> Frames:
+def load(
+    store: Path | str | Store, *, tickets: bool = True, published: Path | None = None, leave_out: bool = False
+) -> Frames:
     """Read a store.
 
     Args:
@@ -120,9 +123,10 @@ def load(store: Path | str | Store, *, tickets: bool = True, published: Path | N
         tickets: False leaves the frames ``tickets``, ``flips`` and ``agreement`` empty. Reading a large network's
             ticket for the first time takes about half a second; results are kept in the user's cache.
         published: a CSV file with published results: see ``analysis.frames.published``.
+        leave_out: leave damaged files out, and name them in ``Frames.left_out``.
 
     Raises:
-        StoreError: the folder does not exist, or one of its files is damaged.
+        StoreError: the folder does not exist; or one of its files is damaged, unless ``leave_out``.
         PublishedError: the file of published results is invalid, or has no result for a setting of this store.
         OSError: the file of published results cannot be read.
     """
@@ -130,16 +134,19 @@ def load(store: Path | str | Store, *, tickets: bool = True, published: Path | N
     reader = store if isinstance(store, Store) else Store(store)
     if not reader.storage.exists():
         raise StoreError(f"{reader.root}: there is no such store; give the folder or the URL of a sweep's store")
-    records, planned = reader.records(), wanted(reader.plans())
+    left_out: dict[str, str] = {}
+    records, planned = reader.records(left_out), wanted(reader.plans(left_out))
+
+    def table(file: str, schema: pa.Schema) -> pd.DataFrame:
+        return read_results(reader, records.values(), file, schema, left_out)
+
     stages = _stages(reader, records, superseded(records, planned))
-    metrics = _artifact(reader, records.values(), schemas.METRICS, schemas.METRICS_SCHEMA)
-    timing = _artifact(reader, records.values(), schemas.TIMING, schemas.TIMING_SCHEMA)
-    points = _artifact(reader, records.values(), schemas.PROBE, schemas.PROBE_SCHEMA)
-    barriers = _artifact(reader, records.values(), schemas.BARRIER, schemas.BARRIER_SCHEMA)
+    metrics, timing = table(schemas.METRICS, schemas.METRICS_SCHEMA), table(schemas.TIMING, schemas.TIMING_SCHEMA)
+    points, barriers = table(schemas.PROBE, schemas.PROBE_SCHEMA), table(schemas.BARRIER, schemas.BARRIER_SCHEMA)
     for column, value in _ABOVE_CHORD.items():
         for frame in (stages, barriers):  # of probes older than the column, too
             frame[column] = frame["key"].map(above_chord(points, value)).astype("float64")
-    places = _artifact(reader, records.values(), schemas.LANDSCAPE, schemas.LANDSCAPE_SCHEMA)
+    places = table(schemas.LANDSCAPE, schemas.LANDSCAPE_SCHEMA)
     failures = _frame(
         (failure.model_dump() for failure in reader.failures()),
         ("key", "name", "attempt", "error_type", "message", "log", "cause", "finished_unix_s"),
@@ -153,7 +160,9 @@ def load(store: Path | str | Store, *, tickets: bool = True, published: Path | N
         ),
         (*_IDENTITY, "failed"),
     )
-    counts, flipped, agreed = _ticket_frames(reader, records if tickets else {}, stages, missing)
+    counts, flipped, agreed = _ticket_frames(reader, records if tickets else {}, stages, missing, left_out)
+    if left_out and not leave_out:
+        raise StoreError(next(iter(left_out.values())))
     if published is not None:
         check_fits(published_results, pd.concat([stages, missing]), published)
     return Frames(
@@ -171,10 +180,12 @@ def load(store: Path | str | Store, *, tickets: bool = True, published: Path | N
         events=load_events(reader),
         planned=len(planned),
         published=published_results,
+        left_out=left_out,
     )
 
 
 def _stages(store: Store, records: Mapping[str, Record], old: Container[str]) -> pd.DataFrame:
+    density_of = densities(records)
     rows = [
         {
             **record.results,
@@ -182,7 +193,7 @@ def _stages(store: Store, records: Mapping[str, Record], old: Container[str]) ->
             **record.labels.model_dump(),
             **{name: record.provenance.get(name) for name in _PROVENANCE},
             **_derived(record),
-            "density": _density(record, records),
+            "density": density_of[record.key],
             "superseded": record.key in old,
             "folder": store.folder(record.key),
             "out": record.out,
@@ -207,39 +218,6 @@ def _derived(record: Record) -> dict[str, Any]:
     }
 
 
-def _density(record: Record, records: Mapping[str, Record]) -> float | None:
-    """Return a stage's density, or else the one density of its inputs: a probe has that of its two ends."""
-    if "density" in record.results:
-        return float(record.results["density"])
-    upstream = {_density(records[key], records) for key in record.inputs.values() if key in records}
-    return upstream.pop() if len(upstream) == 1 else None
-
-
-def _artifact(store: Store, records: Iterable[Record], file: str, schema: pa.Schema) -> pd.DataFrame:
-    """Read one kind of file of all stages in one scan; each row has its stage's key."""
-    files = store.local([(record.key, file) for record in records if file in record.files])
-    keys = {path.as_posix(): key for (key, _), path in files.items()}
-    if not keys:
-        return schema.empty_table().to_pandas().assign(key=pd.Series(dtype="str"))
-    dataset = ds.dataset(list(keys), schema=schema, format="parquet", filesystem=LocalFileSystem())
-    try:
-        frame = dataset.to_table(columns=[*schema.names, "__filename"]).to_pandas()
-    except (pa.ArrowException, OSError) as error:
-        raise StoreError(f"{store.root}: a {file} cannot be read: {error}") from error
-    return frame.assign(key=frame.pop("__filename").map(keys))
-
-
-def above_chord(points: pd.DataFrame, value: str) -> pd.Series:
-    """The largest rise of a value above the straight line between a path's ends, by the probe's key.
-
-    Args:
-        points: one row per ``key`` and ``lambda``.
-    """
-    share, keys = points["lambda"], points["key"]
-    start, end = (keys.map(points[share == at].set_index("key")[value]).astype("float64") for at in (0, 1))
-    return (points[value] - (1 - share) * start - share * end).groupby(keys).max()
-
-
 def _with_solutions(places: pd.DataFrame, records: Mapping[str, Record]) -> pd.DataFrame:
     """Replace the input's name of each solution of a landscape by the solution's key."""
     slots = zip(places["key"], places["solution"], strict=True)
@@ -248,7 +226,11 @@ def _with_solutions(places: pd.DataFrame, records: Mapping[str, Record]) -> pd.D
 
 
 def _ticket_frames(
-    store: Store, records: Mapping[str, Record], stages: pd.DataFrame, missing: pd.DataFrame
+    store: Store,
+    records: Mapping[str, Record],
+    stages: pd.DataFrame,
+    missing: pd.DataFrame,
+    left_out: MutableMapping[str, str],
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Return the frames ``tickets``, ``flips`` and ``agreement``."""
     contents = {key: r.files[schemas.TICKET].blake2b for key, r in records.items() if schemas.TICKET in r.files}
@@ -256,10 +238,11 @@ def _ticket_frames(
     pairs = ticket_pairs(tickets, pd.concat([stages[~stages["superseded"]], missing]))
 
     def files(keys: Collection[str]) -> dict[str, Path]:
-        return {key: path for (key, _), path in store.local([(key, schemas.TICKET) for key in keys]).items()}
+        paths = store.local([(key, schemas.TICKET) for key in keys], unreadable=left_out)
+        return {key: path for (key, _), path in paths.items()}
 
     both = list(pairs[["key", "other_key"]].itertuples(index=False, name=None))
-    compared = comparisons(both, contents, files, Cache("tickets"))
+    compared = comparisons(both, contents, files, Cache("tickets"), left_out)
     return (
         _labelled(ticket_counts(compared), stages)[[*_IDENTITY, *COUNT_COLUMNS, "superseded"]],
         _labelled(flips(pairs, compared), stages)[[*_IDENTITY, *FLIP_COLUMNS]],

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Container, Mapping
-from functools import cache
 
-from orchestrator.store.record import Record
+from orchestrator.store.record import Record, inputs_first
 
 # These fields vary within one experiment; a stage's other fields are its recipe. Alpha's distribution belongs to AWS
 # alone: LRR has none to share.
@@ -24,19 +23,16 @@ def superseded(records: Mapping[str, Record], wanted: Container[str]) -> set[str
     by_age = sorted(records.values(), key=lambda record: (record.key in wanted, record.finished_unix_s))
     newest_recipe = {_slot(record): _recipe(record) for record in by_age}
     newest_key = {(record.labels, *_slot(record)): record.key for record in by_age}
-
-    @cache
-    def is_old(key: str) -> bool:
-        if key not in records:
-            return False
+    old: set[str] = set()
+    for key in inputs_first(records):
         record = records[key]
-        return (
+        if (
             _recipe(record) != newest_recipe[_slot(record)]
             or record.key != newest_key[record.labels, *_slot(record)]
-            or any(is_old(upstream) for upstream in record.inputs.values())
-        )
-
-    return {key for key in records if is_old(key)}
+            or not old.isdisjoint(record.inputs.values())
+        ):
+            old.add(key)
+    return old
 
 
 def _slot(record: Record) -> tuple[str, ...]:

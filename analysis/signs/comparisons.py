@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ def comparisons(
     contents: Mapping[str, str],
     files: Callable[[Collection[str]], Mapping[str, Path]],
     cache: Cache,
+    left_out: MutableMapping[str, str],
 ) -> pd.DataFrame:
     """Count what the tickets of each pair have in common, tensor by tensor.
 
@@ -32,36 +33,46 @@ def comparisons(
             differently, and so can make two tickets of one key.
         files: returns the tickets' paths by key; called only for tickets of pairs that are not in the cache.
         cache: of kind "tickets".
+        left_out: receives a sentence for each file that is no ticket, and for each pair of different networks, by the
+            ticket's path.
 
     Returns:
         One row per pair and tensor: ``key``, ``other_key``, ``tensor``, ``role`` and ``analysis.signs.bits.COUNTS``.
-
-    Raises:
-        StoreError: a file is no ticket, or the tickets of a pair are of different networks.
     """
     names = {(a, b): f"{a}:{contents[a]} {b}:{contents[b]}" for a, b in pairs}
     compared: dict[Pair, Any] = {pair: cache.get(name) for pair, name in names.items()}
     uncached = [pair for pair, value in compared.items() if value is None]
     uses = Counter(chain.from_iterable(uncached))
     paths = files(uses.keys())
-    held: dict[str, TicketBits] = {}
+    held: dict[str, TicketBits | None] = dict.fromkeys(uses.keys() - paths.keys())  # None: cannot be read
     for a, b in uncached:
         for key in (a, b):
             if key not in held:
-                held[key] = read_ticket(paths[key])
-        try:
-            counts = compare(held[a], held[b]).tolist()
-        except ValueError as error:
-            raise StoreError(
-                f"{paths[a]} and {paths[b]} cannot be compared: {error}; give each network its own store"
-            ) from error
-        compared[a, b] = {"tensors": held[a].tensors, "roles": held[a].roles, "counts": counts}
-        cache.put(names[a, b], compared[a, b])
+                held[key] = _read(paths[key], left_out)
+        one, other = held[a], held[b]
+        if one is not None and other is not None:
+            try:
+                counts = compare(one, other).tolist()
+            except ValueError as error:
+                left_out[str(paths[b])] = (
+                    f"{paths[a]} and {paths[b]} cannot be compared: {error}; give each network its own store"
+                )
+            else:
+                compared[a, b] = {"tensors": one.tensors, "roles": one.roles, "counts": counts}
+                cache.put(names[a, b], compared[a, b])
         uses.subtract((a, b))
         for key in {a, b}:
             if not uses[key]:
                 del held[key]
-    return _table(compared)
+    return _table({pair: value for pair, value in compared.items() if value is not None})
+
+
+def _read(path: Path, left_out: MutableMapping[str, str]) -> TicketBits | None:
+    try:
+        return read_ticket(path)
+    except StoreError as error:
+        left_out[str(path)] = str(error)
+        return None
 
 
 def _table(compared: Mapping[Pair, Any]) -> pd.DataFrame:

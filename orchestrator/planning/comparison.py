@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.store.plans import StoredPlan
-from orchestrator.store.record import Record, StageIdentity
+from orchestrator.store.record import Record, StageIdentity, in_circles, inputs_first
 
 ABSENT = "(absent)"
 
 
 def known_stages(plans: Iterable[StoredPlan], records: Mapping[str, Record]) -> dict[str, StageIdentity]:
-    """Every stage with science in a plan or a record, by key; records win over plans, later plans over earlier ones."""
+    """Every stage with science in a plan or a record, by key; records win over plans, later plans over earlier ones.
+
+    Stages that are inputs of their own inputs are left out: no sweep planned them.
+    """
     planned = {stage.key: stage for plan in plans for stage in plan.identities() if stage.science}
-    return {**planned, **records}
+    known = {**planned, **records}
+    circles = in_circles({key: stage.inputs.values() for key, stage in known.items()})
+    return {key: stage for key, stage in known.items() if key not in circles}
 
 
 @dataclass(frozen=True)
@@ -34,22 +39,14 @@ class Comparison:
     Attributes:
         nearest: key of the record.
         changes: fields of the stage itself that differ; labels come first, as ``labels.preset``.
-        upstream: comparisons of the inputs that differ, by input name; None if a stage's fields are unknown.
+        upstream: keys of the inputs that differ, by input name; None if an input's fields are unknown, here or there.
     """
 
     name: str
     key: str
     nearest: str
     changes: list[Change]
-    upstream: dict[str, Comparison | None] = field(default_factory=dict)
-
-    def roots(self) -> Iterator[Comparison]:
-        """The stages furthest upstream whose own fields differ: the causes of all other differences."""
-        roots = [root for upstream in self.upstream.values() if upstream for root in upstream.roots()]
-        if roots:
-            yield from {root.key: root for root in roots}.values()
-        elif self.changes or not self.upstream:
-            yield self
+    upstream: dict[str, str | None] = field(default_factory=dict)
 
 
 def compare(
@@ -77,17 +74,40 @@ def compare(
     return _compare_with(stage, nearest, stages)
 
 
+def root_causes(comparison: Comparison, stages: Mapping[str, StageIdentity]) -> list[Comparison]:
+    """The stages furthest upstream whose own fields differ: the causes of all other differences.
+
+    Args:
+        comparison: from ``compare``.
+        stages: planned and recorded stages, by key.
+    """
+    compared = {comparison.key: comparison}
+    pending = [comparison]
+    while pending:
+        reader = pending.pop()
+        for slot, key in reader.upstream.items():
+            if key is not None and key not in compared:
+                compared[key] = _compare_with(stages[key], stages[stages[reader.nearest].inputs[slot]], stages)
+                pending.append(compared[key])
+    behind: dict[str, bool] = {}  # whether a cause lies in the stage or upstream of it
+    roots = []
+    for key in inputs_first(stages, [comparison.key]):
+        if key in compared:
+            each = compared[key]
+            behind[key] = any(behind[upstream] for upstream in each.upstream.values() if upstream is not None)
+            if not behind[key] and (each.changes or not each.upstream):
+                behind[key] = True
+                roots.append(each)
+    return roots
+
+
 def _label_changes(old: StageIdentity, new: StageIdentity) -> list[Change]:
     return changes(vars(old.labels), vars(new.labels), "labels")
 
 
 def _compare_with(stage: StageIdentity, old: StageIdentity, stages: Mapping[str, StageIdentity]) -> Comparison:
-    upstream: dict[str, Comparison | None] = {}
-    for slot, key in stage.inputs.items():
-        before = old.inputs.get(slot)
-        if before != key:
-            new_input, old_input = stages.get(key), stages.get(before or "")
-            upstream[slot] = _compare_with(new_input, old_input, stages) if new_input and old_input else None
+    differing = {slot: key for slot, key in stage.inputs.items() if old.inputs.get(slot) != key}
+    upstream = {s: key if key in stages and old.inputs.get(s) in stages else None for s, key in differing.items()}
     own_changes = _label_changes(old, stage) + changes(old.science, stage.science)
     return Comparison(stage.name, stage.key, old.key, own_changes, upstream)
 

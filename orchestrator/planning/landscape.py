@@ -12,7 +12,7 @@ from orchestrator.planning.plan import Node, Plan
 from orchestrator.recipes.recipe import Recipe
 from orchestrator.recipes.resolution import resolve
 from orchestrator.store import StoreError
-from orchestrator.store.record import Labels, StageIdentity
+from orchestrator.store.record import Labels, StageIdentity, inputs_first
 from workers.stages import Augmentation, Landscape, Pretrain, Probe, Round, Setting, Stage, Train, to_science
 from workers.stages.job import JobError, parse_job
 
@@ -75,7 +75,11 @@ def plan_landscape(
         RecipeError: the store has no probe of this setting, and the data set's recipe cannot be resolved.
     """
     plan = Plan()
-    solutions = [_borrow(plan, stages, key) for key in keys]
+    for key in inputs_first(stages, keys):
+        _borrow(plan, stages[key])
+    if missing := [key for key in keys if key not in plan.nodes]:
+        raise StoreError(f"stage {missing[0]} is in no plan or record; repeat its sweep first")
+    solutions = [plan.nodes[key] for key in keys]
     setting = _shared_setting(solutions)
     if not isfinite(margin):
         raise StoreError(f"--margin {margin}: expected a number, such as 0.25")
@@ -83,19 +87,18 @@ def plan_landscape(
     return plan, add_landscape(plan, solutions, points, margin, probing)
 
 
-def _borrow(plan: Plan, stages: Mapping[str, StageIdentity], key: str) -> Node:
-    """Add a stage of the store, and every stage upstream."""
-    if key in plan.nodes:
-        return plan.nodes[key]
-    if key not in stages:
-        raise StoreError(f"stage {key}, upstream of these trainings, is in no plan or record; repeat their sweep first")
-    identity = stages[key]
-    inputs = {slot: _borrow(plan, stages, upstream) for slot, upstream in identity.inputs.items()}
+def _borrow(plan: Plan, identity: StageIdentity) -> None:
+    """Add a stage of the store whose inputs were added before."""
+    for key in identity.inputs.values():
+        if key not in plan.nodes:
+            raise StoreError(
+                f"stage {key}, upstream of these trainings, is in no plan or record; repeat their sweep first"
+            )
+    inputs = {slot: plan.nodes[key] for slot, key in identity.inputs.items()}
     node = plan.add(identity.name, _stage(identity), identity.labels, **inputs)
-    if node.key != key:
+    if node.key != identity.key:
         raise StoreError(f"{identity.name} was computed by another version of this code; repeat its sweep first")
-    plan.borrowed.add(key)
-    return node
+    plan.borrowed.add(node.key)
 
 
 def _stage(identity: StageIdentity) -> Stage:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, MutableMapping
 from pathlib import Path
 
 from orchestrator.store.index import read_index
@@ -127,25 +127,46 @@ class StoreReader:
         """The folder of a committed stage's artifacts, relative to the root."""
         return f"{self.folder(key)}/{self.committed(key).out}"
 
-    def local(self, files: Collection[tuple[str, str]], cache: Path | None = None) -> dict[tuple[str, str], Path]:
-        """Return artifacts as local files by (key, name); raise StoreError if one is missing.
+    def local(
+        self,
+        files: Collection[tuple[str, str]],
+        cache: Path | None = None,
+        unreadable: MutableMapping[str, str] | None = None,
+    ) -> dict[tuple[str, str], Path]:
+        """Return artifacts as local files by (key, name).
 
         A bucket's are downloaded together, unless the cache, by default the user's, has them.
+
+        Args:
+            unreadable: receives a sentence for each file that is missing or must not be read, by its path.
+
+        Raises:
+            StoreError: a file is missing or must not be read, and ``unreadable`` was not given.
         """
         if self.storage.folder is not None:
-            folder = Folder(self.storage.folder)
-            try:
-                return {(key, name): folder.locate(f"{self.out(key)}/{name}") for key, name in files}
-            except OSError as error:
-                raise StoreError(f"{self.root}: {error}") from error
+            folder, paths = Folder(self.storage.folder), {}
+            for key, name in files:
+                path = f"{self.out(key)}/{name}"
+                try:
+                    paths[key, name] = folder.locate(path)
+                except OSError as error:
+                    if unreadable is None:
+                        raise StoreError(f"{self.root}: {error}") from error
+                    unreadable[path] = str(error)
+            return paths
         cache = (cache or _downloads()) / digest.of_text(self.root)[:KEY_DIGITS]
         paths = {(key, name): cache / self.out(key) / name for key, name in files}
         missing = [(f"{self.out(key)}/{name}", path) for (key, name), path in paths.items() if not path.exists()]
+        lost: dict[str, str] = {}
         try:
-            download_many(self.storage, missing)
+            download_many(self.storage, missing, lost)
         except OSError as error:
             raise StoreError(f"{self.root}: {error}") from error
-        return paths
+        if lost and unreadable is None:
+            raise StoreError(f"{self.root}: {next(iter(lost.values()))}")
+        if unreadable is not None:
+            unreadable.update(lost)
+        return {(key, name): path for (key, name), path in paths.items() if f"{self.out(key)}/{name}" not in lost}
 
     def damage(self, key: str) -> str | None:
         """Check a committed stage's files by their sizes, as last listed; a sentence about the first damaged one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from enum import StrEnum
+from graphlib import CycleError, TopologicalSorter
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import pydantic
@@ -212,6 +213,29 @@ def in_circles(inputs: Mapping[str, Iterable[str]]) -> set[str]:
                     ends.append(reader)
         left = {key: {reader for reader in readers.get(key, ()) if reader in left} for key in left}
     return set(left)
+
+
+def inputs_first(stages: Mapping[str, StageIdentity], last: Iterable[str] | None = None) -> list[str]:
+    """Sort stages so that each comes after its inputs: a chain of any length is walked without recursion.
+
+    Args:
+        stages: by key, without circles.
+        last: keep only these keys and all upstream of them; None keeps all stages.
+
+    Raises:
+        StoreError: a stage is an input of its own inputs.
+    """
+    graph: dict[str, list[str]] = {}
+    pending = [*(stages if last is None else last)]
+    while pending:
+        key = pending.pop()
+        if key in stages and key not in graph:
+            graph[key] = list(stages[key].inputs.values())
+            pending += graph[key]
+    try:
+        return [key for key in TopologicalSorter(graph).static_order() if key in graph]
+    except CycleError as error:
+        raise StoreError(f"{stages[error.args[1][0]].name} is an input of its own inputs; {REMEDY}") from error
 
 
 def read_valid(model: type[T], storage: Storage, paths: Sequence[str]) -> dict[str, T]:

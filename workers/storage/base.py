@@ -120,14 +120,23 @@ def read_many(
     return {path: content for path, content in zip(paths, contents, strict=True) if content is not None}
 
 
-def download_many(storage: Storage, files: Sequence[tuple[str, Path]]) -> None:
-    """Copy files to local paths; each file appears whole."""
+def download_many(storage: Storage, files: Sequence[tuple[str, Path]], missing: dict[str, str] | None = None) -> None:
+    """Copy files to local paths; each file appears whole.
+
+    Args:
+        missing: receives a sentence for each file that does not exist, by its path; without it FileNotFoundError.
+    """
 
     def download(file: tuple[str, Path]) -> None:
         path, target = file
         target.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(target) as partial:
-            storage.download(path, partial)
+        try:
+            with replacing(target) as partial:
+                storage.download(path, partial)
+        except FileNotFoundError:
+            if missing is None:
+                raise
+            missing[path] = f"{storage.root}/{path} is missing"
 
     with ThreadPoolExecutor(PARALLEL_REQUESTS) as threads:
         for _ in threads.map(download, files):

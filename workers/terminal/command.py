@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import inspect
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, fields, is_dataclass
 from functools import wraps
@@ -131,3 +131,20 @@ def console(*, stderr: bool = False, quiet: bool = False) -> Console:
 def print_json(document: Any) -> None:
     """Print one JSON document."""
     print(json.dumps(document, indent=1, ensure_ascii=True))
+
+
+def tell_left_out(sentences: Mapping[str, str], store: object) -> None:
+    """Print on stderr, in one sentence, what a command leaves out of a store.
+
+    Args:
+        sentences: what is wrong with each file, by its path or key.
+    """
+    if sentences:
+        console(stderr=True).print(left_out(sentences, store))
+
+
+def left_out(sentences: Mapping[str, str], store: object) -> str:
+    """Say in one sentence how many files are left out, why the first is, and what helps."""
+    first = next(iter(sentences.values()))
+    count = "1 file is" if len(sentences) == 1 else f"{len(sentences):,} files are"
+    return f"{count} left out, because they cannot be used ({first}); winning-sign verify {store} sets them aside"
