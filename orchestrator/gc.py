@@ -14,7 +14,7 @@ from orchestrator.store.layout import COLLECTED, KEY_DIGITS
 from orchestrator.store.leases import LeaseWatch
 from orchestrator.terminal.command import STORE_ERRORS, open_existing
 from orchestrator.terminal.units import size
-from workers.terminal.command import AsJson, add_command, console, new_app, one_sentence, print_json
+from workers.terminal.command import AsJson, add_command, console, new_app, one_sentence, print_json, tell_left_out
 from workers.terminal.console import Console
 from workers.terminal.options import StorePath
 from workers.terminal.tables import UncutTable, print_table
@@ -53,7 +53,9 @@ def gc(
     """
     with one_sentence(*STORE_ERRORS):
         opened = open_existing(store)
-        files = list_garbage(opened, survey(opened), keep_weights=keep_weights, superseded=superseded)
+        surveyed = survey(opened)
+        files = list_garbage(opened, surveyed, keep_weights=keep_weights, superseded=superseded)
+        tell_left_out(surveyed.left_out, store)
         if delete:
             remove(opened, files)
     if json_:
@@ -70,7 +72,7 @@ def list_garbage(store: Store, surveyed: Survey, *, keep_weights: bool, supersed
     for message in surveyed.damaged_plans.values():
         raise StoreError(message)
     planned = surveyed.wanted if superseded else {stage.key for plan in surveyed.plans for stage in plan.stages}
-    records = {key[:KEY_DIGITS]: record for key, record in store.records({}).items()}
+    records = {key[:KEY_DIGITS]: record for key, record in store.records(surveyed.left_out).items()}
     inputs = {
         key[:KEY_DIGITS]: {upstream[:KEY_DIGITS] for upstream in surveyed.stages[key].inputs.values()}
         for key in planned

@@ -17,7 +17,7 @@ from orchestrator.store.events import read_events
 from orchestrator.store.layout import RECORD, StageFiles
 from orchestrator.store.leases import LeaseWatch
 from orchestrator.terminal.command import STORE_ERRORS, StageName, open_existing
-from workers.terminal.command import add_command, console, new_app, one_sentence
+from workers.terminal.command import add_command, console, new_app, one_sentence, tell_left_out
 from workers.terminal.options import StorePath
 
 EXAMPLES = """
@@ -51,6 +51,7 @@ def logs(
     with one_sentence(*STORE_ERRORS), suppress(KeyboardInterrupt):
         opened = open_existing(store)
         surveyed = survey(opened)
+        tell_left_out(surveyed.damaged_plans | surveyed.left_out, store)
         key = find_stage(surveyed.stages, surveyed.wanted, stage)
         name = surveyed.stages[key].name
         lines = _follow(opened, name, key, attempt) if follow else _read(opened, name, key, attempt)

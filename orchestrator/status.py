@@ -9,7 +9,7 @@ from orchestrator.operating.survey import GIVEN_UP, StageStatus, Survey, survey
 from orchestrator.store.layout import RECORD
 from orchestrator.terminal.command import STORE_ERRORS, open_existing
 from orchestrator.terminal.units import duration, running_stage, size
-from workers.terminal.command import AsJson, add_command, console, new_app, one_sentence, print_json
+from workers.terminal.command import AsJson, add_command, console, new_app, one_sentence, print_json, tell_left_out
 from workers.terminal.console import Console
 from workers.terminal.options import StorePath
 from workers.terminal.tables import UncutTable, print_table
@@ -33,6 +33,7 @@ def status(store: StorePath, json_: AsJson = False) -> None:
     """
     with one_sentence(*STORE_ERRORS):
         surveyed = survey(open_existing(store))
+        tell_left_out(surveyed.left_out, store)
         if json_:
             print_json(as_json(surveyed))
         else:
@@ -63,6 +64,7 @@ def as_json(surveyed: Survey) -> dict[str, Any]:
         "ended_in_the_last_hour": _ended_last_hour(surveyed, ended),
         "last_ended_unix_s": ended[-1] if ended else None,
         "damaged_plans": sorted(surveyed.damaged_plans.values()),
+        "left_out": sorted(surveyed.left_out.values()),
         "bytes": _bytes(surveyed),
     }
 

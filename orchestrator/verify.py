@@ -34,9 +34,9 @@ def verify(
 ) -> None:
     """Check all files of a store and quarantine the broken ones.
 
-    Hashes every artifact again and reads every record and plan. Broken records and plans move to set-aside/, and so do
-    named pipes and links that lead out of the store; nothing is deleted. The next sweep that needs such a stage
-    computes it again. The exit code is 1 if a file was broken.
+    Hashes every artifact again, and reads every record, plan, ticket and table of results. Broken records and plans
+    move to set-aside/, and so do named pipes and links that lead out of the store; nothing is deleted. The next sweep
+    that needs such a stage computes it again. The exit code is 1 if a file was broken.
     """
     with one_sentence(*STORE_ERRORS):
         opened = open_existing(store)

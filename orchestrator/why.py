@@ -16,7 +16,7 @@ from orchestrator.store.record import Cause, Failure, Record, read_valid
 from orchestrator.terminal.command import STORE_ERRORS, StageName, open_existing
 from orchestrator.terminal.units import duration, running_stage
 from workers.storage import read_many
-from workers.terminal.command import AsJson, add_command, console, new_app, one_sentence, print_json
+from workers.terminal.command import AsJson, add_command, console, new_app, one_sentence, print_json, tell_left_out
 from workers.terminal.options import StorePath
 
 EXAMPLES = """
@@ -39,6 +39,7 @@ def why(store: StorePath, stage: StageName, json_: AsJson = False) -> None:
         opened = open_existing(store)
         surveyed = survey(opened)
         explanation = explain(opened, surveyed, find_stage(surveyed.stages, surveyed.wanted, stage))
+        tell_left_out(surveyed.damaged_plans | surveyed.left_out, store)
     if json_:
         print_json(explanation)
         return
@@ -58,7 +59,7 @@ def explain(store: Store, surveyed: Survey, key: str) -> dict[str, Any]:
     explanation["in_the_last_plans"] = key in surveyed.wanted
     explanation["earlier_failures"] = _failures(store, surveyed, key)
     explanation["set_aside"] = _set_aside(surveyed, key)
-    records = store.records({})
+    records = store.records(surveyed.left_out)
     if state is StageStatus.DONE:
         record = store.record(key)
         if record is None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 
 from analysis.cache import Cache
 from analysis.frames.data_sets import data_sets
@@ -137,16 +136,16 @@ def load(
     left_out: dict[str, str] = {}
     records, planned = reader.records(left_out), wanted(reader.plans(left_out))
 
-    def table(file: str, schema: pa.Schema) -> pd.DataFrame:
-        return read_results(reader, records.values(), file, schema, left_out)
+    def table(file: str) -> pd.DataFrame:
+        return read_results(reader, records.values(), file, schemas.SCHEMAS[file], left_out)
 
     stages = _stages(reader, records, superseded(records, planned))
-    metrics, timing = table(schemas.METRICS, schemas.METRICS_SCHEMA), table(schemas.TIMING, schemas.TIMING_SCHEMA)
-    points, barriers = table(schemas.PROBE, schemas.PROBE_SCHEMA), table(schemas.BARRIER, schemas.BARRIER_SCHEMA)
+    metrics, timing = table(schemas.METRICS), table(schemas.TIMING)
+    points, barriers = table(schemas.PROBE), table(schemas.BARRIER)
     for column, value in _ABOVE_CHORD.items():
         for frame in (stages, barriers):  # of probes older than the column, too
             frame[column] = frame["key"].map(above_chord(points, value)).astype("float64")
-    places = table(schemas.LANDSCAPE, schemas.LANDSCAPE_SCHEMA)
+    places = table(schemas.LANDSCAPE)
     failures = _frame(
         (failure.model_dump() for failure in reader.failures()),
         ("key", "name", "attempt", "error_type", "message", "log", "cause", "finished_unix_s"),

@@ -131,7 +131,7 @@ class LivePage:
         try:
             if not self._snapshot.exists():
                 raise StoreError(f"{self.root} does not exist. The page appears by itself once a sweep has begun.")
-            frames = load(self._snapshot.store(), tickets=tickets, published=self._published)
+            frames = load(self._snapshot.store(), tickets=tickets, published=self._published, leave_out=True)
             if frames.stages.empty and frames.planned == 0:
                 raise StoreError(f"{self.root} has no stages. The page appears by itself once a sweep has begun.")
             version = digest.of_text(f"{rendered_from} {tickets}")

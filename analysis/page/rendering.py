@@ -101,6 +101,7 @@ def render(
         pending=rows[rows["state"] != FAILED].to_dict("records"),
         failures=[{**row, "link": quote(link(row["log"]), safe="/:")} for row in frames.failures.to_dict("records")],
         superseded=sorted(stages.loc[stages["superseded"], "name"]),
+        left_out=[*frames.left_out.values()],
         stages=len(stages),
         data=_script(stage_data(frames, link)),
         choices=_choices(frames),

@@ -63,6 +63,7 @@ class Survey:
     Attributes:
         plans: oldest first.
         damaged_plans: a sentence for each damaged plan, by its path.
+        left_out: a sentence for each other file that cannot be used, as far as files were read, by its path or key.
         stages: every stage that a plan or a record names, by key.
         wanted: keys of the stages in the last plans.
         files: the stages' files, by the first digits of their keys.
@@ -77,6 +78,7 @@ class Survey:
     seen_unix_s: float
     plans: list[StoredPlan]
     damaged_plans: dict[str, str]
+    left_out: dict[str, str]
     stages: dict[str, PlannedStage]
     wanted: set[str]
     files: dict[str, StageFiles]
@@ -117,27 +119,30 @@ def survey(store: Store) -> Survey:
     listing = store.storage.listing()
     files = group_stages(listing)
     damaged_plans: dict[str, str] = {}
+    left_out: dict[str, str] = {}
     plans = store.plans(damaged_plans, listing)
     stages = {stage.key: stage for plan in plans for stage in plan.stages}
     unplanned = files.keys() - {key[:KEY_DIGITS] for key in stages}
-    if any(files[short].done for short in unplanned):
-        for record in store.records({}).values():
+    # in a bucket, reading all records would take a request for each
+    if store.storage.folder is not None or any(files[short].done for short in unplanned):
+        for record in store.records(left_out).values():
             identity = record.model_dump(include={"key", "kind", "name", "labels", "inputs"})
             stages.setdefault(record.key, PlannedStage.model_validate(identity))
-    leases = read_leases(store.storage, listing)
+    leases = read_leases(store.storage, listing, left_out)
     gone = {driver: process_gone(lease) for driver, lease in leases.items()}
     surveyed = Survey(
         root=store.root,
         seen_unix_s=time.time(),
         plans=plans,
         damaged_plans=damaged_plans,
+        left_out=left_out,
         stages=stages,
         wanted=set(wanted(plans)),
         files=files,
         other_files={path: entry for path, entry in listing.items() if not path.startswith("stages/")},
         leases=leases,
         gone=gone,
-        attempts=_attempts(store, stages, files),
+        attempts=_attempts(store, stages, files, left_out),
         state={},
     )
     surveyed.state.update(_states(surveyed))
@@ -145,7 +150,7 @@ def survey(store: Store) -> Survey:
 
 
 def _attempts(
-    store: Store, stages: Mapping[str, PlannedStage], files: Mapping[str, StageFiles]
+    store: Store, stages: Mapping[str, PlannedStage], files: Mapping[str, StageFiles], left_out: dict[str, str]
 ) -> dict[str, LastAttempt]:
     """Read the newest attempt of every unfinished stage, by one batch of reads per kind of file."""
     newest: dict[str, tuple[int, str, StageFiles]] = {}
@@ -157,9 +162,9 @@ def _attempts(
     def present(name: str) -> list[str]:
         return [f"{folder}/{name}" for n, folder, stage in newest.values() if f"attempts/{n}/{name}" in stage.files]
 
-    claims = read_valid(Claim, store.storage, present("claim.json"))
-    failures = read_valid(Failure, store.storage, present("failure.json"))
-    beats = read_valid(Progress, store.storage, present("progress.json"))
+    claims = read_valid(Claim, store.storage, present("claim.json"), left_out)
+    failures = read_valid(Failure, store.storage, present("failure.json"), left_out)
+    beats = read_valid(Progress, store.storage, present("progress.json"), left_out)
     attempts = {}
     for key, (number, folder, stage) in newest.items():
         claim = claims.get(f"{folder}/claim.json")

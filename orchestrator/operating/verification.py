@@ -5,17 +5,32 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pydantic import BaseModel
+
 from orchestrator.store import Store
 from orchestrator.store.layout import COLLECTED, KEY_DIGITS, QUARANTINE, RECORD, stage_folder, stage_folders
-from orchestrator.store.record import Record, read_valid
+from orchestrator.store.leases import Lease
+from orchestrator.store.record import Claim, Failure, Record, read_valid
+from orchestrator.store.values import Progress
+from tickets.errors import TicketError
+from tickets.files.columns import read_columns
+from tickets.files.tables import read_rows
 from workers.attempts.workspace import Artifact, artifact
-from workers.storage import PARALLEL_REQUESTS, Storage
+from workers.storage import PARALLEL_REQUESTS, Folder, Storage, UnreadableFileError
+from workers.storage.schemas import SCHEMAS, TICKET
 
+SMALL_FILES: Mapping[str, type[BaseModel]] = {
+    "claim.json": Claim,
+    "failure.json": Failure,
+    "progress.json": Progress,
+    "lease.json": Lease,
+}
+"""What lies beside the records, by the file's name."""
 Kind = Literal["artifact", "record", "copy", "plan", "irregular"]
 
 
@@ -24,9 +39,10 @@ class Fault:
     """A broken file or folder.
 
     Attributes:
-        kind: "artifact": not what its record says; "record": cannot be read, or lies in another key's folder; "plan":
-            cannot be read; "copy": a whole folder that is a copy of another one; "irregular": no file of a store, such
-            as a named pipe or a link that leads out.
+        kind: "artifact": not what its record says, or no table that can be read; "record": cannot be read, or lies in
+            another key's folder; "plan": cannot be read; "copy": a whole folder that is a copy of another one;
+            "irregular": no file of a store, such as a named pipe, a link that leads out, or a lease that cannot be
+            read.
         key: of the stage; its first digits if the record does not tell; empty for a plan and what is irregular.
         folder: of the stage; the own path of a plan and of what is irregular.
     """
@@ -92,9 +108,10 @@ def check(store: Store, step: Callable[[int, int], None]) -> VerificationReport:
     store.plans(damaged_plans)
     faults += [Fault("plan", "", path, path, message) for path, message in damaged_plans.items()]
     reported = {path for fault in faults for path in (fault.folder, f"{fault.folder}/{RECORD}")}
+    irregular = _invalid(store) | {path: f"{path} {why}" for path, why in store.storage.irregular().items()}
     faults += [
-        Fault("irregular", "", path, path, f"{path} {reason}")
-        for path, reason in store.storage.irregular().items()
+        Fault("irregular", "", path, path, message)
+        for path, message in irregular.items()
         if path not in reported and not path.startswith(QUARANTINE)
     ]
     done = {short for short, stage in stages.items() if stage.done}
@@ -154,16 +171,30 @@ def _copies(store: Store) -> list[Fault]:
     return faults
 
 
+def _invalid(store: Store) -> dict[str, str]:
+    """A sentence for each small file beside the records that cannot be used, by its path."""
+    invalid: dict[str, str] = {}
+    listing = [path for path in store.storage.listing() if not path.startswith(QUARANTINE)]
+    for name, model in SMALL_FILES.items():
+        read_valid(model, store.storage, [path for path in listing if path.endswith(f"/{name}")], invalid)
+    return invalid
+
+
 def _hash(files: Mapping[str, Artifact], storage: Storage) -> Iterator[tuple[str, str | None]]:
     """Yield each path with a sentence if the file is broken, else None; a bucket's are read several at a time."""
 
     def inspect(item: tuple[str, Artifact]) -> tuple[str, str | None]:
         path, file = item
         try:
-            intact = _read(storage, path) == file
+            with _as_local_file(storage, path) as local:
+                if artifact(local) != file:
+                    return path, f"{path} differs from its record"
+                _check_table(local)
         except FileNotFoundError:
             return path, f"{path} is missing"
-        return path, None if intact else f"{path} differs from its record"
+        except (UnreadableFileError, TicketError) as error:
+            return path, f"{path} cannot be used: {error}"
+        return path, None
 
     if storage.folder is not None:
         yield from map(inspect, files.items())
@@ -172,9 +203,20 @@ def _hash(files: Mapping[str, Artifact], storage: Storage) -> Iterator[tuple[str
         yield from threads.map(inspect, files.items())
 
 
-def _read(storage: Storage, path: str) -> Artifact:
+@contextmanager
+def _as_local_file(storage: Storage, path: str) -> Iterator[Path]:
     if storage.folder is not None:
-        return artifact(storage.folder / path)
+        yield Folder(storage.folder).locate(path)
+        return
     with tempfile.TemporaryDirectory(prefix="winning-sign-") as scratch:
-        storage.download(path, Path(scratch) / "file")
-        return artifact(Path(scratch) / "file")
+        local = Path(scratch) / path.rpartition("/")[2]  # its name says what it holds
+        storage.download(path, local)
+        yield local
+
+
+def _check_table(path: Path) -> None:
+    """Read a table as the report does; raise UnreadableFileError or TicketError if it cannot be used."""
+    if path.name == TICKET:
+        read_columns(path)
+    elif path.name in SCHEMAS:
+        read_rows(path, SCHEMAS[path.name])

@@ -53,10 +53,10 @@ class Lease(BaseModel):
     renewals: Count = 0
 
 
-def read_leases(storage: Storage, listing: Iterable[str]) -> dict[str, Lease]:
-    """Read the leases among listed files, by driver, stale or not."""
+def read_leases(storage: Storage, listing: Iterable[str], skipped: dict[str, str] | None = None) -> dict[str, Lease]:
+    """Read the leases among listed files, by driver, stale or not; ``skipped`` as in ``read_valid``."""
     paths = [path for path in listing if path.startswith("drivers/") and path.endswith("/lease.json")]
-    leases = read_valid(Lease, storage, paths)
+    leases = read_valid(Lease, storage, paths, skipped)
     # a lease speaks for its own driver only
     return {lease.driver: lease for path, lease in leases.items() if path == f"drivers/{lease.driver}/lease.json"}
 

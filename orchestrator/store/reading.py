@@ -228,7 +228,7 @@ class StoreReader:
                 if damaged is not None:
                     damaged[path] = str(error)
         if damaged is not None:
-            damaged |= unreadable
+            damaged |= {path: f"{why}; python -m orchestrator.verify sets it aside" for path, why in unreadable.items()}
         return sorted(plans, key=lambda plan: plan.started_unix_s)
 
     # --- inside --------------------------------------------------------------------------------------------------

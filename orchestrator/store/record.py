@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from enum import StrEnum
 from graphlib import CycleError, TopologicalSorter
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -238,10 +237,19 @@ def inputs_first(stages: Mapping[str, StageIdentity], last: Iterable[str] | None
         raise StoreError(f"{stages[error.args[1][0]].name} is an input of its own inputs; {REMEDY}") from error
 
 
-def read_valid(model: type[T], storage: Storage, paths: Sequence[str]) -> dict[str, T]:
-    """Parse JSON files by path, in order; torn and missing ones are skipped."""
+def read_valid(
+    model: type[T], storage: Storage, paths: Sequence[str], skipped: dict[str, str] | None = None
+) -> dict[str, T]:
+    """Parse JSON files by path, in order; torn and missing ones are skipped.
+
+    Args:
+        skipped: receives a sentence for each file that cannot be used, by its path.
+    """
     adapter, parsed = pydantic.TypeAdapter(model), {}
-    for path, content in read_many(storage, paths).items():
-        with suppress(ValidationError):
+    for path, content in read_many(storage, paths, skipped).items():
+        try:
             parsed[path] = adapter.validate_json(content)
+        except ValidationError as error:
+            if skipped is not None:
+                skipped[path] = f"{storage.root}/{path} has {error.error_count()} faults"
     return parsed

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tickets.errors import TicketError
+from tickets.files.reading import UnreadableFileError
 from tickets.files.tables import MOST_LETTERS, Bounds, read_each_row
 
 BOUNDS = Bounds(most_rows=20_000, free_values=1 << 25, values_per_byte=2000)
@@ -72,8 +73,10 @@ def read_columns(path: Path | str) -> TicketColumns:
     """
     try:
         table = read_each_row(path, SCHEMA.names, BOUNDS)
+    except UnreadableFileError as error:
+        raise TicketError(f"{path} is no readable ticket: it {str(error).removeprefix(f'{path} ')}") from error
     except OSError as error:
-        raise TicketError(f"{path} is no readable ticket: {str(error).removeprefix(f'{path} ')}") from error
+        raise TicketError(f"{path} is no readable ticket: {error.strerror}") from error
     if missing := [name for name in SCHEMA.names if name not in table.column_names]:
         raise TicketError(f"{path} is no ticket: it lacks the columns {', '.join(missing)}")
     try:

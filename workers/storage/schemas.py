@@ -42,3 +42,11 @@ BARRIER_SCHEMA = pa.schema(
 )
 # one row for each point of the grid, and one for each of the three solutions, which ``solution`` names by its input
 LANDSCAPE_SCHEMA = pa.schema({"solution": pa.string(), "x": pa.float64(), "y": pa.float64(), **_OUTCOME})
+SCHEMAS = {
+    METRICS: METRICS_SCHEMA,
+    TIMING: TIMING_SCHEMA,
+    PROBE: PROBE_SCHEMA,
+    BARRIER: BARRIER_SCHEMA,
+    LANDSCAPE: LANDSCAPE_SCHEMA,
+}
+"""The tables of results by file name."""

@@ -145,6 +145,7 @@ def tell_left_out(sentences: Mapping[str, str], store: object) -> None:
 
 def left_out(sentences: Mapping[str, str], store: object) -> str:
     """Say in one sentence how many files are left out, why the first is, and what helps."""
-    first = next(iter(sentences.values()))
-    count = "1 file is" if len(sentences) == 1 else f"{len(sentences):,} files are"
-    return f"{count} left out, because they cannot be used ({first}); winning-sign verify {store} sets them aside"
+    example = next(iter(sentences.values())).partition("; ")[0]  # without a remedy of its own
+    if len(sentences) == 1:
+        return f"1 file is left out ({example}); winning-sign verify {store} sets it aside"
+    return f"{len(sentences):,} files are left out (such as: {example}); winning-sign verify {store} sets them aside"
