@@ -18,6 +18,7 @@ import torch
 from tickets.errors import TicketError
 from tickets.files import digest
 from tickets.files.columns import SCHEMA, read_columns
+from tickets.files.reading import parse_json
 from tickets.roles import Role
 from tickets.signed import SignedTensor
 from tickets.ticket import SCHEMA_VERSION, Provenance, Ticket
@@ -83,7 +84,7 @@ def _provenance(path: Path | str, metadata: Mapping[bytes, bytes]) -> Provenance
     if raw is None:
         raise TicketError(f"{path} is a Parquet file but no ticket: it lacks the metadata winning_sign")
     try:
-        header = dict(json.loads(raw))
+        header = dict(parse_json(raw))
     except (ValueError, TypeError) as error:
         raise TicketError(f"{path}: its metadata is no JSON object: {error}") from error
     version = header.pop("schema_version", None)
@@ -91,5 +92,5 @@ def _provenance(path: Path | str, metadata: Mapping[bytes, bytes]) -> Provenance
         raise TicketError(f"{path} has ticket schema {version}; this version reads {SCHEMA_VERSION}")
     try:
         return Provenance(**header)
-    except TypeError as error:
-        raise TicketError(f"{path}: its provenance is incomplete: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise TicketError(f"{path}: its provenance cannot be used: {error}") from error

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tickets.errors import TicketError
+from tickets.files.tables import MOST_LETTERS
 from tickets.network.fit import counterparts, renamed, unwrapped
 from tickets.network.foreign_masks import foreign_masks, take_redrawn_
 from tickets.network.initialisation import check_redrawable, reinitialise_
@@ -21,11 +22,15 @@ from tickets.transfers.start import transfer_
 from tickets.transfers.transfer import SIGNED, TRANSFERS, Origin, Transfer
 
 SCHEMA_VERSION = 1
+LARGEST_NUMBER = 2**63 - 1
 
 
 @dataclass(frozen=True)
 class Provenance:
     """Where a ticket comes from. Fields that another project's file does not state are "unknown".
+
+    A field may have a wrong value, which ``tickets.inspection.faults`` names; a value that is no text, number or None
+    of a usual size is a TicketError.
 
     Attributes:
         density: surviving fraction of the prunable weights, in [0, 1].
@@ -40,6 +45,15 @@ class Provenance:
     density: float
     preset: str
     stage_key: str
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, str):
+                usual = len(value) <= MOST_LETTERS
+            else:
+                usual = value is None or (isinstance(value, int | float) and not abs(value) > LARGEST_NUMBER)
+            if not usual:
+                raise TicketError(f"{name} is no text of at most {MOST_LETTERS:,} letters, and no usual number")
 
 
 @dataclass(frozen=True, repr=False)

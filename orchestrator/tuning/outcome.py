@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from orchestrator.store import StoreError
 from orchestrator.tuning.definition import Definition, differences
 from orchestrator.tuning.space import describe_point
+from tickets.files.reading import UnreadableFileError, read_regular
 from tickets.files.writing import write_atomically
 from workers.data import change
 from workers.terminal.console import Console
@@ -64,7 +65,9 @@ def check_same_search(root: Path, definition: Definition, data_cache: Path) -> N
             raise StoreError(f"--store {root} holds {sorted(strange)[0]} but no search; give an empty folder")
         return
     try:
-        old = Definition.model_validate_json(path.read_bytes())
+        old = Definition.model_validate_json(read_regular(path))
+    except UnreadableFileError as error:
+        raise StoreError(f"{error}; give another --store") from error
     except ValidationError as error:
         raise StoreError(f"{path} was written by another version; give another --store") from error
     differing = differences(old, definition)

@@ -56,14 +56,14 @@ def open_regular(path: Path | str) -> Iterator[io.BufferedReader]:
         yield file
 
 
-def check_regular(path: Path | str, most_bytes: int) -> None:
-    """Raise UnreadableFileError unless a file is regular and no larger than ``most_bytes``, before a library opens it.
+def check_regular(path: Path | str) -> None:
+    """Raise UnreadableFileError unless a file is regular, before a library opens it.
 
     Raises:
         OSError: the file is missing or cannot be opened.
     """
-    with open_regular(path) as file:
-        _check_size(path, os.fstat(file.fileno()).st_size, most_bytes)
+    with open_regular(path):
+        pass
 
 
 def read_regular(path: Path | str, most_bytes: int = MOST_BYTES, *, end: bool = False) -> bytes:

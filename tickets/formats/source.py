@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from tickets.errors import TicketError
+from tickets.files.reading import open_regular
+from tickets.files.tables import MOST_LETTERS
 from tickets.registry import unknown
 
 Kind = Literal["folder", "parquet", "safetensors", "torch", "other"]
@@ -30,6 +33,10 @@ _SCALARS: list[Any] = [  # numpy's numbers, such as an accuracy beside the state
     *((np.float64(0).__reduce__()[0], f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
     *{type(np.dtype(code)) for code in np.typecodes["AllInteger"] + np.typecodes["Float"] + "?"},
 ]
+_MOST_KEYS = 200_000  # of a checkpoint and of the mappings in it
+_FREE_BYTES, _BYTES_PER_BYTE = 64 << 20, 8  # tensors may share memory, and an archive may be compressed
+_FREE_ELEMENTS, _ELEMENTS_PER_BYTE = 1 << 25, 200  # of sparse tensors, each of whose values takes 20 bytes
+_MOST_HEADER_BYTES = _MOST_PICKLE_BYTES = 16 << 20  # what names the tensors of safetensors and of torch.save
 _UNSAFE = re.compile(r"Unsupported (?:global|class|operand)[^\n]*?(?:GLOBAL )?([\w.]+) was not")
 
 
@@ -64,17 +71,21 @@ class Source:
         if self.path.is_dir():
             return "folder"
         try:
-            with self.path.open("rb") as file:
+            with open_regular(self.path) as file:
                 head = file.read(9)
         except FileNotFoundError as error:
             raise TicketError(f"{self.path} does not exist") from error
         except OSError as error:
-            raise TicketError(f"{self.path} cannot be read: {error.strerror}") from error
+            raise TicketError(f"{self.path} cannot be read: {error.strerror or error}") from error
         if head.startswith(b"PAR1"):
             return "parquet"
         if head.startswith((b"PK\x03\x04", b"\x80\x02\x8a\nl")):  # torch.save's archive, and what it wrote before 1.6
             return "torch"
-        return "safetensors" if head[8:] == b"{" else "other"
+        if head[8:] != b"{":
+            return "other"
+        if int.from_bytes(head[:8], "little") > _MOST_HEADER_BYTES:
+            raise TicketError(f"{self.path} has a header of more than {_MOST_HEADER_BYTES:,} bytes; save fewer tensors")
+        return "safetensors"
 
     @property
     def tensors(self) -> Mapping[str, Tensor]:
@@ -98,12 +109,13 @@ def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             metadata = file.metadata() or {}
-    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+    except (SafetensorError, OSError, ValueError, RuntimeError, OverflowError) as error:
         raise TicketError(f"{path} is no readable safetensors file: {error}") from error
     return _unprefixed(_real(tensors, path)), metadata
 
 
 def _state_dict(path: Path, chosen: str | None) -> dict[str, Tensor]:
+    _check_archive(path)
     try:
         with torch.serialization.safe_globals(_SCALARS):
             loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
@@ -120,11 +132,53 @@ def _state_dict(path: Path, chosen: str | None) -> dict[str, Tensor]:
             f"state_dict alone and give that file"
         ) from None
     if isinstance(loaded, Mapping):
+        if _keys(loaded) > _MOST_KEYS:
+            raise TicketError(f"{path} has more than {_MOST_KEYS:,} keys; save the network's state_dict alone")
         state = _chosen(dict(_state_dicts(loaded)), path, chosen) or loaded
-        tensors = {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
+        tensors = {name: value for name, value in state.items() if isinstance(name, str) and isinstance(value, Tensor)}
         if tensors:
             return _unprefixed(_real(tensors, path))
     raise TicketError(f"{path} holds no state dict; save the model's state_dict() and give that file")
+
+
+def _check_archive(path: Path) -> None:
+    """Raise TicketError if the entries of torch.save's archive unpack to far more bytes than the file has."""
+    most_bytes = _most_bytes(path)
+    try:
+        with path.open("rb") as file:
+            if file.read(2) != b"PK":  # written before torch 1.6
+                return
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
+        raise TicketError(f"{path} is no readable file of torch.save: it is damaged") from error
+    unpacked_bytes = sum(entry.file_size for entry in entries)
+    pickle_bytes = max((entry.file_size for entry in entries if entry.filename.endswith(".pkl")), default=0)
+    if unpacked_bytes > most_bytes or pickle_bytes > _MOST_PICKLE_BYTES:
+        raise TicketError(
+            f"{path} unpacks to {unpacked_bytes:,} bytes, {pickle_bytes:,} of them without tensors, and at most "
+            f"{most_bytes:,} and {_MOST_PICKLE_BYTES:,} are read of a file of its size; save the state_dict alone with "
+            f"torch.save"
+        )
+
+
+def _most_bytes(path: Path) -> int:
+    return _FREE_BYTES + _BYTES_PER_BYTE * path.stat().st_size
+
+
+def _keys(loaded: Mapping[Any, Any]) -> int:
+    """Number of keys in which state dicts are looked for, or one above ``_MOST_KEYS``; shared mappings count again."""
+    count, level = len(loaded), [loaded]
+    for _ in range(_DEEPEST):
+        deeper: list[Mapping[Any, Any]] = []
+        for value in (value for mapping in level for value in mapping.values()):
+            if isinstance(value, Mapping):
+                deeper.append(value)
+                count += len(value)
+                if count > _MOST_KEYS:
+                    return count
+        level = deeper
+    return count
 
 
 def _state_dicts(loaded: Mapping[Any, Any], keys: tuple[str, ...] = ()) -> Iterator[tuple[str, Mapping[Any, Any]]]:
@@ -170,13 +224,33 @@ def _same(one: Mapping[Any, Any], other: Mapping[Any, Any]) -> bool:
 
 
 def _real(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """The tensors, dense; TicketError if a tensor has no values or no real numbers."""
+    """The tensors, dense.
+
+    Raises:
+        TicketError: a tensor has no values or no real numbers, or the tensors have far more values than the file.
+    """
     for name, tensor in tensors.items():
+        if len(name) > MOST_LETTERS:
+            raise TicketError(f"{path}: {name[:40]}… is a name of more than {MOST_LETTERS:,} letters")
         if tensor.dtype not in _REAL:
             raise TicketError(f"{path}: {name} is of {tensor.dtype}, whose signs cannot be read; save it in float32")
         if tensor.is_meta:
             raise TicketError(f"{path}: {name} has no values; save the state_dict of the trained network")
-    return {name: t.to_dense() if t.layout != torch.strided else t for name, t in tensors.items()}
+        if tensor.is_nested:
+            raise TicketError(f"{path}: {name} is a nested tensor, which is no weight; save it as a plain tensor")
+    sparse = {name: tensor for name, tensor in tensors.items() if tensor.layout != torch.strided}
+    elements = sum(tensor.numel() for tensor in sparse.values())
+    values_bytes = sum(t.numel() * t.element_size() for name, t in tensors.items() if name not in sparse)
+    most_elements = max(_FREE_ELEMENTS, _ELEMENTS_PER_BYTE * path.stat().st_size)
+    if elements > most_elements or values_bytes > _most_bytes(path):
+        raise TicketError(
+            f"{path}: its tensors have {elements:,} sparse elements and {values_bytes:,} bytes of others, and at most "
+            f"{most_elements:,} and {_most_bytes(path):,} are read of a file of its size; save each tensor's clone()"
+        )
+    try:
+        return {name: tensor.to_dense() if name in sparse else tensor for name, tensor in tensors.items()}
+    except RuntimeError as error:
+        raise TicketError(f"{path}: a sparse tensor is damaged; save dense tensors") from error
 
 
 def _unprefixed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

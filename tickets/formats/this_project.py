@@ -20,6 +20,7 @@ from torch import Tensor
 
 from tickets.errors import TicketError
 from tickets.files import digest
+from tickets.files.reading import parse_json, read_regular
 from tickets.formats.format import UNKNOWN, Format, Hints
 from tickets.formats.source import Source
 from tickets.formats.state_dict import Naming, has_masks, read_masked
@@ -30,7 +31,7 @@ from tickets.ticket import SCHEMA_VERSION, Provenance, Ticket
 
 NAMING = Naming(mask="{}.mask")
 HEADER = "winning_sign"
-CARD = "README.md"
+CARD, MOST_CARD_BYTES = "README.md", 1 << 20
 TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
 
 
@@ -42,7 +43,7 @@ def _read_masked(source: Source, hints: Hints) -> Ticket:
     if HEADER not in source.metadata:
         return read_masked(NAMING, source, hints)
     try:
-        header: dict[str, Any] = json.loads(source.metadata[HEADER])
+        header: dict[str, Any] = parse_json(source.metadata[HEADER])
         version = header["schema_version"]
         if version != SCHEMA_VERSION:
             raise TicketError(f"it has ticket schema {version}; this version reads {SCHEMA_VERSION}")
@@ -127,9 +128,9 @@ def _read_hub(source: Source, hints: Hints) -> Ticket:
 
 def _checksums(card: Path) -> dict[str, Any]:
     try:
-        _, front_matter, _ = card.read_text(encoding="utf-8").split("---\n", 2)
+        _, front_matter, _ = read_regular(card, MOST_CARD_BYTES).decode().split("---\n", 2)
         return dict(yaml.safe_load(front_matter)["winning_sign"]["sha256"])
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, yaml.YAMLError) as error:
         raise TicketError(f"{card}: its front matter lacks the SHA-256 of the ticket's files") from error
 
 

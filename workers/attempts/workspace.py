@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tickets.files import digest
-from workers.storage import Bucket, Storage, download_many, open_storage, read_many
+from workers.storage import Bucket, Folder, Storage, UnreadableFileError, download_many, open_storage, read_many
 
 MIRROR_EVERY_S = 10.0
 STOP_CHECK_EVERY_S = 2.0
@@ -92,6 +92,7 @@ def open_workspace(
 
     Raises:
         DamagedInputError: a file of an input is missing or differs from its record.
+        UnreadableFileError: a link leads from the attempt's folder, or out of the store.
         OSError: the store cannot be read.
     """
     storage = open_storage(root)
@@ -102,12 +103,22 @@ def open_workspace(
             with copied.mirrored(stop_files) if writes else nullcontext():
                 yield copied
         return
-    assert storage.folder is not None
-    in_store, attempt = storage.folder, storage.folder / folder
-    earlier = tuple(path / "checkpoint" for path in attempt.parent.iterdir() if path.is_dir() and path != attempt)
-    folders = {slot: in_store / path for slot, (path, _) in inputs.items()}
+    assert isinstance(storage, Folder)
+    attempt = storage.inside(folder)
+    _check_unlinked(attempt)
+    others = [path for path in attempt.parent.iterdir() if path.is_dir() and path != attempt]
+    unlinked = [path for path in others if not path.is_symlink() and not (path / "checkpoint").is_symlink()]
+    earlier = tuple(path / "checkpoint" for path in unlinked)
+    folders = {slot: storage.inside(path) for slot, (path, _) in inputs.items()}
     _check(folders, inputs)
-    yield Workspace(attempt, folders, earlier, tuple(in_store / path for path in stop_files))
+    yield Workspace(attempt, folders, earlier, tuple(storage.inside(path) for path in stop_files))
+
+
+def _check_unlinked(attempt: Path) -> None:
+    """Raise UnreadableFileError if a link stands where an attempt writes: it would write in the link's place."""
+    for path in attempt.iterdir() if attempt.is_dir() else ():
+        if path.is_symlink():
+            raise UnreadableFileError(f"{path} is a link, and an attempt writes there; remove the link")
 
 
 def artifact(path: Path) -> Artifact:

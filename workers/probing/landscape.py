@@ -108,7 +108,7 @@ def landscape_rows(
     plane = plane_through(*weights)
     solution_places = [(slot, x, y) for slot, (x, y) in plane.solutions.items()]
     places = [*solution_places, *((None, x, y) for x, y in plane.grid(stage.points, stage.margin))]
-    snapshot = newest_checkpoint(control.checkpoint_folders)
+    snapshot = newest_checkpoint(control.checkpoint_folders, ["rows"])
     rows: list[dict[str, Any]] = [] if snapshot is None else snapshot.log["rows"]
 
     def state(x: float, y: float) -> dict[str, Tensor]:

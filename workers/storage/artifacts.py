@@ -8,11 +8,12 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from tickets.files import digest
+from tickets.files.reading import UnreadableFileError, check_regular
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> None:
@@ -27,10 +28,19 @@ def save_weights(path: Path, state: Mapping[str, Tensor], masks: Mapping[str, Te
 
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], str]:
-    """Read a state dict, on the CPU, and the digest of the masks that it was trained under."""
-    with safe_open(path, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no iterator)
-        return tensors, file.metadata()["masks_blake2b"]
+    """Read a state dict, on the CPU, and the digest of the masks that it was trained under.
+
+    Raises:
+        UnreadableFileError: the file is no regular file, or holds no weights.
+        OSError: the file is missing.
+    """
+    check_regular(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no iterator)
+            return tensors, file.metadata()["masks_blake2b"]
+    except (SafetensorError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise UnreadableFileError(f"{path} holds no weights: {error}") from error
 
 
 def masks_digest(masks: Mapping[str, Tensor]) -> str:

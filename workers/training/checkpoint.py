@@ -6,7 +6,7 @@ Each file holds a digest of its content, so that a bit flipped on a disk cannot 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tickets.files import digest
+from tickets.files.reading import parse_json
 from tickets.files.writing import replacing
 
 KEPT = 2
@@ -27,6 +28,11 @@ class Position:
 
     epoch: int
     batch: int
+
+    @property
+    def valid(self) -> bool:
+        """Whether both are whole numbers from 0, as a file of somebody else's need not say."""
+        return all(type(number) is int and 0 <= number < 1 << 31 for number in (self.epoch, self.batch))
 
 
 @dataclass(frozen=True)
@@ -51,17 +57,36 @@ def save_checkpoint(folder: Path, snapshot: Snapshot) -> None:
         old.unlink()
 
 
-def newest_checkpoint(folders: Sequence[Path]) -> Snapshot | None:
-    """Read the furthest intact checkpoint of several attempts; None if there is none."""
-    paths = [path for folder in folders for path in folder.glob("[0-9]*.safetensors")]
+def newest_checkpoint(
+    folders: Sequence[Path], log: Collection[str] = (), like: Mapping[str, Tensor] | None = None
+) -> Snapshot | None:
+    """Read the furthest intact checkpoint of several attempts; None if there is none.
+
+    Args:
+        log: names of the lists that the log holds.
+        like: tensors, to each of which a checkpoint has one of the same name, shape and type.
+    """
+    found = [path for folder in folders for path in folder.glob("[0-9]*.safetensors")]
+    paths = [path for path in found if path.is_file() and not path.is_symlink()]
     for path in sorted(paths, key=lambda path: path.name, reverse=True):
         try:
             with safe_open(path, framework="pt") as file:
                 header, recorded = file.metadata()["winning_sign"], file.metadata()["blake2b"]
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (no iterator)
-            content = json.loads(header)
-        except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError):
+            content = parse_json(header)
+            position = Position(**content["position"])
+            intact = recorded == digest.of_tensors(tensors, header=header, with_dtypes=True)
+            fitting = all(_alike(tensor, tensors.get(name)) for name, tensor in (like or {}).items())
+            if intact and fitting and position.valid and _has_lists(content["log"], log):
+                return Snapshot(position, tensors, content["log"])
+        except (SafetensorError, OSError, LookupError, TypeError, ValueError, RuntimeError):
             continue
-        if recorded == digest.of_tensors(tensors, header=header, with_dtypes=True):
-            return Snapshot(Position(**content["position"]), tensors, content["log"])
     return None
+
+
+def _alike(one: Tensor, other: Tensor | None) -> bool:
+    return other is not None and (one.shape, one.dtype) == (other.shape, other.dtype)
+
+
+def _has_lists(log: object, names: Collection[str]) -> bool:
+    return isinstance(log, dict) and {*names} <= log.keys() and all(isinstance(log[name], list) for name in names)

@@ -8,7 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -207,11 +207,12 @@ class _Trainer:
 
     def _resume(self) -> Position:
         """Restore the newest checkpoint, if there is one; return the position to train from."""
-        snapshot = newest_checkpoint(self.control.checkpoint_folders)
+        names = [each.name for each in fields(TrainingLog)]
+        snapshot = newest_checkpoint(self.control.checkpoint_folders, names, self.state.tensors())
         if snapshot is None:
             return Position(self.training.first_epoch, 0)
         self.state.unpack(snapshot.tensors)
-        self.log = TrainingLog(**snapshot.log)
+        self.log = TrainingLog(*(snapshot.log[name] for name in names))
         return snapshot.position
 
     def _checkpoint(self, position: Position) -> None:

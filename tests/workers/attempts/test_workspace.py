@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from workers.attempts import workspace
 from workers.attempts.workspace import open_workspace
-from workers.storage import Storage, open_storage
+from workers.storage import Storage, UnreadableFileError, open_storage
 
 
 @pytest.fixture
@@ -66,3 +67,32 @@ def test_a_request_to_stop_is_noticed_before_the_log_is_uploaded_again(
             time.sleep(0.01)
         assert "stage/attempts/1/log.txt" not in storage.listing()
     assert storage.read("stage/attempts/1/log.txt") == b"so far"
+
+
+@pytest.mark.parametrize("name", ["out", "checkpoint", "log.txt", "progress.json"])
+def test_an_attempt_never_writes_through_a_link(tmp_path: Path, name: str) -> None:
+    outside, attempt = tmp_path / "outside", tmp_path / "store/stage/attempts/2"
+    outside.mkdir()
+    attempt.mkdir(parents=True)
+    (attempt / name).symlink_to(outside)
+    with (
+        pytest.raises(UnreadableFileError, match=f"{name} is a link"),
+        open_workspace(str(tmp_path / "store"), "stage/attempts/2", {}, ()),
+    ):
+        pass
+
+
+def test_an_attempts_folder_outside_the_store_is_refused_and_linked_checkpoints_are_not_read(tmp_path: Path) -> None:
+    outside, attempts = tmp_path / "outside", tmp_path / "store/stage/attempts"
+    (outside / "checkpoint").mkdir(parents=True)
+    for number in ("1", "2", "4"):
+        (attempts / number).mkdir(parents=True)
+    (attempts / "1" / "checkpoint").symlink_to(outside / "checkpoint")
+    (attempts / "3").symlink_to(outside)
+    with open_workspace(str(tmp_path / "store"), "stage/attempts/4", {}, ()) as space:
+        assert space.earlier == (attempts / "2" / "checkpoint",)
+    with (
+        pytest.raises(UnreadableFileError, match="leads out of the store"),
+        open_workspace(str(tmp_path / "store"), "stage/attempts/3", {}, ()),
+    ):
+        pass
