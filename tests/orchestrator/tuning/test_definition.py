@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -137,6 +138,12 @@ def test_a_search_resumes_with_another_share_of_a_gpu(tmp_path: Path) -> None:
     write_definition(tmp_path, define(Experiment(recipe(), "fingerprint-1"), {}, 2, 2, None, 0))
     other = define(Experiment(recipe(gpus_per_trial=0.5), "fingerprint-1"), {}, 2, 2, None, 0)
     check_same_search(tmp_path, other, tmp_path)
+
+
+def test_a_pipe_in_the_place_of_the_definition_is_never_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "search.json")
+    with pytest.raises(StoreError, match="is a named pipe, and only regular files are read; give another --store"):
+        check_same_search(tmp_path, definition(), tmp_path)
 
 
 def test_a_folder_with_other_content_is_refused(tmp_path: Path) -> None:
