@@ -125,7 +125,7 @@ def _run(arguments: list[str], output: str, within: Surroundings) -> None:
     os.environ.update(within.environment)
     sys.argv = ["orchestrator.sweep", *arguments]
     orchestrator.driver.failures.PAUSE_S[orchestrator.store.record.Cause.TRANSIENT] = PAUSES_S
-    orchestrator.session.run.LiveReport = _NoReport  # type: ignore[misc,assignment]
+    orchestrator.session.run.LiveReport = NoReport  # type: ignore[misc,assignment]
     if within.network is not None:
         join_network(within.network)
     if within.host_name:
@@ -142,7 +142,7 @@ def _run(arguments: list[str], output: str, within: Surroundings) -> None:
         shutil.copytree(within.small_disk, within.small_disk.with_name("store"))
 
 
-class _NoReport:
+class NoReport:
     """Stands in for the report and writes none."""
 
     def __init__(self, store: Store) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 import typer
@@ -86,25 +87,38 @@ class Command(Page, TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         words = _store_first(args) if self._takes_store() else args
         if not ctx.resilient_parsing and not any(word in ctx.help_option_names for word in words):
-            self._check_numbers(ctx, words)
+            self._check_words(ctx, words)
         return super().parse_args(ctx, words)
 
-    def _check_numbers(self, ctx: Any, words: list[str]) -> None:
-        """Refuse what typer alone takes for a number: 1_0, other alphabets' digits, nan, inf."""
-        given, _, _ = self.make_parser(ctx).parse_args(list(words))
+    def _check_words(self, ctx: Any, words: list[str]) -> None:
+        """Refuse what typer alone accepts: a repeated option, an empty path, and odd numbers (1_0, ٣, nan, inf)."""
+        given, _, order = self.make_parser(ctx).parse_args(list(words))
         kinds = getattr(self.callback, "__annotations__", {})
         for parameter in self.params:
-            kind, value = kinds.get(parameter.name), given.get(parameter.name)
-            annotated = get_args(kind)[0] if get_origin(kind) is Annotated else kind
-            for type_, read in ((int, whole), (float, real)):
-                if isinstance(value, str) and (annotated is type_ or type_ in get_args(annotated)):
-                    try:
-                        read(value)
-                    except ValueError as error:
-                        raise typer.BadParameter(str(error), ctx=ctx, param=parameter) from error
+            try:
+                _check_once(parameter, order.count(parameter) + (parameter.name == "store_option"))
+                _check_value(given.get(parameter.name), kinds.get(parameter.name, str))
+            except ValueError as error:
+                raise typer.BadParameter(str(error), ctx=ctx, param=parameter) from error
 
     def _takes_store(self) -> bool:
         return any(p.name == "store" and p.param_type_name == "argument" for p in self.params)
+
+
+def _check_once(parameter: Any, times: int) -> None:
+    if times > 1 and parameter.param_type_name == "option" and not parameter.multiple:
+        raise ValueError("it stands twice; give it once")
+
+
+def _check_value(value: Any, kind: Any) -> None:
+    """Raise ValueError unless a word is a value of an annotated type, such as ``Annotated[int | None, …]``."""
+    annotated = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    types = {annotated, *get_args(annotated)}
+    if Path in types and "" in (value if isinstance(value, list | tuple) else [value]):
+        raise ValueError("it is empty; give a path")
+    for type_, read in ((int, whole), (float, real)):
+        if isinstance(value, str) and type_ in types:
+            read(value)
 
 
 class Group(Page, TyperGroup):

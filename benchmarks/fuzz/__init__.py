@@ -1,0 +1,1 @@
+"""Mutate small real stores, tickets and command lines, and judge what every command makes of them."""
