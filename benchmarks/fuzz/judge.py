@@ -83,12 +83,8 @@ def contents(folder: Path) -> dict[str, tuple[int, int, int]]:
     for path in folder.rglob("*"):
         name = path.relative_to(folder).as_posix()
         status = path.lstat()
-        if (
-            not name.startswith(WRITTEN_IN)
-            and name != "work/batches"
-            and "__pycache__" not in name
-            and not path.is_dir()
-        ):
+        free = name.partition("/")[0] in WRITTEN_IN or name == "work/batches" or "__pycache__" in name
+        if not free and not path.is_dir():
             found[name] = status.st_size, status.st_mtime_ns, status.st_mode
     return found
 

@@ -1,9 +1,10 @@
 """Bad input: one sentence on stderr, exit code 2, and not a byte written. The cases are the tables in refusals/.
 
-A table names a ``command`` and words that all its cases begin with (``base``). Each group has cases of two texts: the
-bad input, and a part of the sentence. The input stands for ``{}`` in the group's ``args`` or in its ``files``; without
-either it is read as words of a shell. ``given`` names a fixture that fills the folder, ``says`` a text that is part of
-every sentence, and ``lines: any`` marks what the parser of options refuses, in a box of lines.
+A table names a ``command`` and words that all its cases begin with (``base``); an option of a case replaces that of
+``base``. Each group has cases of two texts: the bad input, and a part of the sentence. The input stands for ``{}`` in
+the group's ``args`` or in its ``files``; without either it is read as words of a shell. ``given`` names a fixture that
+fills the folder, ``says`` a text that is part of every sentence, and ``lines: any`` marks what the parser of options
+refuses, in a box of lines.
 """
 
 from __future__ import annotations
@@ -52,12 +53,19 @@ def cases(table: dict[str, Any]) -> Iterator[Case]:
             files = {name: filled(content, given) for name, content in group.get("files", {}).items()}
             yield Case(
                 table["command"],
-                [*base, *map(str, words)],
+                [*without(base, words), *map(str, words)],
                 {name: content if isinstance(content, bytes) else content.encode() for name, content in files.items()},
                 group.get("given"),
                 (group.get("says", ""), sentence),
                 group.get("lines") != "any",
             )
+
+
+def without(base: list[str], words: list[Any]) -> list[str]:
+    """The words that all cases begin with, but for options that a case gives itself, with their values."""
+    again = [f"{word}".startswith("--") and word in words for word in base]
+    value_of = [before and not word.startswith("--") for before, word in zip([False, *again], base, strict=False)]
+    return [word for word, option, value in zip(base, again, value_of, strict=True) if not (option or value)]
 
 
 def filled(template: str, given: str | bytes) -> str | bytes:
