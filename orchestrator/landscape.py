@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import typer
+from pydantic import TypeAdapter, ValidationError
 
 from orchestrator.backends.base import BackendError
 from orchestrator.operating.selection import find_stage
@@ -14,6 +15,8 @@ from orchestrator.planning.comparison import known_stages
 from orchestrator.planning.landscape import plan_landscape
 from orchestrator.planning.plan import Node, Plan
 from orchestrator.recipes.layers import RecipeError
+from orchestrator.recipes.limits import GridPoints, Margin
+from orchestrator.recipes.resolution import unfit
 from orchestrator.session.preparation import prepare_data_set
 from orchestrator.session.run import Placement, find_cached, holding_lease, quarantine, run_plan
 from orchestrator.store import Store, StoreError
@@ -54,15 +57,13 @@ def landscape(
     a: Annotated[str, _training("A")],
     b: Annotated[str, _training("B")],
     c: Annotated[str, _training("C")],
-    points: Annotated[int, option(HOW_MUCH, "Grid points per side.", metavar="N", min=2, max=501)] = 15,
+    points: Annotated[int, option(HOW_MUCH, "Grid points per side, 2 to 501.", metavar="N")] = 15,
     margin: Annotated[
         float,
         option(
             HOW_MUCH,
-            "How far the grid extends beyond the three trainings, as a share of its side.",
+            "How far the grid extends beyond the three trainings, as a share of its side, 0 to 100.",
             metavar="SHARE",
-            min=0,
-            max=100,
         ),
     ] = 0.25,
     execution: ExecutionOptions,
@@ -74,6 +75,7 @@ def landscape(
     an interruption. Distances in the plane are distances between weights.
     """
     with one_sentence(RecipeError, DataError, BackendError, PluginError, *STORE_ERRORS):
+        _check_grid(points, margin)
         how = checked_execution("inline", execution)
         opened, console = open_existing(store), Console(soft_wrap=False)
         surveyed = survey(opened)
@@ -89,6 +91,15 @@ def landscape(
                 soft_wrap=True,
             )
     raise typer.Exit(code)
+
+
+def _check_grid(points: int, margin: float) -> None:
+    """Raise RecipeError unless a recipe could have this grid."""
+    for option_name, kind, value in (("--points", GridPoints, points), ("--margin", Margin, margin)):
+        try:
+            TypeAdapter(kind).validate_python(value)
+        except ValidationError as error:
+            raise RecipeError(unfit({**error.errors()[0], "loc": (option_name,)})) from error
 
 
 def _find(surveyed: Survey, text: str) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Generic, TypeVar
@@ -10,7 +13,19 @@ from typing import Any, Generic, TypeVar
 OURS = ("tickets", "workers")
 """Packages whose names no plugin may take."""
 
+_TOGETHER: ContextVar[frozenset[str]] = ContextVar("modules of plugins that one command names", default=frozenset())
+
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+@contextmanager
+def loaded_together(modules: Iterable[str]) -> Iterator[None]:
+    """Let none of these modules, the plugins of one command, register a name that another of them has registered."""
+    token = _TOGETHER.set(frozenset(module.partition(".")[0] for module in modules))
+    try:
+        yield
+    finally:
+        _TOGETHER.reset(token)
 
 
 class UnknownNameError(ValueError):
@@ -45,13 +60,17 @@ class Registry(dict[str, RegisteredT]):
     def register(self, name: str, *, version: int = 1, **details: Any) -> Callable[[F], F]:
         """Return a decorator that registers a function; a later function of the same name replaces an earlier one.
 
-        The decorator raises ValueError if the name is built in, since keys would not tell the two functions apart.
+        The decorator raises ValueError if the name is built in, or registered by another of the plugins that are
+        ``loaded_together``, since keys would not tell the two functions apart.
         """
 
         def decorator(function: F) -> F:
             owner = self[name].function.__module__ if name in self else function.__module__
             if owner != function.__module__ and owner.partition(".")[0] in OURS:
                 raise ValueError(f"{self.kind} {name!r} is built in, by {owner}; choose another name")
+            if owner != function.__module__ and owner.partition(".")[0] in _TOGETHER.get():
+                file = getattr(sys.modules.get(owner), "__file__", None) or owner
+                raise ValueError(f"{self.kind} {name!r} is registered by {file} too; leave one of the two plugins out")
             self[name] = self._entry(name, function, version, **details)
             return function
 

@@ -20,6 +20,7 @@ from types import ModuleType
 
 from tickets.files import digest
 from tickets.files.home import expanded
+from tickets.registry import loaded_together
 from workers.terminal.console import visible
 
 GROUP = "winning_sign.plugins"
@@ -54,7 +55,7 @@ def load_plugins(plugins: Iterable[str]) -> None:
         plugins: paths that end in .py, or names of modules.
 
     Raises:
-        PluginError: a named plugin does not exist, or fails while it is imported.
+        PluginError: a named plugin does not exist, fails while it is imported, or registers a name of another one.
     """
     _install_old_names()
     for point in _installed():
@@ -64,15 +65,24 @@ def load_plugins(plugins: Iterable[str]) -> None:
             package = f"{point.dist.name} {point.dist.version}" if point.dist else "a distribution"
             what = f"{package}: its plugin {point.value} cannot be imported: {fault(error)}"
             log.warning("%s", visible(f"{what}; update or uninstall it, or do without the names that it registers"))
-    for plugin in plugins:
-        try:
-            if plugin.endswith(".py"):
-                with _LOADING:  # stages that share a process must not use a half-imported plugin
-                    _load_file(expanded(plugin))
-            else:
-                _import(plugin)
-        except (Exception, SystemExit) as error:  # a user's file may raise anything
-            raise PluginError(f"--plugin {plugin}: {fault(error)}") from error
+    named = [*plugins]
+    with loaded_together([point.module for point in _installed()] + [_module_name(plugin) for plugin in named]):
+        for plugin in named:
+            try:
+                if plugin.endswith(".py"):
+                    with _LOADING:  # stages that share a process must not use a half-imported plugin
+                        _load_file(expanded(plugin))
+                else:
+                    _import(plugin)
+            except (Exception, SystemExit) as error:  # a user's file may raise anything
+                raise PluginError(f"--plugin {plugin}: {fault(error)}") from error
+
+
+def _module_name(plugin: str) -> str:
+    """The name under which a plugin is imported; a file's tells it from files of the same name elsewhere."""
+    if not plugin.endswith(".py"):
+        return plugin
+    return f"winning_sign_plugin_{digest.of_text(str(expanded(plugin).absolute()), size_bytes=8)}"
 
 
 @cache
@@ -81,7 +91,7 @@ def _installed() -> tuple[EntryPoint, ...]:
 
 
 def _load_file(path: Path) -> None:
-    name = f"winning_sign_plugin_{digest.of_text(str(path.absolute()), size_bytes=8)}"
+    name = _module_name(str(path))
     if name in sys.modules:
         return
     spec = importlib.util.spec_from_file_location(name, path)

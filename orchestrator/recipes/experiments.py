@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_type_hints
 
 import torch
 from torch import nn
@@ -17,10 +19,12 @@ from tickets import Role, UnknownLayerError, classifier_name, parameter_roles
 from tickets.registry import unknown
 from workers.data import DataSet, ProgressCallback, Source, SplitSummary, data_set_names, find_data_set, find_source
 from workers.models import ARCHITECTURES
+from workers.models.registry import Builder
 from workers.plugins import fault, owner
 from workers.pruning.selection import survivors_after
 from workers.stages.execution import Execution
 
+OPTION_TYPES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 MOST_PARAMETERS = 20_000_000_000
 """Of a network: training keeps at least 12 bytes of each."""
 
@@ -68,6 +72,7 @@ def _data_set(name: str) -> DataSet:
 def _experiment(recipe: Recipe, data_set: DataSet, source: Source) -> Experiment:
     """Build the recipe's network, and check that the method can prune it."""
     architecture = ARCHITECTURES[recipe.arch]
+    _check_options(recipe.model, architecture.build)
     assert source.num_classes is not None
     try:
         options = {"in_channels": data_set.channels, "num_classes": source.num_classes, **recipe.model}
@@ -93,6 +98,18 @@ def _experiment(recipe: Recipe, data_set: DataSet, source: Source) -> Experiment
         )
     check_rounds(recipe, recipe.rounds, network.prunable_weights)
     return Experiment(recipe, source.fingerprint, architecture.version, network, source.splits, source.left_out)
+
+
+def _check_options(options: Mapping[str, object], build: Builder) -> None:
+    """Raise RecipeError if an architecture's option has another type than its builder's annotation; bool is no int."""
+    try:
+        hints = get_type_hints(build)
+    except (NameError, TypeError):  # a plugin's annotations need not be types
+        return
+    for name, value in options.items():
+        kind = hints.get(name)
+        if kind in OPTION_TYPES and type(value) is not kind and not (kind is float and type(value) is int):
+            raise RecipeError(f"model.{name}: expected {OPTION_TYPES[kind]}, not {json.dumps(value)}")
 
 
 def check_rounds(recipe: Recipe, rounds: int, weights: int) -> None:

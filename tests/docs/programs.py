@@ -45,6 +45,7 @@ READ: dict[str, str | None] = {
     "workers.run": "tests/orchestrator/commands/test_sweep.py",
     "orchestrator.spot_notice": "tests/clusters/test_spot_notice.py",
     "benchmarks.faults": "tests/orchestrator/driver/test_faults.py",
+    "benchmarks.fuzz": "tests/benchmarks/test_fuzz.py",
     **{
         f"benchmarks.{name}": "tests/benchmarks/test_benchmarks.py"
         for name in ("loader", "precision", "probe", "pruning", "report", "scale", "ticket_io", "training")

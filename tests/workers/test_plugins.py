@@ -113,6 +113,20 @@ def test_whatever_a_plugin_raises_names_it(tmp_path: Path, program: str, sentenc
     assert set(ARCHITECTURES) == before
 
 
+def test_two_plugins_of_a_command_that_register_one_name_are_refused(tmp_path: Path) -> None:
+    program = "from workers.models import architecture\n@architecture('thin')\ndef mine(in_channels, classes): ..."
+    one, two = (tmp_path / name for name in ("one.py", "two.py"))
+    for path in (one, two):
+        path.write_text(program)
+    with registries_kept():
+        with pytest.raises(
+            PluginError, match=r"two\.py: ValueError: architecture 'thin' is registered by .*one\.py too"
+        ):
+            load_plugins([str(one), str(two)])
+        assert ARCHITECTURES["thin"].function.__code__.co_filename == str(one)
+        load_plugins([str(two)])  # alone, as in another command
+
+
 def test_what_a_plugin_prints_goes_to_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "loud.py").write_text("print('hello')")
     load_plugins([str(tmp_path / "loud.py")])
