@@ -25,6 +25,7 @@ from typer.testing import CliRunner
 import tickets
 from orchestrator.store import Store
 from tests.orchestrator.store.stores import SmallStore, planned_stage
+from tests.support.command_lines import replacing
 from tests.tickets.networks import network, random_masks, ticket_of
 from tickets import formats
 
@@ -53,19 +54,12 @@ def cases(table: dict[str, Any]) -> Iterator[Case]:
             files = {name: filled(content, given) for name, content in group.get("files", {}).items()}
             yield Case(
                 table["command"],
-                [*without(base, words), *map(str, words)],
+                [str(word) for word in replacing(base, words)],
                 {name: content if isinstance(content, bytes) else content.encode() for name, content in files.items()},
                 group.get("given"),
                 (group.get("says", ""), sentence),
                 group.get("lines") != "any",
             )
-
-
-def without(base: list[str], words: list[Any]) -> list[str]:
-    """The words that all cases begin with, but for options that a case gives itself, with their values."""
-    again = [f"{word}".startswith("--") and word in words for word in base]
-    value_of = [before and not word.startswith("--") for before, word in zip([False, *again], base, strict=False)]
-    return [word for word, option, value in zip(base, again, value_of, strict=True) if not (option or value)]
 
 
 def filled(template: str, given: str | bytes) -> str | bytes:

@@ -21,6 +21,7 @@ from orchestrator.session.live_report import LiveReport
 from tests.docs.calling import call, ray_reads, reads, within
 from tests.docs.commands import DOCUMENTS, ROOT, Command, blocks, commands, inline_commands
 from tests.docs.programs import ELSEWHERE, READ, REAL, SUB_COMMANDS, UNIX
+from tests.support.command_lines import replacing
 from tests.support.image_sets import encoded, write_image_folder, write_shards
 
 pytestmark = pytest.mark.slow(seconds=35)
@@ -74,7 +75,10 @@ def as_plan(arguments: Sequence[str], data_root: Path) -> list[str]:
     """The arguments that plan the sweep on the tests' data, in a store of this folder and without a cluster."""
     kept = [word for before, word in pairwise(["", *arguments]) if "--address" not in (before, word)]
     scaling = ["--address", "127.0.0.1:1"] if "--scale-to" in kept else []
-    return [*kept, *scaling, "--store", "sweeps", "--data-root", str(data_root), "--plan"]
+    plan = [] if {"--plan", "--dry-run"} & {*kept} else ["--plan"]
+    return [
+        str(word) for word in replacing([*kept, *scaling], ["--store", "sweeps", "--data-root", str(data_root), *plan])
+    ]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from tests.support.command_lines import replacing
+
 PATTERNS = '''
 """A data set of 200 training and 60 test images."""
 
@@ -54,4 +56,4 @@ def options(folder: Path, store: object, *more: object, architecture: str = "res
     """Return a sweep's options with a prepared folder's plugin, recipe and data cache."""
     what = ["--datasets", "patterns", "--archs", architecture, "--recipe", folder / "small.yaml"]
     where = ["--store", store, "--data-cache", folder / "cache", "--plugin", folder / "patterns.py"]
-    return [*what, *where, *more]
+    return replacing([*what, *where], more)

@@ -19,6 +19,7 @@ from orchestrator.search import app
 from orchestrator.store import Store
 from orchestrator.tuning.tuner import trial_needs
 from tests.support import small_sweeps
+from tests.support.command_lines import replacing
 from tests.support.sweep_processes import Hold, assert_same_results, finish, in_process, kill_all, run, start, wait_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow(seconds=60)]
@@ -184,7 +185,7 @@ def test_a_share_that_no_node_has_is_refused_before_anything_is_written(
 ) -> None:
     monkeypatch.setattr(ray_cluster, "connect", lambda address, cpus: None)
     monkeypatch.setattr(ray_cluster.ray, "nodes", lambda: nodes({"CPU": 2.0}))
-    output = refused(*options(folder, tmp_path / "store"), "--device", "auto", *share)
+    output = refused(*replacing(options(folder, tmp_path / "store"), ["--device", "auto", *share]))
     assert "--gpus-per-trial 0.5: no node of this Ray cluster has a CPU and that share of a GPU; leave it out" in output
     assert not (tmp_path / "store").exists()
 

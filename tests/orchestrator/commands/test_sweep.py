@@ -13,6 +13,7 @@ import pytest
 
 from orchestrator.store import Store
 from tests.support import small_sweeps
+from tests.support.command_lines import replacing
 from tests.support.sweep_processes import (
     WITHOUT_REPORT,
     Hold,
@@ -44,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def options(folder: Path, store: Path, *more: object) -> list[object]:
     """A sweep of a few seconds."""
-    return small_sweeps.options(folder, store, "--backend", "inline", "--device", "cpu", *more)
+    return small_sweeps.options(folder, store, *replacing(["--backend", "inline", "--device", "cpu"], more))
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +175,7 @@ def test_without_ray_the_ray_backend_is_refused_with_the_remedy(
 ) -> None:
     monkeypatch.delitem(sys.modules, "orchestrator.backends.ray.backend", raising=False)
     monkeypatch.setitem(sys.modules, "ray", None)
-    code, output = in_process(*options(folder, tmp_path / "store"), "--backend", "ray")
+    code, output = in_process(*options(folder, tmp_path / "store", "--backend", "ray"))
     assert code == 2
     assert "--backend inline" in output
     assert not Store(tmp_path / "store").records()
@@ -341,7 +342,7 @@ def test_images_that_cannot_be_read_are_named_before_any_stage_is_run(folder: Pa
     for split in ("train", "test"):
         (tmp_path / "data" / "cifar10" / f"{split}.parquet").write_bytes(b"PAR1 is not enough")
     places = ["--data-root", tmp_path / "data", "--data-cache", tmp_path / "cache"]
-    code, output = in_process(*options(folder, tmp_path / "store", *places), "--datasets", "cifar10")
+    code, output = in_process(*options(folder, tmp_path / "store", *places, "--datasets", "cifar10"))
     assert code == 2
     assert "train.parquet is no readable Parquet file" in output
     assert not (tmp_path / "store" / "stages").exists()
@@ -357,7 +358,7 @@ def test_cifar_that_can_be_neither_found_nor_downloaded_names_both_layouts(
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "data").mkdir()
     places = ["--data-root", tmp_path / "data", "--data-cache", tmp_path / "cache"]
-    code, output = in_process(*options(folder, tmp_path / "store", *places), "--datasets", "cifar10")
+    code, output = in_process(*options(folder, tmp_path / "store", *places, "--datasets", "cifar10"))
     assert code == 2, output
     assert "Traceback" not in output
     (said,) = (line for line in output.splitlines() if line.startswith("Error: "))
