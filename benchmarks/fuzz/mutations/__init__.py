@@ -61,7 +61,10 @@ def mutate(folder: Path, draw: Random) -> Mutated:
         kind = draw.choice(sorted(by_kind))
         path = draw.choice(by_kind[kind])
         change = draw.choice(_fitting(kind, path, draw))
-        what = change(path, draw)
+        try:
+            what = change(path, draw)
+        except Exception as error:  # an earlier mutation left nothing that this one could change
+            what = f"not changed, {type(error).__name__}"
         renewed = (
             draw.random() < 0.5 and path.is_file() and not path.is_symlink() and change not in PLACES and seal(path)
         )

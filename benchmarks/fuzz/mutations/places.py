@@ -26,13 +26,13 @@ def link_outside(path: Path, draw: Random) -> str:
 
 
 def folder_outside(path: Path, draw: Random) -> str:
-    """Move one of the file's folders outside, and put a link to it there."""
+    """Move one of the file's folders in the store outside, and put a link to it there; elsewhere links are allowed."""
     root = _root(path)
-    folders = [
-        folder for folder in path.parents if folder.is_relative_to(root) and folder not in (root, root / "store")
-    ]
+    folders = [folder for folder in path.parents if root / "store" in folder.parents]
+    if not folders:
+        return link_outside(path, draw)
     folder = draw.choice(folders)
-    moved = root / "outside" / "moved"
+    moved = root / "outside" / f"moved-{len(list((root / 'outside').iterdir()))}"
     folder.rename(moved)
     folder.symlink_to(moved)
     return f"{folder.relative_to(root)} is a link to outside"
