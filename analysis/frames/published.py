@@ -7,10 +7,13 @@ architectures have the store's names; density is the surviving share of the prun
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
+
+from tickets.files.reading import read_regular
 
 NEEDED = ("dataset", "architecture", "series", "density", "accuracy_percent")
 COLUMNS = (*NEEDED, "source")
@@ -38,8 +41,8 @@ def read_published(path: Path) -> pd.DataFrame:
         OSError: the file cannot be read.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(_rows(file, path))
+        text = read_regular(path).decode("utf-8-sig")
+        rows = list(_rows(io.StringIO(text, newline=""), path))
     except (UnicodeDecodeError, csv.Error) as error:
         raise PublishedError(f"{path} is not a CSV file ({error}); {_EXPECTED}") from error
     if not rows:

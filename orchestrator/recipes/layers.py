@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.recipes.plain_yaml import MOST_DEPTH, UnclearYamlError, read_yaml
+from tickets.files.reading import read_regular
 
 MOST_QUOTED = 200
 """Characters of a setting in an error about it."""
@@ -93,7 +94,7 @@ def read_mapping(path: Path, source: str, expected: str) -> dict[str, Any]:
         RecipeError: the file cannot be read, holds no mapping, or has a duplicate key; the message has the line.
     """
     try:
-        content = read_yaml(path.read_text(encoding="utf-8-sig"))
+        content = read_yaml(read_regular(path).decode("utf-8-sig"))
     except UnclearYamlError as error:
         raise RecipeError(f"{source}{f':{error.line}' if error.line else ''}: {error}") from error
     except UnicodeDecodeError as error:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
+from tickets.files.reading import parse_json, read_regular
 from workers.stages import STAGE_KINDS, Stage, from_science, to_science
+
+
+class _Places(BaseModel):
+    """What of a ``stage.json`` becomes a path: it may come from a stranger's store, and must not lead out of it."""
+
+    key: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+    inputs: dict[str, Annotated[str, Field(pattern=r"^stages(/[A-Za-z0-9_][A-Za-z0-9_.-]*)+$")]]
 
 
 class JobError(ValueError):
@@ -50,7 +57,7 @@ def parse_job(content: Mapping[str, Any]) -> Job:
     try:
         stage = from_science(STAGE_KINDS[content["kind"]], content["science"])
         return Job(content["key"], content["name"], stage, content["inputs"])
-    except (KeyError, TypeError, ValidationError) as error:
+    except (KeyError, TypeError, AttributeError, ValidationError) as error:
         raise JobError(f"not a stage of this version ({_first_line(error)})") from error
 
 
@@ -67,9 +74,14 @@ def read_job(path: Path) -> Job:
         JobError: the file is missing, is not JSON, or describes no stage of this version.
     """
     try:
-        return parse_job(json.loads(path.read_text(encoding="utf-8")))
+        content = parse_json(read_regular(path))
+        job = parse_job(content)
+        _Places.model_validate(content)
+        return job
     except OSError as error:
         raise JobError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (UnicodeDecodeError, json.JSONDecodeError, JobError) as error:
+    except ValidationError as error:
+        raise JobError(f"{path}: its key or an input leads out of the store; give the stage.json of a sweep") from error
+    except ValueError as error:
         reason = error if isinstance(error, JobError) else "not JSON"
         raise JobError(f"{path}: {reason}; give the stage.json of a stage in a store") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ from workers.stages import (
     from_science,
     to_science,
 )
+from workers.stages.job import Job, JobError, read_job
 
 SETTING = Setting("sound", Data("cifar10", "parquet-1", 0.1, pixel_mean=(0.5,)), Model("resnet20", {"width": 8}))
 TRAINING = Training(2, 128, Optimizer(0.1), Schedule("steps", (5, 7)))
@@ -74,3 +76,26 @@ def test_fields_missing_from_an_older_file_take_their_defaults() -> None:
 def test_a_field_of_another_type_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises((ValidationError, TypeError)):
         from_science(Round, to_science(ROUND) | change)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"inputs": {"ticket": "../../etc"}}, "leads out of the store"),
+        ({"inputs": {"ticket": "stages/../../out"}}, "leads out of the store"),
+        ({"inputs": {"ticket": "/etc"}}, "leads out of the store"),
+        ({"inputs": ["stages/a"]}, "leads out of the store"),
+        ({"key": "../x"}, "leads out of the store"),
+        ({"science": 1}, "not a stage of this version"),
+        ({"kind": []}, "not a stage of this version"),
+    ],
+    ids=str,
+)
+def test_a_strangers_stage_file_leads_nowhere(tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:
+    path = tmp_path / "stage.json"
+    content = Job("a" * 32, "name", ROUND, {"ticket": "stages/round/a-b/attempts/1/out"}).to_json()
+    path.write_text(json.dumps(content))
+    assert read_job(path).stage == ROUND
+    path.write_text(json.dumps({**content, **changes}))
+    with pytest.raises(JobError, match=sentence):
+        read_job(path)
