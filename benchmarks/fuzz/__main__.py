@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import tempfile
 import time
 from collections import Counter
@@ -47,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.keep and given.keep.exists():
         parser.error(f"--keep {given.keep} exists; give a new folder")
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell in the background ignores Ctrl-C
+        signal.signal(number, signal.default_int_handler)
     seeds = range(given.seed, given.seed + given.trials) if given.only is None else [given.only]
     print(describe_machine(), flush=True)
     with ExitStack() as stack:

@@ -84,11 +84,16 @@ def run(
         child = os.fork()
         if child == 0:
             _be_the_command(words, cwd, output, acts, learn)
-        if until is not None:
-            until(output)
-            with suppress(ProcessLookupError):
-                os.kill(child, signal.SIGINT)
-        code, usage = _wait(child, began)
+        try:
+            if until is not None:
+                until(output)
+                with suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGINT)
+            code, usage = _wait(child, began)
+        except KeyboardInterrupt:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            raise
         told = acts.read_text().splitlines() if acts.exists() else []
         return Done(
             label,
@@ -130,6 +135,7 @@ def _be_the_command(words: Sequence[str], cwd: Path, output: Path, acts: Path, l
         os.environ |= {name: str(place) for name, place in places.items()} | {"COLUMNS": "500", "NO_COLOR": "1"}
         tempfile.tempdir = None
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         log = os.open(acts, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
 
         def tell(act: str) -> None:
