@@ -1,5 +1,6 @@
 import hashlib
 import pickle
+from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from torchvision.datasets import CIFAR10, CIFAR100
 from torchvision.transforms import functional as TF
 
 from tests.support.images import REAL_CIFAR10, png, write_images
-from workers.data import DataError, fingerprint, open_data
+from workers.data import DataError, fingerprint, open_data, prepared_folder
 from workers.data.augmentation import Draws, augmented
 from workers.data.batches import Split
 from workers.data.splits import split_data
@@ -195,3 +196,23 @@ def test_images_are_normalised_by_their_own_statistics_or_by_the_ones_given(data
     given = split_data(data, spec, torch.device("cpu"))
     images = next(given.train.in_order(10)).images
     torch.testing.assert_close(given.normalized(images), (images / 255 - 0.25) / 0.5)
+
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        ("meta.json", lambda path: path.write_bytes(path.read_bytes()[:-1])),
+        ("meta.json", lambda path: path.write_text("[]", encoding="utf-8")),
+        ("meta.json", lambda path: path.write_text('{"mean": "x"}', encoding="utf-8")),
+        ("train_images.npy", lambda path: path.write_bytes(path.read_bytes()[:100])),
+        ("test_labels.npy", lambda path: path.unlink()),
+    ],
+)
+def test_damaged_prepared_data_is_named_with_the_remedy(
+    tmp_path: Path, file: str, damage: Callable[[Path], object]
+) -> None:
+    key = fingerprint("mnist1d", None, tmp_path)
+    open_data("mnist1d", key, None, tmp_path)
+    damage(prepared_folder("mnist1d", key, tmp_path) / file)
+    with pytest.raises(DataError, match=r"is damaged \(.*\); remove that folder, and the next run prepares"):
+        open_data("mnist1d", key, None, tmp_path)

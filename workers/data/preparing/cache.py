@@ -151,6 +151,19 @@ def open_data(
     folder = prepared_folder(name, expected, cache)
     if not (folder / "meta.json").exists():
         _prepare(folder, name, expected, data_root, cache, progress)
+    try:
+        return _open_prepared(folder, name, data_root)
+    except DataError:
+        raise
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, RuntimeError) as error:
+        raise DataError(
+            f"{name}: the prepared data in {folder} is damaged ({fault(error)}); remove that folder, and the next run "
+            f"prepares the data again"
+        ) from error
+
+
+def _open_prepared(folder: Path, name: str, data_root: Path | None) -> MappedData | StreamedData:
+    """Map what a preparation has written; any exception if the files are damaged."""
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     data_set = _known(name)
     shared: dict[str, Any] = {
@@ -198,10 +211,11 @@ def _prepare(
                 return
             source = find_source(name, data_root, cache, progress, every_byte=expected.startswith(OF_BYTES))
             if source.fingerprint != expected:
+                changed = change(name, expected, source.fingerprint, cache)
                 raise DataError(
                     f"{name}: {source.description} differs from the data that the stage was planned for "
                     f"({source.fingerprint} instead of {expected}); give the same --data-root, or plan again"
-                    f"{_change(name, source, expected, cache)}"
+                    f"{'; ' if changed else ''}{changed or ''}"
                 )
             try:
                 content = source.decode()
@@ -230,11 +244,6 @@ def _prepare(
             partial.rename(folder)
     except OSError as error:
         raise DataError(f"{name}: cannot write the prepared data to {cache} ({error}); set --data-cache") from error
-
-
-def _change(name: str, source: Source, expected: str, cache: Path) -> str:
-    changed = change(name, expected, source.fingerprint, cache)
-    return f"; {changed}" if changed else ""
 
 
 def _fill(
