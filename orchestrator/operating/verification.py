@@ -20,7 +20,7 @@ from orchestrator.store.values import Progress
 from tickets.errors import TicketError
 from tickets.files.columns import read_columns
 from tickets.files.tables import read_rows
-from workers.attempts.workspace import Artifact, artifact
+from workers.attempts.workspace import Artifact, is_intact
 from workers.storage import PARALLEL_REQUESTS, Folder, Storage, UnreadableFileError
 from workers.storage.schemas import SCHEMAS, TICKET
 
@@ -187,7 +187,7 @@ def _hash(files: Mapping[str, Artifact], storage: Storage) -> Iterator[tuple[str
         path, file = item
         try:
             with _as_local_file(storage, path) as local:
-                if artifact(local) != file:
+                if not is_intact(local, file):
                     return path, f"{path} differs from its record"
                 _check_table(local)
         except FileNotFoundError:

@@ -142,3 +142,12 @@ def test_one_sentence_counts_the_files_and_gives_an_example() -> None:
     assert left_out(sentences, "runs") == (
         "2 files are left out (such as: a is a named pipe); winning-sign verify runs sets them aside"
     )
+
+
+def test_verify_reads_no_file_of_another_size_than_its_record_says(root: Path) -> None:
+    [path] = root.glob("stages/round/*/out/ticket.parquet")
+    with path.open("r+b") as file:
+        file.truncate(1 << 42)  # a hole of 4 TiB: its digest would take an hour
+    code, output = invoke(verify.app, root, "--check-only")
+    assert code == 1
+    assert "differs from its record" in output
