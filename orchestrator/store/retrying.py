@@ -111,6 +111,9 @@ class RetryingStorage:
                 result = call()
             except final:
                 raise
+            except (IsADirectoryError, NotADirectoryError) as error:  # no outage: trying again is vain
+                what = f"{error.filename2 or error.filename}: {error.strerror}"
+                raise UnreadableFileError(f"{what}; move away what stands there") from error
             except OSError as error:
                 waited_s = time.monotonic() - began
                 if waited_s > self._limit_s or self.stopped():

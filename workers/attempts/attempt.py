@@ -18,9 +18,12 @@ from typing import Any, Literal
 
 import torch
 
+from tickets.errors import TicketError
+from tickets.files.reading import UnreadableFileError
 from tickets.files.writing import replacing
 from workers.attempts.execute import run_probes, run_stage
 from workers.attempts.workspace import Artifact, DamagedInputError, Workspace, artifact, open_workspace
+from workers.data import DataError
 from workers.devices.memory import PeakMemory, shared_process
 from workers.devices.processor import processor
 from workers.stages import Probe
@@ -31,6 +34,8 @@ from workers.training.gang.member import ALONE, Member, RankLostError
 STOP_CHECK_INTERVAL_S = 0.2
 PROGRESS_INTERVAL_S = 2.0
 log = logging.getLogger("winning_sign")
+SENTENCES = (DataError, TicketError, UnreadableFileError)
+"""Errors whose message says what is wrong with which file: a traceback adds nothing."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +154,7 @@ def _run_logged(attempts: Sequence[Attempt], began: float, node: str, member: Me
             log.info("interrupted; it resumes from its checkpoint")
             return [Outcome("interrupted", time.monotonic() - began) for _ in attempts]
         except (Exception, SystemExit) as error:  # a plugin's function may raise anything
-            log.error("failed\n%s", traceback.format_exc())
+            log.error("failed\n%s", f"{error}" if isinstance(error, SENTENCES) else traceback.format_exc())
             return [_failed(error, began)] * len(attempts)
 
 

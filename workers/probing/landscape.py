@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
 from torch import Tensor, nn
 
 from workers.data.splits import Splits
 from workers.probing.path import State, check_alike, mix, outcome_row, outcomes_by_group
 from workers.stages import Landscape
 from workers.stages.execution import Control, Interrupted
+from workers.storage.schemas import LANDSCAPE_SCHEMA
 from workers.training.checkpoint import Position, Snapshot, newest_checkpoint, save_checkpoint
 
 FLATTEST = 1e-6  # smallest ratio of the triangle's height to its base; below, rounding would decide the direction
@@ -108,7 +110,13 @@ def landscape_rows(
     plane = plane_through(*weights)
     solution_places = [(slot, x, y) for slot, (x, y) in plane.solutions.items()]
     places = [*solution_places, *((None, x, y) for x, y in plane.grid(stage.points, stage.margin))]
-    snapshot = newest_checkpoint(control.checkpoint_folders, ["rows"])
+
+    def can_resume(snapshot: Snapshot) -> bool:
+        """Whether a checkpoint has the rows of a landscape of this size."""
+        pa.Table.from_pylist(snapshot.log["rows"], schema=LANDSCAPE_SCHEMA)
+        return len(snapshot.log["rows"]) <= len(places)
+
+    snapshot = newest_checkpoint(control.checkpoint_folders, ["rows"], fits=can_resume)
     rows: list[dict[str, Any]] = [] if snapshot is None else snapshot.log["rows"]
 
     def state(x: float, y: float) -> dict[str, Tensor]:

@@ -164,7 +164,8 @@ class Folder:
 
     def remove(self, paths: Iterable[str]) -> None:
         for path in paths:
-            self._at(path).unlink(missing_ok=True)
+            with suppress(IsADirectoryError):  # a folder in a file's place: verify sets it aside
+                self._at(path).unlink(missing_ok=True)
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:

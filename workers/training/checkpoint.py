@@ -6,7 +6,7 @@ Each file holds a digest of its content, so that a bit flipped on a disk cannot 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,13 +58,17 @@ def save_checkpoint(folder: Path, snapshot: Snapshot) -> None:
 
 
 def newest_checkpoint(
-    folders: Sequence[Path], log: Collection[str] = (), like: Mapping[str, Tensor] | None = None
+    folders: Sequence[Path],
+    log: Collection[str] = (),
+    like: Mapping[str, Tensor] | None = None,
+    fits: Callable[[Snapshot], bool] = lambda snapshot: True,
 ) -> Snapshot | None:
     """Read the furthest intact checkpoint of several attempts; None if there is none.
 
     Args:
         log: names of the lists that the log holds.
         like: tensors, to each of which a checkpoint has one of the same name, shape and type.
+        fits: whether a checkpoint can be resumed; one whose log or position cannot be used may make it raise.
     """
     found = [path for folder in folders for path in folder.glob("[0-9]*.safetensors")]
     paths = [path for path in found if path.is_file() and not path.is_symlink()]
@@ -78,7 +82,9 @@ def newest_checkpoint(
             intact = recorded == digest.of_tensors(tensors, header=header, with_dtypes=True)
             fitting = all(_alike(tensor, tensors.get(name)) for name, tensor in (like or {}).items())
             if intact and fitting and position.valid and _has_lists(content["log"], log):
-                return Snapshot(position, tensors, content["log"])
+                snapshot = Snapshot(position, tensors, content["log"])
+                if fits(snapshot):
+                    return snapshot
         except (SafetensorError, OSError, LookupError, TypeError, ValueError, RuntimeError):
             continue
     return None

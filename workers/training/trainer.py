@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
@@ -23,7 +24,7 @@ from workers.pruning.masking import Masking
 from workers.stages import Alpha, Training, learning_rate
 from workers.stages.execution import Control, Interrupted
 from workers.storage.artifacts import masks_digest, state_digest
-from workers.storage.schemas import METRICS_SCHEMA
+from workers.storage.schemas import METRICS_SCHEMA, TIMING_SCHEMA
 from workers.training.capture import CapturedStep, StepFunction
 from workers.training.checkpoint import Position, Snapshot, newest_checkpoint, save_checkpoint
 from workers.training.evaluation import evaluate_share
@@ -208,12 +209,20 @@ class _Trainer:
     def _resume(self) -> Position:
         """Restore the newest checkpoint, if there is one; return the position to train from."""
         names = [each.name for each in fields(TrainingLog)]
-        snapshot = newest_checkpoint(self.control.checkpoint_folders, names, self.state.tensors())
+        folders, tensors = self.control.checkpoint_folders, self.state.tensors()
+        snapshot = newest_checkpoint(folders, names, tensors, self._can_resume)
         if snapshot is None:
             return Position(self.training.first_epoch, 0)
         self.state.unpack(snapshot.tensors)
         self.log = TrainingLog(*(snapshot.log[name] for name in names))
         return snapshot.position
+
+    def _can_resume(self, snapshot: Snapshot) -> bool:
+        """Whether a checkpoint lies within this training, and its log has the rows of one."""
+        for name, schema in (("metrics", METRICS_SCHEMA), ("timing", TIMING_SCHEMA)):
+            pa.Table.from_pylist(snapshot.log[name], schema=schema)
+        span = self.training.span
+        return span.start <= snapshot.position.epoch <= span.stop
 
     def _checkpoint(self, position: Position) -> None:
         if self.control.checkpoints is None or not self.member.is_leader:

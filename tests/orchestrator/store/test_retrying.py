@@ -121,3 +121,13 @@ def test_a_folder_in_the_place_of_a_file_is_an_answer(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     with pytest.raises(UnreadableFileError, match="is a folder"):
         RetryingStorage(Folder(tmp_path), pytest.fail).read("a")
+
+
+def test_a_folder_in_a_files_place_is_an_answer_and_not_repeated(tmp_path: Path) -> None:
+    told: list[str] = []
+    storage = RetryingStorage(Folder(tmp_path), told.append)
+    (tmp_path / "a").mkdir()
+    storage.remove(["a"])  # verify sets it aside
+    with pytest.raises(UnreadableFileError, match="Is a directory; move away what stands there"):
+        storage.write("a", b"1")
+    assert told == []

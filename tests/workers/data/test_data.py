@@ -1,4 +1,5 @@
 import hashlib
+import json
 import pickle
 from collections.abc import Callable
 from multiprocessing import get_context
@@ -204,6 +205,9 @@ def test_images_are_normalised_by_their_own_statistics_or_by_the_ones_given(data
         ("meta.json", lambda path: path.write_bytes(path.read_bytes()[:-1])),
         ("meta.json", lambda path: path.write_text("[]", encoding="utf-8")),
         ("meta.json", lambda path: path.write_text('{"mean": "x"}', encoding="utf-8")),
+        ("meta.json", lambda path: path.write_text(path.read_text("utf-8").replace('"std": [', '"std": [1'), "utf-8")),
+        ("train_images.npy", lambda path: path.write_bytes(path.read_bytes()[:-1] + b"\x00")),
+        ("test_labels.npy", lambda path: path.write_bytes((path.parent / "train_labels.npy").read_bytes())),
         ("train_images.npy", lambda path: path.write_bytes(path.read_bytes()[:100])),
         ("test_labels.npy", lambda path: path.unlink()),
     ],
@@ -215,4 +219,16 @@ def test_damaged_prepared_data_is_named_with_the_remedy(
     open_data("mnist1d", key, None, tmp_path)
     damage(prepared_folder("mnist1d", key, tmp_path) / file)
     with pytest.raises(DataError, match=r"is damaged \(.*\); remove that folder, and the next run prepares"):
+        open_data("mnist1d", key, None, tmp_path)
+
+
+def test_prepared_data_of_an_early_version_is_summarized_again(tmp_path: Path) -> None:
+    key = fingerprint("mnist1d", None, tmp_path)
+    whole = open_data("mnist1d", key, None, tmp_path)
+    path = prepared_folder("mnist1d", key, tmp_path) / "meta.json"
+    early = {name: value for name, value in json.loads(path.read_text()).items() if name not in ("blake2b", "files")}
+    path.write_text(json.dumps(early))
+    assert torch.equal(open_data("mnist1d", key, None, tmp_path).mean, whole.mean)
+    path.write_text(json.dumps({**early, "mean": [1.0]}))
+    with pytest.raises(DataError, match="the arrays differ from their summary"):
         open_data("mnist1d", key, None, tmp_path)

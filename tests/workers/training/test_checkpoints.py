@@ -89,3 +89,14 @@ def test_weights_that_are_none_are_refused_in_a_sentence(tmp_path: Path) -> None
     os.mkfifo(path)
     with pytest.raises(UnreadableFileError, match="a named pipe"):
         load_weights(path)
+
+
+def test_a_checkpoint_that_cannot_be_resumed_gives_way_to_an_earlier_one(folder: Path) -> None:
+    header = json.dumps({"position": {"epoch": 2**30, "batch": 0}, "log": LOG})
+    sealed(folder / "09999-0000000.safetensors", header)
+    beyond = newest_checkpoint([folder], LOG, TENSORS)
+    assert beyond is not None
+    assert beyond.position.epoch == 2**30
+    snapshot = newest_checkpoint([folder], LOG, TENSORS, lambda snapshot: snapshot.position.epoch <= 3)
+    assert snapshot is not None
+    assert snapshot.position == Position(1, 2)

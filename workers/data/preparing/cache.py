@@ -165,6 +165,7 @@ def open_data(
 def _open_prepared(folder: Path, name: str, data_root: Path | None) -> MappedData | StreamedData:
     """Map what a preparation has written; any exception if the files are damaged."""
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    writing.check_sealed(folder, meta)
     data_set = _known(name)
     shared: dict[str, Any] = {
         "channels": data_set.channels,
@@ -238,7 +239,7 @@ def _prepare(
                 raise DataError(
                     f"{name} changed while it was prepared: {changed}; start again when nothing writes to it any more"
                 )
-            meta = {**meta, "num_classes": source.num_classes, "left_out": source.left_out}
+            meta = writing.seal(partial, {**meta, "num_classes": source.num_classes, "left_out": source.left_out})
             (partial / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
             shutil.rmtree(folder, ignore_errors=True)
             partial.rename(folder)

@@ -5,6 +5,7 @@ Images are processed in chunks, so that a killed process loses one chunk of its 
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -51,6 +52,40 @@ def _decode_split(path: Path, pictures: Pictures, size: tuple[int, int], task: s
                 file.write(decode_pixels(pictures, size, index).tobytes())
             file.flush()
             os.fsync(file.fileno())
+
+
+def seal(folder: Path, meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the size and digest of every written array, and a digest of it all, so that damage is seen.
+
+    Of packed images only the size is kept: they may be 150 GB.
+    """
+    arrays = {path.name: [path.stat().st_size, digest.of_file(path)] for path in sorted(folder.glob("*.npy"))}
+    packed = {path.name: [path.stat().st_size, None] for path in sorted(folder.glob("*.blob"))}
+    sealed = {**meta, "files": {**arrays, **packed}}
+    return {**sealed, "blake2b": _digest_of_meta(sealed)}
+
+
+def check_sealed(folder: Path, meta: Mapping[str, Any]) -> None:
+    """Check what ``seal`` has written. Early versions did not seal: of theirs, whole arrays are summarized again.
+
+    Raises:
+        ValueError: a file or ``meta`` has changed.
+        OSError: a file cannot be read.
+    """
+    if "blake2b" not in meta:
+        if "splits" not in meta and any(meta[name] != value for name, value in summarize(folder).items()):
+            raise ValueError("the arrays differ from their summary")
+        return
+    if meta["blake2b"] != _digest_of_meta(meta):
+        raise ValueError("meta.json differs from its checksum")
+    for name, (size_bytes, content) in meta["files"].items():
+        path = folder / name
+        if path.stat().st_size != size_bytes or content not in (None, digest.of_file(path)):
+            raise ValueError(f"{name} differs from its checksum")
+
+
+def _digest_of_meta(meta: Mapping[str, Any]) -> str:
+    return digest.of_text(json.dumps({name: meta[name] for name in sorted(meta) if name != "blake2b"}))
 
 
 def summarize(folder: Path) -> dict[str, Any]:
