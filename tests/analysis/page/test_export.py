@@ -18,7 +18,7 @@ from analysis.report import app
 if TYPE_CHECKING:
     from tests.analysis.conftest import SyntheticStore
 
-FRAMES = {each.name for each in fields(Frames)} - {"planned"}
+FRAMES = {each.name for each in fields(Frames)} - {"planned", "left_out"}
 TABLES = FRAMES | {"numbers", "comparisons"}
 IN_PAPERS = {"numbers.tex", "comparisons.tex"}
 
