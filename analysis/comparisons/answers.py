@@ -1,40 +1,26 @@
-"""Answer the questions: compute every comparison, and state the results in sentences.
+"""Answer the questions: compute every comparison of a section, and judge it at the looks of its study.
 
-A claim is shown if the 95 % interval of its paired difference lies on the claim's side of 0; its reverse is shown if
-the interval lies on the other side. Every count and sentence comes from the rows of ``comparisons``.
+A claim is shown if, at a look, the adjusted interval of its paired difference lies on the claim's side of 0; its
+reverse is shown if the interval lies on the other side. What a look has shown stands, whatever later looks see.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import asdict
-from math import isnan, nan
+from dataclasses import dataclass
+from math import inf, nan
 from typing import Any
 
 import pandas as pd
 
-from analysis.comparisons.labels import (
-    begin,
-    between,
-    count,
-    density,
-    mean_sd,
-    method_name,
-    number,
-    percent,
-    rank,
-    sample,
-    signed,
-)
-from analysis.comparisons.measures import ACCURACY
-from analysis.comparisons.questions import QUESTIONS, SIGNS_CARRY, Arm, Question
-from analysis.comparisons.statistics import Difference, difference, pairs, spread
+from analysis.comparisons.labels import rank
+from analysis.comparisons.power import chains_needed
+from analysis.comparisons.questions import QUESTIONS, Question
+from analysis.comparisons.sentences import NEGLIGIBLE, NOT_SHOWN, REVERSE, SHOWN, UNJUDGED, sentence
+from analysis.comparisons.statistics import LEVEL, Difference, difference, pairs, spread
+from analysis.comparisons.study import Study, shares, study_of
 from analysis.frames.sections import Section
 
-SHOWN, REVERSE, NOT_SHOWN = "shown", "the reverse is shown", "not shown"
-DIGITS = 1  # of a percentage or of points in a sentence
-_CLAIM = "the signs of a pruned network carry accuracy that its mask alone does not"
-_CLAIM_REVERSED = "the signs of a pruned network cost accuracy that its mask alone keeps"
 _SIDE = ("mean", "sd", "trainings", "chains", "keys")
 _COLUMNS = {
     **dict.fromkeys(("question", "title", "claim", "measure", "unit", "method"), "str"),
@@ -43,8 +29,10 @@ _COLUMNS = {
     **{f"{side}_{name}": "float64" for side in "ab" for name in ("mean", "sd")},
     **{f"{side}_{name}": "int64" for side in "ab" for name in ("trainings", "chains")},
     **{f"{side}_keys": "str" for side in "ab"},
-    **dict.fromkeys(("difference", "low", "high", "standard_error"), "float64"),
+    **dict.fromkeys(("difference", "low", "high", "standard_error", "adjusted_low", "adjusted_high"), "float64"),
     **dict.fromkeys(("pairs", "chains"), "int64"),
+    "primary": "bool",
+    **dict.fromkeys(("judged_chains", "chains_needed"), "Int64"),
     **dict.fromkeys(("outcome", "sentence"), "str"),
 }
 
@@ -56,56 +44,76 @@ def comparisons(section: Section, questions: Sequence[Question] = QUESTIONS) -> 
         One row per question, round and method (missing if the question compares methods): ``question``, ``title``,
         ``claim``, ``measure``, ``unit`` (of a value), ``method``, ``round``, ``density``; for both sides
         ``{a, b}_mean``, ``_sd``, ``_trainings``, ``_chains``, ``_keys`` over all results (see ``spread``);
-        ``difference``, ``low``, ``high`` (a - b over pairs, in points; NaN if unknown), ``standard_error`` (of the
-        probes, in points; NaN for accuracy), ``pairs``, ``chains`` (of the pairs); ``outcome`` (``SHOWN``,
-        ``REVERSE`` or ``NOT_SHOWN``) and ``sentence``.
+        ``difference``, ``low``, ``high`` (a - b over all pairs with its 95 % interval, in points; NaN if unknown),
+        ``standard_error`` (of the probes, in points; NaN for accuracy), ``pairs``, ``chains`` (of the pairs);
+        ``primary``; ``adjusted_low``, ``adjusted_high`` (the interval at the look that judged, for all looks and
+        comparisons; NaN before the first look), ``judged_chains`` (of that look), ``chains_needed`` (to show a
+        difference of the size seen, with a power of 80 %; missing if unknown or above 1,000); ``outcome`` (``SHOWN``,
+        ``REVERSE``, ``NEGLIGIBLE``, ``NOT_SHOWN`` or ``UNJUDGED``) and ``sentence``.
     """
-    rows = [row for question in questions for row in _compared(section, question)]
+    study = study_of(section)
+    cells = [cell for question in questions for cell in _compared(section, question)]
+    primary = _primary(cells, study)
+    by_cell = zip(cells, shares(len(cells), primary), strict=True)
+    rows = [_row(cell, share, place in primary, study, section) for place, (cell, share) in enumerate(by_cell)]
     return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(_COLUMNS)
 
 
-def answers(compared: pd.DataFrame, questions: Sequence[Question] = QUESTIONS) -> list[str]:
-    """Answer each question in a sentence: in how many of the rows of ``comparisons``, and with which differences."""
-    compared = compared[compared["pairs"] > 0]
-    rows_of = {question: compared[compared["question"] == question.name] for question in questions}
-    return [_answer(question, rows) for question, rows in rows_of.items() if not rows.empty]
+@dataclass(frozen=True)
+class _Cell:
+    """One comparison before it is judged: a question at a round, under a method if the question names none."""
+
+    question: Question
+    labels: dict[str, Any]
+    sides: dict[str, dict[Hashable, Any]]
+    paired: pd.DataFrame
+    replicates: tuple[str, ...]
 
 
-def by_chance(compared: pd.DataFrame) -> str:
-    """State how many claims chance alone would show; empty if no row of ``comparisons`` has an interval."""
-    with_interval = compared[compared["low"].notna()]
-    if with_interval.empty:
-        return ""
-    n, excluding = len(with_interval), int((with_interval["outcome"] != NOT_SHOWN).sum())
-    return (
-        f"Of {count(n, 'comparison')} with an interval, {excluding} {'excludes' if excluding == 1 else 'exclude'} 0; "
-        f"without any effect, about {number(0.05 * n, DIGITS)} ({percent(5, 0)}) would exclude 0 by chance."
-    )
+@dataclass(frozen=True)
+class Judgement:
+    """What the looks of a study say of one comparison.
+
+    Attributes:
+        low, high: the adjusted interval at the look that decided, or else at the last look; NaN before the first.
+        chains: of that look; None before the first.
+    """
+
+    outcome: str
+    low: float = nan
+    high: float = nan
+    chains: int | None = None
 
 
-def verdict(section: Section, compared: pd.DataFrame) -> str:
-    """State the first claim with its numbers, at the sparsest density that has an interval.
+def judge(question: Question, paired: pd.DataFrame, replicates: Sequence[str], study: Study, share: float) -> Judgement:
+    """Judge a comparison at each look in turn, until one decides.
 
     Args:
-        compared: the section's ``comparisons``.
+        paired: one row per pair of trainings, with ``chain``, ``seed`` and ``difference``.
+        replicates: labels that the interval is over.
+        share: the comparison's share of the 5 %.
     """
-    dense = spread(Arm("dense").of(section.trainings), ["transfer"], ACCURACY.column).to_dict("records")
-    compared = compared[(compared["question"] == SIGNS_CARRY.name) & compared["low"].notna()]
-    if compared.empty:
-        reached = (f"{mean_sd(row['mean'], row['sd'], DIGITS)} % ({sample(row['trainings'], 0)})" for row in dense)
-        sentences = "".join(f" Dense training reaches {each}." for each in reached)
-        return f"Whether {_CLAIM} is not yet known: too few pairs of a signed and a mask transfer are done.{sentences}"
-    rows = compared[compared["round"] == compared["round"].max()]
-    at = float(rows["density"].mean())
-    with_signs, mask_alone = (_by_method(rows, column) for column in ("a_mean", "b_mean"))
-    against = "".join(f"; dense training reaches {percent(row['mean'], DIGITS)}" for row in dense)
-    return (
-        f"{_judged(rows)}: at density {density(at)} ({percent(100 * at, DIGITS)} of the prunable weights) a random "
-        f"initialisation with the signed mask reaches {with_signs}, with the mask alone {mask_alone}{against}."
-    )
+    judgement = Judgement(UNJUDGED)
+    for look, level in zip(study.looks_done, study.levels(share), strict=False):
+        rows = look.of(paired)
+        result = difference(rows, replicates) if len(rows) else None
+        if result is None or result.chains < 2 or not result.errors:
+            judgement = Judgement(NOT_SHOWN, chains=look.chains)
+            continue
+        low, high = result.interval(level)
+        judgement = Judgement(_outcome(question, low, high, study.margin_points), low, high, look.chains)
+        if judgement.outcome != NOT_SHOWN:
+            break
+    return judgement
 
 
-def _compared(section: Section, question: Question) -> Iterator[dict[str, Any]]:
+def _outcome(question: Question, low: float, high: float, margin: float) -> str:
+    if low > 0 or high < 0:
+        return SHOWN if question.supports(low) else REVERSE
+    return NEGLIGIBLE if -margin < low and high < margin else NOT_SHOWN
+
+
+def _compared(section: Section, question: Question) -> Iterator[_Cell]:
     measure, by = question.measure, question.by
     stages = measure.rows(section)
     a = question.a.of(stages).dropna(subset=by)
@@ -117,25 +125,12 @@ def _compared(section: Section, question: Question) -> Iterator[dict[str, Any]]:
         b = a[by].drop_duplicates().merge(b.drop(columns=by), how="cross")
         replicates = ("chain", "seed")
     paired = pairs(a, b, measure.column, by, question.partners, measure.error)
-    groups = {tuple(rows.iloc[0][by]): difference(rows, replicates) for _, rows in paired.groupby(by)}
+    groups = {tuple(rows.iloc[0][by]): rows for _, rows in paired.groupby(by)}
     a_cells, b_cells = (_cells(rows, by, measure.column) for rows in (a, b))
-    order = sorted(a_cells.keys() & b_cells.keys(), key=lambda cell: (-cell[0], *map(rank, cell[1:])))
-    for cell in order:
-        result = groups.get(cell, Difference(nan, nan, nan, pairs=0, chains=0))
-        row = {
-            "question": question.name,
-            "title": question.title,
-            "claim": question.claim,
-            "measure": measure.title,
-            "unit": measure.unit,
-            "density": a_cells[cell]["density"],
-            **dict(zip(by, cell, strict=True)),
-            **{f"{side}_{name}": of[cell][name] for side, of in (("a", a_cells), ("b", b_cells)) for name in _SIDE},
-            **asdict(result),
-            "difference": result.mean,
-            "outcome": _outcome(question, result),
-        }
-        yield {**row, "sentence": _sentence(question, row, section.dataset)}
+    for cell in sorted(a_cells.keys() & b_cells.keys(), key=lambda cell: (-cell[0], *map(rank, cell[1:]))):
+        labels = {"density": a_cells[cell]["density"], **dict(zip(by, cell, strict=True))}
+        sides = {"a": a_cells[cell], "b": b_cells[cell]}
+        yield _Cell(question, labels, sides, groups.get(cell, paired.iloc[:0]), replicates)
 
 
 def _cells(rows: pd.DataFrame, by: list[str], value: str) -> dict[tuple[Any, ...], dict[Hashable, Any]]:
@@ -144,68 +139,38 @@ def _cells(rows: pd.DataFrame, by: list[str], value: str) -> dict[tuple[Any, ...
     return {tuple(row[name] for name in by): row for row in summary.to_dict("records")}
 
 
-def _outcome(question: Question, result: Difference) -> str:
-    if not result.shown:
-        return NOT_SHOWN
-    return SHOWN if question.supports(result.mean) else REVERSE
+def _primary(cells: Sequence[_Cell], study: Study) -> set[int]:
+    """Return the places of the primary comparisons: those of the primary questions at the sparsest density."""
+    asked = [(place, cell.labels["round"]) for place, cell in enumerate(cells) if cell.question.name in study.primary]
+    sparsest = max((round_ for _, round_ in asked), default=None)
+    return {place for place, round_ in asked if round_ == sparsest}
 
 
-def _sentence(question: Question, row: dict[str, Any], dataset: str) -> str:
-    under = f" under {method_name(row['method'])}" if "method" in row else ""
-    claim = _claim(question, row["outcome"])
-    return f"{claim}{under} at density {density(row['density'])} on {dataset}: {_numbers(row)}."
-
-
-def _claim(question: Question, outcome: str) -> str:
-    claims = {SHOWN: question.claim, REVERSE: question.reverse, NOT_SHOWN: f"not shown that {question.claim}"}
-    return begin(claims[outcome])
-
-
-def _numbers(row: dict[str, Any]) -> str:
-    """State the difference, its interval, its replicates, and the two sides."""
-    if not row["pairs"]:
-        return "no pair with the same chain and seed is done yet"
-    points = f"{signed(row['difference'], DIGITS)} points"
-    if isnan(row["low"]):
-        return f"{points} from one pair, which gives no interval"
-    interval = f"[{number(row['low'], DIGITS)}, {number(row['high'], DIGITS)}]"
-    over = f"n = {count(row['pairs'], 'pair')} in {count(row['chains'], 'chain')}"
-    caveat = ", which says nothing about other tickets" if row["chains"] == 1 else ""
-    if row["b_trainings"] == 1:
-        caveat += ", all against one training, whose own spread the interval does not include"
-    a, b = (mean_sd(row[f"{side}_mean"], row[f"{side}_sd"], DIGITS) for side in "ab")
-    error = (
-        "" if isnan(row["standard_error"]) else f", the probes' standard error {number(row['standard_error'], DIGITS)}"
-    )
-    return f"{points} {interval}, {over}{caveat} ({a} against {b} {row['unit']}{error})"
-
-
-def _answer(question: Question, rows: pd.DataFrame) -> str:
-    shown, reverse = (int((rows["outcome"] == outcome).sum()) for outcome in (SHOWN, REVERSE))
-    ends = between(rows["difference"].min(), rows["difference"].max(), DIGITS)
-    differences = f"{question.measure.title} {ends} points"
-    compared = count(len(rows), "comparison")
-    if not shown and not reverse:
-        reason = "every interval includes 0" if rows["low"].notna().any() else "one pair gives no interval"
-        return f"{_claim(question, NOT_SHOWN)}: {differences} in {compared}, and {reason}."
-    outcome, times, other = (SHOWN, shown, reverse) if shown else (REVERSE, reverse, 0)
-    against = f", the reverse in {other}" if other else ""
-    return f"{_claim(question, outcome)}: shown in {times} of {compared}{against}, {differences}."
-
-
-def _judged(rows: pd.DataFrame) -> str:
-    """State how far the first claim is shown, by method if methods differ."""
-    first = {SHOWN: _CLAIM, NOT_SHOWN: f"it is not shown that {_CLAIM}", REVERSE: _CLAIM_REVERSED}
-    then = {NOT_SHOWN: "this is not shown", REVERSE: "the reverse is shown"}
-    methods = {outcome: rows.loc[rows["outcome"] == outcome, "method"].map(method_name) for outcome in first}
-    head, *rest = [outcome for outcome, names in methods.items() if len(names)]
-    under = {outcome: f" under {' and '.join(names)}" for outcome, names in methods.items()} if rest else {head: ""}
-    return begin(first[head]) + under[head] + "".join(f", but {then[outcome]}{under[outcome]}" for outcome in rest)
-
-
-def _by_method(rows: pd.DataFrame, column: str) -> str:
-    """Write a percentage per method: 88.3 % (LRR) and 84.1 % (AWS)."""
-    return " and ".join(
-        f"{percent(mean, DIGITS)} ({method_name(name)})"
-        for name, mean in zip(rows["method"], rows[column], strict=True)
-    )
+def _row(cell: _Cell, share: float, primary: bool, study: Study, section: Section) -> dict[str, Any]:
+    question = cell.question
+    result = difference(cell.paired, cell.replicates) if len(cell.paired) else Difference(nan, (), 0, 0)
+    judgement = judge(question, cell.paired, cell.replicates, study, share)
+    sd = result.errors[0][0] * result.chains**0.5 if result.errors and result.chains > 1 else inf
+    low, high = result.interval()
+    row = {
+        "question": question.name,
+        "title": question.title,
+        "claim": question.claim,
+        "measure": question.measure.title,
+        "unit": question.measure.unit,
+        **cell.labels,
+        **{f"{side}_{name}": of[name] for side, of in cell.sides.items() for name in _SIDE},
+        "difference": result.mean,
+        "low": low,
+        "high": high,
+        "standard_error": result.standard_error,
+        "pairs": result.pairs,
+        "chains": result.chains,
+        "primary": primary,
+        "adjusted_low": judgement.low,
+        "adjusted_high": judgement.high,
+        "judged_chains": judgement.chains,
+        "chains_needed": chains_needed(result.mean, sd, LEVEL * share) if judgement.outcome == NOT_SHOWN else None,
+        "outcome": judgement.outcome,
+    }
+    return {**row, "sentence": sentence(question, row, section.dataset, study.margin_points)}

@@ -24,6 +24,7 @@ class Measure:
         unit: of a value; differences are always in points.
         probe: kind of the probes that measure it; None: final trainings do.
         error: column with the standard error of each value's measurement, if known.
+        within: the values that are possible.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Measure:
     unit: Literal["%", "points"]
     probe: Literal["lmc", "stability"] | None = None
     error: str | None = None
+    within: tuple[float, float] = (0.0, 100.0)
 
     def rows(self, section: Section) -> pd.DataFrame:
         """Return the section's stages that have the measure, one row each."""
@@ -58,9 +60,9 @@ def numbers(section: Section) -> pd.DataFrame:
     by = ["round", "method", "transfer"]
     table = pd.DataFrame({"round": pd.Series(dtype="Int64"), "method": "", "transfer": "", "density": 0.0})
     for measure in MEASURES:
-        cells = spread(measure.rows(section), by, measure.column)[[*by, "density", *SUMMARY]].rename(
-            columns={name: f"{measure.name}_{name}" for name in SUMMARY}
-        )
+        cells = spread(measure.rows(section), by, measure.column, within=measure.within)[
+            [*by, "density", *SUMMARY]
+        ].rename(columns={name: f"{measure.name}_{name}" for name in SUMMARY})
         table = table.merge(cells, on=by, how="outer", suffixes=("", "_more"))
         table["density"] = table["density"].fillna(table.pop("density_more"))
     table = table.sort_values(["method", "transfer"], key=lambda names: names.fillna("").map(rank), kind="stable")

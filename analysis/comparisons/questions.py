@@ -47,7 +47,7 @@ class Question:
     @property
     def partners(self) -> tuple[str, ...]:
         """Labels that both sides of a pair share, besides density and method; dense trainings have no chain."""
-        return ("seed",) if self.b.transfer == "dense" else ("chain", "seed")
+        return ("seed",) if self.b.transfer.startswith("dense") else ("chain", "seed")
 
     @property
     def name(self) -> str:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import hypot, nan
+from math import hypot, inf, nan
 from typing import Any, Literal
 
 import pandas as pd
 from scipy.special import stdtrit
 
 KEY_DIGITS = 16
+LEVEL = 0.05
+"""Two-sided: of an interval that is looked at once, alone."""
 
 
 def short_keys(keys: Iterable[str]) -> str:
@@ -22,43 +24,55 @@ def short_keys(keys: Iterable[str]) -> str:
     return ",".join(key[:KEY_DIGITS] for key in keys)
 
 
-def half_interval(values: pd.Series) -> float:
-    """Return half the width of the 95 % t interval of a mean; NaN for fewer than two values."""
-    return float(_half(values.std(), len(values)))
+def half_interval(values: pd.Series, level: float = LEVEL) -> float:
+    """Return half the width of the t interval of a mean, at a two-sided level; NaN for fewer than two values."""
+    return float(_half(values.std() / len(values) ** 0.5, len(values) - 1, level))
 
 
-def _half(sd: Any, n: Any) -> Any:
-    """Return half the width, from sample standard deviations (NaN for one value) and numbers of values."""
-    return stdtrit(n - 1, 0.975) * sd / n**0.5
+def _half(error: Any, freedom: Any, level: float = LEVEL) -> Any:
+    """Return half the width, from standard errors of means (NaN for one value) and degrees of freedom."""
+    return -stdtrit(freedom, level / 2) * error
 
 
-def spread(rows: pd.DataFrame, by: Sequence[str], value: str, error: str | None = None) -> pd.DataFrame:
-    """Return mean, sample standard deviation and 95 % interval of a column over the trainings of each group.
+def spread(
+    rows: pd.DataFrame,
+    by: Sequence[str],
+    value: str,
+    error: str | None = None,
+    within: tuple[float, float] = (-inf, inf),
+) -> pd.DataFrame:
+    """Return mean, sample standard deviation and 95 % interval of a column for each group.
+
+    Chains are the replicates: with several chains, all three are of the chains' means. With one chain, or none, they
+    are of the trainings.
 
     Args:
         rows: one row per training, with ``key``, ``chain`` and ``density``; rows without the value are left out.
         error: column with the standard error of each value's measurement.
+        within: the values that are possible, to which intervals are cut.
 
     Returns:
-        One row per group: ``by``, ``density`` (mean), ``mean``, ``sd`` (NaN for one training), ``low`` and ``high``
-        (the mean's 95 % t interval: over the chains' means if there are several chains, else over trainings; NaN for
-        one), ``trainings``, ``chains`` (0 for dense trainings), ``keys`` (the stages' first digits, comma-separated),
-        and with ``error`` ``standard_error``: the mean of the values' errors. It is not divided by the root of n:
-        probes share their images, so their errors are not independent.
+        One row per group: ``by``, ``density`` (mean), ``mean``, ``sd`` (NaN for one value), ``low`` and ``high`` (the
+        mean's 95 % t interval; NaN for one value), ``trainings``, ``chains`` (0 for dense trainings), ``keys`` (the
+        stages' first digits, comma-separated), and with ``error`` ``standard_error``: the mean of the values' errors.
+        It is not divided by the root of n: probes share their images, so their errors are not independent.
     """
     measured = rows[rows[value].notna()]
     cells = measured.groupby(list(by), dropna=False)
     number = cells.ngroup()  # group by number: labels may be missing, and missing labels do not join
-    by_chain = measured.groupby([number, measured["chain"]])[value].mean().groupby(level=0).agg(["std", "size"])
+    of_chains = (
+        measured.groupby([number, measured["chain"]])[value].mean().groupby(level=0).agg(["mean", "std", "size"])
+    )
     numbered = measured.groupby(number)
     table = numbered[[*by]].first().astype({name: measured[name].dtype for name in by})
     table["density"] = numbered["density"].mean()
-    table["mean"], table["sd"] = numbered[value].mean(), numbered[value].std()
-    trainings, chains = numbered.size(), by_chain["size"].reindex(table.index, fill_value=0)
-    several = chains > 1
-    half = _half(by_chain["std"].reindex(table.index).where(several, table["sd"]), chains.where(several, trainings))
-    table["low"], table["high"] = table["mean"] - half, table["mean"] + half
-    table["trainings"], table["chains"] = trainings, chains
+    of_trainings = numbered[value].agg(["mean", "std", "size"])
+    chains = of_chains["size"].reindex(table.index, fill_value=0)
+    replicates = of_chains.reindex(table.index).where(chains > 1, of_trainings)
+    table["mean"], table["sd"] = replicates["mean"], replicates["std"]
+    half = _half(table["sd"] / replicates["size"] ** 0.5, replicates["size"] - 1)
+    table["low"], table["high"] = (table["mean"] - half).clip(*within), (table["mean"] + half).clip(*within)
+    table["trainings"], table["chains"] = of_trainings["size"], chains
     table["keys"] = numbered["key"].agg(short_keys)
     if error:
         table["standard_error"] = numbered[error].mean()
@@ -67,25 +81,26 @@ def spread(rows: pd.DataFrame, by: Sequence[str], value: str, error: str | None 
 
 @dataclass(frozen=True)
 class Difference:
-    """A mean paired difference with its 95 % t interval (NaN with a single replicate).
+    """A mean paired difference.
 
     Attributes:
+        errors: standard error of the mean and degrees of freedom, for each label that the interval is over; empty with
+            a single replicate.
         pairs: number of pairs of trainings.
-        chains: number of chains; with several, the interval is over the chains' means.
+        chains: number of chains; with several, the mean is of the chains' means.
         standard_error: of the measurements, in the differences' unit; NaN if unknown.
     """
 
     mean: float
-    low: float
-    high: float
+    errors: tuple[tuple[float, int], ...]
     pairs: int
     chains: int
     standard_error: float = nan
 
-    @property
-    def shown(self) -> bool:
-        """Whether the interval excludes 0."""
-        return self.low > 0 or self.high < 0
+    def interval(self, level: float = LEVEL) -> tuple[float, float]:
+        """Return the t interval at a two-sided level; NaN with a single replicate, infinite at level 0."""
+        half = hypot(*(_half(error, freedom, level) for error, freedom in self.errors)) if self.errors else nan
+        return self.mean - half, self.mean + half
 
 
 def pairs(
@@ -126,8 +141,8 @@ def difference(pairs: pd.DataFrame, replicates: Sequence[str] = ("chain",)) -> D
     """
     each = pairs["difference"]
     means = [each.groupby(pairs[name]).mean() for name in replicates]
-    halves = [half_interval(values) for values in means if len(values) > 1] or [half_interval(each)]
+    several = [values for values in means if len(values) > 1] or [each] * (len(each) > 1)
+    errors = tuple((float(values.std()) / len(values) ** 0.5, len(values) - 1) for values in several)
     chains = each.groupby(pairs["chain"]).mean()
-    mean, half = float(chains.mean()), hypot(*halves)
     error = float(pairs["standard_error"].mean()) if "standard_error" in pairs else nan
-    return Difference(mean, mean - half, mean + half, len(pairs), len(chains), error)
+    return Difference(float(chains.mean()), errors, len(pairs), len(chains), error)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from analysis.cache import Cache
 from analysis.frames.data_sets import data_sets
+from analysis.frames.looks import looks
 from analysis.frames.published import check_fits, no_published, read_published
 from analysis.frames.results import above_chord, densities, read_results
 from analysis.frames.superseded import superseded
@@ -93,6 +94,7 @@ class Frames:
         planned: number of stages in the last plan for each data set, architecture and preset.
         published: published results from the user's file (``analysis.frames.published``); empty without a file.
         left_out: a sentence for each damaged record, plan or table that the frames lack, by its key or path.
+        looks: one row per look of each part's study: when its results are judged (``analysis.frames.looks``).
     """
 
     stages: pd.DataFrame
@@ -110,6 +112,7 @@ class Frames:
     planned: int
     published: pd.DataFrame = field(default_factory=no_published)
     left_out: Mapping[str, str] = field(default_factory=dict)
+    looks: pd.DataFrame = field(default_factory=lambda: looks([]))
 
 
 def load(
@@ -134,7 +137,8 @@ def load(
     if not reader.storage.exists():
         raise StoreError(f"{reader.root}: there is no such store; give the folder or the URL of a sweep's store")
     left_out: dict[str, str] = {}
-    records, planned = reader.records(left_out), wanted(reader.plans(left_out))
+    plans = reader.plans(left_out)
+    records, planned = reader.records(left_out), wanted(plans)
 
     def table(file: str) -> pd.DataFrame:
         return read_results(reader, records.values(), file, schemas.SCHEMAS[file], left_out)
@@ -180,6 +184,7 @@ def load(
         planned=len(planned),
         published=published_results,
         left_out=left_out,
+        looks=looks(plans),
     )
 
 

@@ -105,7 +105,7 @@ def _numbers_as_latex(parts: list[Section]) -> Iterator[str]:
     for part in parts:
         rows = pd.DataFrame([as_text(row) for row in numbers(part).to_dict("records")]).rename(columns=heads)
         if not rows.empty:
-            yield _table(rows, f"{part.title}. Mean ± standard deviation (n trainings, chains).")
+            yield _table(rows, f"{part.title}. Mean ± standard deviation over chains (n trainings, chains).")
 
 
 def _comparisons_as_latex(parts: list[Section]) -> Iterator[str]:

@@ -15,8 +15,11 @@ import pandas as pd
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from analysis.comparisons import answers, labels
+from analysis.comparisons import labels
+from analysis.comparisons.answers import comparisons
 from analysis.comparisons.measures import as_text, numbers
+from analysis.comparisons.sentences import adjustment, answers, verdict
+from analysis.comparisons.study import study_of
 from analysis.figures import CATALOGUE, Entry
 from analysis.frames.load import Frames
 from analysis.frames.sections import Section, sections
@@ -133,13 +136,15 @@ def _hero(parts: Iterable[Mapping[str, Any]]) -> Drawing | None:
 def _part(id_: str, section: Section, catalogue: Sequence[Entry]) -> dict[str, Any]:
     """Return a section as the page shows it: figures, sentences, and tables with their filter labels."""
     file = "-".join((section.dataset, section.architecture, section.preset))
-    compared = answers.comparisons(section)
+    compared, study = comparisons(section), study_of(section)
+    claim, ground = verdict(section, compared, study)
     return {
         "id": id_,
         "section": section,
-        "verdict": answers.verdict(section, compared),
-        "answers": answers.answers(compared),
-        "by_chance": answers.by_chance(compared),
+        "claim": claim,
+        "ground": ground,
+        "answers": answers(compared),
+        "judged": " ".join(part for part in (study.plan(), adjustment(compared, study)) if part),
         "results": list(_drawings(catalogue, id_, file, section.frames, "results")),
         "signs": list(_drawings(catalogue, id_, file, section.frames, "signs")),
         "comparisons": list(_comparisons(compared)),

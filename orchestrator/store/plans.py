@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from orchestrator.store.record import Key, StageIdentity, StoreError, in_circles
-from orchestrator.store.values import Count, Plain, Science, UnixTime, Word
+from orchestrator.store.values import Count, OrdinalNumber, Percent, Plain, Science, UnixTime, Word
 from tickets.files import digest
 
 REMEDY = (
@@ -30,10 +30,36 @@ class PlannedStage(StageIdentity):
     parts: dict[Word, Count] = {}  # noqa: RUF012
 
 
+class PlannedStudy(BaseModel):
+    """What a sweep set out to ask of one data set, architecture and preset, and when it judges the answer.
+
+    Attributes:
+        primary: names of the primary questions, such as "accuracy_of_signed_minus_mask"; empty takes the default.
+        looks: numbers of chains at which results are judged, rising; empty takes the plan's own number of chains.
+        margin_points: differences that are smaller in absolute value count as negligible; None judges none so.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: Word
+    architecture: Word
+    preset: Word
+    primary: list[Word] = []
+    looks: list[OrdinalNumber] = []
+    margin_points: Percent | None = None
+
+    @property
+    def section(self) -> tuple[str, str, str]:
+        """The labels of the stages it is about."""
+        return (self.dataset, self.architecture, self.preset)
+
+
 class StoredPlan(BaseModel):
     """A sweep's plan, as the store keeps it.
 
     Attributes:
+        studies: what the sweep declared to ask, for each part that declared something.
+        first_started_unix_s: when a sweep of this plan began first; None if it has begun once.
         on_request: true in an older version's plan of a landscape alone; read for the digest only, never written.
         blake2b: digest of all other fields, to detect damage; empty in a plan of an older version.
     """
@@ -44,6 +70,8 @@ class StoredPlan(BaseModel):
     started_unix_s: UnixTime
     stages: list[PlannedStage]
     parts: list[Plain] = []
+    studies: list[PlannedStudy] = []
+    first_started_unix_s: UnixTime | None = None
     on_request: bool = False
     blake2b: str = ""
 
@@ -67,6 +95,11 @@ class StoredPlan(BaseModel):
     def sealed(self) -> StoredPlan:
         """A copy with its digest."""
         return self.model_copy(update={"blake2b": self._digest()})
+
+    @property
+    def first_started(self) -> float:
+        """When a sweep of this plan began first."""
+        return self.started_unix_s if self.first_started_unix_s is None else self.first_started_unix_s
 
     @property
     def intact(self) -> bool:

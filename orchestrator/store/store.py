@@ -58,9 +58,14 @@ class Store(StoreReader):
             shutil.rmtree(self.storage.folder)
 
     def write_plan(self, plan: StoredPlan) -> None:
-        """Write a plan; it replaces an earlier plan of the same stages."""
-        name = digest.of_text("".join(stage.key for stage in plan.stages))[:KEY_DIGITS]
-        self.storage.write(f"plans/{name}.json", plan.sealed().model_dump_json().encode())
+        """Write a plan; it replaces an earlier plan of the same stages and studies, and keeps when that first began."""
+        studies = "".join(study.model_dump_json() for study in plan.studies)
+        name = digest.of_text("".join(stage.key for stage in plan.stages) + studies)[:KEY_DIGITS]
+        path = f"plans/{name}.json"
+        with suppress(FileNotFoundError, UnreadableFileError, StoreError):  # damaged: this plan mends it
+            earlier = StoredPlan.parse(self.storage.read(path), path)
+            plan = plan.model_copy(update={"first_started_unix_s": earlier.first_started})
+        self.storage.write(path, plan.sealed().model_dump_json().encode())
 
     def write_index(self) -> None:
         """Write copies of all records read so far to the index, unless it has them all."""

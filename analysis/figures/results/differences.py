@@ -8,14 +8,21 @@ from textwrap import wrap
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.comparisons.answers import NOT_SHOWN, REVERSE, SHOWN, comparisons
+from analysis.comparisons.answers import comparisons
 from analysis.comparisons.labels import count, density, method_name
+from analysis.comparisons.sentences import NEGLIGIBLE, NOT_SHOWN, REVERSE, SHOWN, UNJUDGED
 from analysis.figures import style
 from analysis.figures.panel import Axis, Panel, compose
 from analysis.frames.load import Frames
 from analysis.frames.sections import Section, sections
 
-OUTCOMES = {SHOWN: (style.GREEN, "circle"), REVERSE: (style.ORANGE, "diamond"), NOT_SHOWN: (style.GREY, "circle-open")}
+OUTCOMES = {
+    SHOWN: (style.GREEN, "circle"),
+    REVERSE: (style.ORANGE, "diamond"),
+    NEGLIGIBLE: (style.BLUE, "square"),
+    NOT_SHOWN: (style.GREY, "circle-open"),
+    UNJUDGED: (style.GREY, "circle-open-dot"),
+}
 ROW_PIXELS, GAP_PIXELS = 22, 90
 HOVER_CHARACTERS = 48
 
@@ -23,7 +30,7 @@ HOVER_CHARACTERS = 48
 def differences(frames: Frames) -> go.Figure:
     """Draw a row per comparison that has a pair, under its question, sparsest first; a panel per section and measure.
 
-    Colour and marker say whether the claim is shown, its reverse, or neither. One pair has no interval.
+    Colour and marker say how the adjusted interval decides; the bar is the 95 % interval. One pair has no interval.
     """
     parts = [(part, _rows(part)) for part in sections(frames)]
     panels = [
@@ -98,8 +105,5 @@ def _put_under_questions(figure: go.Figure, rows: pd.DataFrame, place: int) -> N
 def _summary(section: Section, compared: pd.DataFrame) -> str:
     if compared.empty:
         return f"{section.title}: nothing can be compared yet."
-    shown, reverse, neither = (int((compared["outcome"] == outcome).sum()) for outcome in OUTCOMES)
-    return (
-        f"{section.title}: of {count(len(compared), 'comparison')}, {shown} show the claim, {reverse} the reverse, "
-        f"and {neither} neither."
-    )
+    counts = [f"{outcome} {int((compared['outcome'] == outcome).sum())}" for outcome in OUTCOMES]
+    return f"{section.title}: {count(len(compared), 'comparison')}; {', '.join(counts)}."
