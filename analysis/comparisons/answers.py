@@ -15,7 +15,7 @@ import pandas as pd
 
 from analysis.comparisons.labels import rank
 from analysis.comparisons.power import chains_needed
-from analysis.comparisons.questions import QUESTIONS, Question
+from analysis.comparisons.questions import Question, questions_of
 from analysis.comparisons.sentences import NEGLIGIBLE, NOT_SHOWN, REVERSE, SHOWN, UNJUDGED, sentence
 from analysis.comparisons.statistics import LEVEL, Difference, difference, pairs, spread
 from analysis.comparisons.study import Study, shares, study_of
@@ -37,8 +37,11 @@ _COLUMNS = {
 }
 
 
-def comparisons(section: Section, questions: Sequence[Question] = QUESTIONS) -> pd.DataFrame:
+def comparisons(section: Section, questions: Sequence[Question] | None = None) -> pd.DataFrame:
     """Compute every comparison that a section's results allow: by question, sparsest first.
+
+    Args:
+        questions: those to ask; None asks the study's and the method's.
 
     Returns:
         One row per question, round and method (missing if the question compares methods): ``question``, ``title``,
@@ -52,6 +55,7 @@ def comparisons(section: Section, questions: Sequence[Question] = QUESTIONS) -> 
         ``REVERSE``, ``NEGLIGIBLE``, ``NOT_SHOWN`` or ``UNJUDGED``) and ``sentence``.
     """
     study = study_of(section)
+    questions = questions_of(study.primary, section.frames.stages) if questions is None else questions
     cells = [cell for question in questions for cell in _compared(section, question)]
     primary = _primary(cells, study)
     by_cell = zip(cells, shares(len(cells), primary), strict=True)

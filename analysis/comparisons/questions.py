@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -9,6 +10,7 @@ from typing import Any, Literal
 import pandas as pd
 import yaml
 
+from analysis.comparisons.labels import method_name, transfer_name
 from analysis.comparisons.measures import MEASURES, Measure
 
 
@@ -69,5 +71,44 @@ def _question(a: dict[str, str], b: dict[str, str], measure: str, **rest: Any) -
     return Question(Arm(**a), Arm(**b), {each.name: each for each in MEASURES}[measure], **rest)
 
 
+def question_named(name: str, methods: Collection[str], transfers: Collection[str]) -> Question | None:
+    """Return a question that a study names, as MEASURE_of_A_minus_B; None if it names no two known sides.
+
+    Args:
+        methods, transfers: names that the sides may have; a side is a transfer, or a method and a transfer.
+    """
+    first, _, sides = name.partition("_of_")
+    measure = {each.name: each for each in MEASURES}.get(first)
+    arms = [arm for side in sides.split("_minus_") if (arm := _arm(side, methods, transfers))]
+    if measure is None or len(arms) != 2:
+        return None
+    one, other = arms
+    a, b = (f"{method_name(arm.method) if arm.method else ''} {transfer_name(arm.transfer)}".strip() for arm in arms)
+    claim, reverse = (f"{a} has a {word} {measure.title} than {b}" for word in ("higher", "lower"))
+    if measure.name == "accuracy":
+        return Question(one, other, measure, "higher", f"{a} − {b}", claim, reverse)
+    return Question(one, other, measure, "lower", f"{a} − {b}", reverse, claim)
+
+
+def _arm(side: str, methods: Collection[str], transfers: Collection[str]) -> Arm | None:
+    if side in transfers:
+        return Arm(side)
+    of = ((method, side.removeprefix(f"{method}_")) for method in methods if side.startswith(f"{method}_"))
+    return next((Arm(transfer, method) for method, transfer in of if transfer in transfers), None)
+
+
 QUESTIONS = tuple(_question(**entry) for entry in yaml.safe_load(Path(__file__).with_suffix(".yaml").read_bytes()))
 SIGNS_CARRY = QUESTIONS[0]
+
+
+def questions_of(primary: Collection[str], stages: pd.DataFrame) -> tuple[Question, ...]:
+    """Return the questions of a section: those that only its study names, then the method's.
+
+    Args:
+        primary: names of the study's primary questions.
+        stages: the section's frame.
+    """
+    known = {question.name for question in QUESTIONS}
+    methods, transfers = (set(stages[label].dropna()) for label in ("method", "transfer"))
+    asked = (question_named(name, methods, transfers) for name in primary if name not in known)
+    return (*filter(None, asked), *QUESTIONS)

@@ -22,7 +22,7 @@ from analysis.comparisons.labels import (
 )
 from analysis.comparisons.measures import ACCURACY
 from analysis.comparisons.power import MOST_CHAINS
-from analysis.comparisons.questions import QUESTIONS, SIGNS_CARRY, Arm, Question
+from analysis.comparisons.questions import SIGNS_CARRY, Arm, Question
 from analysis.comparisons.statistics import spread
 from analysis.comparisons.study import Study
 from analysis.frames.sections import Section
@@ -45,7 +45,7 @@ def sentence(question: Question, row: Mapping[str, Any], dataset: str, margin_po
     return f"{claim}{under} at density {density(row['density'])} on {dataset}: {_numbers(row)}."
 
 
-def answers(compared: pd.DataFrame, questions: Sequence[Question] = QUESTIONS) -> list[str]:
+def answers(compared: pd.DataFrame, questions: Sequence[Question]) -> list[str]:
     """Answer each question in a sentence: in how many of the rows of ``comparisons``, and with which differences."""
     compared = compared[compared["pairs"] > 0]
     rows_of = {question: compared[compared["question"] == question.name] for question in questions}

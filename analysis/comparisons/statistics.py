@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from math import hypot, inf, nan
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 KEY_DIGITS = 16
@@ -139,10 +141,16 @@ def difference(pairs: pd.DataFrame, replicates: Sequence[str] = ("chain",)) -> D
         replicates: labels that the interval is over. With both chain and seed (all chains are compared with the same
             dense trainings, one per seed), the half widths over each are added in squares, which errs on the wide side.
     """
-    each = pairs["difference"]
-    means = [each.groupby(pairs[name]).mean() for name in replicates]
+    each = pairs["difference"].to_numpy(dtype=float)
+    chains = _means(each, pairs["chain"])
+    means = [chains if name == "chain" else _means(each, pairs[name]) for name in replicates]
     several = [values for values in means if len(values) > 1] or [each] * (len(each) > 1)
-    errors = tuple((float(values.std()) / len(values) ** 0.5, len(values) - 1) for values in several)
-    chains = each.groupby(pairs["chain"]).mean()
+    errors = tuple((float(values.std(ddof=1)) / len(values) ** 0.5, len(values) - 1) for values in several)
     error = float(pairs["standard_error"].mean()) if "standard_error" in pairs else nan
     return Difference(float(chains.mean()), errors, len(pairs), len(chains), error)
+
+
+def _means(values: NDArray[np.float64], labels: pd.Series) -> NDArray[np.float64]:
+    """Return the mean of the values of each label."""
+    _, groups = np.unique(labels.to_numpy(dtype=int), return_inverse=True)
+    return np.bincount(groups, values) / np.bincount(groups)

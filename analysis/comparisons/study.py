@@ -8,9 +8,10 @@ chains (Kim and DeMets 1987); each look that extends the study spends half of wh
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
+from typing import Any
 
 import pandas as pd
 
@@ -43,8 +44,8 @@ class Look:
     done: bool
 
     def of(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Return the rows that it judges; rows without a chain or a seed belong to every look."""
-        return rows[~((rows["chain"] > self.chains).fillna(False) | (rows["seed"] > self.seeds).fillna(False))]
+        """Return the pairs that it judges."""
+        return rows[(rows["chain"].to_numpy() <= self.chains) & (rows["seed"].to_numpy() <= self.seeds)]
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def study_of(section: Section) -> Study:
         most = {name: int(stages[name].max()) if stages[name].notna().any() else 0 for name in ("chain", "seed")}
         rows = [{"chains": most["chain"], "seeds": most["seed"], "planned": True}]
     judged = [row for row in rows if row["chains"] >= FEWEST_CHAINS]
-    spent = _spent([row["chains"] for row in judged], sum(bool(row["planned"]) for row in judged))
+    spent = spending([row["chains"] for row in judged], sum(bool(row["planned"]) for row in judged))
     chains = max([int(row["chains"]) for row in rows if not judged or row["planned"]] or [rows[-1]["chains"]])
     first = rows[0]
     return Study(
@@ -153,7 +154,7 @@ def shares(n: int, primary: Collection[int]) -> list[float]:
     ]
 
 
-def _spent(chains: Sequence[int], planned: int) -> list[float]:
+def spending(chains: Sequence[int], planned: int) -> list[float]:
     """Return the share of the 5 % that is spent up to each look; the planned looks come first."""
     spent = [PLANNED_SHARE * (n / chains[planned - 1]) ** SPENDING_POWER for n in chains[:planned]]
     for _ in chains[planned:]:
@@ -161,7 +162,7 @@ def _spent(chains: Sequence[int], planned: int) -> list[float]:
     return spent
 
 
-def _done(stages: pd.DataFrame, missing: pd.DataFrame, look: dict[str, int]) -> bool:
+def _done(stages: pd.DataFrame, missing: pd.DataFrame, look: Mapping[Any, Any]) -> bool:
     """Whether every planned stage of the look's chains and seeds is done, and its last chain is there."""
     needed = ~((missing["chain"] > look["chains"]).fillna(False) | (missing["seed"] > look["seeds"]).fillna(False))
     return not needed.any() and bool((stages["chain"] >= look["chains"]).any())

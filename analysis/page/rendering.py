@@ -18,6 +18,7 @@ from plotly.offline import get_plotlyjs
 from analysis.comparisons import labels
 from analysis.comparisons.answers import comparisons
 from analysis.comparisons.measures import as_text, numbers
+from analysis.comparisons.questions import questions_of
 from analysis.comparisons.sentences import adjustment, answers, verdict
 from analysis.comparisons.study import study_of
 from analysis.figures import CATALOGUE, Entry
@@ -143,7 +144,7 @@ def _part(id_: str, section: Section, catalogue: Sequence[Entry]) -> dict[str, A
         "section": section,
         "claim": claim,
         "ground": ground,
-        "answers": answers(compared),
+        "answers": answers(compared, questions_of(study.primary, section.frames.stages)),
         "judged": " ".join(part for part in (study.plan(), adjustment(compared, study)) if part),
         "results": list(_drawings(catalogue, id_, file, section.frames, "results")),
         "signs": list(_drawings(catalogue, id_, file, section.frames, "signs")),

@@ -13,6 +13,7 @@ from orchestrator.recipes.experiments import Experiment
 from orchestrator.recipes.layers import RecipeError
 from orchestrator.recipes.limits import MOST_STAGES
 from orchestrator.recipes.recipe import Recipe
+from orchestrator.store.plans import PlannedStudy
 
 
 def expand(experiments: Iterable[Experiment]) -> Plan:
@@ -28,10 +29,25 @@ def expand(experiments: Iterable[Experiment]) -> Plan:
             f"this sweep has about {stages:,} stages, and a sweep has at most {MOST_STAGES:,}, because status, gc and "
             f"the report read a record of each; give fewer seeds, chains or rounds, or sweep into several stores"
         )
-    plan = Plan()
+    plan = Plan(studies=[study for study in map(planned_study, experiments) if study])
     for experiment in experiments:
         compare_methods(ExperimentPlanner(plan, experiment), experiment.recipe)
     return plan
+
+
+def planned_study(experiment: Experiment) -> PlannedStudy | None:
+    """Return what an experiment declares to ask, as the store keeps it; None if it declares nothing."""
+    recipe, study = experiment.recipe, experiment.recipe.study
+    if not study.declared:
+        return None
+    return PlannedStudy(
+        dataset=recipe.dataset,
+        architecture=recipe.arch,
+        preset=recipe.preset,
+        primary=list(study.primary),
+        looks=study.looks_from(recipe.chains),
+        margin_points=study.margin_points,
+    )
 
 
 def count_stages(recipe: Recipe) -> int:
@@ -49,13 +65,15 @@ def count_stages(recipe: Recipe) -> int:
     for name in recipe.methods:
         rewind = {f"epoch_{recipe.known_methods[name].reset_to}"} - {"epoch_None"}
         chains += 1 + recipe.rounds + len(epochs | rewind) + compared + probed
-    return recipe.seeds + recipe.chains * chains
+    return recipe.seeds * (1 + recipe.dense_same_budget) + recipe.chains * chains
 
 
 def compare_methods(experiment: ExperimentPlanner, recipe: Recipe) -> None:
     """Dense baselines; then the tickets of every method and chain, and the solutions that they lead to."""
     for seed in recipe.seed_numbers:
         experiment.train_dense(seed)
+        if recipe.dense_same_budget:
+            experiment.train_dense_same_budget(seed)
     for number in range(1, recipe.chains + 1):
         for method in recipe.methods:
             chain = ChainPlanner(experiment, method, number)

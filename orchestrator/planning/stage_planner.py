@@ -9,7 +9,7 @@ from orchestrator.planning.landscape import add_landscape, reestimation
 from orchestrator.planning.plan import Node, Plan
 from orchestrator.recipes.experiments import Experiment
 from orchestrator.recipes.methods import Method
-from orchestrator.recipes.recipe import Recipe
+from orchestrator.recipes.recipe import DENSE_SAME_BUDGET, Recipe
 from orchestrator.store.record import Labels, ProbeKind
 from tickets import named_source
 from workers.devices.seeds import derive
@@ -48,6 +48,13 @@ class ExperimentPlanner:
     def train_dense(self, seed: int) -> Node:
         """Train a fresh dense network by the final training: the baseline."""
         return self.add_training(f"{self.prefix}/dense/seed{seed}", self.labels, "dense", seed)
+
+    def train_dense_same_budget(self, seed: int) -> Node:
+        """Train the dense network of a seed for as many epochs as a chain and a final training have together."""
+        training, init_seed = same_budget_training(self.recipe), derive("init", "seed", seed)
+        stage = Train(self.setting, training, self.recipe.start("dense"), init_seed, derive("sgd", "seed", seed))
+        labels = self.labels.model_copy(update={"transfer": DENSE_SAME_BUDGET, "seed": seed})
+        return self.plan.add(f"{self.prefix}/{DENSE_SAME_BUDGET}/seed{seed}", stage, labels)
 
     def add_training(
         self, name: str, labels: Labels, start: str, seed: int, *, twin: bool = False, **inputs: Node
@@ -146,6 +153,20 @@ class ChainPlanner:
 def final_training(recipe: Recipe) -> Training:
     """The training that makes a solution of a start."""
     return _training(recipe, recipe.final_epochs, recipe.final_schedule)
+
+
+def same_budget_training(recipe: Recipe) -> Training:
+    """The final training, stretched to the epochs of a chain and a final training together, of the longest method."""
+    final = final_training(recipe)
+    methods = [recipe.known_methods[name] for name in recipe.methods]
+    rounds = {method: 1 if method.one_shot else recipe.rounds for method in methods}
+    chains = [
+        len(dense_training(recipe, method).span) + rounds[method] * len(round_training(recipe, method).span)
+        for method in methods
+    ]
+    epochs = max(chains) + final.epochs
+    milestones = tuple(round(milestone * epochs / final.epochs) for milestone in final.schedule.milestones)
+    return _training(recipe, epochs, replace(final.schedule, milestones=milestones))
 
 
 def dense_training(recipe: Recipe, method: Method) -> Training:

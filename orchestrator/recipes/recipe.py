@@ -21,6 +21,7 @@ from orchestrator.recipes.limits import (
     Rounds,
 )
 from orchestrator.recipes.methods import METHODS, Method
+from orchestrator.recipes.study import Study
 from tickets import SIGN_SOURCES, TRANSFERS, Transfer, named_source
 from tickets.registry import unknown
 from workers.probing.probes import PROBES
@@ -37,13 +38,14 @@ from workers.stages import (
 )
 
 Names = Annotated[tuple[str, ...], Once]
+DENSE_SAME_BUDGET = "dense_same_budget"
 OwnName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,40}$")]
 
 
 class Recipe(BaseModel):
     """Hyper-parameters for one data set and architecture.
 
-    Every field changes the numbers, except ``gpus_per_trial``.
+    Every field changes the numbers, except ``gpus_per_trial`` and ``study``.
 
     Attributes:
         model: options of the architecture, such as ``{width: 16}``.
@@ -60,6 +62,8 @@ class Recipe(BaseModel):
         probes: measures of each probed pair besides its barrier (``workers.probing.probes.PROBES``).
         chains: independent pruning chains per method.
         seeds: transfer seeds, and dense trainings.
+        dense_same_budget: also train dense networks for as many epochs as a chain and a final training have together.
+        study: the primary questions, and the numbers of chains at which they are judged; part of no key.
         alpha: the distribution of AWS's alpha.
         image_size: side, in pixels, of the network's input for streamed images, whose sizes differ.
         pixel_mean, pixel_std: normalisation of images by channel, in units of 0 to 1; null takes the training images'
@@ -114,6 +118,8 @@ class Recipe(BaseModel):
     probes: Names = ()
     chains: Chains = 1
     seeds: Chains = 3
+    dense_same_budget: bool = False
+    study: Study = Field(default=Study(), exclude=True)
     validation_fraction: float = Field(ge=0, lt=1)
     watch_test_set: bool
     probe_points: PathPoints = 11
@@ -234,6 +240,12 @@ class Recipe(BaseModel):
                 raise ValueError(
                     f"landscapes: [{', '.join(named)}]: name three different starts, such as [retrain, signed, mask]"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _study_is_possible(self) -> Recipe:
+        dense = (DENSE_SAME_BUDGET,) if self.dense_same_budget else ()
+        self.study.check(self.chains, self.methods, {"retrain", *self.transfers, *dense})
         return self
 
     @field_validator("probes")

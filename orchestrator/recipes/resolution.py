@@ -14,6 +14,7 @@ from orchestrator.recipes.layers import Layer, RecipeError, merge, read_builtin
 from orchestrator.recipes.limits import MOST_ROUNDS
 from orchestrator.recipes.methods import Method
 from orchestrator.recipes.recipe import Recipe
+from orchestrator.recipes.study import Study
 from tickets import Transfer
 from tickets.registry import unknown
 from workers.models import ARCHITECTURES
@@ -24,6 +25,7 @@ NESTED: dict[str, type[Any]] = {
     "alpha": Alpha,
     "final_schedule": Schedule,
     "round_schedule": Schedule,
+    "study": Study,
 }
 OWN: dict[str, type[Any]] = {"own_methods": Method, "own_transfers": Transfer}
 UNKNOWN_FIELD = ("extra_forbidden", "unexpected_keyword_argument")
@@ -50,6 +52,8 @@ LISTS = {
     "transfer_rounds": "[8, 12], all or probed",
     "alpha.parameters": "[0, 1]",
     "landscapes": "[[retrain, signed, mask]]",
+    "study.primary": "[accuracy_of_signed_minus_mask]",
+    "study.looks": "[3, 6, 12]",
 }
 FAMILY = {"cifar10": "cifar", "cifar100": "cifar", "imagefolder": "imagenet"}
 

@@ -83,7 +83,9 @@ def test_one_chain_shows_nothing_however_many_its_seeds(sweep: SyntheticStore) -
         "points [7.5, 12.5], n = 3 pairs in 1 chain, which says nothing about other tickets (62.0 ± 2.0 against "
         "52.0 ± 1.0 %)."
     )
-    assert answers(compared)[0].startswith("Preliminary: test accuracy +0.0 to +10.0 points (signs − mask alone)")
+    assert answers(compared, QUESTIONS)[0].startswith(
+        "Preliminary: test accuracy +0.0 to +10.0 points (signs − mask alone)"
+    )
     assert adjustment(compared, study_of(only(sweep))) == ""
     assert verdict(only(sweep))[0] == "Preliminary: 1 of 1 chain, 75 of 75 stages"
 
@@ -215,14 +217,14 @@ def test_unpaired_trainings_are_not_compared(store: SyntheticStore) -> None:
     [row] = rows(store, SIGNS)
     assert (row["pairs"], row["outcome"]) == (0, UNJUDGED)
     assert row["sentence"].endswith(": no pair with the same chain and seed is done yet.")
-    assert answers(comparisons(only(store))) == []
+    assert answers(comparisons(only(store)), QUESTIONS) == []
 
 
 def test_answers_count_every_comparison_of_their_question(store: SyntheticStore) -> None:
     for round_ in (5, 10):
         carry(store, {1: 10.0, 2: 10.0, 3: 10.1}, "aws", round_)
         carry(store, {1: -0.1, 2: 0.0, 3: 0.1}, "lrr", round_)
-    assert [plain(sentence) for sentence in answers(comparisons(only(store)))] == [
+    assert [plain(sentence) for sentence in answers(comparisons(only(store)), QUESTIONS)] == [
         "Signs carry accuracy that masks do not: shown in 2 of 4 comparisons, test accuracy +0.0 to +10.0 points.",
         "AWS's signed mask transfers better than LRR's: shown in 2 of 2 comparisons, test accuracy +10.0 points.",
     ]
@@ -234,7 +236,7 @@ def test_results_in_both_directions_are_mixed(store: SyntheticStore) -> None:
             labels = {"chain": chain, "round": round_, "seed": 1}
             store.train("signed", 70.0, method="lrr", **labels)
             store.train("signed", 70.0 + gain, method="aws", **labels)
-    [sentence] = answers(comparisons(only(store)))
+    [sentence] = answers(comparisons(only(store)), QUESTIONS)
     assert plain(sentence) == (
         "Mixed: AWS's signed mask transfers better than LRR's in 1, and LRR's signed mask transfers better than AWS's "
         "in 1 of 2 comparisons; test accuracy −2.0 to +3.0 points."
@@ -247,7 +249,7 @@ def test_what_is_not_shown_says_how_many_chains_would_show_it(store: SyntheticSt
     assert row["outcome"] == NOT_SHOWN
     assert row["chains_needed"] == 9
     assert row["sentence"].endswith("; about 9 chains would show a difference of this size (power 80 %).")
-    [answer] = answers(comparisons(only(store)))
+    [answer] = answers(comparisons(only(store)), QUESTIONS)
     assert plain(answer) == (
         "Not shown that signs carry accuracy that masks do not: test accuracy +4.0 points in 1 comparison, and every "
         "adjusted interval includes 0. About 9 chains would show the clearest of them."
@@ -339,7 +341,7 @@ def test_questions_have_names_of_their_own() -> None:
 def test_nothing_is_compared_in_an_empty_section(store: SyntheticStore) -> None:
     store.train("dense", 70.0, seed=1)
     assert comparisons(only(store)).empty
-    assert answers(comparisons(only(store))) == []
+    assert answers(comparisons(only(store)), QUESTIONS) == []
 
 
 def test_the_table_has_dense_on_top_and_the_sparsest_next(sweep: SyntheticStore) -> None:

@@ -220,3 +220,14 @@ def test_primary_comparisons_share_four_fifths() -> None:
 )
 def test_chains_needed(difference: float, sd: float, level: float, chains: int | None) -> None:
     assert chains_needed(difference, sd, level) == chains
+
+
+def test_a_study_may_ask_a_question_of_its_own(studies: Studies) -> None:
+    for chain in (1, 2, 3):
+        studies.chain(chain, GAINS[chain])
+        studies.store.train("retrain", 70.0 + chain / 10, method="aws", chain=chain, round=10, seed=1)
+    studies.plan(3, study=declared(primary=["accuracy_of_retrain_minus_signed"]))
+    first, second = comparisons(studies.section()).to_dict("records")
+    assert (first["question"], first["primary"], first["outcome"]) == ("accuracy_of_retrain_minus_signed", True, SHOWN)
+    assert first["sentence"].startswith("Retrain has a higher test accuracy than signed transfer under AWS at density")
+    assert (second["question"], second["primary"]) == ("accuracy_of_signed_minus_mask", False)

@@ -1,0 +1,93 @@
+"""What a study asks, and when it judges the answer: declared in a recipe, before the first result."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
+from orchestrator.recipes.limits import Chains, Once
+
+MEASURES = ("accuracy", "barrier", "chord", "stability")
+FEWEST_LOOK = 2
+QUESTION = re.compile(rf"^({'|'.join(MEASURES)})_of_(.+)_minus_(.+)$")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study's declaration. It is part of no stage's key.
+
+    Attributes:
+        primary: names of the primary questions, as MEASURE_of_A_minus_B; A and B are starts, with a method in front or
+            without one. They share 80 % of the probability of a false claim. Empty takes signs against masks.
+        looks: numbers of chains at which the results are judged, rising. Empty takes the number of chains.
+        max_chains: most chains of ``--until-shown``; without ``looks``, each chain from the recipe's number is a look.
+        margin_points: a difference whose interval lies within it is called negligible. None calls none so.
+    """
+
+    primary: Annotated[tuple[str, ...], Once] = ()
+    looks: Annotated[tuple[Chains, ...], Once] = ()
+    max_chains: Chains | None = None
+    margin_points: Annotated[float, Field(gt=0, le=100)] | None = None
+
+    @property
+    def declared(self) -> bool:
+        """Whether anything is declared."""
+        return self != Study()
+
+    def looks_from(self, chains: int) -> list[int]:
+        """The numbers of chains at which the results are judged; empty if only the plan's own number is."""
+        if self.looks or self.max_chains is None:
+            return list(self.looks)
+        return list(range(max(FEWEST_LOOK, min(chains, self.max_chains)), self.max_chains + 1))
+
+    def check(self, chains: int, methods: Collection[str], starts: Collection[str]) -> None:
+        """Raise ValueError if the declaration does not suit a recipe.
+
+        Args:
+            methods: names of the sweep's methods.
+            starts: names of the starts that it trains.
+        """
+        if list(self.looks) != sorted(self.looks) or (self.looks and self.looks[0] < FEWEST_LOOK):
+            raise ValueError(
+                f"study.looks: give rising numbers of chains, of at least {FEWEST_LOOK}, such as [3, 6, 12]"
+            )
+        if self.looks and self.max_chains not in (None, self.looks[-1]):
+            raise ValueError(
+                f"study.max_chains is {self.max_chains}, and the last look is at {self.looks[-1]} chains; leave "
+                f"max_chains out"
+            )
+        most = self.looks[-1] if self.looks else self.max_chains
+        if most is not None and chains > most:
+            raise ValueError(f"chains {chains}: the study is judged at no more than {most} chains; give at most {most}")
+        for name in self.primary:
+            _check_question(name, methods, starts)
+
+
+def _check_question(name: str, methods: Collection[str], starts: Collection[str]) -> None:
+    match = QUESTION.match(name)
+    if match is None:
+        raise ValueError(
+            f"study.primary: {name!r} is no question; name it MEASURE_of_A_minus_B, such as "
+            f"accuracy_of_signed_minus_mask, with a measure of {', '.join(MEASURES)}"
+        )
+    sides = [_side(side, methods, starts) for side in match.groups()[1:]]
+    for side, found in zip(match.groups()[1:], sides, strict=True):
+        if found is None:
+            raise ValueError(
+                f"study.primary: {name} compares {side!r}, and this sweep trains {', '.join(sorted(starts))} with the "
+                f"methods {', '.join(methods)}; name a start, or a method and a start, such as aws_signed"
+            )
+    if sides[0] == sides[1] or bool(sides[0] and sides[0][0]) != bool(sides[1] and sides[1][0]):
+        raise ValueError(f"study.primary: {name} must compare two different starts; name a method on both or neither")
+
+
+def _side(side: str, methods: Collection[str], starts: Collection[str]) -> tuple[str | None, str] | None:
+    """Return a side's method, if it names one, and its start; None if it is neither."""
+    if side in starts:
+        return None, side
+    pairs = ((method, side.removeprefix(f"{method}_")) for method in methods if side.startswith(f"{method}_"))
+    return next((pair for pair in pairs if pair[1] in starts), None)
