@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -134,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rng = np.random.default_rng(seed)
     limit = LEVEL + 3 * (LEVEL * (1 - LEVEL) / studies) ** 0.5
     rules: dict[str, Callable[[Sequence[pd.DataFrame]], Iterator[tuple[str, int]]]] = {
-        rule.name: (lambda pairs, rule=rule: outcomes(rule, pairs)) for rule in RULES
+        rule.name: partial(outcomes, rule) for rule in RULES
     }
     rules["version 0.1: a 95 % interval after each chain"] = naive
     print(describe_machine())

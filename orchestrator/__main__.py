@@ -25,6 +25,7 @@ SUB_COMMANDS = {
     "logs": ("orchestrator.logs", WATCH, "Print the log of a stage."),
     "report": ("analysis.report", WATCH, "Write the report of a store, or its numbers as tables."),
     "serve": ("analysis.serve", WATCH, "Show the report of a store in the browser while sweeps run."),
+    "judge": ("analysis.judge", WATCH, "Say what the results of a store show, and how sure it is."),
     "checks": ("analysis.checks", WATCH, "Check the method's rules on the results of a store."),
     "tickets": ("tickets.__main__", WATCH, "Show, compare, convert and verify tickets."),
     "cancel": ("orchestrator.cancel", MEND, "Stop sweeps or single stages after a checkpoint."),

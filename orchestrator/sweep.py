@@ -18,6 +18,7 @@ from orchestrator.scheduling.estimate import Estimates
 from orchestrator.scheduling.forecast import forecast
 from orchestrator.session.preparation import changed_data, prepare_data, showing_progress
 from orchestrator.session.run import Placement, find_cached, holding_lease, quarantine, run_plan
+from orchestrator.session.until_shown import at_last_look, check_looks, run_until_shown
 from orchestrator.store import Store, StoreError
 from orchestrator.terminal import arguments
 from orchestrator.terminal.help import ListingCommand
@@ -29,6 +30,7 @@ from orchestrator.terminal.options import (
     PlacementOptions,
 )
 from orchestrator.terminal.plan_table import plan_as_json, print_forecast, print_plan
+from orchestrator.terminal.units import parse_budget
 from workers.attempts.attempt import machine
 from workers.data import DataError
 from workers.plugins import PluginError
@@ -42,6 +44,7 @@ winning-sign sweep --datasets mnist1d --seeds 3
 winning-sign sweep figure2 --data-root ~/data
 winning-sign sweep --datasets cifar10 --archs resnet20 --data-root ~/data --plan
 winning-sign sweep --datasets cifar100 --seeds 3 --methods aws --set optimizer.learning_rate=0.05
+winning-sign sweep --datasets cifar100 --until-shown --max-chains 12 --budget 200USD --price 0.9
 winning-sign sweep --datasets cifar100,cifar10 --address 10.0.0.1:6379 --store /mnt/shared/sweeps
 winning-sign sweep --datasets imagenet --address auto --device cuda --store s3://bucket/sweeps
 """
@@ -75,12 +78,20 @@ def sweep(
         with redirect_stdout(sys.stderr), showing_progress(console) as show:
             request = request_experiment(experiment, flags, smoke=comparison.smoke)
             experiments = find_experiments(request, how, show, every_byte=comparison.hash_all_data)
-        plan = expand(experiments)
+        if comparison.until_shown:
+            check_looks(experiments)
         store = arguments.check_store(Store(output.store))
         if output.plan:
-            show_plan(plan, experiments, store, how, placement, output, console)
+            most = list(map(at_last_look, experiments)) if comparison.until_shown else experiments
+            show_plan(expand(most), most, store, how, placement, output, console)
             return
-        code = run(plan, experiments, store, how, placement, console)
+        budget_s = parse_budget(placement.budget, output.price) if placement.budget else None
+
+        def compute(some: list[Experiment]) -> int:
+            return run(expand(some), some, store, how, placement, console, budget_s)
+
+        look_by_look = comparison.until_shown
+        code = run_until_shown(experiments, store, compute, console) if look_by_look else compute(experiments)
     raise typer.Exit(code)
 
 
@@ -115,6 +126,7 @@ def run(
     execution: Execution,
     options: PlacementOptions,
     console: Console,
+    budget_device_s: float | None = None,
 ) -> int:
     """Compute every stage that is not cached, and return the exit code."""
     with holding_lease(store) as lease:  # before the store is read: gc waits for lease holders
@@ -134,6 +146,7 @@ def run(
             options.pack,
             options.hang_limit or LEAST_LIMIT_S,
             ranks,
+            budget_device_s,
         )
         return run_plan(plan, cache, store, lease, placement, console)
 

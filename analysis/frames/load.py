@@ -9,12 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.cache import Cache
 from analysis.frames.data_sets import data_sets
 from analysis.frames.looks import looks
 from analysis.frames.published import check_fits, no_published, read_published
 from analysis.frames.results import above_chord, densities, read_results
 from analysis.frames.superseded import superseded
+from analysis.signs.cache import Cache
 from analysis.signs.comparisons import comparisons
 from analysis.signs.pairs import (
     AGREEMENT_COLUMNS,

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
-from analysis.cache import Cache
 from analysis.rules.result import NotCheckedError
+from analysis.signs.cache import Cache
 from orchestrator.store import Store
 from orchestrator.store.record import Record
 from tickets.errors import TicketError

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.cache import Cache
 from analysis.signs.bits import COUNTS, TicketBits, compare, read_ticket
+from analysis.signs.cache import Cache
 from orchestrator.store import StoreError
 
 Pair = tuple[str, str]

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.backends.base import Backend
+from orchestrator.driver.budget import Budget
 from orchestrator.driver.claims import Claims, Elsewhere
 from orchestrator.driver.endings import Endings
 from orchestrator.driver.journal import Journal
@@ -57,12 +58,14 @@ class Policies:
         packing: how many stages share a GPU.
         max_concurrent: most stages at a time; None for as many as the devices allow.
         hang_limit_s: shortest silence after which a stage counts as hung.
+        budget: device time that may be spent; None for any.
     """
 
     execution: Execution
     packing: Packing = field(default_factory=lambda: Packing(None))
     max_concurrent: int | None = None
     hang_limit_s: float = LEAST_LIMIT_S
+    budget: Budget | None = None
 
 
 @dataclass
@@ -73,12 +76,14 @@ class Summary:
         states: number of stages by their final state.
         interrupted: the sweep was asked to stop.
         failures: in the order in which they happened; read the first one first.
+        out_of_budget: it stopped because its budget was spent.
     """
 
     states: Counter[State]
     seconds: float
     interrupted: bool
     failures: list[Failure] = field(default_factory=list)
+    out_of_budget: bool = False
 
     @property
     def finished(self) -> int:
@@ -87,7 +92,7 @@ class Summary:
 
     @property
     def exit_code(self) -> int:
-        """0 if every stage is finished, 130 after an interruption, else 1."""
+        """0 if every stage is finished, 130 after an interruption or at the end of the budget, else 1."""
         if self.finished == self.states.total():
             return 0
         return 130 if self.interrupted else 1
@@ -112,6 +117,7 @@ class Driver:
         self._in_flight: dict[str, InFlight] = {}  # by the stage's key
         self._scheduler = Scheduler(work.plan, work.queue, self._shares_of, work.expected_s)
         self._widest = max((width(node.stage) for node in work.plan), default=1)
+        self._out_of_budget = False
         self._groups: dict[str, str] = {}  # the scheduler's name of a group, by its first attempt's stage
 
     def run(self, refresh_report: Callable[[], None], report_interval_s: float) -> Summary:
@@ -125,10 +131,13 @@ class Driver:
         survey_due = Stopwatch(SURVEY_EVERY_S if in_folder else SURVEY_A_BUCKET_EVERY_S)
         self._claims.refresh()
         while self._scheduler.running or (self._queue.active and not self._lease.stopping):
+            self._heed_budget()
             moved = self._start_stages()
             for group, outcomes in self._backend.wait(POLL_S):
                 moved = True
                 self._scheduler.ended(self._groups.pop(group[0].job.key))
+                if self._policies.budget:
+                    self._policies.budget.ended(group[0].job.key, time.monotonic())
                 for attempt, outcome in zip(group, outcomes, strict=True):
                     self._endings.settle(self._in_flight.pop(attempt.job.key), outcome)
             if moved or self._scheduler.running:
@@ -145,7 +154,15 @@ class Driver:
                 refresh_report()
         self._journal.events.write()
         states, seconds = Counter(self._queue.state.values()), time.monotonic() - began
-        return Summary(states, seconds, self._lease.stopping, self._journal.failures)
+        return Summary(states, seconds, self._lease.stopping, self._journal.failures, self._out_of_budget)
+
+    def _heed_budget(self) -> None:
+        """Stop, as after Ctrl-C, when running stages have just the time left to checkpoint."""
+        budget = self._policies.budget
+        if budget and not self._lease.stopping and budget.left_s(time.monotonic()) <= 0:
+            self._out_of_budget = True
+            self._panel.notice("The budget is spent: running stages checkpoint, nothing new starts.")
+            self._lease.ask_stop()
 
     def _start_stages(self) -> bool:
         """Start whatever fits now; whether anything did."""
@@ -167,6 +184,9 @@ class Driver:
                 attempts.append(self._start(node, folder))
         if attempts:
             self._groups[attempts[0].job.key] = nodes[0].key
+            if self._policies.budget:
+                devices = width(nodes[0].stage) / self._shares_per_device(nodes[0])
+                self._policies.budget.started(attempts[0].job.key, devices, time.monotonic())
             self._backend.submit(attempts)
         else:
             self._scheduler.ended(nodes[0].key)
@@ -218,6 +238,10 @@ class Driver:
     def _shares(self, ranks: int) -> int:
         """Shares that a stage takes; a gang shares its devices with no other stage."""
         return 1 if ranks == 1 else ranks * self._packing.level
+
+    def _shares_per_device(self, node: Node) -> int:
+        """Stages that share each of a stage's devices."""
+        return self._packing.level if width(node.stage) == 1 else 1
 
     def _why_idle(self) -> str:
         held = self._queue.counts[State.HELD]

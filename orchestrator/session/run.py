@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -13,14 +14,15 @@ from types import FrameType
 
 from orchestrator.backends.base import Backend, BackendError
 from orchestrator.backends.inline import InlineBackend
+from orchestrator.driver.budget import Budget
 from orchestrator.driver.driver import Driver, Policies, Summary, Work
 from orchestrator.driver.supervision import LEAST_LIMIT_S
 from orchestrator.operating.garbage import to_recompute
-from orchestrator.planning.plan import Plan
+from orchestrator.planning.plan import Plan, describe
 from orchestrator.recipes.layers import RecipeError
 from orchestrator.scheduling.estimate import Estimates
 from orchestrator.scheduling.packing import Packing
-from orchestrator.scheduling.queue import ReadyQueue, State
+from orchestrator.scheduling.queue import FINISHED, ReadyQueue, State
 from orchestrator.scheduling.rank import upward_rank
 from orchestrator.session.live_report import LiveReport
 from orchestrator.store import Store, StoreError
@@ -49,6 +51,7 @@ class Placement:
         pack: stages that share a GPU; None to find the number by measuring.
         hang_limit_s: shortest silence after which a stage counts as hung.
         ranks: of the largest gang.
+        budget_device_s: device-seconds that may be spent, those of the store's results included; None for any.
     """
 
     execution: Execution
@@ -59,6 +62,7 @@ class Placement:
     pack: int | None = None
     hang_limit_s: float = LEAST_LIMIT_S
     ranks: int = 1
+    budget_device_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -148,7 +152,10 @@ def run_plan(
     store.write_plan(stored_plan)
     estimates = Estimates(cached.records.values())
     work = Work(plan, ReadyQueue(plan, estimates.rank(plan), cached.keys), estimates.seconds)
-    policies = Policies(placement.execution, packing, placement.max_concurrent, placement.hang_limit_s)
+    budget = None
+    if placement.budget_device_s is not None:
+        budget = Budget(placement.budget_device_s, sum(device_seconds(cached.records[key]) for key in cached.keys))
+    policies = Policies(placement.execution, packing, placement.max_concurrent, placement.hang_limit_s, budget)
 
     def capacity() -> int:
         return max(1, backend.devices // placement.ranks) * packing.level
@@ -179,9 +186,22 @@ def run_plan(
     reported = report.write(console)
     if lease.lost:
         console.print("Another sweep has taken over the stages of this one, which had been silent for too long.")
+    elif summary.out_of_budget and placement.budget_device_s:
+        left = Counter(describe(node) for node in plan if work.queue.state[node.key] not in FINISHED)
+        parts = ", ".join(f"{count} {what}" for what, count in left.items())
+        console.print(
+            f"The budget of {placement.budget_device_s / 3600:.4g} device-hours is spent; {left.total()} stages are "
+            f"left: {parts}. The same command with a larger budget goes on from here."
+        )
     elif summary.exit_code == 130:
         console.print("Interrupted; the same command goes on from here.")
     return summary.exit_code if reported else summary.exit_code or 1
+
+
+def device_seconds(record: Record) -> float:
+    """Return the device time of a stage's committed attempt, with its share of a GPU that others used too."""
+    ranks = record.science.get("training", {}).get("gang", {}).get("ranks", 1)
+    return float(record.seconds * ranks / (1 + record.provenance.get("stages_beside", 0)))
 
 
 def print_summary(console: Console, store: Store, summary: Summary) -> None:

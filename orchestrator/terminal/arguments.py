@@ -15,6 +15,7 @@ from orchestrator.recipes.experiment_file import ExperimentRequest
 from orchestrator.recipes.layers import RecipeError, user_layers
 from orchestrator.store import Store, StoreError
 from orchestrator.terminal.options import ComparisonOptions, ExecutionOptions, OutputOptions, PlacementOptions
+from orchestrator.terminal.units import parse_budget
 from tickets.files.home import expanded
 from tickets.registry import unknown
 from workers.data import DataError, data_set_names, default_cache
@@ -39,8 +40,15 @@ def check_sweep(placement: PlacementOptions, output: OutputOptions) -> Placement
         raise RecipeError("--scale-to needs a cluster with an autoscaler; name it with --address, or run as a Ray job")
     if output.json_ and not output.plan:
         raise RecipeError("--json prints a plan; give --plan with it")
-    if not output.plan and (output.devices is not None or output.price is not None):
-        raise RecipeError("--devices and --price belong to a plan; give --plan with them")
+    if not output.plan and output.devices is not None:
+        raise RecipeError("--devices belongs to a plan; give --plan with it")
+    if not output.plan and output.price is not None and placement.budget is None:
+        raise RecipeError("--price belongs to a plan or a budget; give --plan or --budget with it")
+    if placement.budget is not None:
+        try:
+            parse_budget(placement.budget, output.price)
+        except ValueError as error:
+            raise RecipeError(str(error)) from error
     return replace(placement, address=None if address is None else check_address(address))
 
 
@@ -82,7 +90,8 @@ def sweep_flags(comparison: ComparisonOptions, placement: PlacementOptions) -> E
         "probe_rounds": parse_rounds(comparison.probe_rounds),
         "probes": split_names("--probes", comparison.probes),
     }
-    layers = user_layers(comparison.recipe, comparison.set_ or (), options)
+    most = () if comparison.max_chains is None else (f"study.max_chains={comparison.max_chains}",)
+    layers = user_layers(comparison.recipe, (*(comparison.set_ or ()), *most), options)
     datasets, archs = split_names("--datasets", comparison.datasets), split_names("--archs", comparison.archs)
     return ExperimentRequest(datasets, archs, comparison.preset, layers)
 

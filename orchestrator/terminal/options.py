@@ -114,6 +114,24 @@ class ComparisonOptions:
             metavar="N",
         ),
     ] = None
+    until_shown: Annotated[
+        bool,
+        option(
+            HOW_MUCH,
+            "Add chains until every primary question is decided: shown, its reverse shown, or smaller than the study's "
+            "margin. Needs --max-chains, or study.looks in the recipe.",
+            "--until-shown",
+        ),
+    ] = False
+    max_chains: Annotated[
+        int | None,
+        option(
+            HOW_MUCH,
+            "Most chains of the study. Results are judged after each chain from --chains on; the probability of a "
+            "false claim stays 5 % over all these looks.",
+            metavar="N",
+        ),
+    ] = None
     rounds: Annotated[
         int | None,
         option(HOW_MUCH, "Pruning rounds; each keeps 80 % of the weights. Default: the recipe's.", metavar="N"),
@@ -150,6 +168,15 @@ class PlacementOptions:
         ),
     ] = None
     max_concurrent: MaxConcurrent = None
+    budget: Annotated[
+        str | None,
+        option(
+            WHERE,
+            "Stop before more device time than this is spent on the sweep, earlier runs of it included: 40h, or 200USD "
+            "with --price. Stages checkpoint; the same command with a larger budget goes on.",
+            metavar="40h|200USD",
+        ),
+    ] = None
     gpus_per_stage: Annotated[
         int | None,
         option(
@@ -207,5 +234,10 @@ class OutputOptions:
     ] = None
     price: Annotated[
         float | None,
-        option(OUTPUT, "With --plan: print the cost at this price per device and hour.", metavar="USD", min=0),
+        option(
+            OUTPUT,
+            "Price per device and hour. With --plan: print the cost. With --budget: the price of its device time.",
+            metavar="USD",
+            min=0,
+        ),
     ] = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,29 @@ def duration(seconds: float) -> str:
     if seconds < 48 * 3600:
         return f"{seconds / 3600:.1f} h"
     return f"{seconds / 86400:.1f} days"
+
+
+_BUDGET = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?(h|USD)")
+
+
+def parse_budget(text: str, price_usd: float | None) -> float:
+    """Return a budget in device-seconds.
+
+    Args:
+        text: "40h", of device time, or "200USD".
+        price_usd: per device and hour.
+
+    Raises:
+        ValueError: the text is no budget, or a budget in USD comes without a price.
+    """
+    match = _BUDGET.fullmatch(text)
+    if match is None or float(match[1]) == 0:
+        raise ValueError(f"--budget {text!r}: give device-hours, such as 40h, or a sum, such as 200USD with --price")
+    if match[2] == "h":
+        return float(match[1]) * 3600
+    if not price_usd:
+        raise ValueError(f"--budget {text}: give --price, the price of a device and hour in USD, with it")
+    return float(match[1]) / price_usd * 3600
 
 
 def size(count: int) -> str:

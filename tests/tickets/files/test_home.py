@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.cache import Cache
+from analysis.signs.cache import Cache
 from tickets.files.home import NoHomeError, expanded, user_cache
 from workers.data import DataError, default_cache
 from workers.storage import StorageError, open_storage

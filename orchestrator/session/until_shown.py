@@ -1,0 +1,121 @@
+"""Adds chains to a study, look by look, until its primary questions are decided."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from orchestrator.recipes.experiments import Experiment
+from orchestrator.recipes.layers import RecipeError
+from orchestrator.store import Store, StoreError
+from winning_sign import HOME
+from workers.terminal.console import Console
+
+Section = tuple[str, str, str]
+
+
+def section(experiment: Experiment) -> Section:
+    """Return the labels of an experiment's results."""
+    return (experiment.recipe.dataset, experiment.recipe.arch, experiment.recipe.preset)
+
+
+def check_looks(experiments: Sequence[Experiment]) -> None:
+    """Raise RecipeError if an experiment has no last look."""
+    for experiment in experiments:
+        if not experiment.recipe.study.looks_from(experiment.recipe.chains):
+            raise RecipeError(
+                f"--until-shown needs a limit: give --max-chains, or study.looks in the recipe of "
+                f"{experiment.recipe.dataset}"
+            )
+
+
+def at_look(experiment: Experiment, chains: int) -> Experiment:
+    """Return the experiment with the chains of a look; its looks stay those of the first one."""
+    recipe = experiment.recipe
+    study = replace(recipe.study, looks=tuple(recipe.study.looks_from(recipe.chains)), max_chains=None)
+    return replace(experiment, recipe=recipe.model_copy(update={"chains": chains, "study": study}))
+
+
+def at_last_look(experiment: Experiment) -> Experiment:
+    """Return the experiment with the chains of its last look: the most that it can take."""
+    return at_look(experiment, experiment.recipe.study.looks_from(experiment.recipe.chains)[-1])
+
+
+def run_until_shown(
+    experiments: Sequence[Experiment],
+    store: Store,
+    run: Callable[[list[Experiment]], int],
+    console: Console,
+    judged: Callable[[Store], Mapping[Section, Mapping[str, Any]]] | None = None,
+) -> int:
+    """Run look after look of every experiment that is not decided, and return the exit code.
+
+    Looks that the store has are judged first, so that a repeated command goes on where the last one stopped.
+
+    Args:
+        run: computes all stages of some experiments; its exit code, if not 0, ends the study.
+        judged: judges a store's parts; by default ``winning-sign judge``.
+
+    Raises:
+        StoreError: the results cannot be judged.
+        RecipeError: the store holds this study with other looks.
+    """
+    judge, before = judged or judge_store, None
+    while True:
+        parts = judge(store)
+        pending = {}
+        for experiment in experiments:
+            part = parts.get(section(experiment), {})
+            done = [look["chains"] for look in part.get("looks", ()) if look["done"]]
+            title = " · ".join(section(experiment))
+            looks = experiment.recipe.study.looks_from(experiment.recipe.chains)
+            left = [chains for chains in looks if chains > max(done, default=0)]
+            if part.get("decided"):
+                console.print(f"{title}: decided, at {max(done)} chains at most. {part['verdict']}.", soft_wrap=True)
+            elif left:
+                pending[section(experiment)] = at_look(experiment, left[0])
+            else:
+                needed = part.get("chains_needed")
+                more = f"; about {needed} chains would decide a difference of the size seen" if needed else ""
+                console.print(f"{title}: not decided at {looks[-1]} chains, the study's most{more}.", soft_wrap=True)
+        if not pending:
+            return 0
+        chains = {labels: experiment.recipe.chains for labels, experiment in pending.items()}
+        if chains == before:
+            raise RecipeError(
+                f"the store holds {' · '.join(next(iter(chains)))} as a study with other looks, and its first plan "
+                f"counts; leave --until-shown out, or sweep into another store"
+            )
+        for labels, count in chains.items():
+            console.print(f"{' · '.join(labels)}: the next look is at {count} chains.", soft_wrap=True)
+        if code := run(list(pending.values())):
+            return code
+        before = chains
+
+
+def judge_store(store: Store) -> dict[Section, dict[str, Any]]:
+    """Judge a store in a process of its own, which has pandas; an empty or missing store has no parts.
+
+    Raises:
+        StoreError: the store cannot be judged.
+    """
+    if not store.storage.exists() or not store.records({}):
+        return {}
+    path = f"{HOME}{os.pathsep}{os.environ.get('PYTHONPATH', HOME)}"
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "analysis.judge", store.root, "--json"],  # -P: as for the report
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+    )
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1].removeprefix("Error: ")
+        raise StoreError(f"{store.root}: the results cannot be judged: {reason}")
+    parts = json.loads(done.stdout)["parts"]
+    return {(part["dataset"], part["architecture"], part["preset"]): part for part in parts}
