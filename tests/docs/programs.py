@@ -35,6 +35,7 @@ REAL = {
     "orchestrator.gc",
     "analysis.report",
     "analysis.checks",
+    "analysis.judge",
 }
 # Our commands that need hours, a terminal or a reader's files: a test reads their options, and another test runs them.
 READ: dict[str, str | None] = {
@@ -48,7 +49,7 @@ READ: dict[str, str | None] = {
     "benchmarks.fuzz": "tests/benchmarks/test_fuzz.py",
     **{
         f"benchmarks.{name}": "tests/benchmarks/test_benchmarks.py"
-        for name in ("loader", "precision", "probe", "pruning", "report", "scale", "ticket_io", "training")
+        for name in ("claims", "loader", "precision", "probe", "pruning", "report", "scale", "ticket_io", "training")
     },
     "venv": None,
 }

@@ -49,7 +49,7 @@ def test_csv_and_parquet_hold_what_the_store_holds(sweep: SyntheticStore, tmp_pa
     assert row[["dataset", "architecture", "preset"]].tolist() == ["digits", "tiny", "sound"]
     assert row[["accuracy_mean", "accuracy_sd", "barrier_mean"]].tolist() == pytest.approx([62.0, 2.0, 2.0])
     sentences = pd.read_csv(folder / "comparisons.csv")["sentence"]
-    assert any("Signs carry accuracy" in sentence and "+10.0 points" in sentence for sentence in sentences)
+    assert any("signs carry accuracy" in sentence and "+10.0 points" in sentence for sentence in sentences)
 
 
 def test_latex_is_booktabs_with_every_text_escaped(store: SyntheticStore, tmp_path: Path) -> None:
