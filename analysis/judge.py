@@ -17,7 +17,7 @@ from analysis.comparisons.study import study_of
 from analysis.frames.load import Frames, load
 from analysis.frames.sections import Section, sections
 from orchestrator.store import StoreError
-from workers.terminal.command import AsJson, add_command, console, new_app, one_sentence, print_json
+from workers.terminal.command import AsJson, add_command, console, new_app, one_sentence, print_json, tell_left_out
 from workers.terminal.options import StorePath
 
 EXAMPLES = """
@@ -74,7 +74,8 @@ def judge(store: StorePath, json_: AsJson = False) -> None:
     they are preliminary.
     """
     with one_sentence(StoreError, OSError):
-        frames = load(store, tickets=False)
+        frames = load(store, tickets=False, leave_out=True)
+        tell_left_out(frames.left_out, store)
         if frames.stages.empty:
             raise StoreError(f"{store}: no stage is done in this folder; give the folder of a sweep's store")
         parts = judgements(frames)
