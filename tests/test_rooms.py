@@ -22,7 +22,7 @@ FLOORS = {
     "workers": "storage, stages, terminal < devices, plugins < models < data < pruning < training < probing < attempts"
     " < run",
     "orchestrator": "store, recipes, backends < operating, planning < scheduling < terminal < driver < session, tuning",
-    "analysis": "cache < signs < frames < comparisons < figures < rules < page < checks, report, live < serve",
+    "analysis": "signs < frames < comparisons < figures < rules < page < checks, judge, report, live < serve",
 }
 COMMANDS = {
     "__main__",
