@@ -15,6 +15,7 @@ from orchestrator.store.record import Record, inputs_first
 # These fields vary within one experiment; a stage's other fields are its recipe. Alpha's distribution belongs to AWS
 # alone: LRR has none to share.
 IDENTITY = frozenset({"init_seed", "sgd_seed", "draw_seed", "round", "method", "alpha", "transfer"})
+OWN_TRAINING = frozenset({"dense_same_budget", "round_end"})  # starts with other epochs than the final training
 ONE_RECIPE = frozenset({None, "aws", "lrr"})  # methods that differ in psi alone share their recipe
 
 
@@ -49,10 +50,12 @@ def own_recipe(record: Record) -> tuple[str, ...]:
     """Return what sets a stage's recipe apart from others of its kind; empty if they share one recipe.
 
     A method that rewinds, or trains to completion, has its own trainings, and so has the beginning of a chain. Probes
-    other than barriers have a recipe per probe.
+    other than barriers have a recipe per probe. Some starts are not trained by the final training.
     """
     if record.kind == "pair_probe":
         return (str(record.science.get("probe")),)
+    if record.kind == "train":
+        return (record.labels.transfer,) if record.labels.transfer in OWN_TRAINING else ()
     if record.kind not in ("pretrain", "round"):
         return ()
     method, stop = record.labels.method, record.science.get("training", {}).get("stop_after")

@@ -64,7 +64,8 @@ def count_stages(recipe: Recipe) -> int:
     chains = 0
     for name in recipe.methods:
         rewind = {f"epoch_{recipe.known_methods[name].reset_to}"} - {"epoch_None"}
-        chains += 1 + recipe.rounds + len(epochs | rewind) + compared + probed
+        tested = recipe.test_rounds * (1 + recipe.rounds)
+        chains += 1 + recipe.rounds + len(epochs | rewind) + tested + compared + probed
     return recipe.seeds * (1 + recipe.dense_same_budget) + recipe.chains * chains
 
 
@@ -78,6 +79,8 @@ def compare_methods(experiment: ExperimentPlanner, recipe: Recipe) -> None:
         for method in recipe.methods:
             chain = ChainPlanner(experiment, method, number)
             find_tickets(chain, recipe.rounds)
+            if recipe.test_rounds:
+                chain.test_rounds()
             for round_ in sorted({*recipe.transfer_rounds, *recipe.probe_rounds}):
                 compare_starts(chain, round_, recipe)
 

@@ -9,7 +9,7 @@ from orchestrator.planning.landscape import add_landscape, reestimation
 from orchestrator.planning.plan import Node, Plan
 from orchestrator.recipes.experiments import Experiment
 from orchestrator.recipes.methods import Method
-from orchestrator.recipes.recipe import DENSE_SAME_BUDGET, Recipe
+from orchestrator.recipes.recipe import DENSE_SAME_BUDGET, ROUND_END, Recipe
 from orchestrator.store.record import Labels, ProbeKind
 from tickets import named_source
 from workers.devices.seeds import derive
@@ -122,6 +122,16 @@ class ChainPlanner:
             if kind in ("round", "epoch"):
                 inputs[source] = self.rounds[number] if kind == "round" else self.pretrain(stop_after=number)
         return self._experiment.add_training(name, self._round_labels(round_), start, seed, twin=twin, **inputs)
+
+    def test_rounds(self) -> None:
+        """Add the test of each round's network as it is: a retrain without epochs, so that a chain keeps its keys."""
+        recipe = self._recipe
+        untrained = Training(0, recipe.batch_size, recipe.optimizer)
+        stage = Train(self._setting, untrained, recipe.start("retrain"), init_seed=0, sgd_seed=0)
+        for round_, network in enumerate(self.rounds):
+            # comparisons pair seeds, and a round has one test
+            labels = self._round_labels(round_).model_copy(update={"transfer": ROUND_END, "seed": 1})
+            self._plan.add(f"{self._name(round_)}/{ROUND_END}", stage, labels, ticket=network)
 
     def probe(self, kind: ProbeKind, a: Node, b: Node) -> None:
         """Add the barrier probe of a pair of solutions, and the recipe's other probes of this pair."""

@@ -39,6 +39,7 @@ from workers.stages import (
 
 Names = Annotated[tuple[str, ...], Once]
 DENSE_SAME_BUDGET = "dense_same_budget"
+ROUND_END = "round_end"
 OwnName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,40}$")]
 
 
@@ -63,6 +64,7 @@ class Recipe(BaseModel):
         chains: independent pruning chains per method.
         seeds: transfer seeds, and dense trainings.
         dense_same_budget: also train dense networks for as many epochs as a chain and a final training have together.
+        test_rounds: also test the network at the end of every round, as it is: the start ``round_end``.
         study: the primary questions, and the numbers of chains at which they are judged; part of no key.
         alpha: the distribution of AWS's alpha.
         image_size: side, in pixels, of the network's input for streamed images, whose sizes differ.
@@ -119,6 +121,7 @@ class Recipe(BaseModel):
     chains: Chains = 1
     seeds: Chains = 3
     dense_same_budget: bool = False
+    test_rounds: bool = False
     study: Study = Field(default=Study(), exclude=True)
     validation_fraction: float = Field(ge=0, lt=1)
     watch_test_set: bool
@@ -153,7 +156,7 @@ class Recipe(BaseModel):
             raise ValueError(f"a trial uses one GPU or a share of it, such as 0.25, not {value:g}")
         return value
 
-    @field_validator("methods", "transfers", "twins")
+    @field_validator("methods")
     @classmethod
     def _at_least_one(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value:
@@ -191,9 +194,9 @@ class Recipe(BaseModel):
     def _own_names_are_new(self) -> Recipe:
         for what, own, builtin in (
             ("method", self.own_methods, METHODS),
-            ("transfer", self.own_transfers, TRANSFERS),
+            ("transfer", self.own_transfers, (*TRANSFERS, DENSE_SAME_BUDGET, ROUND_END)),
         ):
-            if taken := own.keys() & builtin.keys():
+            if taken := own.keys() & {*builtin}:
                 raise ValueError(f"own_{what}s: {min(taken)} is a built-in {what}; give yours another name")
         return self
 
@@ -244,8 +247,23 @@ class Recipe(BaseModel):
 
     @model_validator(mode="after")
     def _study_is_possible(self) -> Recipe:
-        dense = (DENSE_SAME_BUDGET,) if self.dense_same_budget else ()
-        self.study.check(self.chains, self.methods, {"retrain", *self.transfers, *dense})
+        more = {DENSE_SAME_BUDGET: self.dense_same_budget, ROUND_END: self.test_rounds}
+        self.study.check(
+            self.chains, self.methods, {"retrain", *self.transfers, *(name for name in more if more[name])}
+        )
+        return self
+
+    @model_validator(mode="after")
+    def _rounds_can_be_tested(self) -> Recipe:
+        for name in self.methods if self.test_rounds else ():
+            method = self.known_methods[name]
+            if method.interpolate_psi:
+                why = "averages its batch-norm statistics over all alphas"
+            elif method.prune_at is not None:
+                why = "does not train its rounds"
+            else:
+                continue
+            raise ValueError(f"test_rounds: method {name} {why}; leave it out of methods, or set test_rounds to false")
         return self
 
     @field_validator("probes")

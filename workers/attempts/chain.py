@@ -73,7 +73,8 @@ def run_final_training(context: StageContext, stage: Train, inputs: Mapping[str,
     init_digest = artifacts.state_digest(model.state_dict())
     masks = _transfer(context, stage, model, inputs)
     log = context.train(model, stage.training, masks, stage.sgd_seed)
-    if stage.read_test_set and not context.setting.watch_test_set:
+    watched = context.setting.watch_test_set and bool(log.metrics)  # nothing is watched without an epoch
+    if stage.read_test_set and not watched:
         split = context.splits.test
         loss, error = evaluate_share(model, context.splits, split, context.member, context.control.beat)
         log.add_to_last_epoch("test", loss, 100 - error, len(split))

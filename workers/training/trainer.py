@@ -57,8 +57,8 @@ class TrainingLog:
         self.metrics.append(dict(zip(METRICS_SCHEMA.names, row, strict=True)))
 
     def add_to_last_epoch(self, split: str, loss_nats: float, accuracy_percent: float, images: int) -> None:
-        """Add the metrics of one more split after the last logged epoch."""
-        last = self.metrics[-1]
+        """Add the metrics of one more split after the last logged epoch; after epoch 0 if nothing was trained."""
+        last = self.metrics[-1] if self.metrics else {"epoch": 0, "learning_rate": 0.0}
         self.add(last["epoch"], split, loss_nats, accuracy_percent, images, last["learning_rate"])
 
 

@@ -124,6 +124,13 @@ def test_methods_and_transfers_are_compared_under_one_recipe_only(
     assert load(store.root).stages["superseded"].tolist() == [True, True, False]
 
 
+@pytest.mark.parametrize("start", ["dense_same_budget", "round_end"])
+def test_a_start_with_epochs_of_its_own_supersedes_no_final_training(store: SyntheticStore, start: str) -> None:
+    for transfer, epochs in (("dense", 10), (start, 100), ("signed", 10)):
+        store.stage("train", {"transfer": transfer}, {"test_accuracy_percent": 50.0}, science={"epochs": epochs})
+    assert load(store.root).stages["superseded"].tolist() == [False, False, False]
+
+
 def test_seeds_are_no_recipe_but_one_label_counts_once(store: SyntheticStore) -> None:
     for seed, init_seed in ((1, 11), (2, 12), (2, 13)):
         store.stage("train", {"transfer": "dense", "seed": seed}, {}, science={"epochs": 3, "init_seed": init_seed})

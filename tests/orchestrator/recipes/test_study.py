@@ -75,3 +75,26 @@ def test_dense_training_of_the_same_budget_has_the_epochs_of_a_chain_and_a_final
         assert stage.training.epochs == 6 + 15 * 3 + 10
         assert stage.training.schedule.milestones == (30, 49)  # 5 and 8 of 10 epochs, stretched to 61 (banker's 30.5)
     assert len(plan) == len(expand([experiment(seeds=2, chains=1)])) + 2
+
+
+def test_rounds_are_tested_without_changing_a_key_and_with_nothing_else_trained() -> None:
+    chain = {"methods": ["imp"], "chains": 1, "seeds": 1, "rounds": 2, "twins": []}
+    whole = expand([experiment(**chain)])
+    none = {"transfers": [], "transfer_rounds": [], "probe_rounds": [], "test_rounds": True}
+    tested = expand([experiment(**chain, **none)])
+    assert tested.counts() == {"train dense": 1, "pretrain": 2, "round": 2, "train round_end": 3}
+    assert {key for key, node in tested.nodes.items() if node.labels.transfer != "round_end"} <= whole.nodes.keys()
+    ends = [node for node in tested if node.labels.transfer == "round_end"]
+    assert [node.labels.round for node in ends] == [0, 1, 2]
+    for node in ends:
+        assert isinstance(node.stage, Train)
+        assert len(node.stage.training.span) == 0
+        assert tested.nodes[node.inputs["ticket"]].labels.round == node.labels.round
+
+
+def test_the_start_of_a_tested_round_may_be_a_primary_question() -> None:
+    name = "accuracy_of_lrr_round_end_minus_imp_round_end"
+    recipe = {"methods": ["lrr", "imp"], "test_rounds": True, "study": {"primary": [name]}}
+    assert expand([experiment(**recipe)]).studies[0].primary == [name]
+    with pytest.raises(RecipeError, match="compares 'lrr_round_end'"):
+        experiment(**{**recipe, "test_rounds": False})

@@ -104,6 +104,20 @@ def test_aws_trains_psi_and_does_not_collapse_it(chain: Path) -> None:
     assert state["bn.bias"].abs().max() > 0
 
 
+@pytest.mark.parametrize("watched", [False, True])
+def test_a_retrain_without_epochs_tests_the_network_of_the_round_as_it_is(
+    chain: Path, setting: Setting, training: Training, execution: Execution, watched: bool
+) -> None:
+    untrained = Training(0, training.batch_size, training.optimizer)
+    stage = Train(replace(setting, watch_test_set=watched), untrained, tickets.TRANSFERS["retrain"], 0, 0)
+    results = run_stage(stage, {"ticket": chain / "round1"}, chain / "tested", execution)
+    before, after = weights(chain / "round1"), weights(chain / "tested")
+    assert all(torch.equal(before[name], tensor) for name, tensor in after.items())
+    [row] = pq.read_table(chain / "tested" / schemas.METRICS).to_pylist()
+    assert (row["split"], row["epoch"], row["accuracy_percent"]) == ("test", 0, results["test_accuracy_percent"])
+    assert results["density"] == tickets.load(chain / "round1" / schemas.TICKET).density
+
+
 def test_a_transfer_keeps_its_mask_through_training(
     chain: Path, setting: Setting, training: Training, execution: Execution
 ) -> None:
