@@ -17,7 +17,8 @@ from typing import Any, Literal
 import plotly.graph_objects as go
 import yaml
 
-from analysis.figures.results.accuracy_by_density import accuracy_by_density, against_published
+from analysis.figures.results.accuracy_by_density import accuracy_by_density
+from analysis.figures.results.against_published import against_published
 from analysis.figures.results.barrier_curves import barrier_curves
 from analysis.figures.results.differences import differences
 from analysis.figures.results.landscape import landscape

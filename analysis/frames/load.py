@@ -11,7 +11,8 @@ import pandas as pd
 
 from analysis.frames.data_sets import data_sets
 from analysis.frames.looks import looks
-from analysis.frames.published import check_fits, no_published, read_published
+from analysis.frames.protocols import protocols
+from analysis.frames.published import check_fits, no_published, published_beside, read_published
 from analysis.frames.results import above_chord, densities, read_results
 from analysis.frames.superseded import superseded
 from analysis.signs.cache import Cache
@@ -92,7 +93,10 @@ class Frames:
         events: one row per event of the store's sweeps, oldest first: ``time``, ``event`` ("started", "done",
             "failed", …), the stage's ``key`` and ``name``, and the event's details.
         planned: number of stages in the last plan for each data set, architecture and preset.
-        published: published results from the user's file (``analysis.frames.published``); empty without a file.
+        protocols: one row per training with the settings by which published results are compared with it
+            (``analysis.frames.protocols``).
+        published: published results for the store's data sets and architectures, from the package and from the user's
+            file (``analysis.frames.published``).
         left_out: a sentence for each damaged record, plan or table that the frames lack, by its key or path.
         looks: one row per look of each part's study: when its results are judged (``analysis.frames.looks``).
     """
@@ -110,6 +114,7 @@ class Frames:
     failures: pd.DataFrame
     events: pd.DataFrame
     planned: int
+    protocols: pd.DataFrame = field(default_factory=lambda: protocols({}))
     published: pd.DataFrame = field(default_factory=no_published)
     left_out: Mapping[str, str] = field(default_factory=dict)
     looks: pd.DataFrame = field(default_factory=lambda: looks([]))
@@ -132,7 +137,7 @@ def load(
         PublishedError: the file of published results is invalid, or has no result for a setting of this store.
         OSError: the file of published results cannot be read.
     """
-    published_results = no_published() if published is None else read_published(published)
+    own_published = None if published is None else read_published(published)
     reader = store if isinstance(store, Store) else Store(store)
     if not reader.storage.exists():
         raise StoreError(f"{reader.root}: there is no such store; give the folder or the URL of a sweep's store")
@@ -166,8 +171,9 @@ def load(
     counts, flipped, agreed = _ticket_frames(reader, records if tickets else {}, stages, missing, left_out)
     if left_out and not leave_out:
         raise StoreError(next(iter(left_out.values())))
-    if published is not None:
-        check_fits(published_results, pd.concat([stages, missing]), published)
+    here = pd.concat([stages, missing])
+    if published is not None and own_published is not None:
+        check_fits(own_published, here, published)
     return Frames(
         stages=stages,
         metrics=_labelled(metrics.merge(timing, on=["key", "epoch"], how="left"), stages),
@@ -182,7 +188,8 @@ def load(
         failures=failures,
         events=load_events(reader),
         planned=len(planned),
-        published=published_results,
+        protocols=_labelled(protocols(records), stages),
+        published=published_beside(own_published).merge(here[["dataset", "architecture"]].drop_duplicates()),
         left_out=left_out,
         looks=looks(plans),
     )

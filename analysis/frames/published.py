@@ -1,13 +1,14 @@
-"""Read published results from a user's CSV file, to draw beside a store's results.
+"""Read published results, to show beside a store's: those of the package (published.csv) and those of a user's file.
 
-The header is dataset, architecture, series, density, accuracy_percent and optionally source. Data sets and
-architectures have the store's names; density is the surviving share of the prunable weights.
+The header has ``NEEDED`` and any of ``OPTIONAL``; docs/report.md says what each column means. Data sets, architectures
+and methods have the store's names; density is the surviving share of the prunable weights.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,10 +16,29 @@ import pandas as pd
 
 from tickets.files.reading import read_regular
 
+SHIPPED = Path(__file__).with_suffix(".csv")
 NEEDED = ("dataset", "architecture", "series", "density", "accuracy_percent")
-COLUMNS = (*NEEDED, "source")
-_EXPECTED = f"the columns are {', '.join(NEEDED)} and optionally source"
-_TYPES = {**dict.fromkeys(COLUMNS, "str"), "density": "float64", "accuracy_percent": "float64"}
+# a series' settings, as analysis.frames.protocols has ours
+SETTINGS = (
+    "optimizer",
+    "learning_rate",
+    "momentum",
+    "weight_decay",
+    "batch_size",
+    "schedule",
+    "epochs",
+    "training_share",
+)
+_TEXTS = ("source", "kind", "method", "optimizer", "schedule", "density_counts", "note")
+_MAY_BE_ZERO = ("sd_points", "momentum", "weight_decay", "unpruned_percent")
+_NUMBERS = (*_MAY_BE_ZERO, "n", "learning_rate", "batch_size", "epochs", "training_share", "test_images")
+_AT_MOST = {"sd_points": 100.0, "momentum": 1.0, "training_share": 1.0, "unpruned_percent": 100.0}
+_COUNTS = ("test_images", "density_counts", "unpruned_percent")
+OPTIONAL = ("source", "kind", "method", "sd_points", "n", *SETTINGS, *_COUNTS, "note")
+COLUMNS = (*NEEDED, *OPTIONAL)
+_EXPECTED = f"the columns are {', '.join(NEEDED)} and optionally {', '.join(OPTIONAL[:-1])} and {OPTIONAL[-1]}"
+_TYPES = {**dict.fromkeys(COLUMNS, "float64"), **dict.fromkeys((*NEEDED[:3], *_TEXTS), "str")}
+_SERIES = ["dataset", "architecture", "series"]
 
 
 class PublishedError(ValueError):
@@ -30,11 +50,21 @@ def no_published() -> pd.DataFrame:
     return pd.DataFrame(columns=list(COLUMNS)).astype(_TYPES)
 
 
+def published_beside(added: pd.DataFrame | None) -> pd.DataFrame:
+    """Return the package's published results and those of a user's file, whose series replace ours of the same name."""
+    shipped = read_published(SHIPPED)
+    if added is None:
+        return shipped
+    names = pd.MultiIndex.from_frame(added[_SERIES])
+    kept = shipped[~pd.MultiIndex.from_frame(shipped[_SERIES]).isin(names)]
+    return pd.concat([kept, added], ignore_index=True).sort_values([*_SERIES, "density"], ignore_index=True)
+
+
 def read_published(path: Path) -> pd.DataFrame:
     """Read a file's results, sorted by data set, architecture and series, sparsest first.
 
     Returns:
-        ``COLUMNS``: ``density`` in (0, 1], ``accuracy_percent`` in percent, ``source`` empty if not given.
+        ``COLUMNS``: ``density`` in (0, 1], ``accuracy_percent`` in percent; what the file leaves out is empty or NaN.
 
     Raises:
         PublishedError: the file is no CSV, or a column, a value or all lines are missing, out of range, or repeated.
@@ -48,11 +78,11 @@ def read_published(path: Path) -> pd.DataFrame:
     if not rows:
         raise PublishedError(f"{path} has no line below its header; {_EXPECTED}")
     frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype(_TYPES)
-    return frame.sort_values(["dataset", "architecture", "series", "density"], ignore_index=True)
+    return frame.sort_values([*_SERIES, "density"], ignore_index=True)
 
 
 def check_fits(published: pd.DataFrame, stages: pd.DataFrame, path: Path) -> None:
-    """Check that at least one published result has a data set and architecture of the store.
+    """Check that at least one published result of a user's file has a data set and architecture of the store.
 
     Raises:
         PublishedError: no result has, so that the file would change nothing.
@@ -75,7 +105,7 @@ def _rows(file: Iterator[str], path: Path) -> Iterator[dict[str, str | float]]:
         place = f"{path}, line {lines.line_num}"
         if None in line or None in line.values():
             raise PublishedError(f"{place} has more or fewer values than the header; {_EXPECTED}")
-        row = {"source": "", **_checked({name: value.strip() for name, value in line.items()}, place)}
+        row = _checked({name: value.strip() for name, value in line.items()}, place)
         point = tuple(row[name] for name in NEEDED[:4])
         if point in lines_of:
             raise PublishedError(f"{place} gives the series and density of line {lines_of[point]} again; {_EXPECTED}")
@@ -94,7 +124,15 @@ def _checked(line: dict[str, str], place: str) -> dict[str, str | float]:
         raise PublishedError(
             f"{place}: accuracy_percent must be a number from 0 to 100, not {line['accuracy_percent']!r}; {_EXPECTED}"
         )
-    return {**line, "density": density, "accuracy_percent": accuracy}
+    numbers = {name: _number(line[name]) for name in _NUMBERS if line.get(name)}
+    for name, number in numbers.items():
+        most = _AT_MOST.get(name, sys.float_info.max)
+        if not (0 < number <= most or (number == 0 and name in _MAY_BE_ZERO)):
+            least = "of at least 0" if name in _MAY_BE_ZERO else "above 0"
+            ends = f"{least} and at most {most:g}" if name in _AT_MOST else least
+            raise PublishedError(f"{place}: {name} is a number {ends}, not {line[name]!r}; {_EXPECTED}")
+    texts = {name: value for name, value in line.items() if name not in _NUMBERS}
+    return {**dict.fromkeys(_TEXTS, ""), **texts, **numbers, "density": density, "accuracy_percent": accuracy}
 
 
 def _number(text: str) -> float:

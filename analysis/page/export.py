@@ -13,6 +13,7 @@ import pandas as pd
 
 from analysis.comparisons.answers import comparisons
 from analysis.comparisons.measures import MEASURES, as_text, numbers
+from analysis.figures.results.reached import reached
 from analysis.frames.load import Frames
 from analysis.frames.sections import SETTING, Section, sections
 
@@ -67,6 +68,7 @@ def tables(frames: Frames) -> dict[str, pd.DataFrame]:
         **of_store,
         "numbers": _with_setting_first([(part, numbers(part)) for part in parts]),
         "comparisons": _with_setting_first([(part, comparisons(part)) for part in parts], "sentence"),
+        "reached": _with_setting_first([(part, reached(part)) for part in parts], "outcome"),
     }
 
 

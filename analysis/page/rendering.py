@@ -22,10 +22,12 @@ from analysis.comparisons.questions import questions_of
 from analysis.comparisons.sentences import adjustment, answers, verdict
 from analysis.comparisons.study import study_of
 from analysis.figures import CATALOGUE, Entry
+from analysis.figures.results.reached import reached
 from analysis.frames.load import Frames
 from analysis.frames.sections import Section, sections
 from analysis.page.escaping import visible_json, visible_text
 from analysis.page.glossary import TERMS, Explainer
+from analysis.page.published import outcomes_in_words, published_series
 from analysis.page.stages import (
     FAILED,
     data_sets,
@@ -137,7 +139,7 @@ def _hero(parts: Iterable[Mapping[str, Any]]) -> Drawing | None:
 def _part(id_: str, section: Section, catalogue: Sequence[Entry]) -> dict[str, Any]:
     """Return a section as the page shows it: figures, sentences, and tables with their filter labels."""
     file = "-".join((section.dataset, section.architecture, section.preset))
-    compared, study = comparisons(section), study_of(section)
+    compared, study, published = comparisons(section), study_of(section), reached(section)
     claim, ground = verdict(section, compared, study)
     return {
         "id": id_,
@@ -149,6 +151,8 @@ def _part(id_: str, section: Section, catalogue: Sequence[Entry]) -> dict[str, A
         "results": list(_drawings(catalogue, id_, file, section.frames, "results")),
         "signs": list(_drawings(catalogue, id_, file, section.frames, "signs")),
         "comparisons": list(_comparisons(compared)),
+        "published": published_series(published),
+        "published_outcomes": outcomes_in_words(published),
         "numbers": list(_numbers(section)),
         "devices": different_devices(section.frames.stages),
         "different_data": different_data(section.frames.data),
