@@ -21,8 +21,8 @@ Published = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="CSV file with published results to draw beside ours: columns dataset, architecture, series, density, "
-        "accuracy_percent and, optionally, source.",
+        help="CSV file with published results to add to those of the package: columns dataset, architecture, series, "
+        "density, accuracy_percent and, optionally, source, settings and others (docs/report.md).",
     ),
 ]
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.analysis.conftest import SyntheticStore
 
 FRAMES = {each.name for each in fields(Frames)} - {"planned", "left_out"}
-TABLES = FRAMES | {"numbers", "comparisons"}
+TABLES = FRAMES | {"numbers", "comparisons", "reached"}
 IN_PAPERS = {"numbers.tex", "comparisons.tex"}
 
 
