@@ -19,6 +19,7 @@ from tickets.errors import TicketError
 from tickets.files import digest
 from tickets.files.columns import SCHEMA, read_columns
 from tickets.files.reading import parse_json
+from tickets.files.stages import ticket_of_stage
 from tickets.roles import Role
 from tickets.signed import SignedTensor
 from tickets.ticket import SCHEMA_VERSION, Provenance, Ticket
@@ -43,14 +44,24 @@ def save(ticket: Ticket, path: Path | str) -> None:
     pq.write_table(table, path, use_dictionary=True, compression="zstd", compression_level=7, data_page_size=8 << 20)
 
 
-def load(path: Path | str) -> Ticket:
-    """Read a ticket.
+def load(path: Path | str, stage: str | None = None) -> Ticket:
+    """Read a ticket from its file, or from a store by the name of the stage that made it.
+
+    >>> tickets.load("ticket.parquet")
+    >>> tickets.load("sweeps", "aws/chain1/round10")
+
+    Args:
+        path: the file; with ``stage``, the store's folder.
+        stage: the stage's name, or its end from a "/" on; or at least the first 8 digits of its key.
 
     Raises:
         TicketError: the file is missing, truncated or of another schema, a value is outside {-1, 0, +1}, or the content
             does not match the file's digest; the message names the file and, where possible, the tensor. (Files of
-            early versions have no digest and are read without that last check.)
+            early versions have no digest and are read without that last check.) Or no stage, or several stages, have
+            this name; the message lists the nearest.
     """
+    if stage is not None:
+        path = ticket_of_stage(path, stage)
     columns = read_columns(path)
     provenance = _provenance(path, columns.metadata)
     tensors: dict[str, SignedTensor] = {}
