@@ -101,7 +101,7 @@ def report(
         typer.Option(
             "--export",
             metavar="FOLDER",
-            help="Write all numbers there as CSV, Parquet and LaTeX; the page is written only with --out.",
+            help="Write all results there as JSON, CSV, Parquet, LaTeX and BibTeX; the page only with --out.",
         ),
     ] = None,
 ) -> None:

@@ -1,4 +1,4 @@
-"""Export a report's data: each frame as CSV and Parquet, numbers and comparisons as LaTeX too."""
+"""Export a report's data: each frame as CSV and Parquet, numbers and comparisons as LaTeX, all results as JSON."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from analysis.comparisons.measures import MEASURES, as_text, numbers
 from analysis.figures.results.reached import reached
 from analysis.frames.load import Frames
 from analysis.frames.sections import SETTING, Section, sections
+from analysis.page.results import Results, citation, results
 
 _SIGNS = str.maketrans(
     {
@@ -37,6 +38,9 @@ _SIGNS = str.maketrans(
 
 def export(frames: Frames, folder: Path) -> None:
     """Write the frames, ``numbers`` and ``comparisons`` into a folder, replacing files of the same names.
+
+    ``results.json`` holds all that the report states, by the schema ``results.schema.json``; ``citation.bib`` what to
+    cite (``analysis.page.results``).
 
     All files are complete before the first is moved into the folder.
 
@@ -80,6 +84,10 @@ def _write(frames: Frames, folder: Path) -> None:
     parts = sections(frames)
     for name, each in (("numbers", _numbers_as_latex), ("comparisons", _comparisons_as_latex)):
         (folder / f"{name}.tex").write_text("\n".join(each(parts)), encoding="utf-8")
+    (folder / "results.json").write_text(results(frames).model_dump_json(indent=1), encoding="utf-8")
+    schema = json.dumps(Results.model_json_schema(), indent=1)
+    (folder / "results.schema.json").write_text(schema, encoding="utf-8")
+    (folder / "citation.bib").write_text(citation(frames), encoding="utf-8")
 
 
 def _flat(frame: pd.DataFrame) -> pd.DataFrame:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 FRAMES = {each.name for each in fields(Frames)} - {"planned", "left_out"}
 TABLES = FRAMES | {"numbers", "comparisons", "reached"}
-IN_PAPERS = {"numbers.tex", "comparisons.tex"}
+IN_PAPERS = {"numbers.tex", "comparisons.tex", "citation.bib"}
+AS_DATA = {"results.json", "results.schema.json"}
 
 
 def exported(store: Path, folder: Path) -> Path:
@@ -32,7 +33,7 @@ def exported(store: Path, folder: Path) -> Path:
 def test_each_table_is_a_file_of_each_kind(sweep: SyntheticStore, tmp_path: Path) -> None:
     folder = exported(sweep.root, tmp_path / "tables")
     names = {file.name for file in folder.iterdir()}
-    assert names == {f"{name}.{kind}" for name in TABLES for kind in ("csv", "parquet")} | IN_PAPERS
+    assert names == {f"{name}.{kind}" for name in TABLES for kind in ("csv", "parquet")} | IN_PAPERS | AS_DATA
 
 
 def test_csv_and_parquet_hold_what_the_store_holds(sweep: SyntheticStore, tmp_path: Path) -> None:
