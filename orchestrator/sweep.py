@@ -9,7 +9,7 @@ import typer
 
 from orchestrator.backends.base import BackendError
 from orchestrator.driver.supervision import LEAST_LIMIT_S
-from orchestrator.planning.algorithm import expand
+from orchestrator.planning.algorithm import expand, planned_recipe
 from orchestrator.planning.plan import Plan
 from orchestrator.recipes.experiment_file import request_experiment
 from orchestrator.recipes.experiments import Experiment, find_experiments
@@ -29,7 +29,7 @@ from orchestrator.terminal.options import (
     OutputOptions,
     PlacementOptions,
 )
-from orchestrator.terminal.plan_table import plan_as_json, print_forecast, print_plan
+from orchestrator.terminal.plan_table import plan_as_json, print_forecast, print_plan, recipe_as_yaml
 from orchestrator.terminal.units import parse_budget
 from workers.attempts.attempt import machine
 from workers.data import DataError
@@ -81,6 +81,9 @@ def sweep(
         if comparison.until_shown:
             check_looks(experiments)
         store = arguments.check_store(Store(output.store))
+        if output.yaml_:
+            typer.echo(recipe_as_yaml(experiments), nl=False)
+            return
         if output.plan:
             most = list(map(at_last_look, experiments)) if comparison.until_shown else experiments
             show_plan(expand(most), most, store, how, placement, output, console)
@@ -137,6 +140,7 @@ def run(
             console.print(sentence, soft_wrap=True)
         prepare_data(experiments, execution, console)
         quarantine(store, cache, console)
+        plan.recipes = [planned_recipe(experiment) for experiment in experiments]
         placement = Placement(
             execution,
             options.backend,

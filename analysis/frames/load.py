@@ -13,6 +13,7 @@ from analysis.frames.data_sets import data_sets
 from analysis.frames.looks import looks
 from analysis.frames.protocols import protocols
 from analysis.frames.published import check_fits, no_published, published_beside, read_published
+from analysis.frames.recipes import commands, recipes
 from analysis.frames.results import above_chord, densities, read_results
 from analysis.frames.superseded import superseded
 from analysis.signs.cache import Cache
@@ -99,6 +100,8 @@ class Frames:
             file (``analysis.frames.published``).
         left_out: a sentence for each damaged record, plan or table that the frames lack, by its key or path.
         looks: one row per look of each part's study: when its results are judged (``analysis.frames.looks``).
+        recipes, commands: what each part was made with, and the command that makes it again
+            (``analysis.frames.recipes``).
     """
 
     stages: pd.DataFrame
@@ -118,6 +121,8 @@ class Frames:
     published: pd.DataFrame = field(default_factory=no_published)
     left_out: Mapping[str, str] = field(default_factory=dict)
     looks: pd.DataFrame = field(default_factory=lambda: looks([]))
+    recipes: pd.DataFrame = field(default_factory=lambda: recipes([]))
+    commands: pd.DataFrame = field(default_factory=lambda: commands([]))
 
 
 def load(
@@ -192,6 +197,8 @@ def load(
         published=published_beside(own_published).merge(here[["dataset", "architecture"]].drop_duplicates()),
         left_out=left_out,
         looks=looks(plans),
+        recipes=recipes(plans),
+        commands=commands(plans),
     )
 
 

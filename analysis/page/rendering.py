@@ -33,6 +33,7 @@ from analysis.page.stages import (
     data_sets,
     different_data,
     different_devices,
+    made_with,
     pending,
     progress,
     provenance,
@@ -154,6 +155,7 @@ def _part(id_: str, section: Section, catalogue: Sequence[Entry]) -> dict[str, A
         "published": published_series(published),
         "published_outcomes": outcomes_in_words(published),
         "numbers": list(_numbers(section)),
+        "made_with": made_with(section.frames),
         "devices": different_devices(section.frames.stages),
         "different_data": different_data(section.frames.data),
     }

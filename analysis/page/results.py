@@ -6,6 +6,7 @@ software may add fields, and raises ``schema_version`` if it changes or removes 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any, Literal
@@ -18,8 +19,8 @@ from analysis.comparisons.measures import MEASURES, SUMMARY, numbers
 from analysis.comparisons.sentences import NEGLIGIBLE, NOT_SHOWN, REVERSE, SHOWN, UNJUDGED
 from analysis.frames.load import Frames
 from analysis.frames.sections import Section, sections
+from analysis.page.stages import made_with
 
-SCHEMA_VERSION = 1
 _CITATION = """\
 @inproceedings{{oh2025winningsign,
   title     = {{Find A Winning Sign: Sign Is All We Need to Win the Lottery}},
@@ -114,6 +115,15 @@ class Numbers(_Model):
     ]
 
 
+class RecipeField(_Model):
+    """A field of the resolved recipe."""
+
+    field: Annotated[str, Field(description="Dotted, such as optimizer.learning_rate.")]
+    value: Any
+    differs: Annotated[bool, Field(description="Whether the built-in recipe has another value.")]
+    built_in: Annotated[Any, Field(description="The built-in value if it differs, else null.")]
+
+
 class Part(_Model):
     """The results of one data set, architecture and preset."""
 
@@ -129,12 +139,14 @@ class Part(_Model):
     chains_needed: Annotated[int | None, Field(description="The most that a primary comparison still needs.")]
     comparisons: list[Comparison]
     numbers: list[Numbers]
+    command: Annotated[str, Field(description="The command that makes it again; empty if unknown.")]
+    recipe: Annotated[list[RecipeField], Field(description="Of the last sweep; empty if an earlier version made it.")]
 
 
 class Results(_Model):
     """All that a report states, with the versions that computed it."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     made_by: Annotated[str, Field(description="The version of Winning Sign that wrote this file.")]
     git_commits: Annotated[list[str], Field(description="Commits of Winning Sign that computed the stages.")]
     packages: Annotated[dict[str, list[str]], Field(description="Versions that computed the stages, by package.")]
@@ -151,7 +163,7 @@ def results(frames: Frames) -> Results:
         packages={str(name): _distinct(rows) for name, rows in packages.groupby("package")["version"]},
         devices=_distinct(stages["device"]),
         parts=[
-            Part.model_validate({**judged, "numbers": list(_numbers(section))})
+            Part.model_validate({**judged, "numbers": list(_numbers(section)), **_made_with(section)})
             for judged, section in zip(judgements(frames), sections(frames), strict=True)
         ],
     )
@@ -171,6 +183,20 @@ def _numbers(section: Section) -> Iterable[dict[str, Any]]:
             **{name: _plain(row[name]) for name in ("round", "method", "transfer", "density")},
             "measures": {name: {of: _plain(row[f"{name}_{of}"]) for of in SUMMARY} for name in measured},
         }
+
+
+def _made_with(section: Section) -> dict[str, Any]:
+    made = made_with(section.frames)
+    fields = [
+        {
+            "field": row["field"],
+            "value": json.loads(row["value"]),
+            "differs": row["differs"],
+            "built_in": json.loads(row["built_in"]) if row["differs"] else None,
+        }
+        for row in made["fields"]
+    ]
+    return {"command": made["command"], "recipe": fields}
 
 
 def _plain(value: Any) -> Any:

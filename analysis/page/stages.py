@@ -103,6 +103,13 @@ def provenance(frames: Frames) -> dict[str, list[str]]:
     }
 
 
+def made_with(frames: Frames) -> dict[str, Any]:
+    """Return a section's ``command`` (empty if unknown), and its recipe's ``fields``, those that differ first."""
+    fields = frames.recipes.sort_values("built_in", key=lambda built_in: built_in.isna(), kind="stable")
+    rows = [{**row, "differs": isinstance(row["built_in"], str)} for row in fields.to_dict("records")]
+    return {"command": next(iter(frames.commands["command"]), ""), "fields": rows}
+
+
 def data_sets(frames: Frames) -> list[dict[str, str]]:
     """Return what stages read: rows of cells by heading, one per split and content of a data set."""
     rows = frames.data.fillna({"fingerprint_covers": "what its function states", "left_out_files": "not counted"})

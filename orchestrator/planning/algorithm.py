@@ -13,7 +13,8 @@ from orchestrator.recipes.experiments import Experiment
 from orchestrator.recipes.layers import RecipeError
 from orchestrator.recipes.limits import MOST_STAGES
 from orchestrator.recipes.recipe import Recipe
-from orchestrator.store.plans import PlannedStudy
+from orchestrator.recipes.resolved import differences, flat_fields
+from orchestrator.store.plans import PlannedRecipe, PlannedStudy
 
 
 def expand(experiments: Iterable[Experiment]) -> Plan:
@@ -47,6 +48,18 @@ def planned_study(experiment: Experiment) -> PlannedStudy | None:
         primary=list(study.primary),
         looks=study.looks_from(recipe.chains),
         margin_points=study.margin_points,
+    )
+
+
+def planned_recipe(experiment: Experiment) -> PlannedRecipe:
+    """Return what an experiment is made with, as the store keeps it."""
+    recipe = experiment.recipe
+    return PlannedRecipe(
+        dataset=recipe.dataset,
+        architecture=recipe.arch,
+        preset=recipe.preset,
+        fields=flat_fields(recipe),
+        builtin=differences(recipe),
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.planning.identity import stage_key
-from orchestrator.store.plans import PlannedStage, PlannedStudy, StoredPlan
+from orchestrator.store.plans import PlannedRecipe, PlannedStage, PlannedStudy, StoredPlan
 from orchestrator.store.record import Labels
 from workers.stages import PairProbe, Stage, to_science
 
@@ -37,11 +37,13 @@ class Plan:
     Attributes:
         borrowed: keys of nodes that another plan of the store holds; they are here because this plan's nodes read them.
         studies: what the experiments declare to ask.
+        recipes: what the experiments are made with, for readers of the store.
     """
 
     nodes: dict[str, Node] = field(default_factory=dict)
     borrowed: set[str] = field(default_factory=set)
     studies: list[PlannedStudy] = field(default_factory=list)
+    recipes: list[PlannedRecipe] = field(default_factory=list)
 
     def add(self, name: str, stage: Stage, labels: Labels, **inputs: Node) -> Node:
         """Add a stage, and return its node; a stage with the same key is returned as it stands."""
@@ -72,7 +74,14 @@ class Plan:
                     parts.append(part)
             part_of = {name: positions[json.dumps(part)] for name, part in shared.items()}
             stages.append(node.planned().model_copy(update={"science": science, "parts": part_of}))
-        return StoredPlan(argv=argv, started_unix_s=started_unix_s, stages=stages, parts=parts, studies=self.studies)
+        return StoredPlan(
+            argv=argv,
+            started_unix_s=started_unix_s,
+            stages=stages,
+            parts=parts,
+            studies=self.studies,
+            recipes=self.recipes,
+        )
 
     def dependents(self) -> dict[str, list[str]]:
         """Keys of the stages that read each stage, by the key of that stage."""

@@ -54,11 +54,34 @@ class PlannedStudy(BaseModel):
         return (self.dataset, self.architecture, self.preset)
 
 
+class PlannedRecipe(BaseModel):
+    """The resolved recipe of one data set, architecture and preset.
+
+    Attributes:
+        fields: every field that the sweep read, by dotted name, such as "optimizer.learning_rate".
+        builtin: the built-in value of each field that differs, by dotted name; None where the built-in recipe has none.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: Word
+    architecture: Word
+    preset: Word
+    fields: Plain
+    builtin: Plain
+
+    @property
+    def section(self) -> tuple[str, str, str]:
+        """The labels of the stages that it made."""
+        return (self.dataset, self.architecture, self.preset)
+
+
 class StoredPlan(BaseModel):
     """A sweep's plan, as the store keeps it.
 
     Attributes:
         studies: what the sweep declared to ask, for each part that declared something.
+        recipes: what each part was made with; empty in a plan of an older version, and of a landscape alone.
         first_started_unix_s: when a sweep of this plan began first; None if it has begun once.
         on_request: true in an older version's plan of a landscape alone; read for the digest only, never written.
         blake2b: digest of all other fields, to detect damage; empty in a plan of an older version.
@@ -71,6 +94,7 @@ class StoredPlan(BaseModel):
     stages: list[PlannedStage]
     parts: list[Plain] = []
     studies: list[PlannedStudy] = []
+    recipes: list[PlannedRecipe] = []
     first_started_unix_s: UnixTime | None = None
     on_request: bool = False
     blake2b: str = ""
@@ -106,6 +130,12 @@ class StoredPlan(BaseModel):
         """Whether the plan is what was sealed; a plan without a digest counts as intact."""
         return self.blake2b in ("", self._digest())
 
+    @property
+    def self_contained(self) -> bool:
+        """Whether it reads no stage of other plans, as a landscape of their trainings does."""
+        keys = {stage.key for stage in self.stages}
+        return all(keys.issuperset(stage.inputs.values()) for stage in self.stages)
+
     def _digest(self) -> str:
         # without defaults, so that a new field leaves earlier digests valid
         return digest.of_text(self.model_dump_json(exclude={"blake2b"}, exclude_defaults=True))
@@ -133,8 +163,7 @@ def wanted(plans: Iterable[StoredPlan]) -> dict[str, PlannedStage]:
     by_section: dict[tuple[str, ...], dict[str, PlannedStage]] = {}
     additions: dict[str, PlannedStage] = {}
     for plan in plans:
-        keys = {stage.key for stage in plan.stages}
-        if not all(keys.issuperset(stage.inputs.values()) for stage in plan.stages):
+        if not plan.self_contained:
             additions |= {stage.key: stage for stage in plan.stages}
             continue
         stages: dict[tuple[str, ...], dict[str, PlannedStage]] = {}

@@ -40,6 +40,10 @@ def check_sweep(placement: PlacementOptions, output: OutputOptions) -> Placement
         raise RecipeError("--scale-to needs a cluster with an autoscaler; name it with --address, or run as a Ray job")
     if output.json_ and not output.plan:
         raise RecipeError("--json prints a plan; give --plan with it")
+    if output.yaml_ and not output.plan:
+        raise RecipeError("--yaml prints the recipe of a plan; give --plan with it")
+    if output.yaml_ and output.json_:
+        raise RecipeError("--json and --yaml print different things; give one of them")
     if not output.plan and output.devices is not None:
         raise RecipeError("--devices belongs to a plan; give --plan with it")
     if not output.plan and output.price is not None and placement.budget is None:

@@ -222,6 +222,15 @@ class OutputOptions:
         bool, option(OUTPUT, "Print the stages that would run, and change nothing.", "--plan", "--dry-run")
     ] = False
     json_: Annotated[bool, option(OUTPUT, "With --plan: print JSON.", "--json")] = False
+    yaml_: Annotated[
+        bool,
+        option(
+            OUTPUT,
+            "With --plan: print only the whole recipe, as YAML that --recipe takes back; the built-in values stand "
+            "beside those that differ.",
+            "--yaml",
+        ),
+    ] = False
     devices: Annotated[
         int | None,
         option(

@@ -7,8 +7,11 @@ from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict
 
+from orchestrator.planning.algorithm import planned_recipe
 from orchestrator.planning.plan import Plan, describe
 from orchestrator.recipes.experiments import Experiment
+from orchestrator.recipes.layers import RecipeError
+from orchestrator.recipes.resolved import as_yaml, differences
 from orchestrator.scheduling.forecast import Forecast
 from orchestrator.scheduling.rank import cost_epochs
 from orchestrator.terminal.data_lines import data_line
@@ -24,7 +27,7 @@ def plan_as_json(
     prediction: Forecast,
     changed: Mapping[str, str],
 ) -> str:
-    """Return the whole plan for machines: data, networks, counts by kind, the forecast, every stage with its inputs.
+    """Return the whole plan for machines: data, networks, recipes, counts, the forecast, all stages with their inputs.
 
     Args:
         changed: by data set, why the store's stages on it are computed anew.
@@ -54,8 +57,21 @@ def plan_as_json(
         }
         for e in {e.recipe.dataset: e for e in experiments}.values()
     ]
-    content = {"data": data, "networks": networks, "kinds": kinds, "forecast": asdict(prediction), "stages": stages}
-    return json.dumps(content, indent=1)
+    recipes = [planned_recipe(e).model_dump(mode="json") for e in experiments]
+    content = {"data": data, "networks": networks, "recipes": recipes, "kinds": kinds}
+    return json.dumps({**content, "forecast": asdict(prediction), "stages": stages}, indent=1)
+
+
+def recipe_as_yaml(experiments: Sequence[Experiment]) -> str:
+    """Return the recipe of the one experiment as the file that ``--recipe`` takes back.
+
+    Raises:
+        RecipeError: there are several experiments, whose recipes differ; or no file gives this recipe.
+    """
+    if len(experiments) > 1:
+        pairs = " and ".join(f"{e.recipe.dataset}/{e.recipe.arch}" for e in experiments)
+        raise RecipeError(f"--yaml prints one recipe, and {pairs} have one each; name one with --datasets and --archs")
+    return as_yaml(experiments[0].recipe)
 
 
 def print_plan(
@@ -82,6 +98,8 @@ def print_plan(
                 f"classifier {network.classifier}",
                 soft_wrap=True,
             )
+        names = ", ".join(differences(recipe)) or "nothing"
+        console.print(f"{recipe.dataset}/{recipe.arch}: changed in the built-in recipe: {names}.", soft_wrap=True)
     counts, done = plan.counts(), Counter(describe(node) for node in plan if node.key in cached)
     table = UncutTable(["stage"], ["stages", "cached", "to run", "epochs to run"])
     left = [node for node in plan if node.key not in cached]
