@@ -150,6 +150,7 @@ class Results(_Model):
     made_by: Annotated[str, Field(description="The version of Winning Sign that wrote this file.")]
     git_commits: Annotated[list[str], Field(description="Commits of Winning Sign that computed the stages.")]
     packages: Annotated[dict[str, list[str]], Field(description="Versions that computed the stages, by package.")]
+    left_out: Annotated[dict[str, str], Field(description="Damaged files that are missing here, with the reason.")]
     devices: Annotated[list[str], Field(description="Devices that computed the stages.")]
     parts: list[Part]
 
@@ -161,6 +162,7 @@ def results(frames: Frames) -> Results:
         made_by=_own_version(),
         git_commits=_distinct(stages["git_commit"]),
         packages={str(name): _distinct(rows) for name, rows in packages.groupby("package")["version"]},
+        left_out=dict(frames.left_out),
         devices=_distinct(stages["device"]),
         parts=[
             Part.model_validate({**judged, "numbers": list(_numbers(section)), **_made_with(section)})
