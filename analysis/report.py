@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -13,85 +14,95 @@ import typer
 
 from analysis.frames.load import Frames, load
 from analysis.frames.published import PublishedError
+from analysis.frames.several import Reader, SeveralStores, open_reader
 from analysis.page.export import export
 from analysis.page.rendering import render
 from analysis.rules.checklist import REPORT_DEADLINE_S, checks
 from orchestrator.store import Store, StoreError
 from tickets.files.writing import replacing
 from workers.terminal.command import add_command, new_app, one_sentence, tell_left_out
-from workers.terminal.options import Published, StorePath
+from workers.terminal.options import Published, StorePaths
 
 REPORT = "report.html"
 EXAMPLES = """
 winning-sign report sweeps
 winning-sign report s3://bucket/sweeps --out report.html
 winning-sign report sweeps --export numbers
+winning-sign report mine theirs s3://bucket/sweeps --out report.html
 """
+Stores = Path | str | Iterable[Path | str]
 app = new_app()
 
 
-def write_report(store: Path | str, out: Path | None = None, published: Path | None = None) -> str:
-    """Write the report of a store, in one step, so that a reader never sees half a page.
+def write_report(stores: Stores, out: Path | None = None, published: Path | None = None) -> str:
+    """Write the report of one or several stores, in one step, so that a reader never sees half a page.
 
     Args:
-        out: the file; by default ``report.html`` in the store.
+        out: the file; by default ``report.html`` in the store. Several stores need one.
         published: a CSV file with published results to draw beside: see ``analysis.frames.published``.
 
     Returns:
         Where the report is.
 
     Raises:
-        StoreError: the store does not exist, or has no stages.
-        PublishedError: the file with published results is none, or does not fit the store.
+        StoreError: a store does not exist, they have no stages, or there are several and ``out`` is not given.
+        PublishedError: the file with published results is none, or does not fit the stores.
         OSError: a file cannot be read or written.
     """
     if out is not None and not out.absolute().parent.is_dir():
         raise NotADirectoryError(f"there is no folder {out.parent} to write {out.name} in; create it first")
-    frames = _loaded(store, published)
-    reader = Store(store)
+    reader = open_reader(stores)
+    if isinstance(reader, SeveralStores) and out is None:
+        raise StoreError("a report of several stores lies in none of them; give its file with --out")
+    frames = _loaded(reader, published)
     rules = checks(reader, frames, deadline_s=REPORT_DEADLINE_S).to_dict("records")
-    folder = reader.storage.folder
-    if out is None and folder is None:
+    if isinstance(reader, Store) and out is None and reader.storage.folder is None:
         page = render(frames, reader.root, lambda path: path, checks=rules)
         reader.storage.write(REPORT, page.encode())
         return f"{reader.root}/{REPORT}"
     out = (out or Path(reader.root) / REPORT).absolute()
-    place = out.parent
-    if folder is None:
-        page = render(frames, reader.root, lambda path: f"{reader.root}/{path}", checks=rules)
-    else:
-        root = folder
-        page = render(frames, reader.root, lambda path: os.path.relpath(root / path, place), checks=rules)
+    root = reader.root if isinstance(reader, Store) else ""
+
+    def link(path: str) -> str:
+        whole = f"{root}/{path}" if root else path
+        return whole if "://" in whole else os.path.relpath(whole, out.parent)
+
+    page = render(frames, reader.root, link, checks=rules)
     with replacing(out) as partial:
         partial.write_text(page, encoding="utf-8")
     return str(out)
 
 
-def write_tables(store: Path | str, folder: Path) -> str:
-    """Write all frames of a store, its numbers and its comparisons as tables: see ``analysis.page.export``.
+def write_tables(stores: Stores, folder: Path) -> str:
+    """Write all frames of the stores, their numbers and comparisons as tables: see ``analysis.page.export``.
 
     Returns:
         The folder.
 
     Raises:
-        StoreError: the store does not exist, or has no stages.
+        StoreError: a store does not exist, or they have no stages.
         OSError: the folder cannot be written; then nothing is.
     """
-    export(_loaded(store), folder)
+    export(_loaded(open_reader(stores)), folder)
     return str(folder)
 
 
-def _loaded(store: Path | str, published: Path | None = None) -> Frames:
-    frames = load(store, published=published, leave_out=True)
+def _loaded(reader: Reader, published: Path | None = None) -> Frames:
+    frames = load(reader, published=published, leave_out=True)
     if frames.stages.empty and frames.planned == 0:
-        raise StoreError(f"{store}: this folder has no stages; give the folder of a sweep's store")
-    tell_left_out(frames.left_out, store)
+        raise StoreError(f"{reader.root}: this folder has no stages; give the folder of a sweep's store")
+    tell_left_out(frames.left_out, reader.root)
+    for row in frames.disagreements.to_dict("records"):
+        typer.echo(
+            f"{row['name']}: {row['store']} and {row['other_store']} differ in {row['differs']}; the first counts",
+            err=True,
+        )
     return frames
 
 
 @add_command(app, EXAMPLES)
 def report(
-    store: StorePath,
+    stores: StorePaths,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The HTML file. Default: report.html in the store.")
     ] = None,
@@ -105,15 +116,15 @@ def report(
         ),
     ] = None,
 ) -> None:
-    """Write the report of a store, or its numbers as tables.
+    """Write the report of one store or several, or the numbers as tables.
 
-    The report is one HTML file that works offline.
+    The report is one HTML file that works offline. A stage that several stores hold is one result.
     """
     with one_sentence(StoreError, PublishedError, OSError):
         if tables is not None:
-            typer.echo(write_tables(store, tables))
+            typer.echo(write_tables(stores, tables))
         if tables is None or out is not None:
-            typer.echo(write_report(store, out, published))
+            typer.echo(write_report(stores, out, published))
 
 
 if __name__ == "__main__":

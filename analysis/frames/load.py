@@ -15,6 +15,7 @@ from analysis.frames.protocols import protocols
 from analysis.frames.published import check_fits, no_published, published_beside, read_published
 from analysis.frames.recipes import commands, recipes
 from analysis.frames.results import above_chord, densities, read_results
+from analysis.frames.several import Reader, disagreements, holder_of, open_reader, stores_of
 from analysis.frames.superseded import superseded
 from analysis.signs.cache import Cache
 from analysis.signs.comparisons import comparisons
@@ -38,7 +39,7 @@ _PROVENANCE = ("git_commit", "git_dirty_blake2b", "device", "processor", "host",
 _TYPES = {
     **dict.fromkeys(("key", "kind", "name", "dataset", "architecture", "preset"), "str"),
     **dict.fromkeys(
-        ("method", "transfer", "probe", "pair_probe", "folder", "out", "files", "inputs", *_PROVENANCE), "str"
+        ("method", "transfer", "probe", "pair_probe", "store", "folder", "out", "files", "inputs", *_PROVENANCE), "str"
     ),
     **dict.fromkeys(("event", "error", "cause", "machine", "by", "found_by"), "str"),
     **dict.fromkeys(("chain", "round", "seed", "attempt", "ranks", "stages_beside"), "Int64"),
@@ -59,7 +60,7 @@ _RESULTS = ("density", "validation_accuracy_percent", "test_accuracy_percent", "
 _NUMBERS = {name: "float64" for name in ("seconds", "flip_fraction", *_RESULTS) if name not in _TYPES}
 _IDENTITY = ("key", "kind", "name", *LABELS)
 _DERIVED = ("flip_fraction", "pair_probe", "inputs", "seconds", "ranks", "stages_beside", "finished")
-_STAGE_COLUMNS = (*_IDENTITY, *_RESULTS, *_DERIVED, *_PROVENANCE, "superseded", "folder", "out", "files")
+_STAGE_COLUMNS = (*_IDENTITY, *_RESULTS, *_DERIVED, *_PROVENANCE, "superseded", "store", "folder", "out", "files")
 _DETAILS = ("seconds", "error", "cause", "retry", "machine", "by", "found_by")
 _EVENT_COLUMNS = ("time", "event", "key", "name", "attempt", *_DETAILS)
 
@@ -69,7 +70,7 @@ class Frames:
     """A store's content. All frames except ``failures``, ``packages`` and ``events`` have the labels as columns.
 
     Attributes:
-        stages: one row per committed stage, with its results. ``folder`` is relative to the store, ``out`` to the
+        stages: one row per committed stage, with its results. ``folder`` is relative to the ``store``, ``out`` to the
             folder. ``files`` are the names of the files in ``out``, and ``inputs`` the keys of the stages it read,
             comma-separated. ``seconds`` are of the committed attempt, on ``ranks`` devices at once, with at most
             ``stages_beside`` other stages on the same device. ``flip_fraction``: share of the surviving signs that a
@@ -100,6 +101,7 @@ class Frames:
             file (``analysis.frames.published``).
         left_out: a sentence for each damaged record, plan or table that the frames lack, by its key or path.
         looks: one row per look of each part's study: when its results are judged (``analysis.frames.looks``).
+        disagreements: one row per stage that two stores hold with different results (``analysis.frames.several``).
         recipes, commands: what each part was made with, and the command that makes it again
             (``analysis.frames.recipes``).
     """
@@ -121,17 +123,23 @@ class Frames:
     published: pd.DataFrame = field(default_factory=no_published)
     left_out: Mapping[str, str] = field(default_factory=dict)
     looks: pd.DataFrame = field(default_factory=lambda: looks([]))
+    disagreements: pd.DataFrame = field(default_factory=disagreements)
     recipes: pd.DataFrame = field(default_factory=lambda: recipes([]))
     commands: pd.DataFrame = field(default_factory=lambda: commands([]))
 
 
 def load(
-    store: Path | str | Store, *, tickets: bool = True, published: Path | None = None, leave_out: bool = False
+    store: Path | str | Reader | Iterable[Path | str | Store],
+    *,
+    tickets: bool = True,
+    published: Path | None = None,
+    leave_out: bool = False,
 ) -> Frames:
-    """Read a store.
+    """Read a store, or several as one.
 
     Args:
-        store: a folder, a bucket's URL, or a ``Store``.
+        store: a folder, a bucket's URL, or a ``Store``; or several of them. A stage that several stores hold is one
+            result, the first store's; ``disagreements`` names where another store's differs.
         tickets: False leaves the frames ``tickets``, ``flips`` and ``agreement`` empty. Reading a large network's
             ticket for the first time takes about half a second; results are kept in the user's cache.
         published: a CSV file with published results: see ``analysis.frames.published``.
@@ -143,9 +151,7 @@ def load(
         OSError: the file of published results cannot be read.
     """
     own_published = None if published is None else read_published(published)
-    reader = store if isinstance(store, Store) else Store(store)
-    if not reader.storage.exists():
-        raise StoreError(f"{reader.root}: there is no such store; give the folder or the URL of a sweep's store")
+    reader = open_reader(store)
     left_out: dict[str, str] = {}
     plans = reader.plans(left_out)
     records, planned = reader.records(left_out), wanted(plans)
@@ -197,12 +203,13 @@ def load(
         published=published_beside(own_published).merge(here[["dataset", "architecture"]].drop_duplicates()),
         left_out=left_out,
         looks=looks(plans),
+        disagreements=disagreements(reader),
         recipes=recipes(plans),
         commands=commands(plans),
     )
 
 
-def _stages(store: Store, records: Mapping[str, Record], old: Container[str]) -> pd.DataFrame:
+def _stages(reader: Reader, records: Mapping[str, Record], old: Container[str]) -> pd.DataFrame:
     density_of = densities(records)
     rows = [
         {
@@ -213,7 +220,8 @@ def _stages(store: Store, records: Mapping[str, Record], old: Container[str]) ->
             **_derived(record),
             "density": density_of[record.key],
             "superseded": record.key in old,
-            "folder": store.folder(record.key),
+            "store": holder_of(reader, record.key).root,
+            "folder": reader.folder(record.key),
             "out": record.out,
             "files": ",".join(sorted(record.files)),
         }
@@ -244,7 +252,7 @@ def _with_solutions(places: pd.DataFrame, records: Mapping[str, Record]) -> pd.D
 
 
 def _ticket_frames(
-    store: Store,
+    reader: Reader,
     records: Mapping[str, Record],
     stages: pd.DataFrame,
     missing: pd.DataFrame,
@@ -256,7 +264,7 @@ def _ticket_frames(
     pairs = ticket_pairs(tickets, pd.concat([stages[~stages["superseded"]], missing]))
 
     def files(keys: Collection[str]) -> dict[str, Path]:
-        paths = store.local([(key, schemas.TICKET) for key in keys], unreadable=left_out)
+        paths = reader.local([(key, schemas.TICKET) for key in keys], unreadable=left_out)
         return {key: path for (key, _), path in paths.items()}
 
     both = list(pairs[["key", "other_key"]].itertuples(index=False, name=None))
@@ -281,9 +289,10 @@ def _packages(records: Iterable[Record]) -> pd.DataFrame:
     return _frame(rows, ("key", "package", "version"))
 
 
-def load_events(store: Store) -> pd.DataFrame:
+def load_events(reader: Reader) -> pd.DataFrame:
     """Load the frame ``events`` alone: it changes most often."""
-    return _frame(({**event, "time": event["time_unix_s"]} for event in read_events(store.storage)), _EVENT_COLUMNS)
+    events = (event for store in stores_of(reader) for event in read_events(store.storage))
+    return _frame(({**event, "time": event["time_unix_s"]} for event in events), _EVENT_COLUMNS)
 
 
 def _frame(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> pd.DataFrame:

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from orchestrator.store import Store
+from analysis.frames.several import Reader
 from orchestrator.store.record import Record, inputs_first
 from tickets.files.tables import read_rows
 
 
 def read_results(
-    store: Store, records: Iterable[Record], file: str, schema: pa.Schema, left_out: MutableMapping[str, str]
+    reader: Reader, records: Iterable[Record], file: str, schema: pa.Schema, left_out: MutableMapping[str, str]
 ) -> pd.DataFrame:
     """Read one kind of file of all stages; each row has its stage's key.
 
@@ -23,7 +23,7 @@ def read_results(
     """
     tables = {}
     files = [(record.key, file) for record in records if file in record.files]
-    for (key, _), path in store.local(files, unreadable=left_out).items():
+    for (key, _), path in reader.local(files, unreadable=left_out).items():
         try:
             tables[key] = read_rows(path, schema)
         except OSError as error:

@@ -96,7 +96,8 @@ def render(
     rows = pending(frames)
     stages = frames.stages
     return _TEMPLATES.get_template("report.html").render(
-        store_name=PurePosixPath(store).name,
+        store_name=_name(frames, store),
+        disagreements=frames.disagreements.to_dict("records"),
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         parts=parts,
         hero=_hero(parts),
@@ -129,6 +130,12 @@ def notice(store: str, sentence: str) -> str:
         store: the store's root; its last part is the page's name.
     """
     return _TEMPLATES.get_template("notice.html").render(store_name=PurePosixPath(store).name, sentence=sentence)
+
+
+def _name(frames: Frames, store: str) -> str:
+    """Name the page after its store, or its stores."""
+    roots = frames.stages["store"].drop_duplicates() if frames.stages["store"].nunique() > 1 else [store]
+    return " and ".join(PurePosixPath(root).name for root in roots)
 
 
 def _hero(parts: Iterable[Mapping[str, Any]]) -> Drawing | None:

@@ -25,15 +25,19 @@ def stage_data(frames: Frames, link: Callable[[str], str]) -> dict[str, Any]:
         link: turns a path in the store into the address that the page links to.
 
     Returns:
-        ``base``: the address that ``folder`` is relative to, quoted; ``columns``: by name, a list with one entry per
-        stage, or, if values repeat often, ``{"values": [...], "codes": [...]}`` with positions in ``values``, or -1
-        for a missing value. Keys are cut to their first 16 digits, as in figures.
+        ``base``: the address that ``folder`` is relative to, quoted, or empty for several stores; ``columns``: by name,
+        a list with one entry per stage, or, if values repeat often, ``{"values": [...], "codes": [...]}`` with
+        positions in ``values``, or -1 for a missing value. Keys are cut to their first 16 digits, as in figures.
     """
     stages = frames.stages.sort_values("name")
-    folders = stages["folder"].str.removeprefix(f"{STAGES}/")
+    if stages["store"].nunique() > 1:
+        base, folders = "", (stages["store"] + "/" + stages["folder"]).map(lambda path: quote(link(path), safe="/:"))
+    else:
+        base, folders = quote(link(STAGES), safe="/:"), stages["folder"].str.removeprefix(f"{STAGES}/")
+        stages = stages.drop(columns="store")  # it may be a path of a machine that no reader has
     columns = stages.assign(key=stages["key"].str[:KEY_DIGITS], folder=folders)
     return {
-        "base": quote(link(STAGES), safe="/:"),
+        "base": base,
         "columns": {str(name): _column(columns[name]) for name in columns.columns},
     }
 
@@ -92,7 +96,9 @@ def provenance(frames: Frames) -> dict[str, list[str]]:
     stages = frames.stages
     dirty = (" with uncommitted changes " + stages["git_dirty_blake2b"]).fillna("")
     packages = frames.packages.groupby("package")["version"].unique()
+    several = {"Store": _counted(stages["store"])} if stages["store"].nunique() > 1 else {}
     return {
+        **several,
         "Preset": _counted(stages["preset"]),
         "Git commit": _counted(stages["git_commit"].fillna("not recorded") + dirty),
         "Device": _counted(stages["device"].fillna("not recorded")),

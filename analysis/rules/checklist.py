@@ -5,18 +5,18 @@ from __future__ import annotations
 import pandas as pd
 
 from analysis.frames.load import Frames
+from analysis.frames.several import Reader
 from analysis.rules.files import TicketFiles
 from analysis.rules.masks import masks
 from analysis.rules.pairs import same_initialisation, same_masks, sgd_noise_only
 from analysis.rules.protocol import artifacts, aws_in_rounds_only, one_recipe, reads_of_the_test_set
-from orchestrator.store import Store
 
 COLUMNS = ("rule", "verdict", "counted", "detail")
 REPORT_DEADLINE_S = 20.0
 """Time a report spends on masks and weights that are not in the cache; the next report goes on from there."""
 
 
-def checks(store: Store, frames: Frames, *, deadline_s: float | None = None) -> pd.DataFrame:
+def checks(store: Reader, frames: Frames, *, deadline_s: float | None = None) -> pd.DataFrame:
     """Check the method's rules on all results that the figures draw.
 
     Counts in the masks and weights of committed stages are cached in the user's cache, since such files never change.

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
+from analysis.frames.several import Reader, holder_of
 from analysis.rules.result import NotCheckedError
 from analysis.signs.cache import Cache
-from orchestrator.store import Store
 from orchestrator.store.record import Record
 from tickets.errors import TicketError
 from tickets.files.columns import read_columns
@@ -38,7 +38,7 @@ class TicketFiles:
         unreadable: what is wrong with each unreadable file, by its stage's key.
     """
 
-    def __init__(self, store: Store, records: Mapping[str, Record], deadline_s: float | None) -> None:
+    def __init__(self, store: Reader, records: Mapping[str, Record], deadline_s: float | None) -> None:
         self._store, self._records, self._cache = store, records, Cache("checks")
         self._until_s = None if deadline_s is None else time.monotonic() + deadline_s
         self._collected = store.collected()
@@ -121,7 +121,7 @@ class TicketFiles:
         if entry is None:
             removed = key in self._collected
             raise NotCheckedError("weights removed by orchestrator.gc" if removed else f"no {file}")
-        if file == WEIGHTS and self._store.storage.folder is None:
+        if file == WEIGHTS and holder_of(self._store, key).storage.folder is None:
             raise NotCheckedError("weights lie in a bucket")
         return f"{entry.size_bytes}-{entry.version}"
 

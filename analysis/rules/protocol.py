@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 
 from analysis.comparisons.labels import count
+from analysis.frames.several import Reader
 from analysis.frames.superseded import IDENTITY, own_recipe
 from analysis.rules.pairs import agree
 from analysis.rules.result import RuleResult
-from orchestrator.store import Store
 from orchestrator.store.record import Record
 
 COMMIT_DIGITS = 12
@@ -127,7 +127,7 @@ def _commits(records: list[Record]) -> str:
     return f"made by {commits}" if len(stages) == 1 else f"made by {len(stages)} states of the code: {commits}"
 
 
-def artifacts(records: Iterable[Record], store: Store, unreadable: Mapping[str, str]) -> RuleResult:
+def artifacts(records: Iterable[Record], store: Reader, unreadable: Mapping[str, str]) -> RuleResult:
     """Check that every file has its recorded length; ``orchestrator.verify`` checks the content.
 
     Args:

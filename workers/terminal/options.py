@@ -17,6 +17,7 @@ def option(heading: str, help_text: str, *names: str, **settings: Any) -> Any:
 
 
 StorePath = Annotated[str, typer.Argument(metavar="STORE", help="Folder or URL of a sweep's store.")]
+StorePaths = Annotated[list[str], typer.Argument(metavar="STORE…", help="Folders or URLs of sweeps' stores.")]
 Published = Annotated[
     Path | None,
     typer.Option(

@@ -22,7 +22,7 @@ function readStages() {
     name, Array.isArray(column) ? column : column.codes.map((code) => (code < 0 ? null : column.values[code])),
   ]));
   const rows = new Map(full.key.map((key, row) => [key, row]));
-  const folder = (row) => `${base}/${full.folder[row]}`;
+  const folder = (row) => `${base && `${base}/`}${full.folder[row]}`;
   return {
     names: Object.keys(full),
     count: full.key.length,

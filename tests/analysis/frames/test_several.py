@@ -1,0 +1,158 @@
+"""Several stores as one: what both hold is one result, recipes never mix, and differences are named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from analysis import load
+from analysis.figures import CATALOGUE
+from analysis.frames.several import open_reader
+from analysis.page.rendering import render
+from analysis.report import app, write_report
+from analysis.rules.checklist import checks
+from orchestrator.store import StoreError
+from orchestrator.store.record import Record
+from tests.analysis.conftest import SyntheticStore
+
+LABELS: dict[str, Any] = {"method": "aws", "chain": 1, "round": 5}
+
+
+@pytest.fixture
+def stores(tmp_path: Path) -> tuple[SyntheticStore, SyntheticStore]:
+    """Two stores with a transfer each, and one that both hold."""
+    both = SyntheticStore(tmp_path / "mine"), SyntheticStore(tmp_path / "theirs")
+    for seed, store in enumerate(both, start=1):
+        store.train("signed", 60.0 + seed, seed=seed, **LABELS)
+        store.train("mask", 50.0, seed=1, **LABELS)
+    return both
+
+
+def roots(stores: tuple[SyntheticStore, ...]) -> list[Path]:
+    return [store.root for store in stores]
+
+
+def test_a_stage_that_both_stores_hold_is_one_result(stores: tuple[SyntheticStore, SyntheticStore]) -> None:
+    frames = load(roots(stores))
+    assert sorted(frames.stages["transfer"]) == ["mask", "signed", "signed"]
+    assert dict(frames.stages[["test_accuracy_percent", "store"]].to_numpy()) == {
+        50.0: str(stores[0].root),
+        61.0: str(stores[0].root),
+        62.0: str(stores[1].root),
+    }
+    accuracies = frames.metrics.loc[frames.metrics["split"] == "test", "accuracy_percent"]
+    assert sorted(accuracies) == [50.0, 61.0, 62.0]
+    assert frames.disagreements.empty
+
+
+def test_a_store_named_twice_is_one_store(stores: tuple[SyntheticStore, SyntheticStore]) -> None:
+    root = stores[0].root
+    assert len(load([root, str(root)]).stages) == len(load(root).stages) == 2
+
+
+def _changed(root: Path, transfer: str, **fields: Any) -> None:
+    """Commit another result of a stage."""
+    for path in root.glob("stages/train/*/record.json"):
+        record = Record.model_validate_json(path.read_bytes())
+        if record.labels.transfer == transfer:
+            path.write_text(record.model_copy(update=fields).sealed().model_dump_json())
+
+
+def test_another_result_of_one_stage_is_named_and_the_first_store_counts(
+    stores: tuple[SyntheticStore, SyntheticStore], tmp_path: Path
+) -> None:
+    mine, theirs = roots(stores)
+    _changed(theirs, "mask", results={"density": 0.8**5, "test_accuracy_percent": 51.0, "test_loss_nats": 1.0})
+    for order, accuracy in (([mine, theirs], 50.0), ([theirs, mine], 51.0)):
+        frames = load(order)
+        [row] = frames.disagreements.to_dict("records")
+        assert (row["store"], row["other_store"]) == tuple(map(str, order))
+        assert row["differs"] == "test_accuracy_percent"
+        assert frames.stages.loc[frames.stages["transfer"] == "mask", "test_accuracy_percent"].tolist() == [accuracy]
+    assert "differ in test_accuracy_percent" in render(frames, "both", str, catalogue=CATALOGUE[:1])
+    result = CliRunner().invoke(app, [str(mine), str(theirs), "--export", str(tmp_path / "tables")])
+    assert f"{mine} and {theirs} differ in test_accuracy_percent; the first counts" in result.stderr
+
+
+def test_seconds_of_a_stage_may_differ(stores: tuple[SyntheticStore, SyntheticStore]) -> None:
+    _changed(stores[1].root, "mask", seconds=99.0)
+    assert load(roots(stores)).disagreements.empty
+
+
+def test_another_recipe_of_a_part_is_left_out_as_in_one_store(
+    stores: tuple[SyntheticStore, SyntheticStore], tmp_path: Path
+) -> None:
+    other = SyntheticStore(tmp_path / "longer")
+    other._clock += 1000
+    other.train("signed", 90.0, science={"epochs": 300}, seed=1, **LABELS)
+    stages = load([*roots(stores), other.root]).stages
+    assert stages.loc[~stages["superseded"], "test_accuracy_percent"].tolist() == [90.0]
+    assert stages["superseded"].sum() == 3
+
+
+def test_what_one_store_lacks_another_may_have(stores: tuple[SyntheticStore, SyntheticStore]) -> None:
+    mine, theirs = stores
+    done = load(theirs.root).stages.set_index("test_accuracy_percent").loc[62.0]
+    mine.plan((done["name"], done["key"]))
+    mine.failure(done["name"], done["key"], "diverged")
+    assert len(load(mine.root).missing) == 1
+    frames = load(roots(stores))
+    assert (len(frames.missing), len(frames.failures)) == (0, 0)
+
+
+def test_a_damaged_record_is_left_out_only_if_no_store_has_it_whole(
+    stores: tuple[SyntheticStore, SyntheticStore],
+) -> None:
+    for record in stores[0].root.glob("stages/train/*/record.json"):
+        record.write_text("{")
+    with pytest.raises(StoreError, match="no valid record"):
+        load(roots(stores))
+    frames = load(roots(stores), leave_out=True)
+    assert len(frames.left_out) == 1
+    assert len(frames.stages) == 2
+
+
+def test_the_methods_rules_are_checked_on_all_stores(stores: tuple[SyntheticStore, SyntheticStore]) -> None:
+    reader = open_reader(roots(stores))
+    verdicts = checks(reader, load(reader))
+    artifacts = verdicts[verdicts["rule"].str.startswith("Every artifact")].iloc[0]
+    assert artifacts["counted"] == 3
+
+
+def test_the_page_links_into_each_store(stores: tuple[SyntheticStore, SyntheticStore], tmp_path: Path) -> None:
+    page = Path(write_report(roots(stores), tmp_path / "page.html")).read_text()
+    data = json.loads(page.split('id="stages">', 1)[1].split("</script>", 1)[0])
+    folders = data["columns"]["folder"]
+    folders = folders if isinstance(folders, list) else folders["values"]
+    assert data["base"] == ""
+    assert {folder.split("/")[0] for folder in folders} == {"mine", "theirs"}
+    assert all((tmp_path / folder / "record.json").exists() for folder in folders)
+
+
+def test_a_report_of_several_stores_needs_a_file(stores: tuple[SyntheticStore, SyntheticStore]) -> None:
+    result = CliRunner().invoke(app, [str(root) for root in roots(stores)])
+    assert result.exit_code == 2
+    assert "give its file with --out" in result.stderr
+    assert not any(root.joinpath("report.html").exists() for root in roots(stores))
+
+
+def test_a_store_that_is_missing_is_named(stores: tuple[SyntheticStore, SyntheticStore], tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="nowhere: there is no such store"):
+        load([stores[0].root, tmp_path / "nowhere"])
+    with pytest.raises(StoreError, match="no store is named"):
+        load([])
+
+
+def test_stores_are_merged_by_copying_their_folders(
+    stores: tuple[SyntheticStore, SyntheticStore], tmp_path: Path
+) -> None:
+    merged = tmp_path / "merged"
+    for root in reversed(roots(stores)):
+        shutil.copytree(root, merged, dirs_exist_ok=True)
+    one, several = load(merged).stages, load(roots(stores)).stages
+    assert sorted(one["key"]) == sorted(several["key"])
