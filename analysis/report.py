@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from analysis.frames.load import Frames, load
-from analysis.frames.published import PublishedError
+from analysis.frames.published.reading import PublishedError
 from analysis.frames.several import Reader, SeveralStores, open_reader
 from analysis.page.export import export
 from analysis.page.rendering import render
@@ -39,7 +39,7 @@ def write_report(stores: Stores, out: Path | None = None, published: Path | None
 
     Args:
         out: the file; by default ``report.html`` in the store. Several stores need one.
-        published: a CSV file with published results to draw beside: see ``analysis.frames.published``.
+        published: a CSV file with published results to draw beside: see ``analysis.frames.published.reading``.
 
     Returns:
         Where the report is.

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from analysis.frames.published import PublishedError, read_published
+from analysis.frames.published.reading import PublishedError, read_published
 from analysis.live.live_page import LivePage
 from analysis.live.site import STORE, Answer, Names, Site, refusal
 from orchestrator.store import Store, StoreError

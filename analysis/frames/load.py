@@ -9,10 +9,11 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.frames.columns import ABOVE_CHORD, EVENT_COLUMNS, IDENTITY, PROVENANCE, STAGE_COLUMNS, time, typed
 from analysis.frames.data_sets import data_sets
 from analysis.frames.looks import looks
-from analysis.frames.protocols import protocols
-from analysis.frames.published import check_fits, no_published, published_beside, read_published
+from analysis.frames.published.protocols import protocols
+from analysis.frames.published.reading import check_fits, no_published, published_beside, read_published
 from analysis.frames.recipes import commands, recipes
 from analysis.frames.results import above_chord, densities, read_results
 from analysis.frames.several import Reader, disagreements, holder_of, open_reader, stores_of
@@ -31,38 +32,8 @@ from analysis.signs.pairs import (
 from orchestrator.store import Store, StoreError
 from orchestrator.store.events import read_events
 from orchestrator.store.plans import wanted
-from orchestrator.store.record import Labels, Record
+from orchestrator.store.record import Record
 from workers.storage import schemas
-
-LABELS = tuple(Labels.model_fields)
-_PROVENANCE = ("git_commit", "git_dirty_blake2b", "device", "processor", "host", "python")
-_TYPES = {
-    **dict.fromkeys(("key", "kind", "name", "dataset", "architecture", "preset"), "str"),
-    **dict.fromkeys(
-        ("method", "transfer", "probe", "pair_probe", "store", "folder", "out", "files", "inputs", *_PROVENANCE), "str"
-    ),
-    **dict.fromkeys(("event", "error", "cause", "machine", "by", "found_by"), "str"),
-    **dict.fromkeys(("chain", "round", "seed", "attempt", "ranks", "stages_beside"), "Int64"),
-    **dict.fromkeys(("twin", "superseded", "failed"), "bool"),
-    **dict.fromkeys(("same_mask", "retry"), "boolean"),
-    **dict.fromkeys(("finished", "time"), "datetime64[us, UTC]"),
-}
-_BARRIER = (
-    "barrier_points",
-    "barrier_above_chord_points",
-    "barrier_standard_error_points",
-    "loss_barrier_nats",
-    "loss_barrier_above_chord_nats",
-    "same_mask",
-)
-_ABOVE_CHORD = {"barrier_above_chord_points": "error_percent", "loss_barrier_above_chord_nats": "loss_nats"}
-_RESULTS = ("density", "validation_accuracy_percent", "test_accuracy_percent", "test_loss_nats", *_BARRIER)
-_NUMBERS = {name: "float64" for name in ("seconds", "flip_fraction", *_RESULTS) if name not in _TYPES}
-_IDENTITY = ("key", "kind", "name", *LABELS)
-_DERIVED = ("flip_fraction", "pair_probe", "inputs", "seconds", "ranks", "stages_beside", "finished")
-_STAGE_COLUMNS = (*_IDENTITY, *_RESULTS, *_DERIVED, *_PROVENANCE, "superseded", "store", "folder", "out", "files")
-_DETAILS = ("seconds", "error", "cause", "retry", "machine", "by", "found_by")
-_EVENT_COLUMNS = ("time", "event", "key", "name", "attempt", *_DETAILS)
 
 
 @dataclass(frozen=True)
@@ -96,9 +67,9 @@ class Frames:
             "failed", …), the stage's ``key`` and ``name``, and the event's details.
         planned: number of stages in the last plan for each data set, architecture and preset.
         protocols: one row per training with the settings by which published results are compared with it
-            (``analysis.frames.protocols``).
+            (``analysis.frames.published.protocols``).
         published: published results for the store's data sets and architectures, from the package and from the user's
-            file (``analysis.frames.published``).
+            file (``analysis.frames.published.reading``).
         left_out: a sentence for each damaged record, plan or table that the frames lack, by its key or path.
         looks: one row per look of each part's study: when its results are judged (``analysis.frames.looks``).
         disagreements: one row per stage that two stores hold with different results (``analysis.frames.several``).
@@ -142,7 +113,7 @@ def load(
             result, the first store's; ``disagreements`` names where another store's differs.
         tickets: False leaves the frames ``tickets``, ``flips`` and ``agreement`` empty. Reading a large network's
             ticket for the first time takes about half a second; results are kept in the user's cache.
-        published: a CSV file with published results: see ``analysis.frames.published``.
+        published: a CSV file with published results: see ``analysis.frames.published.reading``.
         leave_out: leave damaged files out, and name them in ``Frames.left_out``.
 
     Raises:
@@ -162,22 +133,22 @@ def load(
     stages = _stages(reader, records, superseded(records, planned))
     metrics, timing = table(schemas.METRICS), table(schemas.TIMING)
     points, barriers = table(schemas.PROBE), table(schemas.BARRIER)
-    for column, value in _ABOVE_CHORD.items():
+    for column, value in ABOVE_CHORD.items():
         for frame in (stages, barriers):  # of probes older than the column, too
             frame[column] = frame["key"].map(above_chord(points, value)).astype("float64")
     places = table(schemas.LANDSCAPE)
-    failures = _frame(
+    failures = typed(
         (failure.model_dump() for failure in reader.failures()),
         ("key", "name", "attempt", "error_type", "message", "log", "cause", "finished_unix_s"),
     )
-    failures["finished"] = _time(failures.pop("finished_unix_s"))
-    missing = _frame(
+    failures["finished"] = time(failures.pop("finished_unix_s"))
+    missing = typed(
         (
             {**stage.model_dump(exclude={"labels"}), **stage.labels.model_dump(), "failed": key in set(failures["key"])}
             for key, stage in planned.items()
             if key not in records
         ),
-        (*_IDENTITY, "failed"),
+        (*IDENTITY, "failed"),
     )
     counts, flipped, agreed = _ticket_frames(reader, records if tickets else {}, stages, missing, left_out)
     if left_out and not leave_out:
@@ -216,7 +187,7 @@ def _stages(reader: Reader, records: Mapping[str, Record], old: Container[str]) 
             **record.results,
             **record.model_dump(include={"key", "kind", "name", "seconds"}),
             **record.labels.model_dump(),
-            **{name: record.provenance.get(name) for name in _PROVENANCE},
+            **{name: record.provenance.get(name) for name in PROVENANCE},
             **_derived(record),
             "density": density_of[record.key],
             "superseded": record.key in old,
@@ -227,8 +198,8 @@ def _stages(reader: Reader, records: Mapping[str, Record], old: Container[str]) 
         }
         for record in records.values()
     ]
-    extra = sorted({name for row in rows for name in row} - set(_STAGE_COLUMNS))
-    return _frame(rows, (*_STAGE_COLUMNS, *extra)).sort_values("finished", ignore_index=True)
+    extra = sorted({name for row in rows for name in row} - set(STAGE_COLUMNS))
+    return typed(rows, (*STAGE_COLUMNS, *extra)).sort_values("finished", ignore_index=True)
 
 
 def _derived(record: Record) -> dict[str, Any]:
@@ -270,14 +241,14 @@ def _ticket_frames(
     both = list(pairs[["key", "other_key"]].itertuples(index=False, name=None))
     compared = comparisons(both, contents, files, Cache("tickets"), left_out)
     return (
-        _labelled(ticket_counts(compared), stages)[[*_IDENTITY, *COUNT_COLUMNS, "superseded"]],
-        _labelled(flips(pairs, compared), stages)[[*_IDENTITY, *FLIP_COLUMNS]],
-        _labelled(agreement(pairs, compared, tickets), stages)[[*_IDENTITY, *AGREEMENT_COLUMNS]],
+        _labelled(ticket_counts(compared), stages)[[*IDENTITY, *COUNT_COLUMNS, "superseded"]],
+        _labelled(flips(pairs, compared), stages)[[*IDENTITY, *FLIP_COLUMNS]],
+        _labelled(agreement(pairs, compared, tickets), stages)[[*IDENTITY, *AGREEMENT_COLUMNS]],
     )
 
 
 def _labelled(rows: pd.DataFrame, stages: pd.DataFrame, *more: str) -> pd.DataFrame:
-    return stages[[*_IDENTITY, *more, "superseded"]].merge(rows, on="key", how="inner")
+    return stages[[*IDENTITY, *more, "superseded"]].merge(rows, on="key", how="inner")
 
 
 def _packages(records: Iterable[Record]) -> pd.DataFrame:
@@ -286,21 +257,10 @@ def _packages(records: Iterable[Record]) -> pd.DataFrame:
         for record in records
         for package, version in record.provenance.get("packages", {}).items()
     )
-    return _frame(rows, ("key", "package", "version"))
+    return typed(rows, ("key", "package", "version"))
 
 
 def load_events(reader: Reader) -> pd.DataFrame:
     """Load the frame ``events`` alone: it changes most often."""
     events = (event for store in stores_of(reader) for event in read_events(store.storage))
-    return _frame(({**event, "time": event["time_unix_s"]} for event in events), _EVENT_COLUMNS)
-
-
-def _frame(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> pd.DataFrame:
-    frame = pd.DataFrame(list(rows)).reindex(columns=list(columns))
-    for name in frame.columns.intersection(["finished", "time"]):
-        frame[name] = _time(frame[name])
-    return frame.astype({name: kind for name, kind in {**_TYPES, **_NUMBERS}.items() if name in frame})
-
-
-def _time(unix_s: pd.Series) -> pd.Series:
-    return pd.to_datetime(unix_s.astype("float64"), unit="s", utc=True).dt.as_unit("us")
+    return typed(({**event, "time": event["time_unix_s"]} for event in events), EVENT_COLUMNS)

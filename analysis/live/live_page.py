@@ -17,7 +17,7 @@ import pandas as pd
 
 from analysis.comparisons.statistics import KEY_DIGITS
 from analysis.frames.load import Frames, load, load_events
-from analysis.frames.published import PublishedError
+from analysis.frames.published.reading import PublishedError
 from analysis.live.snapshot import Snapshot
 from analysis.page.rendering import notice, render
 from analysis.page.stages import progress
@@ -58,7 +58,7 @@ class LivePage:
         store: a folder or a bucket's URL; it need not exist yet.
         link: turns a path in the store into the address that the page links to.
         every_s: seconds between two listings of the store; the store is not listed while nobody asks.
-        published: a CSV file with published results to draw beside: see ``analysis.frames.published``.
+        published: a CSV file with published results to draw beside: see ``analysis.frames.published.reading``.
 
     Raises:
         StoreError: the address cannot be a store's.

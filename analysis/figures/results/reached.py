@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.comparisons.labels import count, density, method_name, number, percent, transfer_name
 from analysis.comparisons.measures import ACCURACY
 from analysis.comparisons.statistics import spread
-from analysis.frames.published import SETTINGS
+from analysis.frames.published.reading import SETTINGS
 from analysis.frames.sections import Section
 
 REACHED, NOT_REACHED, NOT_COMPARABLE = "reached", "not reached", "not comparable"

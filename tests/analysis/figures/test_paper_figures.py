@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from analysis import load
 from analysis.figures import against_published, barrier_curves, signs_flipped, signs_kept, signs_of_psi
 from analysis.frames.load import Frames
-from analysis.frames.published import PublishedError, read_published
+from analysis.frames.published.reading import PublishedError, read_published
 from analysis.report import app, write_report
 
 if TYPE_CHECKING:

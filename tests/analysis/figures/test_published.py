@@ -12,7 +12,7 @@ import pytest
 from analysis import load
 from analysis.figures import against_published
 from analysis.figures.results.reached import NOT_COMPARABLE, NOT_REACHED, REACHED, reached
-from analysis.frames.published import NEEDED, SHIPPED, PublishedError, published_beside, read_published
+from analysis.frames.published.reading import NEEDED, SHIPPED, PublishedError, published_beside, read_published
 from analysis.frames.sections import sections
 from analysis.report import write_report
 from orchestrator.recipes.methods import METHODS

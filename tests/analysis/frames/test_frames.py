@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from analysis import load
-from analysis.frames.load import LABELS
+from analysis.frames.columns import LABELS
 from orchestrator.store import StoreError
 
 if TYPE_CHECKING:

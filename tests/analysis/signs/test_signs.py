@@ -14,7 +14,7 @@ from pandas.testing import assert_frame_equal
 from analysis import Frames, load
 from analysis.figures import density_by_layer, sign_agreement, sign_flips
 from analysis.figures.signs.layers_by_round import short_names
-from analysis.frames.load import LABELS
+from analysis.frames.columns import LABELS
 from analysis.signs.cache import Cache
 from orchestrator.store import StoreError
 from orchestrator.store.record import Record

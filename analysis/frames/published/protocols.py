@@ -23,7 +23,7 @@ _TYPES = {
 
 
 def protocols(records: Mapping[str, Record]) -> pd.DataFrame:
-    """Return a row per training, with the settings of ``analysis.frames.published``.
+    """Return a row per training, with the settings of ``analysis.frames.published.reading``.
 
     A network that is tested as it is (``round_end``) has the settings of the round that trained it.
 

@@ -1,4 +1,4 @@
-"""Read published results, to show beside a store's: those of the package (published.csv) and those of a user's file.
+"""Read published results, to show beside a store's: those of the package (series.csv) and those of a user's file.
 
 The header has ``NEEDED`` and any of ``OPTIONAL``; docs/report.md says what each column means. Data sets, architectures
 and methods have the store's names; density is the surviving share of the prunable weights.
@@ -16,9 +16,9 @@ import pandas as pd
 
 from tickets.files.reading import read_regular
 
-SHIPPED = Path(__file__).with_suffix(".csv")
+SHIPPED = Path(__file__).with_name("series.csv")
 NEEDED = ("dataset", "architecture", "series", "density", "accuracy_percent")
-# a series' settings, as analysis.frames.protocols has ours
+# a series' settings, as analysis.frames.published.protocols has ours
 SETTINGS = (
     "optimizer",
     "learning_rate",

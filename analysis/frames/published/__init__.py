@@ -1,0 +1,1 @@
+"""Published results, and the settings by which ours are compared with them."""
