@@ -6,7 +6,7 @@ A figure holds everything that the page needs of it: its summary in ``layout.met
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil, log10
 from typing import Any, Literal
@@ -14,9 +14,9 @@ from typing import Any, Literal
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from analysis.comparisons.labels import density
 from analysis.figures import style
 
-DENSITY_TICKS = (1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 PANEL_HEIGHT, ROW_GAP = 260, 83  # pixels
 
 
@@ -114,13 +114,12 @@ def _set_axis(update: Any, axis: Axis, panel: Panel, letter: str, **place: int) 
         values = [value for trace in panel.traces for value in (trace[letter] if trace[letter] is not None else ())]
         positive = [float(value) for value in values if value is not None and float(value) > 0] or [1.0, 0.1]
         densest, sparsest = max(positive) * 1.12, min(positive) / 1.12
-        # all densities of a short chain may lie between two ticks
-        ticks = [tick for tick in DENSITY_TICKS if sparsest <= tick <= densest] or sorted(set(positive))
+        measured = {density(value): value for trace in panel.traces for value in _measured(trace, letter)}
         looks |= {
             "type": "log",
             "range": [log10(densest), log10(sparsest)],
-            "tickvals": ticks,
-            "ticktext": [f"{tick:.3g}" for tick in ticks],
+            "tickvals": list(measured.values()),
+            "ticktext": list(measured),
         }
     elif axis.kind == "share":
         looks |= {"tickvals": [0, 0.5, 1], "range": [-0.04, 1.04]}
@@ -134,3 +133,9 @@ def _set_axis(update: Any, axis: Axis, panel: Panel, letter: str, **place: int) 
     if axis.from_zero:
         looks |= {"rangemode": "tozero"}
     update(**looks, **axis.looks, **place)
+
+
+def _measured(trace: Any, letter: str) -> Iterator[float]:
+    """Yield the positive values of a trace's points; a line or a band without markers has no points."""
+    if "markers" in (trace.mode or ""):
+        yield from (float(value) for value in trace[letter] if value is not None and float(value) > 0)

@@ -1,7 +1,8 @@
 """One style for all figures: colour shows the method, dash and marker show the transfer.
 
-The colours are Okabe and Ito's, which colour-blind readers can tell apart: cold for AWS, warm for LRR. The page sets
-ink and grid (``templates/css/look.css``), so that one figure serves light and dark.
+The colours are Okabe and Ito's, which colour-blind readers can tell apart: blue for AWS, vermilion for LRR. No figure
+uses a method's colour for anything else. The page sets ink and grid (``templates/css/look.css``), so that one figure
+serves light and dark.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from analysis.comparisons.labels import METHODS, density, method_name, number, r
 
 BLUE, SKY, GREEN = "#0072B2", "#56B4E9", "#009E73"
 VERMILION, ORANGE, PURPLE = "#D55E00", "#E69F00", "#CC79A7"
+BROWN, RED = "#A6761D", "#DC3250"
 GREY = "#808080"  # instead of the palette's black, which is invisible on a dark page
 
 # Tol's muted colours, for further methods
@@ -27,27 +29,19 @@ METHOD_COLOURS = {
     "lrr": VERMILION,
     **dict(zip([name for name in METHODS if name not in ("aws", "lrr")], _MORE, strict=True)),
 }
+COLOURS_OF_OTHERS = (GREEN, PURPLE, ORANGE, SKY, BROWN, GREY)
+"""For what is no method, such as devices."""
 KIND_COLOURS = {
     "pretrain": PURPLE,
-    "round": BLUE,
+    "round": GREEN,
     "train": ORANGE,
-    "probe": GREEN,
-    "pair_probe": VERMILION,
-    "landscape": SKY,
-}
-_COLOURS = {
-    ("aws", "signed"): BLUE,
-    ("aws", "retrain"): SKY,
-    ("aws", "mask"): GREEN,
-    ("lrr", "signed"): VERMILION,
-    ("lrr", "retrain"): ORANGE,
-    ("lrr", "mask"): PURPLE,
-    **dict.fromkeys([("aws", "signed_psi_kept"), ("aws", "signed_psi_signs")], GREEN),  # drawn against "signed"
-    **dict.fromkeys([("lrr", "signed_psi_kept"), ("lrr", "signed_psi_signs")], PURPLE),
+    "probe": SKY,
+    "pair_probe": BROWN,
+    "landscape": GREY,
 }
 _DASHES_AND_MARKERS = {
     "signed": ("solid", "circle"),
-    "retrain": ("dash", "square"),
+    "retrain": ("dash", "square-open"),
     "mask": ("dot", "diamond"),
     "signed_psi_kept": ("longdash", "triangle-up"),
     "signed_psi_signs": ("dashdot", "triangle-down"),
@@ -59,13 +53,8 @@ _DASHES_AND_MARKERS = {
 _MORE_MARKERS = ("hexagon", "bowtie", "hourglass", "octagon", "star-square", "star-diamond")
 
 
-def colour(method: str, transfer: str) -> str:
-    """Return a line's colour: a control has its method's colour, and a line without a method is grey."""
-    return _COLOURS.get((method, transfer), method_colour(method))
-
-
 def method_colour(method: str) -> str:
-    """Return a method's colour: the same in every figure and report, also for a user's own method."""
+    """Return a method's colour: the same in every figure and report, also for a user's own method; grey without one."""
     return METHOD_COLOURS.get(method) or (_MORE[_pick(method, len(_MORE))] if method and method != "nan" else GREY)
 
 
@@ -125,7 +114,7 @@ def line(method: str, transfer: str) -> dict[str, Any]:
     """Return style and name of one method's and transfer's line, as arguments of ``go.Scatter``."""
     default = ("solid", _MORE_MARKERS[_pick(transfer, len(_MORE_MARKERS))])
     dash, symbol = _DASHES_AND_MARKERS.get(transfer, default)
-    shade = colour(method, transfer)
+    shade = method_colour(method)
     name = text(f"{method_name(method)} {transfer_name(transfer)}")
     return {
         "name": name,

@@ -15,6 +15,8 @@ from analysis.figures.panel import Axis, Panel, compose
 from analysis.frames.load import Frames
 from analysis.frames.sections import Section, sections
 
+ENDS = {"lmc": "λ: 0 = retrain, 1 = transfer", "stability": "λ: 0 = one SGD seed, 1 = the other"}
+
 
 def barrier_curves(
     frames: Frames, probe: Literal["lmc", "stability"], near: float | None = None, apart_from: float | None = None
@@ -31,7 +33,11 @@ def barrier_curves(
     parts = sections(frames)
     curves = [_curves(part, probe, near, apart_from) for part in parts]
     methods = sorted({name for each in curves for name in each["method"].unique()}, key=rank)
-    panels = [panel for part, each in zip(parts, curves, strict=True) for panel in _panels(each, methods, part.prefix)]
+    panels = [
+        panel
+        for part, each in zip(parts, curves, strict=True)
+        for panel in _panels(each, methods, part.prefix, ENDS[probe])
+    ]
     summary = " ".join(_summary(part.title, each) for part, each in zip(parts, curves, strict=True))
     return compose(panels, summary, columns=max(len(methods), 1), shared_y=True)
 
@@ -53,7 +59,7 @@ def _nearest(rows: pd.DataFrame, density: float) -> pd.Series:
     return rows["round"].isin(ratios.map(lambda ratio: max(ratio, 1 / ratio)).nsmallest(1).index)
 
 
-def _panels(curves: pd.DataFrame, methods: list[str], prefix: str) -> Iterator[Panel]:
+def _panels(curves: pd.DataFrame, methods: list[str], prefix: str, ends: str) -> Iterator[Panel]:
     for round_ in sorted(curves["round"].unique(), reverse=True):
         row = curves[curves["round"] == round_]
         at = float(row["density"].mean())
@@ -64,14 +70,14 @@ def _panels(curves: pd.DataFrame, methods: list[str], prefix: str) -> Iterator[P
                 for trace in _traces(name, start, curve, at)
             ]
             title = f"{prefix}{method_name(name)}, density {density(at)}"
-            yield Panel(title, traces, Axis("λ", "share"), Axis("test error (%)"))
+            yield Panel(title, traces, Axis(ends, "share"), Axis("test error (%)"))
 
 
 def _traces(name: str, start: str, curve: pd.DataFrame, at: float) -> Iterator[go.Scatter]:
     look = style.line(name, start)
     look["meta"] = {**look["meta"], "density": at}
     sd = curve["sd"].fillna(0)
-    shade = style.colour(name, start)
+    shade = style.method_colour(name)
     low, high = list(curve["mean"] - sd), list(curve["mean"] + sd)
     yield style.band(list(curve["lambda"]), low, high, shade, look)
     yield go.Scatter(

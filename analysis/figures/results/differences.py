@@ -17,11 +17,11 @@ from analysis.frames.load import Frames
 from analysis.frames.sections import Section, sections
 
 OUTCOMES = {
-    SHOWN: (style.GREEN, "circle"),
-    REVERSE: (style.ORANGE, "diamond"),
-    NEGLIGIBLE: (style.BLUE, "square"),
-    NOT_SHOWN: (style.GREY, "circle-open"),
-    UNJUDGED: (style.GREY, "circle-open-dot"),
+    SHOWN: "circle",
+    REVERSE: "diamond",
+    NEGLIGIBLE: "square",
+    NOT_SHOWN: "circle-open",
+    UNJUDGED: "circle-open-dot",
 }
 ROW_PIXELS, GAP_PIXELS = 22, 90
 HOVER_CHARACTERS = 48
@@ -30,7 +30,8 @@ HOVER_CHARACTERS = 48
 def differences(frames: Frames) -> go.Figure:
     """Draw a row per comparison that has a pair, under its question, sparsest first; a panel per section and measure.
 
-    Colour and marker say how the adjusted interval decides; the bar is the 95 % interval. One pair has no interval.
+    The marker says how the adjusted interval decides, and the colour is the method's. The bar is the 95 % interval; one
+    pair has none.
     """
     parts = [(part, _rows(part)) for part in sections(frames)]
     panels = [
@@ -64,9 +65,11 @@ def _panel(title: str, rows: pd.DataFrame) -> Panel:
 
 
 def _traces(rows: pd.DataFrame) -> Iterator[go.Scatter]:
-    for outcome, (colour, symbol) in OUTCOMES.items():
+    for outcome, symbol in OUTCOMES.items():
         for _, points in rows[rows["outcome"] == outcome].groupby("method", dropna=False):
             name = points["method"].iloc[0]
+            of = "" if pd.isna(name) else name
+            label = style.text(f"{method_name(of)}, {outcome}" if of else outcome)
             yield go.Scatter(
                 x=points["difference"],
                 y=points["row"].map(style.text),
@@ -74,10 +77,10 @@ def _traces(rows: pd.DataFrame) -> Iterator[go.Scatter]:
                 customdata=[_point(row) for _, row in points.iterrows()],
                 hovertemplate="%{customdata[0]}",
                 mode="markers",
-                marker={"color": colour, "symbol": symbol, "size": 9},
-                name=outcome,
-                legendgroup=outcome,
-                meta={"outcome": outcome, **({} if pd.isna(name) else {"method": name})},
+                marker={"color": style.method_colour(of), "symbol": symbol, "size": 9},
+                name=label,
+                legendgroup=label,
+                meta={"outcome": outcome, **({"method": name} if of else {})},
             )
 
 

@@ -16,7 +16,6 @@ from analysis.figures.signs.layers_by_round import short_names
 MOST_LINES = 6  # lines a reader can tell apart; more pairs are shown in the heat map only
 LABEL_LENGTH = 24  # of a ticket's name, in letters; long names keep their end
 MEASURES = {"overlap": "masks: common survivors (%)", "agreement": "signs: equal (%)"}
-_SHADES = (style.BLUE, style.VERMILION, style.GREEN, style.PURPLE, style.ORANGE, style.SKY)
 
 
 def comparison_figure(frame: pd.DataFrame) -> go.Figure:
@@ -36,7 +35,7 @@ def _by_layer(layers: pd.DataFrame, measure: str, title: str) -> Panel:
     traces = [
         trace
         for (_, rows), shade in zip(
-            layers.groupby(["ticket", "other_ticket"], sort=False), cycle(_SHADES), strict=False
+            layers.groupby(["ticket", "other_ticket"], sort=False), cycle(style.COLOURS_OF_OTHERS), strict=False
         )
         for trace in _lines(rows, measure, shade)
     ]

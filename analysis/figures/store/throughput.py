@@ -14,8 +14,6 @@ from analysis.figures.panel import Axis, Panel, compose
 from analysis.frames.load import Frames
 from analysis.frames.sections import SETTING, Section, sections
 
-_COLOURS = (style.BLUE, style.VERMILION, style.GREEN, style.PURPLE, style.ORANGE, style.SKY)
-
 
 def throughput(frames: Frames) -> go.Figure:
     """Draw the median over all epochs of a kind of stage, and the range from the slowest to the fastest epoch.
@@ -56,7 +54,7 @@ def _traces(section: Section, epochs: pd.DataFrame, devices: list[str]) -> Itera
     for device, cells in epochs.groupby("device"):
         speeds = cells.groupby("row")["images_per_second"]
         median, low, high = speeds.median(), speeds.min(), speeds.max()
-        shade = _COLOURS[devices.index(str(device)) % len(_COLOURS)]
+        shade = style.COLOURS_OF_OTHERS[devices.index(str(device)) % len(style.COLOURS_OF_OTHERS)]
         name = style.text(str(device))
         yield go.Scatter(
             x=median,

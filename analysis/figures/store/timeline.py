@@ -18,7 +18,7 @@ from analysis.frames.load import Frames
 _TIME = "%Y-%m-%d %H:%M:%S"
 _ENDINGS = {UNKNOWN: "no end recorded: it still runs, or was lost with its driver"}
 _MARKS = {
-    "failed": ("failed", "x", style.VERMILION),
+    "failed": ("failed", "x", style.RED),
     "interrupted": ("interrupted", "square", style.GREY),
     "drained": ("machine about to stop", "triangle-down", style.SKY),
 }

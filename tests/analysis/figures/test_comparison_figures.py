@@ -26,14 +26,14 @@ def test_each_comparison_is_a_point_with_its_interval(sweep: SyntheticStore) -> 
     assert len(points) == 10
     x, half, outcome, (said, density, keys) = points["x", "signs − mask alone, AWS, density 0.107"]
     assert (x, half) == (10.0, pytest.approx(4.3027 / np.sqrt(3), rel=1e-4))  # differences 9, 10, 11
-    assert outcome == "not judged yet"  # one chain
+    assert outcome == "AWS, not judged yet"  # one chain
     assert "+10.0 points [7.5, 12.5]" in said.replace("<br>", " ")
     assert density == pytest.approx(0.8**10)
     assert len(keys.split(",")) == 6
     assert points["x2", "AWS − LRR, density 0.107"][0] == pytest.approx(-30.0)
 
 
-def test_outcomes_differ_in_colour_and_marker_and_traces_tell_their_method(store: SyntheticStore) -> None:
+def test_outcomes_differ_in_marker_and_methods_in_colour_and_traces_tell_their_method(store: SyntheticStore) -> None:
     gains = {("aws", 10): 20.0, ("lrr", 10): -20.0, ("aws", 5): 0.0, ("lrr", 5): 0.0}
     for (method, round_), gain in gains.items():
         for chain in (1, 2, 3):
@@ -41,8 +41,11 @@ def test_outcomes_differ_in_colour_and_marker_and_traces_tell_their_method(store
             store.train("signed", 50.0 + gain + 0.1 * chain, **labels)
             store.train("mask", 50.2, **labels)
     figure = differences(load(store.root))
-    looks = {trace.name: (trace.marker.color, trace.marker.symbol) for trace in figure.data}
-    assert len(looks) == len({colour for colour, _ in looks.values()}) == len({mark for _, mark in looks.values()}) == 3
+    marks = {trace.meta["outcome"]: trace.marker.symbol for trace in figure.data}
+    assert len(marks) == len(set(marks.values())) == 3
+    colours = {trace.meta.get("method"): trace.marker.color for trace in figure.data}
+    assert len(colours) == len(set(colours.values())) == 3
+    assert {"LRR, the reverse is shown", "AWS, shown"} <= {trace.name for trace in figure.data}
     for trace in figure.data:
         compares_methods = all(y.startswith("AWS − LRR") for y in trace.y)
         assert ("method" in trace.meta) != compares_methods

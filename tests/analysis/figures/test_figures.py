@@ -77,10 +77,17 @@ def test_nothing_probed_gives_no_traces(store: SyntheticStore) -> None:
 
 
 def test_transfers_differ_in_dash_and_marker_and_methods_in_colour() -> None:
-    looks = [style.line("aws", transfer) for transfer in ("signed", "mask", "retrain", "shuffled")]
+    transfers = ("signed", "mask", "retrain", "shuffled")
+    looks = [style.line("aws", transfer) for transfer in transfers]
     assert len({look["line"]["dash"] for look in looks}) == len({look["marker"]["symbol"] for look in looks}) == 4
-    cold, warm = ({style.colour(method, t) for t in ("signed", "mask", "retrain", "x")} for method in ("aws", "lrr"))
-    assert not cold & warm
+    of_aws, of_lrr = ({style.line(method, t)["line"]["color"] for t in transfers} for method in ("aws", "lrr"))
+    assert len(of_aws) == len(of_lrr) == 1
+    assert not of_aws & of_lrr
+
+
+def test_nothing_but_a_method_has_a_methods_colour() -> None:
+    others = {*style.COLOURS_OF_OTHERS, *style.KIND_COLOURS.values(), style.RED}
+    assert not others & set(style.METHOD_COLOURS.values())
 
 
 def test_presets_datasets_and_architectures_never_share_a_section(store: SyntheticStore) -> None:
@@ -96,10 +103,10 @@ def test_presets_datasets_and_architectures_never_share_a_section(store: Synthet
     assert [len(part.frames.stages) for part in parts] == [1] * 4
 
 
-@pytest.mark.parametrize(
-    ("densities", "ticks"), [([0.64], ["0.64"]), ([1.0, 0.64, 0.03], ["1", "0.5", "0.2", "0.1", "0.05"])]
-)
-def test_a_density_axis_has_ticks_however_short_it_is(densities: list[float], ticks: list[str]) -> None:
-    drawn = go.Scatter(x=densities, y=[1.0] * len(densities))
-    figure = compose([Panel("", [drawn], Axis("density", "density"), Axis("accuracy"))], "")
-    assert list(figure.layout.xaxis.ticktext) == ticks
+@pytest.mark.parametrize("densities", [[0.64], [1.0, 0.64, 0.03]])
+def test_a_density_axis_has_a_tick_at_each_measured_density(densities: list[float]) -> None:
+    drawn = go.Scatter(x=densities * 2, y=[1.0] * 2 * len(densities), mode="lines+markers")
+    dense = go.Scatter(x=[1.1, 0.02], y=[1.0, 1.0], mode="lines")
+    figure = compose([Panel("", [dense, drawn], Axis("density", "density"), Axis("accuracy"))], "")
+    assert list(figure.layout.xaxis.tickvals) == densities
+    assert list(figure.layout.xaxis.ticktext) == [f"{density:g}" for density in densities]

@@ -114,3 +114,23 @@ function drop(layout, panels) {
   layout.shapes = (layout.shapes || []).filter((shape) => !of(shape));
   for (const panel of panels) { delete layout[panel.xName]; delete layout[panel.yName]; }
 }
+
+/** Blank tick labels of density axes that would touch the previous one, from the sparsest on; the ticks stay. */
+function thinned(layout) {
+  for (const axis of Object.values(layout)) {
+    if (!isDensity(axis) || !axis.ticktext) continue;
+    const [left, right] = axis.domain || [0, 1], [from, to] = axis.range;
+    const pixels = (layout.width - layout.margin.l - layout.margin.r) * (right - left) / Math.abs(to - from);
+    let free = Infinity; // pixels from the dense end
+    const named = new Set();
+    const ticks = axis.tickvals.map((value, i) => [(from - Math.log10(value)) * pixels, i]).sort(([a], [b]) => b - a);
+    for (const [at, i] of ticks) {
+      const half = textWidth(axis.ticktext[i], 13) / 2 + 4;
+      if (at + half > free) continue;
+      free = at - half;
+      named.add(i);
+    }
+    axis.tickangle = 0;
+    axis.ticktext = axis.ticktext.map((text, i) => (named.has(i) ? text : ""));
+  }
+}

@@ -28,6 +28,7 @@ class Figure {
     const traces = this.traces;
     const layout = inked(arranged(this.source.layout, traces, width, left), palette(scheme));
     zoomed(layout, traces);
+    thinned(layout);
     const room = width - layout.margin.l - layout.margin.r - 60;
     for (const trace of traces) if (trace.name) trace.name = wrapped(trace.name, room);
     layout.uirevision = "kept";
