@@ -31,6 +31,8 @@ SHOWN, REVERSE, NEGLIGIBLE, NOT_SHOWN = "shown", "the reverse is shown", "neglig
 UNJUDGED = "not judged yet"
 DIGITS = 1  # of a percentage or of points in a sentence
 _CLAIM = "the signs of a pruned network carry accuracy that its mask alone does not"
+ASKED = "Do the signs of a pruned network carry accuracy that its mask alone does not?"
+"""The question that ``verdict`` answers."""
 _CLAIM_REVERSED = "the signs of a pruned network cost accuracy that its mask alone keeps"
 
 
@@ -77,15 +79,14 @@ def verdict(section: Section, compared: pd.DataFrame, study: Study) -> tuple[str
         The claim, and what it rests on.
     """
     dense = spread(Arm("dense").of(section.trainings), ["transfer"], ACCURACY.column).to_dict("records")
-    compared = compared[(compared["question"] == SIGNS_CARRY.name) & (compared["pairs"] > 0)]
+    rows = _first(compared)
     head = f"Preliminary: {study.progress()}" if study.preliminary else ""
-    if compared.empty:
+    if rows.empty:
         reached = (f"{mean_sd(row['mean'], row['sd'], DIGITS)} % ({sample(row['trainings'], 0)})" for row in dense)
         unknown = f"Whether {_CLAIM} is not yet known: too few pairs of a signed and a mask transfer are done"
         return head or unknown, " ".join(
             [*([f"{unknown}."] if head else []), *(f"Dense training reaches {each}." for each in reached)]
         )
-    rows = compared[compared["round"] == compared["round"].max()]
     at = float(rows["density"].mean())
     with_signs, mask_alone = (_by_method(rows, column) for column in ("a_mean", "b_mean"))
     against = "".join(f"; dense training reaches {percent(row['mean'], DIGITS)}" for row in dense)
@@ -94,6 +95,38 @@ def verdict(section: Section, compared: pd.DataFrame, study: Study) -> tuple[str
         f"{so_far} density {density(at)} ({percent(100 * at, DIGITS)} of the prunable weights) a random initialisation "
         f"with the signed mask reaches {with_signs}, with the mask alone {mask_alone}{against}."
     )
+
+
+def sureness(compared: pd.DataFrame, study: Study) -> str:
+    """State how sure the verdict is: each method's difference with its interval, the looks, and the risk of an error.
+
+    Args:
+        compared: the section's ``comparisons``.
+    """
+    rows = _first(compared)
+    rows = rows[rows["low"].notna()]
+    gains = [
+        f"{signed(row['difference'], DIGITS)} points under {method_name(row['method'])}, {_over(row)}"
+        for row in rows.to_dict("records")
+    ]
+    sentences = [f"Signed minus mask transfers: {'; '.join(gains)}." if gains else "", study.plan()]
+    if not study.preliminary:
+        sentences.append("All that is called shown here has a 5 % risk, together, of one false claim or more.")
+    return " ".join(each for each in sentences if each)
+
+
+def _over(row: Mapping[Any, Any]) -> str:
+    """Write the interval that decided, and its replicates; before a look, the 95 % interval."""
+    over = f"n = {count(row['pairs'], 'pair')} in {count(row['chains'], 'chain')}"
+    if isnan(row["adjusted_low"]):
+        return f"95 % interval {_interval(row['low'], row['high'])}, {over}"
+    return f"adjusted interval {_interval(row['adjusted_low'], row['adjusted_high'])}, {over}"
+
+
+def _first(compared: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows behind the verdict: signed against mask transfers, at the sparsest density."""
+    rows = compared[(compared["question"] == SIGNS_CARRY.name) & (compared["pairs"] > 0)]
+    return rows[rows["round"] == rows["round"].max()]
 
 
 def _claim(question: Question, outcome: str, margin_points: float) -> str:

@@ -19,7 +19,7 @@ from analysis.comparisons import labels
 from analysis.comparisons.answers import comparisons
 from analysis.comparisons.measures import as_text, numbers
 from analysis.comparisons.questions import questions_of
-from analysis.comparisons.sentences import adjustment, answers, verdict
+from analysis.comparisons.sentences import ASKED, adjustment, answers, sureness, verdict
 from analysis.comparisons.study import study_of
 from analysis.figures import CATALOGUE, Entry
 from analysis.figures.results.reached import reached
@@ -41,7 +41,7 @@ from analysis.page.stages import (
 )
 from workers.terminal.help import GLOSSARY_URL
 
-HERO = "accuracy_by_density"
+ACCURACY, PATHS = "accuracy_by_density", "path_to_the_solution"
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
@@ -57,12 +57,14 @@ class Drawing:
     """A figure on the page.
 
     Attributes:
+        name: of the catalogue's entry.
         file: name of the downloads, without an ending.
         height: in pixels, reserved until the figure is drawn.
         json: the figure for plotly.js; plotly escapes <, > and /, so the JSON cannot end its script element.
     """
 
     id: str
+    name: str
     file: str
     title: str
     caption: str
@@ -100,7 +102,8 @@ def render(
         disagreements=frames.disagreements.to_dict("records"),
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         parts=parts,
-        hero=_hero(parts),
+        hero=next((part["lead"] for part in parts if part["lead"]), None),
+        asked=ASKED,
         whole=list(_drawings(catalogue, "store", "store", frames, "store")),
         progress=progress(frames),
         checks=list(checks),
@@ -138,10 +141,12 @@ def _name(frames: Frames, store: str) -> str:
     return " and ".join(PurePosixPath(root).name for root in roots)
 
 
-def _hero(parts: Iterable[Mapping[str, Any]]) -> Drawing | None:
-    """Choose the figure beside the first verdict."""
-    drawn = [drawing for part in parts for drawing in part["results"]]
-    return next((drawing for drawing in drawn if drawing.id.endswith(f"-{HERO}")), drawn[0] if drawn else None)
+def _lead(section: Section, results: Sequence[Drawing]) -> Drawing | None:
+    """Choose the figure that shows the answer: accuracy against density, or the paths if one density was trained."""
+    several = section.trainings.loc[section.trainings["method"].notna(), "round"].nunique() > 1
+    wanted = (ACCURACY, PATHS) if several else (PATHS, ACCURACY)
+    named = {drawing.name: drawing for drawing in results}
+    return next((named[name] for name in wanted if name in named), next(iter(results), None))
 
 
 def _part(id_: str, section: Section, catalogue: Sequence[Entry]) -> dict[str, Any]:
@@ -149,6 +154,7 @@ def _part(id_: str, section: Section, catalogue: Sequence[Entry]) -> dict[str, A
     file = "-".join((section.dataset, section.architecture, section.preset))
     compared, study, published = comparisons(section), study_of(section), reached(section)
     claim, ground = verdict(section, compared, study)
+    results = list(_drawings(catalogue, id_, file, section.frames, "results"))
     return {
         "id": id_,
         "section": section,
@@ -156,7 +162,9 @@ def _part(id_: str, section: Section, catalogue: Sequence[Entry]) -> dict[str, A
         "ground": ground,
         "answers": answers(compared, questions_of(study.primary, section.frames.stages)),
         "judged": " ".join(part for part in (study.plan(), adjustment(compared, study)) if part),
-        "results": list(_drawings(catalogue, id_, file, section.frames, "results")),
+        "sureness": sureness(compared, study),
+        "results": results,
+        "lead": _lead(section, results),
         "signs": list(_drawings(catalogue, id_, file, section.frames, "signs")),
         "comparisons": list(_comparisons(compared)),
         "published": published_series(published),
@@ -185,6 +193,7 @@ def _drawings(catalogue: Sequence[Entry], id_: str, file: str, frames: Frames, p
         if entry.place == place and (figure := entry.draw(frames)).data:
             yield Drawing(
                 id=f"{id_}-{entry.name}",
+                name=entry.name,
                 file="".join(sign if sign.isalnum() or sign in "-_" else "_" for sign in f"{file}-{entry.name}"),
                 title=entry.title,
                 caption=entry.caption,

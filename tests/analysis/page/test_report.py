@@ -242,6 +242,32 @@ def test_only_a_live_page_may_ask_its_server(sweep: SyntheticStore) -> None:
     assert "state.json" in live
 
 
+def test_the_page_begins_with_question_answer_and_how_sure(sweep: SyntheticStore) -> None:
+    text = page_text(sweep.root)
+    parts = [text.index(word) for word in ("Question Do the signs", "Answer Preliminary", "How sure Signed minus mask")]
+    assert parts == sorted(parts)
+    assert "+10.0 points under AWS, 95 % interval [7.5, 12.5], n = 3 pairs in 1 chain" in text
+    assert "Results of one chain are not judged" in text[parts[-1] :]
+    assert "5 % risk" not in text  # nothing is called shown yet
+
+
+@pytest.mark.parametrize(("rounds", "lead"), [((1,), "path_to_the_solution"), ((1, 2), "accuracy_by_density")])
+def test_the_first_figure_is_the_one_that_shows_the_answer(
+    store: SyntheticStore, rounds: tuple[int, ...], lead: str
+) -> None:
+    store.train("dense", 70.0, seed=1)
+    for round_ in rounds:
+        labels = {"method": "aws", "chain": 1, "round": round_, "seed": 1}
+        store.train("signed", 60.0, **labels)
+        store.train("mask", 50.0, **labels)
+        store.probe("lmc", "signed", (30.0, 36.0, 30.0), **labels)
+    shown = [entry for entry in CATALOGUE if entry.name in ("accuracy_by_density", "path_to_the_solution")]
+    page = Page(render(load(store.root), str(store.root), str, catalogue=shown))
+    figures = [str(attributes["id"]) for tag, attributes in page.elements if tag == "figure"]
+    assert figures[0] == f"s1-{lead}"
+    assert len(figures) == len(set(figures)) == 2
+
+
 def test_presets_have_sections_of_their_own(sweep: SyntheticStore) -> None:
     sweep.train("dense", 11.0, seed=1, preset="reference")
     page = Page(one_figure(sweep.root))

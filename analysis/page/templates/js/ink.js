@@ -34,7 +34,7 @@ const isDark = () => document.documentElement.dataset.theme === "dark" ||
   (!document.documentElement.dataset.theme && matchMedia("(prefers-color-scheme: dark)").matches);
 
 function showTheme() {
-  document.getElementById("theme").setAttribute("aria-pressed", String(isDark()));
+  document.getElementById("theme").textContent = isDark() ? "Light" : "Dark"; // what a click brings
 }
 
 function toggleTheme() {

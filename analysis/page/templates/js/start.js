@@ -67,6 +67,12 @@ function redraw() {
 document.getElementById("theme").addEventListener("click", () => { toggleTheme(); redraw(); });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { showTheme(); redraw(); });
 document.addEventListener("click", followLink);
+document.addEventListener("click", (event) => { // a finger cannot point: a tap explains a term
+  const term = event.target.closest("abbr[title]"), meaning = document.getElementById("meaning");
+  if (!term) return;
+  meaning.textContent = `${term.textContent}: ${term.title}`;
+  meaning.showPopover();
+});
 addEventListener("popstate", () => { readAddress(); apply(); goTo(filters.at, { focus: false }); });
 WIDE.addEventListener("change", foldContents);
 const point = document.getElementById("point");
