@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 
 import typer
@@ -19,6 +20,7 @@ from orchestrator.scheduling.forecast import forecast
 from orchestrator.session.preparation import changed_data, prepare_data, showing_progress
 from orchestrator.session.run import Placement, find_cached, holding_lease, quarantine, run_plan
 from orchestrator.session.until_shown import at_last_look, check_looks, run_until_shown
+from orchestrator.sinks.base import SinkError
 from orchestrator.store import Store, StoreError
 from orchestrator.terminal import arguments
 from orchestrator.terminal.help import ListingCommand
@@ -45,10 +47,11 @@ winning-sign sweep figure2 --data-root ~/data
 winning-sign sweep --datasets cifar10 --archs resnet20 --data-root ~/data --plan
 winning-sign sweep --datasets cifar100 --seeds 3 --methods aws --set optimizer.learning_rate=0.05
 winning-sign sweep --datasets cifar100 --until-shown --max-chains 12 --budget 200USD --price 0.9
+winning-sign sweep --datasets cifar10 --data-root ~/data --log-to tensorboard
 winning-sign sweep --datasets cifar100,cifar10 --address 10.0.0.1:6379 --store /mnt/shared/sweeps
 winning-sign sweep --datasets imagenet --address auto --device cuda --store s3://bucket/sweeps
 """
-REFUSALS = (RecipeError, DataError, StoreError, BackendError, PluginError, OSError)
+REFUSALS = (RecipeError, DataError, StoreError, BackendError, PluginError, SinkError, OSError)
 app = new_app()
 
 
@@ -91,7 +94,7 @@ def sweep(
         budget_s = parse_budget(placement.budget, output.price) if placement.budget else None
 
         def compute(some: list[Experiment]) -> int:
-            return run(expand(some), some, store, how, placement, console, budget_s)
+            return run(expand(some), some, store, how, placement, console, budget_s, output.log_to or ())
 
         look_by_look = comparison.until_shown
         code = run_until_shown(experiments, store, compute, console) if look_by_look else compute(experiments)
@@ -130,6 +133,7 @@ def run(
     options: PlacementOptions,
     console: Console,
     budget_device_s: float | None = None,
+    log_to: Sequence[str] = (),
 ) -> int:
     """Compute every stage that is not cached, and return the exit code."""
     with holding_lease(store) as lease:  # before the store is read: gc waits for lease holders
@@ -152,7 +156,7 @@ def run(
             ranks,
             budget_device_s,
         )
-        return run_plan(plan, cache, store, lease, placement, console)
+        return run_plan(plan, cache, store, lease, placement, console, log_to)
 
 
 def _check_ranks(ranks: int, options: PlacementOptions) -> None:

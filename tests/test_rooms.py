@@ -21,12 +21,14 @@ FLOORS = {
     " < formats",
     "workers": "storage, stages, terminal < devices, plugins < models < data < pruning < training < probing < attempts"
     " < run",
-    "orchestrator": "store, recipes, backends < operating, planning < scheduling < terminal < driver < session, tuning",
+    "orchestrator": "store, recipes, backends < operating, planning, sinks < scheduling < terminal < driver"
+    " < session, tuning",
     "analysis": "signs < frames < comparisons < figures < rules < page < checks, judge, report, live < serve",
 }
 COMMANDS = {
     "__main__",
     "cancel",
+    "export",
     "gc",
     "landscape",
     "logs",

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
-import subprocess
-import sys
-import time
 from contextlib import suppress
 
+from orchestrator.session.companion import Companion, errors
 from orchestrator.store import Store, StoreError
 from orchestrator.store.provenance import code_provenance
 from tickets.files import digest
-from winning_sign import HOME
 from workers.storage import UnreadableFileError
 from workers.terminal.command import print_error
 from workers.terminal.console import Console
@@ -21,7 +17,6 @@ from workers.terminal.console import Console
 REPORT = "report.html"
 STAMP = "report.json"
 """Holds a digest of what the report in the store was rendered from."""
-INTERVAL_S = 60.0
 
 
 class LiveReport:
@@ -30,23 +25,11 @@ class LiveReport:
     def __init__(self, store: Store) -> None:
         self.path = f"{store.root}/{REPORT}"
         self._store, self._shown = store, shlex.quote(store.root)
-        # -P: a folder `analysis` in the current one must not hide ours
-        self._command = [sys.executable, "-P", "-m", "analysis.report", store.root]
-        path = f"{HOME}{os.pathsep}{os.environ.get('PYTHONPATH', HOME)}"
-        self._environment = {**os.environ, "PYTHONPATH": path}
-        self._process: subprocess.Popen[bytes] | None = None
-        self._next_s = 0.0
+        self.companion = Companion("analysis.report", store.root)
 
     def refresh(self) -> None:
-        """Start rendering, unless a rendering still runs, or began less than ``INTERVAL_S`` ago."""
-        idle = self._process is None or self._process.poll() is not None
-        if idle and time.monotonic() >= self._next_s:
-            self._next_s = time.monotonic() + INTERVAL_S
-            nowhere = subprocess.DEVNULL
-            with suppress(OSError):  # no memory for a process: the next one may find some
-                self._process = subprocess.Popen(
-                    self._command, env=self._environment, stdout=nowhere, stderr=nowhere, start_new_session=True
-                )
+        """Start rendering, unless a rendering still runs or began a moment ago."""
+        self.companion.refresh()
 
     def write(self, console: Console) -> bool:
         """Render the report, unless the last listing and this code have one already, and print where it is.
@@ -54,18 +37,14 @@ class LiveReport:
         Returns:
             Whether there is a report. If not, an error was printed.
         """
-        if self._process is not None:
-            self._process.wait()
+        self.companion.wait()
         stamp = self._stamp()
-        if self._process is None and self._has(REPORT) and self._has(STAMP, stamp):
+        if not self.companion.started and self._has(REPORT) and self._has(STAMP, stamp):
             console.print(f"Report: {self.path}", soft_wrap=True)
             return True
-        done = subprocess.run(
-            self._command, env=self._environment, capture_output=True, encoding="utf-8", errors="replace"
-        )
+        done = self.companion.run()
         if done.returncode:
-            lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-            reason = next((line for line in lines if line.startswith("Error: ")), lines[-1]).removeprefix("Error: ")
+            reason = errors(done)[0]
             print_error(
                 f"the report could not be written: {reason}; mend this, then: winning-sign report {self._shown}"
             )

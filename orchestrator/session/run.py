@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
@@ -24,6 +24,7 @@ from orchestrator.scheduling.estimate import Estimates
 from orchestrator.scheduling.packing import Packing
 from orchestrator.scheduling.queue import FINISHED, ReadyQueue, State
 from orchestrator.scheduling.rank import upward_rank
+from orchestrator.session.live_export import LiveExport
 from orchestrator.session.live_report import LiveReport
 from orchestrator.store import Store, StoreError
 from orchestrator.store.leases import HeldLease
@@ -125,20 +126,30 @@ def quarantine(store: Store, cached: CachedStages, console: Console) -> None:
 
 
 def run_plan(
-    plan: Plan, cached: CachedStages, store: Store, lease: HeldLease, placement: Placement, console: Console
+    plan: Plan,
+    cached: CachedStages,
+    store: Store,
+    lease: HeldLease,
+    placement: Placement,
+    console: Console,
+    log_to: Sequence[str] = (),
 ) -> int:
     """Run the stages that are not cached; return the exit code: 0, 1 if something failed, 130 after an interruption.
+
+    Args:
+        log_to: destinations of ``winning-sign export``, to which finished stages are written.
 
     Raises:
         BackendError: the backend cannot be used as asked.
         StoreError: the store could not be written for minutes, and no stage has begun.
     """
     store.retry_failures(console.print)
-    stored_plan, report = plan.stored(sys.argv, time.time()), LiveReport(store)
+    stored_plan, report, export = plan.stored(sys.argv, time.time()), LiveReport(store), LiveExport(store, log_to)
     if len(cached.keys) == len(plan):
         store.write_plan(stored_plan)
         store.write_index()
         console.print(f"Nothing to compute: all {len(plan)} stages are in {store.root}.")
+        export.write(console)
         return 0 if report.write(console) else 1
     console.print(
         f"{len(plan)} stages, {len(cached.keys)} of them in {store.root} already; report: {report.path}", soft_wrap=True
@@ -161,11 +172,16 @@ def run_plan(
         return max(1, backend.devices // placement.ranks) * packing.level
 
     panel = ProgressPanel(console, plan, work.queue, upward_rank(plan), capacity)
+
+    def refresh() -> None:
+        report.refresh()
+        export.refresh(panel.notice)
+
     with _stop_on_signals(lease, panel, console):
         try:
             with panel:
                 driver = Driver(work, store, lease, backend, policies, panel)
-                summary = driver.run(report.refresh, FIRST_REPORT_S)
+                summary = driver.run(refresh, FIRST_REPORT_S)
         except StoreError as error:
             interrupted = lease.stopping
             lease.ask_stop()
@@ -183,6 +199,7 @@ def run_plan(
         print_error(str(error))
         return summary.exit_code or 1
     print_summary(console, store, summary)
+    export.write(console)
     reported = report.write(console)
     if lease.lost:
         console.print("Another sweep has taken over the stages of this one, which had been silent for too long.")

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from orchestrator.recipes.experiments import Experiment
 from orchestrator.recipes.layers import RecipeError
+from orchestrator.session.companion import Companion, errors
 from orchestrator.store import Store, StoreError
-from winning_sign import HOME
 from workers.terminal.console import Console
 
 Section = tuple[str, str, str]
@@ -106,16 +103,8 @@ def judge_store(store: Store) -> dict[Section, dict[str, Any]]:
     """
     if not store.storage.exists() or not store.records({}):
         return {}
-    path = f"{HOME}{os.pathsep}{os.environ.get('PYTHONPATH', HOME)}"
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "analysis.judge", store.root, "--json"],  # -P: as for the report
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-    )
+    done = Companion("analysis.judge", store.root, "--json").run()
     if done.returncode:
-        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1].removeprefix("Error: ")
-        raise StoreError(f"{store.root}: the results cannot be judged: {reason}")
+        raise StoreError(f"{store.root}: the results cannot be judged: {errors(done)[-1]}")
     parts = json.loads(done.stdout)["parts"]
     return {(part["dataset"], part["architecture"], part["preset"]): part for part in parts}

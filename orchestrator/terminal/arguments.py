@@ -13,6 +13,7 @@ import torch
 from orchestrator.backends.base import BackendError
 from orchestrator.recipes.experiment_file import ExperimentRequest
 from orchestrator.recipes.layers import RecipeError, user_layers
+from orchestrator.sinks.destination import parse_destinations
 from orchestrator.store import Store, StoreError
 from orchestrator.terminal.options import ComparisonOptions, ExecutionOptions, OutputOptions, PlacementOptions
 from orchestrator.terminal.units import parse_budget
@@ -29,7 +30,7 @@ RAY_JOB_MARK = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray sets it for the process that
 
 
 def check_sweep(placement: PlacementOptions, output: OutputOptions) -> PlacementOptions:
-    """Find the cluster of a Ray job; RecipeError if two options contradict each other."""
+    """Find the cluster of a Ray job; RecipeError if two options contradict each other, SinkError for --log-to."""
     inline = placement.backend == "inline"
     address = cluster_of_this_job() if placement.address is None and not inline else placement.address
     if placement.backend not in BACKENDS:
@@ -38,6 +39,7 @@ def check_sweep(placement: PlacementOptions, output: OutputOptions) -> Placement
         raise RecipeError("--address names a Ray cluster, and --backend inline runs without Ray; give one of them")
     if placement.scale_to is not None and address is None:
         raise RecipeError("--scale-to needs a cluster with an autoscaler; name it with --address, or run as a Ray job")
+    parse_destinations(output.log_to or ())
     if output.json_ and not output.plan:
         raise RecipeError("--json prints a plan; give --plan with it")
     if output.yaml_ and not output.plan:

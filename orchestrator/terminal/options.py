@@ -218,6 +218,15 @@ class OutputOptions:
             metavar="STORE",
         ),
     ] = "sweeps"
+    log_to: Annotated[
+        list[str] | None,
+        option(
+            OUTPUT,
+            "Write finished stages for another tool too: tensorboard:FOLDER (default: runs), mlflow:URI or "
+            "wandb:PROJECT; repeatable. If it fails, the sweep goes on.",
+            metavar="TOOL[:PLACE]",
+        ),
+    ] = None
     plan: Annotated[
         bool, option(OUTPUT, "Print the stages that would run, and change nothing.", "--plan", "--dry-run")
     ] = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-REPEATABLE = {"--plugin", "--set", "--space"}
+REPEATABLE = {"--plugin", "--set", "--space", "--to", "--log-to"}
 
 
 def replacing(base: Sequence[object], more: Sequence[object]) -> list[object]:

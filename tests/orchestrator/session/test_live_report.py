@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.session.live_report import INTERVAL_S, LiveReport
+from orchestrator.session.companion import INTERVAL_S
+from orchestrator.session.live_report import LiveReport
 from orchestrator.store import Store
 from workers.terminal.console import Console
 
@@ -48,7 +49,7 @@ def test_the_report_starts_once_per_interval_and_never_twice(tmp_path: Path, mon
 def written(store: Path, monkeypatch: pytest.MonkeyPatch, program: str) -> tuple[bool, str]:
     """What the end of a sweep says where this program renders the report."""
     report, said = LiveReport(Store(store)), io.StringIO()
-    monkeypatch.setattr(report, "_command", [sys.executable, "-c", program])
+    monkeypatch.setattr(report.companion, "command", [sys.executable, "-c", program])
     return report.write(Console(file=said, width=500)), said.getvalue()
 
 
