@@ -35,7 +35,7 @@ def export(
         ),
     ],
 ) -> None:
-    """Write the metrics of a store's stages for TensorBoard, MLflow or Weights & Biases.
+    """Write metrics for TensorBoard, MLflow or Weights & Biases.
 
     Every finished stage becomes one run with its parameters, its metrics by epoch, its results and the path of its
     folder, in a group for its chain and round. A stage is written once: repeat the command to add what has finished

@@ -29,6 +29,7 @@ REAL = {
     "orchestrator.status",
     "orchestrator.why",
     "orchestrator.logs",
+    "orchestrator.export",
     "orchestrator.verify",
     "orchestrator.cancel",
     "orchestrator.unlock",

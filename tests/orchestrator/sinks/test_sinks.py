@@ -12,7 +12,7 @@ import pytest
 from orchestrator import export
 from orchestrator.sinks import destination
 from orchestrator.store import Store
-from tests.orchestrator.sinks.conftest import CHAIN, FINISHED_UNIX_S, SEED, commit, key
+from tests.orchestrator.sinks.finished_stages import CHAIN, FINISHED_UNIX_S, SEED, commit, key
 from tests.orchestrator.sinks.wandb_files import OfflineRun, read_offline_run
 from tests.orchestrator.store.stores import invoke
 
