@@ -19,7 +19,14 @@ from orchestrator.scheduling.estimate import Estimates
 from orchestrator.scheduling.forecast import forecast
 from orchestrator.session.preparation import changed_data, prepare_data, showing_progress
 from orchestrator.session.run import Placement, find_cached, holding_lease, quarantine, run_plan
-from orchestrator.session.until_shown import at_last_look, check_looks, run_until_shown
+from orchestrator.session.until_shown import (
+    at_last_look,
+    check_looks,
+    judge_store,
+    run_until_shown,
+    section,
+    undecided,
+)
 from orchestrator.sinks.base import SinkError
 from orchestrator.store import Store, StoreError
 from orchestrator.terminal import arguments
@@ -31,7 +38,13 @@ from orchestrator.terminal.options import (
     OutputOptions,
     PlacementOptions,
 )
-from orchestrator.terminal.plan_table import plan_as_json, print_forecast, print_plan, recipe_as_yaml
+from orchestrator.terminal.plan_table import (
+    plan_as_json,
+    print_chains_needed,
+    print_forecast,
+    print_plan,
+    recipe_as_yaml,
+)
 from orchestrator.terminal.units import parse_budget
 from workers.attempts.attempt import machine
 from workers.data import DataError
@@ -123,6 +136,10 @@ def show_plan(
         return
     print_plan(console, plan, experiments, cached, changed)
     print_forecast(console, prediction)
+    for more in undecided(experiments, judge_store(store) if cached else {}):
+        larger = expand([more])
+        further = forecast(larger, set(find_cached(larger, store).keys), estimates, devices, output.price)
+        print_chains_needed(console, " · ".join(section(more)), more.recipe.chains, further)
 
 
 def run(

@@ -43,6 +43,24 @@ def at_last_look(experiment: Experiment) -> Experiment:
     return at_look(experiment, experiment.recipe.study.looks_from(experiment.recipe.chains)[-1])
 
 
+def undecided(experiments: Sequence[Experiment], parts: Mapping[Section, Mapping[str, Any]]) -> list[Experiment]:
+    """Return the experiments whose judged results need more chains to show a difference of the size seen.
+
+    Args:
+        parts: of a store, as ``judge_store`` returns them.
+
+    Returns:
+        Each with the number of chains that is needed.
+    """
+    found = []
+    for experiment in experiments:
+        part = parts.get(section(experiment), {})
+        needed = part.get("chains_needed")
+        if not part.get("decided") and needed and needed > experiment.recipe.chains:
+            found.append(at_look(experiment, needed))
+    return found
+
+
 def run_until_shown(
     experiments: Sequence[Experiment],
     store: Store,

@@ -111,6 +111,16 @@ def print_plan(
     print_table(console, table)
 
 
+def print_chains_needed(console: Console, part: str, chains: int, prediction: Forecast) -> None:
+    """Print how many chains would show a primary difference that is not shown, and what they cost."""
+    hours, cost = prediction.device_hours, prediction.cost_usd
+    price = "" if hours is None else f": {hours:,.2f} device-hours more{'' if cost is None else f', {cost:,.2f} USD'}"
+    console.print(
+        f"{part}: a primary difference is not shown yet; about {chains} chains would show one of the size seen{price}.",
+        soft_wrap=True,
+    )
+
+
 def print_forecast(console: Console, prediction: Forecast) -> None:
     """Print device-hours, makespan and cost of the remaining stages, as far as durations were measured."""
     if not prediction.estimated_stages and not prediction.unmeasured:

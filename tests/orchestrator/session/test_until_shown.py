@@ -11,7 +11,7 @@ from orchestrator.planning.algorithm import expand
 from orchestrator.recipes.experiments import Experiment
 from orchestrator.recipes.layers import RecipeError
 from orchestrator.recipes.resolution import resolve
-from orchestrator.session.until_shown import Section, at_last_look, check_looks, run_until_shown
+from orchestrator.session.until_shown import Section, at_last_look, check_looks, run_until_shown, undecided
 from orchestrator.store import Store
 from workers.terminal.console import Console
 
@@ -97,3 +97,12 @@ def test_without_a_last_look_there_is_no_end() -> None:
     with pytest.raises(RecipeError, match="--until-shown needs a limit"):
         check_looks([experiment()])
     assert at_last_look(experiment(max_chains=6)).recipe.chains == 6
+
+
+def test_a_plan_knows_the_chains_that_a_result_still_needs() -> None:
+    labels, part = ("mnist1d", "resnet1d", "sound"), {"decided": False, "chains_needed": 9}
+    assert [each.recipe.chains for each in undecided([experiment()], {labels: part})] == [9]
+    assert undecided([experiment()], {labels: {**part, "decided": True}}) == []
+    assert undecided([experiment()], {labels: {**part, "chains_needed": None}}) == []
+    assert undecided([experiment()], {labels: {**part, "chains_needed": 2}}) == []
+    assert undecided([experiment()], {}) == []
