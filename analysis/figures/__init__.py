@@ -22,6 +22,7 @@ from analysis.figures.results.against_published import against_published
 from analysis.figures.results.barrier_curves import barrier_curves
 from analysis.figures.results.differences import differences
 from analysis.figures.results.landscape import landscape
+from analysis.figures.results.learning_curves import learning_curves
 from analysis.figures.results.probes_by_density import barrier_by_density, pair_probes
 from analysis.figures.results.results_table import results_table
 from analysis.figures.results.starts_compared import signs_kept, signs_of_psi
@@ -46,6 +47,7 @@ __all__ = [
     "device_hours",
     "differences",
     "landscape",
+    "learning_curves",
     "pair_probes",
     "results_table",
     "sign_agreement",

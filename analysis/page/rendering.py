@@ -27,6 +27,7 @@ from analysis.frames.load import Frames
 from analysis.frames.sections import Section, sections
 from analysis.page.escaping import visible_json, visible_text
 from analysis.page.glossary import TERMS, Explainer
+from analysis.page.making import graph, machines
 from analysis.page.published import outcomes_in_words, published_series
 from analysis.page.stages import (
     FAILED,
@@ -108,6 +109,8 @@ def render(
         progress=progress(frames),
         checks=list(checks),
         data_sets=data_sets(frames),
+        graph=graph(frames),
+        machines=machines(frames),
         provenance=provenance(frames),
         pending=rows[rows["state"] != FAILED].to_dict("records"),
         failures=[{**row, "link": quote(link(row["log"]), safe="/:")} for row in frames.failures.to_dict("records")],

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 import pytest
 
 from analysis import load
-from analysis.figures import accuracy_by_density, barrier_by_density, barrier_curves, style
+from analysis.figures import accuracy_by_density, barrier_by_density, barrier_curves, learning_curves, style
 from analysis.figures.panel import Axis, Panel, compose
 from analysis.frames.sections import Section, sections
 
@@ -67,6 +67,25 @@ def test_barrier_curves_put_lrr_beside_aws_in_a_panel_per_density(section: Secti
     band = next(trace for trace in figure.data if trace.fill and trace.legendgroup == "LRR signed transfer")
     assert np.asarray(band.y) == pytest.approx([30.0, 63.0, 30.0, 30.0, 61.0, 30.0])
     assert [trace.showlegend for trace in traces(figure, "LRR signed transfer")] == [True, False]
+
+
+def test_learning_curves_put_the_rounds_of_a_chain_in_a_row(store: SyntheticStore) -> None:
+    for round_, kind in enumerate(("pretrain", "round", "round")):
+        for chain in (1, 2):
+            labels = {"method": "aws", "chain": chain, "round": round_}
+            store.stage(kind, labels, {}, files={"metrics.parquet": store.metrics(50.0 + 10 * round_ + chain)[:2]})
+    store.train("signed", 70.0, method="aws", chain=1, round=1, seed=1)
+    store.train("signed", 80.0, method="aws", chain=1, round=2, seed=1)
+    store.train("dense", 90.0, seed=1)
+    figure = learning_curves(load(store.root))
+    rounds, *trainings = figure.data  # the test set is read at one epoch, so it has no panel
+    assert (rounds.name, list(rounds.x)) == ("AWS rounds", [1, 2, 3, 4, 5, 6])
+    assert list(rounds.y) == [41.5, 52.5, 51.5, 62.5, 61.5, 72.5]
+    assert "n = 2 trainings in 2 chains" in rounds.customdata[0][0]
+    assert {trace.name: list(trace.y) for trace in trainings} == {
+        "AWS signed transfer": [70.0, 81.0],
+        "dense": [80.0, 91.0],
+    }
 
 
 def test_nothing_probed_gives_no_traces(store: SyntheticStore) -> None:
