@@ -35,6 +35,7 @@ BASE = {
     "status": "none",
     "why": "none name",
     "logs": "none name",
+    "export": "none --to tensorboard",
     "report": "none",
     "serve": "none --published none.csv",
     "checks": "none",

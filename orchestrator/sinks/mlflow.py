@@ -24,16 +24,11 @@ class MlflowSink(Sink):
 
     @staticmethod
     def check(place: str) -> None:
-        parts = urlsplit(place)
-        if parts.scheme not in ("http", "https", "sqlite"):
+        if not _is_place(place):
             raise SinkError(
-                f"mlflow:{place}: expected http(s)://HOST:PORT of a tracking server, or sqlite:///FILE.db; any other "
-                f"place goes in MLFLOW_TRACKING_URI"
-            )
-        if parts.username is not None or parts.password is not None:  # plans and leases keep the command line
-            raise SinkError(
-                "mlflow: the address holds a user or password; give them in MLFLOW_TRACKING_USERNAME and "
-                "MLFLOW_TRACKING_PASSWORD"
+                "mlflow: expected http(s)://HOST:PORT of a tracking server, or sqlite:///FILE.db, without a user, a "
+                "password or a query; these belong in MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, and any "
+                "other place in MLFLOW_TRACKING_URI"
             )
 
     def __init__(self, place: str | None) -> None:
@@ -118,6 +113,17 @@ class MlflowSink(Sink):
             page = search(*arguments, page_token=token or None, **options)
             yield from page
             token = page.token or None
+
+
+def _is_place(text: str) -> bool:
+    """Whether a command line may hold this address: plans and leases keep it, so it must hold no secret."""
+    try:
+        parts = urlsplit(text)
+        server = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a bracket or a port that is none
+        return False
+    file = parts.scheme == "sqlite" and not parts.netloc and len(parts.path) > 1
+    return (server or file) and "@" not in parts.netloc and not parts.query
 
 
 def _parts(items: Sequence[Any], most: int) -> Iterator[Sequence[Any]]:

@@ -29,6 +29,7 @@ BAD: dict[str, list[str]] = {
     "status": ["none"],
     "why": ["none", NAME],
     "logs": ["none", NAME],
+    "export": ["none", "--to", "tensorboard"],
     "report": ["none"],
     "serve": ["none", "--published", "none.csv"],
     "judge": ["none"],
@@ -43,6 +44,7 @@ BAD: dict[str, list[str]] = {
 GOOD: dict[str, list[str]] = {
     "status": ["store"],
     "why": ["store", NAME],
+    "export": ["store", "--to", "tensorboard"],
     "report": ["store"],
     "judge": ["store"],
     "checks": ["store"],
