@@ -41,8 +41,9 @@ $(VENV)/.installed-docs: pyproject.toml | $(VENV)/bin/python
 	$(PIP) --editable '.[docs]'
 	@touch $@
 
-# README's pictures and the notebook's outputs, from the demo's store; needs Chromium
+# README's and RESULTS' numbers, README's pictures and the notebook's outputs, from the demo's store; needs Chromium
 picture: demo $(VENV)/.installed-test
+	$(RUN) tests.docs.demo_numbers sweeps
 	$(RUN) tests.browser.pictures sweeps/report.html docs
 	$(RUN) tests.browser.notebook sweeps
 
