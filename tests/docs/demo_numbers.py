@@ -23,12 +23,12 @@ from analysis.frames.sections import sections
 ROOT = Path(__file__).parents[2]
 BEGIN, END = "<!-- the demo's numbers: make picture writes them -->\n", "<!-- the end of the demo's numbers -->\n"
 MEASURED = (
-    "retrain accuracy",
-    "signed accuracy",
-    "mask accuracy",
-    "signed barrier",
-    "mask barrier",
-    "signed stability",
+    ("retrain", "accuracy"),
+    ("signed", "accuracy"),
+    ("mask", "accuracy"),
+    ("signed", "barrier"),
+    ("mask", "barrier"),
+    ("signed", "stability"),
 )
 HEADS = (
     "density",
@@ -59,7 +59,7 @@ def table(frames: Frames) -> Iterator[str]:
     for _, cells in rows[rows["method"].notna()].groupby(["round", "method"], sort=False):
         method = str(cells["method"].iloc[0])
         by_transfer = cells.set_index("transfer")
-        values = []
+        values: list[str] = []
         for transfer, measure in MEASURED:
             row = by_transfer.loc[transfer]
             mean, sd = row[f"{measure}_mean"], row[f"{measure}_sd"]
