@@ -38,6 +38,7 @@ BASE = {
     "export": "none --to tensorboard",
     "report": "none",
     "serve": "none --published none.csv",
+    "judge": "none",
     "checks": "none",
     "tickets show": "none.parquet",
     "tickets diff": "none.parquet other.parquet",

@@ -17,7 +17,15 @@ from benchmarks.fuzz.world import WHERE, landscape_words, sweep_words, tickets_o
 from tickets.formats import FORMATS
 
 SERVE_S = 20.0
-SHARES = {"checks": 0.3, "report": 0.15, "report --export": 0.05, "serve": 0.04, "landscape": 0.08, "run": 0.1}
+SHARES = {
+    "judge": 0.3,
+    "checks": 0.3,
+    "report": 0.15,
+    "report --export": 0.05,
+    "serve": 0.04,
+    "landscape": 0.08,
+    "run": 0.1,
+}
 """Shares of the trials in which the costly commands run, so that 2,000 trials take an hour on two cores."""
 
 
@@ -46,6 +54,7 @@ def readers(folder: Path, names: Sequence[str], mutated: Mutated, draw: Random) 
     yield "logs", ["logs", "store", name, *json]
     yield "verify --check-only", ["verify", "store", "--check-only", *json]
     yield "gc", ["gc", "store", *draw.choice([[], ["--superseded"], ["--keep-weights"]]), *json]
+    yield "judge", ["judge", "store", *json]
     yield "checks", ["checks", "store", *json]
     published = draw.choice([[], ["--published", "work/published.csv"]])
     yield "report", ["report", "store", "--out", "out/report.html", *published]

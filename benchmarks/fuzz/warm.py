@@ -17,6 +17,7 @@ from pathlib import Path
 
 import orchestrator.driver.failures
 import orchestrator.session.run
+import orchestrator.sweep
 from benchmarks.faults.processes import NoReport
 from benchmarks.fuzz.trap import set_trap
 from orchestrator.__main__ import SUB_COMMANDS, app
@@ -165,6 +166,7 @@ def _call(words: list[str]) -> int:
     sys.stdout, sys.stderr = (os.fdopen(number, "w", encoding="utf-8", errors="replace") for number in (1, 2))
     orchestrator.driver.failures.PAUSE_S[Cause.TRANSIENT] = PAUSES_S
     orchestrator.session.run.LiveReport = NoReport  # type: ignore[misc,assignment]
+    orchestrator.sweep.judge_store = lambda store: {}  # judge runs as a command of its own
     try:
         app(words, prog_name="winning-sign")
     except SystemExit as ended:

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks import loader, precision, probe, pruning, scale, ticket_io, training
+from benchmarks import claims, loader, precision, probe, pruning, scale, ticket_io, training
 from benchmarks.finished_store import write_finished
 from benchmarks.generated import PIXEL_MEAN, PIXEL_STD, labelled_images, splits_of
 from benchmarks.ladder import OPTIMIZER, SEED, Rung, Trainings, Workload, ladder
@@ -300,3 +300,10 @@ def test_an_unknown_architecture_is_named(capsys: pytest.CaptureFixture[str]) ->
     with pytest.raises(SystemExit, match="2"):
         training.main(["--architectures", "resnet20,lenet"])
     assert "no lenet here" in capsys.readouterr().err
+
+
+def test_claims_judges_studies_without_an_effect(capsys: pytest.CaptureFixture[str]) -> None:
+    assert claims.main(["--studies", "1", "--seed", "3"]) in (0, 1)
+    tables = capsys.readouterr().out
+    for rule in claims.RULES:
+        assert tables.count(f"| {rule.name} ") >= len(claims.NOISES)

@@ -204,13 +204,18 @@ def provider(up: StandIns, filled_in: Path, monkeypatch: pytest.MonkeyPatch) -> 
         "AWS_DEFAULT_REGION",
     ):
         monkeypatch.setenv(name, up.environment[name])
+    from ray.autoscaler._private.aws.utils import client_cache, resource_cache
     from ray.autoscaler._private.commands import _bootstrap_config
     from ray.autoscaler._private.providers import _get_node_provider
 
+    for cache in (client_cache, resource_cache):  # another test's clients know another endpoint
+        cache.cache_clear()
     config = _bootstrap_config(yaml.safe_load(filled_in.read_text()), no_config_cache=True)
     made = _get_node_provider(config["provider"], config["cluster_name"])
     yield made, config["available_node_types"]["gpu"]
     made.terminate_nodes(made.non_terminated_nodes({"ray-node-type": "worker"}))
+    for cache in (client_cache, resource_cache):
+        cache.cache_clear()
 
 
 WORKER_TAGS = {"ray-node-type": "worker", "ray-user-node-type": "gpu", "ray-node-status": "uninitialized"}

@@ -154,7 +154,10 @@ def _run_logged(attempts: Sequence[Attempt], began: float, node: str, member: Me
             log.info("interrupted; it resumes from its checkpoint")
             return [Outcome("interrupted", time.monotonic() - began) for _ in attempts]
         except (Exception, SystemExit) as error:  # a plugin's function may raise anything
-            log.error("failed\n%s", f"{error}" if isinstance(error, SENTENCES) else traceback.format_exc())
+            log.error(
+                "failed\n%s",
+                f"{type(error).__name__}: {error}" if isinstance(error, SENTENCES) else traceback.format_exc(),
+            )
             return [_failed(error, began)] * len(attempts)
 
 

@@ -102,7 +102,7 @@ class Command(Page, TyperCommand):
                 raise typer.BadParameter(str(error), ctx=ctx, param=parameter) from error
 
     def _takes_store(self) -> bool:
-        return any(p.name == "store" and p.param_type_name == "argument" for p in self.params)
+        return any(p.name in ("store", "stores") and p.param_type_name == "argument" for p in self.params)
 
 
 def _check_once(parameter: Any, times: int) -> None:

@@ -119,7 +119,7 @@ def test_options_win_over_the_file(tmp_path: Path) -> None:
     )
     assert shown.exit_code == 0, shown.output
     assert '"mnist1d/resnet1d/lrr/chain1/round02/signed/seed3"' in shown.output
-    assert "aws" not in shown.output
+    assert "/aws/" not in shown.output
 
 
 def test_flags_win_over_the_file_and_their_layers_come_last() -> None:
