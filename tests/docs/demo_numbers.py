@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import fill
 
 import pandas as pd
 
@@ -70,8 +71,8 @@ def table(frames: Frames) -> Iterator[str]:
 def answered(frames: Frames) -> Iterator[str]:
     """Yield what the adjusted decisions support, a sentence each."""
     for part in judgements(frames):
-        yield f"- {part['verdict']}."
-        yield from (f"- {answer}" for answer in part["answers"])
+        for sentence in (f"{part['verdict']}.", *part["answers"]):
+            yield fill(sentence, 120, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False)
 
 
 def intervals(frames: Frames) -> Iterator[str]:
