@@ -75,8 +75,8 @@ def _check_question(name: str, methods: Collection[str], starts: Collection[str]
             f"accuracy_of_signed_minus_mask, with a measure of {', '.join(MEASURES)}"
         )
     sides = [_side(side, methods, starts) for side in match.groups()[1:]]
-    for side, found in zip(match.groups()[1:], sides, strict=True):
-        if found is None:
+    for side, named in zip(match.groups()[1:], sides, strict=True):
+        if named is None:
             raise ValueError(
                 f"study.primary: {name} compares {side!r}, and this sweep trains {', '.join(sorted(starts))} with the "
                 f"methods {', '.join(methods)}; name a start, or a method and a start, such as aws_signed"

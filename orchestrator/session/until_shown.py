@@ -52,13 +52,13 @@ def undecided(experiments: Sequence[Experiment], parts: Mapping[Section, Mapping
     Returns:
         Each with the number of chains that is needed.
     """
-    found = []
+    enlarged = []
     for experiment in experiments:
         part = parts.get(section(experiment), {})
         needed = part.get("chains_needed")
         if not part.get("decided") and needed and needed > experiment.recipe.chains:
-            found.append(at_look(experiment, needed))
-    return found
+            enlarged.append(at_look(experiment, needed))
+    return enlarged
 
 
 def run_until_shown(
