@@ -19,6 +19,7 @@ MOST_PAGES = 100_000
 _DEEPEST = 16
 _STOP, _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _STRUCT = 0, 1, 2, 3, 7, 8, 9, 12
 _INTEGERS = (5, 6, 4)
+_LONGEST_INTEGER = 10  # bytes, of seven bits each
 _TEXTS = (6, 7)  # BYTE_ARRAY and FIXED_LEN_BYTE_ARRAY of parquet.thrift's Type
 
 Fields = Mapping[int, Any]
@@ -55,7 +56,7 @@ def read_chunks(file: BinaryIO, size_bytes: int) -> Iterator[Chunk]:
         raise ValueError(f"its footer is missing, or larger than {MOST_FOOTER_BYTES:,} bytes")
     file.seek(size_bytes - 8 - footer_bytes)
     pages = 0
-    for group in _Reader(file.read(footer_bytes)).struct().get(4, ()):
+    for group in _read_struct(file.read(footer_bytes))[0].get(4, ()):
         for column in group[1]:
             about = column[3]
             values = unpacked_bytes = 0
@@ -75,9 +76,8 @@ def _page_headers(file: BinaryIO, chunk: Fields) -> Iterator[Fields]:
     end = at + chunk[7] if at >= len(MAGIC) else at  # a chunk without values names no place of a data page
     while at < end:
         file.seek(at)
-        reader = _Reader(file.read(MOST_HEADER_BYTES))
-        header = reader.struct()
-        at += reader.at + header[3]
+        header, header_bytes = _read_struct(file.read(MOST_HEADER_BYTES))
+        at += header_bytes + header[3]
         if min(_values(header), header[2], header[3]) < 0:
             raise ValueError("it has a page of a negative size")
         yield header
@@ -89,66 +89,95 @@ def _values(header: Fields) -> int:
     return int(header[about][1]) if about is not None else 0
 
 
-class _Reader:
-    """Reads values of Thrift's compact protocol one after another; ValueError where the bytes are none."""
+# A report reads tens of thousands of files, and most of a file's time is spent here: so these functions take and return
+# positions, and look at the bytes themselves.
 
-    def __init__(self, content: bytes) -> None:
-        self._content, self.at = content, 0
 
-    def struct(self, depth: int = 0) -> Fields:
-        """Read the fields of a struct."""
-        if depth > _DEEPEST:
-            raise ValueError("it is nested too deeply")
-        fields: dict[int, Any] = {}
-        number = 0
-        while (head := self._byte()) != _STOP:
-            number = number + (head >> 4) if head >> 4 else self._integer()
-            kind = head & 15
-            fields[number] = kind == _TRUE if kind in (_TRUE, _FALSE) else self._value(kind, depth)
-        return fields
+def _read_struct(content: bytes) -> tuple[Fields, int]:
+    """Read a struct of Thrift's compact protocol; return its fields, and its size in bytes.
 
-    def _value(self, kind: int, depth: int) -> Any:
+    Raises:
+        ValueError: the bytes are no struct.
+    """
+    try:
+        return _struct(content, 0, 0)
+    except IndexError:
+        raise ValueError("it ends too early") from None
+
+
+def _struct(content: bytes, at: int, depth: int) -> tuple[Fields, int]:
+    if depth > _DEEPEST:
+        raise ValueError("it is nested too deeply")
+    fields: dict[int, Any] = {}
+    number = 0
+    while (head := content[at]) != _STOP:
+        at += 1
+        if head > 15:
+            number += head >> 4
+        else:
+            number, at = _integer(content, at)
+        kind = head & 15
         if kind in _INTEGERS:
-            return self._integer()
-        if kind == _BINARY:
-            return self._bytes(self._unsigned())
-        if kind == _STRUCT:
-            return self.struct(depth + 1)
-        if kind == _LIST and depth < _DEEPEST:
-            head = self._byte()
-            count = head >> 4 if head >> 4 < 15 else self._unsigned()
-            return [self._value(head & 15, depth + 1) for _ in range(count)]
-        if kind in (_TRUE, _FALSE, _BYTE):  # a truth value in a list is a byte
-            return self._byte()
-        if kind == _DOUBLE:
-            return self._bytes(8)
-        raise ValueError(f"it has a value of type {kind}")  # a set, a map, or no type: parquet.thrift uses none
+            value = content[at]
+            if value > 127:
+                value, at = _unsigned(content, at)
+            else:
+                at += 1
+            fields[number] = (value >> 1) ^ -(value & 1)
+        elif kind == _STRUCT:
+            fields[number], at = _struct(content, at, depth + 1)
+        elif kind in (_TRUE, _FALSE):
+            fields[number] = kind == _TRUE
+        else:
+            fields[number], at = _value(content, at, kind, depth)
+    return fields, at + 1
 
-    def _integer(self) -> int:
-        """Read a number whose last bit is its sign ("zigzag")."""
-        value = self._unsigned()
-        return (value >> 1) ^ -(value & 1)
 
-    def _unsigned(self) -> int:
-        byte = self._byte()
-        value, shift = byte & 127, 7
-        while byte > 127:
-            byte = self._byte()
-            value |= (byte & 127) << shift
-            shift += 7
-            if shift > 70:
-                raise ValueError("it has a number of more than 64 bits")
-        return value
+def _value(content: bytes, at: int, kind: int, depth: int) -> tuple[Any, int]:
+    if kind in _INTEGERS:
+        return _integer(content, at)
+    if kind == _BINARY:
+        size, at = _unsigned(content, at)
+        return _bytes(content, at, size)
+    if kind == _STRUCT:
+        return _struct(content, at, depth + 1)
+    if kind == _LIST and depth < _DEEPEST:
+        head = content[at]
+        count, at = (head >> 4, at + 1) if head >> 4 < 15 else _unsigned(content, at + 1)
+        values = []
+        for _ in range(count):
+            value, at = _value(content, at, head & 15, depth + 1)
+            values.append(value)
+        return values, at
+    if kind in (_TRUE, _FALSE, _BYTE):  # a truth value in a list is a byte
+        return content[at], at + 1
+    if kind == _DOUBLE:
+        return _bytes(content, at, 8)
+    raise ValueError(f"it has a value of type {kind}")  # a set, a map, or no type: parquet.thrift uses none
 
-    def _byte(self) -> int:
-        at = self.at
-        self.at = at + 1
-        if at >= len(self._content):
-            raise ValueError("it ends too early")
-        return self._content[at]
 
-    def _bytes(self, count: int) -> bytes:
-        start, self.at = self.at, self.at + count
-        if self.at > len(self._content):
-            raise ValueError("it ends too early")
-        return self._content[start : self.at]
+def _integer(content: bytes, at: int) -> tuple[int, int]:
+    """Read a number whose last bit is its sign ("zigzag")."""
+    value = content[at]
+    if value > 127:
+        value, at = _unsigned(content, at)
+    else:
+        at += 1
+    return (value >> 1) ^ -(value & 1), at
+
+
+def _unsigned(content: bytes, at: int) -> tuple[int, int]:
+    value = 0
+    for place in range(_LONGEST_INTEGER):
+        byte = content[at + place]
+        value |= (byte & 127) << 7 * place
+        if byte < 128:
+            return value, at + place + 1
+    raise ValueError("it has a number of more than 64 bits")
+
+
+def _bytes(content: bytes, at: int, size: int) -> tuple[bytes, int]:
+    end = at + size
+    if end > len(content):
+        raise ValueError("it ends too early")
+    return content[at:end], end
