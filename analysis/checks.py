@@ -1,4 +1,4 @@
-"""``winning-sign checks``: checks the method's rules on the results of a store.
+"""``winning-sign checks``: checks the method's rules on the results of one store or several.
 
 >>> analysis.checks.checks(Store("runs/mnist1d"), load("runs/mnist1d"))    # or: winning-sign checks runs/mnist1d
 """
@@ -7,37 +7,35 @@ from __future__ import annotations
 
 import typer
 
-from analysis.frames.load import load
+from analysis.reading import read
 from analysis.rules.checklist import checks
-from orchestrator.store import Store, StoreError
-from workers.terminal.command import AsJson, add_command, console, new_app, one_sentence, print_json, tell_left_out
-from workers.terminal.options import StorePath
+from orchestrator.store import StoreError
+from workers.terminal.command import AsJson, add_command, console, new_app, one_sentence, print_json
+from workers.terminal.options import StorePaths
 from workers.terminal.tables import UncutTable, print_table
 
 COLOURS = {"broken": "bold red", "not checked": "yellow"}
 EXAMPLES = """
 winning-sign checks sweeps
 winning-sign checks s3://bucket/sweeps --json
+winning-sign checks mine theirs
 """
 app = new_app()
 
 
 @add_command(app, EXAMPLES)
-def check(store: StorePath, json_: AsJson = False) -> None:
-    """Check the method's rules on the results of a store.
+def check(stores: StorePaths, json_: AsJson = False) -> None:
+    """Check the method's rules on the results of one store or several.
 
     Reads masks, weights, metrics and records. One rule is that a pruned weight never comes back. The exit code is 1 if
     a rule is broken.
     """
     with one_sentence(StoreError, OSError):
-        frames = load(store, tickets=False, leave_out=True)
-        tell_left_out(frames.left_out, store)
-        if frames.stages.empty:
-            raise StoreError(f"{store}: no stage is done in this folder; give the folder of a sweep's store")
+        reader, frames = read(stores, tickets=False, done=True)
         with console(stderr=True).status("reading masks and weights"):
-            results = checks(Store(store), frames)
+            results = checks(reader, frames)
     if json_:
-        print_json({"store": store, "checks": results.to_dict("records")})
+        print_json({"store": reader.root, "stores": frames.stores, "checks": results.to_dict("records")})
     else:
         table = UncutTable(["verdict"], ["checked"], ["rule", "detail"])
         for row in results.to_dict("records"):

@@ -1,4 +1,4 @@
-"""``winning-sign judge``: what the results of a store show, at the looks of its studies.
+"""``winning-sign judge``: what the results of one store or several show, at the looks of its studies.
 
 >>> analysis.comparisons.judgements.judgements(analysis.load("runs/mnist1d"))    # or: winning-sign judge runs/mnist1d
 """
@@ -6,33 +6,31 @@
 from __future__ import annotations
 
 from analysis.comparisons.judgements import judgements
-from analysis.frames.load import load
+from analysis.reading import read
 from orchestrator.store import StoreError
-from workers.terminal.command import AsJson, add_command, console, new_app, one_sentence, print_json, tell_left_out
-from workers.terminal.options import StorePath
+from workers.terminal.command import AsJson, add_command, console, new_app, one_sentence, print_json
+from workers.terminal.options import StorePaths
 
 EXAMPLES = """
 winning-sign judge sweeps
 winning-sign judge s3://bucket/sweeps --json
+winning-sign judge mine theirs
 """
 app = new_app()
 
 
 @add_command(app, EXAMPLES)
-def judge(store: StorePath, json_: AsJson = False) -> None:
-    """Say what the results of a store show, and how sure it is.
+def judge(stores: StorePaths, json_: AsJson = False) -> None:
+    """Say what the results of one store or several show, and how sure it is.
 
     Results are judged at the looks that the study planned: by default once, when all its chains are done. Before that
-    they are preliminary.
+    they are preliminary. A stage that several stores hold is one result.
     """
     with one_sentence(StoreError, OSError):
-        frames = load(store, tickets=False, leave_out=True)
-        tell_left_out(frames.left_out, store)
-        if frames.stages.empty:
-            raise StoreError(f"{store}: no stage is done in this folder; give the folder of a sweep's store")
+        reader, frames = read(stores, tickets=False, done=True)
         parts = judgements(frames)
     if json_:
-        print_json({"store": store, "parts": parts})
+        print_json({"store": reader.root, "stores": frames.stores, "parts": parts})
         return
     out = console()
     for part in parts:

@@ -6,21 +6,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from analysis.frames.load import Frames, load
 from analysis.frames.published.reading import PublishedError
-from analysis.frames.several import Reader, SeveralStores, open_reader
+from analysis.frames.several import SeveralStores, open_reader
 from analysis.page.export import export
 from analysis.page.rendering import render
+from analysis.reading import Stores, read
 from analysis.rules.checklist import REPORT_DEADLINE_S, checks
 from orchestrator.store import Store, StoreError
 from tickets.files.writing import replacing
-from workers.terminal.command import add_command, new_app, one_sentence, tell_left_out
+from workers.terminal.command import add_command, new_app, one_sentence
 from workers.terminal.options import Published, StorePaths
 
 REPORT = "report.html"
@@ -30,7 +29,6 @@ winning-sign report s3://bucket/sweeps --out report.html
 winning-sign report sweeps --export numbers
 winning-sign report mine theirs s3://bucket/sweeps --out report.html
 """
-Stores = Path | str | Iterable[Path | str]
 app = new_app()
 
 
@@ -52,9 +50,9 @@ def write_report(stores: Stores, out: Path | None = None, published: Path | None
     if out is not None and not out.absolute().parent.is_dir():
         raise NotADirectoryError(f"there is no folder {out.parent} to write {out.name} in; create it first")
     reader = open_reader(stores)
-    if isinstance(reader, SeveralStores) and out is None:
+    if out is None and isinstance(reader, SeveralStores):
         raise StoreError("a report of several stores lies in none of them; give its file with --out")
-    frames = _loaded(reader, published)
+    _, frames = read(reader, published=published)
     rules = checks(reader, frames, deadline_s=REPORT_DEADLINE_S).to_dict("records")
     if isinstance(reader, Store) and out is None and reader.storage.folder is None:
         page = render(frames, reader.root, lambda path: path, checks=rules)
@@ -83,21 +81,9 @@ def write_tables(stores: Stores, folder: Path) -> str:
         StoreError: a store does not exist, or they have no stages.
         OSError: the folder cannot be written; then nothing is.
     """
-    export(_loaded(open_reader(stores)), folder)
+    _, frames = read(stores)
+    export(frames, folder)
     return str(folder)
-
-
-def _loaded(reader: Reader, published: Path | None = None) -> Frames:
-    frames = load(reader, published=published, leave_out=True)
-    if frames.stages.empty and frames.planned == 0:
-        raise StoreError(f"{reader.root}: this folder has no stages; give the folder of a sweep's store")
-    tell_left_out(frames.left_out, reader.root)
-    for row in frames.disagreements.to_dict("records"):
-        typer.echo(
-            f"{row['name']}: {row['store']} and {row['other_store']} differ in {row['differs']}; the first counts",
-            err=True,
-        )
-    return frames
 
 
 @add_command(app, EXAMPLES)

@@ -1,4 +1,4 @@
-"""``winning-sign serve``: shows the report of a store in the browser and renews it while sweeps run."""
+"""``winning-sign serve``: shows the report of one store or several in the browser and renews it while sweeps run."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import webbrowser
+from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer, ThreadingMixIn
@@ -18,14 +19,15 @@ import typer
 
 from analysis.frames.published.reading import PublishedError, read_published
 from analysis.live.live_page import LivePage
-from analysis.live.site import STORE, Answer, Names, Site, refusal
+from analysis.live.site import Answer, Names, Site, link, places, refusal
 from orchestrator.store import Store, StoreError
 from workers.terminal.command import add_command, new_app, one_sentence
-from workers.terminal.options import Published, StorePath
+from workers.terminal.options import Published, StorePaths
 
 EXAMPLES = """
 winning-sign serve sweeps --open
 winning-sign serve s3://bucket/sweeps --every 60
+winning-sign serve mine theirs
 ssh -t -L 8700:127.0.0.1:8700 HEAD winning-sign serve sweeps   # a cluster's store, from a laptop
 """
 EVERY_S, EVERY_OF_A_BUCKET_S = 2.0, 30.0
@@ -105,7 +107,7 @@ class Server(ThreadingMixIn, TCPServer):
 
 @add_command(app, EXAMPLES)
 def serve(
-    store: StorePath,
+    stores: StorePaths,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8700,
     host: Annotated[str, typer.Option(help="Name or address to listen on.")] = "127.0.0.1",
     every: Annotated[
@@ -119,20 +121,23 @@ def serve(
     published: Published = None,
     open_: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
-    """Show the report of a store in the browser while sweeps run.
+    """Show the report of one store or several in the browser while sweeps run.
 
     The page renews itself and shows progress and events. The sweep need not have begun. Nothing is written to the
-    store. Ctrl-C ends the server. To read a cluster's store from a laptop, forward the port by SSH: no port of the head
-    has to be open.
+    stores. A stage that several stores hold is one result. Ctrl-C ends the server. To read a cluster's store from a
+    laptop, forward the port by SSH: no port of the head has to be open.
     """
     with one_sentence(StoreError, PublishedError, OSError):
         if published is not None:
             read_published(published)
-        storage = Store(store).storage
-        every_s = every or (EVERY_S if storage.folder is not None else EVERY_OF_A_BUCKET_S)
-        live = LivePage(store, lambda path: f"{STORE}/{path}", every_s, published)
+        opened = list({store.root: store for store in map(Store, stores)}.values())
+        in_folders = all(store.storage.folder is not None for store in opened)
+        by_place = places(opened)
+        live = LivePage(
+            opened, partial(link, stores=by_place), every or (EVERY_S if in_folders else EVERY_OF_A_BUCKET_S), published
+        )
         server = _listen(host, port)
-    server.site = Site(live, storage, Names(host, server.address))
+    server.site = Site(live, {place: store.storage for place, store in by_place.items()}, Names(host, server.address))
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, _end)
     live.start()

@@ -23,7 +23,7 @@ FLOORS = {
     " < run",
     "orchestrator": "store, recipes, backends < operating, planning, sinks < scheduling < terminal < driver"
     " < session, tuning",
-    "analysis": "signs < frames < comparisons < figures < rules < page < checks, judge, report, live < serve",
+    "analysis": "signs < frames < comparisons < figures < rules < page < reading < checks, judge, report, live < serve",
 }
 COMMANDS = {
     "__main__",

@@ -16,7 +16,7 @@ from analysis.frames.published.protocols import protocols
 from analysis.frames.published.reading import check_fits, no_published, published_beside, read_published
 from analysis.frames.recipes import commands, recipes
 from analysis.frames.results import above_chord, densities, read_results
-from analysis.frames.several import Reader, disagreements, holder_of, open_reader, stores_of
+from analysis.frames.several import Reader, disagreements, holder_of, open_reader, roots, stores_of
 from analysis.frames.superseded import superseded
 from analysis.signs.cache import Cache
 from analysis.signs.comparisons import comparisons
@@ -75,6 +75,7 @@ class Frames:
         disagreements: one row per stage that two stores hold with different results (``analysis.frames.several``).
         recipes, commands: what each part was made with, and the command that makes it again
             (``analysis.frames.recipes``).
+        stores: roots of the stores that were read.
     """
 
     stages: pd.DataFrame
@@ -97,6 +98,7 @@ class Frames:
     disagreements: pd.DataFrame = field(default_factory=disagreements)
     recipes: pd.DataFrame = field(default_factory=lambda: recipes([]))
     commands: pd.DataFrame = field(default_factory=lambda: commands([]))
+    stores: tuple[str, ...] = ()
 
 
 def load(
@@ -168,7 +170,7 @@ def load(
         data=_labelled(data_sets(records.values()), stages),
         missing=missing,
         failures=failures,
-        events=load_events(reader),
+        events=load_events(stores_of(reader)),
         planned=len(planned),
         protocols=_labelled(protocols(records), stages),
         published=published_beside(own_published).merge(here[["dataset", "architecture"]].drop_duplicates()),
@@ -177,6 +179,7 @@ def load(
         disagreements=disagreements(reader),
         recipes=recipes(plans),
         commands=commands(plans),
+        stores=roots(reader),
     )
 
 
@@ -260,7 +263,8 @@ def _packages(records: Iterable[Record]) -> pd.DataFrame:
     return typed(rows, ("key", "package", "version"))
 
 
-def load_events(reader: Reader) -> pd.DataFrame:
+def load_events(stores: Iterable[Store]) -> pd.DataFrame:
     """Load the frame ``events`` alone: it changes most often."""
-    events = (event for store in stores_of(reader) for event in read_events(store.storage))
-    return typed(({**event, "time": event["time_unix_s"]} for event in events), EVENT_COLUMNS)
+    events = (event for store in stores for event in read_events(store.storage))
+    rows = typed(({**event, "time": event["time_unix_s"]} for event in events), EVENT_COLUMNS)
+    return rows.sort_values("time", kind="stable", ignore_index=True)

@@ -133,6 +133,11 @@ def stores_of(reader: Reader) -> tuple[Store, ...]:
     return reader.stores if isinstance(reader, SeveralStores) else (reader,)
 
 
+def roots(reader: Reader) -> tuple[str, ...]:
+    """The roots of the stores behind a reader."""
+    return tuple(store.root for store in stores_of(reader))
+
+
 def holder_of(reader: Reader, key: str) -> Store:
     """The store whose result of a stage counts."""
     return reader.holder_of(key) if isinstance(reader, SeveralStores) else reader

@@ -1,4 +1,4 @@
-"""Live page: render a store again when it has changed, while a reader asks."""
+"""Live page: render stores again when they have changed, while a reader asks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import pandas as pd
 from analysis.comparisons.statistics import KEY_DIGITS
 from analysis.frames.load import Frames, load, load_events
 from analysis.frames.published.reading import PublishedError
+from analysis.frames.several import Reader, open_reader
 from analysis.live.snapshot import Snapshot
 from analysis.page.rendering import notice, render
 from analysis.page.stages import progress
@@ -34,6 +35,7 @@ _RECORD = re.compile(r"stages/[^/]+/[^/]+/record\.json")
 _SHOWN = re.compile(r"plans/.+|stages/[^/]+/[^/]+/(record\.json|attempts/[0-9]+/failure\.json|.+\.parquet)")
 """Files that a page is rendered from; heartbeats are not, and the state reports events."""
 _EVENTS = re.compile(r"events/.+")
+Listing = Mapping[str, Entry]
 _EVENT_FIELDS = ("event", "name", "error")
 
 
@@ -52,21 +54,24 @@ class Page:
 
 
 class LivePage:
-    """The last page of a store, and its state. One thread reads the store, from ``start`` on.
+    """The last page of one store or several, and its state. One thread reads the stores, from ``start`` on.
 
     Args:
-        store: a folder or a bucket's URL; it need not exist yet.
-        link: turns a path in the store into the address that the page links to.
-        every_s: seconds between two listings of the store; the store is not listed while nobody asks.
+        stores: folders or buckets' URLs; they need not exist yet.
+        link: turns a path in the store, or of several stores a path that begins with its store's root, into the address
+            that the page links to.
+        every_s: seconds between two listings of the stores; they are not listed while nobody asks.
         published: a CSV file with published results to draw beside: see ``analysis.frames.published.reading``.
 
     Raises:
-        StoreError: the address cannot be a store's.
+        StoreError: an address cannot be a store's.
     """
 
-    def __init__(self, store: str, link: Callable[[str], str], every_s: float, published: Path | None = None) -> None:
-        self._snapshot = Snapshot(Store(store).storage)
-        self.root = self._snapshot.root
+    def __init__(
+        self, stores: Sequence[Store], link: Callable[[str], str], every_s: float, published: Path | None = None
+    ) -> None:
+        self._snapshots = [Snapshot(store.storage) for store in stores]
+        self.root = " and ".join(snapshot.root for snapshot in self._snapshots)
         self._link, self._every_s, self._published = link, every_s, published
         self._asked = threading.Event()
         self._frames: Frames | None = None
@@ -109,14 +114,14 @@ class LivePage:
     def _refresh(self) -> None:
         """List the store, and render a changed one; an error becomes the page's problem until the next call."""
         try:
-            listing = self._snapshot.take()
-            rendered_from = _digest(listing, _SHOWN)
-            news_of = rendered_from + _digest(listing, _EVENTS)
+            listings = [snapshot.take() for snapshot in self._snapshots]
+            rendered_from = _digest(listings, _SHOWN)
+            news_of = rendered_from + _digest(listings, _EVENTS)
             if news_of != self._news_of:
-                self._update_news(self._frames, listing)
+                self._update_news(self._frames, listings)
                 self._news_of = news_of
             if (rendered_from != self._rendered_from or self._problem) and time.monotonic() >= self._rest_until_s:
-                self._render(rendered_from, listing)
+                self._render(rendered_from, listings)
         except (StoreError, PublishedError, OSError) as error:
             self._problem = f"The store cannot be shown: {error}"
         except Exception as error:  # a bug: the thread must survive it, and the terminal shows it
@@ -125,24 +130,26 @@ class LivePage:
                 traceback.print_exc()
             self._problem = problem
 
-    def _render(self, rendered_from: str, listing: Mapping[str, Entry]) -> None:
+    def _reader(self) -> Reader:
+        """Return a new reader of the snapshots; StoreError if a store does not exist."""
+        for snapshot in self._snapshots:
+            if not snapshot.exists():
+                raise StoreError(f"{snapshot.root} does not exist. The page appears by itself once a sweep has begun.")
+        return open_reader([snapshot.store() for snapshot in self._snapshots])
+
+    def _render(self, rendered_from: str, listings: Sequence[Listing]) -> None:
         """Render the page; the first one without tickets and rules, which take minutes for large networks."""
         began_s, tickets = time.monotonic(), self._page is not None
         try:
-            if not self._snapshot.exists():
-                raise StoreError(f"{self.root} does not exist. The page appears by itself once a sweep has begun.")
-            frames = load(self._snapshot.store(), tickets=tickets, published=self._published, leave_out=True)
+            reader = self._reader()
+            frames = load(reader, tickets=tickets, published=self._published, leave_out=True)
             if frames.stages.empty and frames.planned == 0:
                 raise StoreError(f"{self.root} has no stages. The page appears by itself once a sweep has begun.")
             version = digest.of_text(f"{rendered_from} {tickets}")
-            rules = (
-                checks(self._snapshot.store(), frames, deadline_s=REPORT_DEADLINE_S).to_dict("records")
-                if tickets
-                else []
-            )
+            rules = checks(reader, frames, deadline_s=REPORT_DEADLINE_S).to_dict("records") if tickets else []
             content = render(frames, self.root, self._link, live=True, version=version, checks=rules).encode()
             page = Page(version, content, gzip.compress(content, PACKING))
-            self._update_news(frames, listing)
+            self._update_news(frames, listings)
             self._frames, self._page = frames, page
             self._rendered_from, self._problem = rendered_from if tickets else "", ""
         finally:
@@ -150,17 +157,17 @@ class LivePage:
             first = self._page is not None and not tickets
             self._rest_until_s = now_s if first else now_s + REST * (now_s - began_s)
 
-    def _update_news(self, frames: Frames | None, listing: Mapping[str, Entry]) -> None:
-        events = load_events(self._snapshot.store())
+    def _update_news(self, frames: Frames | None, listings: Sequence[Listing]) -> None:
+        events = load_events([snapshot.store() for snapshot in self._snapshots])
         self._news = {
-            "progress": progress(_updated(frames, events, listing)) if frames else {},
+            "progress": progress(_updated(frames, events, listings)) if frames else {},
             "events": [_event(row) for row in events.tail(EVENTS).to_dict("records")],
         }
 
 
-def _updated(frames: Frames, events: pd.DataFrame, listing: Mapping[str, Entry]) -> Frames:
-    """Update the frames by a listing and the events, to count progress between two pages."""
-    done = {path.split("/")[2][-KEY_DIGITS:] for path in listing if _RECORD.fullmatch(path)}
+def _updated(frames: Frames, events: pd.DataFrame, listings: Sequence[Listing]) -> Frames:
+    """Update the frames by the stores' listings and events, to count progress between two pages."""
+    done = {path.split("/")[2][-KEY_DIGITS:] for listing in listings for path in listing if _RECORD.fullmatch(path)}
     missing = frames.missing[~frames.missing["key"].str[:KEY_DIGITS].isin(done)]
     return replace(frames, events=events, missing=missing)
 
@@ -171,6 +178,9 @@ def _event(row: Mapping[Any, Any]) -> dict[str, str]:
     return {name: value for name, value in fields.items() if isinstance(value, str)}
 
 
-def _digest(listing: Mapping[str, Entry], which: re.Pattern[str]) -> str:
-    versions = sorted((path, entry.version) for path, entry in listing.items() if which.fullmatch(path))
+def _digest(listings: Sequence[Listing], which: re.Pattern[str]) -> str:
+    versions = [
+        sorted((path, entry.version) for path, entry in listing.items() if which.fullmatch(path))
+        for listing in listings
+    ]
     return digest.of_text(json.dumps(versions))

@@ -6,17 +6,17 @@ import ipaddress
 import json
 import re
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import unquote, urlsplit
 
 from analysis.live.live_page import LivePage
 from analysis.page.escaping import visible_json
-from orchestrator.store import Storage
+from orchestrator.store import Storage, Store
 
 STORE = "store"
-"""Path of the store's files."""
+"""Path of a store's files; of several stores, each has a number after it."""
 HTML, JSON = "text/html; charset=utf-8", "application/json"
 TEXT, BYTES = "text/plain; charset=utf-8", "application/octet-stream"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -78,15 +78,36 @@ def refusal(status: HTTPStatus, sentence: str) -> Answer:
     return Answer(status, TEXT, f"{sentence}\n".encode(), {"Content-Security-Policy": FILE_POLICY})
 
 
+def places(stores: Sequence[Store]) -> dict[str, Store]:
+    """Give each store a path on the site."""
+    if len(stores) == 1:
+        return {STORE: stores[0]}
+    return {f"{STORE}/{number}": store for number, store in enumerate(stores, start=1)}
+
+
+def link(path: str, stores: Mapping[str, Store]) -> str:
+    """Return the address of a store's file.
+
+    Args:
+        path: in the store; of several stores, it begins with its store's root.
+        stores: by their path on the site: see ``places``.
+    """
+    if len(stores) == 1:
+        return f"{STORE}/{path}"
+    roots = {store.root: place for place, store in stores.items() if path.startswith(f"{store.root}/")}
+    root = max(roots, key=len)  # a store may lie in a folder of another one
+    return f"{roots[root]}{path.removeprefix(root)}"
+
+
 class Site:
     """Answers to GET requests.
 
     Args:
-        storage: holds the files that the page links to.
+        storages: hold the files that the page links to, by their path on this site.
     """
 
-    def __init__(self, live: LivePage, storage: Storage, names: Names) -> None:
-        self._live, self._storage, self._names = live, storage, names
+    def __init__(self, live: LivePage, storages: Mapping[str, Storage], names: Names) -> None:
+        self._live, self._storages, self._names = live, storages, names
 
     def answer(self, target: str, hosts: Iterable[str], accepted: str) -> Answer:
         """Answer a request.
@@ -103,8 +124,9 @@ class Site:
             return self._page("gzip" in accepted)
         if path == "/state.json":
             return Answer(HTTPStatus.OK, JSON, visible_json(json.dumps(self._live.state(), allow_nan=False)).encode())
-        if path.startswith(f"/{STORE}/"):
-            return self._file(unquote(path.removeprefix(f"/{STORE}/"), errors="surrogateescape"))
+        for place, storage in self._storages.items():
+            if path.startswith(f"/{place}/"):
+                return _file(storage, unquote(path.removeprefix(f"/{place}/"), errors="surrogateescape"))
         return refusal(HTTPStatus.NOT_FOUND, "No such page; the report is at /.")
 
     def _page(self, packed: bool) -> Answer:
@@ -116,22 +138,24 @@ class Site:
             return Answer(HTTPStatus.OK, HTML, page.packed, {**headers, "Content-Encoding": "gzip"})
         return Answer(HTTPStatus.OK, HTML, page.content, headers)
 
-    def _file(self, path: str) -> Answer:
-        try:
-            if not _LINKED.fullmatch(path) or not self._inside(path):
-                raise FileNotFoundError
-            content = self._storage.read(path)
-        except (FileNotFoundError, PermissionError):
-            return refusal(HTTPStatus.NOT_FOUND, "No such file, or the page does not link to it.")
-        except OSError as error:
-            return refusal(HTTPStatus.BAD_GATEWAY, str(error))
-        kind = TEXT if path.endswith((".json", ".txt")) else BYTES
-        return Answer(HTTPStatus.OK, kind, content, {"Content-Security-Policy": FILE_POLICY})
 
-    def _inside(self, path: str) -> bool:
-        """Whether a path leads to a file inside the store's folder, with links resolved."""
-        folder = self._storage.folder
-        if folder is None:
-            return True
-        place = (folder / path).resolve()
-        return place.is_relative_to(folder.resolve()) and place.is_file()
+def _file(storage: Storage, path: str) -> Answer:
+    try:
+        if not _LINKED.fullmatch(path) or not _inside(storage, path):
+            raise FileNotFoundError
+        content = storage.read(path)
+    except (FileNotFoundError, PermissionError):
+        return refusal(HTTPStatus.NOT_FOUND, "No such file, or the page does not link to it.")
+    except OSError as error:
+        return refusal(HTTPStatus.BAD_GATEWAY, str(error))
+    kind = TEXT if path.endswith((".json", ".txt")) else BYTES
+    return Answer(HTTPStatus.OK, kind, content, {"Content-Security-Policy": FILE_POLICY})
+
+
+def _inside(storage: Storage, path: str) -> bool:
+    """Whether a path leads to a file inside the store's folder, with links resolved."""
+    folder = storage.folder
+    if folder is None:
+        return True
+    place = (folder / path).resolve()
+    return place.is_relative_to(folder.resolve()) and place.is_file()

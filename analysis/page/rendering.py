@@ -140,8 +140,7 @@ def notice(store: str, sentence: str) -> str:
 
 def _name(frames: Frames, store: str) -> str:
     """Name the page after its store, or its stores."""
-    roots = frames.stages["store"].drop_duplicates() if frames.stages["store"].nunique() > 1 else [store]
-    return " and ".join(PurePosixPath(root).name for root in roots)
+    return " and ".join(PurePosixPath(root).name for root in (frames.stores if len(frames.stores) > 1 else [store]))
 
 
 def _lead(section: Section, results: Sequence[Drawing]) -> Drawing | None:

@@ -22,7 +22,8 @@ def stage_data(frames: Frames, link: Callable[[str], str]) -> dict[str, Any]:
     """Return all stages as columns: the page's table, a point's details and the CSV download come from them.
 
     Args:
-        link: turns a path in the store into the address that the page links to.
+        link: turns a path in the store, or of several stores a path that begins with its store's root, into the address
+            that the page links to.
 
     Returns:
         ``base``: the address that ``folder`` is relative to, quoted, or empty for several stores; ``columns``: by name,
@@ -30,7 +31,7 @@ def stage_data(frames: Frames, link: Callable[[str], str]) -> dict[str, Any]:
         positions in ``values``, or -1 for a missing value. Keys are cut to their first 16 digits, as in figures.
     """
     stages = frames.stages.sort_values("name")
-    if stages["store"].nunique() > 1:
+    if len(frames.stores) > 1:
         base, folders = "", (stages["store"] + "/" + stages["folder"]).map(lambda path: quote(link(path), safe="/:"))
     else:
         base, folders = quote(link(STAGES), safe="/:"), stages["folder"].str.removeprefix(f"{STAGES}/")

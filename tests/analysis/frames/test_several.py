@@ -11,11 +11,11 @@ import pytest
 from typer.testing import CliRunner
 
 from analysis import load
+from analysis.checks import app as checks_app
 from analysis.figures import CATALOGUE
-from analysis.frames.several import open_reader
+from analysis.judge import app as judge_app
 from analysis.page.rendering import render
 from analysis.report import app, write_report
-from analysis.rules.checklist import checks
 from orchestrator.store import StoreError
 from orchestrator.store.record import Record
 from tests.analysis.conftest import SyntheticStore
@@ -118,10 +118,19 @@ def test_a_damaged_record_is_left_out_only_if_no_store_has_it_whole(
 
 
 def test_the_methods_rules_are_checked_on_all_stores(stores: tuple[SyntheticStore, SyntheticStore]) -> None:
-    reader = open_reader(roots(stores))
-    verdicts = checks(reader, load(reader))
-    artifacts = verdicts[verdicts["rule"].str.startswith("Every artifact")].iloc[0]
+    result = CliRunner().invoke(checks_app, [*map(str, roots(stores)), "--json"])
+    checked = json.loads(result.stdout)
+    assert checked["stores"] == [str(root) for root in roots(stores)]
+    artifacts = next(row for row in checked["checks"] if row["rule"].startswith("Every artifact"))
     assert artifacts["counted"] == 3
+
+
+def test_several_stores_are_judged_as_one(stores: tuple[SyntheticStore, SyntheticStore]) -> None:
+    stores[1].train("mask", 51.0, seed=2, **LABELS)
+    result = CliRunner().invoke(judge_app, [*map(str, roots(stores)), "--json"])
+    [part] = json.loads(result.stdout)["parts"]
+    [row] = part["comparisons"]
+    assert (row["pairs"], row["difference"]) == (2, pytest.approx(11.0))
 
 
 def test_the_page_links_into_each_store(stores: tuple[SyntheticStore, SyntheticStore], tmp_path: Path) -> None:

@@ -266,6 +266,23 @@ def test_the_server_waits_for_a_store_without_a_sweep(store: SyntheticStore, tmp
         assert "No stage is done yet." in server.ask("/").text
 
 
+def test_several_stores_are_one_page_and_each_keeps_its_files(store: SyntheticStore, tmp_path: Path) -> None:
+    mine, theirs = store, SyntheticStore(store.root / "theirs")  # a store may lie in another one's folder
+    keys = [mine.train("dense", 70.0, seed=1), theirs.train("dense", 80.0, seed=2)]
+    write_events(theirs.root, EVENTS)
+    with serving(mine.root, tmp_path / "cache", str(theirs.root), str(mine.root)) as server:
+        assert server.until(lambda state: state["version"])["events"][-1]["event"] == "failed"
+        page = server.ask("/").text
+        assert "ense training reaches 75.0" in page
+        data = json.loads(re.search(r'id="stages">(.*?)</script>', page)[1])  # type: ignore[index]
+        folders = data["columns"]["folder"]
+        assert [folder.split("/stages/")[0] for folder in folders] == ["store/1", "store/2"]
+        for folder, key in zip(folders, keys, strict=True):
+            assert json.loads(server.ask(f"/{folder}/record.json").body)["key"] == key
+            for elsewhere in (folder.removeprefix("store/1/").removeprefix("store/2/"), f"3/{folder[8:]}"):
+                assert server.ask(f"/store/{elsewhere}/record.json").status == 404
+
+
 def test_ctrl_c_stops_the_server_cleanly(sweep: SyntheticStore, tmp_path: Path) -> None:
     with serving(sweep.root, tmp_path / "cache") as server:  # its page is in the making
         assert server.interrupt() == (0, "")
