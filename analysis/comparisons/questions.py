@@ -12,6 +12,7 @@ import yaml
 
 from analysis.comparisons.labels import method_name, transfer_name
 from analysis.comparisons.measures import MEASURES, Measure
+from orchestrator.store.plans import parse_question
 
 
 @dataclass(frozen=True)
@@ -77,24 +78,17 @@ def question_named(name: str, methods: Collection[str], transfers: Collection[st
     Args:
         methods, transfers: names that the sides may have; a side is a transfer, or a method and a transfer.
     """
-    first, _, sides = name.partition("_of_")
-    measure = {each.name: each for each in MEASURES}.get(first)
-    arms = [arm for side in sides.split("_minus_") if (arm := _arm(side, methods, transfers))]
-    if measure is None or len(arms) != 2:
+    try:
+        measure_name, sides = parse_question(name, methods, transfers)
+    except ValueError:
         return None
-    one, other = arms
+    measure = {each.name: each for each in MEASURES}[measure_name]
+    one, other = arms = [Arm(transfer, method) for method, transfer in sides]
     a, b = (f"{method_name(arm.method) if arm.method else ''} {transfer_name(arm.transfer)}".strip() for arm in arms)
     claim, reverse = (f"{a} has a {word} {measure.title} than {b}" for word in ("higher", "lower"))
     if measure.name == "accuracy":
         return Question(one, other, measure, "higher", f"{a} − {b}", claim, reverse)
     return Question(one, other, measure, "lower", f"{a} − {b}", reverse, claim)
-
-
-def _arm(side: str, methods: Collection[str], transfers: Collection[str]) -> Arm | None:
-    if side in transfers:
-        return Arm(side)
-    of = ((method, side.removeprefix(f"{method}_")) for method in methods if side.startswith(f"{method}_"))
-    return next((Arm(transfer, method) for method, transfer in of if transfer in transfers), None)
 
 
 QUESTIONS = tuple(_question(**entry) for entry in yaml.safe_load(Path(__file__).with_suffix(".yaml").read_bytes()))

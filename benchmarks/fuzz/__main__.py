@@ -2,7 +2,7 @@
 
     python -m benchmarks.fuzz --trials 100 --seed 0
     python -m benchmarks.fuzz --only 17 --keep /tmp/trial-17
-    python -m benchmarks.fuzz --command-lines --trials 500
+    python -m benchmarks.fuzz --command-lines --trials 1000
 
 Trial number n has the seed SEED + n, and mutates one to three files of a copy of the store, or of the tickets, the data
 cache, the recipe or the published results beside it: bytes, fields, columns, sizes, links, pipes, names, modes. Half of
@@ -46,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="a new folder for the files of failed trials")
     parser.add_argument("--command-lines", action="store_true", help="mutate command lines instead of files")
     given = parser.parse_args(arguments)
+    if given.command_lines and given.only is not None:
+        parser.error("--only takes the seed of one trial; of command lines, run the printed line itself")
     if given.keep and given.keep.exists():
         parser.error(f"--keep {given.keep} exists; give a new folder")
     for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell in the background ignores Ctrl-C
@@ -58,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder.mkdir(exist_ok=True, parents=True)
         if given.command_lines:
             import_commands()
-            return int(run_lines(seeds, folder) > 0)
+            return int(run_lines(given.trials, given.seed, folder) > 0)
         began = time.monotonic()
         world = World.make(folder / "made")
         print(f"the store and the tickets were made in {time.monotonic() - began:.0f} s\n", flush=True)

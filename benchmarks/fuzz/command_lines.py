@@ -1,5 +1,7 @@
 """Mutate command lines: bad values, repeated, unknown and incomplete options, as the commands themselves declare them.
 
+Hypothesis draws the lines, and shortens a line that a command handles badly.
+
 A mutated line must not begin real work. So each command starts from words that it refuses anyway, such as a store that
 does not exist; only ``sweep`` starts from a line that is fine, with ``--plan``, and must refuse each bad value itself.
 """
@@ -13,11 +15,25 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from itertools import count
 from pathlib import Path
-from random import Random
 from typing import Any, get_args, get_origin
 
 import typer
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import seed as seeded
+from hypothesis.errors import Flaky
+from hypothesis.strategies import (
+    DrawFn,
+    SearchStrategy,
+    builds,
+    characters,
+    composite,
+    floats,
+    integers,
+    sampled_from,
+    text,
+)
 from pydantic import BaseModel
 
 from benchmarks.fuzz.judge import problems_of
@@ -73,6 +89,14 @@ SET_VALUES = (
     *("", "true", "null", "-1", "0", "1e400", "nan", "[", "[1]", "{a: 1}", "x", "99999999999", "1" * 50),
     *("!!python/none", "'", "1:30", "0.5"),
 )
+
+
+ACTS = (*["value"] * 7, "twice", "unknown", "no value", "one word more", "drop a word")
+WHOLE_NUMBER = re.compile(r"[+-]?[0-9]+")
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+TEXT = text(characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40)
+ANY_TEXT = sampled_from([*TEXTS, *ADDRESSES]) | TEXT
+ODD_NUMBER = sampled_from(ODD_NUMBERS) | integers().map(str) | floats(allow_nan=False, allow_infinity=False).map(repr)
 
 
 @dataclass(frozen=True)
@@ -141,53 +165,64 @@ def fields_of(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
         yield from ("model.width", "model.none", "", "none", "optimizer", "optimizer.none")
 
 
-def mutated(options_of: dict[str, list[Option]], draw: Random) -> Line:
-    """Draw a command, and one to three mutations of its line."""
-    command = draw.choice([*sorted(options_of), *[PLAN] * len(options_of)])
+@composite
+def mutated_lines(draw: DrawFn, command: str, options: Sequence[Option]) -> Line:
+    """Draw one to three mutations of a command's line."""
     line = Line(command, shlex.split(BASE[command]))
-    for _ in range(draw.choice([1, 1, 1, 2, 3])):
-        _mutate(line, options_of[command], draw)
+    for _ in range(draw(sampled_from([1, 1, 1, 2, 3]))):
+        _mutate(draw, line, options)
     return line
 
 
-def _mutate(line: Line, options: Sequence[Option], draw: Random) -> None:
-    option = draw.choice(options)
-    name = draw.choice(option.names)
-    act = draw.choice(["value"] * 7 + ["twice", "unknown", "no value", "one word more", "drop a word"])
+def _mutate(draw: DrawFn, line: Line, options: Sequence[Option]) -> None:
+    option = draw(sampled_from(options))
+    name = draw(sampled_from(option.names))
+    act = draw(sampled_from(ACTS))
     if act == "value" and option.kind is None:
-        line.words += [draw.choice([f"{name}=true", f"{name}=", name])]
+        line.words += [draw(sampled_from([f"{name}=true", f"{name}=", name]))]
     elif act == "value":
-        value, bad = _value(name, option.kind, draw)
-        line.words += draw.choice([[name, value], [f"{name}={value}"]])
+        value, bad = draw(_values(name, option.kind))
+        line.words += draw(sampled_from([[name, value], [f"{name}={value}"]]))
         line.bad += [f"{name} {value[:40]!r}"] * bad
     elif act == "twice" and option.kind is not None:
-        first, second = _value(name, option.kind, draw)[0], _value(name, option.kind, draw)[0]
-        line.words += [f"{name}={first}", f"{name}={second}"]
+        line.words += [f"{name}={draw(_values(name, option.kind))[0]}" for _ in range(2)]
         line.bad += [f"{name} twice"] * (not option.repeatable)
     elif act == "unknown":
-        line.words.append(draw.choice([f"{name}x", "--none", "-z", f"{name[:-1]}", "--no-plan"]))
+        line.words.append(draw(sampled_from([f"{name}x", "--none", "-z", f"{name[:-1]}", "--no-plan"])))
     elif act == "no value":
         line.words.append(name)
     elif act == "one word more":
-        line.words.append(draw.choice([*TEXTS, *PLACES, *ADDRESSES]))
-    elif line.command != PLAN:  # a sweep without --plan or with another backend would begin
-        del line.words[draw.randrange(len(line.words))]
+        line.words.append(draw(ANY_TEXT | sampled_from(PLACES)))
+    elif line.words and line.command != PLAN:  # a sweep without --plan or with another backend would begin
+        del line.words[draw(integers(0, len(line.words) - 1))]
 
 
-def _value(name: str, kind: type | None, draw: Random) -> tuple[str, bool]:
-    """Draw a value for an option of a type, and whether every command must refuse it."""
-    if name in ("--plan", "--dry-run", "--address", "--backend"):
-        return draw.choice([*TEXTS, *ADDRESSES]), name == "--address"
-    if kind in (int, float):
-        bad = draw.random() < 0.5
-        worst = NO_WHOLE_NUMBERS if kind is int else NO_NUMBERS
-        return draw.choice(worst if bad else ODD_NUMBERS), bad
+def _values(name: str, kind: type | None) -> SearchStrategy[tuple[str, bool]]:
+    """Draw values for an option of a type, and whether every command must refuse them."""
+    if name == "--address":
+        return sampled_from([*TEXTS, *ADDRESSES]).map(_refused)
+    if kind is int:
+        return (sampled_from(NO_WHOLE_NUMBERS) | _texts_unlike(WHOLE_NUMBER)).map(_refused) | ODD_NUMBER.map(_open)
+    if kind is float:
+        return (sampled_from(NO_NUMBERS) | _texts_unlike(NUMBER)).map(_refused) | ODD_NUMBER.map(_open)
     if name == "--set":
-        return f"{draw.choice(list(fields_of(Recipe)))}={draw.choice(SET_VALUES)}", False
+        pairs = sampled_from(list(fields_of(Recipe))), sampled_from(SET_VALUES) | TEXT | ODD_NUMBER
+        return builds(lambda field, value: (f"{field}={value}", False), *pairs)
     if kind is Path:
-        value = draw.choice(PLACES)
-        return value, value == ""
-    return draw.choice([*TEXTS, *ADDRESSES, *PLACES]), False
+        return (sampled_from(PLACES) | TEXT).map(lambda value: (value, value == ""))
+    return (ANY_TEXT | sampled_from(PLACES)).map(_open)
+
+
+def _texts_unlike(pattern: re.Pattern[str]) -> SearchStrategy[str]:
+    return TEXT.filter(lambda value: pattern.fullmatch(value.strip()) is None)
+
+
+def _refused(value: str) -> tuple[str, bool]:
+    return value, True
+
+
+def _open(value: str) -> tuple[str, bool]:
+    return value, False
 
 
 def run_line(line: Line, folder: Path) -> tuple[Done, list[str]]:
@@ -214,27 +249,48 @@ def run_line(line: Line, folder: Path) -> tuple[Done, list[str]]:
     return done, problems
 
 
-def run_lines(seeds: Sequence[int], folder: Path) -> int:
-    """Run a mutated line for each seed, print those that failed and a table, and return the number of failures."""
+class MishandledLineError(AssertionError):
+    """A command line with what is wrong with the command's answer."""
+
+
+def run_lines(trials: int, seed: int, folder: Path) -> int:
+    """Run mutated lines of every command, half of them sweep's; print a table; return the number of failed commands.
+
+    A command fails at its first line that it handles badly; the shortest such line that Hypothesis finds is printed.
+    """
     options_of = commands()
-    counts, failures = Counter[tuple[str, int | None]](), Counter[str]()
+    codes, failed, numbers = Counter[tuple[str, int | None]](), set[str](), count()
+    share = max(1, trials // (2 * len(options_of) - 2))
+
+    def check(line: Line) -> None:
+        done, problems = run_line(line, folder / f"line-{next(numbers)}")
+        codes[line.command, done.code] += 1
+        if problems:
+            words = shlex.join([line.command, *(word[:80] for word in line.words)])
+            raise MishandledLineError("\n    ".join([words, *problems, f"it said: {done.text.strip()[-400:]}"]))
+
     try:
-        for seed in seeds:
-            line = mutated(options_of, Random(seed))
-            done, problems = run_line(line, folder / f"line-{seed}")
-            counts[line.command, done.code] += 1
-            if problems:
-                failures[line.command] += 1
-                text = shlex.join([line.command, *(word[:80] for word in line.words)])
-                lines = [f"trial {seed} FAILED: {text}", *problems, f"it said: {done.text.strip()[-400:]}"]
-                print("\n    ".join(lines).encode(errors="backslashreplace").decode(), flush=True)
+        for command, options in options_of.items():
+            limits = settings(
+                max_examples=trials - share * (len(options_of) - 1) if command == PLAN else share,
+                phases=[Phase.generate, Phase.shrink],
+                deadline=None,
+                database=None,
+                suppress_health_check=list(HealthCheck),
+            )
+            try:
+                seeded(seed)(limits(given(mutated_lines(command, options))(check)))()
+            except (MishandledLineError, Flaky) as mishandled:
+                failed.add(command)
+                print(f"FAILED: {mishandled}".encode(errors="backslashreplace").decode(), flush=True)
     except KeyboardInterrupt:
-        print(f"interrupted: {len(seeds) - counts.total()} trials did not run")
+        print(f"interrupted after {codes.total()} of {trials} lines")
+        failed.add("interrupted")
     rows = []
     for name in options_of:
-        refused, fine = counts[name, 2], counts[name, 0]
-        rows.append([name, str(refused + fine), str(refused), str(fine), str(failures[name])])
+        refused, fine = codes[name, 2], codes[name, 0]
+        rows.append([name, str(refused + fine), str(refused), str(fine), "yes" if name in failed else "no"])
     print()
     print_table(["command", "lines", "refused", "planned or helped", "failed"], rows)
-    print(f"{counts.total()} command lines, seeds from {seeds[0]}: {failures.total()} failed")
-    return failures.total() + len(seeds) - counts.total()
+    print(f"{codes.total()} command lines of {len(options_of)} commands, seed {seed}: {len(failed)} failed")
+    return len(failed)

@@ -134,7 +134,7 @@ def files_by_kind(folder: Path) -> dict[str, list[Path]]:
 
 def tickets_of(folder: Path) -> Iterator[Path]:
     """Yield the tickets of a trial's folder: files, and folders of those formats that have folders."""
-    yield from sorted((folder / "tickets").iterdir())
+    yield from sorted(folder.glob("tickets/*"))  # a mutation may have renamed the folder
     yield from sorted(folder.glob("store/stages/round/*/attempts/*/out/ticket.parquet"))
 
 

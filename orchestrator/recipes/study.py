@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated
@@ -10,10 +9,9 @@ from typing import Annotated
 from pydantic import Field
 
 from orchestrator.recipes.limits import Chains, Once
+from orchestrator.store.plans import parse_question
 
-MEASURES = ("accuracy", "barrier", "chord", "stability")
 FEWEST_LOOK = 2
-QUESTION = re.compile(rf"^({'|'.join(MEASURES)})_of_(.+)_minus_(.+)$")
 
 
 @dataclass(frozen=True)
@@ -64,30 +62,7 @@ class Study:
         if most is not None and chains > most:
             raise ValueError(f"chains {chains}: the study is judged at no more than {most} chains; give at most {most}")
         for name in self.primary:
-            _check_question(name, methods, starts)
-
-
-def _check_question(name: str, methods: Collection[str], starts: Collection[str]) -> None:
-    match = QUESTION.match(name)
-    if match is None:
-        raise ValueError(
-            f"study.primary: {name!r} is no question; name it MEASURE_of_A_minus_B, such as "
-            f"accuracy_of_signed_minus_mask, with a measure of {', '.join(MEASURES)}"
-        )
-    sides = [_side(side, methods, starts) for side in match.groups()[1:]]
-    for side, named in zip(match.groups()[1:], sides, strict=True):
-        if named is None:
-            raise ValueError(
-                f"study.primary: {name} compares {side!r}, and this sweep trains {', '.join(sorted(starts))} with the "
-                f"methods {', '.join(methods)}; name a start, or a method and a start, such as aws_signed"
-            )
-    if sides[0] == sides[1] or bool(sides[0] and sides[0][0]) != bool(sides[1] and sides[1][0]):
-        raise ValueError(f"study.primary: {name} must compare two different starts; name a method on both or neither")
-
-
-def _side(side: str, methods: Collection[str], starts: Collection[str]) -> tuple[str | None, str] | None:
-    """Return a side's method, if it names one, and its start; None if it is neither."""
-    if side in starts:
-        return None, side
-    pairs = ((method, side.removeprefix(f"{method}_")) for method in methods if side.startswith(f"{method}_"))
-    return next((pair for pair in pairs if pair[1] in starts), None)
+            try:
+                parse_question(name, methods, starts)
+            except ValueError as reason:
+                raise ValueError(f"study.primary: {reason}") from None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -15,6 +16,11 @@ REMEDY = (
     "repeat its sweep's command to write it again; or quarantine it with python -m orchestrator.verify, after which "
     "orchestrator.gc no longer keeps what that sweep needs"
 )
+
+
+MEASURES = ("accuracy", "barrier", "chord", "stability")
+Side = tuple[str | None, str]
+QUESTION = re.compile(rf"({'|'.join(MEASURES)})_of_(.+)_minus_(.+)")
 
 
 class PlannedStage(StageIdentity):
@@ -52,6 +58,38 @@ class PlannedStudy(BaseModel):
     def section(self) -> tuple[str, str, str]:
         """The labels of the stages it is about."""
         return (self.dataset, self.architecture, self.preset)
+
+
+def parse_question(name: str, methods: Collection[str], starts: Collection[str]) -> tuple[str, list[Side]]:
+    """Return the measure and the two sides that a question's name compares: a side is a start, and a method or None.
+
+    Args:
+        name: as in ``PlannedStudy.primary``, such as "barrier_of_aws_signed_minus_lrr_signed".
+        methods, starts: the names that the sides may have.
+
+    Raises:
+        ValueError: the name is no question about these methods and starts.
+    """
+    match = QUESTION.fullmatch(name)
+    if match is None:
+        raise ValueError(
+            f"{name!r} is no question; name it MEASURE_of_A_minus_B, such as accuracy_of_signed_minus_mask, with a "
+            f"measure of {', '.join(MEASURES)}"
+        )
+    sides: list[Side] = []
+    for words in match.groups()[1:]:
+        named = [(method, words.removeprefix(f"{method}_")) for method in methods if words.startswith(f"{method}_")]
+        side = next((side for side in [(None, words), *named] if side[1] in starts), None)
+        if side is None:
+            raise ValueError(
+                f"{name} compares {words!r}, and this sweep trains {', '.join(sorted(starts))} with the methods "
+                f"{', '.join(methods)}; name a start, or a method and a start, such as aws_signed"
+            )
+        sides.append(side)
+    (method_a, _), (method_b, _) = sides
+    if sides[0] == sides[1] or (method_a is None) != (method_b is None):
+        raise ValueError(f"{name} must compare two different starts; name a method on both or neither")
+    return match[1], sides
 
 
 class PlannedRecipe(BaseModel):

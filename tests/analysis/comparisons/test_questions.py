@@ -10,11 +10,12 @@ import pytest
 from analysis import load
 from analysis.comparisons import sentences
 from analysis.comparisons.answers import comparisons
-from analysis.comparisons.measures import ACCURACY, numbers
+from analysis.comparisons.measures import ACCURACY, MEASURES, numbers
 from analysis.comparisons.questions import QUESTIONS, Arm, Question
 from analysis.comparisons.sentences import NOT_SHOWN, REVERSE, SHOWN, UNJUDGED, adjustment, answers
 from analysis.comparisons.study import study_of
 from analysis.frames.sections import Section, sections
+from orchestrator.store import plans
 
 if TYPE_CHECKING:
     from tests.analysis.conftest import SyntheticStore
@@ -332,6 +333,10 @@ def test_a_new_question_is_one_value(sweep: SyntheticStore) -> None:
     compared = comparisons(only(sweep), [retrain])
     assert compared["difference"].tolist() == pytest.approx([16.0] * 4)
     assert compared["sentence"].str.startswith("Not judged yet whether a retrain beats a mask under ").all()
+
+
+def test_a_study_can_name_every_measure() -> None:
+    assert tuple(measure.name for measure in MEASURES) == plans.MEASURES
 
 
 def test_questions_have_names_of_their_own() -> None:
