@@ -11,6 +11,7 @@ import pyarrow as pa
 from analysis.frames.several import Reader
 from orchestrator.store.record import Record, inputs_first
 from tickets.files.tables import read_rows
+from workers.storage.schemas import OPTIONAL_COLUMNS
 
 
 def read_results(
@@ -25,7 +26,7 @@ def read_results(
     files = [(record.key, file) for record in records if file in record.files]
     for (key, _), path in reader.local(files, unreadable=left_out).items():
         try:
-            tables[key] = read_rows(path, schema)
+            tables[key] = read_rows(path, schema, OPTIONAL_COLUMNS)
         except OSError as error:
             left_out[str(path)] = str(error)
     frame = pa.concat_tables([schema.empty_table(), *tables.values()]).to_pandas()

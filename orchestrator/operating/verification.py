@@ -22,7 +22,7 @@ from tickets.files.columns import read_columns
 from tickets.files.tables import read_rows
 from workers.attempts.workspace import Artifact, is_intact
 from workers.storage import PARALLEL_REQUESTS, Folder, Storage, UnreadableFileError
-from workers.storage.schemas import SCHEMAS, TICKET
+from workers.storage.schemas import OPTIONAL_COLUMNS, SCHEMAS, TICKET
 
 SMALL_FILES: Mapping[str, type[BaseModel]] = {
     "claim.json": Claim,
@@ -219,4 +219,4 @@ def _check_table(path: Path) -> None:
     if path.name == TICKET:
         read_columns(path)
     elif path.name in SCHEMAS:
-        read_rows(path, SCHEMAS[path.name])
+        read_rows(path, SCHEMAS[path.name], OPTIONAL_COLUMNS)

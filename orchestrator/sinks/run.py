@@ -12,7 +12,7 @@ from typing import Any
 
 from orchestrator.store.record import Record
 from tickets.files.tables import read_rows
-from workers.storage.schemas import METRICS, METRICS_SCHEMA, TIMING, TIMING_SCHEMA
+from workers.storage.schemas import METRICS, METRICS_SCHEMA, OPTIONAL_COLUMNS, TIMING, TIMING_SCHEMA
 
 Scalar = str | int | float | bool
 LARGEST_EXACT = 1 << 53
@@ -113,13 +113,13 @@ def _flat(value: Mapping[str, Any], before: str = "") -> dict[str, Scalar]:
 def _epochs(files: Mapping[str, Path], finished_unix_s: float) -> list[Epoch]:
     metrics: defaultdict[int, dict[str, float]] = defaultdict(dict)
     if METRICS in files:
-        for row in read_rows(files[METRICS], METRICS_SCHEMA).to_pylist():
+        for row in read_rows(files[METRICS], METRICS_SCHEMA, OPTIONAL_COLUMNS).to_pylist():
             for column in ("loss_nats", "accuracy_percent"):
                 metrics[row["epoch"]][f"{row['split']}/{column}"] = row[column]
             metrics[row["epoch"]]["learning_rate"] = row["learning_rate"]
     seconds: dict[int, float] = {}
     if TIMING in files:
-        for row in read_rows(files[TIMING], TIMING_SCHEMA).to_pylist():
+        for row in read_rows(files[TIMING], TIMING_SCHEMA, OPTIONAL_COLUMNS).to_pylist():
             seconds[row["epoch"]] = row["seconds"]
             for column in ("seconds", "images_per_second"):
                 metrics[row["epoch"]][f"timing/{column}"] = row[column]

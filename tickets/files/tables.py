@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,20 +125,26 @@ def read_each_row(path: Path | str, columns: Sequence[str], bounds: Bounds) -> p
         return pa.Table.from_batches(batches, present)
 
 
-def read_rows(path: Path | str, schema: pa.Schema) -> pa.Table:
-    """Read a table of results; columns that the file lacks are empty.
+def read_rows(path: Path | str, schema: pa.Schema, optional: Collection[str]) -> pa.Table:
+    """Read a table of results.
+
+    Args:
+        optional: columns that may have empty values; if the file lacks one, all its values are empty.
 
     Raises:
-        UnreadableFileError: as ``open_table``; or a column is of another type, or a text is too long.
+        UnreadableFileError: as ``open_table``; or a column is missing, of another type or has an empty value, or a text
+            is too long.
         OSError: the file is missing or cannot be opened.
     """
     texts = [field.name for field in schema if pa.types.is_string(field.type)]
     with open_table(path, schema.names, ROWS, texts) as file:
         names = set(file.schema_arrow.names)
+        if missing := [name for name in schema.names if name not in names and name not in optional]:
+            raise UnreadableFileError(f"{path} lacks the columns {', '.join(missing)}")
         present = [name for name in schema.names if name in names]
-        if not present:
-            raise UnreadableFileError(f"{path} has none of the columns {', '.join(schema.names)}")
         table = file.read(present, use_threads=False)
+        if empty := [name for name in present if table.column(name).null_count and name not in optional]:
+            raise UnreadableFileError(f"{path} has empty values in the columns {', '.join(empty)}")
         if any(_longest(table.column(name)) > MOST_LETTERS for name in texts if name in present):
             raise UnreadableFileError(f"{path} holds a text of more than {MOST_LETTERS:,} letters")
         for field in schema:

@@ -20,6 +20,7 @@ from tickets.files.pages import read_chunks
 from tickets.files.reading import UnreadableFileError
 from tickets.files.tables import read_rows
 
+OPTIONAL = ("split", "loss_nats")
 ROWS = pa.schema({"epoch": pa.int64(), "split": pa.string(), "loss_nats": pa.float64()})
 
 
@@ -114,19 +115,19 @@ def test_rows_of_results_are_bounded_too(tmp_path: Path) -> None:
     path = tmp_path / "metrics.parquet"
     pq.write_table(pa.table({"epoch": np.zeros(5_000_000, np.int64)}), path)
     with pytest.raises(UnreadableFileError, match=r"holds 5,000,000 values in [\d,]+ bytes, and at most"):
-        read_rows(path, ROWS)
+        read_rows(path, ROWS, OPTIONAL)
 
 
 def test_a_long_text_that_many_rows_share_is_refused(tmp_path: Path) -> None:
     split = pa.DictionaryArray.from_arrays(np.zeros(20_000, np.int32), ["s" * 100_000])
-    pq.write_table(pa.table({"split": split}), tmp_path / "metrics.parquet")
+    pq.write_table(pa.table({"epoch": np.zeros(20_000, np.int64), "split": split}), tmp_path / "metrics.parquet")
     with pytest.raises(UnreadableFileError, match="a text of more than 1,000 letters"):
-        read_rows(tmp_path / "metrics.parquet", ROWS)
+        read_rows(tmp_path / "metrics.parquet", ROWS, OPTIONAL)
 
 
-def test_rows_are_read_with_the_schemas_types_and_missing_columns_are_empty(tmp_path: Path) -> None:
+def test_rows_are_read_with_the_schemas_types_and_missing_optional_columns_are_empty(tmp_path: Path) -> None:
     pq.write_table(pa.table({"split": ["train", None], "epoch": pa.array([1, 2], pa.int32())}), tmp_path / "m.parquet")
-    table = read_rows(tmp_path / "m.parquet", ROWS)
+    table = read_rows(tmp_path / "m.parquet", ROWS, OPTIONAL)
     assert table.schema == ROWS
     assert table.to_pydict() == {"epoch": [1, 2], "split": ["train", None], "loss_nats": [None, None]}
 
@@ -135,22 +136,24 @@ def test_rows_are_read_with_the_schemas_types_and_missing_columns_are_empty(tmp_
     "table",
     [
         pa.table({"other": [1]}),
+        pa.table({"Epoch": [1], "loss_nats": [0.5]}),
+        pa.table({"epoch": pa.array([1, None])}),
         pa.table({"epoch": ["one"]}),
         pa.table({"epoch": [[1, 2]]}),
         pa.table([pa.array([1]), pa.array([2])], names=["epoch", "epoch"]),
     ],
-    ids=["no column", "texts", "lists", "twice"],
+    ids=["no column", "renamed", "empty value", "texts", "lists", "twice"],
 )
-def test_columns_of_other_types_are_no_rows(tmp_path: Path, table: pa.Table) -> None:
+def test_files_with_other_columns_are_no_rows(tmp_path: Path, table: pa.Table) -> None:
     pq.write_table(table, tmp_path / "m.parquet")
     with pytest.raises(UnreadableFileError, match=r"m\.parquet "):
-        read_rows(tmp_path / "m.parquet", ROWS)
+        read_rows(tmp_path / "m.parquet", ROWS, OPTIONAL)
 
 
 def test_a_pipe_is_never_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "t.parquet")
     with pytest.raises(UnreadableFileError, match="a named pipe"):
-        read_rows(tmp_path / "t.parquet", ROWS)
+        read_rows(tmp_path / "t.parquet", ROWS, OPTIONAL)
     with pytest.raises(TicketError, match="a named pipe"):
         read_columns(tmp_path / "t.parquet")
 
