@@ -157,7 +157,7 @@ def _finish(place: Place) -> None:
     for name in ("fault.json", "fired-0", "batches"):
         (place.folder / name).unlink()
     for log in store.rglob("log.txt"):  # a traceback in a command's output is then the command's own
-        log.write_text(log.read_text().replace("Traceback", "where it was raised"))
+        log.write_text(re.sub(r"Traceback|File (?=\")", "where it was raised", log.read_text()))
     (store / "report.html").unlink(missing_ok=True)
     record = next(iter(sorted(store.glob(f"stages/*/*/{RECORD}"))))
     aside = record.parent / QUARANTINE / "1-damaged.json"

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -46,11 +47,13 @@ class Bounds:
         most_rows: in a file of any size.
         free_values: allowed in a file of any size.
         values_per_byte: of a larger file's size.
+        narrower: bounds of single columns, by name, besides those of all columns together.
     """
 
     most_rows: int
     free_values: int
     values_per_byte: int
+    narrower: Mapping[str, Bounds] = field(default_factory=dict)
 
     def most_values(self, size_bytes: int) -> int:
         """The most values of a file with this size."""
@@ -82,7 +85,7 @@ def open_table(
             source: BinaryIO = opened
             if size_bytes <= READ_AT_ONCE_BYTES:
                 source = io.BytesIO(opened.read(size_bytes))
-            _check(path, read_chunks(source, size_bytes), columns, bounds.most_values(size_bytes), size_bytes)
+            _check(path, read_chunks(source, size_bytes), columns, bounds, size_bytes)
             with pq.ParquetFile(
                 pa.BufferReader(source.getvalue()) if isinstance(source, io.BytesIO) else source,
                 read_dictionary=[*texts],
@@ -153,25 +156,25 @@ def read_rows(path: Path | str, schema: pa.Schema, optional: Collection[str]) ->
         return table.select(schema.names).cast(schema)
 
 
-def _check(
-    path: Path | str, chunks: Iterable[Chunk], columns: Sequence[str], most_values: int, size_bytes: int
-) -> None:
+def _check(path: Path | str, chunks: Iterable[Chunk], columns: Sequence[str], bounds: Bounds, size_bytes: int) -> None:
     """Refuse a file with more values, or larger ones, than are read."""
-    values = 0
+    values = Counter[str]()
     for chunk in chunks:
         if chunk.column in columns:
-            values += chunk.values
+            values[chunk.column] += chunk.values
             most_bytes = MOST_TEXT_BYTES if chunk.texts else MOST_BYTES_OF_A_NUMBER * chunk.values + MORE_BYTES
             if chunk.unpacked_bytes > most_bytes:
                 raise UnreadableFileError(
                     f"{path} has a column {chunk.column} of {chunk.values:,} values in {chunk.unpacked_bytes:,} bytes, "
                     f"and at most {most_bytes:,} bytes are read of so many"
                 )
-    if values > most_values:
-        raise UnreadableFileError(
-            f"{path} holds {values:,} values in {size_bytes:,} bytes, and at most {most_values:,} are read of a file "
-            f"of this size"
-        )
+    narrower = [(f" of {name}", values[name], each) for name, each in bounds.narrower.items()]
+    for what, number, bound in [("", values.total(), bounds), *narrower]:
+        if number > (most := bound.most_values(size_bytes)):
+            raise UnreadableFileError(
+                f"{path} holds {number:,} values{what} in {size_bytes:,} bytes, and at most {most:,} are read of a "
+                f"file of this size"
+            )
 
 
 def _longest(column: pa.ChunkedArray) -> int:

@@ -111,6 +111,17 @@ def test_a_shape_that_no_tensor_has_is_refused(tmp_path: Path, shape: list[int])
         read_columns(tmp_path / "t.parquet")
 
 
+def test_positions_of_surviving_zeros_are_bounded(tmp_path: Path) -> None:
+    table = pq.read_table(zeros(tmp_path / "t.parquet", 5_000_000))
+    positions = pa.ListArray.from_arrays([0, 5_000_000], np.zeros(5_000_000, np.int64))
+    table = table.set_column(4, SCHEMA.field(4), positions)
+    pq.write_table(table, tmp_path / "t.parquet", compression="zstd")
+    with pytest.raises(
+        TicketError, match=r"holds 5,000,000 values of surviving_zeros in [\d,]+ bytes, and at most 1,000,"
+    ):
+        read_columns(tmp_path / "t.parquet")
+
+
 def test_rows_of_results_are_bounded_too(tmp_path: Path) -> None:
     path = tmp_path / "metrics.parquet"
     pq.write_table(pa.table({"epoch": np.zeros(5_000_000, np.int64)}), path)
