@@ -102,7 +102,7 @@ def record_alphas(member: Member, cache: Path, out: Path) -> None:
     alphas = []
     interpolated = normalization.interpolated
 
-    def recording(psi: Any, initial: Any, alpha: Tensor) -> dict[str, Tensor]:
+    def recording(psi: Any, initial: Any, alpha: Tensor) -> list[Tensor]:
         alphas.append(alpha.clone())
         return interpolated(psi, initial, alpha)
 
