@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from analysis.frames.published.reading import PublishedError
-from analysis.frames.several import SeveralStores, open_reader
+from analysis.frames.several import SeveralStores, disagreements, open_reader, stores_of
+from analysis.page.compared import export_compared, render_compared
 from analysis.page.export import export
 from analysis.page.rendering import render
 from analysis.reading import Stores, read
@@ -28,6 +30,7 @@ winning-sign report sweeps
 winning-sign report s3://bucket/sweeps --out report.html
 winning-sign report sweeps --export numbers
 winning-sign report mine theirs s3://bucket/sweeps --out report.html
+winning-sign report mine theirs --compare --out compared.html
 """
 app = new_app()
 
@@ -47,8 +50,7 @@ def write_report(stores: Stores, out: Path | None = None, published: Path | None
         PublishedError: the file with published results is none, or does not fit the stores.
         OSError: a file cannot be read or written.
     """
-    if out is not None and not out.absolute().parent.is_dir():
-        raise NotADirectoryError(f"there is no folder {out.parent} to write {out.name} in; create it first")
+    _check_place(out)
     reader = open_reader(stores)
     if out is None and isinstance(reader, SeveralStores):
         raise StoreError("a report of several stores lies in none of them; give its file with --out")
@@ -60,14 +62,7 @@ def write_report(stores: Stores, out: Path | None = None, published: Path | None
         return f"{reader.root}/{REPORT}"
     out = (out or Path(reader.root) / REPORT).absolute()
     root = reader.root if isinstance(reader, Store) else ""
-
-    def link(path: str) -> str:
-        whole = f"{root}/{path}" if root else path
-        return whole if "://" in whole else os.path.relpath(whole, out.parent)
-
-    page = render(frames, reader.root, link, checks=rules)
-    with replacing(out) as partial:
-        partial.write_text(page, encoding="utf-8")
+    _replace(out, render(frames, reader.root, partial(_link, out.parent, root), checks=rules))
     return str(out)
 
 
@@ -86,12 +81,59 @@ def write_tables(stores: Stores, folder: Path) -> str:
     return str(folder)
 
 
+def write_compared(stores: Stores, out: Path | None, folder: Path | None) -> list[str]:
+    """Compare two stores: write the page to ``out``, and the numbers to ``folder``.
+
+    Returns:
+        Where they are.
+
+    Raises:
+        StoreError: there are not two stores, one has no finished stage, or neither place is given.
+        OSError: a file cannot be read or written.
+    """
+    _check_place(out)
+    reader = open_reader(stores)
+    readers = stores_of(reader)
+    if len(readers) != 2:
+        raise StoreError(f"--compare takes two stores, and here {'is' if len(readers) == 1 else 'are'} {len(readers)}")
+    if out is None and folder is None:
+        raise StoreError("a page of two stores lies in none of them; give its file with --out, or --export FOLDER")
+    (_, a), (_, b) = (read(each, tickets=False, done=True) for each in readers)
+    reader.records({})
+    unequal = disagreements(reader)
+    if folder is not None:
+        export_compared(a, b, unequal, folder)
+    if out is not None:
+        out = out.absolute()
+        _replace(out, render_compared(a, b, unequal, partial(_link, out.parent, "")))
+    return [str(place) for place in (folder, out) if place is not None]
+
+
+def _check_place(out: Path | None) -> None:
+    if out is not None and not out.absolute().parent.is_dir():
+        raise NotADirectoryError(f"there is no folder {out.parent} to write {out.name} in; create it first")
+
+
+def _link(folder: Path, root: str, path: str) -> str:
+    """Return the address of a path in ``root``, as a page in a folder links to it."""
+    whole = f"{root}/{path}" if root else path
+    return whole if "://" in whole else os.path.relpath(whole, folder)
+
+
+def _replace(out: Path, page: str) -> None:
+    with replacing(out) as partial_file:
+        partial_file.write_text(page, encoding="utf-8")
+
+
 @add_command(app, EXAMPLES)
 def report(
     stores: StorePaths,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The HTML file. Default: report.html in the store.")
     ] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Compare two stores; needs --out, --export or both.")
+    ] = False,
     published: Published = None,
     tables: Annotated[
         Path | None,
@@ -104,9 +146,16 @@ def report(
 ) -> None:
     """Write the report of one store or several, or the numbers as tables.
 
-    The report is one HTML file that works offline. A stage that several stores hold is one result.
+    The report is one HTML file that works offline. A stage that several stores hold is one result. With --compare the
+    page says what differs between two stores: in their recipes, and in their results.
     """
     with one_sentence(StoreError, PublishedError, OSError):
+        if compare:
+            if published is not None:
+                raise StoreError("--compare draws no published results; leave out --published")
+            for place in write_compared(stores, out, tables):
+                typer.echo(place)
+            return
         if tables is not None:
             typer.echo(write_tables(stores, tables))
         if tables is None or out is not None:

@@ -56,7 +56,7 @@ def comparisons(section: Section, questions: Sequence[Question] | None = None) -
     """
     study = study_of(section)
     questions = questions_of(study.primary, section.frames.stages) if questions is None else questions
-    cells = [cell for question in questions for cell in _compared(section, question)]
+    cells = [cell for question in questions for cell in cells_of(section, question)]
     primary = _primary(cells, study)
     by_cell = zip(cells, shares(len(cells), primary), strict=True)
     rows = [_row(cell, share, place in primary, study, section) for place, (cell, share) in enumerate(by_cell)]
@@ -64,7 +64,7 @@ def comparisons(section: Section, questions: Sequence[Question] | None = None) -
 
 
 @dataclass(frozen=True)
-class _Cell:
+class Cell:
     """One comparison before it is judged: a question at a round, under a method if the question names none."""
 
     question: Question
@@ -117,7 +117,8 @@ def _outcome(question: Question, low: float, high: float, margin: float) -> str:
     return NEGLIGIBLE if -margin < low and high < margin else NOT_SHOWN
 
 
-def _compared(section: Section, question: Question) -> Iterator[_Cell]:
+def cells_of(section: Section, question: Question) -> Iterator[Cell]:
+    """Yield a question's comparisons, sparsest first."""
     measure, by = question.measure, question.by
     stages = measure.rows(section)
     a = question.a.of(stages).dropna(subset=by)
@@ -134,7 +135,7 @@ def _compared(section: Section, question: Question) -> Iterator[_Cell]:
     for cell in sorted(a_cells.keys() & b_cells.keys(), key=lambda cell: (-cell[0], *map(rank, cell[1:]))):
         labels = {"density": a_cells[cell]["density"], **dict(zip(by, cell, strict=True))}
         sides = {"a": a_cells[cell], "b": b_cells[cell]}
-        yield _Cell(question, labels, sides, groups.get(cell, paired.iloc[:0]), replicates)
+        yield Cell(question, labels, sides, groups.get(cell, paired.iloc[:0]), replicates)
 
 
 def _cells(rows: pd.DataFrame, by: list[str], value: str) -> dict[tuple[Any, ...], dict[Hashable, Any]]:
@@ -143,14 +144,14 @@ def _cells(rows: pd.DataFrame, by: list[str], value: str) -> dict[tuple[Any, ...
     return {tuple(row[name] for name in by): row for row in summary.to_dict("records")}
 
 
-def _primary(cells: Sequence[_Cell], study: Study) -> set[int]:
+def _primary(cells: Sequence[Cell], study: Study) -> set[int]:
     """Return the places of the primary comparisons: those of the primary questions at the sparsest density."""
     asked = [(place, cell.labels["round"]) for place, cell in enumerate(cells) if cell.question.name in study.primary]
     sparsest = max((round_ for _, round_ in asked), default=None)
     return {place for place, round_ in asked if round_ == sparsest}
 
 
-def _row(cell: _Cell, share: float, primary: bool, study: Study, section: Section) -> dict[str, Any]:
+def _row(cell: Cell, share: float, primary: bool, study: Study, section: Section) -> dict[str, Any]:
     question = cell.question
     result = difference(cell.paired, cell.replicates) if len(cell.paired) else Difference(nan, (), 0, 0)
     judgement = judge(question, cell.paired, cell.replicates, study, share)

@@ -82,6 +82,31 @@ def spread(
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """A mean with its standard error; both ``error`` and ``freedom`` are NaN with a single replicate."""
+
+    mean: float
+    error: float = nan
+    freedom: float = nan
+
+    @classmethod
+    def of(cls, mean: float, sd: float, n: int) -> Estimate:
+        """Estimate a mean from n replicates with a sample standard deviation."""
+        return cls(mean, sd / n**0.5, n - 1) if n > 1 else cls(mean)
+
+    def __sub__(self, other: Estimate) -> Estimate:
+        """Return the unpaired difference, with Welch's degrees of freedom (Welch 1947)."""
+        error = hypot(self.error, other.error)
+        parts = [(each.error / error) ** 4 / each.freedom for each in (self, other)] if error > 0 else []
+        return Estimate(self.mean - other.mean, error, 1 / sum(parts) if parts else min(self.freedom, other.freedom))
+
+    def interval(self, level: float = LEVEL) -> tuple[float, float]:
+        """Return the t interval at a two-sided level; NaN with a single replicate."""
+        half = float(_half(self.error, self.freedom, level))
+        return self.mean - half, self.mean + half
+
+
+@dataclass(frozen=True)
 class Difference:
     """A mean paired difference.
 

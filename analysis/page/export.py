@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from shutil import rmtree
 
@@ -42,7 +43,17 @@ def export(frames: Frames, folder: Path) -> None:
     ``results.json`` holds all that the report states, by the schema ``results.schema.json``; ``citation.bib`` what to
     cite (``analysis.page.results``).
 
-    All files are complete before the first is moved into the folder.
+    Raises:
+        OSError: the folder cannot be made or written.
+    """
+    write_files(folder, partial(_write, frames))
+
+
+def write_files(folder: Path, write: Callable[[Path], None]) -> None:
+    """Write files into a folder; all are complete before the first is moved there, replacing files of the same names.
+
+    Args:
+        write: writes all files into an empty folder.
 
     Raises:
         OSError: the folder cannot be made or written.
@@ -52,7 +63,7 @@ def export(frames: Frames, folder: Path) -> None:
     try:
         beside = Path(tempfile.mkdtemp(prefix=".export.", dir=folder))
         try:
-            _write(frames, beside)
+            write(beside)
             for file in sorted(beside.iterdir()):
                 file.replace(folder / file.name)
         finally:
@@ -70,17 +81,15 @@ def tables(frames: Frames) -> dict[str, pd.DataFrame]:
     parts = sections(frames)
     return {
         **of_store,
-        "numbers": _with_setting_first([(part, numbers(part)) for part in parts]),
-        "comparisons": _with_setting_first([(part, comparisons(part)) for part in parts], "sentence"),
-        "reached": _with_setting_first([(part, reached(part)) for part in parts], "outcome"),
+        "numbers": with_setting_first([(part, numbers(part)) for part in parts]),
+        "comparisons": with_setting_first([(part, comparisons(part)) for part in parts], "sentence"),
+        "reached": with_setting_first([(part, reached(part)) for part in parts], "outcome"),
     }
 
 
 def _write(frames: Frames, folder: Path) -> None:
     for name, frame in tables(frames).items():
-        flat = _flat(frame)
-        flat.to_csv(folder / f"{name}.csv", index=False)
-        flat.to_parquet(folder / f"{name}.parquet", index=False)
+        write_table(frame, folder, name)
     parts = sections(frames)
     for name, each in (("numbers", _numbers_as_latex), ("comparisons", _comparisons_as_latex)):
         (folder / f"{name}.tex").write_text("\n".join(each(parts)), encoding="utf-8")
@@ -88,6 +97,13 @@ def _write(frames: Frames, folder: Path) -> None:
     schema = json.dumps(Results.model_json_schema(), indent=1)
     (folder / "results.schema.json").write_text(schema, encoding="utf-8")
     (folder / "citation.bib").write_text(citation(frames), encoding="utf-8")
+
+
+def write_table(frame: pd.DataFrame, folder: Path, name: str) -> None:
+    """Write a frame as CSV and Parquet."""
+    flat = _flat(frame)
+    flat.to_csv(folder / f"{name}.csv", index=False)
+    flat.to_parquet(folder / f"{name}.parquet", index=False)
 
 
 def _flat(frame: pd.DataFrame) -> pd.DataFrame:
@@ -101,7 +117,7 @@ def _simple(cells: pd.Series) -> bool:
     return len(kinds) < 2 and not kinds & {list, dict}
 
 
-def _with_setting_first(tables: list[tuple[Section, pd.DataFrame]], *columns: str) -> pd.DataFrame:
+def with_setting_first(tables: list[tuple[Section, pd.DataFrame]], *columns: str) -> pd.DataFrame:
     """Join the sections' tables; without sections, the table is empty and has ``columns``."""
     if not tables:
         return pd.DataFrame(columns=[*SETTING, *columns], dtype="str")

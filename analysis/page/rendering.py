@@ -97,15 +97,18 @@ def render(
     """
     parts = [_part(f"s{number}", section, catalogue) for number, section in enumerate(sections(frames), start=1)]
     rows = pending(frames)
-    stages = frames.stages
-    return _TEMPLATES.get_template("report.html").render(
+    return write_page(
+        "report.html",
+        frames,
+        link,
+        live=live,
+        version=version,
         store_name=_name(frames, store),
         disagreements=frames.disagreements.to_dict("records"),
-        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         parts=parts,
         hero=next((part["lead"] for part in parts if part["lead"]), None),
         asked=ASKED,
-        whole=list(_drawings(catalogue, "store", "store", frames, "store")),
+        whole=list(drawings(catalogue, "store", "store", frames, "store")),
         progress=progress(frames),
         checks=list(checks),
         data_sets=data_sets(frames),
@@ -114,9 +117,25 @@ def render(
         provenance=provenance(frames),
         pending=rows[rows["state"] != FAILED].to_dict("records"),
         failures=[{**row, "link": quote(link(row["log"]), safe="/:")} for row in frames.failures.to_dict("records")],
-        superseded=sorted(stages.loc[stages["superseded"], "name"]),
+        superseded=sorted(frames.stages.loc[frames.stages["superseded"], "name"]),
         left_out=[*frames.left_out.values()],
-        stages=len(stages),
+    )
+
+
+def write_page(
+    template: str, frames: Frames, link: Callable[[str], str], *, live: bool = False, version: str = "", **content: Any
+) -> str:
+    """Return a page as HTML, with the stages that its figures point to.
+
+    Args:
+        template: a file of ``templates/`` that is, or extends, report.html.
+        frames: the stages behind its figures, table and filters.
+        link, live, version: see ``render``.
+        content: what the template shows of its own.
+    """
+    return _TEMPLATES.get_template(template).render(
+        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        stages=len(frames.stages),
         data=_script(stage_data(frames, link)),
         choices=_choices(frames),
         live=live,
@@ -126,6 +145,7 @@ def render(
         glossary=TERMS,
         glossary_url=GLOSSARY_URL,
         plotly=Markup(get_plotlyjs()),
+        **content,
     )
 
 
@@ -156,7 +176,7 @@ def _part(id_: str, section: Section, catalogue: Sequence[Entry]) -> dict[str, A
     file = "-".join((section.dataset, section.architecture, section.preset))
     compared, study, published = comparisons(section), study_of(section), reached(section)
     claim, ground = verdict(section, compared, study)
-    results = list(_drawings(catalogue, id_, file, section.frames, "results"))
+    results = list(drawings(catalogue, id_, file, section.frames, "results"))
     return {
         "id": id_,
         "section": section,
@@ -167,7 +187,7 @@ def _part(id_: str, section: Section, catalogue: Sequence[Entry]) -> dict[str, A
         "sureness": sureness(compared, study),
         "results": results,
         "lead": _lead(section, results),
-        "signs": list(_drawings(catalogue, id_, file, section.frames, "signs")),
+        "signs": list(drawings(catalogue, id_, file, section.frames, "signs")),
         "comparisons": list(_comparisons(compared)),
         "published": published_series(published),
         "published_outcomes": outcomes_in_words(published),
@@ -189,7 +209,7 @@ def _comparisons(compared: pd.DataFrame) -> Iterator[dict[str, Any]]:
         }
 
 
-def _drawings(catalogue: Sequence[Entry], id_: str, file: str, frames: Frames, place: str) -> Iterator[Drawing]:
+def drawings(catalogue: Sequence[Entry], id_: str, file: str, frames: Frames, place: str) -> Iterator[Drawing]:
     """Draw the figures of a place; a figure without traces is left out."""
     for entry in catalogue:
         if entry.place == place and (figure := entry.draw(frames)).data:
