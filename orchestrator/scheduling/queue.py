@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 
 from orchestrator.planning.identity import stage_key
 from orchestrator.planning.plan import Plan
+from orchestrator.scheduling.rank import first_probe, own_cost
 from workers.stages import Probe
+from workers.stages.kinds import width
 
-Entry = tuple[float, int, str]
-"""A ready stage in a heap: minus its rank, its position in the plan, its key."""
+Entry = tuple[float | tuple[float, int], float, str]
+"""A ready stage in a heap: minus its rank and its position in the plan, or its first probe and minus its rank; key."""
 
 
 class State(StrEnum):
@@ -29,6 +32,8 @@ class State(StrEnum):
     BLOCKED = "blocked"
 
 
+MOST_PROBES = 8  # in a group: each probe holds its networks at all points of the path
+UNSTARTED = (State.WAITING, State.READY)
 FINISHED = (State.CACHED, State.DONE)
 GIVEN_UP = (State.FAILED, State.BLOCKED)
 
@@ -42,20 +47,28 @@ class ReadyQueue:
     Attributes:
         state: each stage's state, by key.
         counts: number of stages in each state.
+        rank: as given.
+        cost: of each stage alone, in the unit of ``rank``.
+        unstarted: cost of all ready and waiting stages, times the devices that each takes.
     """
 
     def __init__(self, plan: Plan, rank: Mapping[str, float], cached: Iterable[str]) -> None:
-        self._plan, self._rank = plan, rank
+        self._plan, self.rank = plan, rank
         self._dependents = plan.dependents()
         self._order = {key: index for index, key in enumerate(plan.nodes)}
         cached = set(cached)
         self.state = {key: State.CACHED if key in cached else State.WAITING for key in plan.nodes}
         self.counts = Counter(self.state.values())
+        self.cost = own_cost(plan, rank)
+        self.unstarted = sum(self._work(key) for key, state in self.state.items() if state in UNSTARTED)
+        self._first_probe = first_probe(plan, self.cost, cached)
+        self._early_heap: list[Entry] = []
         # an entry stays when its stage starts out of order; readers skip entries whose stage is not ready
         self._heap: list[Entry] = []
         self._settings: dict[str, str] = {}  # a probe's settings (its stage key without inputs), by the probe's key
         self._probe_heaps: dict[str, list[Entry]] = {}  # by settings
         self._ready_probes: Counter[str] = Counter()  # by settings
+        self._started_probes: Counter[str] = Counter()  # by settings
         for key in plan.nodes:
             self._release(key)
 
@@ -66,18 +79,29 @@ class ReadyQueue:
 
     def ready(self) -> Iterator[str]:
         """Ready stages, most urgent first; the first is cheap, every further one needs a sort of all."""
-        while self._heap and self.state[self._heap[0][2]] is not State.READY:
-            heapq.heappop(self._heap)
-        if not self._heap:
+        first = self._first_ready(self._heap)
+        if first is None:
             return
-        first = self._heap[0][2]
         yield first
         for _, _, key in sorted(set(self._heap)):  # a set: a stage that was tried again may have two entries
             if key != first and self.state[key] is State.READY:
                 yield key
 
+    def towards_a_probe(self) -> str | None:
+        """Return a ready probe, or the ready stage that the nearest unfinished probe needs; None if there is neither.
+
+        The first probe is returned at once. Later ones wait until as many are ready as have started, up to
+        ``MOST_PROBES``: each group reads the data once.
+        """
+        for settings, ready in self._ready_probes.items():
+            if ready and ready >= min(MOST_PROBES, self._started_probes[settings]):
+                return self._first_ready(self._probe_heaps[settings])
+        return self._first_ready(self._early_heap)
+
     def start(self, key: str) -> None:
         """Start a ready stage, in or out of order."""
+        if key in self._settings:
+            self._started_probes[self._settings[key]] += 1
         self._move(key, State.RUNNING)
 
     def count_like(self, key: str) -> int:
@@ -145,17 +169,29 @@ class ReadyQueue:
         if self.state[key] is not State.WAITING or any(self.state[up] not in FINISHED for up in node.inputs.values()):
             return
         self._move(key, State.READY)
-        entry = (-self._rank[key], self._order[key], key)
+        entry = (-self.rank[key], self._order[key], key)
         heapq.heappush(self._heap, entry)
         if isinstance(node.stage, Probe):
             heapq.heappush(self._probe_heaps.setdefault(self._settings[key], []), entry)
+        elif math.isfinite(self._first_probe[key][0]):
+            heapq.heappush(self._early_heap, (self._first_probe[key], -self.rank[key], key))
 
     def _move(self, key: str, state: State) -> None:
         before, self.state[key] = self.state[key], state
         self.counts[before] -= 1
         self.counts[state] += 1
+        self.unstarted += self._work(key) * ((state in UNSTARTED) - (before in UNSTARTED))
         stage = self._plan.nodes[key].stage
         if isinstance(stage, Probe):
             if key not in self._settings:
                 self._settings[key] = stage_key(stage, {})
             self._ready_probes[self._settings[key]] += (state is State.READY) - (before is State.READY)
+
+    def _first_ready(self, heap: list[Entry]) -> str | None:
+        """The first ready stage of a heap; entries before it are dropped."""
+        while heap and self.state[heap[0][2]] is not State.READY:
+            heapq.heappop(heap)
+        return heap[0][2] if heap else None
+
+    def _work(self, key: str) -> float:
+        return self.cost[key] * width(self._plan.nodes[key].stage)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Collection, Mapping
 
 from orchestrator.planning.plan import Node, Plan
 from orchestrator.store.record import Record
@@ -48,3 +49,33 @@ def upward_rank(plan: Plan, cost: Callable[[Node], float] = lambda node: cost_ep
         longest = max((rank[dependent] for dependent in dependents[key]), default=0.0)
         rank[key] = cost(plan.nodes[key]) + longest
     return rank
+
+
+def own_cost(plan: Plan, rank: Mapping[str, float]) -> dict[str, float]:
+    """Return the cost of each stage without its dependents, by key, in the unit of its upward rank."""
+    dependents = plan.dependents()
+    return {key: rank[key] - max((rank[each] for each in dependents[key]), default=0.0) for key in plan.nodes}
+
+
+def first_probe(plan: Plan, cost: Mapping[str, float], finished: Collection[str]) -> dict[str, tuple[float, int]]:
+    """Return when the first probe that needs each stage could end at the earliest, and its position in the plan.
+
+    Args:
+        cost: of each stage, by key.
+        finished: keys of the stages that are done.
+
+    Returns:
+        By key, a pair to sort by: in its order the nearest probe comes first, with all that it needs. The time is
+        infinite for stages that no unfinished probe needs.
+    """
+    dependents = plan.dependents()
+    ends: dict[str, float] = {}
+    for node in plan:
+        begins = max((ends[upstream] for upstream in node.inputs.values()), default=0.0)
+        ends[node.key] = 0.0 if node.key in finished else begins + cost[node.key]
+    order: dict[str, tuple[float, int]] = {}
+    for position, key in reversed([*enumerate(plan.nodes)]):
+        is_open_probe = isinstance(plan.nodes[key].stage, Probe) and key not in finished
+        own = (ends[key] if is_open_probe else math.inf, position)
+        order[key] = min([own, *(order[dependent] for dependent in dependents[key])])
+    return order

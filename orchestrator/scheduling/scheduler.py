@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from orchestrator.planning.plan import Node, Plan
-from orchestrator.scheduling.queue import ReadyQueue
+from orchestrator.scheduling.queue import MOST_PROBES, ReadyQueue
 from workers.stages import Probe
 
-MOST_PROBES = 8  # in a group: each probe holds its networks at all points of the path
+SPARE_STAGES = 2  # of the longest, that an urgent stage keeps in hand
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,10 @@ class Reserved:
 
 
 class Scheduler:
-    """Start ready stages in order of urgency, with back-filling.
+    """Start ready stages in order of urgency, with back-filling; barriers come early where that costs no time.
+
+    While the devices have more work left than the most urgent stage's path takes, that stage can wait. Then the stages
+    that the nearest probe needs start first, and that probe.
 
     A wide stage, which needs more devices than are free, reserves them. Less urgent stages start meanwhile only if they
     are expected to end before the wide stage has its devices, or need none of those. However wrong the estimates are,
@@ -43,6 +46,7 @@ class Scheduler:
         self._plan, self._queue = plan, queue
         self._devices, self._seconds = devices, seconds
         self._reserved: dict[str, Reserved] = {}
+        self._longest = max(queue.cost.values(), default=0.0)
 
     @property
     def running(self) -> int:
@@ -74,7 +78,9 @@ class Scheduler:
             if needed > capacity:
                 continue
             if due_s is None and needed <= free:
-                return self._begin(key, needed, now_s, self._group_size(node, capacity))
+                return self._begin_early(key, free, capacity, now_s) or self._begin(
+                    key, needed, now_s, self._group_size(node, capacity)
+                )
             if due_s is None:
                 due_s, spare = self._reserve(needed, free, now_s)
                 if not now_s < due_s < math.inf:
@@ -86,6 +92,23 @@ class Scheduler:
     def ended(self, key: str) -> None:
         """Free the devices of a group that has ended, successfully or not."""
         del self._reserved[key]
+
+    def _begin_early(self, urgent: str, free: int, capacity: int, now_s: float) -> list[str]:
+        """Start what leads to the nearest probe, if the most urgent ready stage can wait for it.
+
+        It can if its path is shorter than all devices take for the work that is left, by more than two of the longest
+        stages: that much may be lost at the end, where the last stages do not fill all devices.
+        """
+        early = self._queue.towards_a_probe()
+        if early is None or (needed := self._devices(self._plan.nodes[early])) > free:
+            return []
+        is_probe = isinstance(self._plan.nodes[early].stage, Probe)
+        stages = min(MOST_PROBES, self._queue.count_like(early)) if is_probe else 1
+        delay = stages * self._queue.cost[early]
+        spare = self._queue.unstarted / capacity - self._queue.rank[urgent] - SPARE_STAGES * self._longest
+        if delay < spare:
+            return self._begin(early, needed, now_s, stages)
+        return []
 
     def _begin(self, key: str, devices: int, now_s: float, stages: int) -> list[str]:
         self._queue.start(key)

@@ -23,6 +23,7 @@ class Simulation:
         critical_path_s: length of the longest chain of dependent stages.
         lower_bound_s: no order of the stages ends sooner on this number of devices.
         busy_fraction: share of all device time during which a device holds a stage.
+        ended_s: when each stage ended, by key.
     """
 
     makespan_s: float
@@ -30,6 +31,7 @@ class Simulation:
     critical_path_s: float
     lower_bound_s: float
     busy_fraction: float
+    ended_s: dict[str, float]
 
 
 @dataclass
@@ -76,6 +78,7 @@ class SimulatedCluster:
         self.group_on: dict[int, Group] = {}
         self.now_s = 0.0
         self._busy_s = 0.0
+        self._ended_s: dict[str, float] = {}
         # (time, order of scheduling, event); an event returns whether stages may be able to start after it
         self._events: list[tuple[float, int, Callable[[], bool]]] = []
         self._scheduled = 0
@@ -95,7 +98,7 @@ class SimulatedCluster:
         critical_path_s = max(ends_s.values(), default=0.0)
         lower_bound_s = max(critical_path_s, work_s / self._devices)
         busy_fraction = self._busy_s / (self.now_s * self._devices) if self.now_s else 0.0
-        return Simulation(self.now_s, work_s, critical_path_s, lower_bound_s, busy_fraction)
+        return Simulation(self.now_s, work_s, critical_path_s, lower_bound_s, busy_fraction, self._ended_s)
 
     def schedule(self, delay_s: float, event: Callable[[], bool]) -> None:
         """Let an event happen after a delay."""
@@ -123,4 +126,5 @@ class SimulatedCluster:
         self.release(group)
         for key in group.keys:
             self.queue.done(key)
+            self._ended_s[key] = self.now_s
         return True

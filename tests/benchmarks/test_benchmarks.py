@@ -234,6 +234,18 @@ def test_a_simulated_sweep_lasts_as_its_records_say(tmp_path: Path, capsys: pyte
         assert float(long[6]) >= 1
 
 
+@pytest.mark.long
+def test_barriers_come_early_in_the_simulated_sweeps(capsys: pytest.CaptureFixture[str]) -> None:
+    scale.main(["--only", "barriers"])
+    rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines() if "stages" in line]
+    assert len(rows) == 5
+    for row in rows:
+        makespan, *ends = (float(cell.strip(" %")) for cell in row[2:])
+        assert makespan < 1.02
+        assert ends[0] > 90 > 10 > ends[2]
+        assert ends[3] < 0.65 * ends[1]
+
+
 def test_a_recorded_sweep_keeps_its_epochs_and_the_spread_of_its_durations(tmp_path: Path) -> None:
     changes = {"rounds": 1, "chains": 3, "pretrain_epochs": 4, "round_epochs": 2, "final_epochs": 5, "probe_points": 7}
     recipe = resolve("mnist1d", None, "sound", [{**changes, "final_schedule": {"name": "constant"}}])

@@ -68,6 +68,10 @@ def test_every_order_of_events_ends_and_blocks_exactly_the_descendants_of_failur
         else:
             queue.requeue(key)
             repeats += 1
+        unstarted = [k for k, state in queue.state.items() if state in (State.WAITING, State.READY)]
+        assert abs(queue.unstarted - sum(queue.cost[k] for k in unstarted)) < 1e-9
+        early = queue.towards_a_probe()
+        assert early is None or queue.state[early] is State.READY
     assert not running
     assert all(state in ENDED for state in queue.state.values())
     lacking = failed.union(*(behind(plan, key, cached) for key in failed)) if failed else set()
