@@ -121,8 +121,7 @@ def open_reader(given: Path | str | Reader | Iterable[Path | str | Store]) -> Re
     several = [given] if isinstance(given, Path | str | Store) else list(given)
     stores = [each if isinstance(each, Store) else Store(each) for each in several]
     for store in stores:
-        if not store.storage.exists():
-            raise StoreError(f"{store.root}: there is no such store; give the folder or the URL of a sweep's store")
+        store.require()
     if not stores:
         raise StoreError("no store is named; give the folder or the URL of a sweep's store")
     return stores[0] if len(stores) == 1 else SeveralStores(stores)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from workers.storage import Entry
 
+FOLDERS = ("stages", "plans", "drivers", "events")
+"""The folders of a store."""
 KEY_DIGITS = 16
 RECORD = "record.json"
 COLLECTED = ".collected"

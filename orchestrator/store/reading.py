@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, MutableMapping
 from pathlib import Path
 
 from orchestrator.store.index import read_index
-from orchestrator.store.layout import COLLECTED, KEY_DIGITS, StageFiles, group_stages
+from orchestrator.store.layout import COLLECTED, FOLDERS, KEY_DIGITS, StageFiles, group_stages
 from orchestrator.store.plans import StoredPlan
 from orchestrator.store.record import REMEDY, Claim, Failure, Record, StoreError, in_circles, read_valid
 from orchestrator.store.retrying import RetryingStorage
@@ -70,6 +70,15 @@ class StoreReader:
         if damaged is not None:
             damaged |= found
         return {record.key: record for record in self._records.values()}
+
+    def require(self) -> None:
+        """Raise StoreError if no store lies here; a folder of something else is not searched through."""
+        remedy = "give the folder or the URL of a sweep's store"
+        if not self.storage.exists():
+            raise StoreError(f"{self.root}: there is no such store; {remedy}")
+        folder = self.storage.folder
+        if folder and any(folder.iterdir()) and not any((folder / name).is_dir() for name in FOLDERS):
+            raise StoreError(f"{self.root} is no store: it has none of the folders {', '.join(FOLDERS)}; {remedy}")
 
     def record(self, key: str, *, reread: bool = False) -> Record | None:
         """Return one stage's record, or None if the stage is not done; raise StoreError if it is damaged."""

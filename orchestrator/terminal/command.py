@@ -21,6 +21,5 @@ STORE_ERRORS = (StoreError, OSError)
 def open_existing(path: str) -> Store:
     """Open a store; StoreError if no store lies at this path."""
     store = Store(path)
-    if not store.storage.exists():
-        raise StoreError(f"{path}: there is no such store; give the folder or the URL of a sweep's store")
+    store.require()
     return store
