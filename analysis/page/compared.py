@@ -105,9 +105,12 @@ def recipe(part: ComparedPart) -> str:
         equal += f"; {part.unequal} of these have other results, by at most {number(part.most_points)} points"
     else:
         equal += ", and these have equal results"
-    if part.replication:
-        equal = f"Both are the same recipe, seeds and data, so this is a replication check: {equal}"
-    return f"{differing} {equal}."
+    if not part.replication:
+        return f"{differing} {equal}."
+    return (
+        f"What both stores hold comes from the same recipe, seeds and data, so this is a replication check: {equal}. "
+        f"Beyond that: {differing}"
+    )
 
 
 def verdict(part: ComparedPart) -> str:

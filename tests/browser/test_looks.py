@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from analysis.report import write_compared
+from tests.analysis.conftest import SyntheticStore
 from tests.browser.pages import WIDE, Open, draw
 
 ONE_PART = "figure[id^=s1-]"  # the other parts have the same figures
@@ -93,3 +95,21 @@ def test_a_phone_begins_with_the_verdict(open_page: Open, report: Path) -> None:
     page.locator("#contents-list summary").click()
     page.locator("#contents a", has_text="Trust").click()
     assert page.locator("#trust").bounding_box()["y"] < 300
+
+
+@pytest.mark.parametrize("look", ["dark", "phone"])
+def test_two_stores_compared_read_well(open_page: Open, store: SyntheticStore, tmp_path: Path, look: str) -> None:
+    theirs = SyntheticStore(tmp_path / "theirs")
+    for chain, accuracy in enumerate((71.0, 72.0, 74.0), start=1):
+        for transfer, gain in (("signed", 5.0), ("mask", 0.0)):
+            labels = {"method": "aws", "chain": chain, "round": 10, "seed": 1}
+            theirs.train(transfer, accuracy + gain, science={"epochs": 9}, **labels)
+    [page_file] = write_compared([store.root, theirs.root], tmp_path / "page.html", None)
+    page = open_page(Path(page_file), **LOOKS[look])
+    draw(page)
+    assert page.evaluate(OVERLAPS) == []
+    assert page.evaluate(CLIPPED) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= LOOKS[look]["viewport"]["width"]
+    page.locator("#s1-stores_compared [data-table]").click()
+    page.locator("#s1-stores_compared-table tbody tr").first.click()  # the stages of both stores
+    assert page.locator("#point article.stage").count() == 6

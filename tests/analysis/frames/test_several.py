@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from analysis import load
 from analysis.checks import app as checks_app
@@ -16,9 +16,11 @@ from analysis.figures import CATALOGUE
 from analysis.judge import app as judge_app
 from analysis.page.rendering import render
 from analysis.report import app, write_report
-from orchestrator.store import StoreError
+from orchestrator.store import Store, StoreError
 from orchestrator.store.record import Record
+from orchestrator.verify import app as verify_app
 from tests.analysis.conftest import SyntheticStore
+from tests.orchestrator.store.stores import SmallStore, planned_stage
 
 LABELS: dict[str, Any] = {"method": "aws", "chain": 1, "round": 5}
 
@@ -157,11 +159,38 @@ def test_a_store_that_is_missing_is_named(stores: tuple[SyntheticStore, Syntheti
         load([])
 
 
-def test_stores_are_merged_by_copying_their_folders(
-    stores: tuple[SyntheticStore, SyntheticStore], tmp_path: Path
-) -> None:
-    merged = tmp_path / "merged"
-    for root in reversed(roots(stores)):
-        shutil.copytree(root, merged, dirs_exist_ok=True)
-    one, several = load(merged).stages, load(roots(stores)).stages
-    assert sorted(one["key"]) == sorted(several["key"])
+def merged(mine: Path, theirs: Path) -> Result:
+    """Copy a store into another one, as docs/store.md says, and verify it."""
+    folders = [str(theirs / name) for name in ("stages", "plans", "events") if (theirs / name).exists()]
+    subprocess.run(["cp", "-rn", *folders, str(mine)], check=False)
+    return CliRunner().invoke(verify_app, [str(mine)])
+
+
+def test_stores_are_merged_by_copying_their_folders(tmp_path: Path) -> None:
+    both, ours, other = (planned_stage(name) for name in ("both", "ours", "other"))
+    mine, theirs = SmallStore(tmp_path / "mine"), SmallStore(tmp_path / "theirs")
+    for store, stages in ((mine, (both, ours)), (theirs, (both, other))):
+        store.plan(*stages)
+        for stage in stages:
+            store.commit(stage)
+    done = merged(tmp_path / "mine", tmp_path / "theirs")
+    assert (done.exit_code, "nothing broken" in done.stdout) == (0, True)
+    merged_store = Store(tmp_path / "mine")
+    assert sorted(merged_store.records()) == sorted(stage.key for stage in (both, ours, other))
+    assert len(merged_store.plans()) == 2
+    assert load(merged_store).missing.empty
+
+
+def test_an_unfinished_attempt_in_the_way_of_a_merge_is_computed_again(tmp_path: Path) -> None:
+    stage = planned_stage("both")
+    mine, theirs = SmallStore(tmp_path / "mine"), SmallStore(tmp_path / "theirs")
+    for store in (mine, theirs):
+        store.plan(stage)
+        store.commit(stage)
+    next((tmp_path / "mine").glob("stages/*/*/record.json")).unlink()
+    next((tmp_path / "mine").glob("stages/*/*/attempts/1/out/weights.safetensors")).write_bytes(b"half")
+    done = merged(tmp_path / "mine", tmp_path / "theirs")
+    assert done.exit_code == 1
+    assert "weights.safetensors differs from its record" in done.stdout
+    assert "the next sweep computes again: both" in done.stdout
+    assert Store(tmp_path / "mine").records() == {}
