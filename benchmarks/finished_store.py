@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterable
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,20 +23,30 @@ LAMBDAS = 11
 ACCURACY_PERCENT = 90.0
 
 
-def _parquet(schema: pa.Schema, rows: int) -> bytes:
-    values = {pa.string(): "validation", pa.int64(): 1, pa.float64(): 0.5, pa.bool_(): True}
-    table = pa.table([pa.array([values[field.type]] * rows, field.type) for field in schema], schema=schema)
+def _parquet(schema: pa.Schema, rows: int, **columns: list[Any]) -> bytes:
+    values = {pa.string(): "train", pa.int64(): 1, pa.float64(): 0.5, pa.bool_(): True}
+    table = pa.table(
+        [pa.array(columns.get(field.name, [values[field.type]] * rows), field.type) for field in schema], schema=schema
+    )
     buffer = io.BytesIO()
-    pq.write_table(table, buffer)
+    pq.write_table(table, buffer, compression="zstd")
     return buffer.getvalue()
 
 
+_EPOCHS = [*range(1, EPOCHS + 1)]
 TRAINED = {
-    schemas.METRICS: _parquet(schemas.METRICS_SCHEMA, EPOCHS),
-    schemas.TIMING: _parquet(schemas.TIMING_SCHEMA, EPOCHS),
+    schemas.METRICS: _parquet(
+        schemas.METRICS_SCHEMA,
+        2 * EPOCHS,
+        epoch=[epoch for epoch in _EPOCHS for _ in range(2)],
+        split=["train", "validation"] * EPOCHS,
+    ),
+    schemas.TIMING: _parquet(schemas.TIMING_SCHEMA, EPOCHS, epoch=_EPOCHS),
 }
 PROBED = {
-    schemas.PROBE: _parquet(schemas.PROBE_SCHEMA, LAMBDAS),
+    schemas.PROBE: _parquet(
+        schemas.PROBE_SCHEMA, LAMBDAS, **{"lambda": [place / (LAMBDAS - 1) for place in range(LAMBDAS)]}
+    ),
     schemas.BARRIER: _parquet(schemas.BARRIER_SCHEMA, 1),
 }
 

@@ -23,8 +23,9 @@ from analysis.comparisons.stores import (
 from analysis.figures import Entry
 from analysis.figures.results.stores_compared import stores_compared
 from analysis.frames.load import Frames
+from analysis.page.drawings import StageSets, drawings
 from analysis.page.export import with_setting_first, write_files, write_table
-from analysis.page.rendering import drawings, write_page
+from analysis.page.rendering import write_page
 from analysis.page.stages import provenance
 
 _FIGURE = (
@@ -56,19 +57,21 @@ def render_compared(a: Frames, b: Frames, unequal: pd.DataFrame, link: Callable[
     for part in parts:
         for name, results in part.only.items():
             only[name] += [f"{part.a.title}: {result}" if several else result for result in results]
+    sets = StageSets(both)
     return write_page(
         "compared.html",
         both,
         link,
+        sets,
         store_name=" and ".join(names),
         names=names,
-        parts=[_part(f"s{number_}", part) for number_, part in enumerate(parts, start=1)],
+        parts=[_part(f"s{number_}", part, sets) for number_, part in enumerate(parts, start=1)],
         only=only,
         made_on={name: provenance(frames) for name, frames in zip(names, (a, b), strict=True)},
     )
 
 
-def _part(id_: str, part: ComparedPart) -> dict[str, Any]:
+def _part(id_: str, part: ComparedPart, sets: StageSets) -> dict[str, Any]:
     entry = Entry("stores_compared", "Both stores", _FIGURE, lambda _: stores_compared([part]))
     file = "-".join((part.a.dataset, part.a.architecture, part.a.preset))
     return {
@@ -84,7 +87,7 @@ def _part(id_: str, part: ComparedPart) -> dict[str, Any]:
             for outcome in (DIFFERS, UNJUDGED, NOT_SHOWN, NO_INTERVAL)
             if len(rows := part.results[part.results["outcome"] == outcome])
         ],
-        "drawings": list(drawings([entry], id_, file, part.a.frames, "results")),
+        "drawings": list(drawings([entry], id_, file, part.a.frames, "results", sets)),
     }
 
 

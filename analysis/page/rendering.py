@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -25,6 +24,7 @@ from analysis.figures import CATALOGUE, Entry
 from analysis.figures.results.reached import reached
 from analysis.frames.load import Frames
 from analysis.frames.sections import Section, sections
+from analysis.page.drawings import Drawing, StageSets, drawings
 from analysis.page.escaping import visible_json, visible_text
 from analysis.page.glossary import TERMS, Explainer
 from analysis.page.making import graph, machines
@@ -53,27 +53,6 @@ _TEMPLATES = jinja2.Environment(
 )
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """A figure on the page.
-
-    Attributes:
-        name: of the catalogue's entry.
-        file: name of the downloads, without an ending.
-        height: in pixels, reserved until the figure is drawn.
-        json: the figure for plotly.js; plotly escapes <, > and /, so the JSON cannot end its script element.
-    """
-
-    id: str
-    name: str
-    file: str
-    title: str
-    caption: str
-    summary: str
-    height: int
-    json: Markup
-
-
 def render(
     frames: Frames,
     store: str,
@@ -95,12 +74,14 @@ def render(
             "detail".
         catalogue: the figures to draw.
     """
-    parts = [_part(f"s{number}", section, catalogue) for number, section in enumerate(sections(frames), start=1)]
+    sets = StageSets(frames)
+    parts = [_part(f"s{number}", section, catalogue, sets) for number, section in enumerate(sections(frames), start=1)]
     rows = pending(frames)
     return write_page(
         "report.html",
         frames,
         link,
+        sets,
         live=live,
         version=version,
         store_name=_name(frames, store),
@@ -108,7 +89,7 @@ def render(
         parts=parts,
         hero=next((part["lead"] for part in parts if part["lead"]), None),
         asked=ASKED,
-        whole=list(drawings(catalogue, "store", "store", frames, "store")),
+        whole=list(drawings(catalogue, "store", "store", frames, "store", sets)),
         progress=progress(frames),
         checks=list(checks),
         data_sets=data_sets(frames),
@@ -123,20 +104,28 @@ def render(
 
 
 def write_page(
-    template: str, frames: Frames, link: Callable[[str], str], *, live: bool = False, version: str = "", **content: Any
+    template: str,
+    frames: Frames,
+    link: Callable[[str], str],
+    sets: StageSets,
+    *,
+    live: bool = False,
+    version: str = "",
+    **content: Any,
 ) -> str:
     """Return a page as HTML, with the stages that its figures point to.
 
     Args:
         template: a file of ``templates/`` that is, or extends, report.html.
         frames: the stages behind its figures, table and filters.
+        sets: of those stages, as the figures number them.
         link, live, version: see ``render``.
         content: what the template shows of its own.
     """
     return _TEMPLATES.get_template(template).render(
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         stages=len(frames.stages),
-        data=_script(stage_data(frames, link)),
+        data=_script({**stage_data(frames, link), "sets": sets.rows()}),
         choices=_choices(frames),
         live=live,
         version=version,
@@ -171,12 +160,12 @@ def _lead(section: Section, results: Sequence[Drawing]) -> Drawing | None:
     return next((named[name] for name in wanted if name in named), next(iter(results), None))
 
 
-def _part(id_: str, section: Section, catalogue: Sequence[Entry]) -> dict[str, Any]:
+def _part(id_: str, section: Section, catalogue: Sequence[Entry], sets: StageSets) -> dict[str, Any]:
     """Return a section as the page shows it: figures, sentences, and tables with their filter labels."""
     file = "-".join((section.dataset, section.architecture, section.preset))
     compared, study, published = comparisons(section), study_of(section), reached(section)
     claim, ground = verdict(section, compared, study)
-    results = list(drawings(catalogue, id_, file, section.frames, "results"))
+    results = list(drawings(catalogue, id_, file, section.frames, "results", sets))
     return {
         "id": id_,
         "section": section,
@@ -187,7 +176,7 @@ def _part(id_: str, section: Section, catalogue: Sequence[Entry]) -> dict[str, A
         "sureness": sureness(compared, study),
         "results": results,
         "lead": _lead(section, results),
-        "signs": list(drawings(catalogue, id_, file, section.frames, "signs")),
+        "signs": list(drawings(catalogue, id_, file, section.frames, "signs", sets)),
         "comparisons": list(_comparisons(compared)),
         "published": published_series(published),
         "published_outcomes": outcomes_in_words(published),
@@ -207,22 +196,6 @@ def _comparisons(compared: pd.DataFrame) -> Iterator[dict[str, Any]]:
             "method": row["method"] if isinstance(row["method"], str) else "",
             "density": "" if pd.isna(row["density"]) else row["density"],
         }
-
-
-def drawings(catalogue: Sequence[Entry], id_: str, file: str, frames: Frames, place: str) -> Iterator[Drawing]:
-    """Draw the figures of a place; a figure without traces is left out."""
-    for entry in catalogue:
-        if entry.place == place and (figure := entry.draw(frames)).data:
-            yield Drawing(
-                id=f"{id_}-{entry.name}",
-                name=entry.name,
-                file="".join(sign if sign.isalnum() or sign in "-_" else "_" for sign in f"{file}-{entry.name}"),
-                title=entry.title,
-                caption=entry.caption,
-                summary=(figure.layout.meta or {}).get("summary", ""),
-                height=int(figure.layout.height or 450),
-                json=Markup(visible_json(figure.to_json(engine="json"))),  # in ASCII, unlike orjson's
-            )
 
 
 def _numbers(section: Section) -> Iterator[dict[str, Any]]:

@@ -9,13 +9,19 @@ from urllib.parse import quote
 import pandas as pd
 
 from analysis.comparisons.labels import count
-from analysis.comparisons.statistics import KEY_DIGITS
+from analysis.comparisons.statistics import KEY_DIGITS, short_keys
 from analysis.frames.data_sets import COUNTS
 from analysis.frames.load import Frames
+from orchestrator.store.layout import stage_folder
 
 RUNNING, FAILED, WAITING = "running", "failed", "waiting"
 STAGES = "stages"
 """A store's folder of stages."""
+
+
+def in_order(frames: Frames) -> pd.DataFrame:
+    """Return the frame ``stages`` in the page's order."""
+    return frames.stages.sort_values(["name", "key"])
 
 
 def stage_data(frames: Frames, link: Callable[[str], str]) -> dict[str, Any]:
@@ -27,23 +33,33 @@ def stage_data(frames: Frames, link: Callable[[str], str]) -> dict[str, Any]:
 
     Returns:
         ``base``: the address that ``folder`` is relative to, quoted, or empty for several stores; ``columns``: by name,
-        a list with one entry per stage, or, if values repeat often, ``{"values": [...], "codes": [...]}`` with
-        positions in ``values``, or -1 for a missing value. Keys are cut to their first 16 digits, as in figures.
+        a list with one entry per stage; or, if values repeat often, ``{"values": [...], "codes": [...]}`` with
+        positions in ``values``, or -1 for a missing value; or, if all are equal, ``{"every": value}``. Keys are cut to
+        their first 16 digits, as in figures, and ``seconds`` to three decimals. A missing ``folder`` is the one that
+        follows from kind, name and key.
     """
-    stages = frames.stages.sort_values("name")
-    if len(frames.stores) > 1:
+    stages = in_order(frames)
+    if stages["store"].nunique() > 1:
         base, folders = "", (stages["store"] + "/" + stages["folder"]).map(lambda path: quote(link(path), safe="/:"))
     else:
-        base, folders = quote(link(STAGES), safe="/:"), stages["folder"].str.removeprefix(f"{STAGES}/")
+        rows = stages[["kind", "name", "key"]].to_numpy()
+        usual = [stage_folder(*row) if row[1].isascii() and row[1].isprintable() else "" for row in rows]
+        base, folders = quote(link(STAGES), safe="/:"), stages["folder"].where(stages["folder"] != usual)
+        folders = folders.str.removeprefix(f"{STAGES}/")
         stages = stages.drop(columns="store")  # it may be a path of a machine that no reader has
-    columns = stages.assign(key=stages["key"].str[:KEY_DIGITS], folder=folders)
+    columns = stages.assign(
+        key=stages["key"].str[:KEY_DIGITS],
+        inputs=[short_keys(keys.split(",")) for keys in stages["inputs"]],
+        seconds=stages["seconds"].round(3),
+        folder=folders,
+    )
     return {
         "base": base,
         "columns": {str(name): _column(columns[name]) for name in columns.columns},
     }
 
 
-def _column(values: pd.Series) -> list[Any] | dict[str, list[Any]]:
+def _column(values: pd.Series) -> list[Any] | dict[str, Any]:
     if isinstance(values.dtype, pd.DatetimeTZDtype):
         values = values.dt.strftime("%Y-%m-%dT%H:%M:%SZ")
     cells = [_cell(value) for value in values]
@@ -51,8 +67,10 @@ def _column(values: pd.Series) -> list[Any] | dict[str, list[Any]]:
         codes, distinct = pd.factorize(pd.Series(cells, dtype=object))
     except TypeError:  # a result that is a list or a mapping
         return cells
-    if len(distinct) * 3 > len(cells):
+    if len(distinct) * 3 > len(cells) or not cells:
         return cells
+    if len({*codes}) == 1:
+        return {"every": cells[0]}
     return {"values": list(distinct), "codes": codes.tolist()}
 
 

@@ -300,10 +300,18 @@ def test_every_figure_is_described_and_has_its_table(open_page: Open, report: Pa
         assert figure.locator("th[scope=col]").count() > 2
 
 
-def test_print_opens_everything_in_light(open_page: Open, report: Path) -> None:
-    page = open_page(report, color_scheme="dark")
+def test_print_opens_everything_in_light_and_uses_the_width_of_a4(open_page: Open, report: Path) -> None:
+    a4 = 680  # pixels between margins of 15 mm
+    page = open_page(report, color_scheme="dark", viewport={"width": a4, "height": 1000})
     page.emulate_media(media="print", color_scheme="dark")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    widths = page.eval_on_selector_all(
+        "figure .plot .main-svg:first-child", "plots => plots.map(plot => plot.getBoundingClientRect().width)"
+    )
+    assert min(widths) >= 0.9 * a4
+    too_wide = f"all => all.filter(one => one.getBoundingClientRect().right > {a4 + 1}).map(one => one.outerHTML)"
+    assert page.eval_on_selector_all("table, figure, p, li, dl, code, .main-svg", too_wide) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= a4
     assert page.locator("details:not([open])").count() == 0
     assert page.locator(".control:visible, select:visible").count() == 0
     assert page.eval_on_selector_all("figure.figure .plot", "plots => plots.every(plot => plot.childElementCount)")

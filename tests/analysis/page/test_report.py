@@ -19,6 +19,7 @@ from analysis.frames.sections import sections
 from analysis.page.escaping import visible_json
 from analysis.page.rendering import render
 from analysis.report import app, write_report
+from orchestrator.store.layout import stage_folder
 from tests.analysis.conftest import SyntheticStore
 from workers.terminal.help import GLOSSARY_URL
 
@@ -97,14 +98,19 @@ class Page(HTMLParser):
 
     @property
     def stages(self) -> dict[str, Any]:
-        """The columns of the stages, with positions in values resolved."""
+        """The columns of the stages, as lists; a usual folder follows from kind, name and key."""
         [text] = [text for attributes, text in self.scripts if attributes.get("id") == "stages"]
-        return {
+        columns = json.loads(text)["columns"]
+        rows = {
             name: column
             if isinstance(column, list)
+            else [column["every"]] * len(columns["key"])
+            if "every" in column
             else [column["values"][code] if code >= 0 else None for code in column["codes"]]
-            for name, column in json.loads(text)["columns"].items()
+            for name, column in columns.items()
         }
+        stages = zip(*(rows[name] for name in ("folder", "kind", "name", "key")), strict=True)
+        return rows | {"folder": [folder or stage_folder(*stage).removeprefix("stages/") for folder, *stage in stages]}
 
     @property
     def links(self) -> list[str]:

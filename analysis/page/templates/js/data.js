@@ -15,24 +15,33 @@ function unpacked(value) {
   return Array.from({ length: rows }, (_, row) => flat.slice(row * columns, (row + 1) * columns));
 }
 
-/** Read the stages: `names` of the columns, `count`, `at(column, row)`, and `row(key)`, -1 for an unknown key. */
+/** Read the stages: `names` of the columns, `count`, `at(column, row)`, `row(key)`, -1 for an unknown key, `keys(set)`. */
 function readStages() {
-  const { base, columns } = JSON.parse(document.getElementById("stages").textContent);
-  const full = Object.fromEntries(Object.entries(columns).map(([name, column]) => [
-    name, Array.isArray(column) ? column : column.codes.map((code) => (code < 0 ? null : column.values[code])),
+  const { base, columns, sets } = JSON.parse(document.getElementById("stages").textContent);
+  const count = columns.key.length;
+  const full = Object.fromEntries(Object.entries(columns).map(([name, column]) => [name,
+    Array.isArray(column) ? column
+      : "every" in column ? Array(count).fill(column.every)
+        : column.codes.map((code) => (code < 0 ? null : column.values[code])),
   ]));
+  full.folder = full.folder.map((folder, row) => folder ?? usualFolder(full.kind[row], full.name[row], full.key[row]));
   const rows = new Map(full.key.map((key, row) => [key, row]));
   const folder = (row) => `${base && `${base}/`}${full.folder[row]}`;
   return {
     names: Object.keys(full),
-    count: full.key.length,
+    count,
     at: (column, row) => full[column][row],
     row: (key) => rows.get(key) ?? -1,
+    keys: (set) => (sets[set] || []).map((stage) => (typeof stage === "number" ? full.key[stage] : stage)),
     record: (row) => `${folder(row)}/record.json`,
     files: (row) => (full.files[row] || "").split(",").filter(Boolean)
       .map((file) => ({ file, address: `${folder(row)}/${full.out[row]}/${encodeURIComponent(file)}` })),
   };
 }
+
+/** Return a stage's folder, below the folder of all stages: see orchestrator/store/layout.py. */
+const usualFolder = (kind, name, key) =>
+  `${kind}/${name.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "")}-${key}`;
 
 /** Make an element with attributes and children; text is never read as HTML. */
 function make(tag, attributes = {}, ...children) {

@@ -2,16 +2,16 @@
 
 const NOTES = { n: /^n = (.+)$/, "95 % interval": /^95 % interval (.+)$/ };
 
-/** Return the hover text and the keys in a point's `customdata`. */
+/** Return the hover text in a point's `customdata`, and the keys of its set of stages. */
 function noted(custom) {
-  const [text = "", density = null, keys = ""] = Array.isArray(custom) ? custom : [];
+  const [text = "", density = null, set = -1] = Array.isArray(custom) ? custom : [];
   const lines = String(text).split(/<br\s*\/?>/).map(words);
   const said = {};
   for (const [name, pattern] of Object.entries(NOTES)) {
     const found = lines.map((line) => line.match(pattern)).find(Boolean);
     if (found) said[name] = found[1];
   }
-  return { lines, density, said, keys: String(keys || "").split(",").filter(Boolean) };
+  return { lines, density, said, keys: stages.keys(set) };
 }
 
 /** Return the rows of traces: `columns` in order, and for each row its `cells` and its details. */

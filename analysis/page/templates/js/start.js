@@ -78,12 +78,14 @@ WIDE.addEventListener("change", foldContents);
 const point = document.getElementById("point");
 point.addEventListener("click", (event) => { if (event.target === point || event.target.closest("[data-close]")) point.close(); });
 
-const PRINT_WIDTH = 640;
+const PRINT_WIDTH = 670; // pixels between the margins of A4 (680) and of Letter (702), nearly
+const MOST_PRINTED = 300; // stages
 let closed = [];
 addEventListener("beforeprint", () => {
-  closed = [...document.querySelectorAll("details:not([open])")];
+  const printed = stages.count <= MOST_PRINTED;
+  closed = [...document.querySelectorAll("details:not([open])")].filter(({ id }) => printed || id !== "stages-fold");
   for (const details of closed) details.open = true;
-  if (stages.count) showStages();
+  if (stages.count && printed) showStages();
   for (const figure of figures) figure.draw({ width: PRINT_WIDTH, scheme: "light" });
 });
 addEventListener("afterprint", () => {

@@ -1,11 +1,13 @@
 // HTML tables, built when opened. A click or Enter on a row opens its stages; arrow keys move between rows.
 
-/** Fill `place` with a table; rows with `opens(row)` call `open(row)`. */
+const MOST_ROWS = 5000; // more take seconds to lay out, and nobody reads them
+
+/** Fill `place` with a table; rows with `opens(row)` call `open(row)`. Of more than MOST_ROWS rows, the first are shown. */
 function fillTable(place, columns, rows, { opens = () => false, open = () => {} } = {}) {
   const body = make("tbody");
   const fill = (sorted) => {
     let reachable = false;
-    body.replaceChildren(...sorted.map((row) => {
+    body.replaceChildren(...sorted.slice(0, MOST_ROWS).map((row) => {
       const line = make("tr", {}, ...columns.map((column) => cell(row.cells[column], row.links?.[column])));
       if (opens(row)) {
         line.tabIndex = reachable ? -1 : 0; // one tab stop per table; arrow keys reach the other rows
@@ -28,6 +30,10 @@ function fillTable(place, columns, rows, { opens = () => false, open = () => {} 
   });
   fill(rows);
   place.replaceChildren(make("table", {}, make("thead", {}, make("tr", {}, ...heads)), body));
+  if (rows.length > MOST_ROWS) {
+    const [shown, all] = [MOST_ROWS, rows.length].map((count) => count.toLocaleString("en"));
+    place.prepend(make("p", { class: "quiet thinned" }, `The first ${shown} of ${all} rows. Sort or filter to see others; the CSV has all.`));
+  }
 }
 
 function cell(value, link) {
