@@ -19,6 +19,7 @@ from analysis.comparisons.labels import (
     percent,
     sample,
     signed,
+    transfer_name,
 )
 from analysis.comparisons.measures import ACCURACY
 from analysis.comparisons.power import MOST_CHAINS
@@ -31,8 +32,7 @@ SHOWN, REVERSE, NEGLIGIBLE, NOT_SHOWN = "shown", "the reverse is shown", "neglig
 UNJUDGED = "not judged yet"
 DIGITS = 1  # of a percentage or of points in a sentence
 _CLAIM = "the signs of a pruned network carry accuracy that its mask alone does not"
-ASKED = "Do the signs of a pruned network carry accuracy that its mask alone does not?"
-"""The question that ``verdict`` answers."""
+_MOST_STARTS = 4  # named in a verdict
 _CLAIM_REVERSED = "the signs of a pruned network cost accuracy that its mask alone keeps"
 
 
@@ -69,8 +69,25 @@ def adjustment(compared: pd.DataFrame, study: Study) -> str:
     )
 
 
+def asked(section: Section) -> str:
+    """Return the question that ``verdict`` answers."""
+    if _transfers_signs(section):
+        return "Do the signs of a pruned network carry accuracy that its mask alone does not?"
+    return "Which test accuracy do the networks reach after their final training?"
+
+
+def _transfers_signs(section: Section) -> bool:
+    """Whether the section transfers signs or plans to, so that it asks the method's first question."""
+    frames = section.frames
+    return bool(
+        {SIGNS_CARRY.a.transfer, SIGNS_CARRY.b.transfer} & {*frames.stages["transfer"], *frames.missing["transfer"]}
+    )
+
+
 def verdict(section: Section, compared: pd.DataFrame, study: Study) -> tuple[str, str]:
     """State the first claim, and its numbers at the sparsest density that has an interval.
+
+    Without transfers of signs or masks, state the accuracies at the sparsest density instead.
 
     Args:
         compared: the section's ``comparisons``.
@@ -81,8 +98,12 @@ def verdict(section: Section, compared: pd.DataFrame, study: Study) -> tuple[str
     dense = spread(Arm("dense").of(section.trainings), ["transfer"], ACCURACY.column).to_dict("records")
     rows = _first(compared)
     head = f"Preliminary: {study.progress()}" if study.preliminary else ""
+    reached = [f"{mean_sd(row['mean'], row['sd'], DIGITS)} % ({sample(row['trainings'], 0)})" for row in dense]
+    if not _transfers_signs(section):
+        sparse = _accuracies(section)
+        claim = sparse or (f"Dense training reaches {reached[0]}" if reached else "No final training is done yet")
+        return claim, f"Dense training reaches {reached[0]}." if sparse and reached else ""
     if rows.empty:
-        reached = (f"{mean_sd(row['mean'], row['sd'], DIGITS)} % ({sample(row['trainings'], 0)})" for row in dense)
         unknown = f"Whether {_CLAIM} is not yet known: too few pairs of a signed and a mask transfer are done"
         return head or unknown, " ".join(
             [*([f"{unknown}."] if head else []), *(f"Dense training reaches {each}." for each in reached)]
@@ -95,6 +116,24 @@ def verdict(section: Section, compared: pd.DataFrame, study: Study) -> tuple[str
         f"{so_far} density {density(at)} ({percent(100 * at, DIGITS)} of the prunable weights) a random initialisation "
         f"with the signed mask reaches {with_signs}, with the mask alone {mask_alone}{against}."
     )
+
+
+def _accuracies(section: Section) -> str:
+    """State the accuracy of each start at the sparsest density; empty if only dense networks were trained."""
+    sparse = section.trainings[section.trainings["round"].notna()]
+    sparse = spread(sparse[sparse["round"] == sparse["round"].max()], ["method", "transfer"], ACCURACY.column)
+    rows = sparse.sort_values("mean", ascending=False).to_dict("records")
+    if not rows:
+        return ""
+    each = [
+        f"{percent(row['mean'], DIGITS)} ({method_name(row['method'])} {transfer_name(row['transfer'])}, "
+        f"{sample(row['trainings'], row['chains'])})"
+        for row in rows
+    ]
+    where = f"At density {density(float(sparse['density'].mean()))} test accuracy is"
+    if len(each) > _MOST_STARTS:
+        return f"{where} between {each[-1]} and {each[0]}, over {len(each)} starts"
+    return f"{where} {', '.join(each)}"
 
 
 def sureness(compared: pd.DataFrame, study: Study) -> str:

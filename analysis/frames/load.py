@@ -140,7 +140,7 @@ def load(
             frame[column] = frame["key"].map(above_chord(points, value)).astype("float64")
     places = table(schemas.LANDSCAPE)
     failures = typed(
-        (failure.model_dump() for failure in reader.failures()),
+        (failure.model_dump() for failure in reader.failures(relist=False)),  # records() listed them
         ("key", "name", "attempt", "error_type", "message", "log", "cause", "finished_unix_s"),
     )
     failures["finished"] = time(failures.pop("finished_unix_s"))

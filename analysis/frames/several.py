@@ -61,12 +61,16 @@ class SeveralStores:
         plans = (plan for store in self.stores for plan in store.plans(damaged))
         return sorted(plans, key=lambda plan: plan.started_unix_s)
 
-    def failures(self) -> list[Failure]:
-        """The failures of stages that no store has done, oldest first; their logs' paths begin with their store."""
+    def failures(self, *, relist: bool = True) -> list[Failure]:
+        """The failures of stages that no store has done, oldest first; their logs' paths begin with their store.
+
+        Args:
+            relist: as in ``Store.failures``.
+        """
         failures = [
             failure.model_copy(update={"log": f"{store.root}/{failure.log}"})
             for store in self.stores
-            for failure in store.failures()
+            for failure in store.failures(relist=relist)
             if failure.key not in self._holders
         ]
         return sorted(failures, key=lambda failure: failure.finished_unix_s)

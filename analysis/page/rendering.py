@@ -18,7 +18,7 @@ from analysis.comparisons import labels
 from analysis.comparisons.answers import comparisons
 from analysis.comparisons.measures import as_text, numbers
 from analysis.comparisons.questions import questions_of
-from analysis.comparisons.sentences import ASKED, adjustment, answers, sureness, verdict
+from analysis.comparisons.sentences import adjustment, answers, asked, sureness, verdict
 from analysis.comparisons.study import study_of
 from analysis.figures import CATALOGUE, Entry
 from analysis.figures.results.reached import reached
@@ -88,7 +88,6 @@ def render(
         disagreements=frames.disagreements.to_dict("records"),
         parts=parts,
         hero=next((part["lead"] for part in parts if part["lead"]), None),
-        asked=ASKED,
         whole=list(drawings(catalogue, "store", "store", frames, "store", sets)),
         progress=progress(frames),
         checks=list(checks),
@@ -169,6 +168,7 @@ def _part(id_: str, section: Section, catalogue: Sequence[Entry], sets: StageSet
     return {
         "id": id_,
         "section": section,
+        "asked": asked(section),
         "claim": claim,
         "ground": ground,
         "answers": answers(compared, questions_of(study.primary, section.frames.stages)),

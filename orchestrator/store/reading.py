@@ -212,9 +212,14 @@ class StoreReader:
 
     # --- failures and plans --------------------------------------------------------------------------------------
 
-    def failures(self) -> list[Failure]:
-        """The failures of unfinished stages whose last attempt failed, oldest first."""
-        self._list()
+    def failures(self, *, relist: bool = True) -> list[Failure]:
+        """The failures of unfinished stages whose last attempt failed, oldest first.
+
+        Args:
+            relist: list the store's files now; False takes the last listing.
+        """
+        if relist:
+            self._list()
         unfinished = [stage for stage in self._stages.values() if not stage.done and stage.attempts]
         last = [(stage, f"attempts/{stage.attempts[-1]}/failure.json") for stage in unfinished]
         paths = [f"{stage.folder}/{path}" for stage, path in last if path in stage.files]

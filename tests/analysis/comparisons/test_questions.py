@@ -326,6 +326,19 @@ def test_the_verdict_waits_for_a_pair(store: SyntheticStore) -> None:
     )
 
 
+def test_without_transfers_of_signs_the_verdict_states_accuracies(store: SyntheticStore) -> None:
+    store.train("dense", 95.0, seed=1)
+    assert verdict(only(store)) == ("Dense training reaches 95.0 % (n = 1 training)", "")
+    for chain in (1, 2):
+        store.train("retrain", 80.0 + chain, method="lrr", chain=chain, round=10, seed=1)
+    assert sentences.asked(only(store)) == "Which test accuracy do the networks reach after their final training?"
+    claim, ground = verdict(only(store))
+    assert claim == "At density 0.107 test accuracy is 81.5 % (LRR retrain, n = 2 trainings in 2 chains)"
+    assert ground == "Dense training reaches 95.0 % (n = 1 training)."
+    store.train("signed", 82.0, method="lrr", chain=1, round=10, seed=1)
+    assert sentences.asked(only(store)).startswith("Do the signs of a pruned network carry accuracy")
+
+
 def test_a_new_question_is_one_value(sweep: SyntheticStore) -> None:
     retrain = Question(
         Arm("retrain"), Arm("mask"), ACCURACY, "higher", "retrain − mask", "a retrain beats a mask", "it does not"
