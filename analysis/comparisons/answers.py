@@ -145,10 +145,16 @@ def _cells(rows: pd.DataFrame, by: list[str], value: str) -> dict[tuple[Any, ...
 
 
 def _primary(cells: Sequence[Cell], study: Study) -> set[int]:
-    """Return the places of the primary comparisons: those of the primary questions at the sparsest density."""
-    asked = [(place, cell.labels["round"]) for place, cell in enumerate(cells) if cell.question.name in study.primary]
-    sparsest = max((round_ for _, round_ in asked), default=None)
-    return {place for place, round_ in asked if round_ == sparsest}
+    """Return the places of the primary comparisons: of each primary question those at its sparsest density."""
+    sparsest: dict[str, int] = {}
+    for cell in cells:
+        name, round_ = cell.question.name, cell.labels["round"]
+        sparsest[name] = max(round_, sparsest.get(name, round_))
+    return {
+        place
+        for place, cell in enumerate(cells)
+        if cell.question.name in study.primary and cell.labels["round"] == sparsest[cell.question.name]
+    }
 
 
 def _row(cell: Cell, share: float, primary: bool, study: Study, section: Section) -> dict[str, Any]:

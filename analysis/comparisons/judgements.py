@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 
 from analysis.comparisons.answers import comparisons
+from analysis.comparisons.headline import verdict
 from analysis.comparisons.questions import questions_of
-from analysis.comparisons.sentences import NEGLIGIBLE, REVERSE, SHOWN, answers, verdict
+from analysis.comparisons.sentences import NEGLIGIBLE, REVERSE, SHOWN, answers
 from analysis.comparisons.study import study_of
 from analysis.frames.load import Frames
 from analysis.frames.sections import Section, sections

@@ -16,9 +16,10 @@ from plotly.offline import get_plotlyjs
 
 from analysis.comparisons import labels
 from analysis.comparisons.answers import comparisons
+from analysis.comparisons.headline import asked, sureness, verdict
 from analysis.comparisons.measures import as_text, numbers
 from analysis.comparisons.questions import questions_of
-from analysis.comparisons.sentences import adjustment, answers, asked, sureness, verdict
+from analysis.comparisons.sentences import adjustment, answers
 from analysis.comparisons.study import study_of
 from analysis.figures import CATALOGUE, Entry
 from analysis.figures.results.reached import reached
@@ -168,12 +169,12 @@ def _part(id_: str, section: Section, catalogue: Sequence[Entry], sets: StageSet
     return {
         "id": id_,
         "section": section,
-        "asked": asked(section),
+        "asked": asked(section, compared, study),
         "claim": claim,
         "ground": ground,
         "answers": answers(compared, questions_of(study.primary, section.frames.stages)),
         "judged": " ".join(part for part in (study.plan(), adjustment(compared, study)) if part),
-        "sureness": sureness(compared, study),
+        "sureness": sureness(section, compared, study),
         "results": results,
         "lead": _lead(section, results),
         "signs": list(drawings(catalogue, id_, file, section.frames, "signs", sets)),

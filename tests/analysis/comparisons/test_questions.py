@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from analysis import load
-from analysis.comparisons import sentences
+from analysis.comparisons import headline
 from analysis.comparisons.answers import comparisons
 from analysis.comparisons.measures import ACCURACY, MEASURES, numbers
 from analysis.comparisons.questions import QUESTIONS, Arm, Question
@@ -41,8 +41,12 @@ def rows(store: SyntheticStore, question: str) -> list[dict[str, Any]]:
 
 
 def verdict(section: Section) -> tuple[str, str]:
-    claim, ground = sentences.verdict(section, comparisons(section), study_of(section))
+    claim, ground = headline.verdict(section, comparisons(section), study_of(section))
     return plain(claim), plain(ground)
+
+
+def asked(section: Section) -> str:
+    return headline.asked(section, comparisons(section), study_of(section))
 
 
 def plain(text: str) -> str:
@@ -301,6 +305,12 @@ def test_the_verdict_makes_the_point_with_its_numbers(store: SyntheticStore) -> 
         ),
         (
             {1: -10.0, 2: -9.5, 3: -9.8},
+            {1: 34.0, 2: 35.0, 3: 34.5},
+            "Mixed: the signs of a pruned network carry accuracy that its mask alone does not under AWS, but the "
+            "reverse is shown under LRR",
+        ),
+        (
+            {1: -10.0, 2: -9.5, 3: -9.8},
             {1: -2.0, 2: 1.0, 3: 0.0},
             "It is not shown that the signs of a pruned network carry accuracy that its mask alone does not under AWS, "
             "but the reverse is shown under LRR",
@@ -318,6 +328,7 @@ def test_the_verdict_claims_no_more_than_the_intervals(
 def test_the_verdict_waits_for_a_pair(store: SyntheticStore) -> None:
     for chain in (1, 2):
         store.train("signed", 80.0, method="aws", chain=chain, round=15, seed=1)
+    store.train("mask", 50.0, method="aws", chain=1, round=15, seed=2)
     store.train("dense", 95.0, seed=1)
     assert verdict(only(store)) == (
         "Whether the signs of a pruned network carry accuracy that its mask alone does not is not yet known: too few "
@@ -331,12 +342,13 @@ def test_without_transfers_of_signs_the_verdict_states_accuracies(store: Synthet
     assert verdict(only(store)) == ("Dense training reaches 95.0 % (n = 1 training)", "")
     for chain in (1, 2):
         store.train("retrain", 80.0 + chain, method="lrr", chain=chain, round=10, seed=1)
-    assert sentences.asked(only(store)) == "Which test accuracy do the networks reach after their final training?"
+    assert asked(only(store)) == "Which test accuracy do the networks of this study reach?"
     claim, ground = verdict(only(store))
     assert claim == "At density 0.107 test accuracy is 81.5 % (LRR retrain, n = 2 trainings in 2 chains)"
     assert ground == "Dense training reaches 95.0 % (n = 1 training)."
-    store.train("signed", 82.0, method="lrr", chain=1, round=10, seed=1)
-    assert sentences.asked(only(store)).startswith("Do the signs of a pruned network carry accuracy")
+    for start in ("signed", "mask"):
+        store.train(start, 82.0, method="lrr", chain=1, round=10, seed=1)
+    assert asked(only(store)) == "Do the signs of a pruned network carry accuracy that its mask alone does not?"
 
 
 def test_a_new_question_is_one_value(sweep: SyntheticStore) -> None:

@@ -8,8 +8,9 @@ import pytest
 
 from analysis import load
 from analysis.comparisons.answers import comparisons
+from analysis.comparisons.headline import asked, sureness, verdict
 from analysis.comparisons.power import chains_needed
-from analysis.comparisons.sentences import NEGLIGIBLE, NOT_SHOWN, SHOWN, UNJUDGED, verdict
+from analysis.comparisons.sentences import NEGLIGIBLE, NOT_SHOWN, SHOWN, UNJUDGED
 from analysis.comparisons.study import shares, study_of
 from analysis.frames.sections import Section, sections
 from orchestrator.store import Store
@@ -231,3 +232,53 @@ def test_a_study_may_ask_a_question_of_its_own(studies: Studies) -> None:
     assert (first["question"], first["primary"], first["outcome"]) == ("accuracy_of_retrain_minus_signed", True, SHOWN)
     assert first["sentence"].startswith("Retrain has a higher test accuracy than signed transfer under AWS at density")
     assert (second["question"], second["primary"]) == ("accuracy_of_signed_minus_mask", False)
+    section, study = studies.section(), study_of(studies.section())
+    compared = comparisons(section)
+    claim, ground = verdict(section, compared, study)
+    assert asked(section, compared, study) == (
+        "Is it shown that retrain has a higher test accuracy than signed transfer?"
+    )
+    assert claim == "Retrain has a higher test accuracy than signed transfer"
+    assert "test accuracy: retrain 70.2" in ground
+    assert sureness(section, compared, study).startswith("Test accuracy, retrain − signed transfer: +10.2 points under")
+
+
+def test_the_first_words_hold_every_primary_question(studies: Studies) -> None:
+    """A barrier that only a denser round has is primary too, and the answer waits for it."""
+    for chain in (1, 2, 3):
+        studies.chain(chain, GAINS[chain])
+        for transfer, middle in (("signed", 31.0), ("mask", 32.0 + 2 * chain)):
+            studies.store.probe("lmc", transfer, (30.0, middle, 30.0), method="aws", chain=chain, round=5, seed=1)
+    studies.plan(3, study=declared(primary=["barrier_of_signed_minus_mask", "accuracy_of_signed_minus_mask"]))
+    section, study = studies.section(), study_of(studies.section())
+    compared = comparisons(section)
+    assert compared["primary"].all()
+    assert asked(section, compared, study) == (
+        "Is it shown that signs lead nearer to the solution than masks do, and that the signs of a pruned network "
+        "carry accuracy that its mask alone does not?"
+    )
+    assert verdict(section, compared, study)[0] == (
+        "It is not shown that signs lead nearer to the solution than masks do; the signs of a pruned network carry "
+        "accuracy that its mask alone does not"
+    )
+
+
+def test_the_first_words_of_a_study_without_transfers_are_about_what_it_trains(studies: Studies) -> None:
+    for method in ("imp", "fine_tuning"):
+        for chain in (1, 2, 3):
+            studies.store.train("round_end", 90.0 + chain, method=method, chain=chain, round=10, seed=1)
+    section, study = studies.section(), study_of(studies.section())
+    compared = comparisons(section)
+    assert asked(section, compared, study) == "Which test accuracy do the networks of this study reach?"
+    claim, ground = verdict(section, compared, study)
+    assert claim.replace("\N{NO-BREAK SPACE}", " ") == (
+        "At density 0.107 test accuracy is 92.0 % (fine-tuning end of round, n = 3 trainings in 3 chains), 92.0 % (IMP "
+        "end of round, n = 3 trainings in 3 chains)"
+    )
+    assert ground == ""
+    assert "false claim" not in sureness(section, compared, study)
+    studies.store.plan(("more", "0" * 32))
+    section, study = studies.section(), study_of(studies.section())
+    claim, ground = verdict(section, comparisons(section), study)
+    assert claim.startswith("Preliminary: ")
+    assert ground.startswith("At density 0.107 test accuracy is 92.0")
