@@ -16,9 +16,9 @@ from tickets import TicketError
 from workers.attempts.execute import run_stage
 from workers.data import DataError, default_cache
 from workers.plugins import PluginError
-from workers.stages.execution import Control, Execution, Interrupted
+from workers.stages.execution import Control, Execution, Interrupted, StageError
 from workers.stages.job import JobError, read_job
-from workers.terminal.command import add_command, console, new_app, one_sentence
+from workers.terminal.command import add_command, console, new_app, one_sentence, print_error
 from workers.terminal.help import DATA, OUTPUT
 from workers.terminal.options import StageOptions, option
 from workers.training.gang.member import GangSizeError, join_gang, rank_device
@@ -90,6 +90,9 @@ def run(
         try:
             with join_gang(execution.torch_device) as member:
                 results = run_stage(job.stage, inputs, out, execution, control, key=job.key, member=member)
+        except StageError as error:
+            print_error(f"{job.name}: {error}")
+            raise typer.Exit(1) from None
         except Interrupted:
             out_console.print("Interrupted after a checkpoint; the same command resumes.")
             raise typer.Exit(130) from None

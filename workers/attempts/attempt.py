@@ -27,14 +27,14 @@ from workers.data import DataError
 from workers.devices.memory import PeakMemory, shared_process
 from workers.devices.processor import processor
 from workers.stages import Probe
-from workers.stages.execution import Control, Execution, Interrupted
+from workers.stages.execution import Control, Execution, Interrupted, StageError
 from workers.stages.job import Job
 from workers.training.gang.member import ALONE, Member, RankLostError
 
 STOP_CHECK_INTERVAL_S = 0.2
 PROGRESS_INTERVAL_S = 2.0
 log = logging.getLogger("winning_sign")
-SENTENCES = (DataError, TicketError, UnreadableFileError)
+SENTENCES = (DataError, StageError, TicketError, UnreadableFileError)
 """Errors whose message says what is wrong with which file: a traceback adds nothing."""
 
 

@@ -21,6 +21,7 @@ from workers.devices.seeds import derive, generator
 from workers.pruning.rounds import round_masks
 from workers.pruning.selection import density
 from workers.stages import METHOD_OF_PSI, Pretrain, Round, Train
+from workers.stages.execution import StageError
 from workers.storage import artifacts, schemas
 from workers.training.evaluation import Reestimation, evaluate, evaluate_share, reestimate_statistics
 from workers.training.trainer import TrainingLog
@@ -158,5 +159,5 @@ def _source(context: StageContext, name: str, inputs: Mapping[str, Path]) -> tic
         return tickets.Origin(load_state(inputs[name]), tickets.load(inputs[name] / schemas.TICKET).tensors)
     kind, seed = tickets.named_source(name) or ("", 0)
     if kind != "init":
-        raise ValueError(f"this transfer takes values of {name}, and the stage has no such input")
+        raise StageError(f"this transfer takes values of {name}, and the stage has no such input")
     return tickets.Origin(context.fresh_model(derive("init", "seed", seed)).state_dict())

@@ -42,7 +42,7 @@ def run_stage(
         The stage's results for its record, on rank 0.
 
     Raises:
-        DataError, TicketError, DivergedError, ValueError: the stage cannot be computed.
+        DataError, StageError, TicketError: the stage cannot be computed.
         RanksDisagreeError, RankLostError: the gang broke.
         Interrupted: the control asked to stop; a checkpoint was written.
     """

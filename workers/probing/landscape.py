@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from workers.data.splits import Splits
 from workers.probing.path import State, check_alike, mix, outcome_row, outcomes_by_group
 from workers.stages import Landscape
-from workers.stages.execution import Control, Interrupted
+from workers.stages.execution import Control, Interrupted, StageError
 from workers.storage.schemas import LANDSCAPE_SCHEMA
 from workers.training.checkpoint import Position, Snapshot, newest_checkpoint, save_checkpoint
 
@@ -68,7 +68,7 @@ def plane_through(a: Mapping[str, Tensor], b: Mapping[str, Tensor], c: Mapping[s
         a, b, c: parameters by name, without buffers, which distances leave out.
 
     Raises:
-        ValueError: the networks lie on one line.
+        StageError: the networks lie on one line.
     """
     to_b = {name: b[name].double() - tensor.double() for name, tensor in a.items()}
     to_c = {name: c[name].double() - tensor.double() for name, tensor in a.items()}
@@ -79,7 +79,7 @@ def plane_through(a: Mapping[str, Tensor], b: Mapping[str, Tensor], c: Mapping[s
         c_y = math.sqrt(_dot(across, across))
         if c_y > FLATTEST * max(b_x, math.sqrt(_dot(to_c, to_c))):
             return Plane(b_x, along * b_x, c_y)
-    raise ValueError(
+    raise StageError(
         "the three solutions lie on one line, which leaves no single plane through them; name three others"
     )
 
@@ -99,7 +99,7 @@ def landscape_rows(
         solutions: state dicts by name: a, b and c.
 
     Raises:
-        ValueError: the solutions lie on one line, or differ in their tensors.
+        StageError: the solutions lie on one line, or differ in their tensors.
         Interrupted: the control asked to stop; a checkpoint was written.
     """
     states = [solutions[slot] for slot in ("a", "b", "c")]

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from workers.data.splits import Splits
 from workers.stages import Landscape, Probe
+from workers.stages.execution import StageError
 from workers.training.evaluation import Outcomes, Reestimation, evaluate, reestimate_statistics
 
 NETWORKS_BYTES = 4 << 30
@@ -46,7 +47,7 @@ def mix(states: Sequence[State], shares: Sequence[float]) -> dict[str, Tensor]:
     """Mix state dicts: the sum of share * state for every floating tensor; counters come from the first state.
 
     Raises:
-        ValueError: the states differ in the names or shapes of their tensors.
+        StageError: the states differ in the names or shapes of their tensors.
     """
     check_alike(states)
     mixed = dict(states[0])
@@ -57,10 +58,10 @@ def mix(states: Sequence[State], shares: Sequence[float]) -> dict[str, Tensor]:
 
 
 def check_alike(states: Sequence[State]) -> None:
-    """Raise ValueError if state dicts differ in the names or shapes of their tensors."""
+    """Raise StageError if state dicts differ in the names or shapes of their tensors."""
     shapes = [{name: tensor.shape for name, tensor in state.items()} for state in states]
     if any(shape != shapes[0] for shape in shapes):
-        raise ValueError("the networks of a probe differ in their tensors")
+        raise StageError("the networks of a probe differ in their tensors")
 
 
 def outcomes_by_group(

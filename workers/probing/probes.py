@@ -15,6 +15,7 @@ from workers.data.batches import Split
 from workers.data.splits import Splits
 from workers.devices.seeds import generator
 from workers.stages import PairProbe
+from workers.stages.execution import StageError
 from workers.training.evaluation import evaluation_batch
 
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
@@ -86,18 +87,18 @@ def measured(stage: PairProbe, pair: Pair) -> dict[str, float]:
     """Measure a pair by a stage's probe: numbers by column.
 
     Raises:
-        ValueError: the probe is not registered in this version, or returns no numbers, or numbers that are not finite
-            or have no valid names.
+        ValueError: the probe is not registered in this version.
+        StageError: it returns no numbers, or numbers that are not finite or have no valid names.
     """
     measure = PROBES.find(stage.probe, stage.probe_version).function
     numbers = {word: float(value) for word, value in measure(pair).items()}
     if not numbers:
-        raise ValueError(f"probe {stage.probe} returns no number; return at least one")
+        raise StageError(f"probe {stage.probe} returns no number; return at least one")
     for word, value in numbers.items():
         if not _WORD.fullmatch(word):
-            raise ValueError(f"probe {stage.probe}: name {word!r} in small letters, digits and underscores")
+            raise StageError(f"probe {stage.probe}: name {word!r} in small letters, digits and underscores")
         if not math.isfinite(value):
-            raise ValueError(f"probe {stage.probe}: {word} is {value}; return finite numbers")
+            raise StageError(f"probe {stage.probe}: {word} is {value}; return finite numbers")
     return {f"{stage.probe}_{word}": value for word, value in numbers.items()}
 
 

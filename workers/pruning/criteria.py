@@ -18,6 +18,7 @@ from workers.devices.randomness import exclusive_generators
 from workers.devices.seeds import derive, generator
 from workers.pruning.selection import magnitudes
 from workers.stages import Augmentation, Criterion
+from workers.stages.execution import StageError
 
 SNIP_BATCHES = 10
 
@@ -80,23 +81,23 @@ def scores(which: Criterion, candidate: Candidate) -> dict[str, Tensor]:
     """Score a network by a criterion. The criterion gets copies, so that the network and its masks stay unchanged.
 
     Raises:
-        ValueError: the criterion is not registered in this version, or its scores are no tensors, do not fit the
-            weights, or are not finite.
+        ValueError: the criterion is not registered in this version.
+        StageError: its scores are no tensors, do not fit the weights, or are not finite.
     """
     score = CRITERIA.find(which.name, which.version).function
     masks = {name: mask.clone() for name, mask in candidate.masks.items()}
     by_name = score(replace(candidate, model=copy.deepcopy(candidate.model), masks=masks))
     if not isinstance(by_name, Mapping):
-        raise ValueError(f"criterion {which.name} gives a {type(by_name).__name__}; return tensors by name")
+        raise StageError(f"criterion {which.name} gives a {type(by_name).__name__}; return tensors by name")
     for name, mask in candidate.masks.items():
         tensor = by_name.get(name)
         if not isinstance(tensor, Tensor) or tensor.shape != mask.shape:
             given = f"shape {tuple(tensor.shape)}" if isinstance(tensor, Tensor) else f"a {type(tensor).__name__}"
-            raise ValueError(
+            raise StageError(
                 f"criterion {which.name} gives {given} for {name}; return a tensor of shape {tuple(mask.shape)}"
             )
         if not bool(tensor[mask].isfinite().all()):
-            raise ValueError(f"criterion {which.name} gives {name} a score that is not finite; return finite scores")
+            raise StageError(f"criterion {which.name} gives {name} a score that is not finite; return finite scores")
     return {name: by_name[name].detach() for name in candidate.masks}
 
 

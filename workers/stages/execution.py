@@ -21,6 +21,10 @@ class Interrupted(Exception):  # noqa: N818  (no error: the stage was asked to s
     """The stage was asked to stop; it resumes from its checkpoint."""
 
 
+class StageError(ValueError):
+    """The stage cannot be computed as it stands; the message says why, and another attempt would end alike."""
+
+
 @dataclass(frozen=True)
 class Execution:
     """Device, data folders and other settings of a run that change no number.

@@ -22,7 +22,7 @@ from workers.devices.randomness import device_draws, exclusive_generators_if_dra
 from workers.devices.seeds import derive, generator
 from workers.pruning.masking import Masking
 from workers.stages import Alpha, Training, learning_rate
-from workers.stages.execution import Control, Interrupted
+from workers.stages.execution import Control, Interrupted, StageError
 from workers.storage.artifacts import masks_digest, state_digest
 from workers.storage.schemas import METRICS_SCHEMA, TIMING_SCHEMA
 from workers.training.capture import CapturedStep, StepFunction
@@ -36,7 +36,7 @@ from workers.training.step import Step, TrainingState, make_optimizer, set_learn
 log = logging.getLogger("winning_sign")
 
 
-class DivergedError(ArithmeticError):
+class DivergedError(StageError):
     """The training loss or a weight became infinite or NaN."""
 
 

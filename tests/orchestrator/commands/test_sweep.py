@@ -291,6 +291,12 @@ def test_a_diverging_stage_fails_the_sweep_with_its_name_and_its_log(folder: Pat
     assert log.read_text().splitlines()[-1] in table
     assert Store(store).records() == {}
     assert (store / "report.html").exists()
+    places = ["--data-cache", folder / "cache", "--plugin", folder / "patterns.py", "--device", "cpu"]
+    alone = [log.parents[2] / "stage.json", "--out", tmp_path / "alone", *places]
+    code, output = run(*alone, program=("-m", "workers.run"))
+    assert code == 1
+    assert f"Error: {first.name}: the training loss is " in output
+    assert "Traceback" not in output
 
 
 # --- the plan --------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from workers.stages import BatchNormPolicy
+from workers.stages.execution import StageError
 from workers.training.gang.member import ALONE, Member
 
 CONVERTED = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -25,7 +26,7 @@ def with_gang_norm(model: nn.Module, member: Member, policy: BatchNormPolicy) ->
     The model itself is unchanged, so that one rank can still evaluate it alone.
 
     Raises:
-        ValueError: the model has a batch norm of another class than torch's, whose form in a gang is unknown.
+        StageError: the model has a batch norm of another class than torch's, whose form in a gang is unknown.
     """
     tensors = [*model.parameters(), *model.buffers()]
     twin = copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
@@ -35,7 +36,7 @@ def with_gang_norm(model: nn.Module, member: Member, policy: BatchNormPolicy) ->
             parent, _, leaf = name.rpartition(".")
             setattr(twin.get_submodule(parent), leaf, GangBatchNorm(module, member if synchronised else ALONE))
         elif isinstance(module, nn.modules.batchnorm._BatchNorm):
-            raise ValueError(
+            raise StageError(
                 f"{name} is a {type(module).__name__}, whose form in a gang is unknown; train the network on one "
                 f"device, or build it with nn.BatchNorm"
             )
