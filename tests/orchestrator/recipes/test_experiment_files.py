@@ -48,12 +48,28 @@ def compared(plan: Plan) -> set[tuple[str | None, str | None]]:
     return {(node.labels.method, node.labels.transfer) for node in plan if node.stage.kind == "train"}
 
 
+def trained_epochs(plan: Plan) -> int:
+    return sum(len(training.span) for node in plan if (training := getattr(node.stage, "training", None)))
+
+
+def documented_cost(file: Path) -> tuple[int, int]:
+    """Return the stages and epochs that the folder's table gives for a file."""
+    (row,) = (line for line in (FOLDER / "README.md").read_text().splitlines() if f"({file.name})" in line)
+    stages, epochs_ = (int(cell.replace(",", "")) for cell in row.split("|")[3:5])
+    return stages, epochs_
+
+
 @EXPERIMENTS
 def test_an_experiment_can_be_planned_and_its_smoke_variant_compares_the_same_in_few_stages(file: Path) -> None:
     whole, smoke = planned(read_experiment(file)), planned(read_experiment(file, smoke=True))
     assert compared(smoke) == compared(whole)
     assert {node.labels.dataset for node in smoke} == {"mnist1d"}
     assert len(smoke) < min(len(whole), 110)
+    assert documented_cost(file) == (len(whole), trained_epochs(whole))
+    # a study that cannot decide what it asks would cost its hours for nothing
+    assert whole.studies
+    assert all(study.primary for study in whole.studies)
+    assert {node.labels.chain for node in whole} == {None, 1, 2, 3}
 
 
 def test_each_figure_and_the_controls_have_an_experiment() -> None:
@@ -202,8 +218,3 @@ def test_the_documented_fine_tuning_has_the_budget_of_rewinding(tmp_path: Path) 
     for training in tuned:
         assert training.schedule == Schedule()
         assert training.optimizer.learning_rate == pytest.approx(0.001)
-
-
-def test_the_folders_readme_lists_every_file() -> None:
-    readme = (FOLDER / "README.md").read_text()
-    assert [file.name for file in FILES if f"({file.name})" not in readme] == []
