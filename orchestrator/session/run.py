@@ -26,6 +26,7 @@ from orchestrator.scheduling.queue import FINISHED, ReadyQueue, State
 from orchestrator.scheduling.rank import upward_rank
 from orchestrator.session.live_export import LiveExport
 from orchestrator.session.live_report import LiveReport
+from orchestrator.session.resuming import resumes_from
 from orchestrator.store import Store, StoreError
 from orchestrator.store.leases import HeldLease
 from orchestrator.store.record import Record
@@ -148,12 +149,13 @@ def run_plan(
     if len(cached.keys) == len(plan):
         store.write_plan(stored_plan)
         store.write_index()
-        console.print(f"Nothing to compute: all {len(plan)} stages are in {store.root}.")
+        console.print(
+            f"Nothing to compute: {len(plan)} of {len(plan)} stages in {store.root} are done.", soft_wrap=True
+        )
         export.write(console)
         return 0 if report.write(console) else 1
-    console.print(
-        f"{len(plan)} stages, {len(cached.keys)} of them in {store.root} already; report: {report.path}", soft_wrap=True
-    )
+    console.print(resumes_from(plan, set(cached.keys), store), soft_wrap=True)
+    console.print(f"The report, while the sweep runs: {report.path}", soft_wrap=True)
     if placement.scale_to:
         console.print(f"Waiting for the first of up to {placement.scale_to} devices.")
     backend = _start_backend(placement)
@@ -172,6 +174,9 @@ def run_plan(
         return max(1, backend.devices // placement.ranks) * packing.level
 
     panel = ProgressPanel(console, plan, work.queue, upward_rank(plan), capacity)
+    for key in cached.keys:
+        if cached.records[key].attempt == 1:  # a resumed attempt did a part of the work
+            panel.measured(plan.nodes[key], cached.records[key].seconds)
 
     def refresh() -> None:
         report.refresh()

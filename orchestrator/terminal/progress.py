@@ -22,6 +22,7 @@ from workers.terminal.console import Console, visible
 from workers.terminal.tables import UncutTable
 
 LATEST = 4
+NOTICES = 3
 LEAST_RUNNING = 3
 BAR_WIDTH = 24
 ETA_INTERVAL_S = 1.0
@@ -43,7 +44,7 @@ class ProgressPanel:
         self._latest: deque[str] = deque(maxlen=LATEST)
         self._running: dict[str, Mapping[str, Any]] = {}
         self._s_per_epoch: dict[tuple[str, ...], list[float]] = {}
-        self._notice = ""
+        self._notices: deque[str] = deque(maxlen=NOTICES)
         self._live: Live | None = None
         self._began_s = time.monotonic()
         self._eta_s: float | None = None  # kept for a second: an ETA for every line costs more than a short stage
@@ -60,6 +61,10 @@ class ProgressPanel:
             self._live.__exit__(*error)
             self._live = None
 
+    def measured(self, node: Node, seconds: float) -> None:
+        """Learn the duration of a stage for the ETA."""
+        self._s_per_epoch.setdefault(_speed_class(node), []).append(seconds / cost_epochs(node.stage))
+
     def started(self, node: Node) -> None:
         """Show a submitted stage."""
         self._running[node.key] = {}
@@ -71,13 +76,14 @@ class ProgressPanel:
     def ended(self, node: Node, seconds: float, results: Mapping[str, Any]) -> None:
         """Show a committed stage."""
         self._running.pop(node.key, None)
-        self._s_per_epoch.setdefault(_speed_class(node), []).append(seconds / cost_epochs(node.stage))
+        self.measured(node, seconds)
         self._print(f"done     {node.name}  {headline(results)}({seconds:.1f} s)")
 
     def failed(self, node: Node, reason: str) -> None:
-        """Show a failed attempt."""
+        """Show a failed attempt, or one whose machine was lost, among the notices."""
         self._running.pop(node.key, None)
-        self._print(f"failed   {node.name}  {reason}")
+        self._notices.append(f"failed   {node.name}  {reason}")
+        self._print(f"failed   {node.name}  {reason}", latest=False)
 
     def adopted(self, node: Node, results: Mapping[str, Any]) -> None:
         """Show a stage that another driver committed."""
@@ -91,7 +97,9 @@ class ProgressPanel:
 
     def notice(self, text: str) -> None:
         """Show a sentence about the whole sweep."""
-        self._notice = text
+        if text in self._notices:
+            self._notices.remove(text)
+        self._notices.append(text)
         if self._live is None:
             self._console.print(text)
 
@@ -115,14 +123,21 @@ class ProgressPanel:
     def _finished(self) -> int:
         return self._queue.counts[State.DONE] + self._queue.counts[State.CACHED]
 
-    def _print(self, line: str) -> None:
-        self._latest.append(line)
+    def _percent(self) -> int:
+        return math.floor(100 * self._finished() / max(1, len(self._plan)))
+
+    def _elapsed(self) -> str:
+        return duration(time.monotonic() - self._began_s)
+
+    def _print(self, line: str, *, latest: bool = True) -> None:
+        if latest:
+            self._latest.append(line)
         if self._live is None:
             finished = self._finished()
             if self._eta_s is None or finished == len(self._plan) or self._eta_due.due():
                 self._eta_s = self.eta_s()
             remaining = f", about {duration(self._eta_s)} left" if self._eta_s else ""
-            counts = f"[{finished}/{len(self._plan)}{remaining}]"
+            counts = f"[{finished}/{len(self._plan)}, {self._percent()} %, {self._elapsed()} elapsed{remaining}]"
             self._console.print(f"{counts} {line}", soft_wrap=True)
 
     def _panel(self) -> RenderableType:
@@ -132,26 +147,26 @@ class ProgressPanel:
             counts.setdefault(describe(node), Counter())[self._queue.state[node.key]] += 1
         for kind, states in counts.items():
             table.add(kind, *(str(states[state] or "·") for state in COLUMNS), str(sum(states.values())))
-        notice = [Text(visible(self._notice), style="yellow")] if self._notice else []
+        notices = [Text(visible(text), style="yellow") for text in [*self._notices]]
         latest = [Text(visible(f"  {line}")) for line in [*self._latest]]
         running = [self._describe_running(key, progress) for key, progress in [*self._running.items()]]
-        fixed_lines = len(notice) + len(counts) + len(latest) + 4
+        width = self._console.width
+        wrapped = sum(len(text.wrap(self._console, width)) for text in [*notices, *latest])
+        fixed_lines = wrapped + len(counts) + 4
         shown = max(LEAST_RUNNING, self._console.height - fixed_lines)
         if len(running) > shown:
             running = [*running[: shown - 1], f"and {len(running) - shown + 1} more"]
         lines = [Text(visible(f"  running  {line}")) for line in running]
-        return Group(*notice, self._bar(), table, *lines, *latest)
+        return Group(*notices, self._bar(), table, *lines, *latest)
 
     def _bar(self) -> RenderableType:
         """A bar of the finished stages, with percent, elapsed time and ETA."""
         total, eta = max(1, len(self._plan)), self.eta_s()
         left = "measuring…" if eta is None else f"about {duration(eta)} left" if eta else "finished"
-        elapsed = duration(time.monotonic() - self._began_s)
-        percent = math.floor(100 * self._finished() / total)
         row = Table.grid(padding=(0, 1))
         row.add_row(
             ProgressBar(total=total, completed=self._finished(), width=BAR_WIDTH),
-            Text(f"{percent} %, {elapsed} elapsed, {left}", style="bold"),
+            Text(f"{self._percent()} %, {self._elapsed()} elapsed, {left}", style="bold"),
         )
         return row
 

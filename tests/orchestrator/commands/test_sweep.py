@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -145,7 +146,7 @@ def test_the_same_command_again_computes_nothing(folder: Path, copy: Path) -> No
     before = record_times(copy)
     code, output = in_process(*options(folder, copy))
     assert code == 0
-    assert f"Nothing to compute: all {STAGES} stages are in {copy}" in output
+    assert f"Nothing to compute: {STAGES} of {STAGES} stages in {copy} are done." in output
     assert record_times(copy) == before
 
 
@@ -160,7 +161,7 @@ def test_another_seed_runs_new_stages_only(folder: Path, copy: Path) -> None:
     new = after.keys() - names.keys()
     assert all("seed2" in name for name in new)
     assert len(new) == 1 + 2 * 8  # a seed of each, and the pair of both retrains
-    assert f"{STAGES + len(new)} stages, {STAGES} of them in {copy} already" in output
+    assert f"Resuming: {STAGES} of {STAGES + len(new)} stages in {copy} are done." in output
 
 
 def test_from_scratch_and_without_ray_every_bit_is_the_same(folder: Path, first: tuple[Path, str]) -> None:
@@ -209,12 +210,16 @@ def test_a_killed_sweep_resumes_and_ends_with_the_same_bits(
         kill_all(process)
     before = record_times(store)
     assert len(before) == 4
-    assert list(store.rglob("checkpoint/*.safetensors"))
+    epochs = [int(path.name[:5]) for path in store.rglob("checkpoint/*.safetensors")]
+    assert epochs
     assert not list(store.glob("stages/*/*/.record*"))
     hold.let_go()
     code, output = in_process(*arguments)
     assert code == 0, output
-    assert f"{STAGES} stages, 4 of them in {store} already" in output
+    at = r"(\S+) \(epoch ([0-9]+) of ([0-9]+)\)"
+    resumed = re.search(rf"Resuming: 4 of {STAGES} stages in {store} are done; 1 stage continues .*: {at}\.", output)
+    assert resumed, output
+    assert int(resumed[2]) in {min(epoch + 1, int(resumed[3])) for epoch in epochs}
     assert before.items() <= record_times(store).items()
     assert [record.attempt for record in Store(store).records().values()].count(2) == 1
     assert len(Store(store).records()) == STAGES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 from orchestrator.planning.plan import Plan
 from orchestrator.scheduling.queue import ReadyQueue
@@ -40,7 +41,28 @@ def test_the_last_line_of_a_finished_sweep_has_no_eta() -> None:
     plan = plan_of(recipe())
     screen = Screen(plan, terminal=False, cached=True)
     screen.panel.ended(next(iter(plan)), 2.0, {})
-    assert screen.file.getvalue().startswith(f"[{len(plan)}/{len(plan)}] done ")
+    assert re.match(rf"\[{len(plan)}/{len(plan)}, 100 %, [0-9.]+ s elapsed\] done ", screen.file.getvalue())
+
+
+def test_plain_lines_say_what_the_panel_says() -> None:
+    plan = plan_of(recipe())
+    screen = Screen(plan, terminal=False)
+    key = next(screen.queue.ready())
+    screen.queue.start(key)
+    screen.queue.done(key)
+    screen.panel.ended(plan.nodes[key], 2.0, {})
+    percent = 100 // len(plan)
+    assert re.match(
+        rf"\[1/{len(plan)}, {percent} %, [0-9.]+ s elapsed, about [0-9.]+ s left\] done ", screen.file.getvalue()
+    )
+
+
+def test_an_eta_is_known_from_the_start_if_stages_were_measured_before() -> None:
+    plan = plan_of(recipe())
+    screen = Screen(plan, terminal=True)
+    assert screen.panel.eta_s() is None
+    screen.panel.measured(next(iter(plan)), 2.0)
+    assert (screen.panel.eta_s() or 0) > 0
 
 
 def test_many_running_stages_fit_the_terminal_and_are_counted() -> None:
@@ -48,10 +70,15 @@ def test_many_running_stages_fit_the_terminal_and_are_counted() -> None:
     screen = Screen(plan, terminal=True)
     for node in plan:
         screen.panel.started(node)
-    screen.panel.notice("Stopping.")
+    screen.panel.notice("Stopping: running stages checkpoint, nothing new starts. Once more to exit at once.")
+    lost = next(iter(plan))
+    screen.panel.failed(lost, "WorkerCrashedError: its machine was lost  (tried again)")
+    for node in list(plan)[1:6]:
+        screen.panel.ended(node, 1.0, {})
     screen.file.truncate(0)
     lines = screen.lines()
     assert len(lines) <= HEIGHT
     running = [line for line in lines if "running  " in line and "done" not in line]
-    assert running[-1].strip() == f"running  and {len(plan) - len(running) + 1} more"
-    assert "Stopping." in lines[0]
+    assert running[-1].strip() == f"running  and {len(plan) - 6 - len(running) + 1} more"
+    assert "Stopping: " in lines[0]
+    assert f"failed   {lost.name}" in lines[2]
