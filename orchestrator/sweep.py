@@ -105,11 +105,13 @@ def sweep(
             show_plan(expand(most), most, store, how, placement, output, console)
             return
         budget_s = parse_budget(placement.budget, output.price) if placement.budget else None
+        look_by_look = comparison.until_shown
+        # a look holds only the parts that are not decided; what the others took was spent too
+        budgeted = expand(map(at_last_look, experiments)) if look_by_look and budget_s else None
 
         def compute(some: list[Experiment]) -> int:
-            return run(expand(some), some, store, how, placement, console, budget_s, output.log_to or ())
+            return run(expand(some), some, store, how, placement, console, budget_s, budgeted, output.log_to or ())
 
-        look_by_look = comparison.until_shown
         code = run_until_shown(experiments, store, compute, console) if look_by_look else compute(experiments)
     raise typer.Exit(code)
 
@@ -150,6 +152,7 @@ def run(
     options: PlacementOptions,
     console: Console,
     budget_device_s: float | None = None,
+    budgeted: Plan | None = None,
     log_to: Sequence[str] = (),
 ) -> int:
     """Compute every stage that is not cached, and return the exit code."""
@@ -172,6 +175,7 @@ def run(
             options.hang_limit or LEAST_LIMIT_S,
             ranks,
             budget_device_s,
+            budgeted,
         )
         return run_plan(plan, cache, store, lease, placement, console, log_to)
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator.store.record import Record
 
 CHECKPOINT_S = 30.0
 """Kept for each running device: stages checkpoint before they stop."""
@@ -14,7 +18,7 @@ class Budget:
 
     Attributes:
         limit_s: device-seconds that may be spent.
-        spent_s: device-seconds of stages that have ended, and of the results that the store had before.
+        spent_s: device-seconds of stages that have ended, those of earlier runs included (``spent_before``).
     """
 
     limit_s: float
@@ -34,3 +38,33 @@ class Budget:
         """Return the device-seconds that are left, less what running stages need for their checkpoints."""
         running = ((now_s - began_s + CHECKPOINT_S) * devices for began_s, devices in self._running.values())
         return self.limit_s - self.spent_s - sum(running)
+
+
+def device_seconds(record: Record) -> float:
+    """Return the device time of a stage's committed attempt, with its share of a GPU that others used too."""
+    ranks = record.science.get("training", {}).get("gang", {}).get("ranks", 1)
+    return float(record.seconds * ranks / (1 + record.provenance.get("stages_beside", 0)))
+
+
+def spent_before(
+    devices: Mapping[str, int], records: Mapping[str, Record], events: Iterable[Mapping[str, Any]]
+) -> float:
+    """Return the device-seconds that earlier runs spent on stages: their results, and attempts that came to nothing.
+
+    An attempt whose end no event tells, such as one that was killed with its driver, has an unknown time and counts 0.
+    One that shared a device counts in full.
+
+    Args:
+        devices: number of devices of each stage, by key; other stages do not count.
+        records: of the store, by key.
+        events: of the store, by time.
+    """
+    spent_s = sum(device_seconds(records[key]) for key in devices if key in records)
+    began_s: dict[tuple[str, int], float] = {}
+    for event in events:
+        attempt = event.get("key", ""), event.get("attempt", 0)
+        if event["event"] == "started":
+            began_s[attempt] = event["time_unix_s"]
+        elif event["event"] in ("interrupted", "failed") and attempt in began_s:
+            spent_s += devices.get(attempt[0], 0) * (event["time_unix_s"] - began_s.pop(attempt))
+    return spent_s

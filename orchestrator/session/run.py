@@ -14,7 +14,7 @@ from types import FrameType
 
 from orchestrator.backends.base import Backend, BackendError
 from orchestrator.backends.inline import InlineBackend
-from orchestrator.driver.budget import Budget
+from orchestrator.driver.budget import Budget, spent_before
 from orchestrator.driver.driver import Driver, Policies, Summary, Work
 from orchestrator.driver.supervision import LEAST_LIMIT_S
 from orchestrator.operating.garbage import to_recompute
@@ -28,12 +28,14 @@ from orchestrator.session.live_export import LiveExport
 from orchestrator.session.live_report import LiveReport
 from orchestrator.session.resuming import resumes_from
 from orchestrator.store import Store, StoreError
+from orchestrator.store.events import read_events
 from orchestrator.store.leases import HeldLease
 from orchestrator.store.record import Record
 from orchestrator.terminal.progress import ProgressPanel
 from orchestrator.terminal.units import duration
 from workers.data import DataError
 from workers.stages.execution import Execution
+from workers.stages.kinds import width
 from workers.terminal.command import print_error
 from workers.terminal.console import Console
 
@@ -53,7 +55,8 @@ class Placement:
         pack: stages that share a GPU; None to find the number by measuring.
         hang_limit_s: shortest silence after which a stage counts as hung.
         ranks: of the largest gang.
-        budget_device_s: device-seconds that may be spent, those of the store's results included; None for any.
+        budget_device_s: device-seconds that may be spent, those of earlier runs included; None for any.
+        budgeted: the plan whose stages count, if it is more than the one that runs, as it is look by look.
     """
 
     execution: Execution
@@ -65,6 +68,7 @@ class Placement:
     hang_limit_s: float = LEAST_LIMIT_S
     ranks: int = 1
     budget_device_s: float | None = None
+    budgeted: Plan | None = None
 
 
 @dataclass(frozen=True)
@@ -167,7 +171,9 @@ def run_plan(
     work = Work(plan, ReadyQueue(plan, estimates.rank(plan), cached.keys), estimates.seconds)
     budget = None
     if placement.budget_device_s is not None:
-        budget = Budget(placement.budget_device_s, sum(device_seconds(cached.records[key]) for key in cached.keys))
+        devices = {node.key: width(node.stage) for node in placement.budgeted or plan}
+        spent_s = spent_before(devices, cached.records, read_events(store.storage))
+        budget = Budget(placement.budget_device_s, spent_s)
     policies = Policies(placement.execution, packing, placement.max_concurrent, placement.hang_limit_s, budget)
 
     def capacity() -> int:
@@ -218,12 +224,6 @@ def run_plan(
     elif summary.exit_code == 130:
         console.print("Interrupted; the same command goes on from here.")
     return summary.exit_code if reported else summary.exit_code or 1
-
-
-def device_seconds(record: Record) -> float:
-    """Return the device time of a stage's committed attempt, with its share of a GPU that others used too."""
-    ranks = record.science.get("training", {}).get("gang", {}).get("ranks", 1)
-    return float(record.seconds * ranks / (1 + record.provenance.get("stages_beside", 0)))
 
 
 def print_summary(console: Console, store: Store, summary: Summary) -> None:

@@ -109,6 +109,8 @@ def run_until_shown(
         for labels, count in chains.items():
             console.print(f"{' · '.join(labels)}: the next look is at {count} chains.", soft_wrap=True)
         if code := run(list(pending.values())):
+            for labels, count in chains.items():
+                console.print(f"{' · '.join(labels)}: the look at {count} chains is not complete.", soft_wrap=True)
             return code
         before = chains
 

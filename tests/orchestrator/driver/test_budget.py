@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.driver.budget import CHECKPOINT_S, Budget
+from orchestrator.driver.budget import CHECKPOINT_S, Budget, spent_before
+from orchestrator.store.record import Record
 from orchestrator.terminal.units import parse_budget
 
 
@@ -34,3 +35,24 @@ def test_another_text_is_no_budget(text: str) -> None:
 def test_a_sum_needs_a_price() -> None:
     with pytest.raises(ValueError, match="give --price"):
         parse_budget("200USD", None)
+
+
+def test_earlier_runs_count_with_their_results_and_with_attempts_that_came_to_nothing() -> None:
+    gang = {"training": {"gang": {"ranks": 2}}}
+    records = {
+        "a": Record.model_construct(key="a", science=gang, seconds=100.0, provenance={}),
+        "b": Record.model_construct(key="b", science={}, seconds=60.0, provenance={"stages_beside": 2}),
+        "other": Record.model_construct(key="other", science={}, seconds=1e9, provenance={}),
+    }
+    told = [
+        (0, "started", "a", 1),
+        (5, "started", "c", 1),
+        (10, "interrupted", "a", 1),
+        (20, "started", "a", 2),
+        (25, "failed", "c", 1),
+        (30, "started", "c", 2),  # killed: no end
+        (120, "done", "a", 2),
+    ]
+    events = [dict(zip(("time_unix_s", "event", "key", "attempt"), each, strict=True)) for each in told]
+    events.append({"time_unix_s": 130, "event": "blocked", "key": "d"})
+    assert spent_before({"a": 2, "b": 1, "c": 1}, records, events) == 2 * 100 + 60 / 3 + 2 * 10 + 20

@@ -15,6 +15,7 @@ import pytest
 
 from orchestrator.backends.base import Group, Lost
 from orchestrator.driver import driver as driver_module
+from orchestrator.driver.budget import Budget
 from orchestrator.driver.driver import Driver, Policies, Summary, Work
 from orchestrator.driver.supervision import LEAST_LIMIT_S
 from orchestrator.planning.plan import Node, Plan
@@ -119,12 +120,13 @@ class Sweep:
         hang_limit_s: float = LEAST_LIMIT_S,
         packing: Packing | None = None,
         expected_s: Callable[[Node], float | None] = lambda node: None,
+        budget: Budget | None = None,
     ) -> Summary:
         def refresh() -> None:
             self.refreshed += 1
 
         execution = Execution("cpu", None, "nowhere")
-        policies = Policies(execution, packing or Packing(None), max_concurrent, hang_limit_s)
+        policies = Policies(execution, packing or Packing(None), max_concurrent, hang_limit_s, budget)
         work = Work(self.plan, self.queue, expected_s)
         driver = Driver(work, self.store, self.lease, backend, policies, self.panel)
         try:
@@ -272,6 +274,16 @@ def test_after_a_stop_nothing_new_is_submitted_and_interrupted_stages_are_ready(
     assert sweep.state("round02") is State.WAITING
     assert sweep.events("interrupted") == ["tiny/resnet1d/aws/chain1/round01"]
     assert Store(sweep.root).failures() == []
+
+
+def test_nothing_starts_when_the_budget_is_spent(sweep: Sweep) -> None:
+    backend = ScriptedBackend({})
+    budget = Budget(limit_s=1000)
+    backend.on_submit = lambda attempt: setattr(budget, "spent_s", 1000.0)  # it took longer than foreseen
+    summary = sweep.run(backend, max_concurrent=1, budget=budget)
+    assert len(backend.submitted) == 1
+    assert (summary.exit_code, summary.out_of_budget, summary.failures) == (130, True, [])
+    assert "The budget is spent" in sweep.printed.getvalue()
 
 
 def test_a_stop_reaches_the_workers_as_a_file(sweep: Sweep) -> None:

@@ -80,10 +80,11 @@ def test_a_repeated_command_goes_on_after_the_looks_that_are_done() -> None:
     assert study.runs == [{"mnist1d": 4}]
 
 
-def test_a_run_that_fails_ends_the_study_with_its_exit_code() -> None:
+def test_a_run_that_fails_ends_the_study_with_its_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     study = Study({"mnist1d": 4}, code=130)
     assert study.until_shown(experiment(max_chains=6)) == 130
     assert len(study.runs) == 1
+    assert "the look at 2 chains is not complete." in capsys.readouterr().out
 
 
 def test_a_store_with_other_looks_is_named_instead_of_running_for_ever() -> None:
