@@ -74,7 +74,7 @@ def verdict(section: Section, compared: pd.DataFrame, study: Study) -> tuple[str
         return head or unknown, " ".join([*([f"{unknown}."] if head else []), *_reached(dense)])
     against = "".join(f"; dense training reaches {percent(row['mean'], DIGITS)}" for row in dense)
     so_far = "so far, at" if head else "at"
-    grounds = "; at ".join(_ground(question, each) for question, each in rows.items() if len(each))
+    grounds = _grounds({question: each for question, each in rows.items() if len(each)})
     claim = head or begin("; ".join(_judged(question, each) for question, each in rows.items()))
     return claim, begin(f"{so_far} {grounds}{against}.")
 
@@ -139,14 +139,22 @@ def _judged(question: Question, rows: pd.DataFrame) -> str:
     return mixed + first[head] + under[head] + "".join(f", but {then[outcome]}{under[outcome]}" for outcome in rest)
 
 
+def _grounds(rows_of: Mapping[Question, pd.DataFrame]) -> str:
+    """Write both sides' means of each question; the density where it is not that of the question before."""
+    grounds, last = "", ""
+    for question, rows in rows_of.items():
+        at = float(rows["density"].mean())
+        share = f"density {density(at)} ({percent(100 * at, DIGITS)} of the prunable weights)"
+        where = "; " if share == last else f"; at {share} " if last else f"{share} "
+        grounds, last = f"{grounds}{where}{_ground(question, rows)}", share
+    return grounds
+
+
 def _ground(question: Question, rows: pd.DataFrame) -> str:
-    """Write both sides' means at a density."""
-    at = float(rows["density"].mean())
     a, b = (_by_method(question, rows, f"{side}_mean") for side in "ab")
-    share = f"density {density(at)} ({percent(100 * at, DIGITS)} of the prunable weights)"
     if question == SIGNS_CARRY:
-        return f"{share} a random initialisation with the signed mask reaches {a}, with the mask alone {b}"
-    return f"{share} {question.measure.title}: {_side(question.a)} {a}, {_side(question.b)} {b}"
+        return f"a random initialisation with the signed mask reaches {a}, with the mask alone {b}"
+    return f"{question.measure.title}: {_side(question.a)} {a}, {_side(question.b)} {b}"
 
 
 def _without_comparison(section: Section, study: Study, dense: Sequence[Mapping[Any, Any]]) -> tuple[str, str]:
