@@ -9,7 +9,8 @@ from orchestrator.planning.landscape import add_landscape, reestimation
 from orchestrator.planning.plan import Node, Plan
 from orchestrator.recipes.experiments import Experiment
 from orchestrator.recipes.methods import Method
-from orchestrator.recipes.recipe import DENSE_SAME_BUDGET, ROUND_END, Recipe
+from orchestrator.recipes.recipe import ROUND_END, Recipe
+from orchestrator.recipes.study import DENSE_SAME_BUDGET
 from orchestrator.store.record import Labels, ProbeKind
 from tickets import named_source
 from workers.devices.seeds import derive

@@ -21,7 +21,7 @@ from orchestrator.recipes.limits import (
     Rounds,
 )
 from orchestrator.recipes.methods import METHODS, Method
-from orchestrator.recipes.study import Study
+from orchestrator.recipes.study import DENSE_SAME_BUDGET, Study
 from tickets import SIGN_SOURCES, TRANSFERS, Transfer, named_source
 from tickets.registry import unknown
 from workers.probing.probes import PROBES
@@ -38,7 +38,6 @@ from workers.stages import (
 )
 
 Names = Annotated[tuple[str, ...], Once]
-DENSE_SAME_BUDGET = "dense_same_budget"
 ROUND_END = "round_end"
 OwnName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,40}$")]
 
@@ -248,9 +247,12 @@ class Recipe(BaseModel):
     @model_validator(mode="after")
     def _study_is_possible(self) -> Recipe:
         more = {DENSE_SAME_BUDGET: self.dense_same_budget, ROUND_END: self.test_rounds}
-        self.study.check(
-            self.chains, self.methods, {"retrain", *self.transfers, *(name for name in more if more[name])}
-        )
+        trained = {"retrain", *self.transfers} if self.transfer_rounds or self.probe_rounds else set()
+        probed = set(self.transfers) if self.probe_rounds else set()
+        twins = probed & {*self.twins} | ({"retrain"} if self.probe_rounds and self.seeds > 1 else set())
+        accuracy = trained | {name for name in more if more[name]}
+        measured = {"accuracy": accuracy, "barrier": probed, "chord": probed, "stability": twins}
+        self.study.check(self.chains, self.methods, measured)
         return self
 
     @model_validator(mode="after")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -12,6 +12,15 @@ from orchestrator.recipes.limits import Chains, Once
 from orchestrator.store.plans import parse_question
 
 FEWEST_LOOK = 2
+DENSE_SAME_BUDGET = "dense_same_budget"
+"""The start of dense networks that are trained for as many epochs as a chain and a final training together."""
+_PROBED = "give probe_rounds, and name transfers"
+_REMEDIES = {
+    "accuracy": "give transfer_rounds",
+    "barrier": _PROBED,
+    "chord": _PROBED,
+    "stability": "give probe_rounds, and name the start in twins",
+}
 
 
 @dataclass(frozen=True)
@@ -42,13 +51,14 @@ class Study:
             return list(self.looks)
         return list(range(max(FEWEST_LOOK, min(chains, self.max_chains)), self.max_chains + 1))
 
-    def check(self, chains: int, methods: Collection[str], starts: Collection[str]) -> None:
+    def check(self, chains: int, methods: Collection[str], measured: Mapping[str, Collection[str]]) -> None:
         """Raise ValueError if the declaration does not suit a recipe.
 
         Args:
             methods: names of the sweep's methods.
-            starts: names of the starts that it trains.
+            measured: names of the starts that the sweep measures, by the measure of a question.
         """
+        starts = {start for of_measure in measured.values() for start in of_measure}
         if list(self.looks) != sorted(self.looks) or (self.looks and self.looks[0] < FEWEST_LOOK):
             raise ValueError(
                 f"study.looks: give rising numbers of chains, of at least {FEWEST_LOOK}, such as [3, 6, 12]"
@@ -63,6 +73,17 @@ class Study:
             raise ValueError(f"chains {chains}: the study is judged at no more than {most} chains; give at most {most}")
         for name in self.primary:
             try:
-                parse_question(name, methods, starts)
+                measure, sides = parse_question(name, methods, starts)
             except ValueError as reason:
                 raise ValueError(f"study.primary: {reason}") from None
+            lacking = [start for _, start in sides if start not in measured[measure]]
+            if lacking:
+                raise ValueError(
+                    f"study.primary: {name} could never be answered, because this sweep measures no {measure} of "
+                    f"{lacking[0]}; {_REMEDIES[measure]}"
+                )
+            if sides[0][1] == DENSE_SAME_BUDGET or (sides[1][1] == DENSE_SAME_BUDGET and sides[1][0]):
+                raise ValueError(
+                    f"study.primary: {name}: dense networks belong to no method and no density; name "
+                    f"{DENSE_SAME_BUDGET} second, without a method"
+                )

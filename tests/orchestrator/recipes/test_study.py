@@ -61,6 +61,21 @@ def test_a_declaration_that_cannot_be_judged_is_refused(study: dict[str, Any], s
         experiment(study=study)
 
 
+@pytest.mark.parametrize(
+    ("question", "changes", "sentence"),
+    [
+        ("barrier_of_signed_minus_retrain", {}, "measures no barrier of retrain; give probe_rounds, and name transf"),
+        ("chord_of_signed_minus_mask", {"probe_rounds": []}, "measures no chord of signed; give probe_rounds"),
+        ("stability_of_signed_minus_mask", {}, "measures no stability of mask; give probe_rounds, and name the start"),
+        ("stability_of_signed_minus_retrain", {"seeds": 1}, "measures no stability of retrain"),
+        ("accuracy_of_dense_same_budget_minus_mask", {}, "dense networks belong to no method and no density"),
+    ],
+)
+def test_a_question_that_no_stage_answers_is_refused(question: str, changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(RecipeError, match=sentence):
+        experiment(**{"dense_same_budget": True, "study": {"primary": [question]}, "transfer_rounds": [15], **changes})
+
+
 def test_a_question_may_compare_methods() -> None:
     name = "stability_of_aws_signed_minus_lrr_signed"
     assert expand([experiment(study={"primary": [name]})]).studies[0].primary == [name]
