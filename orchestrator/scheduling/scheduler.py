@@ -102,6 +102,8 @@ class Scheduler:
         early = self._queue.towards_a_probe()
         if early is None or (needed := self._devices(self._plan.nodes[early])) > free:
             return []
+        if needed < self._devices(self._plan.nodes[urgent]) and math.isinf(self._expected_s(early)):
+            return []  # an unknown duration might keep the devices of a wide stage
         is_probe = isinstance(self._plan.nodes[early].stage, Probe)
         stages = min(MOST_PROBES, self._queue.count_like(early)) if is_probe else 1
         delay = stages * self._queue.cost[early]
