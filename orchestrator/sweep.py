@@ -46,7 +46,7 @@ from orchestrator.terminal.plan_table import (
     recipe_as_yaml,
 )
 from orchestrator.terminal.units import parse_budget
-from workers.attempts.attempt import machine
+from workers.attempts.provenance import machine
 from workers.data import DataError
 from workers.plugins import PluginError
 from workers.stages.execution import Execution

@@ -5,27 +5,26 @@ from __future__ import annotations
 import json
 import logging
 import os
-import platform
 import socket
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
-
-import torch
 
 from tickets.errors import TicketError
 from tickets.files.reading import UnreadableFileError
 from tickets.files.writing import replacing
 from workers.attempts.execute import run_probes, run_stage
+from workers.attempts.provenance import machine
 from workers.attempts.workspace import Artifact, DamagedInputError, Workspace, artifact, open_workspace
 from workers.data import DataError
-from workers.devices.memory import PeakMemory, shared_process
-from workers.devices.processor import processor
+from workers.devices.determinism import collect_nondeterministic
+from workers.devices.health import spoiled
+from workers.devices.memory import PeakMemory, out_of_memory, shared_process
 from workers.stages import Probe
 from workers.stages.execution import Control, Execution, Interrupted, StageError
 from workers.stages.job import Job
@@ -66,6 +65,7 @@ class Outcome:
         machine: provenance that only the worker knows.
         files: artifacts by name.
         damaged_input: name of the input whose files differ from its record; empty if all are intact.
+        spoiled: the process must end once the stages end that run in it; see ``workers.devices.health``.
     """
 
     status: Literal["done", "failed", "interrupted"]
@@ -76,6 +76,7 @@ class Outcome:
     error_type: str = ""
     message: str = ""
     damaged_input: str = ""
+    spoiled: bool = False
 
 
 def run_attempts(attempts: Sequence[Attempt], node: str = "", member: Member = ALONE) -> list[Outcome]:
@@ -95,7 +96,7 @@ def run_attempts(attempts: Sequence[Attempt], node: str = "", member: Member = A
         outcomes = [_failed(error, began)] * len(attempts)
     if len(attempts) > 1 and any(outcome.status == "failed" for outcome in outcomes):
         return [outcome for attempt in attempts for outcome in run_attempts([attempt], node)]
-    return outcomes
+    return [replace(outcome, spoiled=spoiled()) for outcome in outcomes]
 
 
 def run_rank(attempt: Attempt, member: Member, node: str = "") -> Outcome:
@@ -169,7 +170,8 @@ def _run_measured(
     held: dict[str, Any] = {}
     control = _control(execution, spaces, node, held.update)
     outs = [space.folder / "out" for space in spaces]
-    with shared_process() as sharing:
+    cuda = execution.torch_device.type == "cuda"
+    with shared_process() as sharing, collect_nondeterministic() if cuda else nullcontext(set[str]()) as operations:
         # beside another stage, nobody can tell whose memory it was
         memory = PeakMemory(execution.torch_device) if sharing.peak_stages_beside == 0 else None
         if isinstance(job.stage, Probe):
@@ -178,7 +180,7 @@ def _run_measured(
             results = [run_stage(job.stage, spaces[0].inputs, outs[0], execution, control, key=job.key, member=member)]
         peak_bytes = memory.read() if memory and sharing.peak_stages_beside == 0 else None
     sharing_provenance = {"peak_memory_bytes": peak_bytes, "stages_beside": sharing.peak_stages_beside}
-    return results, machine(execution) | {"data": held} | sharing_provenance
+    return results, machine(execution, operations) | {"data": held} | sharing_provenance
 
 
 def _workspace(attempt: Attempt, *, writes: bool = True) -> AbstractContextManager[Workspace]:
@@ -192,24 +194,10 @@ def _failed(error: BaseException, began: float) -> Outcome:
     return Outcome(
         "failed",
         time.monotonic() - began,
-        error_type=type(error).__name__,
+        error_type="OutOfMemoryError" if out_of_memory(error) else type(error).__name__,
         message=str(error) or repr(error),
         damaged_input=error.slot if isinstance(error, DamagedInputError) else "",
     )
-
-
-def machine(execution: Execution) -> dict[str, Any]:
-    """Provenance that only the worker knows: device, processor, host, torch, and two settings that change rounding."""
-    device = execution.torch_device
-    cuda = device.type == "cuda"
-    return {
-        "device": torch.cuda.get_device_name(device) if cuda else f"cpu ({platform.machine()})",
-        "processor": processor(),
-        "host": socket.gethostname(),
-        "torch": torch.__version__,
-        "deterministic": execution.deterministic or not cuda,
-        "streamed_images_by": "gpu" if cuda and execution.loader_workers is None else "pil",
-    }
 
 
 @contextmanager

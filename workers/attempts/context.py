@@ -46,7 +46,13 @@ class StageContext:
     def fresh_model(self, init_seed: int = 0) -> nn.Module:
         """Build the network with initial weights drawn from a seed, on the device."""
         channels, classes, device = self.data.channels, self.data.num_classes, self.splits.device
-        model = build_model(self.setting.model, in_channels=channels, num_classes=classes, init_seed=init_seed)
+        model = build_model(
+            self.setting.model,
+            in_channels=channels,
+            num_classes=classes,
+            init_seed=init_seed,
+            beat=self.control.beat_or_stop,
+        )
         self.splits = replace(self.splits, memory_format=memory_format(model, device))
         return model.to(device).to(memory_format=self.splits.memory_format)
 

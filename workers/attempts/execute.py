@@ -98,6 +98,7 @@ def _open_context(
     device = execution.torch_device
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
+        os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "32")  # of 8, more streams than 8 would share some
         torch.use_deterministic_algorithms(execution.deterministic, warn_only=True)
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a kernel each
         torch.backends.cudnn.benchmark = not execution.deterministic

@@ -11,9 +11,19 @@ from pathlib import Path
 
 import torch
 
+from workers.devices.health import spoiled
+
 PROCESS = Path("/proc/self")
+_NO_MEMORY = re.compile(r"CU(BLAS|DNN|SPARSE|SOLVER)_STATUS_\w*ALLOC_FAILED|CUDA( driver)? error: out of memory")
 _LOCK = threading.Lock()
 _running: list[Sharing] = []
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error of torch, cuBLAS or cuDNN says that a GPU has no memory left."""
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)) is not None
+    )
 
 
 class PeakMemory:
@@ -26,7 +36,8 @@ class PeakMemory:
     def __init__(self, device: torch.device) -> None:
         self._device, self._measured = device, True
         if device.type == "cuda":
-            torch.cuda.empty_cache()  # memory that earlier stages left cached is not this stage's
+            if not spoiled():  # then torch could not empty its cache
+                torch.cuda.empty_cache()  # memory that earlier stages left cached is not this stage's
             torch.cuda.reset_peak_memory_stats(device)
             return
         try:

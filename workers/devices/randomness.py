@@ -4,23 +4,39 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+BEAT_S = 1.0
+
 # packed trainings share a process, and so its generators
 _GLOBAL_GENERATORS = threading.RLock()  # held during a whole sequence of draws
 _DEVICE_DRAWS = threading.RLock()  # held during single draws on a device, which a capture in another thread would break
 
 
+def no_beat() -> None:
+    """Nobody waits to hear from this thread."""
+
+
 @contextmanager
-def exclusive_generators(device: torch.device) -> Iterator[None]:
-    """Use the global generators alone; restore them at the end of the block."""
-    with _GLOBAL_GENERATORS, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        yield
+def exclusive_generators(device: torch.device, beat: Callable[[], None] = no_beat) -> Iterator[None]:
+    """Use the global generators alone; restore them at the end of the block.
+
+    Args:
+        beat: called every second of the wait for other threads, which may last as long as their trainings; its
+            exceptions end the wait.
+    """
+    while not _GLOBAL_GENERATORS.acquire(timeout=BEAT_S):
+        beat()
+    try:
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            yield
+    finally:
+        _GLOBAL_GENERATORS.release()
 
 
 @contextmanager
@@ -44,17 +60,20 @@ class Draws:
 
 
 @contextmanager
-def exclusive_generators_if_drawn(model: nn.Module, images: Tensor) -> Iterator[Draws]:
+def exclusive_generators_if_drawn(
+    model: nn.Module, images: Tensor, beat: Callable[[], None] = no_beat
+) -> Iterator[Draws]:
     """Use the global generators alone if a training step of this model draws from them (dropout, drop-connect).
 
     A trial step decides: a model may call ``F.dropout`` without having a module for it.
 
     Args:
         images: a small normalised batch for the trial step.
+        beat: see ``exclusive_generators``.
     """
-    with exclusive_generators(images.device), device_draws():
+    with exclusive_generators(images.device, beat), device_draws():
         draws = _draws(model, images)
-    with exclusive_generators(images.device) if draws.any else nullcontext():
+    with exclusive_generators(images.device, beat) if draws.any else nullcontext():
         yield draws
 
 

@@ -7,7 +7,7 @@ stream, such as the workspace of cuBLAS, whose address a graph remembers.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -35,6 +35,19 @@ def leased_stream(device: torch.device) -> Iterator[torch.cuda.Stream]:
     finally:
         with _LOCK:
             _leased.remove((stream.device, stream.cuda_stream))
+
+
+def set_aside(device: torch.device, start: Callable[[], object]) -> None:
+    """Start a library that takes streams of torch's pool for itself, and lease those streams to nobody.
+
+    The pool is a ring: of its streams in turn, the library's are those before the one that is handed out next.
+    """
+    with _LOCK:
+        ring = [torch.cuda.Stream(device) for _ in range(POOL)]
+        start()
+        following = torch.cuda.Stream(device).cuda_stream
+        taken = ring[: [stream.cuda_stream for stream in ring].index(following)]
+        _leased.update((stream.device, stream.cuda_stream) for stream in taken)
 
 
 @contextmanager

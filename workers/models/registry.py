@@ -11,7 +11,7 @@ from torch import nn
 
 from tickets import reinitialise_
 from tickets.registry import Registered, Registry
-from workers.devices.randomness import exclusive_generators
+from workers.devices.randomness import exclusive_generators, no_beat
 from workers.stages import Model
 
 Builder = Callable[..., nn.Module]
@@ -54,13 +54,18 @@ def architecture(
     return ARCHITECTURES.register(name, version=version, complete=complete)
 
 
-def build_model(model: Model, *, in_channels: int, num_classes: int, init_seed: int) -> nn.Module:
+def build_model(
+    model: Model, *, in_channels: int, num_classes: int, init_seed: int, beat: Callable[[], None] = no_beat
+) -> nn.Module:
     """Build a network and draw its initialisation from a seed; the global generator keeps its state.
 
     A network with a ``reset_parameters`` starts exactly as ``Ticket.apply(network, seed=init_seed)`` starts it.
+
+    Args:
+        beat: called while another training uses the generators; see ``exclusive_generators``.
     """
     options: dict[str, Any] = dict(model.options)
-    with exclusive_generators(torch.device("cpu")):
+    with exclusive_generators(torch.device("cpu"), beat):
         torch.manual_seed(init_seed)
         network = ARCHITECTURES[model.name].build(in_channels=in_channels, num_classes=num_classes, **options)
         if callable(getattr(network, "reset_parameters", None)):

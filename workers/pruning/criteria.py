@@ -14,7 +14,7 @@ from tickets.registry import Registered, Registry
 from tickets.roles import BATCH_NORM
 from workers.data.augmentation import draw_epoch
 from workers.data.splits import Splits
-from workers.devices.randomness import exclusive_generators
+from workers.devices.randomness import exclusive_generators, no_beat
 from workers.devices.seeds import derive, generator
 from workers.pruning.selection import magnitudes
 from workers.stages import Augmentation, Criterion
@@ -35,6 +35,7 @@ class Candidate:
         splits: the data; ``batches`` gives training images.
         augmentation, batch_size: those of the chain's training.
         seed: seed of all draws.
+        beat: call it in long work; it may raise, to end the work.
     """
 
     model: nn.Module
@@ -44,6 +45,7 @@ class Candidate:
     augmentation: Augmentation
     batch_size: int
     seed: int
+    beat: Callable[[], None] = no_beat
 
     @property
     def weights(self) -> dict[str, Tensor]:
@@ -112,7 +114,7 @@ def snip(candidate: Candidate) -> dict[str, Tensor]:
     """SNIP: score each weight by |gradient * weight|, its effect on the loss (Lee et al. 2019, equation 4)."""
     model = candidate.model.train()
     sums = {name: torch.zeros_like(weight) for name, weight in candidate.weights.items()}
-    with exclusive_generators(candidate.splits.device):  # dropout draws from them
+    with exclusive_generators(candidate.splits.device, candidate.beat):  # dropout draws from them
         torch.manual_seed(candidate.generator("dropout").initial_seed())
         for images, labels in candidate.batches(SNIP_BATCHES):
             if len(labels) < 2:  # a batch of one has no variance

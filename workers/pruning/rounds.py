@@ -43,6 +43,7 @@ def round_masks(
             training.augmentation,
             training.batch_size,
             derive(stage.sgd_seed, "step", step),
+            beat,
         )
         masks = prune(scores(pruning.criterion, candidate), masks, 1 - keep / max(alive, 1))
         alive = keep

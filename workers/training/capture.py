@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from workers.devices.health import capture_failed
 from workers.devices.randomness import device_draws
 from workers.training.step import TrainingState
 
@@ -34,6 +36,10 @@ class CapturedStep:
     def __init__(self, step: StepFunction, state: TrainingState, *, exact: bool) -> None:
         self._step, self._state, self._exact = step, state, exact
         self._steps: dict[int, StepFunction] = {}
+        # a graph that is freed may free the workspace of cuBLAS that the others use, so failed ones live as long
+        self._graphs: list[torch.cuda.CUDAGraph] = []
+        # graphs share their memory: they never run at the same time, and no step reads what another left there
+        self._pool: Any = None
 
     def __call__(self, images: Tensor, labels: Tensor, alpha: Tensor) -> None:
         """Take a step; see ``Step``."""
@@ -50,10 +56,13 @@ class CapturedStep:
             if not self._exact:
                 return replay
             replayed, eager = (self._after(step, before, inputs) for step in (replay, self._step))
-            if all(torch.equal(replayed[name], tensor) for name, tensor in eager.items()):
+            equal = all(torch.equal(replayed[name], tensor) for name, tensor in eager.items())
+            torch.cuda.empty_cache()  # the eager step's memory would count as the stage's for its whole training
+            if equal:
                 return replay
             log.warning("the CUDA graph for batches of %d differs from the eager step, so they run eagerly", size)
         except RuntimeError as error:
+            capture_failed()
             log.warning("no CUDA graph for batches of %d, so they run eagerly: %s", size, error)
         finally:
             self._state.unpack(before)
@@ -65,9 +74,11 @@ class CapturedStep:
             self._step(*static)
         self._state.unpack(before)
         graph = torch.cuda.CUDAGraph()
+        self._graphs.append(graph)
         # packed trainings continue in other threads: the limits of a capture hold for this thread only
-        with torch.cuda.graph(graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, self._pool, torch.cuda.current_stream(), capture_error_mode="thread_local"):
             self._step(*static)
+        self._pool = graph.pool()
 
         def replay(images: Tensor, labels: Tensor, alpha: Tensor) -> None:
             for held, given in zip(static, (images, labels, alpha), strict=True):

@@ -103,7 +103,7 @@ def train(
         )
     model.train()
     member.check_equal("the mask", lambda: masks_digest(masks))
-    with exclusive_generators_if_drawn(model, splits.blank(2)) as draws:
+    with exclusive_generators_if_drawn(model, splits.blank(2), control.beat_or_stop) as draws:
         optimizer = make_optimizer(model, training.optimizer)
         masking = Masking(model, masks)
         masking.mask_weights_()

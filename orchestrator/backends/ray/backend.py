@@ -220,7 +220,7 @@ class RayBackend:
         draining = self._cluster.draining_nodes()
         for gpu in self._gpus:
             gpu.refresh()
-        staying = [gpu for gpu in self._gpus if gpu.node not in draining]
+        staying = [gpu for gpu in self._gpus if gpu.node not in draining and not gpu.spoiled]
         gang_devices = sum(gang.ranks for gang in self._gangs if self._load(gang))
         if gang_devices:  # the emptiest GPUs are left to the gangs that wait for them
             staying = sorted(staying, key=self._load, reverse=True)[: max(1, self.devices - gang_devices)]
@@ -240,7 +240,11 @@ class RayBackend:
         for place in self._places:
             if self._load(place):
                 place.idle_since_s = now_s
-            elif now_s - place.idle_since_s > IDLE_S or (self._gangs and self._held() > self.devices):
+            elif (
+                now_s - place.idle_since_s > IDLE_S
+                or (self._gangs and self._held() > self.devices)
+                or (isinstance(place, Gpu) and place.spoiled)
+            ):
                 self._drop(place)
 
     def _drop(self, place: Gpu | RayGang) -> None:
@@ -259,7 +263,10 @@ class RayBackend:
         if isinstance(in_flight.place, RayGang):
             return in_flight.group, [self._outcome_of_gang(ref, in_flight, in_flight.place)]
         try:
-            return in_flight.group, ray.get(ref)
+            outcomes: list[Outcome] = ray.get(ref)
+            if isinstance(in_flight.place, Gpu):
+                in_flight.place.spoiled |= any(outcome.spoiled for outcome in outcomes)
+            return in_flight.group, outcomes
         except RayError as error:  # of Ray itself: run_attempts returns its own failures
             if in_flight.place in self._gpus:
                 self._gpus.remove(in_flight.place)  # another actor starts when there is work for it

@@ -46,6 +46,7 @@ class Gpu:
         node: id of its machine; None while the actor starts, empty if it died.
         idle_since_s: when its last group ended.
         killed: its process was ended, because a stage on it hung.
+        spoiled: it takes no further stage, and ends when its last one does.
     """
 
     ranks: ClassVar = 1
@@ -54,6 +55,7 @@ class Gpu:
     node: str | None = None
     idle_since_s: float = field(default_factory=time.monotonic)
     killed: bool = False
+    spoiled: bool = False
 
     @classmethod
     def start(cls) -> Gpu:

@@ -1,6 +1,7 @@
 """On a GPU: captured, packed and resumed trainings equal the eager one bit for bit; images are decoded there."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from tests.support.image_sets import write_imagenet
 from tests.workers.data.test_streaming import pictures
 from tests.workers.training.test_trainer import ADAM, SGD, interrupted_after
 from workers.data import open_data
-from workers.data.images.streaming import DeviceReader, ProcessReader, Request, open_reader
+from workers.data.images.streaming import DeviceReader, ProcessReader, Request, jpeg_decoder, open_reader
 from workers.data.splits import Splits, split_data
+from workers.devices import health
 from workers.devices.memory import PeakMemory
-from workers.devices.streams import exclusive_stream
+from workers.devices.streams import POOL, exclusive_stream, leased_stream
 from workers.models import build_model
 from workers.pruning.selection import magnitudes, prune
 from workers.stages import UNIFORM, Data, Model, Optimizer, Precision, Training
@@ -42,6 +44,7 @@ def trained(
     graphs: bool,
     control: Control | None = None,
     seed: int = 3,
+    batch_size: int = 32,
 ) -> dict[str, torch.Tensor]:
     model: nn.Module = build_model(Model("resnet20", {"width": 4}), in_channels=1, num_classes=3, init_seed=seed)
     model = model.to(GPU).to(memory_format=torch.channels_last)
@@ -50,7 +53,7 @@ def trained(
     with exclusive_stream(GPU):
         train(
             model,
-            Training(3, 32, spec),
+            Training(3, batch_size, spec),
             replace(splits, precision=precision),
             masks=prune(magnitudes({name: model.get_parameter(name) for name in names}), full, 0.5),
             alpha=UNIFORM,
@@ -123,6 +126,8 @@ def test_a_training_runs_eagerly_if_the_capture_fails(
     monkeypatch.setattr(CapturedStep, "_capture", syncing)
     assert same(trained(on_gpu, graphs=True), expected)
     assert "no CUDA graph" in caplog.text
+    assert health.spoiled() == health.FAILED_CAPTURES_SPOIL
+    PeakMemory(GPU)  # as the next stage of the process begins
 
 
 def test_the_gpu_decodes_images_as_pil_does(tmp_path: Path) -> None:
@@ -134,6 +139,36 @@ def test_the_gpu_decodes_images_as_pil_does(tmp_path: Path) -> None:
     (expected,) = ProcessReader(held, torch.device("cpu"), 0).batches([Request(rows, None, 1.0, (64, 64))])
     assert decoded.is_cuda
     assert (decoded.cpu().int() - expected.int()).abs().float().mean() < 2
+
+
+def test_crops_are_done_before_their_images_are_overwritten(tmp_path: Path) -> None:
+    held = pictures(write_imagenet(tmp_path, train=12, val=1))
+    reader = open_reader(held, GPU, None)
+    rows = torch.arange(len(held)).numpy()
+    uniforms = torch.rand(len(rows), 22, generator=torch.Generator().manual_seed(0)).numpy()
+    requests = [Request(rows, uniforms, 0.08, (224, 224))] * 200
+    first, *others = (batch.clone() for batch in reader.batches(requests))
+    assert all(torch.equal(first, other) for other in others)
+
+
+def test_the_decoders_stream_is_leased_to_no_stage() -> None:
+    jpeg_decoder(GPU)
+    leased = []
+    with ExitStack() as leases, suppress(RuntimeError):  # none is left
+        leased.extend(leases.enter_context(leased_stream(GPU)) for _ in range(POOL))
+    assert 0 < len(leased) < POOL
+
+
+def test_graphs_of_two_batch_sizes_need_little_more_memory_than_one(on_gpu: Splits) -> None:
+    def peak_bytes(batch_size: int) -> int:
+        memory = PeakMemory(GPU)
+        trained(on_gpu, graphs=True, batch_size=batch_size)
+        return memory.read() or 0
+
+    peak_bytes(32)
+    images = len(on_gpu.train)
+    assert images % 32
+    assert peak_bytes(32) < 1.5 * peak_bytes(next(size for size in range(32, images) if images % size == 0))
 
 
 def test_pruning_on_the_gpu_equals_pruning_on_the_cpu() -> None:

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
+from torchvision.io import encode_jpeg
 from torchvision.transforms.v2 import functional as views
 
 from workers.data.augmentation import AUGMENTATIONS, Draws, ResizedCropFlip, flipped, resized_crop_boxes
@@ -29,6 +30,7 @@ from workers.data.images import jpeg
 from workers.data.images.centre import centre_crop
 from workers.data.images.encoded import Pictures, decode_rgb
 from workers.data.images.headers import MOST_PIXELS
+from workers.devices.streams import leased_stream, set_aside
 from workers.stages import Augmentation
 
 BATCHES_AHEAD = 2
@@ -208,14 +210,14 @@ class DeviceReader:
     def __init__(self, pictures: Pictures, device: torch.device, decode: JpegDecoder) -> None:
         self.labels = torch.tensor(pictures.labels)
         self._pictures, self._device, self._decode = pictures, device, decode
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     def batches(self, requests: Sequence[Request]) -> Iterator[Tensor]:
         ahead: deque[Future[tuple[Tensor, torch.cuda.Event | None]]] = deque()
-        with ThreadPoolExecutor(READING_THREADS) as files, ThreadPoolExecutor(1) as decoding:
+        own_stream = leased_stream(self._device) if self._device.type == "cuda" else nullcontext()
+        with own_stream as stream, ThreadPoolExecutor(READING_THREADS) as files, ThreadPoolExecutor(1) as decoding:
             for request in requests:
                 contents = [files.submit(self._pictures.read, int(row)) for row in request.rows]
-                ahead.append(decoding.submit(self._load, request, contents))
+                ahead.append(decoding.submit(self._load, request, contents, stream))
                 if len(ahead) > BATCHES_AHEAD:
                     yield self._synchronized(ahead.popleft())
             while ahead:
@@ -229,11 +231,17 @@ class DeviceReader:
             images.record_stream(consumer)
         return images
 
-    def _load(self, request: Request, contents: Sequence[Future[bytes]]) -> tuple[Tensor, torch.cuda.Event | None]:
-        with torch.cuda.stream(self._stream) if self._stream else nullcontext():
-            decoded = self._decoded(request.rows, [content.result() for content in contents])
+    def _load(
+        self, request: Request, contents: Sequence[Future[bytes]], stream: torch.cuda.Stream | None
+    ) -> tuple[Tensor, torch.cuda.Event | None]:
+        with torch.cuda.stream(stream) if stream else nullcontext():
+            encoded = [content.result() for content in contents]
+            if stream:
+                # the decoder writes on a stream of its own, into memory that the last batch's crops may still read
+                stream.synchronize()
+            decoded = self._decoded(request.rows, encoded)
             images = torch.stack(cropped(decoded, request, 0))
-            return images, self._stream.record_event() if self._stream else None
+            return images, stream.record_event() if stream else None
 
     def _decoded(self, rows: NDArray[np.int64], contents: Sequence[bytes]) -> list[Tensor]:
         plain = [slot for slot, content in enumerate(contents) if jpeg.is_plain(content, MOST_PIXELS)]
@@ -255,12 +263,19 @@ class DeviceReader:
 
 
 def jpeg_decoder(device: torch.device) -> JpegDecoder:
-    """A batched JPEG decoder for a device: TorchCodec's if installed, else torchvision's."""
+    """A batched JPEG decoder for a device: TorchCodec's if installed, else torchvision's.
+
+    On a GPU it decodes a first image here, so that no stage is given the stream that the decoder takes for itself.
+    """
     try:
         from torchcodec.decoders import decode_jpeg
 
-        return partial(decode_jpeg, mode="RGB", device=device)
+        decode: JpegDecoder = partial(decode_jpeg, mode="RGB", device=device)
     except (ImportError, OSError, RuntimeError):  # the latter two: its libraries are missing
         from torchvision.io import ImageReadMode, decode_jpeg
 
-        return partial(decode_jpeg, mode=ImageReadMode.RGB, device=device)
+        decode = partial(decode_jpeg, mode=ImageReadMode.RGB, device=device)
+    if device.type == "cuda":
+        grey = encode_jpeg(torch.full((3, 16, 16), 128, dtype=torch.uint8))
+        set_aside(device, lambda: decode([grey]))
+    return decode
