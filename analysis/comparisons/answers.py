@@ -17,7 +17,7 @@ from analysis.comparisons.labels import rank
 from analysis.comparisons.power import chains_needed
 from analysis.comparisons.questions import Question, questions_of
 from analysis.comparisons.sentences import NEGLIGIBLE, NOT_SHOWN, REVERSE, SHOWN, UNJUDGED, sentence
-from analysis.comparisons.statistics import LEVEL, Difference, difference, pairs, spread
+from analysis.comparisons.statistics import Difference, difference, pairs, spread
 from analysis.comparisons.study import Study, shares, study_of
 from analysis.frames.sections import Section
 
@@ -51,8 +51,9 @@ def comparisons(section: Section, questions: Sequence[Question] | None = None) -
         ``standard_error`` (of the probes, in points; NaN for accuracy), ``pairs``, ``chains`` (of the pairs);
         ``primary``; ``adjusted_low``, ``adjusted_high`` (the interval at the look that judged, for all looks and
         comparisons; NaN before the first look), ``judged_chains`` (of that look), ``chains_needed`` (to show a
-        difference of the size seen, with a power of 80 %; missing if unknown or above 1,000); ``outcome`` (``SHOWN``,
-        ``REVERSE``, ``NEGLIGIBLE``, ``NOT_SHOWN`` or ``UNJUDGED``) and ``sentence``.
+        difference of the size seen, with a power of 80 %, at the level that is left to the study; missing if unknown or
+        above 1,000); ``outcome`` (``SHOWN``, ``REVERSE``, ``NEGLIGIBLE``, ``NOT_SHOWN`` or ``UNJUDGED``) and
+        ``sentence``.
     """
     study = study_of(section)
     questions = questions_of(study.primary, section.frames.stages) if questions is None else questions
@@ -163,6 +164,7 @@ def _row(cell: Cell, share: float, primary: bool, study: Study, section: Section
     judgement = judge(question, cell.paired, cell.replicates, study, share)
     sd = result.errors[0][0] * result.chains**0.5 if result.errors and result.chains > 1 else inf
     low, high = result.interval()
+    level = study.level_left(share) if judgement.outcome == NOT_SHOWN else 0.0
     row = {
         "question": question.name,
         "title": question.title,
@@ -181,7 +183,7 @@ def _row(cell: Cell, share: float, primary: bool, study: Study, section: Section
         "adjusted_low": judgement.low,
         "adjusted_high": judgement.high,
         "judged_chains": judgement.chains,
-        "chains_needed": chains_needed(result.mean, sd, LEVEL * share) if judgement.outcome == NOT_SHOWN else None,
+        "chains_needed": chains_needed(result.mean, sd, level) if judgement.outcome == NOT_SHOWN else None,
         "outcome": judgement.outcome,
     }
     return {**row, "sentence": sentence(question, row, section.dataset, study.margin_points)}

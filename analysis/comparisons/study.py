@@ -87,6 +87,16 @@ class Study:
         spent = tuple(LEVEL * share * look.spent for look in self.looks)
         return nominal_levels(tuple(look.chains for look in self.looks), spent)
 
+    def level_left(self, share: float) -> float:
+        """Return the two-sided level of the t test that may still decide: at the last look, or at one that extends it.
+
+        What an extension may spend is a lower bound of its level, close to it unless it adds few chains.
+        """
+        if len(self.looks_done) < len(self.looks):
+            return self.levels(share)[-1]
+        spent = self.looks[-1].spent if self.looks else 0.0
+        return LEVEL * share * (_extended(spent) - spent)
+
     def progress(self) -> str:
         """Say how far the study is: 1 of 3 chains, 120 of 375 stages."""
         return f"{self.chains_done} of {count(self.chains, 'chain')}, {self.done} of {count(self.planned, 'stage')}"
@@ -158,8 +168,12 @@ def spending(chains: Sequence[int], planned: int) -> list[float]:
     """Return the share of the 5 % that is spent up to each look; the planned looks come first."""
     spent = [PLANNED_SHARE * (n / chains[planned - 1]) ** SPENDING_POWER for n in chains[:planned]]
     for _ in chains[planned:]:
-        spent.append(spent[-1] + (1 - spent[-1]) / 2)
+        spent.append(_extended(spent[-1]))
     return spent
+
+
+def _extended(spent: float) -> float:
+    return spent + (1 - spent) / 2
 
 
 def _done(stages: pd.DataFrame, missing: pd.DataFrame, look: Mapping[Any, Any]) -> bool:

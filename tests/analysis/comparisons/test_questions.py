@@ -249,15 +249,15 @@ def test_results_in_both_directions_are_mixed(store: SyntheticStore) -> None:
 
 
 def test_what_is_not_shown_says_how_many_chains_would_show_it(store: SyntheticStore) -> None:
-    carry(store, {1: 1.0, 2: 3.0, 3: 8.0})  # mean 4, sd 3.6: by the noncentral t, 9 chains at 5 %
+    carry(store, {1: 1.0, 2: 3.0, 3: 8.0})  # mean 4, sd 3.6: by the noncentral t, 15 chains at 0.5 %
     [row] = rows(store, SIGNS)
     assert row["outcome"] == NOT_SHOWN
-    assert row["chains_needed"] == 9
-    assert row["sentence"].endswith("; about 9 chains would show a difference of this size (power 80 %).")
+    assert row["chains_needed"] == 15
+    assert row["sentence"].endswith("; about 15 chains would show a difference of this size (power 80 %).")
     [answer] = answers(comparisons(only(store)), QUESTIONS)
     assert plain(answer) == (
         "Not shown that signs carry accuracy that masks do not: test accuracy +4.0 points in 1 comparison, and every "
-        "adjusted interval includes 0. About 9 chains would show the clearest of them."
+        "adjusted interval includes 0. About 15 chains would show the clearest of them."
     )
 
 

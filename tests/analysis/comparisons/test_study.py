@@ -119,6 +119,7 @@ def test_more_chains_of_a_finished_study_are_a_new_look_and_the_page_says_so(stu
     first, second = study.levels(1.0)
     assert first == pytest.approx(0.04)
     assert 0.005 < second < 0.01  # half of what is left, and what the first look would have seen too
+    assert study.level_left(1.0) == pytest.approx(0.05 * (1 - 0.9) / 2)
     [row] = comparisons(studies.section()).to_dict("records")
     assert row["low"] > 1.5 > row["adjusted_low"]
     assert "Extended after that to 6 chains and 1 seed: a look that was not planned" in study.plan()
@@ -171,6 +172,7 @@ def test_declared_looks_judge_the_chains_that_they_name(studies: Studies) -> Non
     found = study_of(studies.section())
     assert [(look.chains, look.done) for look in found.looks] == [(3, True), (6, False)]
     assert found.looks[0].spent == pytest.approx(0.8 / 4)  # with the square of the chains
+    assert found.level_left(1.0) == found.levels(1.0)[1]
     assert studies.outcome() == (NOT_SHOWN, 3)
     [row] = comparisons(studies.section()).to_dict("records")
     assert row["adjusted_low"] > -90 < row["difference"]  # the fourth chain waits for the look at six
