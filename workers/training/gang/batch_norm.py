@@ -93,7 +93,7 @@ def _statistics(values: Tensor, member: Member) -> tuple[Tensor, Tensor, Tensor]
     rank_count = values.numel() // values.shape[1]
     rank_mean = values.sum(dims) / max(rank_count, 1)
     rank_squares = (values - _by_channel(rank_mean, values)).square().sum(dims)
-    gathered = member.all_gather(torch.cat((rank_mean, rank_squares, rank_mean.new_tensor([rank_count]))))
+    gathered = member.all_gather(torch.cat((rank_mean, rank_squares, rank_mean.new_full((1,), rank_count))))
     means, squares = gathered[:, :-1].chunk(2, 1)
     counts = gathered[:, -1:]
     count = counts.sum().clamp(min=1)

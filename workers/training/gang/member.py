@@ -164,7 +164,7 @@ class Reduction:
         Returns:
             float64 (k,), the sums over the images of all ranks.
         """
-        totals = self._member.sum_(torch.cat((sums.double(), sums.new_tensor([images]).double())))
+        totals = self._member.sum_(torch.cat((sums.double(), sums.new_full((1,), images).double())))
         total_images = totals[-1].float()
         gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
         pieces = [*gradients, *(buffer.mul_(images) for buffer in self._rank_statistics)]
