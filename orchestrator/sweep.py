@@ -133,14 +133,17 @@ def show_plan(
     devices = output.devices or arguments.available_devices(placement, execution)
     prediction = forecast(plan, cached, estimates, devices, output.price)
     changed = changed_data(experiments, cache.records.values(), execution)
+    needed = []
+    for more in undecided(experiments, judge_store(store) if cached else {}):
+        larger = expand([more])
+        done = set(find_cached(larger, store).keys)
+        needed.append((more, forecast(larger, done, estimates, devices, output.price)))
     if output.json_:
-        print(plan_as_json(plan, experiments, cached, prediction, changed))
+        print(plan_as_json(plan, experiments, cached, prediction, changed, needed))
         return
     print_plan(console, plan, experiments, cached, changed)
     print_forecast(console, prediction)
-    for more in undecided(experiments, judge_store(store) if cached else {}):
-        larger = expand([more])
-        further = forecast(larger, set(find_cached(larger, store).keys), estimates, devices, output.price)
+    for more, further in needed:
         print_chains_needed(console, " · ".join(section(more)), more.recipe.chains, further)
 
 

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.planning.plan import Node, Plan
 from orchestrator.scheduling.estimate import Estimates
 from orchestrator.scheduling.simulation import SimulatedCluster
 from workers.stages.kinds import width
+
+
+@dataclass(frozen=True)
+class StudyForecast:
+    """The remaining work of one data set and architecture, such as "cifar10/resnet20". Unknown values are None."""
+
+    name: str
+    stages: int
+    device_hours: float | None
+    cost_usd: float | None
 
 
 @dataclass(frozen=True)
@@ -24,6 +34,7 @@ class Forecast:
         makespan_s: simulated time to the end; None if any work is unmeasured, or a stage needs more devices.
         cost_usd: price of the device-hours.
         held_cost_usd: price of all devices for the makespan, since a sweep holds a cluster's devices until it ends.
+        studies: the same by pair of data set and architecture; a pair with unmeasured work has no hours.
         at_least: pairs of which only resumed stages were measured, so that hours, makespan and cost are lower bounds.
     """
 
@@ -35,6 +46,7 @@ class Forecast:
     makespan_s: float | None
     cost_usd: float | None
     held_cost_usd: float | None
+    studies: tuple[StudyForecast, ...]
     at_least: tuple[str, ...]
 
 
@@ -54,9 +66,24 @@ def forecast(
     held_hours, price = None if makespan_s is None else devices * makespan_s / 3600, usd_per_device_hour
     cost, held_cost = (None if each is None or price is None else each * price for each in (hours, held_hours))
     at_least = _works(node for node in remaining if estimates.is_least(node))
+    studies = tuple(_study(name, nodes, seconds, price) for name, nodes in _by_work(remaining).items())
     device, stages = estimates.device, len(estimated)
-    return Forecast(device, stages, unmeasured, hours, devices, makespan_s, cost, held_cost, at_least)
+    return Forecast(device, stages, unmeasured, hours, devices, makespan_s, cost, held_cost, studies, at_least)
+
+
+def _study(name: str, nodes: Sequence[Node], seconds: Mapping[str, float], price: float | None) -> StudyForecast:
+    known = all(node.key in seconds for node in nodes)
+    hours = sum(seconds[node.key] * width(node.stage) for node in nodes) / 3600 if known else None
+    return StudyForecast(name, len(nodes), hours, None if hours is None or price is None else hours * price)
 
 
 def _works(nodes: Iterable[Node]) -> tuple[str, ...]:
-    return tuple(sorted({f"{node.labels.dataset}/{node.labels.architecture}" for node in nodes}))
+    return tuple(_by_work(nodes))
+
+
+def _by_work(nodes: Iterable[Node]) -> dict[str, list[Node]]:
+    """Group stages by data set and architecture, sorted."""
+    groups: dict[str, list[Node]] = {}
+    for node in nodes:
+        groups.setdefault(f"{node.labels.dataset}/{node.labels.architecture}", []).append(node)
+    return dict(sorted(groups.items()))

@@ -26,11 +26,13 @@ def plan_as_json(
     cached: Container[str],
     prediction: Forecast,
     changed: Mapping[str, str],
+    needed: Sequence[tuple[Experiment, Forecast]],
 ) -> str:
     """Return the whole plan for machines: data, networks, recipes, counts, the forecast, all stages with their inputs.
 
     Args:
         changed: by data set, why the store's stages on it are computed anew.
+        needed: experiments with the chains that would show a primary difference that is not shown, and their forecast.
     """
     counts, done = plan.counts(), Counter(describe(node) for node in plan if node.key in cached)
     stages = [
@@ -59,7 +61,17 @@ def plan_as_json(
     ]
     recipes = [planned_recipe(e).model_dump(mode="json") for e in experiments]
     content = {"data": data, "networks": networks, "recipes": recipes, "kinds": kinds}
-    return json.dumps({**content, "forecast": asdict(prediction), "stages": stages}, indent=1)
+    further = [
+        {
+            "dataset": e.recipe.dataset,
+            "architecture": e.recipe.arch,
+            "chains": e.recipe.chains,
+            "forecast": asdict(more),
+        }
+        for e, more in needed
+    ]
+    foreseen = {"forecast": asdict(prediction), "chains_needed": further}
+    return json.dumps({**content, **foreseen, "stages": stages}, indent=1)
 
 
 def recipe_as_yaml(experiments: Sequence[Experiment]) -> str:
@@ -131,6 +143,12 @@ def print_forecast(console: Console, prediction: Forecast) -> None:
         cost = f", {prediction.cost_usd:,.2f} USD" if prediction.cost_usd is not None else ""
         of = f"{prediction.estimated_stages:,} stages, from durations measured on {prediction.measured_on}"
         lines.append(f"{prediction.device_hours:,.2f} {unit}-hours left{cost}: {of}.")
+    for study in prediction.studies if len(prediction.studies) > 1 else ():
+        if study.device_hours is not None:
+            cost = f", {study.cost_usd:,.2f} USD" if study.cost_usd is not None else ""
+            lines.append(
+                f"Of these, {study.name}: {study.device_hours:,.2f} {unit}-hours{cost}, {study.stages:,} stages."
+            )
     if prediction.makespan_s is not None:
         took = duration(prediction.makespan_s)
         lines.append(f"About {took} on {prediction.devices:,} of these, one stage at a time on each (simulated).")

@@ -331,6 +331,8 @@ def test_a_plan_as_json_says_what_is_cached(folder: Path, first: tuple[Path, str
     assert (foreseen["estimated_stages"], foreseen["devices"], foreseen["unmeasured"]) == (17, 1, [])
     assert foreseen["makespan_s"] == pytest.approx(3600 * foreseen["device_hours"])  # inline: one after the other
     assert foreseen["cost_usd"] is None
+    assert [study["device_hours"] for study in foreseen["studies"]] == [pytest.approx(foreseen["device_hours"])]
+    assert plan["chains_needed"] == []  # one chain was judged at no look
     assert sum(kind["stages"] for kind in plan["kinds"].values()) == len(plan["stages"])
     keys = {stage["key"] for stage in plan["stages"]}
     assert all(set(stage["inputs"].values()) <= keys for stage in plan["stages"])

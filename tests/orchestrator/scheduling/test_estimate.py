@@ -127,6 +127,23 @@ def test_a_forecast_has_hours_makespan_and_cost() -> None:
     assert "GPU-hours" in shown(PLAN, set(), [record(first(PLAN, "train"), 9.0, device="a GPU")], 1, None)
 
 
+def test_a_forecast_of_several_studies_has_the_price_of_each() -> None:
+    two = plan_of(recipe(), recipe(arch="resnet20"))
+    trains = {node.labels.architecture: node for node in two if node.stage.kind == "train"}
+    measured = [record(trains["resnet1d"], 3 * 3600.0), record(trains["resnet20"], 30 * 3600.0)]
+    prediction = forecast(two, set(), Estimates(measured), 1, 0.5)
+    small, large = prediction.studies
+    assert (small.name, large.name) == ("tiny/resnet1d", "tiny/resnet20")
+    assert small.stages + large.stages == prediction.estimated_stages == len(two)
+    assert large.device_hours == pytest.approx(10 * (small.device_hours or 0))
+    assert (small.cost_usd or 0) + (large.cost_usd or 0) == pytest.approx(prediction.cost_usd)
+    text = shown(two, set(), measured, 1, 0.5)
+    assert f"Of these, tiny/resnet1d: {small.device_hours:,.2f} core-hours, {small.cost_usd:,.2f} USD" in text
+    assert "Of these" not in shown(PLAN, set(), measured, 1, 0.5)
+    of_one = forecast(two, set(), Estimates(measured[:1]), 1).studies
+    assert [study.device_hours is None for study in of_one] == [False, True]
+
+
 def test_the_held_cost_includes_idle_devices() -> None:
     measured = [record(first(PLAN, "train"), 3 * 3600.0)]  # one hour per epoch
     prediction = forecast(PLAN, set(), Estimates(measured), 1000, 0.5)
