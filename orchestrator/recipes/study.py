@@ -68,6 +68,11 @@ class Study:
                 f"study.max_chains is {self.max_chains}, and the last look is at {self.looks[-1]} chains; leave "
                 f"max_chains out"
             )
+        if self.max_chains is not None and self.max_chains < FEWEST_LOOK:
+            raise ValueError(
+                f"study.max_chains {self.max_chains}: one chain is never judged, because it says nothing about other "
+                f"tickets; give at least {FEWEST_LOOK}"
+            )
         most = self.looks[-1] if self.looks else self.max_chains
         if most is not None and chains > most:
             raise ValueError(f"chains {chains}: the study is judged at no more than {most} chains; give at most {most}")
