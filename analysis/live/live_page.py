@@ -9,7 +9,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,10 @@ from analysis.frames.published.reading import PublishedError
 from analysis.frames.several import Reader, open_reader
 from analysis.live.snapshot import Snapshot
 from analysis.page.rendering import notice, render
-from analysis.page.stages import progress
+from analysis.page.stages import RUNNING, WAITING, progress
 from analysis.rules.checklist import REPORT_DEADLINE_S, checks
 from orchestrator.store import Store, StoreError
+from orchestrator.store.events import time_left
 from orchestrator.store.store import Entry
 from tickets.files import digest
 
@@ -79,7 +80,7 @@ class LivePage:
         self._news_of = ""
         self._rest_until_s = 0.0
         self._page: Page | None = None
-        self._news: dict[str, Any] = {"progress": {}, "events": []}
+        self._news: dict[str, Any] = {"progress": {}, "left": None, "events": []}
         self._problem = "Reading the store; the page appears by itself."
 
     def start(self) -> None:
@@ -98,7 +99,12 @@ class LivePage:
         return notice(self.root, self._problem).encode()
 
     def state(self) -> dict[str, Any]:
-        """Return ``version`` of the last page, ``progress``, last ``events``, and ``problem``: why no page is newer."""
+        """Return the state of the page and of the sweep.
+
+        Returns:
+            ``version`` of the last page; ``progress``; ``left``, the expected ``seconds`` to the end and the number of
+            ``stages`` that they rest on, or None; last ``events``; ``problem``: why no page is newer.
+        """
         self._asked.set()
         page = self._page
         return {"version": page.version if page else "", **self._news, "problem": self._problem}
@@ -159,8 +165,12 @@ class LivePage:
 
     def _update_news(self, frames: Frames | None, listings: Sequence[Listing]) -> None:
         events = load_events([snapshot.store() for snapshot in self._snapshots])
+        counts = progress(_updated(frames, events, listings)) if frames else {}
+        ends = (entry.modified_unix_s for each in listings for path, entry in each.items() if _RECORD.fullmatch(path))
+        left = time_left([end for end in ends if end is not None], counts.get(RUNNING, 0) + counts.get(WAITING, 0))
         self._news = {
-            "progress": progress(_updated(frames, events, listings)) if frames else {},
+            "progress": counts,
+            "left": asdict(left) if left and counts else None,
             "events": [_event(row) for row in events.tail(EVENTS).to_dict("records")],
         }
 

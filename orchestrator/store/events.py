@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
+from heapq import nlargest
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -18,6 +20,7 @@ from orchestrator.store.values import CutText, OrdinalNumber, Seconds, UnixTime,
 from workers.storage import Entry, Storage, read_many
 
 WRITE_EVERY_S = 10.0
+PACE_STAGES, LEAST_PACE_STAGES = 20, 3
 MOST_OF_A_LOG, MOST_OF_ALL_LOGS = 32 << 20, 64 << 20
 """Bytes to read: a sweep of 19,406 stages writes 20 MB."""
 
@@ -92,3 +95,31 @@ def _newest(logs: Mapping[str, Entry]) -> list[str]:
         if left_bytes >= 0:
             newest.append(path)
     return sorted(newest)
+
+
+@dataclass(frozen=True)
+class TimeLeft:
+    """The expected time to the end of a sweep, if its other stages end at the pace of the last ones.
+
+    Attributes:
+        seconds: from the end of the last stage.
+        stages: how many stages the pace was measured on.
+    """
+
+    seconds: float
+    stages: int
+
+
+def time_left(ended_unix_s: Iterable[float], unfinished: int) -> TimeLeft | None:
+    """Return the time left; None if fewer than 3 stages ended, or all at one moment.
+
+    Args:
+        ended_unix_s: when each finished stage ended.
+        unfinished: number of stages that run or wait.
+    """
+    last = nlargest(PACE_STAGES, ended_unix_s)
+    if not unfinished:
+        return TimeLeft(0.0, len(last))
+    if len(last) < LEAST_PACE_STAGES or last[0] <= last[-1]:
+        return None
+    return TimeLeft((last[0] - last[-1]) / (len(last) - 1) * unfinished, len(last))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from tests.analysis.conftest import SyntheticStore
 from tests.browser.pages import Open, write_section
-from tests.support.serving import Served, serving
+from tests.support.serving import PATIENCE_S, Served, serving
 
 
 @pytest.fixture
@@ -38,7 +39,13 @@ def server(swept: SyntheticStore, tmp_path: Path) -> Iterator[Served]:
 def test_a_new_stage_appears_without_a_reload(server: Served, swept: SyntheticStore, open_page: Open) -> None:
     page = open_page(server.url)
     page.wait_for_selector("#live:not([hidden])")
-    assert "64 planned · 63 done · 1 running" in page.inner_text("#live")
+    states = "() => document.querySelector('#top .states').innerText.replace(/\\s+/g, ' ')"
+    assert "63 of 64 planned stages done" in page.evaluate(states)
+    assert "63" not in page.inner_text("#live b")  # one count of stages
+    assert re.fullmatch(
+        "About .+ left, if the other stages end at the pace of the last 20.", page.inner_text("#live b")
+    )
+    assert page.evaluate("document.getElementById('done').value") == 63
     assert "2023-11-14 22:15:00 UTC started digits/<b>late</b>" in " ".join(page.inner_text("#live").split())
     page.evaluate("window.unloaded = false")  # lost by a reload
     page.locator("#filters input[value=lrr]").check(force=True)
@@ -46,8 +53,12 @@ def test_a_new_stage_appears_without_a_reload(server: Served, swept: SyntheticSt
     theme, address = page.get_attribute("html", "data-theme"), page.url
     page.focus("#filters input[value=lrr]")
     swept.train("dense", 78.0, seed=9)
-    page.wait_for_function("() => document.getElementById('top').textContent.includes('73.5')")  # of 71, 72, 73, 78
-    page.wait_for_function("() => document.getElementById('live').textContent.includes('64 done · 0 running')")
+    page.wait_for_function("() => document.getElementById('live').textContent.includes('Finished: 0 stages are left')")
+    assert page.evaluate("document.getElementById('done').value") == 64
+    assert page.is_hidden("#top .states .running")
+    assert "64 of 64 planned stages done" in page.evaluate(states)
+    new_mean = "() => document.getElementById('top').textContent.includes('73.5')"  # of 71, 72, 73, 78
+    page.wait_for_function(new_mean, timeout=3000 * PATIENCE_S)  # it rests for three renderings
     assert page.evaluate("window.unloaded") is False
     assert page.is_checked("#filters input[value=lrr]")
     assert page.evaluate("document.activeElement.value") == "lrr"

@@ -8,12 +8,14 @@ let told = null;
 async function ask() {
   try {
     const state = JSON.parse((await fetched("state.json")) || "null");
+    showCounts(state);
     showNews(state);
     const page = document.getElementById("page");
     if (!state?.version) return;
     page.dataset.version ||= state.version;
     const fresh = state.version !== page.dataset.version && (await fetched(location.pathname));
     if (fresh) renew(new DOMParser().parseFromString(fresh, "text/html"));
+    showCounts(state);
   } finally {
     setTimeout(ask, EVERY_MS);
   }
@@ -29,9 +31,38 @@ async function fetched(address) {
   }
 }
 
-/** Show progress and events; unchanged news are not written again, so that a screen reader stays silent. */
+/** Write the counts of the state into the page's own, and the bar: there is one count of stages. */
+function showCounts(state) {
+  const counts = state?.progress || {};
+  for (const [name, n] of Object.entries(counts)) {
+    const place = document.querySelector(`#top [data-state="${CSS.escape(name)}"]`);
+    if (!place) continue;
+    if (place.textContent !== String(n)) place.textContent = n;
+    const item = place.closest("li");
+    if (!item.classList.contains("done")) item.hidden = n === 0;
+  }
+  const bar = document.getElementById("done");
+  if (counts.planned !== undefined) bar.max = counts.planned || 1;
+  if (counts.done !== undefined) bar.value = counts.done;
+}
+
+/** Say how much time is left, and what that rests on. */
+function timeLeft(state) {
+  const { planned, done, failed } = state.progress || {};
+  if (planned && planned === done) return "Finished: 0 stages are left.";
+  if (!state.left) return "The time left is not known yet.";
+  if (state.left.seconds === 0) return `Ended: ${failed ?? 0} stages failed, and no other is left.`;
+  return `About ${inWords(state.left.seconds)} left, if the other stages end at the pace of the last ${state.left.stages}.`;
+}
+
+function inWords(seconds) {
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  return seconds < 90 * 60 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
+}
+
+/** Show the time left and events; unchanged news are not written again, so that a screen reader stays silent. */
 function showNews(state) {
-  const news = JSON.stringify([state?.problem, state?.progress, state?.events]);
+  const news = JSON.stringify([state?.problem, state?.progress, state?.left, state?.events]);
   if (news === told) return;
   told = news;
   const place = document.getElementById("live");
@@ -40,11 +71,10 @@ function showNews(state) {
     place.textContent = "The server does not answer; the page shows its last state.";
     return;
   }
-  const progress = Object.entries(state.progress || {}).map(([name, n]) => `${n.toLocaleString("en")} ${name}`).join(" · ");
   const events = (state.events || []).slice(-EVENTS).reverse();
   place.replaceChildren(
     ...(state.problem ? [make("p", {}, `${state.problem} The page shows its last state.`)] : []),
-    make("b", {}, `Live: ${progress}`),
+    make("b", {}, timeLeft(state)),
     make("ol", {}, ...events.map((event) => make("li", {}, [clock(event.time), event.event, event.name, event.error].filter(Boolean).join("  ")))),
   );
 }

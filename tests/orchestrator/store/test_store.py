@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from orchestrator.store import Store, StoreError
+from orchestrator.store.events import TimeLeft, time_left
 from orchestrator.store.index import INDEX
 from orchestrator.store.layout import RECORD, slug
 from orchestrator.store.plans import PlannedStage, StoredPlan
@@ -517,3 +518,17 @@ def test_a_failures_log_is_a_path_in_the_store() -> None:
         failure("stages/train/x/attempts/1", "m", 0.0).model_validate(
             failure("stages/train/x/attempts/1", "m", 0.0).model_dump() | {"log": "../../etc/passwd"}
         )
+
+
+@pytest.mark.parametrize(
+    ("ended", "unfinished", "left"),
+    [
+        ([0.0, 10.0, 20.0], 4, TimeLeft(40.0, 3)),
+        ([5.0, 5.0], 0, TimeLeft(0.0, 2)),
+        ([0.0, 10.0], 4, None),
+        ([7.0, 7.0, 7.0], 4, None),
+        ([0.0, *(1000.0 + 2 * stage for stage in range(30))], 3, TimeLeft(6.0, 20)),  # an earlier sweep's do not count
+    ],
+)
+def test_the_time_left_rests_on_the_last_stages(ended: list[float], unfinished: int, left: TimeLeft | None) -> None:
+    assert time_left(ended, unfinished) == left
