@@ -50,11 +50,5 @@ SCHEMAS = {
     LANDSCAPE: LANDSCAPE_SCHEMA,
 }
 """The tables of results by file name."""
-OPTIONAL_COLUMNS = frozenset(
-    {
-        *("solution", "error_standard_error_points", "loss_standard_error_nats"),
-        *("barrier_standard_error_points", "loss_barrier_standard_error_nats"),
-        *("barrier_above_chord_points", "loss_barrier_above_chord_nats"),
-    }
-)
+OPTIONAL_COLUMNS = frozenset({"solution", "barrier_above_chord_points", "loss_barrier_above_chord_nats"})
 """Columns that have empty values, or that older versions did not write. A file without another column is damaged."""
