@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -69,20 +70,38 @@ def numbers(section: Section) -> pd.DataFrame:
     return table.sort_values("round", ascending=False, na_position="first", kind="stable", ignore_index=True)
 
 
-def as_text(row: Mapping[Any, Any]) -> dict[str, str]:
-    """Write a row of ``numbers``: density, method, transfer, and each measure by its name."""
+def usual_replicates(rows: Iterable[Mapping[Any, Any]]) -> str:
+    """Return the replicates of most values in rows of ``numbers``: "9 in 3 chains"; empty without values."""
+    every = Counter(_replicates(row, measure.name) for row in rows for measure in MEASURES)
+    del every[""]
+    return max(every, key=every.__getitem__, default="")
+
+
+def as_text(row: Mapping[Any, Any], usual: str = "") -> dict[str, str]:
+    """Write a row of ``numbers``: density, method, transfer, and each measure by its name.
+
+    Args:
+        usual: replicates that are left out, because the table's caption names them.
+    """
     return {
         "density": density(row["density"]),
         "method": method_name(row["method"]) if isinstance(row["method"], str) else "",
         "transfer": transfer_name(row["transfer"]),
-        **{measure.name: _measured(row, measure.name) for measure in MEASURES},
+        **{measure.name: _measured(row, measure.name, usual) for measure in MEASURES},
     }
 
 
-def _measured(row: Mapping[Any, Any], measure: str) -> str:
+def _measured(row: Mapping[Any, Any], measure: str, usual: str) -> str:
     """Write a measure of a row of ``numbers``: mean ± standard deviation (n, chains); empty if unknown."""
+    replicates = _replicates(row, measure)
+    if not replicates:
+        return ""
+    written = mean_sd(row[f"{measure}_mean"], row[f"{measure}_sd"])
+    return written if replicates == usual else f"{written} ({replicates})"
+
+
+def _replicates(row: Mapping[Any, Any], measure: str) -> str:
     if pd.isna(row[f"{measure}_mean"]):
         return ""
     n, chains = int(row[f"{measure}_trainings"]), int(row[f"{measure}_chains"])
-    over = f"{n} in {count(chains, 'chain')}" if chains else str(n)
-    return f"{mean_sd(row[f'{measure}_mean'], row[f'{measure}_sd'])} ({over})"
+    return f"{n} in {count(chains, 'chain')}" if chains else str(n)

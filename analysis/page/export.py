@@ -13,7 +13,7 @@ from shutil import rmtree
 import pandas as pd
 
 from analysis.comparisons.answers import comparisons
-from analysis.comparisons.measures import MEASURES, as_text, numbers
+from analysis.comparisons.measures import MEASURES, as_text, numbers, usual_replicates
 from analysis.figures.results.reached import reached
 from analysis.frames.load import Frames
 from analysis.frames.sections import SETTING, Section, sections
@@ -129,9 +129,12 @@ def with_setting_first(tables: list[tuple[Section, pd.DataFrame]], *columns: str
 def _numbers_as_latex(parts: list[Section]) -> Iterator[str]:
     heads = {"transfer": "start", **{measure.name: f"{measure.title} ({measure.unit})" for measure in MEASURES}}
     for part in parts:
-        rows = pd.DataFrame([as_text(row) for row in numbers(part).to_dict("records")]).rename(columns=heads)
+        cells = numbers(part).to_dict("records")
+        usual = usual_replicates(cells)
+        rows = pd.DataFrame([as_text(row, usual) for row in cells]).rename(columns=heads)
         if not rows.empty:
-            yield _table(rows, f"{part.title}. Mean ± standard deviation over chains (n trainings, chains).")
+            over = f"n = {usual}; cells with another n name it"
+            yield _table(rows, f"{part.title}. Mean ± standard deviation over chains; {over}.")
 
 
 def _comparisons_as_latex(parts: list[Section]) -> Iterator[str]:
