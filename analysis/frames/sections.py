@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analysis.frames.load import Frames
@@ -58,6 +59,8 @@ def _restricted(frames: Frames, labels: dict[str, str]) -> Frames:
     for each in fields(frames):
         rows = getattr(frames, each.name)
         if isinstance(rows, pd.DataFrame) and set(SETTING) <= set(rows.columns):
-            kept = (rows[SETTING] == pd.Series(labels)).all(axis=1)
-            restricted[each.name] = rows[kept & ~rows["superseded"] if "superseded" in rows else kept]
+            kept = np.logical_and.reduce([rows[name] == value for name, value in labels.items()])
+            if "superseded" in rows:
+                kept &= ~rows["superseded"].to_numpy(bool)
+            restricted[each.name] = rows if kept.all() else rows[kept]
     return replace(frames, **restricted)

@@ -1,0 +1,87 @@
+"""Rows that are kept in the user's cache are those of the files, as long as these do not change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from analysis import load
+from analysis.frames import results
+from tickets.files.tables import read_rows
+
+if TYPE_CHECKING:
+    from tests.analysis.conftest import SyntheticStore
+
+
+@pytest.fixture
+def opened(store: SyntheticStore, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A store of two trainings and a probe, whose opened files are listed."""
+    monkeypatch.setattr(results, "LEAST_TO_KEEP", 1)
+    names: list[str] = []
+
+    def listed(path: Path, *how: Any) -> pa.Table:
+        names.append(f"{path.parents[3].name[:9]} {path.name}")
+        return read_rows(path, *how)
+
+    monkeypatch.setattr(results, "read_rows", listed)
+    store.train("signed", 60.0, method="aws", chain=1, round=3, seed=1)
+    store.train("mask", 50.0, method="aws", chain=1, round=3, seed=1)
+    store.probe("lmc", "signed", (30.0, 36.0, 32.0), method="aws", chain=1, round=3, seed=1)
+    return names
+
+
+def same(a: Any, b: Any) -> None:
+    for name in ("stages", "metrics", "probes"):
+        pd.testing.assert_frame_equal(getattr(a, name), getattr(b, name))
+
+
+def test_a_file_is_opened_once_until_it_changes(store: SyntheticStore, opened: list[str]) -> None:
+    first = load(store.root)
+    assert len(opened) == 2 * 2 + 2
+    opened.clear()
+    same(load(store.root), first)
+    assert opened == []
+    path = next(path for path in store.root.rglob("metrics.parquet") if "mask" in str(path))
+    table = pq.read_table(path)
+    losses = pa.array([7.5] * len(table))
+    pq.write_table(table.set_column(table.column_names.index("loss_nats"), "loss_nats", losses), path)
+    changed = load(store.root).metrics
+    assert len(opened) == 1
+    assert set(changed.loc[changed["transfer"] == "mask", "loss_nats"]) == {7.5}
+    assert set(changed.loc[changed["transfer"] == "signed", "loss_nats"]).isdisjoint({7.5})
+    store.train("retrain", 70.0, method="aws", chain=1, round=3, seed=1)
+    opened.clear()
+    assert len(load(store.root).metrics) == 9
+    assert len(opened) == 2
+
+
+def test_a_damaged_cache_and_one_of_other_columns_are_not_used(
+    store: SyntheticStore, opened: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = load(store.root)
+    kept = [path for path in (tmp_path / "user-cache").rglob("*") if path.is_file() and "results" in str(path)]
+    assert len(kept) == 4
+    for path in kept:
+        content = bytearray(path.read_bytes())
+        content[-20] ^= 1
+        path.write_bytes(content)
+    opened.clear()
+    same(load(store.root), first)
+    assert len(opened) == 6
+    other = results._kept(results.Cache("results"), f"{store.root}/metrics.parquet", pa.schema({"epoch": pa.int32()}))
+    assert other == {}
+
+
+def test_a_file_without_a_version_is_read_each_time(
+    store: SyntheticStore, opened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "_version", lambda reader, record, file: "" if record.kind == "train" else "1")
+    first = load(store.root)
+    opened.clear()
+    same(load(store.root), first)
+    assert len(opened) == 4
