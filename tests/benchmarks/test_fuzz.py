@@ -30,7 +30,7 @@ from orchestrator.store.reading import StoreReader
 folder = Path(sys.argv[1])
 world = World.make(folder / "made")
 sound = [run_trial(world, seed, folder / f"trial-{seed}") for seed in (3, 4, 8)]
-failed_lines = run_lines(80, 0, folder)
+failed_lines = run_lines(50, 0, folder)
 
 def broken(self, *_):
     raise RuntimeError("planted")
