@@ -188,7 +188,7 @@ def _numbers(section: Section) -> Iterable[dict[str, Any]]:
 
 
 def _made_with(section: Section) -> dict[str, Any]:
-    made = made_with(section.frames)
+    origin = made_with(section.frames)
     fields = [
         {
             "field": row["field"],
@@ -196,9 +196,9 @@ def _made_with(section: Section) -> dict[str, Any]:
             "differs": row["differs"],
             "built_in": json.loads(row["built_in"]) if row["differs"] else None,
         }
-        for row in made["fields"]
+        for row in origin["fields"]
     ]
-    return {"command": made["command"], "recipe": fields}
+    return {"command": origin["command"], "recipe": fields}
 
 
 def _plain(value: Any) -> Any:

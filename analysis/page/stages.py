@@ -39,7 +39,7 @@ def stage_data(frames: Frames, link: Callable[[str], str]) -> dict[str, Any]:
         follows from kind, name and key.
     """
     stages = in_order(frames)
-    if stages["store"].nunique() > 1:
+    if len(frames.stores) > 1:  # also if all stages are one store's: ``link`` takes paths that begin with its root
         base, folders = "", (stages["store"] + "/" + stages["folder"]).map(lambda path: quote(link(path), safe="/:"))
     else:
         rows = stages[["kind", "name", "key"]].to_numpy()

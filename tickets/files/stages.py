@@ -48,22 +48,22 @@ def ticket_of_stage(store: Path | str, stage: str) -> Path:
             the stage's record lists. The message names the stages that were meant, or the remedy.
     """
     root = _root(store)
-    made: dict[str, _Made] = {}
+    tickets_by_key: dict[str, _Made] = {}
     damaged: list[Path] = []
     for record in sorted(path for kind in KINDS for path in (root / "stages" / kind).glob("*/record.json")):
         try:
             ticket = _read(record)
-            made.setdefault(ticket.key, ticket)
+            tickets_by_key.setdefault(ticket.key, ticket)
         except (OSError, ValueError, LookupError, TypeError):
             damaged.append(record)
-    found = [each for each in made.values() if f"/{each.name}".endswith(f"/{stage}")]
-    if not found and _KEY.fullmatch(stage):
-        found = [each for each in made.values() if each.key.startswith(stage)]
-    if not found:
-        raise TicketError(f"{root}: {_nothing(root, stage, made, damaged)}")
-    if len(found) > 1:
-        raise TicketError(f"{root}: {len(found)} stages are named {stage!r}; choose {_choices(found)}")
-    return _checked(found[0])
+    named = [each for each in tickets_by_key.values() if f"/{each.name}".endswith(f"/{stage}")]
+    if not named and _KEY.fullmatch(stage):
+        named = [each for each in tickets_by_key.values() if each.key.startswith(stage)]
+    if not named:
+        raise TicketError(f"{root}: {_nothing(root, stage, tickets_by_key, damaged)}")
+    if len(named) > 1:
+        raise TicketError(f"{root}: {len(named)} stages are named {stage!r}; choose {_choices(named)}")
+    return _checked(named[0])
 
 
 def _root(store: Path | str) -> Path:

@@ -55,10 +55,10 @@ def test_without_a_primary_comparison_nothing_is_decided(store: SyntheticStore) 
 
 def test_it_reads_as_sentences(store: SyntheticStore) -> None:
     carry(store, (9.9, 10.0, 10.1))
-    said = " ".join(CliRunner().invoke(app, [str(store.root)]).stdout.split())
-    assert "The signs of a pruned network carry accuracy that its mask alone does not. At density 0.107" in said
-    assert "Judged at 3 chains, as planned at the start." in said
-    assert "Signs carry accuracy that masks do not: shown in 1 of 1 comparison" in said
+    output = " ".join(CliRunner().invoke(app, [str(store.root)]).stdout.split())
+    assert "The signs of a pruned network carry accuracy that its mask alone does not. At density 0.107" in output
+    assert "Judged at 3 chains, as planned at the start." in output
+    assert "Signs carry accuracy that masks do not: shown in 1 of 1 comparison" in output
 
 
 def test_an_empty_store_is_refused(store: SyntheticStore) -> None:

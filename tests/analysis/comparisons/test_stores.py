@@ -30,12 +30,12 @@ def filled(root: Path, signed: tuple[float, ...], mask: tuple[float, ...] = (), 
     for transfer, accuracies in (("signed", signed), ("mask", mask)):
         for chain, accuracy in enumerate(accuracies, start=1):
             store.train(transfer, accuracy, science={**EARLIER, **fields}, chain=chain, **SPARSEST)
-    made = PlannedRecipe(**SETTING, fields={**EARLIER, "chains": 3, **fields}, builtin={})
+    recipe = PlannedRecipe(**SETTING, fields={**EARLIER, "chains": 3, **fields}, builtin={})
     stages = [
         PlannedStage(key=key, kind=record.kind, name=record.name, labels=record.labels)
         for key, record in Store(root).records().items()
     ]
-    plan = StoredPlan(argv=["sweep"], started_unix_s=1.0, stages=stages, recipes=[made])
+    plan = StoredPlan(argv=["sweep"], started_unix_s=1.0, stages=stages, recipes=[recipe])
     (root / "plans").mkdir()
     (root / "plans" / "plan.json").write_text(plan.sealed().model_dump_json())
     return store

@@ -169,10 +169,10 @@ def test_declared_looks_judge_the_chains_that_they_name(studies: Studies) -> Non
     for chain in (1, 2, 3, 4):
         studies.chain(chain, {**GAINS, 3: 2.0, 4: -40.0}[chain])
     studies.plan(4, study=study)
-    found = study_of(studies.section())
-    assert [(look.chains, look.done) for look in found.looks] == [(3, True), (6, False)]
-    assert found.looks[0].spent == pytest.approx(0.8 / 4)  # with the square of the chains
-    assert found.level_left(1.0) == found.levels(1.0)[1]
+    judged = study_of(studies.section())
+    assert [(look.chains, look.done) for look in judged.looks] == [(3, True), (6, False)]
+    assert judged.looks[0].spent == pytest.approx(0.8 / 4)  # with the square of the chains
+    assert judged.level_left(1.0) == judged.levels(1.0)[1]
     assert studies.outcome() == (NOT_SHOWN, 3)
     [row] = comparisons(studies.section()).to_dict("records")
     assert row["adjusted_low"] > -90 < row["difference"]  # the fourth chain waits for the look at six

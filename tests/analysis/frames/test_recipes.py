@@ -29,9 +29,9 @@ def plan(second: int, *parts: dict[str, str], inputs: dict[str, str] | None = No
         PlannedStage(key=f"{n}" * 32, kind="train", name="n", labels=Labels(**part), inputs=inputs or {})
         for n, part in enumerate(parts)
     ]
-    made = [PlannedRecipe(**part, fields={"rounds": second, **fields}, builtin={"rounds": 15}) for part in parts]
+    stored = [PlannedRecipe(**part, fields={"rounds": second, **fields}, builtin={"rounds": 15}) for part in parts]
     argv = ["/venv/bin/winning-sign", "sweep", "--rounds", str(second)]
-    return StoredPlan(argv=argv, started_unix_s=second, stages=stages, recipes=made)
+    return StoredPlan(argv=argv, started_unix_s=second, stages=stages, recipes=stored)
 
 
 def test_the_last_sweep_of_each_part_counts() -> None:
@@ -80,8 +80,8 @@ def planned(sweep: SyntheticStore) -> Path:
     sweep.plan()
     [path] = (sweep.root / "plans").iterdir()
     stored = StoredPlan.model_validate_json(path.read_bytes())
-    made = PlannedRecipe(**SETTING, fields={"batch_size": 128, "rounds": 10}, builtin={"rounds": 15})
-    path.write_text(stored.model_copy(update={"recipes": [made]}).model_dump_json())
+    recipe = PlannedRecipe(**SETTING, fields={"batch_size": 128, "rounds": 10}, builtin={"rounds": 15})
+    path.write_text(stored.model_copy(update={"recipes": [recipe]}).model_dump_json())
     return sweep.root
 
 

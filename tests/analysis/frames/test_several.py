@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,20 @@ def test_the_page_links_into_each_store(stores: tuple[SyntheticStore, SyntheticS
     assert data["base"] == ""
     assert {folder.split("/")[0] for folder in folders} == {"mine", "theirs"}
     assert all((tmp_path / folder / "record.json").exists() for folder in folders)
+
+
+def test_the_page_of_a_store_and_its_copy_links_into_the_store(
+    stores: tuple[SyntheticStore, SyntheticStore], tmp_path: Path
+) -> None:
+    mine, _ = stores
+    shutil.copytree(mine.root, tmp_path / "copy")
+    for compare in ([], ["--compare"]):
+        words = [str(mine.root), str(tmp_path / "copy"), "--out", str(tmp_path / "page.html"), *compare]
+        assert CliRunner().invoke(app, words).exit_code == 0
+        html = (tmp_path / "page.html").read_text()
+        data = json.loads(html.split('id="stages">', 1)[1].split("</script>", 1)[0])
+        assert data["base"] == ""
+        assert all((tmp_path / folder / "record.json").exists() for folder in data["columns"]["folder"])
 
 
 def test_a_report_of_several_stores_needs_a_file(stores: tuple[SyntheticStore, SyntheticStore]) -> None:

@@ -20,9 +20,9 @@ pytestmark = pytest.mark.slow(seconds=40)  # MLflow writes its tables
 
 
 def exported(store: Store, to: str, written: int, there: int = 0) -> None:
-    code, said = invoke(export.app, store.root, "--to", to)
-    assert code == 0, said
-    assert f"{written} stages written, {there} were there already." in said
+    code, output = invoke(export.app, store.root, "--to", to)
+    assert code == 0, output
+    assert f"{written} stages written, {there} were there already." in output
 
 
 class TestTensorBoard:
@@ -129,23 +129,23 @@ def test_a_tool_that_fails_is_one_sentence_and_the_others_go_on(store: Store) ->
     pytest.importorskip("tensorboard")
     Path("locked").mkdir()
     Path("locked/mnist1d").touch()  # no folder can be made there
-    code, said = invoke(export.app, store.root, "--to", "tensorboard:locked", "--to", "tensorboard:logs")
+    code, output = invoke(export.app, store.root, "--to", "tensorboard:locked", "--to", "tensorboard:logs")
     assert code == 1
-    assert re.match(r"Error: tensorboard:locked: \w+Error: .*locked/mnist1d/net'\n", said)
-    assert "tensorboard:logs: 4 stages written" in said
+    assert re.match(r"Error: tensorboard:locked: \w+Error: .*locked/mnist1d/net'\n", output)
+    assert "tensorboard:logs: 4 stages written" in output
 
 
 def test_a_damaged_file_is_left_out_and_named(store: Store) -> None:
     pytest.importorskip("tensorboard")
     record = store.committed(key("b"))
     shutil.copy(__file__, Path(store.root) / store.folder(record.key) / record.out / "metrics.parquet")
-    code, said = invoke(export.app, store.root, "--to", "tensorboard:logs")
-    assert (code, "1 file is left out" in said, "3 stages written" in said) == (0, True, True)
+    code, output = invoke(export.app, store.root, "--to", "tensorboard:logs")
+    assert (code, "1 file is left out" in output, "3 stages written" in output) == (0, True, True)
 
 
 def test_a_tool_that_is_not_installed_names_its_extra(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(destination, "find_spec", lambda package: None)
     for tool in destination.SINKS:
-        code, said = invoke(export.app, store.root, "--to", tool)
+        code, output = invoke(export.app, store.root, "--to", tool)
         assert code == 2
-        assert "which is not installed: pip install 'winning-sign[" + tool + "]'" in said
+        assert "which is not installed: pip install 'winning-sign[" + tool + "]'" in output

@@ -48,9 +48,9 @@ def store(tmp_path: Path) -> Path:
 )
 def test_a_ticket_is_found_by_the_end_of_its_stages_name_or_by_its_key(store: Path, stage: str, key: str) -> None:
     [path] = store.glob(f"stages/*/*-{key[:16]}/attempts/2/out/ticket.parquet")
-    found = tickets.load(store, stage)
-    assert found == tickets.load(path)
-    assert "\n" not in str(found)
+    ticket = tickets.load(store, stage)
+    assert ticket == tickets.load(path)
+    assert "\n" not in str(ticket)
 
 
 @pytest.mark.parametrize(
