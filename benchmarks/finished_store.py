@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import io
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from orchestrator.planning.plan import Node, Plan
+from orchestrator.store import Store
 from orchestrator.store.layout import stage_folder
 from orchestrator.store.record import Record
 from workers.attempts.workspace import Artifact
 from workers.stages import to_science
 from workers.storage import schemas
+from workers.storage.artifacts import write_rows
 
 EPOCHS = 10
 LAMBDAS = 11
@@ -25,12 +26,12 @@ ACCURACY_PERCENT = 90.0
 
 def _parquet(schema: pa.Schema, rows: int, **columns: list[Any]) -> bytes:
     values = {pa.string(): "train", pa.int64(): 1, pa.float64(): 0.5, pa.bool_(): True}
-    table = pa.table(
-        [pa.array(columns.get(field.name, [values[field.type]] * rows), field.type) for field in schema], schema=schema
-    )
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    return buffer.getvalue()
+    names = schema.names
+    every = zip(*(columns.get(name, [values[schema.field(name).type]] * rows) for name in names), strict=True)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.parquet"
+        write_rows(path, [dict(zip(names, row, strict=True)) for row in every], schema)
+        return path.read_bytes()
 
 
 _EPOCHS = [*range(1, EPOCHS + 1)]
@@ -52,7 +53,10 @@ PROBED = {
 
 
 def write_finished(root: Path, plan: Plan) -> None:
-    """Write every stage of a plan as done, without tickets and weights, which no benchmark reads."""
+    """Write every stage of a plan as done, without tickets and weights, which no benchmark reads.
+
+    The index of records is there, as after every sweep.
+    """
     random = Random(0)
     for node in plan:
         folder = root / stage_folder(node.stage.kind, node.name, node.key)
@@ -62,6 +66,9 @@ def write_finished(root: Path, plan: Plan) -> None:
         for name, content in files.items():
             (out / name).write_bytes(content)
         (folder / "record.json").write_text(_record(node, files.items(), random).sealed().model_dump_json(indent=1))
+    store = Store(root)
+    store.records()
+    store.write_index()
 
 
 def _record(node: Node, files: Iterable[tuple[str, bytes]], random: Random) -> Record:

@@ -76,7 +76,8 @@ def _keep(cache: Cache, name: str, whole: pa.Table, entries: list[tuple[str, str
     """Keep tables that are joined to one; those without a version could never be told from others."""
     versioned = np.repeat([version != "" for _, version, _ in entries], [rows for *_, rows in entries])
     described = json.dumps([entry for entry in entries if entry[1]])
-    table = whole.filter(pa.array(versioned, pa.bool_())).replace_schema_metadata({"entries": described})
+    table = whole.filter(pa.array(versioned, pa.bool_())).combine_chunks()  # slices of one chunk are taken at once
+    table = table.replace_schema_metadata({"entries": described})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as stream:
         stream.write_table(table)

@@ -145,15 +145,18 @@ def read_rows(path: Path | str, schema: pa.Schema, optional: Collection[str]) ->
         if missing := [name for name in schema.names if name not in names and name not in optional]:
             raise UnreadableFileError(f"{path} lacks the columns {', '.join(missing)}")
         present = [name for name in schema.names if name in names]
-        table = file.read(present, use_threads=False)
-        if empty := [name for name in present if table.column(name).null_count and name not in optional]:
+        read = file.read(present, use_threads=False)
+        columns = dict(zip(read.column_names, read.columns, strict=True))
+        if empty := [name for name in present if columns[name].null_count and name not in optional]:
             raise UnreadableFileError(f"{path} has empty values in the columns {', '.join(empty)}")
-        if any(_longest(table.column(name)) > MOST_LETTERS for name in texts if name in present):
+        if any(_longest(columns[name]) > MOST_LETTERS for name in texts if name in present):
             raise UnreadableFileError(f"{path} holds a text of more than {MOST_LETTERS:,} letters")
         for field in schema:
-            if field.name not in names:
-                table = table.append_column(field, pa.nulls(table.num_rows, field.type))
-        return table.select(schema.names).cast(schema)
+            if field.name not in columns:
+                columns[field.name] = pa.chunked_array([pa.nulls(read.num_rows, field.type)])
+            elif columns[field.name].type != field.type:  # a cast to the same type takes time as well
+                columns[field.name] = columns[field.name].cast(field.type)
+        return pa.table([columns[name] for name in schema.names], schema)
 
 
 def _check(path: Path | str, chunks: Iterable[Chunk], columns: Sequence[str], bounds: Bounds, size_bytes: int) -> None:
@@ -178,6 +181,12 @@ def _check(path: Path | str, chunks: Iterable[Chunk], columns: Sequence[str], bo
 
 
 def _longest(column: pa.ChunkedArray) -> int:
-    """Letters, or bytes of UTF-8, of the longest text in a dictionary column; 0 of any other column."""
+    """Letters, or bytes of UTF-8, of the longest text in a dictionary column, or more; 0 of any other column."""
     dictionaries = [chunk.dictionary for chunk in column.chunks if pa.types.is_dictionary(chunk.type)]
-    return max((pc.max(pc.binary_length(each)).as_py() or 0 for each in dictionaries), default=0)
+    return max((_most_letters(each) for each in dictionaries), default=0)
+
+
+def _most_letters(texts: pa.Array) -> int:
+    if texts.nbytes <= MOST_LETTERS:  # all together: no kernel has to look at each
+        return texts.nbytes
+    return pc.max(pc.binary_length(texts)).as_py() or 0
