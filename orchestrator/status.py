@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 from typing import Any
 
 from orchestrator.operating.survey import GIVEN_UP, StageStatus, Survey, survey
+from orchestrator.store.events import Outlook, outlook
 from orchestrator.store.layout import RECORD
 from orchestrator.terminal.command import STORE_ERRORS, open_existing
-from orchestrator.terminal.units import duration, running_stage, size
+from orchestrator.terminal.units import running_stage, size
 from workers.terminal.command import AsJson, add_command, console, new_app, one_sentence, print_json, tell_left_out
 from workers.terminal.console import Console
+from workers.terminal.numbers import duration
 from workers.terminal.options import StorePath
 from workers.terminal.tables import UncutTable, print_table
 
@@ -28,8 +31,9 @@ app = new_app()
 def status(store: StorePath, json_: AsJson = False) -> None:
     """Show the drivers, progress and failures of a store.
 
-    Prints who runs sweeps, how many stages are done, running, waiting and blocked, and the failures, first failure
-    first. Works from any machine, also while sweeps run: it lists the store once and writes nothing.
+    Prints who runs sweeps, how many stages are done, running, waiting and blocked, how much time is left, and the
+    failures, first failure first. Works from any machine, also while sweeps run: it lists the store once and writes
+    nothing.
     """
     with one_sentence(*STORE_ERRORS):
         surveyed = survey(open_existing(store))
@@ -63,6 +67,7 @@ def as_json(surveyed: Survey) -> dict[str, Any]:
         "cancelled": [failure.model_dump() for failure in surveyed.failures(StageStatus.CANCELLED)],
         "ended_in_the_last_hour": _ended_last_hour(surveyed, ended),
         "last_ended_unix_s": ended[-1] if ended else None,
+        "left": asdict(_outlook(surveyed, ended)) if surveyed.wanted else None,
         "damaged_plans": sorted(surveyed.damaged_plans.values()),
         "left_out": sorted(surveyed.left_out.values()),
         "bytes": _bytes(surveyed),
@@ -86,6 +91,9 @@ def show(surveyed: Survey, out: Console) -> None:
     for message in surveyed.damaged_plans.values():
         out.print(f"damaged: {message}")
     _show_counts(surveyed, out)
+    ended = _end_times(surveyed)
+    if surveyed.wanted:
+        out.print(_outlook(surveyed, ended).text)
     for key in _running(surveyed):
         out.print(f"running: {surveyed.stages[key].name}  {running_stage(surveyed.progress(key))}")
     for state in GIVEN_UP:
@@ -96,7 +104,6 @@ def show(surveyed: Survey, out: Console) -> None:
             )
         if len(failures) > FAILURES:
             out.print(f"and {len(failures) - FAILURES} more {state}")
-    ended = _end_times(surveyed)
     if ended:
         ago = duration(max(0.0, surveyed.seen_unix_s - max(ended)))
         out.print(f"{_ended_last_hour(surveyed, ended)} stages ended in the last hour; the last one {ago} ago")
@@ -136,6 +143,16 @@ def _end_times(surveyed: Survey) -> list[float]:
     """When each record was written, by the listing: reading every record would take a request for each."""
     entries = (stage.files.get(RECORD) for stage in surveyed.files.values())
     return [entry.modified_unix_s for entry in entries if entry is not None and entry.modified_unix_s is not None]
+
+
+def _outlook(surveyed: Survey, ended: list[float]) -> Outlook:
+    counts = Counter(surveyed.state[key] for key in surveyed.wanted)
+    return outlook(
+        ended,
+        unfinished=counts[StageStatus.RUNNING] + counts[StageStatus.WAITING],
+        given_up=sum(counts[state] for state in (*GIVEN_UP, StageStatus.BLOCKED)),
+        at_work=bool(surveyed.living),
+    )
 
 
 def _ended_last_hour(surveyed: Survey, ended: list[float]) -> int:

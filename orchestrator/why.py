@@ -14,9 +14,10 @@ from orchestrator.planning.comparison import compare, known_stages, root_causes
 from orchestrator.store import Store, StoreError
 from orchestrator.store.record import Cause, Failure, Record, read_valid
 from orchestrator.terminal.command import STORE_ERRORS, StageName, open_existing
-from orchestrator.terminal.units import duration, running_stage
+from orchestrator.terminal.units import running_stage
 from workers.storage import read_many
 from workers.terminal.command import AsJson, add_command, console, new_app, one_sentence, print_json, tell_left_out
+from workers.terminal.numbers import duration
 from workers.terminal.options import StorePath
 
 EXAMPLES = """

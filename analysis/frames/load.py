@@ -31,6 +31,7 @@ from analysis.signs.pairs import (
 )
 from orchestrator.store import Store, StoreError
 from orchestrator.store.events import read_events
+from orchestrator.store.leases import LeaseWatch
 from orchestrator.store.plans import wanted
 from orchestrator.store.record import Record
 from workers.storage import schemas
@@ -66,6 +67,7 @@ class Frames:
         events: one row per event of the store's sweeps, oldest first: ``time``, ``event`` ("started", "done",
             "failed", …), the stage's ``key`` and ``name``, and the event's details.
         planned: number of stages in the last plan for each data set, architecture and preset.
+        at_work: whether a driver holds a lease in one of the stores, and has not ended as far as this machine can tell.
         protocols: one row per training with the settings by which published results are compared with it
             (``analysis.frames.published.protocols``).
         published: published results for the store's data sets and architectures, from the package and from the user's
@@ -91,6 +93,7 @@ class Frames:
     failures: pd.DataFrame
     events: pd.DataFrame
     planned: int
+    at_work: bool = False
     protocols: pd.DataFrame = field(default_factory=lambda: protocols({}))
     published: pd.DataFrame = field(default_factory=no_published)
     left_out: Mapping[str, str] = field(default_factory=dict)
@@ -172,6 +175,7 @@ def load(
         failures=failures,
         events=load_events(stores_of(reader)),
         planned=len(planned),
+        at_work=any(LeaseWatch(store.storage).living() for store in stores_of(reader)),
         protocols=_labelled(protocols(records), stages),
         published=published_beside(own_published).merge(here[["dataset", "architecture"]].drop_duplicates()),
         left_out=left_out,

@@ -21,10 +21,11 @@ from analysis.frames.published.reading import PublishedError
 from analysis.frames.several import Reader, open_reader
 from analysis.live.snapshot import Snapshot
 from analysis.page.rendering import notice, render
-from analysis.page.stages import RUNNING, WAITING, progress
+from analysis.page.stages import FAILED, RUNNING, WAITING, progress
 from analysis.rules.checklist import REPORT_DEADLINE_S, checks
 from orchestrator.store import Store, StoreError
-from orchestrator.store.events import time_left
+from orchestrator.store.events import outlook
+from orchestrator.store.leases import LeaseWatch
 from orchestrator.store.store import Entry
 from tickets.files import digest
 
@@ -34,7 +35,7 @@ REST = 3.0
 PACKING = 5
 _RECORD = re.compile(r"stages/[^/]+/[^/]+/record\.json")
 _SHOWN = re.compile(r"plans/.+|stages/[^/]+/[^/]+/(record\.json|attempts/[0-9]+/failure\.json|.+\.parquet)")
-"""Files that a page is rendered from; heartbeats are not, and the state reports events."""
+"""Files that a page is rendered from, beside whether a driver is at work; the state reports events."""
 _EVENTS = re.compile(r"events/.+")
 Listing = Mapping[str, Entry]
 _EVENT_FIELDS = ("event", "name", "error")
@@ -72,6 +73,8 @@ class LivePage:
         self, stores: Sequence[Store], link: Callable[[str], str], every_s: float, published: Path | None = None
     ) -> None:
         self._snapshots = [Snapshot(store.storage) for store in stores]
+        self._leases = [LeaseWatch(snapshot.store().storage) for snapshot in self._snapshots]
+        self._at_work = False
         self.root = " and ".join(snapshot.root for snapshot in self._snapshots)
         self._link, self._every_s, self._published = link, every_s, published
         self._asked = threading.Event()
@@ -102,8 +105,8 @@ class LivePage:
         """Return the state of the page and of the sweep.
 
         Returns:
-            ``version`` of the last page; ``progress``; ``left``, the expected ``seconds`` to the end and the number of
-            ``stages`` that they rest on, or None; last ``events``; ``problem``: why no page is newer.
+            ``version`` of the last page; ``progress``; ``left``, the fields of an ``Outlook``, or None before the first
+            page; last ``events``; ``problem``: why no page is newer.
         """
         self._asked.set()
         page = self._page
@@ -121,7 +124,9 @@ class LivePage:
         """List the store, and render a changed one; an error becomes the page's problem until the next call."""
         try:
             listings = [snapshot.take() for snapshot in self._snapshots]
-            rendered_from = _digest(listings, _SHOWN)
+            living = [watch.living() for watch in self._leases]  # of all, since each must see each renewal
+            self._at_work = any(living)
+            rendered_from = f"{_digest(listings, _SHOWN)} {self._at_work}"
             news_of = rendered_from + _digest(listings, _EVENTS)
             if news_of != self._news_of:
                 self._update_news(self._frames, listings)
@@ -149,6 +154,7 @@ class LivePage:
         try:
             reader = self._reader()
             frames = load(reader, tickets=tickets, published=self._published, leave_out=True)
+            frames = replace(frames, at_work=self._at_work)
             if frames.stages.empty and frames.planned == 0:
                 raise StoreError(f"{self.root} has no stages. The page appears by itself once a sweep has begun.")
             version = digest.of_text(f"{rendered_from} {tickets}")
@@ -165,21 +171,26 @@ class LivePage:
 
     def _update_news(self, frames: Frames | None, listings: Sequence[Listing]) -> None:
         events = load_events([snapshot.store() for snapshot in self._snapshots])
-        counts = progress(_updated(frames, events, listings)) if frames else {}
+        counts = progress(_updated(frames, events, listings, self._at_work)) if frames else {}
         ends = (entry.modified_unix_s for each in listings for path, entry in each.items() if _RECORD.fullmatch(path))
-        left = time_left([end for end in ends if end is not None], counts.get(RUNNING, 0) + counts.get(WAITING, 0))
+        left = counts and outlook(
+            [end for end in ends if end is not None],
+            unfinished=counts[RUNNING] + counts[WAITING],
+            given_up=counts[FAILED],
+            at_work=self._at_work,
+        )
         self._news = {
             "progress": counts,
-            "left": asdict(left) if left and counts else None,
+            "left": asdict(left) if left else None,
             "events": [_event(row) for row in events.tail(EVENTS).to_dict("records")],
         }
 
 
-def _updated(frames: Frames, events: pd.DataFrame, listings: Sequence[Listing]) -> Frames:
-    """Update the frames by the stores' listings and events, to count progress between two pages."""
+def _updated(frames: Frames, events: pd.DataFrame, listings: Sequence[Listing], at_work: bool) -> Frames:
+    """Update the frames by the stores' listings, events and leases, to count progress between two pages."""
     done = {path.split("/")[2][-KEY_DIGITS:] for listing in listings for path in listing if _RECORD.fullmatch(path)}
     missing = frames.missing[~frames.missing["key"].str[:KEY_DIGITS].isin(done)]
-    return replace(frames, events=events, missing=missing)
+    return replace(frames, events=events, missing=missing, at_work=at_work)
 
 
 def _event(row: Mapping[Any, Any]) -> dict[str, str]:

@@ -88,13 +88,15 @@ def pending(frames: Frames) -> pd.DataFrame:
 
     Returns:
         The columns of ``frames.missing``, and ``state``: "failed" if the last attempt failed, "running" if the last
-        event is its start, else "waiting" (for its inputs, or for a free device). ``since``: the start of a running
-        stage. A killed driver records no end, so a start long ago may mean a lost attempt.
+        event is its start and a driver is at work, else "waiting" (for its inputs, or for a free device). ``since``:
+        the start of a running stage. A killed driver records no end, so while another one works, a start long ago may
+        mean a lost attempt.
     """
     last = frames.events.dropna(subset=["key"]).drop_duplicates("key", keep="last").set_index("key")
     started = frames.missing["key"].map(last["time"].to_dict())
     rows = frames.missing.assign(state=WAITING, since=pd.to_datetime(started, utc=True))
-    rows.loc[rows["key"].map(last["event"].to_dict()) == "started", "state"] = RUNNING
+    if frames.at_work:
+        rows.loc[rows["key"].map(last["event"].to_dict()) == "started", "state"] = RUNNING
     rows.loc[rows["failed"], "state"] = FAILED
     rows.loc[rows["state"] != RUNNING, "since"] = pd.NaT
     order = {RUNNING: 0, WAITING: 1, FAILED: 2}

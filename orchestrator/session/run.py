@@ -32,12 +32,12 @@ from orchestrator.store.events import read_events
 from orchestrator.store.leases import HeldLease
 from orchestrator.store.record import Record
 from orchestrator.terminal.progress import ProgressPanel
-from orchestrator.terminal.units import duration
 from workers.data import DataError
 from workers.stages.execution import Execution
 from workers.stages.kinds import width
 from workers.terminal.command import print_error
 from workers.terminal.console import Console
+from workers.terminal.numbers import duration
 
 LOG_LINES = 12
 FIRST_REPORT_S = 10.0  # a sweep of seconds has one report, at its end

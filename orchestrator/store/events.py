@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from orchestrator.store.values import CutText, OrdinalNumber, Seconds, UnixTime, Word
 from workers.storage import Entry, Storage, read_many
+from workers.terminal.numbers import duration
 
 WRITE_EVERY_S = 10.0
 PACE_STAGES, LEAST_PACE_STAGES = 20, 3
@@ -98,28 +99,40 @@ def _newest(logs: Mapping[str, Entry]) -> list[str]:
 
 
 @dataclass(frozen=True)
-class TimeLeft:
-    """The expected time to the end of a sweep, if its other stages end at the pace of the last ones.
+class Outlook:
+    """How a store's sweeps go on: ``status`` and the live page say the same.
 
     Attributes:
-        seconds: from the end of the last stage.
+        text: a sentence for people.
+        seconds: from the end of the last stage to that of the sweeps, if the other stages end at the pace of the last
+            ones; 0 if no stage is left; None if that is unknown, or if no sweep goes on.
         stages: how many stages the pace was measured on.
     """
 
-    seconds: float
-    stages: int
+    text: str
+    seconds: float | None = None
+    stages: int = 0
 
 
-def time_left(ended_unix_s: Iterable[float], unfinished: int) -> TimeLeft | None:
-    """Return the time left; None if fewer than 3 stages ended, or all at one moment.
+def outlook(ended_unix_s: Iterable[float], *, unfinished: int, given_up: int, at_work: bool) -> Outlook:
+    """Return how a store's sweeps go on; the pace needs 3 stages that did not all end at one moment.
 
     Args:
         ended_unix_s: when each finished stage ended.
         unfinished: number of stages that run or wait.
+        given_up: number of stages that failed, were cancelled, or are blocked by these.
+        at_work: whether a driver is at work in the store.
     """
-    last = nlargest(PACE_STAGES, ended_unix_s)
+    if not unfinished and not given_up:
+        return Outlook("All done: 0 stages are left.", 0.0)
+    left = "1 stage is" if unfinished + given_up == 1 else f"{unfinished + given_up} stages are"
+    if not at_work:
+        return Outlook(f"Nothing runs, and {left} left. Repeat the sweep's command to go on.")
     if not unfinished:
-        return TimeLeft(0.0, len(last))
+        return Outlook(f"Ending: {left} left, which failed, were cancelled, or need such a stage.")
+    last = nlargest(PACE_STAGES, ended_unix_s)
     if len(last) < LEAST_PACE_STAGES or last[0] <= last[-1]:
-        return None
-    return TimeLeft((last[0] - last[-1]) / (len(last) - 1) * unfinished, len(last))
+        return Outlook("The time left is not known yet.")
+    seconds = (last[0] - last[-1]) / (len(last) - 1) * unfinished
+    pace = f"if the other stages end at the pace of the last {len(last)}"
+    return Outlook(f"About {duration(seconds)} left, {pace}.", seconds, len(last))

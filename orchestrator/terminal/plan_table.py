@@ -15,8 +15,8 @@ from orchestrator.recipes.resolved import as_yaml, differences
 from orchestrator.scheduling.forecast import Forecast
 from orchestrator.scheduling.rank import cost_epochs
 from orchestrator.terminal.data_lines import data_line
-from orchestrator.terminal.units import duration
 from workers.terminal.console import Console
+from workers.terminal.numbers import duration
 from workers.terminal.tables import UncutTable, print_table
 
 

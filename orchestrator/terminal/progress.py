@@ -17,8 +17,8 @@ from rich.text import Text
 from orchestrator.planning.plan import Node, Plan, describe
 from orchestrator.scheduling.queue import ReadyQueue, State
 from orchestrator.scheduling.rank import cost_epochs
-from orchestrator.terminal.units import duration
 from workers.terminal.console import Console, visible
+from workers.terminal.numbers import duration
 from workers.terminal.tables import UncutTable
 
 LATEST = 4

@@ -1,4 +1,4 @@
-"""Durations, sizes and the progress of a stage as a person says them."""
+"""Budgets, sizes and the progress of a stage as a person says them."""
 
 from __future__ import annotations
 
@@ -6,19 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-
-def duration(seconds: float) -> str:
-    """Return seconds in the unit that suits them."""
-    if seconds < 10:
-        return f"{round(seconds, 2 if seconds < 1 else 1):g} s"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
-    if seconds < 48 * 3600:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 86400:.1f} days"
-
+from workers.terminal.numbers import duration
 
 _BUDGET = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?(h|USD)")
 

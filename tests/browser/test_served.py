@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from orchestrator.store import Store
+from orchestrator.store.leases import HeldLease
 from tests.analysis.conftest import SyntheticStore
 from tests.browser.pages import Open, write_section
 from tests.support.serving import PATIENCE_S, Served, serving
@@ -29,14 +31,24 @@ def swept(tmp_path: Path) -> SyntheticStore:
 
 
 @pytest.fixture
-def server(swept: SyntheticStore, tmp_path: Path) -> Iterator[Served]:
+def lease(swept: SyntheticStore) -> Iterator[HeldLease]:
+    """A driver at work in the sweep's store."""
+    held = HeldLease(Store(swept.root).storage, ["sweep"])
+    yield held
+    held.release()
+
+
+@pytest.fixture
+def server(swept: SyntheticStore, lease: HeldLease, tmp_path: Path) -> Iterator[Served]:
     """The sweep's server. A test asks for it before ``open_page``, so that it outlives the pages, which ask it on."""
     with serving(swept.root, tmp_path / "cache") as running:
         running.settled()
         yield running
 
 
-def test_a_new_stage_appears_without_a_reload(server: Served, swept: SyntheticStore, open_page: Open) -> None:
+def test_a_new_stage_appears_without_a_reload(
+    server: Served, swept: SyntheticStore, lease: HeldLease, open_page: Open
+) -> None:
     page = open_page(server.url)
     page.wait_for_selector("#live:not([hidden])")
     states = "() => document.querySelector('#top .states').innerText.replace(/\\s+/g, ' ')"
@@ -52,10 +64,14 @@ def test_a_new_stage_appears_without_a_reload(server: Served, swept: SyntheticSt
     page.click("#theme")
     theme, address = page.get_attribute("html", "data-theme"), page.url
     page.focus("#filters input[value=lrr]")
-    swept.train("dense", 78.0, seed=9)
-    page.wait_for_function("() => document.getElementById('live').textContent.includes('Finished: 0 stages are left')")
-    assert page.evaluate("document.getElementById('done').value") == 64
+    said = "words => document.querySelector('#live b')?.textContent.includes(words)"
+    assert page.is_visible("#top .states .running")
+    lease.release()
+    page.wait_for_function(said, arg="Nothing runs, and 1 stage is left. Repeat the sweep's command to go on.")
     assert page.is_hidden("#top .states .running")
+    swept.train("dense", 78.0, seed=9)
+    page.wait_for_function(said, arg="All done: 0 stages are left.")
+    assert page.evaluate("document.getElementById('done').value") == 64
     assert "64 of 64 planned stages done" in page.evaluate(states)
     new_mean = "() => document.getElementById('top').textContent.includes('73.5')"  # of 71, 72, 73, 78
     page.wait_for_function(new_mean, timeout=3000 * PATIENCE_S)  # it rests for three renderings

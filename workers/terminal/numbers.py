@@ -1,4 +1,4 @@
-"""Numbers as people write them, in options and files alike: decimal, in ASCII digits, finite."""
+"""Numbers as people write them, in options and files alike: decimal, in ASCII digits, finite; and durations."""
 
 from __future__ import annotations
 
@@ -39,3 +39,16 @@ def real(text: str) -> float:
     if math.isinf(number) or (number == 0 and re.search("[1-9]", match[1])):
         raise ValueError(f"{text} is beyond the range of floating-point numbers")
     return number
+
+
+def duration(seconds: float) -> str:
+    """Return seconds in the unit that suits them."""
+    if seconds < 10:
+        return f"{round(seconds, 2 if seconds < 1 else 1):g} s"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 48 * 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 86400:.1f} days"

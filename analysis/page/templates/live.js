@@ -46,20 +46,6 @@ function showCounts(state) {
   if (counts.done !== undefined) bar.value = counts.done;
 }
 
-/** Say how much time is left, and what that rests on. */
-function timeLeft(state) {
-  const { planned, done, failed } = state.progress || {};
-  if (planned && planned === done) return "Finished: 0 stages are left.";
-  if (!state.left) return "The time left is not known yet.";
-  if (state.left.seconds === 0) return `Ended: ${failed ?? 0} stages failed, and no other is left.`;
-  return `About ${inWords(state.left.seconds)} left, if the other stages end at the pace of the last ${state.left.stages}.`;
-}
-
-function inWords(seconds) {
-  if (seconds < 90) return `${Math.round(seconds)} s`;
-  return seconds < 90 * 60 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
-}
-
 /** Show the time left and events; unchanged news are not written again, so that a screen reader stays silent. */
 function showNews(state) {
   const news = JSON.stringify([state?.problem, state?.progress, state?.left, state?.events]);
@@ -74,7 +60,7 @@ function showNews(state) {
   const events = (state.events || []).slice(-EVENTS).reverse();
   place.replaceChildren(
     ...(state.problem ? [make("p", {}, `${state.problem} The page shows its last state.`)] : []),
-    make("b", {}, timeLeft(state)),
+    ...(state.left ? [make("b", {}, state.left.text)] : []),
     make("ol", {}, ...events.map((event) => make("li", {}, [clock(event.time), event.event, event.name, event.error].filter(Boolean).join("  ")))),
   );
 }

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 from analysis.serve import EXAMPLES
+from orchestrator.store import Store
+from orchestrator.store.leases import HeldLease
 from tests.analysis.conftest import SyntheticStore
 from tests.support.serving import PATIENCE_S, Served, command, serving
 
@@ -53,9 +55,11 @@ def served(finished_sweep: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     (stage / "out" / ".hidden.json").write_text(SECRET)
     (stage / "stage.json").write_text(SECRET)
     (store.root / "secret.json").write_text(SECRET)
+    lease = HeldLease(Store(store.root).storage, ["sweep"])
     with serving(store.root, place / "cache") as running:
         running.settled()
         yield running, store.root
+    lease.release()
 
 
 def test_the_page_and_its_state(served: tuple[Served, Path]) -> None:
@@ -68,6 +72,7 @@ def test_the_page_and_its_state(served: tuple[Served, Path]) -> None:
     assert f'data-version="{state["version"]}"' in page.text
     assert state["problem"] == ""
     assert state["progress"] == {"planned": 77, "done": 75, "running": 1, "waiting": 0, "failed": 1}
+    assert re.fullmatch("About .* left, if the other stages end at the pace of the last 20.", state["left"]["text"])
     assert state["events"] == [
         {"time": "2023-11-14T22:15:00Z", "event": "started", "name": "digits/late"},
         {"time": "2023-11-14T22:15:01Z", "event": "failed", "name": "digits/bad", "error": "DivergedError: <NaN>"},
@@ -211,6 +216,7 @@ def test_nonsense_is_refused_and_the_next_reader_is_served(served: tuple[Served,
 def test_a_new_stage_changes_the_version_and_the_page(sweep: SyntheticStore, tmp_path: Path) -> None:
     late = type(sweep)(tmp_path / "elsewhere").train("dense", 78.0, seed=9)  # its key is that of the same stage here
     sweep.plan(LATE, ("late", late))
+    lease = HeldLease(Store(sweep.root).storage, ["sweep"])
     with serving(sweep.root, tmp_path / "cache") as server:
         before = server.settled()
         assert before["progress"] == {"planned": 77, "done": 75, "running": 0, "waiting": 2, "failed": 0}
@@ -225,6 +231,7 @@ def test_a_new_stage_changes_the_version_and_the_page(sweep: SyntheticStore, tmp
         page = server.ask("/").text
         assert f'data-version="{after["version"]}"' in page
         assert "ense training reaches 73.5" in page  # (71 + 72 + 73 + 78) / 4
+    lease.release()
 
 
 @pytest.mark.long

@@ -19,7 +19,9 @@ from analysis.frames.sections import sections
 from analysis.page.escaping import visible_json
 from analysis.page.rendering import render
 from analysis.report import app, write_report
+from orchestrator.store import Store
 from orchestrator.store.layout import stage_folder
+from orchestrator.store.leases import HeldLease
 from tests.analysis.conftest import SyntheticStore
 from workers.terminal.help import GLOSSARY_URL
 
@@ -223,7 +225,10 @@ def test_a_stage_that_started_and_did_not_end_is_shown_as_running(sweep: Synthet
     ]
     (sweep.root / "events").mkdir()
     (sweep.root / "events" / "one.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    assert re.search(r"digits/now ?waiting", page_text(sweep.root))  # its driver is not at work
+    lease = HeldLease(Store(sweep.root).storage, ["sweep"])
     text = page_text(sweep.root)
+    lease.release()
     assert "1 running 0 failed 2 waiting" in text
     assert re.search(r"digits/now ?running since 2023-11-14 22:13 UTC", text)
     assert re.search(r"digits/ended ?waiting", text)

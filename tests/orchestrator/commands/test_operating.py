@@ -23,7 +23,6 @@ from orchestrator.operating.garbage import to_recompute
 from orchestrator.operating.verification import check, quarantine
 from orchestrator.store import Store, leases
 from orchestrator.store.leases import HeldLease
-from orchestrator.terminal.units import duration
 from tests.orchestrator.store.stores import (
     SmallStore,
     append_to,
@@ -36,6 +35,7 @@ from tests.orchestrator.store.stores import (
 )
 from tests.support import small_sweeps
 from tests.support.sweep_processes import Hold, by_name, finish, in_process, kill_all, start, wait_for
+from workers.terminal.numbers import duration
 
 pytestmark = pytest.mark.slow(seconds=40)
 
@@ -172,6 +172,8 @@ def test_status_counts_the_stages_of_a_finished_store(first: Path) -> None:
     code, output = invoke(status.app, first)
     assert code == 0
     assert "no driver is at work" in output
+    assert document["left"] == {"text": "All done: 0 stages are left.", "seconds": 0.0, "stages": 0}
+    assert document["left"]["text"] in output
     assert f"{document['planned']} stages ended in the last hour" in output
 
 
@@ -191,13 +193,19 @@ def test_status_shows_running_failed_blocked_and_waiting(tmp_path: Path) -> None
     small = SmallStore(tmp_path)
     base, other, bad = planned_stage("n/base"), planned_stage("n/other"), planned_stage("n/bad", kind="round")
     behind = planned_stage("n/behind", kind="round", inputs={"previous": bad.key})
-    small.plan(base, other, bad, behind)
+    done = [planned_stage(f"n/done{second}", lr=second) for second in range(3)]
+    small.plan(base, other, bad, behind, *done)
+    for second, stage in enumerate(done):
+        small.commit(stage)
+        record = tmp_path / small.store.folder(stage.key) / "record.json"
+        os.utime(record, (time.time() + 60 * second,) * 2)
     fail_attempt(small.store, bad, "no such layer")
     lease = HeldLease(small.store.storage, ["sweep", "--datasets", "n"])
     try:
         start_attempt(small.store, base, lease.driver, epoch=3, epochs=10, accuracy_percent=12.5, host="here", pid=7)
         document = invoke(status.app, tmp_path, "--json", read=True)
-        assert document["states"] == {"done": 0, "running": 1, "failed": 1, "cancelled": 0, "waiting": 1, "blocked": 1}
+        assert document["states"] == {"done": 3, "running": 1, "failed": 1, "cancelled": 0, "waiting": 1, "blocked": 1}
+        assert document["left"]["seconds"] == pytest.approx(120, abs=1)  # two stages, at one a minute
         assert document["running"][0]["epoch"] == 3
         assert 0 <= document["running"][0]["seconds_since_last_beat"] < 30
         assert document["drivers"][0]["alive"] is True
@@ -209,9 +217,11 @@ def test_status_shows_running_failed_blocked_and_waiting(tmp_path: Path) -> None
         assert invoke(why.app, tmp_path, "n/base", "--json", read=True)["running"]["driver"] == lease.driver
         assert "Blocked by n/bad, which failed: ValueError: no such layer" in invoke(why.app, tmp_path, "n/behind")[1]
         assert "waits for a free device" in invoke(why.app, tmp_path, "n/other")[1]
+        assert "About 2 min left, if the other stages end at the pace of the last 3." in output
     finally:
         lease.release()
     assert invoke(status.app, tmp_path, "--json", read=True)["states"]["running"] == 0
+    assert "Nothing runs, and 4 stages are left. Repeat the sweep's command" in invoke(status.app, tmp_path)[1]
 
 
 # --- why -------------------------------------------------------------------------------------------------------------

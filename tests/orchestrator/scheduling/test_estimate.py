@@ -15,11 +15,11 @@ from orchestrator.scheduling.forecast import forecast
 from orchestrator.scheduling.rank import cost_epochs, upward_rank
 from orchestrator.store.record import Record
 from orchestrator.terminal.plan_table import print_forecast
-from orchestrator.terminal.units import duration
 from tests.orchestrator.recipes.small_recipes import plan_of, recipe
 from workers.stages import to_science
 from workers.stages.kinds import width
 from workers.terminal.console import Console
+from workers.terminal.numbers import duration
 
 PLAN = plan_of(recipe())
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from orchestrator.store import Store, StoreError
-from orchestrator.store.events import TimeLeft, time_left
+from orchestrator.store.events import Outlook, outlook
 from orchestrator.store.index import INDEX
 from orchestrator.store.layout import RECORD, slug
 from orchestrator.store.plans import PlannedStage, StoredPlan
@@ -520,15 +520,35 @@ def test_a_failures_log_is_a_path_in_the_store() -> None:
         )
 
 
+def about(text: str, seconds: float, stages: int) -> Outlook:
+    return Outlook(f"About {text} left, if the other stages end at the pace of the last {stages}.", seconds, stages)
+
+
+UNKNOWN = Outlook("The time left is not known yet.")
+
+
 @pytest.mark.parametrize(
-    ("ended", "unfinished", "left"),
+    ("ended", "unfinished", "given_up", "at_work", "expected"),
     [
-        ([0.0, 10.0, 20.0], 4, TimeLeft(40.0, 3)),
-        ([5.0, 5.0], 0, TimeLeft(0.0, 2)),
-        ([0.0, 10.0], 4, None),
-        ([7.0, 7.0, 7.0], 4, None),
-        ([0.0, *(1000.0 + 2 * stage for stage in range(30))], 3, TimeLeft(6.0, 20)),  # an earlier sweep's do not count
+        ([0.0, 10.0, 20.0], 4, 0, True, about("40 s", 40.0, 3)),
+        ([0.0, 10.0, 20.0], 4, 2, True, about("40 s", 40.0, 3)),
+        ([0.0, 10.0], 4, 0, True, UNKNOWN),
+        ([7.0, 7.0, 7.0], 4, 0, True, UNKNOWN),
+        # an earlier sweep's stages do not count
+        ([0.0, *(1000.0 + 2 * stage for stage in range(30))], 3, 0, True, about("6 s", 6.0, 20)),
+        ([5.0, 5.0], 0, 0, False, Outlook("All done: 0 stages are left.", 0.0)),
+        ([5.0], 0, 2, True, Outlook("Ending: 2 stages are left, which failed, were cancelled, or need such a stage.")),
+        (
+            [0.0, 10.0, 20.0],
+            3,
+            1,
+            False,
+            Outlook("Nothing runs, and 4 stages are left. Repeat the sweep's command to go on."),
+        ),
+        ([], 0, 1, False, Outlook("Nothing runs, and 1 stage is left. Repeat the sweep's command to go on.")),
     ],
 )
-def test_the_time_left_rests_on_the_last_stages(ended: list[float], unfinished: int, left: TimeLeft | None) -> None:
-    assert time_left(ended, unfinished) == left
+def test_a_time_is_left_only_while_a_driver_is_at_work(
+    ended: list[float], unfinished: int, given_up: int, at_work: bool, expected: Outlook
+) -> None:
+    assert outlook(ended, unfinished=unfinished, given_up=given_up, at_work=at_work) == expected
