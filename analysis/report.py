@@ -14,7 +14,8 @@ import typer
 
 from analysis.frames.published.reading import PublishedError
 from analysis.frames.several import SeveralStores, disagreements, open_reader, stores_of
-from analysis.page.compared import export_compared, render_compared
+from analysis.page.compared import render_compared
+from analysis.page.compared_data import export_compared
 from analysis.page.export import export
 from analysis.page.rendering import render
 from analysis.reading import Stores, read

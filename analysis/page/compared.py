@@ -1,11 +1,10 @@
-"""The page that compares two stores, and the same as data."""
+"""The page that compares two stores, and the sentences that its data share."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 import pandas as pd
@@ -24,7 +23,6 @@ from analysis.figures import Entry
 from analysis.figures.results.stores_compared import stores_compared
 from analysis.frames.load import Frames
 from analysis.page.drawings import StageSets, drawings
-from analysis.page.export import with_setting_first, write_files, write_table
 from analysis.page.rendering import write_page
 from analysis.page.stages import provenance
 
@@ -159,56 +157,3 @@ def sureness(part: ComparedPart) -> str:
             "Results of the same key count as if they were independent, which can only widen the intervals."
         )
     return " ".join(sentences)
-
-
-def export_compared(a: Frames, b: Frames, unequal: pd.DataFrame, folder: Path) -> None:
-    """Write the comparison of two stores into a folder, replacing files of the same names.
-
-    ``compared.json`` has ``stores``, ``parts`` and ``only`` (the parts of one store alone). Each part has its labels,
-    the page's sentences, and the attributes of ``analysis.comparisons.stores.ComparedPart``. ``compared_results`` and
-    ``compared_recipes`` are the tables of all parts as CSV and Parquet.
-
-    Raises:
-        OSError: the folder cannot be made or written.
-    """
-    names = names_of((a.stores[0], b.stores[0]))
-    parts = compare_parts(a, b, unequal, names)
-    document = {
-        "schema_version": 1,
-        "stores": [*a.stores, *b.stores],
-        "parts": [_as_data(part) for part in parts],
-        "only": parts_of_one(a, b, names),
-    }
-
-    def write(place: Path) -> None:
-        (place / "compared.json").write_text(json.dumps(document, indent=1, allow_nan=False), encoding="utf-8")
-        for name in ("results", "fields"):
-            table = with_setting_first([(part.a, getattr(part, name)) for part in parts], name)
-            write_table(table, place, f"compared_{'recipes' if name == 'fields' else name}")
-
-    write_files(folder, write)
-
-
-def _as_data(part: ComparedPart) -> dict[str, Any]:
-    return {
-        **{name: getattr(part.a, name) for name in ("dataset", "architecture", "preset")},
-        "verdict": verdict(part),
-        "recipe": recipe(part),
-        "sureness": sureness(part),
-        "replication": part.replication,
-        **{name: getattr(part, name) for name in ("equal_fields", "stages", "same", "unequal")},
-        "fields": [
-            {"field": row["field"], **{side: _value(row[side]) for side in "ab"}}
-            for row in part.fields.to_dict("records")
-        ],
-        "results": [
-            {name: None if pd.isna(value) else value for name, value in row.items()}
-            for row in part.results.to_dict("records")
-        ],
-        "only": part.only,
-    }
-
-
-def _value(text: Any) -> Any:
-    """Read a field's value; null where that store's recipe has no such field."""
-    return json.loads(text) if isinstance(text, str) else None

@@ -40,11 +40,13 @@ _CITATION = """\
 """
 
 
-class _Model(BaseModel):
+class Document(BaseModel):
+    """Base of the parts of a document: missing and unknown fields are refused."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Look(_Model):
+class Look(Document):
     """One judgement of the results."""
 
     chains: Annotated[int, Field(description="Chains up to which it judges.")]
@@ -54,7 +56,7 @@ class Look(_Model):
     done: Annotated[bool, Field(description="Whether every stage that it needs is done.")]
 
 
-class Comparison(_Model):
+class Comparison(Document):
     """The paired difference a - b of one measure, at one density."""
 
     question: Annotated[str, Field(description="Such as accuracy_of_signed_minus_mask.")]
@@ -90,7 +92,7 @@ class Comparison(_Model):
     sentence: str
 
 
-class Summary(_Model):
+class Summary(Document):
     """A measure of one start: over the means of chains if there are several, else over trainings."""
 
     mean: float
@@ -102,7 +104,7 @@ class Summary(_Model):
     keys: Annotated[str, Field(description="First 16 digits of the stages' keys, comma-separated.")]
 
 
-class Numbers(_Model):
+class Numbers(Document):
     """All measures of one start."""
 
     round: Annotated[int | None, Field(description="Pruning round; null for dense trainings.")]
@@ -115,7 +117,7 @@ class Numbers(_Model):
     ]
 
 
-class RecipeField(_Model):
+class RecipeField(Document):
     """A field of the resolved recipe."""
 
     field: Annotated[str, Field(description="Dotted, such as optimizer.learning_rate.")]
@@ -124,7 +126,7 @@ class RecipeField(_Model):
     built_in: Annotated[Any, Field(description="The built-in value if it differs, else null.")]
 
 
-class Part(_Model):
+class Part(Document):
     """The results of one data set, architecture and preset."""
 
     dataset: str
@@ -143,7 +145,7 @@ class Part(_Model):
     recipe: Annotated[list[RecipeField], Field(description="Of the last sweep; empty if an earlier version made it.")]
 
 
-class Results(_Model):
+class Results(Document):
     """All that a report states, with the versions that computed it."""
 
     schema_version: Literal[1] = 1
@@ -182,8 +184,8 @@ def _numbers(section: Section) -> Iterable[dict[str, Any]]:
     for row in numbers(section).to_dict("records"):
         measured = [each.name for each in MEASURES if pd.notna(row[f"{each.name}_mean"])]
         yield {
-            **{name: _plain(row[name]) for name in ("round", "method", "transfer", "density")},
-            "measures": {name: {of: _plain(row[f"{name}_{of}"]) for of in SUMMARY} for name in measured},
+            **{name: plain(row[name]) for name in ("round", "method", "transfer", "density")},
+            "measures": {name: {of: plain(row[f"{name}_{of}"]) for of in SUMMARY} for name in measured},
         }
 
 
@@ -201,7 +203,8 @@ def _made_with(section: Section) -> dict[str, Any]:
     return {"command": origin["command"], "recipe": fields}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a cell of a frame as JSON has it: null for a missing value."""
     return None if pd.isna(value) else value
 
 

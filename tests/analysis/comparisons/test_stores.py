@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pandas as pd
 import pytest
 from scipy import stats
@@ -126,7 +127,12 @@ def test_the_page_and_the_data_say_so(tmp_path: Path) -> None:
     assert "letters · tiny · sound" in html
     folders = json.loads(html.split('id="stages">', 1)[1].split("</script>", 1)[0])["columns"]["folder"]
     assert all((tmp_path / each / "record.json").exists() for each in folders)
-    document = json.loads((folder / "compared.json").read_text())
+    document, schema = (json.loads((folder / name).read_text()) for name in ("compared.json", "compared.schema.json"))
+    jsonschema.validate(document, schema)
+    described = {part["title"] for part in schema["$defs"].values() if part["description"]}
+    assert described == {"ComparedResult", "DifferingField", "PartOfBoth"}
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**document, "stores": document["stores"][:1]}, schema)
     [part] = document["parts"]
     assert (part["fields"], document["only"]["theirs"]) == (
         [{"field": "epochs", "a": 3, "b": 4}],
