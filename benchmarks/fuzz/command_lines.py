@@ -66,6 +66,8 @@ BASE = {
     "spot-notice": "azure",
 }
 """By command, words that it plans with or refuses."""
+MORE = {"report": "none other --compare --out compared.html --export numbers"}
+"""Further words, for commands that do two things."""
 NO_NUMBERS = (
     *("", " ", "abc", "1_0", "٣", "²", "nan", "inf", "0x10", "1,5", "1:30", "true", "--"),
     *("1" * 5000, "1e400", "\x1b[2J"),
@@ -167,7 +169,7 @@ def fields_of(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
 @composite
 def mutated_lines(draw: DrawFn, command: str, options: Sequence[Option]) -> Line:
     """Draw one to three mutations of a command's line."""
-    line = Line(command, shlex.split(BASE[command]))
+    line = Line(command, shlex.split(draw(sampled_from([BASE[command], MORE.get(command, BASE[command])]))))
     for _ in range(draw(sampled_from([1, 1, 1, 2, 3]))):
         _mutate(draw, line, options)
     return line

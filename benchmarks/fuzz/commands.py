@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from benchmarks.fuzz.mutations import Mutated
 from benchmarks.fuzz.warm import Done, run
-from benchmarks.fuzz.world import WHERE, landscape_words, sweep_words, tickets_of
+from benchmarks.fuzz.world import COMPARED, OTHER, REPORT, WHERE, landscape_words, sweep_words, tickets_of
 from tickets.formats import FORMATS
 
 SERVE_S = 20.0
@@ -22,6 +22,7 @@ SHARES = {
     "checks": 0.3,
     "report": 0.15,
     "report --export": 0.05,
+    "report --compare": 0.1,
     "serve": 0.04,
     "landscape": 0.08,
     "run": 0.1,
@@ -57,8 +58,11 @@ def readers(folder: Path, names: Sequence[str], mutated: Mutated, draw: Random) 
     yield "judge", ["judge", "store", *json]
     yield "checks", ["checks", "store", *json]
     published = draw.choice([[], ["--published", "work/published.csv"]])
-    yield "report", ["report", "store", "--out", "out/report.html", *published]
+    yield "report", ["report", "store", "--out", REPORT, *published]
     yield "report --export", ["report", "store", "--export", "out/numbers"]
+    stores = draw.sample(["store", OTHER], 2)
+    compared = ["--out", COMPARED, "--export", "out/numbers"]
+    yield "report --compare", ["report", *stores, "--compare", *compared]
     yield "sweep --plan", [*sweep_words(), "--plan", *json]
     tickets = [path.relative_to(folder).as_posix() for path in tickets_of(folder)]
     touched = [ticket for ticket in tickets if any(path.is_relative_to(folder / ticket) for path in mutated.files)]

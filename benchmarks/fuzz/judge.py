@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.faults.judge import Reference
 from benchmarks.fuzz.mutations.fields import ESCAPE, MARKUP
 from benchmarks.fuzz.warm import LIMIT_S, MOST_BYTES, Done
-from benchmarks.fuzz.world import SECRET
+from benchmarks.fuzz.world import COMPARED, REPORT, SECRET
 from orchestrator.store import Store
 from workers.storage.schemas import TIMING
 
@@ -54,9 +54,10 @@ def problems_of_files(folder: Path, before: Contents) -> Iterator[str]:
     )
     if left := [name for name in left if not name.startswith(ALLOWED) and name != "home/.cache"]:
         yield f"left behind: {', '.join(left[:3])}"
-    page = folder / "out" / "report.html"
-    if page.is_file() and (MARKUP in (text := page.read_text(errors="replace")) or SECRET in text):
-        yield "markup: a text of the store became part of the page, or a file outside did"
+    for name in (REPORT, COMPARED):
+        page = folder / name
+        if page.is_file() and (MARKUP in (text := page.read_text(errors="replace")) or SECRET in text):
+            yield f"markup: a text of the store became part of {name}, or a file outside did"
 
 
 def problems_of_results(folder: Path, reference: Reference, finished: bool) -> Iterator[str]:

@@ -18,6 +18,9 @@ from tickets import formats
 
 SECRET = "canary-5e1f3a-of-the-fuzzer"
 """Content of the file outside the store; a command that prints it has read outside."""
+OTHER = "other"
+"""Store of an undisturbed sweep, beside the one that trials mutate; no command may write there."""
+REPORT, COMPARED = "out/report.html", "out/compared.html"
 RAISE_AT, KILL_AT = 200, 8
 """Batches: in the dense training, the last one; and after its second start."""
 WHERE = ("--plugin", "work/plugin.py", "--data-cache", "cache", "--device", "cpu")
@@ -87,6 +90,7 @@ class World:
         place.inject("kill", [place.batches() + KILL_AT])
         _expect(-signal.SIGKILL, run("sweep", sweep_words(), world))
         _make_tickets(world)
+        shutil.copytree(whole.store, world / OTHER)
         _finish(place)
         names = sorted({stage.name for plan in Store(place.store).plans() for stage in plan.stages})
         return cls(world, reference, tuple(names))

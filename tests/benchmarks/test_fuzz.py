@@ -90,7 +90,7 @@ def test_the_judge_names_what_was_written_outside(tmp_path: Path) -> None:
     assert list(problems_of_files(tmp_path, before)) == []
     (tmp_path / "outside" / "executed").touch()
     (tmp_path / "tmp" / "left").touch()
-    (tmp_path / "out" / "report.html").write_text(MARKUP)
+    (tmp_path / "out" / "compared.html").write_text(MARKUP)
     kinds = [said.partition(":")[0] for said in problems_of_files(tmp_path, before)]
     assert kinds == ["outside", "executed", "left behind", "markup"]
 
