@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Collection, Mapping, MutableMapping
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from analysis.frames.several import Reader
+from analysis.frames.several import Reader, holder_of
 from analysis.signs.cache import Cache
 from orchestrator.store.record import Record, inputs_first
 from tickets.files.tables import read_rows
-from workers.storage.schemas import OPTIONAL_COLUMNS
+from workers.storage.schemas import DISTINCT, OPTIONAL_COLUMNS
 
 LEAST_TO_KEEP = 200
 """Files that were not kept yet, before the kept tables are written again."""
@@ -22,14 +22,14 @@ Versioned = tuple[str, str]
 
 
 def read_results(
-    reader: Reader, records: Iterable[Record], file: str, schema: pa.Schema, left_out: MutableMapping[str, str]
+    reader: Reader, records: Collection[Record], file: str, schema: pa.Schema, left_out: MutableMapping[str, str]
 ) -> pd.DataFrame:
     """Read one kind of file of all stages; each row has its stage's key.
 
     Opening tens of thousands of small files is slow, so the user's cache keeps their rows, by the files' versions.
 
     Args:
-        left_out: receives a sentence for each file that cannot be read, by its path.
+        left_out: receives a sentence for each file that cannot be read, or has a row twice, by its path.
     """
     cache, name = Cache("results"), f"{reader.root}/{file}"
     wanted = {record.key: _version(reader, record, file) for record in records if file in record.files}
@@ -45,8 +45,17 @@ def read_results(
     whole = pa.concat_tables([schema.empty_table(), *tables.values()])
     if len(new) >= LEAST_TO_KEEP:
         _keep(cache, name, whole, [(key, wanted[key], table.num_rows) for key, table in tables.items()])
-    keys = np.repeat(np.array([*tables], dtype=object), [table.num_rows for table in tables.values()])
-    return whole.to_pandas().assign(key=pd.Series(keys, dtype="str"))
+    places = np.repeat(np.arange(len(tables)), [table.num_rows for table in tables.values()])
+    rows = whole.to_pandas()
+    twice = set(places[rows.assign(key=places).duplicated(["key", *DISTINCT[file]])])
+    rows = rows.assign(key=pd.Series(np.array([*tables], dtype=object)[places], dtype="str"))
+    if not twice:
+        return rows
+    damaged_keys = {key for place, key in enumerate(tables) if place in twice}
+    for record in (record for record in records if record.key in damaged_keys):
+        damaged = f"{holder_of(reader, record.key).root}/{reader.folder(record.key)}/{record.out}/{file}"
+        left_out[damaged] = f"{damaged} has two rows of one {' and '.join(DISTINCT[file]) or 'result'}"
+    return rows[~np.isin(places, [*twice])].reset_index(drop=True)
 
 
 def _version(reader: Reader, record: Record, file: str) -> str:

@@ -50,5 +50,13 @@ SCHEMAS = {
     LANDSCAPE: LANDSCAPE_SCHEMA,
 }
 """The tables of results by file name."""
+DISTINCT = {
+    METRICS: ("epoch", "split"),
+    TIMING: ("epoch",),
+    PROBE: ("lambda",),
+    BARRIER: (),
+    LANDSCAPE: ("solution", "x", "y"),
+}
+"""Columns that tell a table's rows apart: a table in which two rows agree in all of them is damaged."""
 OPTIONAL_COLUMNS = frozenset({"solution", "barrier_above_chord_points", "loss_barrier_above_chord_nats"})
 """Columns that have empty values, or that older versions did not write. A file without another column is damaged."""

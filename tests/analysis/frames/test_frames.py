@@ -7,6 +7,8 @@ import sys
 from typing import TYPE_CHECKING
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from analysis import load
@@ -101,6 +103,20 @@ def test_a_damaged_file_is_named(store: SyntheticStore) -> None:
     next(store.root.glob("stages/*/*/out/metrics.parquet")).write_bytes(b"PAR1 torn")
     with pytest.raises(StoreError, match=r"metrics\.parquet"):
         load(store.root)
+
+
+def test_a_file_that_has_a_row_twice_is_named(store: SyntheticStore) -> None:
+    labels = {"method": "aws", "chain": 1, "round": 1, "seed": 1}
+    store.train("signed", 70.0, **labels)
+    store.probe("lmc", "signed", (30.0, 40.0, 30.0), **labels)
+    for file, of in (("probe", "lambda"), ("barrier", "result"), ("metrics", "epoch and split"), ("timing", "epoch")):
+        path = next(store.root.glob(f"stages/*/*/out/{file}.parquet"))
+        sound, table = path.read_bytes(), pq.read_table(path)
+        pq.write_table(pa.concat_tables([table, table[:1]]), path)
+        with pytest.raises(StoreError, match=rf"{file}\.parquet has two rows of one {of}$"):
+            load(store.root)
+        assert load(store.root, leave_out=True).left_out.keys() == {str(path)}
+        path.write_bytes(sound)
 
 
 def test_a_new_recipe_supersedes_the_old_and_all_that_came_of_it(store: SyntheticStore) -> None:
