@@ -97,19 +97,24 @@ def compose(
             if trace.showlegend:
                 named.add(trace.legendgroup)
             figure.add_trace(trace, **place)
-        _set_axis(figure.update_xaxes, panel.x, panel, "x", **place)
-        _set_axis(figure.update_yaxes, panel.y, panel, "y", **place)
+        axes = figure.get_subplot(**place)
+        axes.xaxis.update(_axis(panel.x, panel, "x"))
+        axes.yaxis.update(_axis(panel.y, panel, "y"))
         if panel.y.kind == "distance":
-            figure.update_yaxes(scaleanchor=f"x{number + 1}" if number else "x", **place)
+            axes.yaxis.scaleanchor = f"x{number + 1}" if number else "x"
         if shared_y and place["col"] > 1:
-            figure.update_yaxes(title_text="", **place)
+            axes.yaxis.title.text = ""
     style.dress(figure, height=130 + sum(heights))
     figure.update_layout(meta={"summary": summary})
     return figure
 
 
-def _set_axis(update: Any, axis: Axis, panel: Panel, letter: str, **place: int) -> None:
-    looks: dict[str, Any] = {"title_text": axis.title}
+def _axis(axis: Axis, panel: Panel, letter: str) -> dict[str, Any]:
+    """Return plotly's settings of an axis; one update of all settings takes a fraction of the time of several."""
+    looks: dict[str, Any] = {
+        **style.AXES[letter],
+        "title": {"text": axis.title, "font": {"size": style.AXIS_TITLE_SIZE}, "standoff": 8},
+    }
     if axis.kind == "density":
         values = [value for trace in panel.traces for value in (trace[letter] if trace[letter] is not None else ())]
         positive = [float(value) for value in values if value is not None and float(value) > 0] or [1.0, 0.1]
@@ -132,7 +137,7 @@ def _set_axis(update: Any, axis: Axis, panel: Panel, letter: str, **place: int) 
         looks |= {"categoryorder": "array", "categoryarray": order}
     if axis.from_zero:
         looks |= {"rangemode": "tozero"}
-    update(**looks, **axis.looks, **place)
+    return {**looks, **axis.looks}
 
 
 def _measured(trace: Any, letter: str) -> Iterator[float]:

@@ -39,6 +39,12 @@ KIND_COLOURS = {
     "pair_probe": BROWN,
     "landscape": GREY,
 }
+FONT_SIZE = AXIS_TITLE_SIZE = 13
+AXES: Mapping[str, Mapping[str, Any]] = {
+    "x": {"zeroline": False, "showline": True, "ticks": "outside"},
+    "y": {"zeroline": False, "automargin": True},
+}
+"""Looks of all axes, by letter."""
 _DASHES_AND_MARKERS = {
     "signed": ("solid", "circle"),
     "retrain": ("dash", "square-open"),
@@ -184,7 +190,7 @@ def dress(figure: go.Figure, *, height: int) -> go.Figure:
         margin={"l": 52, "r": 12, "t": top, "b": bottom},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        font={"family": "system-ui, sans-serif", "size": 13},
+        font={"family": "system-ui, sans-serif", "size": FONT_SIZE},
         legend={
             "orientation": "h",
             "x": 0,
@@ -193,7 +199,4 @@ def dress(figure: go.Figure, *, height: int) -> go.Figure:
         },  # on a phone, the legend's rows grow downwards
         hoverlabel={"align": "left"},
     )
-    figure.update_annotations(font_size=13)
-    figure.update_xaxes(zeroline=False, showline=True, ticks="outside", title={"font_size": 13, "standoff": 8})
-    figure.update_yaxes(zeroline=False, automargin=True, title={"font_size": 13, "standoff": 8})
-    return figure
+    return figure.update_annotations(font_size=FONT_SIZE)

@@ -32,8 +32,11 @@ class SeveralStores:
         self.disagreements: list[dict[str, str]] = []
         self._holders: dict[str, Store] = {}
 
-    def records(self, damaged: dict[str, str] | None = None) -> dict[str, Record]:
+    def records(self, damaged: dict[str, str] | None = None, *, relist: bool = True) -> dict[str, Record]:
         """Return every committed record by key; a damaged one is named in ``damaged`` if no other store has it whole.
+
+        Args:
+            relist: as for one store.
 
         Raises:
             StoreError: a record is damaged, and ``damaged`` was not given.
@@ -42,7 +45,7 @@ class SeveralStores:
         sentences: dict[str, str] = {}
         self.disagreements = []
         for store in self.stores:
-            for key, record in store.records(sentences).items():
+            for key, record in store.records(sentences, relist=relist).items():
                 holder = self._holders.setdefault(key, store)
                 first = records.setdefault(key, record)
                 if holder is not store and (differing := _differing(first, record)):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 import pandas as pd
 
 from analysis.comparisons.labels import count
@@ -62,7 +63,7 @@ def stage_data(frames: Frames, link: Callable[[str], str]) -> dict[str, Any]:
 def _column(values: pd.Series) -> list[Any] | dict[str, Any]:
     if isinstance(values.dtype, pd.DatetimeTZDtype):
         values = values.dt.strftime("%Y-%m-%dT%H:%M:%SZ")
-    cells = [_cell(value) for value in values]
+    cells = _cells(values)
     try:
         codes, distinct = pd.factorize(pd.Series(cells, dtype=object))
     except TypeError:  # a result that is a list or a mapping
@@ -74,8 +75,17 @@ def _column(values: pd.Series) -> list[Any] | dict[str, Any]:
     return {"values": list(distinct), "codes": codes.tolist()}
 
 
+def _cells(values: pd.Series) -> list[Any]:
+    """Turn values into JSON: missing values and numbers that are not finite become null."""
+    if values.dtype == object:  # results of plugins, of any type
+        return [_cell(value) for value in values]
+    known = values.notna()
+    if pd.api.types.is_float_dtype(values.dtype):
+        known &= np.isfinite(values.to_numpy("float64", na_value=np.nan))
+    return list(values.astype(object).where(known, None).tolist())
+
+
 def _cell(value: Any) -> Any:
-    """Turn a value into JSON: missing values and numbers that are not finite become null."""
     if isinstance(value, list | dict):
         return value
     if value is None or pd.isna(value) or value in (float("inf"), float("-inf")):

@@ -29,7 +29,7 @@ def checks(store: Reader, frames: Frames, *, deadline_s: float | None = None) ->
         One row per rule: ``rule`` (a sentence), ``verdict`` ("holds", "broken" or "not checked"), ``counted`` (number
         of items checked) and ``detail`` (stages that break the rule, reasons for unchecked ones, notes).
     """
-    everything = store.records({})
+    everything = store.records({}, relist=False)  # as the frames were read
     drawn = frames.stages.loc[~frames.stages["superseded"], "key"]
     records = [everything[key] for key in drawn if key in everything]
     probes = [record for record in records if record.kind == "probe"]

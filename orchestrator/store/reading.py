@@ -36,17 +36,21 @@ class StoreReader:
 
     # --- stages and records --------------------------------------------------------------------------------------
 
-    def records(self, damaged: dict[str, str] | None = None, *, index: bool = True) -> dict[str, Record]:
+    def records(
+        self, damaged: dict[str, str] | None = None, *, index: bool = True, relist: bool = True
+    ) -> dict[str, Record]:
         """List the store and return every committed record by key; each record is read once.
 
         Args:
             damaged: receives a sentence for each damaged record, by the first digits of its key.
             index: accept copies from the index for records whose files have not changed since.
+            relist: list the store's files now; False takes the last listing, if there is one.
 
         Raises:
             StoreError: a record is damaged, and ``damaged`` was not given.
         """
-        self._list()
+        if relist or not self._stages:
+            self._list()
         unread = {s: stage for s, stage in self._stages.items() if stage.done and s not in self._records}
         if unread and index:
             copies = read_index(self.storage, unread)

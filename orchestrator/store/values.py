@@ -140,27 +140,31 @@ class Progress(_Fields):
 
 def _plain(value: Any) -> Any:
     """Return a JSON value unchanged; ValueError if it is too deep, too large, or has a number that no table holds."""
-    pending, count = [(value, 0)], 0
-    while pending:
-        item, depth = pending.pop()
-        count += 1
+    level: list[Any] = [value]
+    depth = count = 0
+    while level:
+        count += len(level)
         if depth > DEEPEST or count > MOST_VALUES:
             raise ValueError(f"nested deeper than {DEEPEST}, or more than {MOST_VALUES:,} values")
-        if isinstance(item, Mapping):
-            pending += [(part, depth + 1) for pair in item.items() for part in pair]
-        elif isinstance(item, list | tuple):
-            pending += [(part, depth + 1) for part in item]
-        elif isinstance(item, str):
-            if len(item) > MOST_LETTERS:
-                raise ValueError(f"a text of more than {MOST_LETTERS:,} letters")
-        elif isinstance(item, float):
-            if not math.isfinite(item):
-                raise ValueError(f"{item} is no number")
-        elif isinstance(item, int):
-            if abs(item) > LARGEST_INTEGER:
-                raise ValueError("a whole number of more than 63 bits")
-        elif item is not None:
-            raise ValueError(f"a value of type {type(item).__name__}")
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, str):
+                if len(item) > MOST_LETTERS:
+                    raise ValueError(f"a text of more than {MOST_LETTERS:,} letters")
+            elif isinstance(item, dict):
+                below += item.keys()
+                below += item.values()
+            elif isinstance(item, list | tuple):
+                below += item
+            elif isinstance(item, float):
+                if not math.isfinite(item):
+                    raise ValueError(f"{item} is no number")
+            elif isinstance(item, int):
+                if abs(item) > LARGEST_INTEGER:
+                    raise ValueError("a whole number of more than 63 bits")
+            elif item is not None:
+                raise ValueError(f"a value of type {type(item).__name__}")
+        level, depth = below, depth + 1
     return value
 
 

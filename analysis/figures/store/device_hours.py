@@ -65,7 +65,9 @@ def _by_start(stages: pd.DataFrame, section: str) -> Iterator[Panel]:
 
 
 def _named(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows.assign(row=[_row(each) for each in rows[["method", "transfer"]].to_dict("records")])
+    names = rows[["method", "transfer"]].drop_duplicates()
+    names = names.assign(row=[_row(each) for each in names.to_dict("records")])
+    return rows.merge(names, on=["method", "transfer"], how="left")  # a missing label equals a missing one
 
 
 def _row(labels: Mapping[Hashable, Any]) -> str:
