@@ -42,8 +42,16 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> SyntheticStore:
 
 @pytest.fixture(scope="session")
 def report(store: SyntheticStore) -> Path:
-    """The store's page."""
-    return Path(write_report(store.root))
+    """The store's page, with ten published series in one panel."""
+    theirs = store.root.parent / "theirs.csv"
+    series = [f"soft reparameterization, iterative, variant {number} (Author 2025)" for number in range(10)]
+    rows = [
+        f'digits,tiny,"{name}",{density},{60 - 2 * place - 3 * step},mask'
+        for place, name in enumerate(series)
+        for step, density in enumerate((0.8, 0.328, 0.107374))
+    ]
+    theirs.write_text("\n".join(["dataset,architecture,series,density,accuracy_percent,kind", *rows]) + "\n")
+    return Path(write_report(store.root, published=theirs))
 
 
 @pytest.fixture

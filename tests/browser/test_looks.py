@@ -57,6 +57,10 @@ CLIPPED = """() => {
 }"""
 
 
+SCROLLING = """() => [...document.querySelectorAll(".legend .scrollbar")]
+  .filter(bar => bar.getBoundingClientRect().height > 0).map(bar => bar.closest("figure").id)"""
+
+
 @pytest.mark.parametrize(
     "look", ["light", "phone", *(pytest.param(look, marks=pytest.mark.long) for look in ("dark", "tablet"))]
 )
@@ -64,6 +68,8 @@ def test_no_text_is_clipped_or_overlaps(open_page: Open, report: Path, look: str
     page = open_page(report, **LOOKS[look])
     draw(page, ONE_PART)
     page.screenshot(path=tmp_path / f"{look}.png", full_page=True)
+    assert page.locator("#s1-against_published .legend .traces").count() >= 10
+    assert page.evaluate(SCROLLING) == []
     assert page.evaluate(OVERLAPS) == []
     assert page.evaluate(CLIPPED) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= LOOKS[look]["viewport"]["width"]

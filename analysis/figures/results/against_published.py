@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from analysis.comparisons.labels import density, number, rank, transfer_name
 from analysis.figures import style
-from analysis.figures.panel import DENSITY, Panel, compose
+from analysis.figures.panel import DENSITY, PANEL_HEIGHT, Panel, compose
 from analysis.figures.results.accuracy_by_density import ACCURACY_AXIS, accuracy_traces, mean_accuracies
 from analysis.figures.results.reached import reached
 from analysis.frames.load import Frames
@@ -20,17 +20,19 @@ NO_SOURCE = "without a source in the file"
 # published series are grey, so markers, dashes and shades tell them apart; a series keeps its look in all panels
 _SYMBOLS = (
     *("star", "hourglass", "pentagon", "bowtie", "diamond-open", "square-open", "triangle-up-open"),
-    *("cross", "circle-open", "hexagon-open", "star-open", "triangle-down-open"),
+    *("cross", "circle-open", "square", "star-open", "triangle-down-open"),
 )
 _DASHES = ("dot", "dash", "dashdot", "longdash", "longdashdot")
 _GREYS = ("#808080", "#a0a0a0", "#6c6c6c")
+FEW, HEIGHT_OF_ONE_MORE = 4, 20
+"""A panel of more series than ``FEW`` is higher, by pixels a series, so that their lines stay apart."""
 
 
 def against_published(frames: Frames) -> go.Figure:
     """Draw the published series of each start in grey, with the store's mean accuracy from the same start.
 
     One panel per section and start that both have; no traces if there is none. Series without a kind share a panel
-    with ``UNSTATED``.
+    with ``UNSTATED``. The legend lists the series as their lines end, the most accurate one first.
     """
     starts = [each for part in sections(frames) for each in _of_starts(part)]
     series = sorted({str(name) for _, _, rows in starts for name in rows["series"]})
@@ -40,6 +42,7 @@ def against_published(frames: Frames) -> go.Figure:
             [*accuracy_traces(part, [kind] if kind else UNSTATED), *_published_traces(rows, series)],
             DENSITY,
             ACCURACY_AXIS,
+            PANEL_HEIGHT + HEIGHT_OF_ONE_MORE * max(0, rows["series"].nunique() - FEW),
         )
         for part, kind, rows in starts
     )
@@ -58,7 +61,9 @@ def _of_starts(section: Section) -> Iterator[tuple[Section, str, pd.DataFrame]]:
 
 
 def _published_traces(published: pd.DataFrame, series: list[str]) -> Iterable[go.Scatter]:
-    for name, rows in published.groupby("series"):
+    ends = published.sort_values("density").drop_duplicates("series").sort_values("accuracy_percent", ascending=False)
+    for name in ends["series"]:
+        rows = published[published["series"] == name]
         place = series.index(str(name))
         grey = _GREYS[place % len(_GREYS)]
         label = style.text(f"{name} (published)")

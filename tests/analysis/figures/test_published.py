@@ -179,6 +179,22 @@ def test_a_panel_shows_the_published_series_of_a_start_beside_ours_of_that_start
     assert "91.04 % at density 0.107, ours 91.70 %" in figure.layout.meta["summary"]
 
 
+def test_ten_series_have_looks_of_their_own_and_a_higher_panel(store: SyntheticStore, tmp_path: Path) -> None:
+    for chain in (1, 2):
+        store.train("mask", 60.0, method="aws", chain=chain, round=1, seed=1)
+    path, heights = tmp_path / "their.csv", []
+    for series in (1, 10):
+        rows = [f"digits,tiny,s{place},{at},{50 + place % 7},mask" for place in range(series) for at in (0.8, 0.1)]
+        path.write_text("\n".join([f"{','.join(NEEDED)},kind", *rows]) + "\n")
+        figure = against_published(load(store.root, published=path))
+        heights.append(figure.layout.height)
+    published = [trace for trace in figure.data if trace.meta.get("published")]
+    assert len({trace.marker.symbol for trace in published}) == 10
+    assert heights[1] >= heights[0] + 100
+    ends = [trace.y[-1] for trace in published]
+    assert ends == sorted(ends, reverse=True)  # the legend is in the order of the lines' ends
+
+
 def test_the_page_of_a_study_without_transfers_says_what_is_reached(store: SyntheticStore) -> None:
     end_of_round(store, 10, (91.6, 91.8, 91.9), science())
     page = Path(write_report(store.root)).read_text()

@@ -5,6 +5,7 @@ const BETWEEN = 66; // columns that each have a y axis
 const BESIDE = 26; // columns with one y axis
 const BELOW = 70; // a panel's ticks and the title of its x axis
 const LINE = 17;
+const UNBOUNDED = 1e5; // pixels
 const BARE = 12; // pixels above panels that have no titles
 
 /** Return a layout's panels in reading order; null if axes overlay each other or traces have no axes. */
@@ -47,6 +48,7 @@ function arranged(source, traces, width, left = 0) {
     const [left, right] = layout[name].domain || [0, 1];
     if (layout[name].title?.text) layout[name].title.text = wrapped(layout[name].title.text, (right - left) * room);
   }
+  layout.legend = { ...layout.legend, maxheight: UNBOUNDED }; // else plotly lets a legend of many series scroll
   layout.margin = margin;
   layout.width = width;
   layout.height = height + margin.t + margin.b;
