@@ -26,6 +26,7 @@ from analysis.figures.results.learning_curves import learning_curves
 from analysis.figures.results.probes_by_density import barrier_by_density, pair_probes
 from analysis.figures.results.results_table import results_table
 from analysis.figures.results.starts_compared import signs_kept, signs_of_psi
+from analysis.figures.results.stores_compared import stores_compared
 from analysis.figures.signs.compared_tickets import comparison_figure
 from analysis.figures.signs.layers_by_round import density_by_layer, sign_flips
 from analysis.figures.signs.sign_agreement import sign_agreement
@@ -55,6 +56,7 @@ __all__ = [
     "signs_flipped",
     "signs_kept",
     "signs_of_psi",
+    "stores_compared",
     "throughput",
     "timeline",
 ]

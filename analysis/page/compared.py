@@ -19,8 +19,7 @@ from analysis.comparisons.stores import (
     compare_parts,
     parts_of_one,
 )
-from analysis.figures import Entry
-from analysis.figures.results.stores_compared import stores_compared
+from analysis.figures import Entry, stores_compared
 from analysis.frames.load import Frames
 from analysis.page.drawings import StageSets, drawings
 from analysis.page.rendering import write_page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from tests.analysis.conftest import SETTING, SyntheticStore
 
 SPARSEST = {"method": "aws", "round": 10, "seed": 1}
 EARLIER = {"epochs": 3}
+DOCUMENT = Path(__file__).parents[3] / "docs" / "report.md"
 
 
 def filled(root: Path, signed: tuple[float, ...], mask: tuple[float, ...] = (), **fields: Any) -> SyntheticStore:
@@ -113,7 +115,7 @@ def test_nothing_is_judged_before_both_are_complete(tmp_path: Path) -> None:
     assert verdict(part).startswith("Preliminary: theirs has 3 of 4 stages.")
 
 
-def test_the_page_and_the_data_say_so(tmp_path: Path) -> None:
+def test_the_page_and_the_data_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mine = filled(tmp_path / "mine", (60.0, 61.0, 62.5), (50.0, 51.0, 50.5))
     theirs = filled(tmp_path / "theirs", (70.0, 74.0, 71.0), epochs=4)
     theirs.train("dense", 90.0, seed=1, dataset="letters")
@@ -139,3 +141,8 @@ def test_the_page_and_the_data_say_so(tmp_path: Path) -> None:
         ["letters · tiny · sound"],
     )
     assert pd.read_parquet(folder / "compared_results.parquet")["outcome"].tolist() == [DIFFERS]
+    [in_python] = re.findall(r"```python\n(.*?compare_parts.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(in_python.replace("\nfigures", "\nfigure = figures"), names)
+    assert "1 result of mine and theirs; 1 differ." in names["figure"].layout.meta["summary"]
