@@ -6,7 +6,6 @@ A validated value is one that every reader can use: pandas converts it, a date e
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool
