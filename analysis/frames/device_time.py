@@ -8,14 +8,18 @@ bound divides each stage's time by the largest number of stages on the device at
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from itertools import chain
 from typing import Literal
 
 import pandas as pd
 
-from analysis.frames.sections import Section
+from analysis.frames.sections import SETTING, Section
 
 Result = Literal["accuracy", "lmc", "stability"]
+_COLUMNS = ["key", "kind", *SETTING, "density", "device", "stages_beside", "held", "least"]
+"""Of a stage that a result needs."""
 
 
 def device_time(section: Section) -> pd.DataFrame:
@@ -41,8 +45,10 @@ def cost_of_results(stages: pd.DataFrame, device: str, result: Result) -> pd.Dat
         result: "accuracy" of a final training (without twins), or the barrier of a probe: "lmc" or "stability".
 
     Returns:
-        One row per result and stage that it needs, itself included, with the result's ``method`` and ``transfer``,
-        their number of ``results``, and ``held`` and ``least`` divided by that number.
+        One row per method, transfer and stage that any of their results needs: the stage's ``key``, ``kind``,
+        ``dataset``, ``architecture``, ``preset``, ``density``, ``device`` and ``stages_beside``; the results'
+        ``method`` and ``transfer``, and their number ``results``; and ``held`` and ``least``, by how often the stage is
+        needed, divided by that number.
     """
     if result == "accuracy":
         wanted = stages[(stages["kind"] == "train") & ~stages["twin"]]
@@ -50,14 +56,16 @@ def cost_of_results(stages: pd.DataFrame, device: str, result: Result) -> pd.Dat
         wanted = stages[(stages["kind"] == "probe") & (stages["probe"] == result)]
     inputs = {key: [up for up in joined.split(",") if up] for key, joined in stages[["key", "inputs"]].to_numpy()}
     on_device = set(stages.loc[stages["device"] == device, "key"])
-    results = [(*labels, _closure(labels[0], inputs)) for labels in wanted[["key", "method", "transfer"]].to_numpy()]
-    needed = pd.DataFrame(
-        [(result, method, start, key) for result, method, start, keys in results if keys <= on_device for key in keys],
-        columns=["result", "method", "transfer", "key"],
-    ).astype({"result": "str", "method": "str", "transfer": "str", "key": "str"})
-    costs = stages.drop(columns=["method", "transfer"]).merge(needed, on="key")
-    counted = costs.groupby(["method", "transfer"], dropna=False)["result"].transform("nunique")
-    return costs.assign(results=counted, held=costs["held"] / counted, least=costs["least"] / counted)
+    needed = []
+    for (method, start), keys in wanted.groupby(["method", "transfer"], dropna=False)["key"]:
+        closures = [closure for key in keys if (closure := _closure(key, inputs)) <= on_device]
+        times = Counter(chain.from_iterable(closures))
+        needed += [(method, start, key, often, len(closures)) for key, often in times.items()]
+    rows = pd.DataFrame(needed, columns=["method", "transfer", "key", "often", "results"])
+    rows = rows.astype({"method": "str", "transfer": "str", "key": "str", "often": "int64", "results": "int64"})
+    costs = stages[_COLUMNS].merge(rows, on="key")
+    share = costs.pop("often") / costs["results"]
+    return costs.assign(held=costs["held"] * share, least=costs["least"] * share)
 
 
 def _closure(key: str, inputs: Mapping[str, list[str]]) -> set[str]:

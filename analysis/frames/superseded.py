@@ -22,14 +22,16 @@ ONE_RECIPE = frozenset({None, "aws", "lrr"})  # methods that differ in psi alone
 def superseded(records: Mapping[str, Record], wanted: Container[str]) -> set[str]:
     """Return the keys of the stages that figures leave out."""
     by_age = sorted(records.values(), key=lambda record: (record.key in wanted, record.finished_unix_s))
-    newest_recipe = {_slot(record): _recipe(record) for record in by_age}
-    newest_key = {(record.labels, *_slot(record)): record.key for record in by_age}
+    slots = {record.key: _slot(record) for record in by_age}
+    recipes = {record.key: _recipe(record) for record in by_age}
+    newest_recipe = {slots[record.key]: recipes[record.key] for record in by_age}
+    newest_key = {(record.labels, *slots[record.key]): record.key for record in by_age}
     old: set[str] = set()
     for key in inputs_first(records):
         record = records[key]
         if (
-            _recipe(record) != newest_recipe[_slot(record)]
-            or record.key != newest_key[record.labels, *_slot(record)]
+            recipes[key] != newest_recipe[slots[key]]
+            or key != newest_key[record.labels, *slots[key]]
             or not old.isdisjoint(record.inputs.values())
         ):
             old.add(key)

@@ -43,9 +43,7 @@ def _early_read(kind: str, last: int, reads: list[int]) -> str | None:
     if reads and kind != "train":
         return "reads the test set but is no final training"
     early = sorted(epoch for epoch in reads if epoch < last)
-    if early:
-        return f"reads the test set after epoch {', '.join(map(str, early))} of {last}"
-    return f"reads the test set {len(reads)} times" if len(reads) > 1 else None
+    return f"reads the test set after epoch {', '.join(map(str, early))} of {last}" if early else None
 
 
 def aws_in_rounds_only(records: Iterable[Record], upstream: Mapping[str, Record]) -> RuleResult:
@@ -90,8 +88,10 @@ def one_recipe(records: Iterable[Record]) -> RuleResult:
     odd: dict[str, str] = {}
     for place, entries in parts.items():
         texts = [json.dumps(part, sort_keys=True, default=str) for _, part in entries]
-        common = entries[texts.index(Counter(texts).most_common(1)[0][0])][1]
-        odd |= {key: _differ(place[0], common, part) for key, part in entries if not agree(part, common)}
+        distinct = dict(zip(texts, (part for _, part in entries), strict=True))
+        common = distinct[Counter(texts).most_common(1)[0][0]]
+        differ = {text: _differ(place[0], common, part) for text, part in distinct.items() if not agree(part, common)}
+        odd |= {key: differ[text] for (key, _), text in zip(entries, texts, strict=True) if text in differ}
     for record in checked:
         result.add(record.name, odd.get(record.key))
     if checked:

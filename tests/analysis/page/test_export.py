@@ -18,7 +18,7 @@ from analysis.report import app
 if TYPE_CHECKING:
     from tests.analysis.conftest import SyntheticStore
 
-FRAMES = {each.name for each in fields(Frames)} - {"planned", "left_out", "stores"}
+FRAMES = {each.name for each in fields(Frames)} - {"planned", "left_out", "stores", "at_work"}
 TABLES = FRAMES | {"numbers", "comparisons", "reached"}
 IN_PAPERS = {"numbers.tex", "comparisons.tex", "citation.bib"}
 AS_DATA = {"results.json", "results.schema.json"}

@@ -292,7 +292,6 @@ def weight(name: str, magnitude: int, value: float) -> Break:
         (INITIALISATION, change("lrr/round0", science={"init_seed": 1}), "aws/round0 and lrr/round0: two init"),
         (INITIALISATION, change("lrr/round0", results={"init_blake2b": "00"}), "one seed but two initialisations"),
         (TEST_SET, change("aws/mask", reads=(2, 3)), "aws/mask: reads the test set after epoch 2 of 3"),
-        (TEST_SET, change("dense", reads=(3, 3)), "dense: reads the test set 2 times"),
         (TEST_SET, change("lrr/round1", reads=(3,)), "lrr/round1: reads the test set but is no final training"),
         (AWS, everywhere("train", alpha={"name": "uniform"}), "dense: has alpha; aws/retrain: has alpha"),
         (AWS, everywhere("probe", method="aws"), "aws/lmc: has method; aws/stability: has method"),
