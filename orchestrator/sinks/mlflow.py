@@ -12,6 +12,14 @@ from orchestrator.sinks.run import Run
 
 KEY, GROUP, STORE = "winning_sign.key", "winning_sign.group", "winning_sign.store"
 PREFIX = "winning-sign/"
+DEFAULTS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # it reports usage to its makers otherwise
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # it prints two lines a run otherwise
+    # the next export tries again: by MLflow's own 7 retries, a lost server holds up the end of a sweep for 8 minutes
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
+"""MLflow's settings, where the user's environment has none."""
 MOST_LETTERS = 6000  # of a parameter
 MOST_PARAMETERS, MOST_METRICS = 100, 1000  # of a request
 
@@ -32,7 +40,8 @@ class MlflowSink(Sink):
             )
 
     def __init__(self, place: str | None) -> None:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # it reports usage to its makers otherwise
+        for name, value in DEFAULTS.items():
+            os.environ.setdefault(name, value)
         from mlflow import MlflowClient
 
         self._client = MlflowClient(place)

@@ -13,6 +13,7 @@ from orchestrator import export
 from orchestrator.sinks import destination
 from orchestrator.store import Store
 from tests.orchestrator.sinks.finished_stages import CHAIN, FINISHED_UNIX_S, SEED, commit, key
+from tests.orchestrator.sinks.mlflow_server import tracking_server
 from tests.orchestrator.sinks.wandb_files import OfflineRun, read_offline_run
 from tests.orchestrator.store.stores import invoke
 
@@ -93,6 +94,27 @@ class TestMlflow:
         exported(store, "mlflow:sqlite:///m.db", 1, 3)
         assert len(client.search_runs([experiment.experiment_id])) == 6
         exported(store, "mlflow:sqlite:///m.db", 0, 4)
+
+    def test_a_server_gets_the_runs_and_one_that_is_lost_is_one_sentence(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pytest.importorskip("mlflow")
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        with tracking_server() as (address, tracking):
+            code, output = invoke(export.app, store.root, "--to", f"mlflow:{address}")
+            # MLflow itself would print two lines a run
+            assert (code, output) == (0, f"mlflow:{address}: 4 stages written, 0 were there already.\n")
+            exported(store, f"mlflow:{address}", 0, 4)
+        runs = {run["info"]["run_name"]: run for run in tracking.runs.values()}
+        signed = runs["mnist1d/net/aws/chain2/round07/signed/seed1"]
+        assert len(runs) == 6
+        assert {run["info"]["status"] for run in runs.values()} == {"FINISHED"}
+        tags = {tag["key"]: tag["value"] for tag in signed["data"]["tags"]}
+        assert tags["mlflow.parentRunId"] == runs["aws/chain2/round07"]["info"]["run_id"]
+        assert {"key": "labels.transfer", "value": "signed"} in signed["data"]["params"]
+        code, output = invoke(export.app, store.root, "--to", f"mlflow:{address}")
+        assert (code, output.count("\n")) == (1, 1)
+        assert output.startswith(f"Error: mlflow:{address}: MlflowException: ")
 
 
 class TestWandb:
