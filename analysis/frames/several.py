@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, MutableMapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from orchestrator.store import KEY_DIGITS, Store, StoreError
 from orchestrator.store.layout import StageFiles
 from orchestrator.store.plans import StoredPlan
 from orchestrator.store.record import Failure, Record
+from tickets.files.tables import read_rows
 from workers.storage import schemas
 
 DISAGREEMENTS = ("key", "name", "store", "other_store", "differs")
@@ -48,7 +52,7 @@ class SeveralStores:
             for key, record in store.records(sentences, relist=relist).items():
                 holder = self._holders.setdefault(key, store)
                 first = records.setdefault(key, record)
-                if holder is not store and (differing := _differing(first, record)):
+                if holder is not store and (differing := _differing((holder, first), (store, record))):
                     labels = {"key": key, "name": record.name, "store": holder.root, "other_store": store.root}
                     self.disagreements.append({**labels, "differs": ", ".join(differing)})
         whole = {key[:KEY_DIGITS] for key in records}
@@ -159,13 +163,30 @@ def disagreements(reader: Reader | None = None) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(DISAGREEMENTS), dtype="str")
 
 
-def _differing(one: Record, other: Record) -> list[str]:
-    """Name the files and numbers in which two results of a stage differ."""
+def _differing(one: tuple[Store, Record], other: tuple[Store, Record]) -> list[str]:
+    """Name the files and numbers in which two stores' results of a stage differ."""
     digests: list[Mapping[str, str]] = [
         {name: file.blake2b for name, file in record.files.items() if name not in NOT_RESULTS}
-        for record in (one, other)
+        for _, record in (one, other)
     ]
-    differing = [
-        name for a, b in (digests, (one.results, other.results)) for name in {**a, **b} if a.get(name) != b.get(name)
-    ]
-    return sorted(differing)
+    files = _unequal(*digests)
+    rows = {name for name in files if name in schemas.SCHEMAS and all(name in each for each in digests)}
+    same = {name for name in rows if (table := _rows(one, name)) is not None and table.equals(_rows(other, name))}
+    return sorted({*files, *_unequal(one[1].results, other[1].results)} - same)
+
+
+def _unequal(a: Mapping[str, Any], b: Mapping[str, Any]) -> set[str]:
+    return {name for name in {**a, **b} if a.get(name) != b.get(name)}
+
+
+def _rows(of: tuple[Store, Record], file: str) -> pd.DataFrame | None:
+    """Return a table's rows, which versions of this package and of pyarrow write as different bytes.
+
+    Columns that older versions did not write are left out. None if the file cannot be read, which is said elsewhere.
+    """
+    store, record = of
+    needed = pa.schema([field for field in schemas.SCHEMAS[file] if field.name not in schemas.OPTIONAL_COLUMNS])
+    for path in store.local([(record.key, file)], unreadable={}).values():
+        with suppress(OSError):
+            return read_rows(path, needed, ()).to_pandas()
+    return None

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -22,6 +26,8 @@ from orchestrator.store.record import Record
 from orchestrator.verify import app as verify_app
 from tests.analysis.conftest import SyntheticStore
 from tests.orchestrator.store.stores import SmallStore, planned_stage
+from tickets.files import digest
+from workers.attempts.workspace import Artifact
 
 LABELS: dict[str, Any] = {"method": "aws", "chain": 1, "round": 5}
 
@@ -80,6 +86,28 @@ def test_another_result_of_one_stage_is_named_and_the_first_store_counts(
     assert "differ in test_accuracy_percent" in render(frames, "both", str, catalogue=CATALOGUE[:1])
     result = CliRunner().invoke(app, [str(mine), str(theirs), "--export", str(tmp_path / "tables")])
     assert f"{mine} and {theirs} differ in test_accuracy_percent; the first counts" in result.stderr
+
+
+def _rewritten(root: Path, change: Callable[[pa.Table], pa.Table]) -> None:
+    """Write the table of metrics of the stage that both stores hold as other bytes, and commit them."""
+    for path in root.glob("stages/train/*/record.json"):
+        record = Record.model_validate_json(path.read_bytes())
+        if record.labels.transfer == "mask":
+            file = path.parent / record.out / "metrics.parquet"
+            pq.write_table(change(pq.read_table(file)), file, compression="zstd")
+            artifact = Artifact(size_bytes=file.stat().st_size, blake2b=digest.of_file(file))
+            files = {**record.files, file.name: artifact}
+            path.write_text(record.model_copy(update={"files": files}).sealed().model_dump_json())
+
+
+def test_tables_differ_in_their_rows_not_in_how_they_were_written(
+    stores: tuple[SyntheticStore, SyntheticStore],
+) -> None:
+    theirs = stores[1].root
+    _rewritten(theirs, lambda table: table)
+    assert load(roots(stores)).disagreements.empty
+    _rewritten(theirs, lambda table: table.set_column(2, "loss_nats", pc.add(table["loss_nats"], 1e-9)))
+    assert load(roots(stores)).disagreements["differs"].tolist() == ["metrics.parquet"]
 
 
 def test_seconds_of_a_stage_may_differ(stores: tuple[SyntheticStore, SyntheticStore]) -> None:
