@@ -171,8 +171,14 @@ def _differing(one: tuple[Store, Record], other: tuple[Store, Record]) -> list[s
     ]
     files = _unequal(*digests)
     rows = {name for name in files if name in schemas.SCHEMAS and all(name in each for each in digests)}
-    same = {name for name in rows if (table := _rows(one, name)) is not None and table.equals(_rows(other, name))}
-    return sorted({*files, *_unequal(one[1].results, other[1].results)} - same)
+    numbers = _unequal(one[1].results, other[1].results)
+    return sorted(
+        numbers | {name for name in files if name not in rows or not _equal(_rows(one, name), _rows(other, name))}
+    )
+
+
+def _equal(rows: pd.DataFrame | None, other: pd.DataFrame | None) -> bool:
+    return rows is not None and other is not None and rows.equals(other)
 
 
 def _unequal(a: Mapping[str, Any], b: Mapping[str, Any]) -> set[str]:
