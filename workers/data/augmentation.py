@@ -14,6 +14,8 @@ from workers.stages import Augmentation
 
 ASPECT_RATIOS = (3 / 4, 4 / 3)
 CROP_ATTEMPTS = 10
+BATCHES_AT_ONCE = 64
+BYTES_AT_ONCE = 2**27
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,26 @@ def augmented(images: Tensor, draws: Draws, augmentation: Augmentation) -> Tenso
         case ResizedCropFlip():
             cropped = _resized_to_full(images, draws.geometry)
     return flipped(cropped, draws.flip)
+
+
+def batches_at_once(device: torch.device, batch_values: int, augmentation: Augmentation) -> int:
+    """Number of batches to augment together: the numbers are the same, and launches on a GPU fewer.
+
+    Packed trainings launch their operations in turn. On a CPU, one batch stays in its caches.
+
+    Args:
+        batch_values: uint8 values in a batch of images; large images are augmented in fewer batches, to save memory.
+    """
+    if device.type == "cpu":
+        return 1
+    match AUGMENTATIONS[augmentation]:
+        case None:
+            bytes_per_value = 1
+        case CropFlip():
+            bytes_per_value = 4  # the images, cropped, mirrored, and chosen of the two
+        case ResizedCropFlip():
+            bytes_per_value = 12  # float32 images and results, and where each pixel comes from
+    return max(1, min(BATCHES_AT_ONCE, BYTES_AT_ONCE // (bytes_per_value * batch_values)))
 
 
 def flipped(images: Tensor, flip: Tensor) -> Tensor:

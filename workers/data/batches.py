@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
-from workers.data.augmentation import Draws, augmented, placed
+from workers.data.augmentation import Draws, augmented, batches_at_once, placed
 from workers.stages import Augmentation
 
 
@@ -74,6 +74,7 @@ class ResidentSplit:
     def drawn(self, draws: Draws, batch_size: int, augmentation: Augmentation, first: int = 0) -> Iterator[Batch]:
         # moved to the device once, so that no batch waits for the host
         on_device = placed(draws, augmentation, *self.size).to(self.source.device)
-        for batch in on_device.batches(batch_size, first):
-            images = self.source[self.rows[batch.order]]
-            yield Batch(augmented(images, batch, augmentation), self.labels[batch.order])
+        together = batches_at_once(self.source.device, batch_size * self.source[0].numel(), augmentation)
+        for some in on_device[first * batch_size :].batches(together * batch_size):
+            images = augmented(self.source[self.rows[some.order]], some, augmentation)
+            yield from map(Batch, images.split(batch_size), self.labels[some.order].split(batch_size))

@@ -2,16 +2,28 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from unittest import mock
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.v2 import functional as TF
 
-from workers.data.augmentation import Draws, augmented, draw_epoch, placed, resized_crop_boxes
+from workers.data import batches
+from workers.data.augmentation import (
+    AUGMENTATIONS,
+    Draws,
+    augmented,
+    batches_at_once,
+    draw_epoch,
+    placed,
+    resized_crop_boxes,
+)
+from workers.data.batches import ResidentSplit
+from workers.stages import Augmentation
 
 
 def pictures(count: int, size: int) -> Tensor:
@@ -46,6 +58,36 @@ def test_resized_crop_and_flip_equal_torchvisions() -> None:
 def test_no_augmentation_changes_nothing() -> None:
     images = pictures(4, 8)
     assert torch.equal(augmented(images, draw_epoch(4, 1, 0, "none"), "none"), images)
+
+
+@settings(max_examples=25)
+@given(
+    augmentation=st.sampled_from(sorted(AUGMENTATIONS)),
+    images=st.integers(1, 40),
+    batch_size=st.integers(1, 9),
+    first=st.integers(0, 3),
+    together=st.integers(1, 6),
+)
+def test_batches_augmented_together_equal_those_augmented_alone(
+    augmentation: Augmentation, images: int, batch_size: int, first: int, together: int
+) -> None:
+    source, rows, labels = pictures(50, 8), torch.arange(50).flip(0)[:images], torch.arange(images)
+    split, draws = ResidentSplit(source, rows, labels), draw_epoch(images, 3, 0, augmentation)
+    with mock.patch.object(batches, "batches_at_once", return_value=together):
+        drawn = list(split.drawn(draws, batch_size, augmentation, first))
+    alone = list(placed(draws, augmentation, 8, 8).batches(batch_size, first))
+    assert len(drawn) == len(alone)
+    for batch, of_batch in zip(drawn, alone, strict=True):
+        assert torch.equal(batch.images, augmented(source[rows[of_batch.order]], of_batch, augmentation))
+        assert torch.equal(batch.labels, labels[of_batch.order])
+
+
+def test_large_images_are_augmented_in_fewer_batches() -> None:
+    gpu, values = torch.device("cuda"), {size: 128 * 3 * size**2 for size in (32, 64, 224)}
+    assert batches_at_once(gpu, values[32], "crop_flip") == 64
+    assert 4 < batches_at_once(gpu, values[64], "half_resized_crop_flip") < 16
+    assert batches_at_once(gpu, values[224], "resized_crop_flip") == 1
+    assert batches_at_once(torch.device("cpu"), values[32], "crop_flip") == 1
 
 
 def play(numbers: Sequence[float], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,8 @@ from tests.support.image_sets import write_imagenet
 from tests.workers.data.test_streaming import pictures
 from tests.workers.training.test_trainer import ADAM, SGD, interrupted_after
 from workers.data import open_data
+from workers.data.augmentation import BYTES_AT_ONCE, augmented, draw_epoch, placed
+from workers.data.batches import ResidentSplit
 from workers.data.images.streaming import DeviceReader, ProcessReader, Request, jpeg_decoder, open_reader
 from workers.data.splits import Splits, split_data
 from workers.devices import health
@@ -21,7 +23,7 @@ from workers.devices.memory import PeakMemory
 from workers.devices.streams import POOL, exclusive_stream, leased_stream
 from workers.models import build_model
 from workers.pruning.selection import magnitudes, prune
-from workers.stages import UNIFORM, Data, Model, Optimizer, Precision, Training
+from workers.stages import UNIFORM, Augmentation, Data, Model, Optimizer, Precision, Training
 from workers.stages.execution import Control, Interrupted
 from workers.training.capture import CapturedStep
 from workers.training.trainer import train
@@ -169,6 +171,23 @@ def test_graphs_of_two_batch_sizes_need_little_more_memory_than_one(on_gpu: Spli
     images = len(on_gpu.train)
     assert images % 32
     assert peak_bytes(32) < 1.5 * peak_bytes(next(size for size in range(32, images) if images % size == 0))
+
+
+@pytest.mark.parametrize(("size", "augmentation"), [(32, "crop_flip"), (64, "half_resized_crop_flip")])
+def test_batches_augmented_together_equal_those_augmented_alone_and_fit(size: int, augmentation: Augmentation) -> None:
+    images, count = 128, 70
+    pixels = torch.randint(0, 256, (500, 3, size, size), dtype=torch.uint8)
+    split = ResidentSplit(
+        pixels.to(GPU), (torch.arange(images * count) % 500).to(GPU), torch.arange(images * count).to(GPU)
+    )
+    draws = draw_epoch(len(split), 3, 0, augmentation)
+    alone = placed(draws, augmentation, size, size).to(GPU)
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    for batch, of_batch in zip(split.drawn(draws, images, augmentation), alone.batches(images), strict=True):
+        chosen = split.source[split.rows[of_batch.order]]
+        assert torch.equal(batch.images, augmented(chosen, of_batch, augmentation))
+    assert torch.cuda.max_memory_allocated() - before < 2 * BYTES_AT_ONCE
 
 
 def test_pruning_on_the_gpu_equals_pruning_on_the_cpu() -> None:
