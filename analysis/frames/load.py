@@ -62,7 +62,8 @@ class Frames:
         data: one row per stage and split of the data set that it read: number of images and of classes that occur,
             images of the rarest and of the most frequent class, files left out by extension, what the fingerprint
             covers, and when the stage's host prepared the data. Records of earlier versions have none.
-        missing: one row per planned stage without a record; ``failed`` if its last attempt failed.
+        missing: one row per planned stage without a record; ``failed`` if its last attempt failed; ``inputs`` as those
+            of ``stages``.
         failures: one row per stage that is not done and whose last attempt failed, oldest first.
         events: one row per event of the store's sweeps, oldest first: ``time``, ``event`` ("started", "done",
             "failed", …), the stage's ``key`` and ``name``, and the event's details.
@@ -147,13 +148,19 @@ def load(
         ("key", "name", "attempt", "error_type", "message", "log", "cause", "finished_unix_s"),
     )
     failures["finished"] = time(failures.pop("finished_unix_s"))
+    failed = {*failures["key"]}
     missing = typed(
         (
-            {**stage.model_dump(exclude={"labels"}), **stage.labels.model_dump(), "failed": key in set(failures["key"])}
+            {
+                **stage.model_dump(include={"key", "kind", "name"}),
+                **stage.labels.model_dump(),
+                "failed": key in failed,
+                "inputs": ",".join(stage.inputs.values()),
+            }
             for key, stage in planned.items()
             if key not in records
         ),
-        (*IDENTITY, "failed"),
+        (*IDENTITY, "failed", "inputs"),
     )
     counts, flipped, agreed = _ticket_frames(reader, records if tickets else {}, stages, missing, left_out)
     if left_out and not leave_out:

@@ -21,7 +21,7 @@ from analysis.frames.published.reading import PublishedError
 from analysis.frames.several import Reader, open_reader
 from analysis.live.snapshot import Snapshot
 from analysis.page.rendering import notice, render
-from analysis.page.stages import FAILED, RUNNING, WAITING, progress
+from analysis.page.stages import BLOCKED, FAILED, RUNNING, WAITING, progress
 from analysis.rules.checklist import REPORT_DEADLINE_S, checks
 from orchestrator.store import Store, StoreError
 from orchestrator.store.events import outlook
@@ -176,7 +176,7 @@ class LivePage:
         left = counts and outlook(
             [end for end in ends if end is not None],
             unfinished=counts[RUNNING] + counts[WAITING],
-            given_up=counts[FAILED],
+            given_up=counts[FAILED] + counts[BLOCKED],
             at_work=self._at_work,
         )
         self._news = {

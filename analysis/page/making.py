@@ -11,7 +11,7 @@ from analysis.comparisons.labels import kind_name, rank
 from analysis.frames.device_time import device_time
 from analysis.frames.load import Frames
 from analysis.frames.sections import sections
-from analysis.page.stages import FAILED, RUNNING, WAITING, pending
+from analysis.page.stages import STATES, pending
 
 _STEPS = {"pretrain": 0, "round": 1, "train": 2}
 _LAST_STEP = 3  # probes and landscapes read final trainings
@@ -21,14 +21,13 @@ def graph(frames: Frames) -> list[list[dict[str, Any]]]:
     """Return the kinds of stages by step, each step reading the results of the steps before it.
 
     Returns:
-        Per kind its ``name``, ``done`` and ``planned`` stages, and how many are ``running``, ``waiting`` and
-        ``failed``.
+        Per kind its ``name``, ``done`` and ``planned`` stages, and how many are in each of ``STATES``.
     """
     done = Counter(frames.stages.loc[~frames.stages["superseded"], "kind"])
     open_ = Counter(pending(frames)[["kind", "state"]].itertuples(index=False, name=None))
     steps: dict[int, list[dict[str, Any]]] = {}
     for kind in sorted({*done, *(kind for kind, _ in open_)}, key=rank):
-        states = {state: open_[kind, state] for state in (RUNNING, WAITING, FAILED)}
+        states = {state: open_[kind, state] for state in STATES}
         node = {"name": kind_name(kind), "done": done[kind], "planned": done[kind] + sum(states.values()), **states}
         steps.setdefault(_STEPS.get(kind, _LAST_STEP), []).append(node)
     return [steps[step] for step in sorted(steps)]

@@ -14,8 +14,10 @@ from analysis.comparisons.statistics import KEY_DIGITS, short_keys
 from analysis.frames.data_sets import COUNTS
 from analysis.frames.load import Frames
 from orchestrator.store.layout import stage_folder
+from orchestrator.store.plans import blocked
 
-RUNNING, FAILED, WAITING = "running", "failed", "waiting"
+STATES = RUNNING, WAITING, BLOCKED, FAILED = "running", "waiting", "blocked", "failed"
+"""Of planned stages without a record."""
 STAGES = "stages"
 """A store's folder of stages."""
 
@@ -98,9 +100,9 @@ def pending(frames: Frames) -> pd.DataFrame:
 
     Returns:
         The columns of ``frames.missing``, and ``state``: "failed" if the last attempt failed, "running" if the last
-        event is its start and a driver is at work, else "waiting" (for its inputs, or for a free device). ``since``:
-        the start of a running stage. A killed driver records no end, so while another one works, a start long ago may
-        mean a lost attempt.
+        event is its start and a driver is at work, "blocked" if it needs a failed stage, else "waiting" (for its
+        inputs, or for a free device). ``since``: the start of a running stage. A killed driver records no end, so while
+        another one works, a start long ago may mean a lost attempt.
     """
     last = frames.events.dropna(subset=["key"]).drop_duplicates("key", keep="last").set_index("key")
     started = frames.missing["key"].map(last["time"].to_dict())
@@ -108,17 +110,21 @@ def pending(frames: Frames) -> pd.DataFrame:
     if frames.at_work:
         rows.loc[rows["key"].map(last["event"].to_dict()) == "started", "state"] = RUNNING
     rows.loc[rows["failed"], "state"] = FAILED
+    waiting = rows.loc[rows["state"] == WAITING, ["key", "inputs"]].itertuples(index=False, name=None)
+    behind = blocked(rows.loc[rows["failed"], "key"], {key: inputs.split(",") for key, inputs in waiting})
+    rows.loc[rows["key"].isin(behind), "state"] = BLOCKED
     rows.loc[rows["state"] != RUNNING, "since"] = pd.NaT
-    order = {RUNNING: 0, WAITING: 1, FAILED: 2}
     return rows.sort_values(
-        ["state", "name"], key=lambda column: column.map(order) if column.name == "state" else column, ignore_index=True
+        ["state", "name"],
+        key=lambda column: column.map(STATES.index) if column.name == "state" else column,
+        ignore_index=True,
     )
 
 
 def progress(frames: Frames) -> dict[str, int]:
-    """Count the stages that are planned, done, running, waiting and failed."""
+    """Count the stages that are planned and done, and those in each of ``STATES``."""
     states = pending(frames)["state"].value_counts()
-    counts = {state: int(states.get(state, 0)) for state in (RUNNING, WAITING, FAILED)}
+    counts = {state: int(states.get(state, 0)) for state in STATES}
     return {"planned": frames.planned, "done": frames.planned - len(frames.missing), **counts}
 
 

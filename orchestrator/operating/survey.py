@@ -11,7 +11,7 @@ from typing import Any
 from orchestrator.store import Store
 from orchestrator.store.layout import KEY_DIGITS, StageFiles, group_stages
 from orchestrator.store.leases import Lease, process_gone, read_leases
-from orchestrator.store.plans import PlannedStage, StoredPlan, wanted
+from orchestrator.store.plans import PlannedStage, StoredPlan, blocked, wanted
 from orchestrator.store.record import Cause, Claim, Failure, read_valid
 from orchestrator.store.values import Progress
 from workers.storage import Entry
@@ -194,14 +194,6 @@ def _states(surveyed: Survey) -> dict[str, StageStatus]:
             state[key] = STATUS_AFTER.get(last.failure.cause, StageStatus.FAILED)
         elif last is not None and not last.interrupted and last.driver in living:
             state[key] = StageStatus.RUNNING
-    dependents: dict[str, list[str]] = {}
-    for key, planned in surveyed.stages.items():
-        for upstream in planned.inputs.values():
-            dependents.setdefault(upstream, []).append(key)
-    blocking = [key for key, status in state.items() if status in GIVEN_UP]
-    while blocking:
-        for key in dependents.get(blocking.pop(), ()):
-            if state[key] is StageStatus.WAITING:
-                state[key] = StageStatus.BLOCKED
-                blocking.append(key)
-    return state
+    waiting = {key: surveyed.stages[key].inputs.values() for key in state if state[key] is StageStatus.WAITING}
+    given_up = (key for key, status in state.items() if status in GIVEN_UP)
+    return state | dict.fromkeys(blocked(given_up, waiting), StageStatus.BLOCKED)

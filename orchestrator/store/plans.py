@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -211,3 +211,21 @@ def wanted(plans: Iterable[StoredPlan]) -> dict[str, PlannedStage]:
         by_section.update(stages)
     swept = {key: stage for stages in by_section.values() for key, stage in stages.items()}
     return swept | {key: stage for key, stage in additions.items() if swept.keys() >= set(stage.inputs.values())}
+
+
+def blocked(given_up: Iterable[str], waiting: Mapping[str, Iterable[str]]) -> set[str]:
+    """Return the keys of waiting stages that need, directly or not, one that was given up.
+
+    Args:
+        waiting: the keys of their inputs, by key.
+    """
+    needed_by: dict[str, list[str]] = {}
+    for key, inputs in waiting.items():
+        for upstream in inputs:
+            needed_by.setdefault(upstream, []).append(key)
+    keys, open_ = set[str](), [*given_up]
+    while open_:
+        further = [key for key in needed_by.get(open_.pop(), ()) if key not in keys]
+        keys.update(further)
+        open_ += further
+    return keys

@@ -71,7 +71,7 @@ def test_the_page_and_its_state(served: tuple[Served, Path]) -> None:
     state = server.state()
     assert f'data-version="{state["version"]}"' in page.text
     assert state["problem"] == ""
-    assert state["progress"] == {"planned": 77, "done": 75, "running": 1, "waiting": 0, "failed": 1}
+    assert state["progress"] == {"planned": 77, "done": 75, "running": 1, "waiting": 0, "blocked": 0, "failed": 1}
     assert re.fullmatch("About .* left, if the other stages end at the pace of the last 20.", state["left"]["text"])
     assert state["events"] == [
         {"time": "2023-11-14T22:15:00Z", "event": "started", "name": "digits/late"},
@@ -219,15 +219,15 @@ def test_a_new_stage_changes_the_version_and_the_page(sweep: SyntheticStore, tmp
     lease = HeldLease(Store(sweep.root).storage, ["sweep"])
     with serving(sweep.root, tmp_path / "cache") as server:
         before = server.settled()
-        assert before["progress"] == {"planned": 77, "done": 75, "running": 0, "waiting": 2, "failed": 0}
+        assert before["progress"] == {"planned": 77, "done": 75, "running": 0, "waiting": 2, "blocked": 0, "failed": 0}
         assert "ense training reaches 72.0" in server.ask("/").text
         write_events(sweep.root, EVENTS)
         news = server.until(lambda state: state["events"])
         assert news["version"] == before["version"]  # an event alone makes no new page
-        assert news["progress"] == {"planned": 77, "done": 75, "running": 1, "waiting": 1, "failed": 0}
+        assert news["progress"] == {"planned": 77, "done": 75, "running": 1, "waiting": 1, "blocked": 0, "failed": 0}
         sweep.train("dense", 78.0, seed=9)
         after = server.until(lambda state: state["version"] != before["version"])
-        assert after["progress"] == {"planned": 77, "done": 76, "running": 1, "waiting": 0, "failed": 0}
+        assert after["progress"] == {"planned": 77, "done": 76, "running": 1, "waiting": 0, "blocked": 0, "failed": 0}
         page = server.ask("/").text
         assert f'data-version="{after["version"]}"' in page
         assert "ense training reaches 73.5" in page  # (71 + 72 + 73 + 78) / 4
@@ -269,7 +269,7 @@ def test_the_server_waits_for_a_store_without_a_sweep(store: SyntheticStore, tmp
         server.until(lambda state: "has no stages" in state["problem"])
         store.plan(LATE)
         state = server.until(lambda state: state["version"] and not state["problem"])
-        assert state["progress"] == {"planned": 1, "done": 0, "running": 0, "waiting": 1, "failed": 0}
+        assert state["progress"] == {"planned": 1, "done": 0, "running": 0, "waiting": 1, "blocked": 0, "failed": 0}
         assert "No stage is done yet." in server.ask("/").text
 
 

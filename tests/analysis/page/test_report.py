@@ -196,12 +196,15 @@ def test_json_shows_invisible_characters_and_keeps_the_others() -> None:
 
 
 def test_missing_and_failed_are_listed(sweep: SyntheticStore) -> None:
-    sweep.plan(("digits/late", "a" * 32), ("digits/bad", "b" * 32))
-    sweep.failure("digits/bad", "b" * 32, "loss is not finite at epoch 3")
+    late, bad, behind, last = (
+        (f"digits/{name}", digit * 32) for name, digit in zip(("late", "bad", "behind", "last"), "abcd", strict=True)
+    )
+    sweep.plan(late, bad, behind, last, inputs={behind[1]: {"ticket": bad[1]}, last[1]: {"a": behind[1]}})
+    sweep.failure(*bad, "loss is not finite at epoch 3")
     text = page_text(sweep.root)
-    assert "75 of 77 planned stages done 0 running 1 failed 1 waiting" in text
-    assert "final training 51 of 53 done 1 waiting 1 failed" in text
-    assert "1 planned stage has no result" in text
+    assert "75 of 79 planned stages done 0 running 1 failed 1 waiting 2 blocked" in text
+    assert "final training 51 of 55 done 1 waiting 2 blocked 1 failed" in text
+    assert "3 planned stages have no result" in text
     assert "digits/late" in text
     assert "DivergedError: loss is not finite at epoch 3" in text
     assert re.search(r"log: stages/train/\S+/attempts/1/log\.txt", text)
@@ -229,7 +232,7 @@ def test_a_stage_that_started_and_did_not_end_is_shown_as_running(sweep: Synthet
     lease = HeldLease(Store(sweep.root).storage, ["sweep"])
     text = page_text(sweep.root)
     lease.release()
-    assert "1 running 0 failed 2 waiting" in text
+    assert "1 running 0 failed 2 waiting 0 blocked" in text
     assert re.search(r"digits/now ?running since 2023-11-14 22:13 UTC", text)
     assert re.search(r"digits/ended ?waiting", text)
 
