@@ -1,5 +1,6 @@
 """On a GPU: captured, packed and resumed trainings equal the eager one bit for bit; images are decoded there."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -12,6 +13,8 @@ from torch import nn
 import tickets
 from tests.support.image_sets import write_imagenet
 from tests.workers.data.test_streaming import pictures
+from tests.workers.training.gang.gangs import normalised_in_gang
+from tests.workers.training.gang.test_fused import batch_norm, shares_of
 from tests.workers.training.test_trainer import ADAM, SGD, interrupted_after
 from workers.data import open_data
 from workers.data.augmentation import BYTES_AT_ONCE, augmented, draw_epoch, placed
@@ -119,7 +122,12 @@ def test_a_training_runs_eagerly_if_the_capture_fails(
 
     def syncing(self: CapturedStep, *arguments: object) -> object:
         inner = self._step
-        self._step = lambda *inputs: (inner(*inputs), torch.cuda.synchronize())[0]  # not allowed while capturing
+
+        def synchronised(*inputs: torch.Tensor) -> None:
+            inner(*inputs)
+            torch.cuda.synchronize()  # not allowed while capturing
+
+        self._step = synchronised
         try:
             return step(self, *arguments)  # type: ignore[arg-type]
         finally:
@@ -155,7 +163,7 @@ def test_crops_are_done_before_their_images_are_overwritten(tmp_path: Path) -> N
 
 def test_the_decoders_stream_is_leased_to_no_stage() -> None:
     jpeg_decoder(GPU)
-    leased = []
+    leased: list[torch.cuda.Stream] = []
     with ExitStack() as leases, suppress(RuntimeError):  # none is left
         leased.extend(leases.enter_context(leased_stream(GPU)) for _ in range(POOL))
     assert 0 < len(leased) < POOL
@@ -188,6 +196,32 @@ def test_batches_augmented_together_equal_those_augmented_alone_and_fit(size: in
         chosen = split.source[split.rows[of_batch.order]]
         assert torch.equal(batch.images, augmented(chosen, of_batch, augmentation))
     assert torch.cuda.max_memory_allocated() - before < 2 * BYTES_AT_ONCE
+
+
+@pytest.mark.parametrize("images", [(3, 3), (4, 2, 2), (2, 0)], ids=str)
+@pytest.mark.parametrize(("x_format", "dy_format"), [("contiguous", "channels_last"), ("channels_last", "contiguous")])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 3e-2)], ids=str)
+def test_a_gangs_batch_norm_by_fused_kernels_equals_the_formula(
+    images: Sequence[int], x_format: str, dy_format: str, dtype: torch.dtype, tolerance: float
+) -> None:
+    shares = [(x.to(dtype), dy.to(dtype)) for x, dy in shares_of(images, x_format, dy_format)]
+    moved = [(x.to(GPU), dy.to(GPU)) for x, dy in shares]
+    by_formula = normalised_in_gang(batch_norm(), shares)
+    by_kernels = normalised_in_gang(batch_norm().to(GPU), moved)
+    for fused, expected in zip(by_kernels, by_formula, strict=True):
+        for name, tensor in expected.items():
+            torch.testing.assert_close(fused[name].cpu(), tensor, rtol=tolerance, atol=tolerance, msg=name)
+
+
+def test_a_gangs_batch_norm_never_waits_for_the_host() -> None:
+    shares = [(x.to(GPU), dy.to(GPU)) for x, dy in shares_of((2, 2, 0), "channels_last", "contiguous")]
+    norm = batch_norm().to(GPU)
+    normalised_in_gang(norm, shares)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        normalised_in_gang(norm, shares)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 def test_pruning_on_the_gpu_equals_pruning_on_the_cpu() -> None:

@@ -1,7 +1,7 @@
 """Batch norm in a gang, whose ranks each hold a share of every batch: over the whole batch, or over each share.
 
 torch's SyncBatchNorm is for GPUs only. This one consists of tensor operations and two exchanges, one forward and one
-backward, so that tests on CPUs cover what runs on GPUs.
+backward. On GPUs, fused kernels compute the same (``workers.training.gang.fused``).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from workers.stages import BatchNormPolicy
 from workers.stages.execution import StageError
+from workers.training.gang.fused import FusedBatchNorm
 from workers.training.gang.member import ALONE, Member
 
 CONVERTED = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -58,10 +59,33 @@ class GangBatchNorm(nn.SyncBatchNorm):
         self.training, self.member = norm.training, member
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise (images, channels, …); the running statistics follow the whole batch, unbiased."""
+        """Normalise (images, channels, …); the running statistics follow the whole batch, unbiased.
+
+        Raises:
+            StageError: the batch has one value per channel, whose variance is 0.
+        """
         if not self.training or (self.member.alone and len(input)):
             of_torch: Tensor = nn.modules.batchnorm._BatchNorm.forward(self, input)
             return of_torch
+        if input.numel() == self.num_features:  # no other rank has an image: see Member.share
+            raise StageError(
+                "the last batch of an epoch has one image, and batch norm needs more than one value per channel; "
+                "change batch_size"
+            )
+        if self._fused(input):
+            if self.num_batches_tracked is not None:
+                self.num_batches_tracked.add_(1)
+            by_kernels: Tensor = FusedBatchNorm.apply(
+                input,
+                self.weight,
+                self.bias,
+                self.running_mean,
+                self.running_var,
+                self.momentum,
+                self.eps,
+                self.member,
+            )
+            return by_kernels
         mean, variance, count = _statistics(input, self.member)
         if self.track_running_stats:
             self._track(mean, variance, count)
@@ -69,6 +93,10 @@ class GangBatchNorm(nn.SyncBatchNorm):
             input, self.weight, self.bias, mean, (variance + self.eps).rsqrt(), count, self.member
         )
         return normalised
+
+    def _fused(self, input: Tensor) -> bool:
+        """Whether the fused kernels can do it: they need parameters, a momentum and, from another rank, images."""
+        return input.is_cuda and self.affine and self.momentum is not None and not self.member.alone
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:

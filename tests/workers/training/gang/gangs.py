@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import multiprocessing
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from workers.models import build_model
 from workers.pruning.selection import magnitudes, prune
 from workers.stages import UNIFORM, BatchNormPolicy, Data, Gang, Model, Optimizer, Training
 from workers.stages.execution import Control, Interrupted
+from workers.training.gang.batch_norm import GangBatchNorm
 from workers.training.gang.member import ALONE, Member, current_member
 from workers.training.trainer import TrainingLog, train
 
@@ -104,3 +106,52 @@ def train_and_save(
 def table(log: TrainingLog) -> Tensor:
     """Loss and accuracy of every row of the metrics."""
     return torch.tensor([[row["loss_nats"], row["accuracy_percent"]] for row in log.metrics], dtype=torch.float64)
+
+
+class InTurn:
+    """Exchanges of ranks that run one after another, in this process.
+
+    Each pass over the ranks reads what the others gave in the pass before. Batch norm has two exchanges, of which the
+    second depends on the first: from the third pass on, all numbers are right.
+    """
+
+    alone = False
+
+    def __init__(self, ranks: int) -> None:
+        self._exchanged: list[list[Tensor]] = [[] for _ in range(ranks)]
+        self._rank = self._number = 0
+
+    def start(self, rank: int) -> None:
+        """Begin a pass of one rank."""
+        self._rank, self._number = rank, 0
+
+    def all_gather(self, tensor: Tensor) -> Tensor:
+        """See ``Member.all_gather``."""
+        self._exchanged[self._rank][self._number : self._number + 1] = [tensor.clone()]
+        ranks = [given[self._number] if len(given) > self._number else tensor for given in self._exchanged]
+        self._number += 1
+        return torch.stack(ranks)
+
+    def sum_(self, tensor: Tensor) -> Tensor:
+        """See ``Member.sum_``."""
+        return tensor.copy_(self.all_gather(tensor).sum(0))
+
+
+def normalised_in_gang(norm: nn.Module, shares: Sequence[tuple[Tensor, Tensor]]) -> list[dict[str, Tensor]]:
+    """Normalise each rank's share (x, dy) of a batch in training mode, over all ranks; go back from dy.
+
+    Returns:
+        by rank: output, gradients and statistics.
+    """
+    exchanges = InTurn(len(shares))
+    for _ in range(3):
+        by_rank: list[dict[str, Tensor]] = []
+        for rank, (x, dy) in enumerate(shares):
+            exchanges.start(rank)
+            ranks_norm, images = copy.deepcopy(norm), x.clone().requires_grad_()
+            output = GangBatchNorm(ranks_norm, exchanges)(images)  # type: ignore[arg-type]
+            output.backward(dy)
+            gradients = {f"d_{name}": parameter.grad for name, parameter in ranks_norm.named_parameters()}
+            found = {"y": output.detach(), "dx": images.grad, **gradients, **dict(ranks_norm.named_buffers())}
+            by_rank.append(found)
+    return by_rank
