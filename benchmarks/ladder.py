@@ -77,6 +77,7 @@ class Rung:
     Attributes:
         stepwise: mask after the step instead of in the forward pass, with alpha as a tensor.
         kernels: torch's default kernels, deterministic kernels, or those that cuDNN measures as fastest.
+        as_lrr: without the interpolation of psi, also of a workload that has one.
         packed: number of concurrent trainings, each in its own thread and CUDA stream.
     """
 
@@ -90,13 +91,15 @@ class Rung:
     precision: Precision = "float32"
     kernels: Literal["default", "deterministic", "fastest"] = "default"
     compiled: bool = False
+    as_lrr: bool = False
     packed: int = 1
 
 
-def ladder(*, on_gpu: bool, everything: bool = False, packs: Sequence[int] = ()) -> list[Rung]:
+def ladder(*, on_gpu: bool, aws: bool = True, everything: bool = False, packs: Sequence[int] = ()) -> list[Rung]:
     """List the rungs of a device; each adds one technique to the rung before.
 
     Args:
+        aws: the workload interpolates psi; then one rung does not, and shows what the interpolation costs.
         everything: include slow rungs: bfloat16 on a CPU, torch.compile.
     """
     rungs = [Rung("released style")]
@@ -119,6 +122,10 @@ def ladder(*, on_gpu: bool, everything: bool = False, packs: Sequence[int] = ())
     top = rungs[-1]
     if everything:
         add("+ torch.compile", compiled=True)
+    if aws:
+        rungs.append(
+            replace(top, name="without AWS and torch.compile: LRR" if everything else "without AWS: LRR", as_lrr=True)
+        )
     rungs += [replace(top, name=f"{count} packed, not compiled", packed=count) for count in packs]
     return rungs
 
@@ -214,7 +221,7 @@ def stepwise_epochs(work: Workload, rung: Rung, draws_globally: bool) -> Epoch:
     optimizer = make_optimizer(model, OPTIMIZER) if rung.fused else _plain_optimizer(model)
     masking = Masking(model, work.masks(model))
     masking.mask_weights_()
-    interpolation = PsiInterpolation(model) if work.interpolate_psi else None
+    interpolation = PsiInterpolation(model) if work.interpolate_psi and not rung.as_lrr else None
     step = Step(model, optimizer, masking, interpolation, splits, compiled=rung.compiled)
     state = TrainingState(model, optimizer, step.sums, generators=draws_globally)
     take_step: StepFunction = step

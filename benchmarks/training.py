@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             density=given.density,
             loader_workers=workers,
         )
-        rungs = ladder(on_gpu=gpu, everything=given.all, packs=given.pack if gpu else ())
+        rungs = ladder(on_gpu=gpu, aws=work.interpolate_psi, everything=given.all, packs=given.pack if gpu else ())
         measure(work, rungs, given.repeats, work_clock(device), "images/s" if gpu else "images/CPU-second")
         if gpu:
             torch.cuda.empty_cache()

@@ -113,7 +113,7 @@ def test_every_rung_trains_the_same_network(work: Watched) -> None:
         control=Control(),
     )
     trainings = Trainings(work)
-    rungs = ladder(on_gpu=False)
+    rungs = ladder(on_gpu=False, aws=False)
     for rung in rungs[1:]:  # the first one's draws are the DataLoader's
         epoch = trainings.epoch(rung)
         epoch(0)
@@ -123,7 +123,7 @@ def test_every_rung_trains_the_same_network(work: Watched) -> None:
 
 
 def test_a_pack_trains_each_of_its_members(work: Watched) -> None:
-    top = ladder(on_gpu=False)[-1]
+    top = ladder(on_gpu=False, aws=False)[-1]
     trainings = Trainings(work)
     trainings.epoch(replace(top, packed=2))(0)
     one, two = work.made[-2:]
@@ -135,13 +135,19 @@ def test_a_pack_trains_each_of_its_members(work: Watched) -> None:
 
 @pytest.mark.parametrize("on_gpu", [False, True])
 def test_rungs_add_up(on_gpu: bool) -> None:
-    rungs = ladder(on_gpu=on_gpu, everything=True, packs=(2, 4))
+    rungs = ladder(on_gpu=on_gpu, aws=False, everything=True, packs=(2, 4))
     assert len({rung.name for rung in rungs}) == len(rungs)
     for before, after in pairwise(rungs):
         if after.packed == 1:
             changed = [name for name in vars(Rung("")) if getattr(before, name) != getattr(after, name)]
             assert len(changed) == 2, changed  # the name, and one technique
     assert [rung.packed for rung in rungs[-2:]] == [2, 4]
+
+
+def test_one_rung_is_the_trainer_without_aws() -> None:
+    *others, trainer, lrr = ladder(on_gpu=False)
+    assert [*others, trainer] == ladder(on_gpu=False, aws=False)
+    assert lrr == replace(trainer, name=lrr.name, as_lrr=True)
 
 
 def test_the_dataloader_yields_workers_images(splits: Splits) -> None:
