@@ -170,10 +170,11 @@ def _run_measured(
     held: dict[str, Any] = {}
     control = _control(execution, spaces, node, held.update)
     outs = [space.folder / "out" for space in spaces]
-    cuda = execution.torch_device.type == "cuda"
-    with shared_process() as sharing, collect_nondeterministic() if cuda else nullcontext(set[str]()) as operations:
+    device = execution.torch_device
+    warned = collect_nondeterministic() if device.type == "cuda" else nullcontext(set[str]())
+    with shared_process(device) as sharing, warned as operations:
         # beside another stage, nobody can tell whose memory it was
-        memory = PeakMemory(execution.torch_device) if sharing.peak_stages_beside == 0 else None
+        memory = PeakMemory(device) if sharing.peak_stages_beside == 0 else None
         if isinstance(job.stage, Probe):
             results = run_probes(job.stage, [space.inputs for space in spaces], outs, execution, control)
         else:

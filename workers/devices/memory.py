@@ -65,10 +65,12 @@ class Sharing:
 
 
 @contextmanager
-def shared_process() -> Iterator[Sharing]:
-    """Count the stages that run in this process during the block."""
+def shared_process(device: torch.device) -> Iterator[Sharing]:
+    """Count the stages that run in this process during the block; one that starts alone frees what others left."""
     sharing = Sharing()
     with _LOCK:
+        if device.type == "cuda" and not _running and not spoiled():
+            _free_workspaces()  # under the lock: a stage that starts now might capture their addresses in a graph
         _running.append(sharing)
         for each in _running:
             each.peak_stages_beside = max(each.peak_stages_beside, len(_running) - 1)
@@ -77,3 +79,10 @@ def shared_process() -> Iterator[Sharing]:
     finally:
         with _LOCK:
             _running.remove(sharing)
+
+
+def _free_workspaces() -> None:
+    """Free cuBLAS's workspaces: 32 MiB for every pair of a thread and a stream that has used it."""
+    free = getattr(torch._C, "_cuda_clearCublasWorkspaces", None)  # not public, and so not in every version
+    if free is not None:
+        free()

@@ -22,7 +22,7 @@ from workers.data.batches import ResidentSplit
 from workers.data.images.streaming import DeviceReader, ProcessReader, Request, jpeg_decoder, open_reader
 from workers.data.splits import Splits, split_data
 from workers.devices import health
-from workers.devices.memory import PeakMemory
+from workers.devices.memory import PeakMemory, shared_process
 from workers.devices.streams import POOL, exclusive_stream, leased_stream
 from workers.models import build_model
 from workers.pruning.selection import magnitudes, prune
@@ -237,3 +237,17 @@ def test_the_peak_memory_of_a_stage_is_measured() -> None:
     memory = PeakMemory(GPU)
     torch.ones(50_000_000, device=GPU)
     assert 200e6 <= (memory.read() or 0) < 10e9
+
+
+def test_workspaces_of_stages_do_not_add_up() -> None:
+    def multiply(stage: int) -> None:
+        with exclusive_stream(GPU):
+            nn.Linear(64, 10).to(GPU)(torch.randn(128, 64, device=GPU)).sum().backward()
+
+    held = []
+    for _ in range(3):
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(multiply, range(8)))
+        with shared_process(GPU):
+            held.append(torch.cuda.memory_allocated())
+    assert max(held) - min(held) < 2**20

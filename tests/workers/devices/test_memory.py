@@ -1,12 +1,17 @@
-"""A lack of memory on a GPU has many names."""
+"""A lack of memory on a GPU has many names; what earlier stages of a process left there is freed by the next."""
 
 from __future__ import annotations
+
+import threading
 
 import pytest
 import torch
 
 from workers.attempts.attempt import _failed
-from workers.devices.memory import out_of_memory
+from workers.devices import health
+from workers.devices.memory import PeakMemory, out_of_memory, shared_process
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 
 @pytest.mark.parametrize(
@@ -26,3 +31,33 @@ from workers.devices.memory import out_of_memory
 def test_out_of_memory(error: Exception, is_one: bool) -> None:
     assert out_of_memory(error) == is_one
     assert (_failed(error, 0.0).error_type == "OutOfMemoryError") == is_one
+
+
+@pytest.fixture
+def freed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was freed, in order."""
+    freed: list[str] = []
+    monkeypatch.setattr(torch._C, "_cuda_clearCublasWorkspaces", lambda: freed.append("workspaces"), raising=False)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: freed.append("cache"))
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: freed.append("peak"))
+    monkeypatch.setattr(health, "_spoiled", threading.Event())
+    return freed
+
+
+def test_a_stage_that_starts_alone_frees_what_earlier_ones_left(
+    freed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with shared_process(GPU):
+        PeakMemory(GPU)
+        with shared_process(GPU):  # the first one's graphs hold the addresses of its workspaces
+            assert freed == ["workspaces", "cache", "peak"]
+    with shared_process(CPU):
+        assert len(freed) == 3
+    health._spoiled.set()
+    with shared_process(GPU):
+        PeakMemory(GPU)
+    assert freed[3:] == ["peak"]
+    health._spoiled.clear()
+    monkeypatch.delattr(torch._C, "_cuda_clearCublasWorkspaces")
+    with shared_process(GPU):
+        assert len(freed) == 4
