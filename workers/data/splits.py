@@ -44,7 +44,8 @@ class Splits:
 
     def normalized(self, images: Tensor) -> Tensor:
         """Convert uint8 images to what the network sees: float32, centred and scaled by channel, in memory format."""
-        scaled = (images.float() - self.mean) * self.inverse_std
+        # in place, since a new tensor for each operation takes more time on a CPU than the operation
+        scaled = images.to(torch.float32, copy=True).sub_(self.mean).mul_(self.inverse_std)
         return scaled.to(memory_format=self.memory_format)
 
     def autocast(self) -> torch.autocast:

@@ -18,8 +18,9 @@ from torchvision.io import ImageReadMode, decode_jpeg
 
 from tests.support.image_sets import write_shards
 from workers.data import DataError, find_source, fingerprint, open_data
+from workers.data.images.crops import Request
 from workers.data.images.encoded import FilePictures, decode_rgb
-from workers.data.images.streaming import DeviceReader, ProcessReader, Request
+from workers.data.images.streaming import DeviceReader, ProcessReader
 
 GREY = np.array([[0, 128, 255], [7, 64, 200]], dtype=np.uint16)
 
@@ -209,7 +210,7 @@ def test_an_orientation_in_exif_turns_nothing(kind: str, tmp_path: Path) -> None
 
     cpu = torch.device("cpu")
     reader = ProcessReader(held, cpu, 0) if kind == "pil" else DeviceReader(held, cpu, turning)
-    (image,) = next(reader.batches([Request(np.array([0]), None, 1.0, (16, 16))]))
+    (image,) = next(reader.batches([Request(np.array([0]), (16, 16))]))
     assert image[0, 8, 0] < 64 < 192 < image[0, 8, 15]  # still dark on the left
 
 

@@ -1,13 +1,21 @@
 """Streamed images: every reader gives torchvision's crops in order, and names a damaged picture."""
 
+import io
 import multiprocessing
 import multiprocessing.util
+import time
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
+from threading import Barrier
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
 from torch import Tensor, nn
 from torchvision import transforms
 from torchvision.transforms.v2 import functional as TF
@@ -174,6 +182,64 @@ def test_an_image_that_the_batched_decoder_refuses_is_decoded_alone(imagenet: Fi
     assert max(calls) > 1
     assert min(calls) == 1
     assert (got.int() - plain.int()).abs().max() <= 8
+
+
+@pytest.mark.timeout(60)
+def test_two_threads_decode_at_the_same_time_and_batches_keep_their_order(imagenet: FilePictures) -> None:
+    decode, calls, both = jpeg_decoder(CPU), count(), Barrier(2, timeout=30)
+
+    def late(images: list[Tensor]) -> list[Tensor]:
+        call = next(calls)
+        if call < 4:
+            both.wait()  # breaks if no second thread comes
+        if call % 2:
+            time.sleep(0.05)  # the other thread's batch is the first one to be ready
+        return decode(images)
+
+    rows = torch.arange(40).flip(0)
+    expected = torch.cat([batch.images for batch in split_of(READERS["device"](imagenet), rows).in_order(40)])
+    got = torch.cat([batch.images for batch in split_of(DeviceReader(imagenet, CPU, late), rows).in_order(7)])
+    assert torch.equal(got, expected)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 70),
+    st.integers(1, 40),
+    st.sampled_from(["RGB", "L", "4:4:4", "4:2:2", "4:2:0", "4:4:0", "4:1:1"]),
+    st.sampled_from([{}, {"restart_marker_blocks": 1}, {"optimize": True}, {"progressive": True}]),
+    st.data(),
+)
+def test_a_jpeg_cut_below_a_row_has_the_same_pixels_above_it(
+    height: int, width: int, kind: str, options: dict[str, Any], data: st.DataObject
+) -> None:
+    row = data.draw(st.integers(1, height))
+    shape = (height, width) if kind == "L" else (height, width, 3)
+    noise = Image.fromarray(np.random.default_rng(row).integers(0, 256, shape, dtype=np.uint8))
+    content = jpeg_of(noise, kind, options)
+    cut = jpeg.cut_below(content, row)
+    whole, part = (np.asarray(Image.open(io.BytesIO(each)).convert("RGB")) for each in (content, cut))
+    assert np.array_equal(part[:row], whole[:row])
+    assert len(part) == (height if "progressive" in options else min(height, row + jpeg.ROWS_BELOW))
+
+
+def jpeg_of(image: Image.Image, kind: str, options: dict[str, Any]) -> bytes:
+    """Encode an image; Pillow writes no 4:4:0 and 4:1:1, so the header says so of as many blocks of colours."""
+    written = {"RGB": -1, "L": -1, "4:4:0": "4:2:2", "4:1:1": "4:2:0"}.get(kind, kind)
+    content = encoded(image, subsampling=written, **options)
+    factors = {"4:4:0": (b"\x01\x21", b"\x01\x12"), "4:1:1": (b"\x01\x22", b"\x01\x41")}
+    return content.replace(*factors[kind], 1) if kind in factors else content
+
+
+@pytest.mark.parametrize("kind", ["in this process", "device"])
+def test_a_picture_that_ends_early_or_is_gone_is_named_whichever_rows_are_needed(tmp_path: Path, kind: str) -> None:
+    held = pictures(write_imagenet(tmp_path, train=1, val=1, damaged=True))
+    split = split_of(READERS[kind](held), torch.full((8,), len(held) - 1))
+    with pytest.raises(DataError, match=f"^{held.name(len(held) - 1)}: not a readable image"):
+        next(split.drawn(draw_epoch(8, 0, 0, "resized_crop_flip"), 1, "resized_crop_flip"))
+    held.path(0).unlink()
+    with pytest.raises(DataError, match=f"^{held.name(0)}: cannot be read"):
+        next(split_of(READERS[kind](held), torch.zeros(1, dtype=torch.int64)).in_order(1))
 
 
 def test_an_augmentation_for_images_of_one_size_is_refused(imagenet: FilePictures) -> None:

@@ -19,7 +19,8 @@ from tests.workers.training.test_trainer import ADAM, SGD, interrupted_after
 from workers.data import open_data
 from workers.data.augmentation import BYTES_AT_ONCE, augmented, draw_epoch, placed
 from workers.data.batches import ResidentSplit
-from workers.data.images.streaming import DeviceReader, ProcessReader, Request, jpeg_decoder, open_reader
+from workers.data.images.crops import RandomCrops, Request
+from workers.data.images.streaming import DeviceReader, ProcessReader, jpeg_decoder, open_reader
 from workers.data.splits import Splits, split_data
 from workers.devices import health
 from workers.devices.memory import PeakMemory, shared_process
@@ -145,8 +146,8 @@ def test_the_gpu_decodes_images_as_pil_does(tmp_path: Path) -> None:
     reader = open_reader(held, GPU, None)
     assert isinstance(reader, DeviceReader)
     rows = torch.arange(len(held)).numpy()
-    (decoded,) = reader.batches([Request(rows, None, 1.0, (64, 64))])
-    (expected,) = ProcessReader(held, torch.device("cpu"), 0).batches([Request(rows, None, 1.0, (64, 64))])
+    (decoded,) = reader.batches([Request(rows, (64, 64))])
+    (expected,) = ProcessReader(held, torch.device("cpu"), 0).batches([Request(rows, (64, 64))])
     assert decoded.is_cuda
     assert (decoded.cpu().int() - expected.int()).abs().float().mean() < 2
 
@@ -156,7 +157,7 @@ def test_crops_are_done_before_their_images_are_overwritten(tmp_path: Path) -> N
     reader = open_reader(held, GPU, None)
     rows = torch.arange(len(held)).numpy()
     uniforms = torch.rand(len(rows), 22, generator=torch.Generator().manual_seed(0)).numpy()
-    requests = [Request(rows, uniforms, 0.08, (224, 224))] * 200
+    requests = [Request(rows, (224, 224), RandomCrops(uniforms, 0.08))] * 200
     first, *others = (batch.clone() for batch in reader.batches(requests))
     assert all(torch.equal(first, other) for other in others)
 

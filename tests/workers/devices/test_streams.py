@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from itertools import count, cycle
 from pathlib import Path
+from threading import local
 from types import SimpleNamespace
 
 import pytest
@@ -15,7 +16,8 @@ from torch import Tensor
 from tests.support.image_sets import write_imagenet
 from tests.workers.data.test_streaming import pictures
 from workers.data.images import streaming
-from workers.data.images.streaming import DeviceReader, Request
+from workers.data.images.crops import Request
+from workers.data.images.streaming import DeviceReader
 from workers.devices import streams
 
 GPU = torch.device("cuda")
@@ -40,39 +42,50 @@ def test_streams_that_a_library_takes_are_leased_to_nobody(ring: Iterator[int], 
         pass
 
 
-def test_the_last_batchs_crops_are_done_before_the_next_images_are_decoded(
+def test_a_threads_last_crops_are_done_before_it_decodes_the_next_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The decoder writes on its own stream into memory that queued crops still read (pytorch/vision#9606)."""
-    acts: list[str] = []
-    events = count()
+    """The decoder writes on its own stream into memory that queued crops still read (pytorch/vision#9606).
+
+    The memory is that of the thread's stream, so the other thread's crops need not be waited for.
+    """
+    acts: dict[int, list[str]] = {}
+    streams, events, used = count(), count(), local()
+    waited: list[str] = []
+
+    def act(name: str) -> None:
+        acts[used.stream].append(name)
 
     def record_event() -> int:
-        acts.append("crops queued")
+        act("crops queued")
         return next(events)
-
-    own = SimpleNamespace(synchronize=lambda: acts.append("crops done"), record_event=record_event)
 
     @contextmanager
     def leased(device: torch.device) -> Iterator[object]:
-        acts.append("leased")
-        yield own
-        acts.append("given back")
+        number = next(streams)
+        acts[number] = ["leased"]
+        yield SimpleNamespace(number=number, synchronize=lambda: act("crops done"), record_event=record_event)
+        acts[number].append("given back")
+
+    @contextmanager
+    def current(stream: SimpleNamespace) -> Iterator[None]:
+        used.stream = stream.number
+        yield
 
     def decode(encoded: list[Tensor]) -> list[Tensor]:
-        acts.append("decoded")
+        act("decoded")
         return [torch.zeros(3, 8, 8, dtype=torch.uint8) for _ in encoded]
 
     monkeypatch.setattr(streaming, "leased_stream", leased)
     monkeypatch.setattr(streaming.jpeg, "is_plain", lambda content, most_pixels: True)
-    monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
-    consumer = SimpleNamespace(wait_event=lambda event: acts.append(f"waited for {event}"))
+    monkeypatch.setattr(torch.cuda, "stream", current)
+    consumer = SimpleNamespace(wait_event=lambda event: waited.append(f"waited for {event}"))
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: consumer)
     monkeypatch.setattr(Tensor, "record_stream", lambda images, stream: None)
     reader = DeviceReader(pictures(write_imagenet(tmp_path, train=1, val=1)), GPU, decode)
     rows = torch.arange(2).numpy()
-    batches = list(reader.batches([Request(rows, None, 1.0, (8, 8))] * 2))
-    assert [batch.shape for batch in batches] == [(2, 3, 8, 8)] * 2
-    on_stream = [act for act in acts if not act.startswith("waited")]
-    assert on_stream == ["leased", *["crops done", "decoded", "crops queued"] * 2, "given back"]
-    assert [act for act in acts if act.startswith("waited")] == ["waited for 0", "waited for 1"]
+    batches = list(reader.batches([Request(rows, (8, 8))] * 5))
+    assert [batch.shape for batch in batches] == [(2, 3, 8, 8)] * 5
+    load = ["crops done", "decoded", "crops queued"]
+    assert acts == {0: ["leased", *load * 3, "given back"], 1: ["leased", *load * 2, "given back"]}
+    assert sorted(waited) == [f"waited for {event}" for event in range(5)]

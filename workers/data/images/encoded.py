@@ -165,14 +165,26 @@ class Encoded:
         return Encoded(guard(self.train), guard(self.test), self.size)
 
 
-def decode_rgb(pictures: Pictures, index: int) -> Image.Image:
-    """Decode an image of any format, told by its content, to mode RGB; DataError names an unreadable file."""
+def read_encoded(pictures: Pictures, index: int) -> bytes:
+    """Read an encoded image; DataError names a file that cannot be read."""
     try:
-        content = pictures.read(index)
+        return pictures.read(index)
     except OSError as error:
         raise DataError(f"{pictures.name(index)}: cannot be read: {error.strerror or error}") from error
+
+
+def decode_rgb(pictures: Pictures, index: int, content: bytes | None = None) -> Image.Image:
+    """Decode an image of any format, told by its content, to mode RGB; DataError names an unreadable file.
+
+    Args:
+        content: the encoded image, if it has been read.
+    """
+    content = read_encoded(pictures, index) if content is None else content
     try:
         with opened(io.BytesIO(content)) as image:
+            if image.mode == "RGB":
+                image.load()
+                return image  # converted, it would be copied
             if image.mode[0] not in "IF":
                 return image.convert("RGB")
             # Pillow's own conversion would clip

@@ -1,4 +1,4 @@
-"""Read the header of a JPEG: its size, and what a batched decoder makes of it."""
+"""Read the header of a JPEG: its size, and what decoders make of it; cut off the rows that nobody needs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import NamedTuple
 START, END = b"\xff\xd8", b"\xff\xd9"
 EXIF, COMMENT, SCAN = 0xE1, 0xFE, 0xDA
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+SEQUENTIAL = frozenset({0xC0, 0xC1})
+ROWS_BELOW = 4  # libjpeg blends a row's colours with the next row of colours, which may span four rows of pixels
 
 
 class Frame(NamedTuple):
@@ -33,6 +35,19 @@ def is_plain(content: bytes, most_pixels: int) -> bool:
         return False
     frame = frame_of(content)
     return frame is not None and frame.components in (1, 3) and frame.height * frame.width <= most_pixels
+
+
+def cut_below(content: bytes, row: int) -> bytes:
+    """A JPEG whose decoder stops soon below ``row``: its rows above are the same, and its height is at least ``row``.
+
+    Only the frame header changes. A JPEG that is not sequential is returned as it is.
+    """
+    for marker, position in _segments(content):
+        if marker in SEQUENTIAL:
+            at = position + 5
+            height = min(int.from_bytes(content[at : at + 2], "big"), row + ROWS_BELOW)
+            return b"".join((content[:at], height.to_bytes(2, "big"), content[at + 2 :]))
+    return content
 
 
 def without_exif(content: bytes) -> bytearray:

@@ -1,7 +1,6 @@
 """Stream images that do not fit into memory: read, decode and crop them batch by batch, ahead of the training.
 
-A GPU decodes whole batches on a separate stream; on CPUs, processes decode with PIL. Flips and all later steps run on
-the device.
+A GPU decodes whole batches on separate streams; on CPUs, processes decode with PIL.
 """
 
 from __future__ import annotations
@@ -10,10 +9,11 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from itertools import cycle
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -23,39 +23,22 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision.io import encode_jpeg
 from torchvision.transforms.v2 import functional as views
 
-from workers.data.augmentation import AUGMENTATIONS, Draws, ResizedCropFlip, flipped, resized_crop_boxes
+from workers.data.augmentation import AUGMENTATIONS, Draws, ResizedCropFlip
 from workers.data.batches import Batch
 from workers.data.errors import DataError
 from workers.data.images import jpeg
-from workers.data.images.centre import centre_crop
-from workers.data.images.encoded import Pictures, decode_rgb
+from workers.data.images.crops import RandomCrops, Request, decoded_views, pil_views
+from workers.data.images.encoded import Pictures, decode_rgb, read_encoded
 from workers.data.images.headers import MOST_PIXELS
 from workers.devices.streams import leased_stream, set_aside
 from workers.stages import Augmentation
 
 BATCHES_AHEAD = 2
 READING_THREADS = 16
-IMAGES_AT_ONCE = 32  # decoded images that a process holds
+DECODING_THREADS = 2
 
 JpegDecoder = Callable[[list[Tensor]], list[Tensor]]
 """Encoded images, uint8 (bytes,) on the CPU -> uint8 (3, height, width) on the device; RuntimeError if one is bad."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """A batch to load.
-
-    Attributes:
-        rows: indices of the pictures.
-        uniforms: random numbers of RandomResizedCrop, float32 (batch, 22); None for the central crop of a test.
-        smallest: smallest share of the area that a random crop takes.
-        size: (height, width) of the result, in pixels.
-    """
-
-    rows: NDArray[np.int64]
-    uniforms: NDArray[np.float32] | None
-    smallest: float
-    size: tuple[int, int]
 
 
 class Reader(Protocol):
@@ -83,38 +66,25 @@ class StreamedSplit:
         return replace(self, rows=self.rows[part], labels=self.labels[part])
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
-        requests = [Request(rows.numpy(), None, 1.0, self.size) for rows in self.rows.split(batch_size)]
+        requests = [Request(rows.numpy(), self.size) for rows in self.rows.split(batch_size)]
         return map(Batch, self.reader.batches(requests), self.labels.split(batch_size))
 
     def drawn(self, draws: Draws, batch_size: int, augmentation: Augmentation, first: int = 0) -> Iterator[Batch]:
         rule = AUGMENTATIONS[augmentation]
         if not isinstance(rule, ResizedCropFlip | None):
             raise DataError(f"augmentation {augmentation} needs images of one size; use resized_crop_flip or none")
-        smallest = rule.smallest if rule else 1.0
         requests = [
-            Request(self.rows[batch.order].numpy(), batch.geometry.numpy() if rule else None, smallest, self.size)
+            Request(
+                self.rows[batch.order].numpy(),
+                self.size,
+                RandomCrops(batch.geometry.numpy(), rule.smallest) if rule else None,
+                batch.flip.numpy() if rule else None,
+            )
             for batch in draws.batches(batch_size, first)
         ]
-        # moved to the device once, so that no batch waits for the host
-        on_device = replace(draws, geometry=draws.geometry[:, :0]).to(self.labels.device)
-        for images, batch in zip(self.reader.batches(requests), on_device.batches(batch_size, first), strict=True):
-            yield Batch(flipped(images, batch.flip), self.labels[batch.order])
-
-
-def cropped(images: Sequence[Any], request: Request, first: int) -> list[Any]:
-    """Crop and resize images of a request, as torchvision's RandomResizedCrop or, in a test, Resize and CenterCrop.
-
-    Args:
-        images: PIL images, or uint8 tensors (3, height, width) on any device; the results have the same type.
-        first: the first image's position in the request.
-    """
-    size = list(request.size)
-    if request.uniforms is None:
-        return [centre_crop(image, size) for image in images]
-    heights, widths = torch.tensor([views.get_size(image) for image in images]).unbind(1)
-    uniforms = torch.from_numpy(request.uniforms[first : first + len(images)])
-    boxes = resized_crop_boxes(uniforms, heights, widths, request.smallest).tolist()
-    return [views.resized_crop(image, *box, size) for image, box in zip(images, boxes, strict=True)]
+        order = draws.order.to(self.labels.device)  # moved to the device once, so that no batch waits for the host
+        labels = self.labels[order[first * batch_size :]].split(batch_size)
+        yield from map(Batch, self.reader.batches(requests), labels)
 
 
 def open_reader(pictures: Pictures, device: torch.device, workers: int | None) -> Reader:
@@ -192,20 +162,17 @@ class _Views(Dataset[_Pixels | str]):
         self._pictures = pictures
 
     def __getitem__(self, request: Request) -> _Pixels | str:
-        loaded = torch.empty(len(request.rows), 3, *request.size, dtype=torch.uint8)
         try:
-            for first in range(0, len(request.rows), IMAGES_AT_ONCE):
-                rows = request.rows[first : first + IMAGES_AT_ONCE]
-                images = [decode_rgb(self._pictures, int(row)) for row in rows]
-                for slot, image in enumerate(cropped(images, request, first), first):
-                    loaded[slot] = views.pil_to_tensor(image)
+            return _Pixels(pil_views(self._pictures, request))
         except DataError as error:
             return str(error)  # the parent raises the error; raised here, its message would gain a traceback
-        return _Pixels(loaded.numpy())
 
 
 class DeviceReader:
-    """Reads files in threads, and decodes and crops in one thread on the device, two batches ahead."""
+    """Reads files in threads, and decodes and crops in two threads on the device, two batches ahead.
+
+    One thread queues the crops of its batch while the other one decodes. Each has a stream, and so memory, of its own.
+    """
 
     def __init__(self, pictures: Pictures, device: torch.device, decode: JpegDecoder) -> None:
         self.labels = torch.tensor(pictures.labels)
@@ -213,11 +180,16 @@ class DeviceReader:
 
     def batches(self, requests: Sequence[Request]) -> Iterator[Tensor]:
         ahead: deque[Future[tuple[Tensor, torch.cuda.Event | None]]] = deque()
-        own_stream = leased_stream(self._device) if self._device.type == "cuda" else nullcontext()
-        with own_stream as stream, ThreadPoolExecutor(READING_THREADS) as files, ThreadPoolExecutor(1) as decoding:
-            for request in requests:
-                contents = [files.submit(self._pictures.read, int(row)) for row in request.rows]
-                ahead.append(decoding.submit(self._load, request, contents, stream))
+        with ExitStack() as held:
+            on_gpu = self._device.type == "cuda"
+            streams = [
+                held.enter_context(leased_stream(self._device)) if on_gpu else None for _ in range(DECODING_THREADS)
+            ]
+            files = held.enter_context(ThreadPoolExecutor(READING_THREADS))
+            threads = [held.enter_context(ThreadPoolExecutor(1)) for _ in streams]
+            for request, stream, thread in zip(requests, cycle(streams), cycle(threads), strict=False):
+                contents = [files.submit(read_encoded, self._pictures, int(row)) for row in request.rows]
+                ahead.append(thread.submit(self._load, request, contents, stream))
                 if len(ahead) > BATCHES_AHEAD:
                     yield self._synchronized(ahead.popleft())
             while ahead:
@@ -237,10 +209,10 @@ class DeviceReader:
         with torch.cuda.stream(stream) if stream else nullcontext():
             encoded = [content.result() for content in contents]
             if stream:
-                # the decoder writes on a stream of its own, into memory that the last batch's crops may still read
+                # the decoder writes on a stream of its own, into memory that this thread's last crops may still read
                 stream.synchronize()
             decoded = self._decoded(request.rows, encoded)
-            images = torch.stack(cropped(decoded, request, 0))
+            images = decoded_views(decoded, request)
             return images, stream.record_event() if stream else None
 
     def _decoded(self, rows: NDArray[np.int64], contents: Sequence[bytes]) -> list[Tensor]:
