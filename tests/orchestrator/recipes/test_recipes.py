@@ -30,6 +30,7 @@ def test_every_built_in_recipe_resolves(dataset: str, preset: str) -> None:
     resolved = resolve(dataset, None, preset)
     assert (resolved.dataset, resolved.preset) == (dataset, preset)
     assert resolved.arch in ARCHITECTURES
+    assert resolved.precision == "float32"  # docs/speed.md says what must be shown first
 
 
 def test_the_cifar_recipe_follows_the_paper() -> None:
