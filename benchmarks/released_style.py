@@ -121,6 +121,7 @@ def transform_of(augmentation: Augmentation, size: int) -> Transform:
     random: Mapping[Augmentation, list[Transform]] = {
         "none": [],
         "crop_flip": [transforms.RandomCrop(size, padding=4), transforms.RandomHorizontalFlip()],
+        "crop_flip_2": [transforms.RandomCrop(size, padding=2), transforms.RandomHorizontalFlip()],
         "half_resized_crop_flip": [
             transforms.RandomResizedCrop(size, scale=(0.5, 1)),
             transforms.RandomHorizontalFlip(),

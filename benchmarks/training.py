@@ -62,7 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--images", type=int, help=f"per epoch; default: {IMAGES_ON_GPU:,} on a GPU, {IMAGES_ON_CPU} on a CPU"
     )
-    parser.add_argument("--image-size", type=int, default=32, help="side in pixels; 64 is Tiny-ImageNet's")
+    parser.add_argument(
+        "--image-size", type=int, default=32, help="side in pixels; 64 is Tiny-ImageNet's, 16 figure3_small's"
+    )
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--density", type=float, default=0.2, help="surviving fraction of the prunable weights")
     parser.add_argument(
@@ -81,7 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     images = given.images or (IMAGES_ON_GPU if gpu else IMAGES_ON_CPU)
     data = labelled_images(images, CLASSES, "train", size=given.image_size)
     splits = splits_of(data, data, device)
-    augmentation: Augmentation = "crop_flip" if given.image_size == 32 else "half_resized_crop_flip"
+    of_size: dict[int, Augmentation] = {16: "crop_flip_2", 32: "crop_flip"}
+    augmentation = of_size.get(given.image_size, "half_resized_crop_flip")
     print(
         f"{images:,} images of {given.image_size} pixels an epoch, {augmentation}, batches of {given.batch_size}, "
         f"density {given.density}, {'without AWS' if given.without_aws else 'AWS'}, {given.repeats} repeats, "

@@ -121,7 +121,7 @@ def _run(plan: Plan, node: Node, store: Store, execution: Execution, console: Co
         _check_can_run(left)
         if left:
             _check_architecture(node.stage.setting)
-            prepare_data_set(node.stage.setting.data.name, node.stage.setting.data.fingerprint, execution, console)
+            prepare_data_set(node.stage.setting.data, execution, console)
         quarantine(store, cached, console)
         return run_plan(plan, cached, store, lease, Placement(execution), console)
 

@@ -17,11 +17,21 @@ from orchestrator.recipes.recipe import Recipe
 from orchestrator.recipes.resolution import resolve
 from tickets import Role, UnknownLayerError, classifier_name, parameter_roles
 from tickets.registry import unknown
-from workers.data import DataSet, ProgressCallback, Source, SplitSummary, data_set_names, find_data_set, find_source
+from workers.data import (
+    DataSet,
+    ProgressCallback,
+    Source,
+    SplitSummary,
+    check_image_size,
+    data_set_names,
+    find_data_set,
+    find_source,
+)
 from workers.models import ARCHITECTURES
 from workers.models.registry import Builder
 from workers.plugins import fault, owner
 from workers.pruning.selection import survivors_after
+from workers.stages import IMAGE_SIZE
 from workers.stages.execution import Execution
 
 OPTION_TYPES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
@@ -72,6 +82,8 @@ def _data_set(name: str) -> DataSet:
 def _experiment(recipe: Recipe, data_set: DataSet, source: Source) -> Experiment:
     """Build the recipe's network, and check that the method can prune it."""
     architecture = ARCHITECTURES[recipe.arch]
+    if source.size is not None and recipe.image_size != IMAGE_SIZE:
+        check_image_size(recipe.dataset, source.size, recipe.image_size)
     _check_options(recipe.model, architecture.build)
     assert source.num_classes is not None
     try:

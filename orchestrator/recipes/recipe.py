@@ -66,7 +66,8 @@ class Recipe(BaseModel):
         test_rounds: also test the network at the end of every round, as it is: the start ``round_end``.
         study: the primary questions, and the numbers of chains at which they are judged; part of no key.
         alpha: the distribution of AWS's alpha.
-        image_size: side, in pixels, of the network's input for streamed images, whose sizes differ.
+        image_size: side of the network's input in pixels: streamed images are cropped to it, images of one size are
+            averaged to it; the default leaves images of one size as they are.
         pixel_mean, pixel_std: normalisation of images by channel, in units of 0 to 1; null takes the training images'
             own, or ImageNet's for streamed images.
         precision: of convolutions and matrix products, in training, evaluation and probes.

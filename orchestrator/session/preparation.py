@@ -16,9 +16,10 @@ from orchestrator.store.record import Record
 from orchestrator.terminal.data_lines import data_line
 from orchestrator.terminal.progress import Stopwatch
 from workers.data import MappedData, ProgressCallback, StreamedData, open_data, prepared_folder, why_anew
+from workers.data.augmentation import AUGMENTATIONS, CropFlip
 from workers.models import build_model
 from workers.plugins import fault
-from workers.stages import IMAGE_SIZE, Model
+from workers.stages import IMAGE_SIZE, Data, Model
 from workers.stages.execution import Execution
 from workers.terminal.console import Console
 
@@ -32,13 +33,16 @@ def prepare_data(experiments: Sequence[Experiment], execution: Execution, consol
         DataError: a data set cannot be downloaded, read or cached.
         RecipeError: a recipe or a network does not suit the images.
     """
-    sources = dict.fromkeys((e.recipe.dataset, e.data_fingerprint) for e in experiments)
-    opened = {name: prepare_data_set(name, fingerprint, execution, console) for name, fingerprint in sources}
-    left_out = {experiment.recipe.dataset: experiment.left_out for experiment in experiments}
-    for name, data in opened.items():
-        console.print(data_line(name, data.splits, left_out[name]), soft_wrap=True)
+    opened: dict[tuple[str, int], MappedData | StreamedData] = {}
     for experiment in experiments:
-        _try(experiment.recipe, opened[experiment.recipe.dataset])
+        recipe = experiment.recipe
+        if (recipe.dataset, recipe.image_size) not in opened:
+            spec = Data(recipe.dataset, experiment.data_fingerprint, recipe.validation_fraction, recipe.image_size)
+            data = opened[recipe.dataset, recipe.image_size] = prepare_data_set(spec, execution, console)
+            side = recipe.image_size if isinstance(data, MappedData) and recipe.image_size != IMAGE_SIZE else None
+            console.print(data_line(recipe.dataset, data.splits, experiment.left_out, side), soft_wrap=True)
+    for experiment in experiments:
+        _try(experiment.recipe, opened[experiment.recipe.dataset, experiment.recipe.image_size])
 
 
 def changed_data(experiments: Sequence[Experiment], records: Iterable[Record], execution: Execution) -> dict[str, str]:
@@ -56,35 +60,30 @@ def changed_data(experiments: Sequence[Experiment], records: Iterable[Record], e
     return {name: sentence for name, sentence in sentences.items() if sentence}
 
 
-def prepare_data_set(name: str, fingerprint: str, execution: Execution, console: Console) -> MappedData | StreamedData:
-    """Open one data set; download and cache it first if this host does not have it.
+def prepare_data_set(spec: Data, execution: Execution, console: Console) -> MappedData | StreamedData:
+    """Open one data set at its image size; download and cache it first if this host does not have it.
 
     Raises:
-        DataError: the data set cannot be downloaded, read or cached, or has another fingerprint.
+        DataError: the data set cannot be downloaded, read or cached, has another fingerprint, or cannot have this size.
     """
     root, cache = Path(execution.data_root) if execution.data_root else None, Path(execution.data_cache)
-    if not prepared_folder(name, fingerprint, cache).exists():
-        console.print(f"Preparing {name} once, in {cache} …", soft_wrap=True)
+    if not prepared_folder(spec.name, spec.fingerprint, cache).exists():
+        console.print(f"Preparing {spec.name} once, in {cache} …", soft_wrap=True)
     with showing_progress(console) as show:
-        return open_data(name, fingerprint, root, cache, show)
+        return open_data(spec.name, spec.fingerprint, root, cache, show, spec.image_size)
 
 
 def _try(recipe: Recipe, data: MappedData | StreamedData) -> None:
-    """Check that the recipe's augmentation, image size, pixel statistics and network suit the images."""
+    """Check that the recipe's augmentation, pixel statistics and network suit the images."""
     if isinstance(data, StreamedData):
-        if recipe.augmentation == "crop_flip":
+        if isinstance(AUGMENTATIONS[recipe.augmentation], CropFlip):
             raise RecipeError(
-                f"{recipe.dataset} has images of many sizes, which augmentation crop_flip cannot handle; "
+                f"{recipe.dataset} has images of many sizes, which augmentation {recipe.augmentation} cannot handle; "
                 f"give --set augmentation=resized_crop_flip"
             )
         size = (recipe.image_size, recipe.image_size)
     else:
         size = (data.train_images.shape[2], data.train_images.shape[3])
-        if recipe.image_size != IMAGE_SIZE:
-            raise RecipeError(
-                f"image_size is for images of many sizes, and all images of {recipe.dataset} are {size[0]}x{size[1]}; "
-                f"leave it out"
-            )
     for field in ("pixel_mean", "pixel_std"):
         values = getattr(recipe, field)
         if values is not None and len(values) != data.channels:

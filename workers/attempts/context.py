@@ -38,6 +38,7 @@ class StageContext:
             Path(execution.data_root) if execution.data_root else None,
             Path(execution.data_cache),
             lambda what, done, total: control.beat(),
+            setting.data.image_size,
         )
         device, loader_workers = execution.torch_device, execution.loader_workers
         self.splits = split_data(self.data, setting.data, device, loader_workers, setting.precision)

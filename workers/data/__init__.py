@@ -12,6 +12,7 @@ from workers.data.preparing.cache import (
     open_data,
     prepared_folder,
 )
+from workers.data.preparing.resizing import check_image_size
 from workers.data.preparing.writing import ProgressCallback
 from workers.data.registry import (
     DATA_SETS,
@@ -39,6 +40,7 @@ __all__ = [
     "SplitSummary",
     "StreamedData",
     "change",
+    "check_image_size",
     "cifar",
     "covered",
     "data_set",

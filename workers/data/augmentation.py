@@ -20,9 +20,9 @@ BYTES_AT_ONCE = 2**27
 
 @dataclass(frozen=True)
 class CropFlip:
-    """RandomCrop(size, padding) and RandomHorizontalFlip; zeros are padded before normalisation."""
+    """RandomCrop(size, padding) and RandomHorizontalFlip; zeros are padded, in pixels, before normalisation."""
 
-    padding: int = 4
+    padding: int
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class ResizedCropFlip:
 
 AUGMENTATIONS: Mapping[Augmentation, CropFlip | ResizedCropFlip | None] = {
     "none": None,
-    "crop_flip": CropFlip(),
+    "crop_flip": CropFlip(padding=4),
+    "crop_flip_2": CropFlip(padding=2),
     "half_resized_crop_flip": ResizedCropFlip(0.5),
     "resized_crop_flip": ResizedCropFlip(0.08),
 }

@@ -71,6 +71,7 @@ class Source:
         content: the files from which ``find_source`` computes the fingerprint, which is empty until then; None if
             the finder gives the fingerprint.
         manifest: those files as they were when the fingerprint was computed.
+        size: (height, width) of all images in pixels; None if they differ, or only decoding tells.
     """
 
     description: str
@@ -81,6 +82,7 @@ class Source:
     left_out: Mapping[str, int] = field(default_factory=dict)
     content: Content | None = None
     manifest: Manifest | None = None
+    size: tuple[int, int] | None = None
 
 
 def most_frequent(left_out: Mapping[str, int]) -> dict[str, int]:

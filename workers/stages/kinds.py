@@ -26,7 +26,8 @@ class Data:
     Attributes:
         fingerprint: identifies the content of the files; two copies of the same data have the same fingerprint.
         validation_fraction: share of the training images held out for validation.
-        image_size: side in pixels to which images of varying size are cropped; images of one size keep theirs.
+        image_size: side in pixels to which images of varying size are cropped, and images of one size are averaged.
+            The default leaves images of one size as they are.
         pixel_mean, pixel_std: normalise images by these values per channel, in units of 0 to 1. None takes those of
             the training images, or ImageNet's for streamed images.
     """

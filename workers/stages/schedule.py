@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-Augmentation = Literal["none", "crop_flip", "half_resized_crop_flip", "resized_crop_flip"]
+Augmentation = Literal["none", "crop_flip", "crop_flip_2", "half_resized_crop_flip", "resized_crop_flip"]
 BatchNormPolicy = Literal["synchronised", "per_rank"]
 
 

@@ -19,6 +19,7 @@ NEAR = 0.05
 """Two densities whose ratio differs from 1 by less are compared."""
 MOST_UNPRUNED_PERCENT = 2.5
 """Of the weights that a published density counts; beyond, the densities mean different networks."""
+OWN_SIZE = "the data set's own"
 COLUMNS = (
     "series",
     "density",
@@ -115,7 +116,9 @@ def _differences(theirs: Mapping[Hashable, Any], alike: pd.DataFrame, section: S
     ours = trainings.iloc[0]
     for name in SETTINGS:
         stated, value = theirs[name], ours[name]
-        if stated == "" or pd.isna(stated):
+        if name == "image_size":  # a series that states none has the data set's own
+            stated, value = (OWN_SIZE if pd.isna(each) else f"{each:g} pixels" for each in (stated, value))
+        elif stated == "" or pd.isna(stated):
             continue
         same = stated == value if isinstance(stated, str) else isclose(stated, value, rel_tol=1e-6)
         if not same:

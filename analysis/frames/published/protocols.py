@@ -19,6 +19,7 @@ _TYPES = {
     "schedule": "str",
     "epochs": "float64",
     "training_share": "float64",
+    "image_size": "float64",
 }
 
 
@@ -29,7 +30,8 @@ def protocols(records: Mapping[str, Record]) -> pd.DataFrame:
 
     Returns:
         ``key``, ``optimizer``, ``learning_rate`` (the schedule's full value), ``momentum``, ``weight_decay``,
-        ``batch_size`` (images), ``schedule`` in words, ``epochs``, and ``training_share`` of the training images.
+        ``batch_size`` (images), ``schedule`` in words, ``epochs``, ``training_share`` of the training images, and
+        ``image_size`` (side in pixels; NaN if images have the data set's own size, or streamed ones the usual 224).
     """
     return pd.DataFrame(_rows(records), columns=list(_TYPES)).astype(_TYPES)
 
@@ -50,6 +52,7 @@ def _rows(records: Mapping[str, Record]) -> Iterator[dict[str, Any]]:
             "schedule": _in_words(training.get("schedule", {})),
             "epochs": (training["epochs"] if stop is None else stop) - training.get("first_epoch", 0),
             "training_share": 1 - data.get("validation_fraction", 0),
+            "image_size": data.get("image_size"),
         }
 
 

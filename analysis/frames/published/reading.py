@@ -28,10 +28,11 @@ SETTINGS = (
     "schedule",
     "epochs",
     "training_share",
+    "image_size",
 )
 _TEXTS = ("source", "kind", "method", "optimizer", "schedule", "density_counts", "note")
 _MAY_BE_ZERO = ("sd_points", "momentum", "weight_decay", "unpruned_percent")
-_NUMBERS = (*_MAY_BE_ZERO, "n", "learning_rate", "batch_size", "epochs", "training_share", "test_images")
+_NUMBERS = (*_MAY_BE_ZERO, "n", "learning_rate", "batch_size", "epochs", "training_share", "image_size", "test_images")
 _AT_MOST = {"sd_points": 100.0, "momentum": 1.0, "training_share": 1.0, "unpruned_percent": 100.0}
 _COUNTS = ("test_images", "density_counts", "unpruned_percent")
 OPTIONAL = ("source", "kind", "method", "sd_points", "n", *SETTINGS, *_COUNTS, "note")

@@ -96,6 +96,10 @@ def test_a_result_is_reached_by_our_mean_or_within_our_interval(
         (science(optimizer={**SGD, "weight_decay": 5e-4}), "weight decay 0.0002, ours 0.0005"),
         (science(schedule={"name": "cosine", "factor": 0.0}), "schedule x0.1 at 91, 136, ours cosine"),
         ({**science(), "setting": {"data": {"validation_fraction": 0.1}}}, "training share 1, ours 0.9"),
+        (
+            {**science(), "setting": {"data": {"validation_fraction": 0.0, "image_size": 16}}},
+            "image size the data set's own, ours 16 pixels",
+        ),
         ({"epochs": 182}, "the settings of our training are not known"),
     ],
 )

@@ -15,10 +15,10 @@ from torchvision.transforms import functional as TF
 
 from tests.support.images import REAL_CIFAR10, png, write_images
 from workers.data import DataError, fingerprint, open_data, prepared_folder
-from workers.data.augmentation import Draws, augmented
+from workers.data.augmentation import augmented, draw_epoch
 from workers.data.batches import Split
 from workers.data.splits import split_data
-from workers.stages import Data
+from workers.stages import Augmentation, Data
 
 
 def test_mnist1d_is_the_benchmark_of_that_name(data_cache: Path) -> None:
@@ -140,17 +140,15 @@ def test_processes_that_race_for_a_data_set_all_get_it(tmp_path: Path) -> None:
         assert pool.map(_open, [tmp_path] * 4) == [230] * 4
 
 
-def test_crop_and_flip_equal_torchvisions_for_the_same_draws() -> None:
+@pytest.mark.parametrize(("augmentation", "padding"), [("crop_flip", 4), ("crop_flip_2", 2)])
+def test_crop_and_flip_equal_torchvisions_for_the_same_draws(augmentation: Augmentation, padding: int) -> None:
     stream = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (20, 3, 32, 32), generator=stream, dtype=torch.uint8)
-    draws = Draws(
-        torch.arange(20),
-        torch.randint(0, 9, (20, 2), generator=stream),
-        torch.rand(20, generator=stream) < 0.5,
-    )
-    got = augmented(images, draws, "crop_flip")
+    draws = draw_epoch(20, 0, 0, augmentation)
+    assert sorted(set(draw_epoch(500, 0, 0, augmentation).geometry.flatten().tolist())) == list(range(2 * padding + 1))
+    got = augmented(images[draws.order], draws, augmentation)
     for row, (top, left) in enumerate(draws.geometry.tolist()):
-        expected = TF.crop(TF.pad(images[row], [4]), top, left, 32, 32)
+        expected = TF.crop(TF.pad(images[draws.order[row]], [padding]), top, left, 32, 32)
         if draws.flip[row]:
             expected = TF.hflip(expected)
         assert torch.equal(got[row], expected)

@@ -1,4 +1,4 @@
-"""Prepare each data set once per host: as arrays, or as an index of encoded images, which all workers map."""
+"""Prepare each data set once per host and size: as arrays, or as an index of encoded images, which all workers map."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import Tensor
 
 from tickets.files.home import NoHomeError, user_cache
 from tickets.registry import unknown
-from workers.data.classes import check_all_occur
 from workers.data.errors import DataError
 from workers.data.fingerprints.content import OF_BYTES, change, take
 from workers.data.images.encoded import Encoded, Pictures
-from workers.data.preparing import writing
+from workers.data.preparing import resizing, writing
+from workers.data.preparing.checking import check_content
 from workers.data.preparing.writing import ARRAYS, ProgressCallback
 from workers.data.registry import Arrays, DataSet, Source, SplitSummary, data_set_names, find_data_set, most_frequent
 from workers.plugins import fault, owner
+from workers.stages import IMAGE_SIZE
 
 IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
 IMAGENET_STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
@@ -137,20 +137,41 @@ def prepared_folder(name: str, expected: str, cache: Path) -> Path:
 
 
 def open_data(
-    name: str, expected: str, data_root: Path | None, cache: Path, progress: ProgressCallback = lambda *_: None
+    name: str,
+    expected: str,
+    data_root: Path | None,
+    cache: Path,
+    progress: ProgressCallback = lambda *_: None,
+    image_size: int = IMAGE_SIZE,
 ) -> MappedData | StreamedData:
     """Map a data set; prepare it first, under a lock, if this host has not done so.
 
     Args:
         expected: the fingerprint in the stage's key.
         progress: called from time to time during preparation.
+        image_size: side in pixels to which images of one size are averaged; the default keeps theirs. Streamed images
+            are cropped to it when they are read.
 
     Raises:
-        DataError: the data is missing or damaged, or has another fingerprint.
+        DataError: the data is missing or damaged, has another fingerprint, or cannot have this size.
     """
-    folder = prepared_folder(name, expected, cache)
-    if not (folder / "meta.json").exists():
-        _prepare(folder, name, expected, data_root, cache, progress)
+    whole = prepared_folder(name, expected, cache)
+    folder = whole if image_size == IMAGE_SIZE else whole.with_name(f"{whole.name}-{image_size}px")
+    if (folder / "meta.json").exists():
+        return _open_checked(folder, name, data_root)
+    if not (whole / "meta.json").exists():
+        _prepare(whole, name, expected, data_root, cache, progress)
+    data = _open_checked(whole, name, data_root)
+    if folder == whole or isinstance(data, StreamedData):
+        return data
+    meta = {"num_classes": data.num_classes, "left_out": data.left_out}
+    arrays = {array: getattr(data, array).numpy() for array in ARRAYS}
+    resizing.write_resized(folder, name, arrays, image_size, meta, data.prepared_unix_s, progress)
+    return _open_checked(folder, name, data_root)
+
+
+def _open_checked(folder: Path, name: str, data_root: Path | None) -> MappedData | StreamedData:
+    """Map what a preparation has written; DataError if the files are damaged, or the images' folder is missing."""
     try:
         return _open_prepared(folder, name, data_root)
     except DataError:
@@ -205,46 +226,38 @@ def _prepare(
     folder: Path, name: str, expected: str, data_root: Path | None, cache: Path, progress: ProgressCallback
 ) -> None:
     """Fill a folder under a temporary name and rename it; a killed preparation is continued by the next one."""
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with FileLock(cache / f"{folder.name}.lock"):
-            if (folder / "meta.json").exists():
-                return
-            source = find_source(name, data_root, cache, progress, every_byte=expected.startswith(OF_BYTES))
-            if source.fingerprint != expected:
-                changed = change(name, expected, source.fingerprint, cache)
-                raise DataError(
-                    f"{name}: {source.description} differs from the data that the stage was planned for "
-                    f"({source.fingerprint} instead of {expected}); give the same --data-root, or plan again"
-                    f"{'; ' if changed else ''}{changed or ''}"
-                )
-            try:
-                content = source.decode()
-            except (Exception, SystemExit) as error:
-                _blame_plugin(name, _known(name), error)
-                raise
-            arrays = (getattr(content, array, None) for array in ARRAYS)
-            if not isinstance(content, Encoded) and not all(isinstance(array, np.ndarray) for array in arrays):
-                what = type(content).__name__
-                raise DataError(f"{name}: {owner(_known(name).function)}: decode gives a {what}; give Arrays of NumPy")
-            if isinstance(content, Encoded) and source.manifest is not None:
-                content = content.guarded(source.manifest)
-            _check(name, content, _known(name).channels, source.num_classes or 0)
-            partial = folder.with_name(f"{folder.name}.partial")
-            partial.mkdir(exist_ok=True)
-            meta = _fill(partial, name, content, source, data_root, progress)
-            changed = source.content.changed(source.manifest) if source.content and source.manifest else ""
-            if changed:
-                shutil.rmtree(partial)
-                raise DataError(
-                    f"{name} changed while it was prepared: {changed}; start again when nothing writes to it any more"
-                )
-            meta = writing.seal(partial, {**meta, "num_classes": source.num_classes, "left_out": source.left_out})
-            (partial / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
-            shutil.rmtree(folder, ignore_errors=True)
-            partial.rename(folder)
-    except OSError as error:
-        raise DataError(f"{name}: cannot write the prepared data to {cache} ({error}); set --data-cache") from error
+    with writing.locked(folder, name) as partial:
+        if partial is None:
+            return
+        source = find_source(name, data_root, cache, progress, every_byte=expected.startswith(OF_BYTES))
+        if source.fingerprint != expected:
+            changed = change(name, expected, source.fingerprint, cache)
+            raise DataError(
+                f"{name}: {source.description} differs from the data that the stage was planned for "
+                f"({source.fingerprint} instead of {expected}); give the same --data-root, or plan again"
+                f"{'; ' if changed else ''}{changed or ''}"
+            )
+        try:
+            content = source.decode()
+        except (Exception, SystemExit) as error:
+            _blame_plugin(name, _known(name), error)
+            raise
+        arrays = (getattr(content, array, None) for array in ARRAYS)
+        if not isinstance(content, Encoded) and not all(isinstance(array, np.ndarray) for array in arrays):
+            what = type(content).__name__
+            raise DataError(f"{name}: {owner(_known(name).function)}: decode gives a {what}; give Arrays of NumPy")
+        if isinstance(content, Encoded) and source.manifest is not None:
+            content = content.guarded(source.manifest)
+        check_content(name, content, _known(name).channels, source.num_classes or 0)
+        partial.mkdir(exist_ok=True)
+        meta = _fill(partial, name, content, source, data_root, progress)
+        changed = source.content.changed(source.manifest) if source.content and source.manifest else ""
+        if changed:
+            shutil.rmtree(partial)
+            raise DataError(
+                f"{name} changed while it was prepared: {changed}; start again when nothing writes to it any more"
+            )
+        writing.publish(partial, folder, {**meta, "num_classes": source.num_classes, "left_out": source.left_out})
 
 
 def _fill(
@@ -269,32 +282,3 @@ def _fill(
         shutil.rmtree(partial)  # repaired data has another fingerprint, so that no later run would continue here
         raise
     return writing.summarize(partial)
-
-
-def _check(name: str, content: Arrays | Encoded, channels: int, num_classes: int) -> None:
-    if num_classes < 2:
-        raise DataError(f"{name}: {num_classes} class, of which every network is right; give at least two classes")
-    if isinstance(content, Encoded):
-        labels = {"train": content.train.labels, "test": content.test.labels}
-        counts = {"train": len(content.train), "test": len(content.test)}
-        if channels != 3:
-            raise DataError(
-                f"{name}: encoded images are RGB, but the data set is registered with channels={channels}; register 3"
-            )
-    else:
-        labels = {"train": content.train_labels, "test": content.test_labels}
-        counts = {"train": len(content.train_images), "test": len(content.test_images)}
-        for split, images in (("train", content.train_images), ("test", content.test_images)):
-            if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != channels:
-                raise DataError(
-                    f"{name}: expected {split} images in uint8 of shape (images, {channels}, height, width), got "
-                    f"{images.dtype} of shape {images.shape}"
-                )
-    for split, classes in labels.items():
-        if counts[split] != len(classes) or not len(classes):
-            raise DataError(f"{name}: {counts[split]} {split} images with {len(classes)} labels; give as many")
-        if classes.min() < 0 or classes.max() >= num_classes:
-            raise DataError(
-                f"{name}: {split} labels go from {classes.min()} to {classes.max()}, expected 0 to {num_classes - 1}"
-            )
-    check_all_occur(f"{name}: training images", labels["train"], num_classes)

@@ -9,11 +9,13 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 
 from tickets.files import digest
 from tickets.files.writing import replacing
@@ -25,6 +27,33 @@ from workers.data.images.parquet import ParquetPictures
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 CHUNK = 1024
+
+
+@contextmanager
+def locked(folder: Path, name: str) -> Iterator[Path | None]:
+    """Lock a data set's folder; yield the temporary folder to fill, or None if another process has filled it.
+
+    Raises:
+        DataError: the cache cannot be written.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f"{folder.name}.lock")):
+            yield None if (folder / "meta.json").exists() else folder.with_name(f"{folder.name}.partial")
+    except OSError as error:
+        raise DataError(
+            f"{name}: cannot write the prepared data to {folder.parent} ({error}); set --data-cache"
+        ) from error
+
+
+def publish(partial: Path, folder: Path, meta: Mapping[str, Any], prepared_unix_s: float | None = None) -> None:
+    """Seal a filled folder and rename it; its ``meta.json`` is from now on, or from ``prepared_unix_s``."""
+    path = partial / "meta.json"
+    path.write_text(json.dumps(seal(partial, meta)), encoding="utf-8")
+    if prepared_unix_s is not None:
+        os.utime(path, (prepared_unix_s, prepared_unix_s))
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
 
 
 def decode_images(folder: Path, name: str, content: Encoded, progress: ProgressCallback) -> None:

@@ -16,6 +16,8 @@ from workers.data.sets.missing import near_miss
 if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10
 
+SIZE = (32, 32)
+
 
 @data_set("cifar10", channels=3, num_classes=10)
 def find_cifar10(data_root: Path | None, downloads: Path) -> Source:
@@ -31,7 +33,7 @@ def find_cifar100(data_root: Path | None, downloads: Path) -> Source:
 
 def _find(name: str, data_root: Path | None, downloads: Path) -> Source:
     if data_root is not None:
-        source = find_image_parquet(name, data_root / name, size=(32, 32))
+        source = find_image_parquet(name, data_root / name, size=SIZE)
         if source is not None:
             return source
     from torchvision import datasets  # takes two seconds
@@ -45,6 +47,7 @@ def _find(name: str, data_root: Path | None, downloads: Path) -> Source:
         f"torchvision's {files.base_folder} in {folder}",
         f"torchvision-{files.tgz_md5}",
         partial(_decode, name, files, folder, not exists),
+        size=SIZE,
     )
 
 

@@ -64,6 +64,7 @@ def source_of(
         splits={split: SplitSummary.of(part.labels) for split, part in zip(("train", "test"), pictures, strict=True)},
         left_out=train.left_out + test.left_out,
         content=content,
+        size=size,
     )
 
 
@@ -99,4 +100,5 @@ def find_image_parquet(
         lambda: Encoded(pictures[0], pictures[1], size),
         splits=dict(zip(("train", "test"), summaries, strict=True)),
         content=parquet_content(folder, *both),
+        size=size,
     )
