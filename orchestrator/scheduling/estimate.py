@@ -9,11 +9,11 @@ from statistics import median
 from orchestrator.planning.plan import Node, Plan
 from orchestrator.scheduling.rank import cost_epochs, recorded_epochs, upward_rank
 from orchestrator.store.record import Record
-from workers.stages import Landscape, PairProbe, Probe
+from workers.stages import IMAGE_SIZE, Landscape, PairProbe, Probe
 from workers.stages.kinds import width
 
-Work = tuple[str, str, int]
-"""A data set, an architecture, and the ranks of a gang: epochs of equal work take about equal time."""
+Work = tuple[str, str, int, str, int]
+"""Data set, architecture, image size, precision and ranks of a gang: epochs of equal work take about equal time."""
 Group = tuple[str, Work]
 """A kind of stage, and its work."""
 
@@ -22,9 +22,9 @@ class Estimates:
     """Estimated durations of stages on one kind of device.
 
     An estimate is the stage's cost in epochs, times the median duration of an epoch in stages of the same kind, data
-    set, architecture and ranks; if there are none, in trainings of the same work. Times are never carried over to
-    other data or architectures. A stage that shared a GPU counts with its share, and only if no stage of its group ran
-    alone. Resumed stages count only if there are no others, by the longest: a record holds the duration of its last
+    set, architecture, image size, precision and ranks; if there are none, in trainings of the same work. Times are
+    never carried over to other work. A stage that shared a GPU counts with its share, and only if no stage of its group
+    ran alone. Resumed stages count only if there are no others, by the longest: a record holds the duration of its last
     attempt, which is at most the stage's.
 
     Args:
@@ -47,8 +47,7 @@ class Estimates:
             if record.provenance.get("device") != self.device:
                 continue
             sharing = 1 + record.provenance.get("stages_beside", 0)
-            ranks = record.science.get("training", {}).get("gang", {}).get("ranks", 1)
-            group = record.kind, (record.labels.dataset, record.labels.architecture, ranks)
+            group = record.kind, _recorded_work(record)
             times = resumed if record.attempt > 1 else shared if sharing > 1 else alone
             times[group].append(record.seconds / sharing / recorded_epochs(record))
         self._typical = _Epochs({group: median(times) for group, times in {**shared, **alone}.items()})
@@ -86,5 +85,15 @@ class _Epochs:
         self._of_training = {work: median(times) for work, times in trainings.items()}
 
     def seconds(self, node: Node) -> float | None:
-        work = node.labels.dataset, node.labels.architecture, width(node.stage)
+        setting = node.stage.setting
+        of_images = setting.data.image_size, setting.precision
+        work = node.labels.dataset, node.labels.architecture, *of_images, width(node.stage)
         return self._of_kind.get((node.stage.kind, work), self._of_training.get(work))
+
+
+def _recorded_work(record: Record) -> Work:
+    """Return the work of a record, whose fields at their defaults are left out."""
+    setting = record.science.get("setting", {})
+    of_images = setting.get("data", {}).get("image_size", IMAGE_SIZE), setting.get("precision", "float32")
+    ranks = record.science.get("training", {}).get("gang", {}).get("ranks", 1)
+    return record.labels.dataset, record.labels.architecture, *of_images, ranks

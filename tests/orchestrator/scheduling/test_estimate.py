@@ -55,6 +55,13 @@ def test_an_estimate_is_the_median_epoch_of_its_kind() -> None:
     assert estimates.seconds(first(PLAN, "probe")) == pytest.approx(3.0 * 1.1)
 
 
+@pytest.mark.parametrize("changes", [{"image_size": 96}, {"precision": "bfloat16"}])
+def test_another_image_size_or_precision_is_other_work(changes: dict[str, object]) -> None:
+    other = plan_of(recipe(**changes))
+    assert Estimates([record(first(other, "train"), 6.0)]).of(PLAN) == {}
+    assert len(Estimates([record(first(other, "train"), 6.0)]).of(other)) == len(other)
+
+
 def test_a_measured_probe_estimates_probes_and_no_trainings() -> None:
     measured = [record(first(PLAN, "train"), 6.0), record(first(PLAN, "probe"), 0.5)]
     assert Estimates(measured).seconds(first(PLAN, "probe")) == pytest.approx(0.5)

@@ -23,6 +23,7 @@ def test_a_line_counts_images_classes_and_files_left_out() -> None:
         "cifar10: train 50,000 images of classes 0 to 9, test 12 images of classes 0 to 9 (3 of these occur); "
         "5 other files are left out (.avif 2, .gif 3)"
     )
+    assert data_line("cifar10", {}, {}, side=16).endswith("; images averaged to 16x16 pixels")
 
 
 def test_a_plan_shows_what_lies_in_the_folders_and_what_is_ignored(tmp_path: Path) -> None:
