@@ -78,6 +78,9 @@ def test_each_figure_and_the_controls_have_an_experiment() -> None:
     assert planned(read_experiment(FOLDER / "figure2.yaml")).counts()["train signed_psi_kept"]
     assert planned(read_experiment(FOLDER / "figure5.yaml")).counts()["train signed_psi_signs"]
     assert {node.labels.architecture for node in planned(read_experiment(FOLDER / "figure4.yaml"))} == {"resnet32"}
+    small = planned(read_experiment(FOLDER / "figure3_small.yaml"))
+    assert {node.stage.setting.data.image_size for node in small} == {16}
+    assert {node.labels.round for node in small if node.stage.kind == "probe"} == {10, 15}  # densities 0.107 and 0.035
 
 
 @pytest.fixture(scope="module")
