@@ -13,7 +13,7 @@ COUNTS = ("images", "classes", "fewest_per_class", "most_per_class")
 _TEXTS = ("key", "split", "left_out_files", "fingerprint", "fingerprint_covers")
 _TYPES: dict[str, Any] = {
     **dict.fromkeys(_TEXTS, "str"),
-    **dict.fromkeys((*COUNTS, "validation_images"), "Int64"),
+    **dict.fromkeys((*COUNTS, "validation_images", "image_size"), "Int64"),
     "prepared": "datetime64[us, UTC]",
 }
 
@@ -29,13 +29,15 @@ def _rows(record: Record) -> Iterator[dict[str, Any]]:
     held = record.provenance.get("data", {})
     left_out = held.get("left_out_files")
     for split, counts in held.get("splits", {}).items():
+        data = record.science.get("setting", {}).get("data", {})
         yield {
             "key": record.key,
             "split": split,
             **{name: counts.get(name, 0) for name in COUNTS},
             "validation_images": held.get("validation_images", 0),
             "left_out_files": None if left_out is None else ", ".join(f"{name} {n:,}" for name, n in left_out.items()),
-            "fingerprint": record.science.get("setting", {}).get("data", {}).get("fingerprint"),
+            "image_size": data.get("image_size"),
+            "fingerprint": data.get("fingerprint"),
             "fingerprint_covers": held.get("fingerprint_covers"),
             "prepared": held.get("prepared_unix_s"),
         }

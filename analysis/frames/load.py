@@ -60,8 +60,9 @@ class Frames:
             (``analysis.signs.pairs.agreement``). The labels are the first ticket's.
         packages: one row per stage and package, with the version used.
         data: one row per stage and split of the data set that it read: number of images and of classes that occur,
-            images of the rarest and of the most frequent class, files left out by extension, what the fingerprint
-            covers, and when the stage's host prepared the data. Records of earlier versions have none.
+            images of the rarest and of the most frequent class, side of the images in pixels (missing if no recipe
+            changed it), files left out by extension, what the fingerprint covers, and when the stage's host prepared
+            the data. Records of earlier versions have none.
         missing: one row per planned stage without a record; ``failed`` if its last attempt failed; ``inputs`` as those
             of ``stages``.
         failures: one row per stage that is not done and whose last attempt failed, oldest first.

@@ -156,13 +156,14 @@ def made_with(frames: Frames) -> dict[str, Any]:
 def data_sets(frames: Frames) -> list[dict[str, str]]:
     """Return what stages read: rows of cells by heading, one per split and content of a data set."""
     rows = frames.data.fillna({"fingerprint_covers": "what its function states", "left_out_files": "not counted"})
-    content = ["dataset", "fingerprint", "split", *COUNTS, "validation_images", "fingerprint_covers", "left_out_files"]
+    of_images = [*COUNTS, "image_size", "validation_images"]
+    content = ["dataset", "fingerprint", "split", *of_images, "fingerprint_covers", "left_out_files"]
     grouped = rows.groupby(content, dropna=False, sort=False)["prepared"].agg(["min", "size"]).reset_index()
     return [
         {
             "data set": row["dataset"],
             "split": row["split"],
-            "images": f"{row['images']:,}{_validation(row)}",
+            "images": f"{row['images']:,}{_size(row)}{_validation(row)}",
             "images per class": _per_class(row),
             "files left out": row["left_out_files"] or "none",
             "fingerprint covers": row["fingerprint_covers"],
@@ -171,6 +172,11 @@ def data_sets(frames: Frames) -> list[dict[str, str]]:
         }
         for row in grouped.sort_values(["dataset", "min"], kind="stable").to_dict("records")
     ]
+
+
+def _size(row: Mapping[Any, Any]) -> str:
+    """State the images' size if a recipe changed it."""
+    return "" if pd.isna(row["image_size"]) else f" of {row['image_size']}x{row['image_size']} pixels"
 
 
 def _validation(row: Mapping[Any, Any]) -> str:

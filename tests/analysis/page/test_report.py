@@ -367,13 +367,17 @@ def _read(images: int, fewest: int, **more: Any) -> dict[str, Any]:
 def test_the_page_shows_what_the_stages_read(store: SyntheticStore) -> None:
     described = {"left_out_files": {".gif": 3, ".avif": 1}, "fingerprint_covers": "every byte of every file"}
     prepared = {"validation_images": 100, "prepared_unix_s": 1_700_000_000.0}
+    provenance = _read(1_000, 400, **described, **prepared)
     for seed in (1, 2):
-        provenance = _read(1_000, 400, **described, **prepared)
         store.stage("train", {"transfer": "dense", "seed": seed}, {}, provenance=provenance)
+    at_16 = {"setting": {"data": {"image_size": 16}}}
+    store.stage("train", {"transfer": "dense", "seed": 4}, {}, science=at_16, provenance=provenance)
     store.stage("train", {"transfer": "dense", "seed": 3}, {}, provenance={"device": "cpu"})  # of an earlier version
     text = page_text(store.root)
     cells = "digits train 1,000 (100 held out) 400 to 600 .gif 3, .avif 1 every byte of every file"
     assert f"{cells} 2023-11-14 22:13 2" in text
+    at_16_cells = cells.replace("1,000", "1,000 of 16x16 pixels")
+    assert f"{at_16_cells} 2023-11-14 22:13 1" in text
     assert "did not read the same data" not in text
 
 
