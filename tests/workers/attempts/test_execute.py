@@ -10,6 +10,7 @@ import torch
 
 import tickets
 from workers.attempts.execute import run_probes, run_stage
+from workers.data import MappedData, open_data
 from workers.stages import Alpha, Pretrain, Probe, Round, Setting, Train, Training
 from workers.stages.execution import Execution
 from workers.storage import artifacts, schemas
@@ -52,6 +53,17 @@ def test_density_falls_by_a_fifth_per_round_and_the_classifier_is_never_pruned(c
         for name, mask in ticket.masks.items():
             assert not state[name][~mask].any()
             assert torch.equal(state[name].sign().to(torch.int8), ticket.tensors[name].sign)
+
+
+def test_a_stage_trains_on_images_of_the_size_that_its_key_says(
+    tmp_path: Path, setting: Setting, training: Training, execution: Execution
+) -> None:
+    small = replace(setting, data=replace(setting.data, image_size=4))
+    results = run_stage(Train(small, training, tickets.TRANSFERS["dense"], 1, 2), {}, tmp_path, execution)
+    averaged = open_data("tiny", "tiny-1", None, Path(execution.data_cache), image_size=4)
+    assert isinstance(averaged, MappedData)
+    assert averaged.train_images.shape == (230, 1, 4, 4)
+    assert results["data_blake2b"] == averaged.content_blake2b
 
 
 def test_a_round_starts_from_the_weights_and_statistics_of_the_round_before(
