@@ -3,8 +3,9 @@
     python -m benchmarks.loader [--images N] [--processes 0,1,2] [--repeats R]
 
 The JPEGs are generated and read from the page cache. Each variant decodes, crops, resizes to 224 pixels, flips,
-normalises and moves one epoch to the device. Times are wall-clock times, so other load on the processor counts. Ratios
-compare with the DataLoader that has the most processes. Processes start before the measurement.
+normalises and moves one epoch to the device. Images per second are of wall-clock time, so other load on the processor
+counts; images per CPU-second count the time of all processes. Ratios compare with the DataLoader that has the most
+processes. Processes start before the measurement.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 import torch
 from torch.utils.data import DataLoader
@@ -24,7 +26,7 @@ from benchmarks.generated import PIXEL_MEAN, PIXEL_STD, labelled_images, splits_
 from benchmarks.machine import find_device
 from benchmarks.released_style import on_device
 from benchmarks.table import print_table
-from benchmarks.timing import Epoch, interleaved, next_epoch, wall_clock
+from benchmarks.timing import Epoch, family_clock, interleaved, next_epoch, seconds, wall_clock
 from workers.data.augmentation import draw_epoch
 from workers.data.images.encoded import FilePictures
 from workers.data.images.streaming import DeviceReader, ProcessReader, Reader, StreamedSplit, jpeg_decoder
@@ -109,12 +111,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{images:,} JPEGs of {size / 1e3:.0f} kB on average, batches of {batch_size}, {given.repeats} repeats\n")
         clock = wall_clock(device)
         loaders = variants(pictures, processes, batch_size, device)
-        taken = interleaved({name: next_epoch(clock, epoch) for name, epoch in loaders.items()}, given.repeats)
-    base = taken[next(iter(taken))]
+        work: dict[str, list[float]] = {name: [] for name in loaders}
+        measures = {name: next_epoch(clock, counting(epoch, work[name])) for name, epoch in loaders.items()}
+        taken = interleaved(measures, given.repeats)
+    worked = {name: median(epochs[1:]) for name, epochs in work.items()}  # without the warm-up
+    first = next(iter(loaders))
     print_table(
-        ["loader", "images/s", "ratio"],
-        [[name, f"{images / time:,.0f}", f"{base / time:.2f}x"] for name, time in taken.items()],
+        ["loader", "images/s", "ratio", "images per CPU-second", "ratio"],
+        [
+            [
+                name,
+                f"{images / taken[name]:,.0f}",
+                f"{taken[first] / taken[name]:.2f}x",
+                f"{images / worked[name]:,.0f}",
+                f"{worked[first] / worked[name]:.2f}x",
+            ]
+            for name in loaders
+        ],
     )
+
+
+def counting(epoch: Epoch, work: list[float]) -> Epoch:
+    """Append each epoch's CPU seconds, of all processes, to a list."""
+
+    def run(number: int) -> None:
+        work.append(seconds(family_clock, lambda: epoch(number)))
+
+    return run
 
 
 def powers_up_to_cores() -> list[int]:

@@ -44,13 +44,21 @@ class Splits:
 
     def normalized(self, images: Tensor) -> Tensor:
         """Convert uint8 images to what the network sees: float32, centred and scaled by channel, in memory format."""
+        mean, inverse_std = self.mean, self.inverse_std
+        if not images.is_contiguous():  # but channels last, where torch takes rows faster than three numbers at a time
+            mean, inverse_std = (_rows(by_channel, images.shape[3]) for by_channel in (mean, inverse_std))
         # in place, since a new tensor for each operation takes more time on a CPU than the operation
-        scaled = images.to(torch.float32, copy=True).sub_(self.mean).mul_(self.inverse_std)
+        scaled = images.to(torch.float32, copy=True).sub_(mean).mul_(inverse_std)
         return scaled.to(memory_format=self.memory_format)
 
     def autocast(self) -> torch.autocast:
         """A context that runs forward passes in the precision; bfloat16 needs no loss scaling."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
+
+
+def _rows(by_channel: Tensor, width: int) -> Tensor:
+    """Numbers by channel, (1, channels, 1, 1), repeated for a row of pixels whose channels are last in memory."""
+    return by_channel.expand(-1, -1, 1, width).contiguous(memory_format=torch.channels_last)
 
 
 def split_data(

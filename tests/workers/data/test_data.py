@@ -2,6 +2,7 @@ import hashlib
 import json
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -195,6 +196,15 @@ def test_images_are_normalised_by_their_own_statistics_or_by_the_ones_given(data
     given = split_data(data, spec, torch.device("cpu"))
     images = next(given.train.in_order(10)).images
     torch.testing.assert_close(given.normalized(images), (images / 255 - 0.25) / 0.5)
+    coloured = replace(given, mean=99 * torch.rand(1, 3, 1, 1), inverse_std=torch.rand(1, 3, 1, 1))
+    pictures = torch.randint(0, 256, (4, 3, 6, 9), dtype=torch.uint8)
+    expected = (pictures.float() - coloured.mean) * coloured.inverse_std
+    for held in (pictures, pictures.to(memory_format=torch.channels_last)):
+        kept = held.clone()
+        normalized = coloured.normalized(held)
+        assert torch.equal(normalized, expected)
+        assert normalized.is_contiguous(memory_format=torch.channels_last)
+        assert torch.equal(held, kept)
 
 
 @pytest.mark.parametrize(

@@ -82,17 +82,15 @@ def pil_views(pictures: Pictures, request: Request) -> NDArray[np.uint8]:
     """Read, decode, crop, resize and mirror a request's pictures, as torchvision's transforms of PIL images do.
 
     Returns:
-        uint8 (batch, 3, height, width).
+        uint8 (batch, height, width, 3).
 
     Raises:
         DataError: a picture is unreadable; the message names it.
     """
-    loaded = np.empty((len(request.rows), 3, *request.size), np.uint8)
+    loaded = np.empty((len(request.rows), *request.size, 3), np.uint8)
     for slot, image in enumerate(_pil_crops(pictures, request)):
-        view = np.asarray(image)
-        if request.mirrored is not None and request.mirrored[slot]:
-            view = view[:, ::-1]
-        loaded[slot] = view.transpose(2, 0, 1)
+        mirrored = request.mirrored is not None and request.mirrored[slot]
+        loaded[slot] = np.asarray(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else image)
     return loaded
 
 
@@ -106,7 +104,8 @@ def _pil_crops(pictures: Pictures, request: Request) -> Iterator[Image.Image]:
         sources = [_Source.read(pictures, int(row)) for row in request.rows[first : first + IMAGES_AT_ONCE]]
         boxes = request.crops.boxes([source.size for source in sources], first)
         for source, (top, left, height, width) in zip(sources, boxes, strict=True):
-            yield views.resized_crop(source.decoded(top + height), top, left, height, width, size)
+            crop = source.decoded(top + height).crop((left, top, left + width, top + height))
+            yield crop.resize((size[1], size[0]), Image.Resampling.BILINEAR)
 
 
 @dataclass(frozen=True)

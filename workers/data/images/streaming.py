@@ -141,7 +141,7 @@ class _Requests(Sampler[Request]):
 
 @dataclass(frozen=True)
 class _Pixels:
-    """A loaded batch, uint8 (batch, 3, height, width), that crosses to the parent by value, through a pipe.
+    """A loaded batch, uint8 (batch, height, width, 3), that crosses to the parent by value, through a pipe.
 
     As a tensor it would need room in /dev/shm, and a socket in TMPDIR. Where these fail, torch's queue only prints a
     traceback, and the parent waits for ever.
@@ -150,11 +150,12 @@ class _Pixels:
     array: NDArray[np.uint8]
 
     def tensor(self) -> Tensor:
-        return torch.from_numpy(self.array)
+        """uint8 (batch, 3, height, width), channels last."""
+        return torch.from_numpy(self.array).permute(0, 3, 1, 2)
 
     def pin_memory(self) -> Tensor:
         """Called by the loader's thread for a GPU."""
-        return self.tensor().pin_memory()
+        return torch.from_numpy(self.array).pin_memory().permute(0, 3, 1, 2)
 
 
 class _Views(Dataset[_Pixels | str]):
