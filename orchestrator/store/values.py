@@ -29,7 +29,10 @@ CutText = Annotated[str, AfterValidator(lambda text: text[:MOST_LETTERS])]
 
 
 class _Fields(BaseModel):
-    """The fields that readers use of a larger mapping; its other fields may be any plain values."""
+    """The fields that readers use of a larger mapping; its other fields may be any plain values.
+
+    A default that is a model is made by a factory: pydantic would copy it deeply, for each of a plan's stages.
+    """
 
     model_config = ConfigDict(extra="ignore")
 
@@ -42,7 +45,7 @@ class _Training(_Fields):
     epochs: Count = 0
     first_epoch: Count = 0
     stop_after: Count | None = None
-    gang: _Gang = _Gang()
+    gang: _Gang = Field(default_factory=_Gang)
 
 
 class _Transfer(_Fields):
@@ -56,15 +59,15 @@ class _Criterion(_Fields):
 
 class _Pruning(_Fields):
     method: Word = ""
-    criterion: _Criterion = _Criterion()
+    criterion: _Criterion = Field(default_factory=_Criterion)
     one_shot: StrictBool = False
 
 
 class _Science(_Fields):
     setting: dict[str, Any] = {}  # pydantic copies defaults
-    training: _Training = _Training()
+    training: _Training = Field(default_factory=_Training)
     transfer: _Transfer | None = None
-    pruning: _Pruning = _Pruning()
+    pruning: _Pruning = Field(default_factory=_Pruning)
     method: Word = ""
     alpha: dict[str, Any] = {}
     probe: Word | None = None
@@ -114,7 +117,7 @@ class _Provenance(_Fields):
     host: Word | None = None
     torch: Word | None = None
     argv: list[str] = []
-    data: _Held = _Held()
+    data: _Held = Field(default_factory=_Held)
     stages_beside: Count = 0
     peak_memory_bytes: Annotated[int, Field(ge=0, le=LARGEST_INTEGER, strict=True)] | None = None
 
