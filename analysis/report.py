@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from functools import partial
 from pathlib import Path
@@ -27,8 +26,6 @@ from workers.terminal.command import add_command, new_app, one_sentence
 from workers.terminal.options import Published, StorePaths
 
 REPORT = "report.html"
-COLLECT_AFTER_OBJECTS = 100_000
-"""Python's garbage collector looks after 700 new objects; a report has millions, which live until it is written."""
 EXAMPLES = """
 winning-sign report sweeps
 winning-sign report s3://bucket/sweeps --out report.html
@@ -153,7 +150,6 @@ def report(
     The report is one HTML file that works offline. A stage that several stores hold is one result. With --compare the
     page says what differs between two stores: in their recipes, and in their results.
     """
-    gc.set_threshold(COLLECT_AFTER_OBJECTS)  # of this process: the command ends with the report
     with one_sentence(StoreError, PublishedError, OSError):
         if compare:
             if published is not None:

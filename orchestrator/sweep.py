@@ -161,7 +161,8 @@ def run(
     """Compute every stage that is not cached, and return the exit code."""
     with holding_lease(store) as lease:  # before the store is read: gc waits for lease holders
         cache = find_cached(plan, store)
-        ranks = max((width(node.stage) for node in plan if node.key not in cache.keys), default=1)
+        done = set(cache.keys)
+        ranks = max((width(node.stage) for node in plan if node.key not in done), default=1)
         _check_ranks(ranks, options)
         for sentence in changed_data(experiments, cache.records.values(), execution).values():
             console.print(sentence, soft_wrap=True)

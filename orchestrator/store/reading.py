@@ -27,6 +27,8 @@ class StoreReader:
         self._stages: dict[str, StageFiles] = {}
         self._records: dict[str, Record] = {}
         self._indexed: set[str] = set()
+        self._plans: dict[str, StoredPlan] = {}
+        """Plans by the digest of their file: a plan of 20,000 stages takes seconds to parse."""
 
     def retry_failures(self, tell: Callable[[str], None], stopped: Callable[[], bool] = lambda: False) -> None:
         """From now on repeat storage calls that fail for a while, until ``stopped``; an outage begins with ``tell``."""
@@ -241,7 +243,7 @@ class StoreReader:
         paths = sorted(path for path in listing if path.startswith("plans/"))
         for path, content in read_many(self.storage, paths, unreadable).items():
             try:
-                plans.append(StoredPlan.parse(content, f"{self.root}/{path}"))
+                plans.append(self._plan(content, path))
             except StoreError as error:
                 if damaged is not None:
                     damaged[path] = str(error)
@@ -256,6 +258,12 @@ class StoreReader:
         if record.key[:KEY_DIGITS] != short:
             raise StoreError(f"{self.root}/{path} is of stage {record.key}, which does not belong there; {REMEDY}")
         return record
+
+    def _plan(self, content: bytes, path: str) -> StoredPlan:
+        name = digest.of_bytes(content)
+        if name not in self._plans:
+            self._plans[name] = StoredPlan.parse(content, f"{self.root}/{path}")
+        return self._plans[name]
 
     def _forget(self, key: str) -> None:
         self._records.pop(key[:KEY_DIGITS], None)

@@ -63,9 +63,12 @@ class Store(StoreReader):
         name = digest.of_text("".join(stage.key for stage in plan.stages) + studies)[:KEY_DIGITS]
         path = f"plans/{name}.json"
         with suppress(FileNotFoundError, UnreadableFileError, StoreError):  # damaged: this plan mends it
-            earlier = StoredPlan.parse(self.storage.read(path), path)
+            earlier = self._plan(self.storage.read(path), path)
             plan = plan.model_copy(update={"first_started_unix_s": earlier.first_started})
-        self.storage.write(path, plan.sealed().model_dump_json().encode())
+        plan = plan.sealed()
+        content = plan.model_dump_json().encode()
+        self.storage.write(path, content)
+        self._plans[digest.of_bytes(content)] = plan
 
     def write_index(self) -> None:
         """Write copies of all records read so far to the index, unless it has them all."""
