@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks import claims, loader, precision, probe, pruning, scale, ticket_io, training
+from benchmarks import claims, gpu_facts, loader, precision, probe, pruning, scale, ticket_io, training
 from benchmarks.finished_store import write_finished
 from benchmarks.generated import PIXEL_MEAN, PIXEL_STD, labelled_images, splits_of
 from benchmarks.ladder import OPTIMIZER, SEED, Rung, Trainings, Workload, ladder
@@ -290,7 +290,7 @@ def test_a_report_is_opened_and_timed() -> None:
     assert float(re.findall(r"\| size +\| +([\d.]+) MB", done.stdout)[0]) < 8
 
 
-@pytest.mark.parametrize("module", [training, probe, loader, pruning, precision, scale])
+@pytest.mark.parametrize("module", [training, probe, loader, pruning, precision, scale, gpu_facts])
 def test_a_command_helps(module: object, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         module.main(["--help"])  # type: ignore[attr-defined]
