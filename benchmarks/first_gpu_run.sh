@@ -81,7 +81,7 @@ c)
   sweep alone 190 --pack 1
   step c_bits.txt 30 "$PY" -m benchmarks.gpu_facts --same-bits "$stores/packed" "$stores/alone"
   for name in packed alone; do cp "$stores/$name/report.html" "$OUT/c_$name.html"; done
-  grep -rhoE "no CUDA graph.*|.*differs from the eager step" --include log.txt "$stores" | sort | uniq -c |
+  grep -rhoE "no CUDA graph.*|the CUDA graph .*differs from the eager step" --include log.txt "$stores" | sort | uniq -c |
     tee "$OUT/c_captures.txt"
   ;;
 *)
