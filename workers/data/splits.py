@@ -12,6 +12,8 @@ from workers.data.preparing.cache import MappedData, StreamedData
 from workers.devices.seeds import generator
 from workers.stages import Data, Precision
 
+BYTES_IN_CACHE = 2**21  # of normalised images, so that a CPU's operations on them do not wait for memory
+
 
 @dataclass(frozen=True)
 class Splits:
@@ -47,8 +49,10 @@ class Splits:
         mean, inverse_std = self.mean, self.inverse_std
         if not images.is_contiguous():  # but channels last, where torch takes rows faster than three numbers at a time
             mean, inverse_std = (_rows(by_channel, images.shape[3]) for by_channel in (mean, inverse_std))
-        # in place, since a new tensor for each operation takes more time on a CPU than the operation
-        scaled = images.to(torch.float32, copy=True).sub_(mean).mul_(inverse_std)
+        scaled = torch.empty_like(images, dtype=torch.float32)
+        at_once = max(1, BYTES_IN_CACHE * len(images) // max(1, scaled.nbytes)) if scaled.is_cpu else len(images)
+        for part, piece in zip(scaled.split(at_once), images.split(at_once), strict=True):
+            part.copy_(piece).sub_(mean).mul_(inverse_std)
         return scaled.to(memory_format=self.memory_format)
 
     def autocast(self) -> torch.autocast:

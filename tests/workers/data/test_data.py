@@ -15,7 +15,7 @@ from torchvision.datasets import CIFAR10, CIFAR100
 from torchvision.transforms import functional as TF
 
 from tests.support.images import REAL_CIFAR10, png, write_images
-from workers.data import DataError, fingerprint, open_data, prepared_folder
+from workers.data import DataError, fingerprint, open_data, prepared_folder, splits
 from workers.data.augmentation import augmented, draw_epoch
 from workers.data.batches import Split
 from workers.data.splits import split_data
@@ -186,7 +186,9 @@ def test_the_digest_of_the_same_pixels_stays_what_it_was(tmp_path: Path) -> None
     assert data.mean.tolist() == pytest.approx([128.165771484375, 127.50911712646484, 128.0081329345703], rel=1e-7)
 
 
-def test_images_are_normalised_by_their_own_statistics_or_by_the_ones_given(data_cache: Path) -> None:
+def test_images_are_normalised_by_their_own_statistics_or_by_the_ones_given(
+    data_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = open_data("tiny", "tiny-1", None, data_cache)
     plain = split_data(data, Data("tiny", "tiny-1", 0.0), torch.device("cpu"))
     pixels = plain.normalized(next(plain.train.in_order(1000)).images)
@@ -198,6 +200,7 @@ def test_images_are_normalised_by_their_own_statistics_or_by_the_ones_given(data
     torch.testing.assert_close(given.normalized(images), (images / 255 - 0.25) / 0.5)
     coloured = replace(given, mean=99 * torch.rand(1, 3, 1, 1), inverse_std=torch.rand(1, 3, 1, 1))
     pictures = torch.randint(0, 256, (4, 3, 6, 9), dtype=torch.uint8)
+    monkeypatch.setattr(splits, "BYTES_IN_CACHE", 3 * pictures[0].numel() * 4)  # 3 of the 4 at once
     expected = (pictures.float() - coloured.mean) * coloured.inverse_std
     for held in (pictures, pictures.to(memory_format=torch.channels_last)):
         kept = held.clone()
