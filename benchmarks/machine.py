@@ -8,12 +8,14 @@ from importlib.metadata import version
 
 import torch
 
+from workers.devices.processor import processor
+
 
 def describe_machine() -> str:
     """Describe processor, cores, GPU and relevant package versions in one line."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "pyarrow", "numpy"))
-    return f"{platform.machine()}, {os.cpu_count()} cores, {device}; Python {platform.python_version()}, {packages}"
+    return f"{processor()}, {os.cpu_count()} cores, {device}; Python {platform.python_version()}, {packages}"
 
 
 def find_device() -> torch.device:
