@@ -49,6 +49,7 @@ READ: dict[str, str | None] = {
     "benchmarks.faults": "tests/orchestrator/driver/test_faults.py",
     "benchmarks.fuzz": "tests/benchmarks/test_fuzz.py",
     "benchmarks.gpu_facts": "tests/benchmarks/test_first_gpu_run.py",
+    "benchmarks.write": "tests/benchmarks/test_write.py",
     **{
         f"benchmarks.{name}": "tests/benchmarks/test_benchmarks.py"
         for name in ("claims", "loader", "precision", "probe", "pruning", "report", "scale", "ticket_io", "training")
