@@ -37,6 +37,18 @@ class _Fields(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
 
+class _Data(_Fields):
+    name: Word = ""
+    fingerprint: Word = ""
+    validation_fraction: Share = 0.0
+    image_size: OrdinalNumber | None = None
+
+
+class _Setting(_Fields):
+    data: _Data = Field(default_factory=_Data)
+    precision: Word = ""
+
+
 class _Gang(_Fields):
     ranks: OrdinalNumber = 1
 
@@ -64,12 +76,12 @@ class _Pruning(_Fields):
 
 
 class _Science(_Fields):
-    setting: dict[str, Any] = {}  # pydantic copies defaults
+    setting: _Setting = Field(default_factory=_Setting)
     training: _Training = Field(default_factory=_Training)
     transfer: _Transfer | None = None
     pruning: _Pruning = Field(default_factory=_Pruning)
     method: Word = ""
-    alpha: dict[str, Any] = {}
+    alpha: dict[str, Any] = {}  # pydantic copies defaults
     probe: Word | None = None
     round: Count = 0
     prune_fraction: Share = 0.0
