@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 
 from orchestrator.store import KEY_DIGITS, Store, StoreError
 from orchestrator.store.layout import StageFiles
@@ -178,7 +177,13 @@ def _differing(one: tuple[Store, Record], other: tuple[Store, Record]) -> list[s
 
 
 def _equal(rows: pd.DataFrame | None, other: pd.DataFrame | None) -> bool:
-    return rows is not None and other is not None and rows.equals(other)
+    """Compare two tables' rows, but for columns that an older version did not write into one of them."""
+    if rows is None or other is None:
+        return False
+    unwritten = [
+        name for name in schemas.OPTIONAL_COLUMNS & {*rows} if rows[name].isna().all() or other[name].isna().all()
+    ]
+    return rows.drop(columns=unwritten).equals(other.drop(columns=unwritten))
 
 
 def _unequal(a: Mapping[str, Any], b: Mapping[str, Any]) -> set[str]:
@@ -188,11 +193,10 @@ def _unequal(a: Mapping[str, Any], b: Mapping[str, Any]) -> set[str]:
 def _rows(of: tuple[Store, Record], file: str) -> pd.DataFrame | None:
     """Return a table's rows, which versions of this package and of pyarrow write as different bytes.
 
-    Columns that older versions did not write are left out. None if the file cannot be read, which is said elsewhere.
+    None if the file cannot be read, which is said elsewhere.
     """
     store, record = of
-    needed = pa.schema([field for field in schemas.SCHEMAS[file] if field.name not in schemas.OPTIONAL_COLUMNS])
     for path in store.local([(record.key, file)], unreadable={}).values():
         with suppress(OSError):
-            return read_rows(path, needed, ()).to_pandas()
+            return read_rows(path, schemas.SCHEMAS[file], schemas.OPTIONAL_COLUMNS).to_pandas()
     return None

@@ -88,12 +88,12 @@ def test_another_result_of_one_stage_is_named_and_the_first_store_counts(
     assert f"{mine} and {theirs} differ in test_accuracy_percent; the first counts" in result.stderr
 
 
-def _rewritten(root: Path, change: Callable[[pa.Table], pa.Table]) -> None:
-    """Write the table of metrics of the stage that both stores hold as other bytes, and commit them."""
-    for path in root.glob("stages/train/*/record.json"):
+def _rewritten(root: Path, name: str, change: Callable[[pa.Table], pa.Table]) -> None:
+    """Write a table of the stages that both stores hold as other bytes, and commit them."""
+    for path in root.glob("stages/*/*/record.json"):
         record = Record.model_validate_json(path.read_bytes())
-        if record.labels.transfer == "mask":
-            file = path.parent / record.out / "metrics.parquet"
+        if record.labels.transfer == "mask" and name in record.files:
+            file = path.parent / record.out / name
             pq.write_table(change(pq.read_table(file)), file, compression="zstd")
             artifact = Artifact(size_bytes=file.stat().st_size, blake2b=digest.of_file(file))
             files = {**record.files, file.name: artifact}
@@ -104,10 +104,24 @@ def test_tables_differ_in_their_rows_not_in_how_they_were_written(
     stores: tuple[SyntheticStore, SyntheticStore],
 ) -> None:
     theirs = stores[1].root
-    _rewritten(theirs, lambda table: table)
+    _rewritten(theirs, "metrics.parquet", lambda table: table)
     assert load(roots(stores)).disagreements.empty
-    _rewritten(theirs, lambda table: table.set_column(2, "loss_nats", pc.add(table["loss_nats"], 1e-9)))
+    _rewritten(
+        theirs, "metrics.parquet", lambda table: table.set_column(2, "loss_nats", pc.add(table["loss_nats"], 1e-9))
+    )
     assert load(roots(stores)).disagreements["differs"].tolist() == ["metrics.parquet"]
+
+
+def test_columns_that_both_stores_wrote_are_compared_and_those_of_newer_versions_are_not(
+    stores: tuple[SyntheticStore, SyntheticStore],
+) -> None:
+    column = "barrier_above_chord_points"
+    for store, points in zip(stores, (1.0, 2.0), strict=True):
+        store.probe("lmc", "mask", (40.0, 45.0, 40.0), **LABELS)
+        _rewritten(store.root, "barrier.parquet", lambda table: table.append_column(column, pa.array([points])))  # noqa: B023  called at once
+    assert load(roots(stores)).disagreements["differs"].tolist() == ["barrier.parquet"]
+    _rewritten(stores[1].root, "barrier.parquet", lambda table: table.drop_columns(column))
+    assert load(roots(stores)).disagreements.empty
 
 
 def test_seconds_of_a_stage_may_differ(stores: tuple[SyntheticStore, SyntheticStore]) -> None:
