@@ -97,8 +97,8 @@ def _begin_command() -> None:
 def begin_work() -> None:
     """Prepare a command's process, now that the command is imported: Ctrl-C raises KeyboardInterrupt again.
 
-    And garbage is looked for after ``COLLECT_AFTER_OBJECTS`` new objects instead of 700: commands hold millions, for as
-    long as they run, and looking at them took a sixth of a report's time.
+    Python also looks for garbage in cycles after ``COLLECT_AFTER_OBJECTS`` new objects instead of a few hundred:
+    commands hold millions for as long as they run, and looking at them took a sixth of a report's time.
     """
     gc.set_threshold(COLLECT_AFTER_OBJECTS)
     if signal.getsignal(signal.SIGINT) is _exit_interrupted:

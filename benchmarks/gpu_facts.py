@@ -269,8 +269,8 @@ def same_bits(one: str, other: str) -> str:
         }
         for root in (one, other)
     ]
-    for root, found in zip((one, other), digests, strict=True):
-        if not found:
+    for root, artifacts in zip((one, other), digests, strict=True):
+        if not artifacts:
             raise StoreError(f"{root} holds no finished stage")
     names = digests[0].keys() | digests[1].keys()
     differing = sorted(name for name in names if digests[0].get(name) != digests[1].get(name))

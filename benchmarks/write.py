@@ -52,11 +52,8 @@ class Block:
 
 def blocks(text: str) -> list[Block]:
     """Find the blocks of a document."""
-    found = []
-    for match in _BLOCK.finditer(text):
-        measured = _MEASURED.search(match["content"])
-        found.append(Block(match["command"], *(measured.groups() if measured else ("", ""))))
-    return found
+    measured = [(match["command"], _MEASURED.search(match["content"])) for match in _BLOCK.finditer(text)]
+    return [Block(command, *(when.groups() if when else ("", ""))) for command, when in measured]
 
 
 def written(text: str, block: Block, printed: str, day: str, commit: str) -> str:

@@ -15,7 +15,7 @@ PREFIX = "winning-sign/"
 DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",  # it reports usage to its makers otherwise
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # it prints two lines a run otherwise
-    # the next export tries again: by MLflow's own 7 retries, a lost server holds up the end of a sweep for 8 minutes
+    # the next export tries again: by MLflow's own 7 retries, a lost server holds up the end of a sweep for minutes
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }

@@ -129,7 +129,7 @@ def outlook(ended_unix_s: Iterable[float], *, unfinished: int, given_up: int, at
     if not at_work:
         return Outlook(f"Nothing runs, and {left} left. Repeat the sweep's command to go on.")
     if not unfinished:
-        return Outlook(f"Ending: {left} left, which failed, were cancelled, or need such a stage.")
+        return Outlook(f"Ending: {left} left: failed, cancelled, or blocked by such a stage.")
     last = nlargest(PACE_STAGES, ended_unix_s)
     if len(last) < LEAST_PACE_STAGES or last[0] <= last[-1]:
         return Outlook("The time left is not known yet.")

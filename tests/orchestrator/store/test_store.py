@@ -537,7 +537,7 @@ UNKNOWN = Outlook("The time left is not known yet.")
         # an earlier sweep's stages do not count
         ([0.0, *(1000.0 + 2 * stage for stage in range(30))], 3, 0, True, about("6 s", 6.0, 20)),
         ([5.0, 5.0], 0, 0, False, Outlook("All done: 0 stages are left.", 0.0)),
-        ([5.0], 0, 2, True, Outlook("Ending: 2 stages are left, which failed, were cancelled, or need such a stage.")),
+        ([5.0], 0, 2, True, Outlook("Ending: 2 stages are left: failed, cancelled, or blocked by such a stage.")),
         (
             [0.0, 10.0, 20.0],
             3,
