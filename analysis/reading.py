@@ -14,12 +14,17 @@ Stores = Path | str | Iterable[Path | str]
 
 
 def read(
-    stores: Stores | Reader, *, tickets: bool = True, published: Path | None = None, done: bool = False
+    stores: Stores | Reader,
+    *,
+    tickets: bool = True,
+    published: Path | None = None,
+    done: bool = False,
+    copy: bool = False,
 ) -> tuple[Reader, Frames]:
     """Read one store, or several as one, for a command.
 
     Args:
-        tickets, published: see ``analysis.load``.
+        tickets, published, copy: see ``analysis.load``.
         done: refuse stores without a finished stage; else a planned stage is enough.
 
     Raises:
@@ -28,7 +33,7 @@ def read(
         OSError: a file cannot be read.
     """
     reader = open_reader(stores)
-    frames = load(reader, tickets=tickets, published=published, leave_out=True)
+    frames = load(reader, tickets=tickets, published=published, leave_out=True, copy=copy)
     tell_left_out(frames.left_out, "STORE" if isinstance(reader, SeveralStores) else reader.root)
     for row in frames.disagreements.to_dict("records"):
         differ = f"{row['store']} and {row['other_store']} differ in {row['differs']}"

@@ -55,7 +55,7 @@ def write_report(stores: Stores, out: Path | None = None, published: Path | None
     reader = open_reader(stores)
     if out is None and isinstance(reader, SeveralStores):
         raise StoreError("a report of several stores lies in none of them; give its file with --out")
-    _, frames = read(reader, published=published)
+    _, frames = read(reader, published=published, copy=out is None)  # a report in the store may write there
     rules = checks(reader, frames, deadline_s=REPORT_DEADLINE_S).to_dict("records")
     if isinstance(reader, Store) and out is None and reader.storage.folder is None:
         page = render(frames, reader.root, lambda path: path, checks=rules)

@@ -15,14 +15,15 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.table import print_table
-from orchestrator.store.provenance import code_provenance
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
+_ROOT = RESULTS.parents[1]
 BEGIN, END = "<!-- benchmarks.{command} -->\n", "<!-- the end of what it printed -->\n"
 _BLOCK = re.compile(r"<!-- benchmarks\.(?P<command>[^\n]+) -->\n(?P<content>.*?)" + re.escape(END), re.S)
 _MEASURED = re.compile(r", measured (?P<day>[0-9-]+) at commit (?P<commit>[0-9a-f]{7,40})")
@@ -84,10 +85,7 @@ def measure(names: Sequence[str], document: Path, run: Run) -> int:
         return 2
     for block in chosen:
         print(f"python -m benchmarks.{block.command}", file=sys.stderr)
-        code = code_provenance()
-        commit = f"{(code['git_commit'] or 'unknown')[:7]}"
-        if code["git_dirty_blake2b"]:
-            commit += " with uncommitted changes"
+        commit = _commit()
         try:
             printed = run(shlex.split(f"benchmarks.{block.command}"))
         except subprocess.CalledProcessError as error:
@@ -111,9 +109,20 @@ def list_blocks(document: Path) -> None:
 
 def _commits_since(commit: str, path: str) -> str:
     """Count the commits that changed a path; "?" where git does not know the commit."""
-    command = ["git", "rev-list", "--count", f"{commit}..HEAD", "--", path]
-    done = subprocess.run(command, cwd=RESULTS.parents[1], capture_output=True, text=True)
-    return done.stdout.strip() if commit and not done.returncode else "?"
+    return (_git("rev-list", "--count", f"{commit}..HEAD", "--", path) if commit else "") or "?"
+
+
+def _commit() -> str:
+    """Name the commit of the code, and whether anything but the measurements was changed since."""
+    changed = _git("status", "--porcelain", "--", ".", f":!{RESULTS.relative_to(_ROOT)}")
+    return (_git("rev-parse", "--short", "HEAD") or "unknown") + (" with uncommitted changes" if changed else "")
+
+
+def _git(*arguments: str) -> str:
+    """What git prints; nothing where there is no repository."""
+    with suppress(OSError, subprocess.CalledProcessError):
+        return subprocess.run(["git", *arguments], cwd=_ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    return ""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -112,6 +112,7 @@ def load(
     tickets: bool = True,
     published: Path | None = None,
     leave_out: bool = False,
+    copy: bool = False,
 ) -> Frames:
     """Read a store, or several as one.
 
@@ -122,6 +123,7 @@ def load(
             ticket for the first time takes about half a second; results are kept in the user's cache.
         published: a CSV file with published results: see ``analysis.frames.published.reading``.
         leave_out: leave damaged files out, and name them in ``Frames.left_out``.
+        copy: copy tables of results into the store (``analysis.frames.results``), so that it is read faster next time.
 
     Raises:
         StoreError: the folder does not exist; or one of its files is damaged, unless ``leave_out``.
@@ -135,7 +137,7 @@ def load(
     records, planned = reader.records(left_out), wanted(plans)
 
     def table(file: str) -> pd.DataFrame:
-        return read_results(reader, records.values(), file, schemas.SCHEMAS[file], left_out)
+        return read_results(reader, records.values(), file, schemas.SCHEMAS[file], left_out, copy=copy)
 
     stages = _stages(reader, records, superseded(records, planned))
     metrics, timing = table(schemas.METRICS), table(schemas.TIMING)

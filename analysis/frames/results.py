@@ -1,40 +1,53 @@
-"""Results of stages: the tables beside the records, one kind of file of all stages at a time, and the density."""
+"""Results of stages: the tables beside the records, one kind of file of all stages at a time, and the density.
+
+A report in its store copies the tables, one file a kind, into the folder ``copies``: the next one reads the copies at
+once, instead of opening tens of thousands of small files. An old, damaged or missing copy loses nothing: a copy counts
+only while the stage's own file has the version that was copied.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Mapping, MutableMapping
+import io
+from collections.abc import Collection, Iterator, Mapping, MutableMapping
+from contextlib import suppress
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from analysis.frames.several import Reader, holder_of
-from analysis.signs.cache import Cache
+from analysis.frames.several import Reader, holder_of, stores_of
+from orchestrator.store import Store
+from orchestrator.store.index import COPIES, local_copy
 from orchestrator.store.record import Record, inputs_first
-from tickets.files.tables import read_rows
+from tickets.files.tables import MOST_TEXT_BYTES, ROWS, read_rows
 from workers.storage.schemas import DISTINCT, OPTIONAL_COLUMNS
 
-LEAST_TO_KEEP = 200
-"""Files that were not kept yet, before the kept tables are written again."""
+LEAST_TO_COPY, LEAST_SHARE = 200, 0.1
+"""Files, in number and as a share of all, that were not copied yet, before the copies are written again."""
 Versioned = tuple[str, str]
 """A stage's key, and the version of its file: another content has another version."""
+_OF = pa.schema({"stage": pa.string(), "version": pa.string()})
 
 
 def read_results(
-    reader: Reader, records: Collection[Record], file: str, schema: pa.Schema, left_out: MutableMapping[str, str]
+    reader: Reader,
+    records: Collection[Record],
+    file: str,
+    schema: pa.Schema,
+    left_out: MutableMapping[str, str],
+    *,
+    copy: bool = False,
 ) -> pd.DataFrame:
-    """Read one kind of file of all stages; each row has its stage's key.
-
-    Opening tens of thousands of small files is slow, so the user's cache keeps their rows, by the files' versions.
+    """Read one kind of file of all stages, or their copies; each row has its stage's key.
 
     Args:
         left_out: receives a sentence for each file that cannot be read, or has a row twice, by its path.
+        copy: copy the tables into the store if many are not copied yet; for a single store.
     """
-    cache, name = Cache("results"), f"{reader.root}/{file}"
     wanted = {record.key: _version(reader, record, file) for record in records if file in record.files}
-    kept = _kept(cache, name, schema)
-    tables = {key: kept[key, version] for key, version in wanted.items() if (key, version) in kept}
+    copies = {of: table for store in stores_of(reader) for of, table in read_copies(store, file, schema).items()}
+    tables = {key: copies[key, version] for key, version in wanted.items() if (key, version) in copies}
     new = [(key, file) for key in wanted if key not in tables]
     for (key, _), path in reader.local(new, unreadable=left_out).items():
         try:
@@ -43,8 +56,8 @@ def read_results(
             left_out[str(path)] = str(error)
     tables = {key: tables[key] for key in wanted if key in tables}
     whole = pa.concat_tables([schema.empty_table(), *tables.values()])
-    if len(new) >= LEAST_TO_KEEP:
-        _keep(cache, name, whole, [(key, wanted[key], table.num_rows) for key, table in tables.items()])
+    if copy and isinstance(reader, Store) and len(new) >= max(LEAST_TO_COPY, LEAST_SHARE * len(wanted)):
+        write_copies(reader, file, {(key, wanted[key]): each for key, each in tables.items() if wanted[key]})
     places = np.repeat(np.arange(len(tables)), [table.num_rows for table in tables.values()])
     rows = whole.to_pandas()
     twice = set(places[rows.assign(key=places).duplicated(["key", *DISTINCT[file]])])
@@ -65,32 +78,48 @@ def _version(reader: Reader, record: Record, file: str) -> str:
     return f"{entry.version} {entry.size_bytes}" if entry and entry.version else ""
 
 
-def _kept(cache: Cache, name: str, schema: pa.Schema) -> dict[Versioned, pa.Table]:
-    """Return kept tables; none if the cache was written by a version with other columns."""
-    content = cache.get_bytes(name)
-    if content is None:
+def read_copies(store: Store, file: str, schema: pa.Schema) -> dict[Versioned, pa.Table]:
+    """Return the copies of one kind of file; none if they cannot be read, or have other columns."""
+    path = local_copy(store.storage, f"{COPIES}/{file}")
+    if path is None:
         return {}
-    whole = pa.ipc.open_stream(content).read_all()
-    entries = json.loads(whole.schema.metadata[b"entries"])
-    if whole.schema.remove_metadata() != schema:
+    try:
+        table = read_rows(path, pa.schema([*_OF, *schema]), OPTIONAL_COLUMNS).combine_chunks()
+    except OSError:
         return {}
-    whole, tables, first = whole.replace_schema_metadata(None), {}, 0
-    for key, version, rows in entries:
-        tables[key, version] = whole.slice(first, rows)
-        first += rows
-    return tables
+    return dict(_each(table.select(_OF.names).to_pandas(), table.select(schema.names)))
 
 
-def _keep(cache: Cache, name: str, whole: pa.Table, entries: list[tuple[str, str, int]]) -> None:
-    """Keep tables that are joined to one; those without a version could never be told from others."""
-    versioned = np.repeat([version != "" for _, version, _ in entries], [rows for *_, rows in entries])
-    described = json.dumps([entry for entry in entries if entry[1]])
-    table = whole.filter(pa.array(versioned, pa.bool_())).combine_chunks()  # slices of one chunk are taken at once
-    table = table.replace_schema_metadata({"entries": described})
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as stream:
-        stream.write_table(table)
-    cache.put_bytes(name, sink.getvalue().to_pybytes())
+def _each(of: pd.DataFrame, rows: pa.Table) -> Iterator[tuple[Versioned, pa.Table]]:
+    """Cut a table where the stage or the version changes."""
+    starts = np.flatnonzero(of.ne(of.shift()).any(axis=1))
+    names = of.iloc[starts].itertuples(index=False, name=None)
+    for name, start, end in zip(names, starts, [*starts[1:], len(of)], strict=True):
+        yield name, rows.slice(start, end - start)
+
+
+def write_copies(store: Store, file: str, tables: Mapping[Versioned, pa.Table]) -> None:
+    """Replace the copies of one kind of file; where the store cannot be written, it stays as it is."""
+    counts = [table.num_rows for table in tables.values()]
+    if not counts or sum(counts) > ROWS.most_rows:  # more than are read
+        return
+    of = [np.repeat(np.array(each, dtype=object), counts) for each in zip(*tables, strict=True)]
+    table = pa.concat_tables(tables.values()).combine_chunks()
+    texts = [field.name for field in table.schema if pa.types.is_string(field.type)]
+    for name, values in zip(_OF.names, of, strict=True):
+        table = table.append_column(name, pa.array(values, pa.string()))
+    content = io.BytesIO()
+    pq.write_table(
+        table,
+        content,
+        compression="none",
+        use_dictionary=[*_OF.names, *texts],
+        dictionary_pagesize_limit=MOST_TEXT_BYTES // 2,
+        write_statistics=False,
+        write_page_checksum=True,
+    )
+    with suppress(OSError):  # a full disk or somebody else's store costs time, never the report
+        store.storage.write(f"{COPIES}/{file}", content.getvalue())
 
 
 def above_chord(points: pd.DataFrame, value: str) -> pd.Series:

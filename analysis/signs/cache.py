@@ -11,12 +11,12 @@ from tickets.files import digest
 from tickets.files.home import NoHomeError, user_cache
 from tickets.files.writing import write_atomically
 
-VERSIONS = {"tickets": 2, "checks": 2, "results": 1}
+VERSIONS = {"tickets": 2, "checks": 2}
 """Raise a kind's version when the same files give another result, or when its values change their form."""
 
 
 class Cache:
-    """Values by name, JSON or bytes, one file each; two processes may share a cache.
+    """JSON values by name, one file each; two processes may share a cache.
 
     Each file begins with a digest of the rest, so that a damaged file reads as no value. Each file is replaced in one
     step, so that a reader never sees half of it.
@@ -32,24 +32,16 @@ class Cache:
         self.folder = folder / kind / f"v{VERSIONS[kind]}" if folder else None
 
     def get(self, name: str) -> Any | None:
-        """Return a kept JSON value; None if there is none, or its file is damaged."""
-        content = self.get_bytes(name)
-        return None if content is None else json.loads(content)
-
-    def put(self, name: str, value: Any) -> None:
-        """Keep a JSON value; where the folder cannot be written, nothing is kept."""
-        self.put_bytes(name, json.dumps(value).encode())
-
-    def get_bytes(self, name: str) -> bytes | None:
-        """Return kept bytes; None if there are none, or their file is damaged."""
+        """Return a kept value; None if there is none, or its file is damaged."""
         try:
             seal, _, content = self._path(name).read_bytes().partition(b"\n")
         except OSError:
             return None
-        return content if seal == digest.of_bytes(content).encode() else None
+        return json.loads(content) if seal == digest.of_bytes(content).encode() else None
 
-    def put_bytes(self, name: str, content: bytes) -> None:
-        """Keep bytes; where the folder cannot be written, nothing is kept."""
+    def put(self, name: str, value: Any) -> None:
+        """Keep a value; where the folder cannot be written, nothing is kept."""
+        content = json.dumps(value).encode()
         with suppress(OSError):  # a full disk or a read-only home costs time, never the report
             write_atomically(self._path(name), digest.of_bytes(content).encode() + b"\n" + content, durable=False)
 

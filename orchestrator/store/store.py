@@ -10,6 +10,7 @@
     {root}/plans/{digest}.json         what sweeps set out to do
     {root}/drivers/, events/           drivers' leases, and what happened: see leases.py and events.py
     {root}/index.jsonl                 copies of the records, to read them at once; may be deleted
+    {root}/copies/                     copies of the tables of results, likewise
     {root}/report.html
 
 There is no mutable status: a stage is done if and only if it has a record. Workers write in their own attempt's folder

@@ -91,6 +91,7 @@ def open_table(
                 read_dictionary=[*texts],
                 thrift_string_size_limit=MOST_FOOTER_BYTES,
                 thrift_container_size_limit=MOST_FOOTER_BYTES,
+                page_checksum_verification=True,  # where the writer wrote checksums
             ) as file:
                 rows = file.metadata.num_rows
                 if not 0 <= rows <= bounds.most_rows:

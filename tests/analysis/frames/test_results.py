@@ -1,4 +1,4 @@
-"""Rows that are kept in the user's cache are those of the files, as long as these do not change."""
+"""Copies of the tables of results are the files' rows, as long as the files do not change."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ import pytest
 
 from analysis import load
 from analysis.frames import results
+from analysis.frames.results import read_copies
+from analysis.report import write_report
+from orchestrator.store import Store
 from tickets.files.tables import read_rows
+from workers.storage import schemas
 
 if TYPE_CHECKING:
     from tests.analysis.conftest import SyntheticStore
@@ -21,11 +25,12 @@ if TYPE_CHECKING:
 @pytest.fixture
 def opened(store: SyntheticStore, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A store of two trainings and a probe, whose opened files are listed."""
-    monkeypatch.setattr(results, "LEAST_TO_KEEP", 1)
+    monkeypatch.setattr(results, "LEAST_TO_COPY", 1)
     names: list[str] = []
 
     def listed(path: Path, *how: Any) -> pa.Table:
-        names.append(f"{path.parents[3].name[:9]} {path.name}")
+        if path.parent.name != "copies":
+            names.append(f"{path.parents[3].name[:9]} {path.name}")
         return read_rows(path, *how)
 
     monkeypatch.setattr(results, "read_rows", listed)
@@ -41,7 +46,7 @@ def same(a: Any, b: Any) -> None:
 
 
 def test_a_file_is_opened_once_until_it_changes(store: SyntheticStore, opened: list[str]) -> None:
-    first = load(store.root)
+    first = load(store.root, copy=True)
     assert len(opened) == 2 * 2 + 2
     opened.clear()
     same(load(store.root), first)
@@ -50,7 +55,7 @@ def test_a_file_is_opened_once_until_it_changes(store: SyntheticStore, opened: l
     table = pq.read_table(path)
     losses = pa.array([7.5] * len(table))
     pq.write_table(table.set_column(table.column_names.index("loss_nats"), "loss_nats", losses), path)
-    changed = load(store.root).metrics
+    changed = load(store.root, copy=True).metrics
     assert len(opened) == 1
     assert set(changed.loc[changed["transfer"] == "mask", "loss_nats"]) == {7.5}
     assert set(changed.loc[changed["transfer"] == "signed", "loss_nats"]).isdisjoint({7.5})
@@ -60,28 +65,48 @@ def test_a_file_is_opened_once_until_it_changes(store: SyntheticStore, opened: l
     assert len(opened) == 2
 
 
-def test_a_damaged_cache_and_one_of_other_columns_are_not_used(
-    store: SyntheticStore, opened: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = load(store.root)
-    kept = [path for path in (tmp_path / "user-cache").rglob("*") if path.is_file() and "results" in str(path)]
-    assert len(kept) == 4
-    for path in kept:
-        content = bytearray(path.read_bytes())
-        content[-20] ^= 1
-        path.write_bytes(content)
-    opened.clear()
-    same(load(store.root), first)
-    assert len(opened) == 6
-    other = results._kept(results.Cache("results"), f"{store.root}/metrics.parquet", pa.schema({"epoch": pa.int32()}))
-    assert other == {}
+def test_only_a_reader_that_may_write_copies(store: SyntheticStore, opened: list[str]) -> None:
+    load(store.root)
+    assert not (store.root / "copies").exists()
+    write_report(store.root, store.root.parent / "elsewhere.html")
+    assert not (store.root / "copies").exists()
+    write_report(store.root)
+    assert sorted(path.name for path in (store.root / "copies").iterdir()) == [
+        "barrier.parquet",
+        "metrics.parquet",
+        "probe.parquet",
+        "timing.parquet",
+    ]
+
+
+def test_a_flipped_bit_of_a_copy_gives_no_other_rows(store: SyntheticStore, opened: list[str]) -> None:
+    load(store.root, copy=True)
+    path, schema = store.root / "copies" / "probe.parquet", schemas.PROBE_SCHEMA
+    content = path.read_bytes()
+    whole = read_copies(Store(store.root), path.name, schema)
+    unread = 0
+    for place in range(0, len(content), 13):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        copies = read_copies(Store(store.root), path.name, schema)
+        unread += not copies
+        assert copies in ({}, whole), place
+    assert len(whole) == 1
+    assert unread > len(content) / 13 / 2
+
+
+def test_copies_of_other_columns_are_not_used(store: SyntheticStore, opened: list[str]) -> None:
+    load(store.root, copy=True)
+    other = pa.schema({"epoch": pa.int32()})
+    assert read_copies(Store(store.root), "probe.parquet", other) == {}
 
 
 def test_a_file_without_a_version_is_read_each_time(
     store: SyntheticStore, opened: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(results, "_version", lambda reader, record, file: "" if record.kind == "train" else "1")
-    first = load(store.root)
+    first = load(store.root, copy=True)
     opened.clear()
     same(load(store.root), first)
     assert len(opened) == 4
