@@ -47,7 +47,7 @@ class Estimates:
             if record.provenance.get("device") != self.device:
                 continue
             sharing = 1 + record.provenance.get("stages_beside", 0)
-            group = record.kind, _recorded_work(record)
+            group = record.kind, recorded_work(record)
             times = resumed if record.attempt > 1 else shared if sharing > 1 else alone
             times[group].append(record.seconds / sharing / recorded_epochs(record))
         self._typical = _Epochs({group: median(times) for group, times in {**shared, **alone}.items()})
@@ -91,7 +91,7 @@ class _Epochs:
         return self._of_kind.get((node.stage.kind, work), self._of_training.get(work))
 
 
-def _recorded_work(record: Record) -> Work:
+def recorded_work(record: Record) -> Work:
     """Return the work of a record, whose fields at their defaults are left out."""
     setting = record.science.get("setting", {})
     of_images = setting.get("data", {}).get("image_size", IMAGE_SIZE), setting.get("precision", "float32")

@@ -7,6 +7,7 @@ from collections.abc import Hashable
 from dataclasses import InitVar, dataclass, field
 from statistics import fmean
 
+from orchestrator.scheduling.estimate import recorded_work
 from orchestrator.scheduling.rank import recorded_epochs
 from orchestrator.store.record import Record
 from workers.devices.streams import POOL
@@ -20,8 +21,8 @@ ALLOCATOR_SLACK = 1.3  # memory that an allocator holds, relative to the memory 
 class Packing:
     """The packing level, learned from the durations of stages.
 
-    Epochs of one group (a data set and an architecture) are equal work. So the duration of an epoch alone, divided by
-    its duration among ``level`` stages, is the relative speed of each stage at that level.
+    Epochs of one group (a data set, an architecture, an image size and a precision) are equal work. So the duration of
+    an epoch alone, divided by its duration among ``level`` stages, is the relative speed of each stage at that level.
 
     Attributes:
         device_bytes: memory of one GPU; None where stages do not share devices, and the level is always 1.
@@ -56,7 +57,7 @@ class Packing:
         self._peak_bytes = max(self._peak_bytes, peak_bytes or 0)
         # probes run in groups, and a resumed attempt did a part of the work
         if training is not None and record.attempt == 1:
-            group = (record.labels.dataset, record.labels.architecture, device)
+            group = recorded_work(record), device
             self.learn(group, record.seconds / recorded_epochs(record), beside, peak_bytes)
 
     def learn(self, group: Hashable, seconds: float, beside: int, peak_bytes: int | None) -> None:

@@ -28,7 +28,7 @@ def leased_stream(device: torch.device) -> Iterator[torch.cuda.Stream]:
         streams = (torch.cuda.Stream(device) for _ in range(POOL))
         stream = next((each for each in streams if (each.device, each.cuda_stream) not in _leased), None)
         if stream is None:
-            raise RuntimeError(f"more than {POOL} stages share {device}; give a smaller --pack")
+            raise RuntimeError(f"more than {POOL} streams of {device} are in use; give a smaller --pack")
         _leased.add((stream.device, stream.cuda_stream))
     try:
         yield stream

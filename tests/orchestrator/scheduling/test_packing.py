@@ -80,13 +80,15 @@ def test_stages_that_share_a_device_always_fit_its_memory(observed: list[tuple[f
             assert packing.level * most < 80 * GB
 
 
-def record(seconds: float, *, beside: int, method: str = "aws", attempt: int = 1, device: str = "H200") -> Record:
+def record(
+    seconds: float, *, beside: int, method: str = "aws", attempt: int = 1, device: str = "H200", image_size: int = 224
+) -> Record:
     return Record(
         key="0" * 32,
         kind="round",
         name="n",
         labels=Labels(dataset="cifar10", architecture="resnet20", preset="sound", method=method),
-        science={"training": {"epochs": 10}},
+        science={"setting": {"data": {"image_size": image_size}}, "training": {"epochs": 10}},
         inputs={},
         attempt=attempt,
         files={},
@@ -106,12 +108,13 @@ def test_one_chain_is_enough_to_learn_from() -> None:
     assert packing.level == 32
 
 
-def test_resumed_stages_and_stages_on_a_cpu_are_ignored() -> None:
+def test_resumed_stages_stages_on_a_cpu_and_other_images_are_ignored() -> None:
     packing = Packing(80 * GB)
     packing.observe(record(10, beside=0))
     for _ in range(50):
         packing.observe(record(1, beside=1, attempt=2))
         packing.observe(record(1, beside=1, device="cpu (x86_64)"))
+        packing.observe(record(1, beside=1, image_size=16))
     assert packing.level == 2
 
 
