@@ -36,7 +36,7 @@ def _rows(record: Record) -> Iterator[dict[str, Any]]:
             **{name: counts.get(name, 0) for name in COUNTS},
             "validation_images": held.get("validation_images", 0),
             "left_out_files": None if left_out is None else ", ".join(f"{name} {n:,}" for name, n in left_out.items()),
-            "image_size": data.get("image_size"),
+            "image_size": record.image_size,
             "fingerprint": data.get("fingerprint"),
             "fingerprint_covers": held.get("fingerprint_covers"),
             "prepared": held.get("prepared_unix_s"),

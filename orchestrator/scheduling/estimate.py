@@ -92,7 +92,7 @@ class _Epochs:
 
 
 def recorded_work(record: Record) -> Work:
-    """Return the work of a record, whose fields at their defaults are left out."""
+    """Return the work of a record; one of an earlier version may lack fields, which were at their defaults."""
     setting = record.science.get("setting", {})
     of_images = setting.get("data", {}).get("image_size", IMAGE_SIZE), setting.get("precision", "float32")
     ranks = record.science.get("training", {}).get("gang", {}).get("ranks", 1)

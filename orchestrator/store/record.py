@@ -28,6 +28,7 @@ from workers.storage import Storage, read_many
 SCHEMA_VERSION = 3
 FIRST_FIELDS = ("schema_version", "key", "kind", "name", "labels", "science", "inputs")
 """The first fields of a record's JSON."""
+DEFAULT_IMAGE_SIZE = 224  # workers.stages.IMAGE_SIZE, whose package imports torch, which takes seconds
 REMEDY = "python -m orchestrator.verify quarantines it, and the next sweep computes the stage again"
 
 T = TypeVar("T")
@@ -84,6 +85,12 @@ class StageIdentity(BaseModel):
     labels: Labels
     inputs: dict[Word, Key]
     science: Science
+
+    @property
+    def image_size(self) -> int | None:
+        """Side in pixels that a recipe gives the images; None for the default, the data set's own size or 224."""
+        size: int = self.science.get("setting", {}).get("data", {}).get("image_size", DEFAULT_IMAGE_SIZE)
+        return None if size == DEFAULT_IMAGE_SIZE else size
 
     @model_validator(mode="after")
     def _is_no_input_of_itself(self) -> Self:

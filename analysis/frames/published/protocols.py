@@ -52,7 +52,7 @@ def _rows(records: Mapping[str, Record]) -> Iterator[dict[str, Any]]:
             "schedule": _in_words(training.get("schedule", {})),
             "epochs": (training["epochs"] if stop is None else stop) - training.get("first_epoch", 0),
             "training_share": 1 - data.get("validation_fraction", 0),
-            "image_size": data.get("image_size"),
+            "image_size": trained.image_size,
         }
 
 

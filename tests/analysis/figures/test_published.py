@@ -16,6 +16,7 @@ from analysis.frames.published.reading import NEEDED, SHIPPED, PublishedError, p
 from analysis.frames.sections import sections
 from analysis.report import write_report
 from orchestrator.recipes.methods import METHODS
+from workers.stages import IMAGE_SIZE
 
 if TYPE_CHECKING:
     from tests.analysis.conftest import SyntheticStore
@@ -30,7 +31,7 @@ SERIES = "learning-rate rewinding, iterative (Renda 2020)"
 def science(**training: Any) -> dict[str, Any]:
     """The fields of a round as Renda et al. train it."""
     of_training = {"epochs": 182, "batch_size": 128, "optimizer": SGD, "schedule": STEPS, **training}
-    return {"setting": {"data": {"validation_fraction": 0.0}}, "training": of_training}
+    return {"setting": {"data": {"validation_fraction": 0.0, "image_size": IMAGE_SIZE}}, "training": of_training}
 
 
 def end_of_round(store: SyntheticStore, round_: int, accuracies: tuple[float, ...], fields: dict[str, Any]) -> None:

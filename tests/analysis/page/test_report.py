@@ -368,10 +368,9 @@ def test_the_page_shows_what_the_stages_read(store: SyntheticStore) -> None:
     described = {"left_out_files": {".gif": 3, ".avif": 1}, "fingerprint_covers": "every byte of every file"}
     prepared = {"validation_images": 100, "prepared_unix_s": 1_700_000_000.0}
     provenance = _read(1_000, 400, **described, **prepared)
-    for seed in (1, 2):
-        store.stage("train", {"transfer": "dense", "seed": seed}, {}, provenance=provenance)
-    at_16 = {"setting": {"data": {"image_size": 16}}}
-    store.stage("train", {"transfer": "dense", "seed": 4}, {}, science=at_16, provenance=provenance)
+    for seed, size in enumerate((None, 224, 16)):  # of an earlier version, which wrote none; the default; a small one
+        fields = {"setting": {"data": {"image_size": size} if size else {}}}
+        store.stage("train", {"transfer": "dense", "seed": seed}, {}, science=fields, provenance=provenance)
     store.stage("train", {"transfer": "dense", "seed": 3}, {}, provenance={"device": "cpu"})  # of an earlier version
     text = page_text(store.root)
     cells = "digits train 1,000 (100 held out) 400 to 600 .gif 3, .avif 1 every byte of every file"
