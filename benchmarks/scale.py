@@ -67,14 +67,15 @@ def _peak_bytes() -> int:
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def _in_a_fresh_process(function: Callable[..., Measured], *arguments: object) -> Measured:
+def in_a_fresh_process(function: Callable[..., Measured], *arguments: object) -> Measured:
+    """Call a function of a module in a process of its own, and return what it returns."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
         return process.submit(function, *arguments).result()
 
 
 def measure_planning(stages: int) -> list[list[str]]:
     """Rows of the table."""
-    planned, took, peak_bytes = _in_a_fresh_process(_plan_once, changes_for(stages))
+    planned, took, peak_bytes = in_a_fresh_process(_plan_once, changes_for(stages))
     what = f"planning {planned:,} stages"
     return [[what, f"{took:.2f} s", "5 s"], [f"{what}, peak memory", f"{peak_bytes / 1e6:,.0f} MB", "1,000 MB"]]
 
@@ -96,7 +97,7 @@ def _no_op_once(stages: int) -> tuple[float, int]:
 
 def measure_no_op(stages: int) -> list[list[str]]:
     """Rows of the table."""
-    took, peak_bytes = _in_a_fresh_process(_no_op_once, stages)
+    took, peak_bytes = in_a_fresh_process(_no_op_once, stages)
     return [
         [f"one of {stages:,} empty stages, through Ray", f"{1e3 * took / stages:.1f} ms", "10 ms"],
         [f"the driver of {stages:,} stages, peak memory", f"{peak_bytes / 1e6:,.0f} MB", "1,000 MB"],
