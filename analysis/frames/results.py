@@ -87,11 +87,13 @@ def read_copies(store: Store, file: str, schema: pa.Schema) -> dict[Versioned, p
         table = read_rows(path, pa.schema([*_OF, *schema]), OPTIONAL_COLUMNS).combine_chunks()
     except OSError:
         return {}
+    if not table.num_rows:
+        return {}
     return dict(_each(table.select(_OF.names).to_pandas(), table.select(schema.names)))
 
 
 def _each(of: pd.DataFrame, rows: pa.Table) -> Iterator[tuple[Versioned, pa.Table]]:
-    """Cut a table where the stage or the version changes."""
+    """Cut a table, which has rows, where the stage or the version changes."""
     starts = np.flatnonzero(of.ne(of.shift()).any(axis=1))
     names = of.iloc[starts].itertuples(index=False, name=None)
     for name, start, end in zip(names, starts, [*starts[1:], len(of)], strict=True):
@@ -101,7 +103,7 @@ def _each(of: pd.DataFrame, rows: pa.Table) -> Iterator[tuple[Versioned, pa.Tabl
 def write_copies(store: Store, file: str, tables: Mapping[Versioned, pa.Table]) -> None:
     """Replace the copies of one kind of file; where the store cannot be written, it stays as it is."""
     counts = [table.num_rows for table in tables.values()]
-    if not counts or sum(counts) > ROWS.most_rows:  # more than are read
+    if not 0 < sum(counts) <= ROWS.most_rows:  # more are not read
         return
     of = [np.repeat(np.array(each, dtype=object), counts) for each in zip(*tables, strict=True)]
     table = pa.concat_tables(tables.values()).combine_chunks()

@@ -102,6 +102,13 @@ def test_copies_of_other_columns_are_not_used(store: SyntheticStore, opened: lis
     assert read_copies(Store(store.root), "probe.parquet", other) == {}
 
 
+def test_copies_without_a_row_are_no_copies(store: SyntheticStore, opened: list[str]) -> None:
+    load(store.root, copy=True)
+    path = store.root / "copies" / "probe.parquet"
+    pq.write_table(pq.read_table(path)[:0], path)
+    assert read_copies(Store(store.root), path.name, schemas.PROBE_SCHEMA) == {}
+
+
 def test_a_file_without_a_version_is_read_each_time(
     store: SyntheticStore, opened: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
