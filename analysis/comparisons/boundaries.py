@@ -32,6 +32,8 @@ def nominal_levels(chains: tuple[int, ...], spent: tuple[float, ...]) -> tuple[f
         A level per look. A look that spends nothing has level 0. If the difference has no effect, the probability that
         any t test so far is below its level is ``spent``.
     """
+    if len(chains) == 1:  # the distribution of |R| matters for later looks only
+        return (spent[0],)
     levels: list[float] = []
     at, state = 1, (np.ones(1), np.ones(1))  # |R| is 1 for one value
     before = 0.0
