@@ -18,11 +18,14 @@ import pyarrow.parquet as pq
 
 from analysis.frames.several import Reader, holder_of, stores_of
 from orchestrator.store import Store
-from orchestrator.store.index import COPIES, local_copy
+from orchestrator.store.index import MOST_BYTES
 from orchestrator.store.record import Record, inputs_first
+from tickets.files import digest
 from tickets.files.tables import MOST_TEXT_BYTES, ROWS, read_rows
 from workers.storage.schemas import DISTINCT, OPTIONAL_COLUMNS
 
+COPIES = "copies"
+"""A store's folder of copies."""
 LEAST_TO_COPY, LEAST_SHARE = 200, 0.1
 """Files, in number and as a share of all, that were not copied yet, before the copies are written again."""
 Versioned = tuple[str, str]
@@ -80,16 +83,22 @@ def _version(reader: Reader, record: Record, file: str) -> str:
 
 def read_copies(store: Store, file: str, schema: pa.Schema) -> dict[Versioned, pa.Table]:
     """Return the copies of one kind of file; none if they cannot be read, or have other columns."""
-    path = local_copy(store.storage, f"{COPIES}/{file}")
-    if path is None:
-        return {}
+    path = _path(file)
     try:
-        table = read_rows(path, pa.schema([*_OF, *schema]), OPTIONAL_COLUMNS).combine_chunks()
+        seal, _, content = store.storage.read(path, MOST_BYTES).partition(b"\n")
+        if seal != digest.of_bytes(content).encode():
+            return {}
+        table = read_rows(path, pa.schema([*_OF, *schema]), OPTIONAL_COLUMNS, content).combine_chunks()
     except OSError:
         return {}
     if not table.num_rows:
         return {}
     return dict(_each(table.select(_OF.names).to_pandas(), table.select(schema.names)))
+
+
+def _path(file: str) -> str:
+    """Where the copies of one kind of file lie in a store: a Parquet file after a line with its digest."""
+    return f"{COPIES}/{file.removesuffix('.parquet')}.rows"
 
 
 def _each(of: pd.DataFrame, rows: pa.Table) -> Iterator[tuple[Versioned, pa.Table]]:
@@ -110,18 +119,20 @@ def write_copies(store: Store, file: str, tables: Mapping[Versioned, pa.Table]) 
     texts = [field.name for field in table.schema if pa.types.is_string(field.type)]
     for name, values in zip(_OF.names, of, strict=True):
         table = table.append_column(name, pa.array(values, pa.string()))
-    content = io.BytesIO()
+    parquet = io.BytesIO()
     pq.write_table(
         table,
-        content,
+        parquet,
         compression="none",
         use_dictionary=[*_OF.names, *texts],
         dictionary_pagesize_limit=MOST_TEXT_BYTES // 2,
         write_statistics=False,
-        write_page_checksum=True,
     )
-    with suppress(OSError):  # a full disk or somebody else's store costs time, never the report
-        store.storage.write(f"{COPIES}/{file}", content.getvalue())
+    content = parquet.getvalue()
+    sealed = digest.of_bytes(content).encode() + b"\n" + content
+    if len(sealed) <= MOST_BYTES:
+        with suppress(OSError):  # a full disk or somebody else's store costs time, never the report
+            store.storage.write(_path(file), sealed)
 
 
 def above_chord(points: pd.DataFrame, value: str) -> pd.Series:

@@ -1,5 +1,4 @@
-"""The index: copies of a store's records in one file, ``index.jsonl``, to read them at once; and where copies of the
-stages' tables of results lie (``analysis.frames.results``).
+"""The index: copies of a store's records in one file, ``index.jsonl``, to read them at once.
 
 Each line holds a record's path, the version of its file, the copy, and the copy's digest. An old, damaged or missing
 index loses nothing: only current copies are used, and the records' own files are read for the rest.
@@ -8,21 +7,16 @@ index loses nothing: only current copies are used, and the records' own files ar
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 
-from orchestrator.store.layout import KEY_DIGITS, RECORD, StageFiles
+from orchestrator.store.layout import RECORD, StageFiles
 from orchestrator.store.record import Record
 from tickets.files import digest
-from tickets.files.home import NoHomeError, user_cache
 from tickets.files.reading import parse_json
-from workers.storage import Folder, Storage, UnreadableFileError, download_many
+from workers.storage import Storage, UnreadableFileError
 
 INDEX = "index.jsonl"
-COPIES = "copies"
-"""Folder of copies of the tables of results."""
 MOST_BYTES = 256 << 20  # copies of 19,406 records take 60 MB
 
 
@@ -55,19 +49,3 @@ def read_index(storage: Storage, stages: Mapping[str, StageFiles]) -> dict[str, 
                 if record.key.startswith(key):
                     records[key] = record
     return records
-
-
-def local_copy(storage: Storage, path: str) -> Path | None:
-    """Return a file of ``copies`` as a local file; a bucket's is downloaded once per version. None if there is none."""
-    with suppress(OSError, NoHomeError):
-        if storage.folder is not None:
-            return Folder(storage.folder).locate(path)
-        entry = storage.listing(COPIES).get(path)
-        if entry is not None and entry.version:
-            folder = user_cache() / "stores" / digest.of_text(storage.root)[:KEY_DIGITS] / path
-            target = folder / digest.of_text(entry.version)
-            if not target.exists():
-                shutil.rmtree(folder, ignore_errors=True)  # of earlier versions
-                download_many(storage, [(path, target)])
-            return target
-    return None

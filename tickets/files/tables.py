@@ -9,7 +9,7 @@ import io
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -66,24 +66,25 @@ ROWS = Bounds(most_rows=10_000_000, free_values=100_000, values_per_byte=20)
 
 @contextmanager
 def open_table(
-    path: Path | str, columns: Sequence[str], bounds: Bounds, texts: Sequence[str] = ()
+    path: Path | str, columns: Sequence[str], bounds: Bounds, texts: Sequence[str] = (), content: bytes | None = None
 ) -> Iterator[pq.ParquetFile]:
     """Open a Parquet file whose pages hold a bounded number of values in the columns to read.
 
     Args:
         columns: names of the columns to read.
         texts: columns to read as dictionaries, in which a text that occurs often lies once.
+        content: what to read instead of the file, whose path messages name.
 
     Raises:
         UnreadableFileError: the file is no regular file, is damaged, or holds more than the bounds; also for errors of
             pyarrow while the file is read.
         OSError: the file is missing or cannot be opened.
     """
-    with open_regular(path) as opened:
+    with nullcontext(io.BytesIO(content)) if content is not None else open_regular(path) as opened:
         try:
-            size_bytes = os.fstat(opened.fileno()).st_size
+            size_bytes = os.fstat(opened.fileno()).st_size if content is None else len(content)
             source: BinaryIO = opened
-            if size_bytes <= READ_AT_ONCE_BYTES:
+            if content is None and size_bytes <= READ_AT_ONCE_BYTES:
                 source = io.BytesIO(opened.read(size_bytes))
             _check(path, read_chunks(source, size_bytes), columns, bounds, size_bytes)
             with pq.ParquetFile(
@@ -129,11 +130,12 @@ def read_each_row(path: Path | str, columns: Sequence[str], bounds: Bounds) -> p
         return pa.Table.from_batches(batches, present)
 
 
-def read_rows(path: Path | str, schema: pa.Schema, optional: Collection[str]) -> pa.Table:
+def read_rows(path: Path | str, schema: pa.Schema, optional: Collection[str], content: bytes | None = None) -> pa.Table:
     """Read a table of results.
 
     Args:
         optional: columns that may have empty values; if the file lacks one, all its values are empty.
+        content: as for ``open_table``.
 
     Raises:
         UnreadableFileError: as ``open_table``; or a column is missing, of another type or has an empty value, or a text
@@ -141,7 +143,7 @@ def read_rows(path: Path | str, schema: pa.Schema, optional: Collection[str]) ->
         OSError: the file is missing or cannot be opened.
     """
     texts = [field.name for field in schema if pa.types.is_string(field.type)]
-    with open_table(path, schema.names, ROWS, texts) as file:
+    with open_table(path, schema.names, ROWS, texts, content) as file:
         names = set(file.schema_arrow.names)
         if missing := [name for name in schema.names if name not in names and name not in optional]:
             raise UnreadableFileError(f"{path} lacks the columns {', '.join(missing)}")

@@ -49,7 +49,7 @@ class Splits:
         mean, inverse_std = self.mean, self.inverse_std
         if not images.is_contiguous():  # but channels last, where torch takes rows faster than three numbers at a time
             mean, inverse_std = (_rows(by_channel, images.shape[3]) for by_channel in (mean, inverse_std))
-        scaled = torch.empty_like(images, dtype=torch.float32)
+        scaled = torch.empty_like(images, dtype=mean.dtype)  # float32
         at_once = max(1, BYTES_IN_CACHE * len(images) // max(1, scaled.nbytes)) if scaled.is_cpu else len(images)
         for part, piece in zip(scaled.split(at_once), images.split(at_once), strict=True):
             part.copy_(piece).sub_(mean).mul_(inverse_std)
