@@ -104,6 +104,19 @@ def test_aws_training_follows_the_formula_with_one_alpha_per_batch(splits: Split
         torch.testing.assert_close(tensor, expected[name], rtol=2e-4, atol=2e-5, msg=name)
 
 
+def test_alpha_does_not_act_where_a_training_is_evaluated(splits: Splits) -> None:
+    model = fresh()
+    last = run(model, Training(2, 32, SGD), splits, half_masks(model), aws=True).metrics[-1]
+    [batch] = splits.validation.in_order(len(splits.validation))
+    model.eval()
+    with torch.no_grad():
+        logits = model(splits.normalized(batch.images))
+    assert last["split"] == "validation"
+    assert last["loss_nats"] == pytest.approx(F.cross_entropy(logits, batch.labels).item(), rel=1e-5)
+    right = (logits.argmax(1) == batch.labels).double().mean().item()
+    assert last["accuracy_percent"] == pytest.approx(100 * right)
+
+
 def test_lrr_training_uses_plain_psi(splits: Splits) -> None:
     training = Training(2, 32, SGD)
     lrr, aws = fresh(), fresh()
