@@ -9,8 +9,10 @@ import time
 from contextlib import suppress
 
 from winning_sign import HOME
+from workers.devices.cores import usable_cores
 
 INTERVAL_S = 60.0
+SHARE = 0.02  # of this machine's processor time, which the stages may need: on few cores the next start waits longer
 
 
 class Companion:
@@ -22,7 +24,7 @@ class Companion:
         path = f"{HOME}{os.pathsep}{os.environ.get('PYTHONPATH', HOME)}"
         self._environment = {**os.environ, "PYTHONPATH": path}
         self._process: subprocess.Popen[bytes] | None = None
-        self._next_s = 0.0
+        self._began_s = self._next_s = 0.0
 
     @property
     def started(self) -> bool:
@@ -35,10 +37,17 @@ class Companion:
         return self._process is not None and self._process.poll() not in (None, 0)
 
     def refresh(self) -> None:
-        """Start it without its output, unless it still runs, or began less than ``INTERVAL_S`` ago."""
+        """Start it without its output, unless it still runs, or began a moment ago.
+
+        It begins at most every ``INTERVAL_S``, and takes at most ``SHARE`` of the processor time.
+        """
+        before_s = _ended_children_s()
         idle = self._process is None or self._process.poll() is not None
+        spent_s = _ended_children_s() - before_s  # by a process whose end ``poll`` has just seen
+        self._next_s = max(self._next_s, self._began_s + spent_s / (SHARE * usable_cores()))
         if idle and time.monotonic() >= self._next_s:
-            self._next_s = time.monotonic() + INTERVAL_S
+            self._began_s = time.monotonic()
+            self._next_s = self._began_s + INTERVAL_S
             nowhere = subprocess.DEVNULL
             with suppress(OSError):  # no memory for a process: the next one may find some
                 self._process = subprocess.Popen(
@@ -55,6 +64,12 @@ class Companion:
         return subprocess.run(
             self.command, env=self._environment, capture_output=True, encoding="utf-8", errors="replace"
         )
+
+
+def _ended_children_s() -> float:
+    """Processor time of this process's children that have ended, and of theirs."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def errors(done: subprocess.CompletedProcess[str]) -> list[str]:

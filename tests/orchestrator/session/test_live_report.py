@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 import time
@@ -10,38 +11,51 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.session.companion import INTERVAL_S
+from orchestrator.session import companion
+from orchestrator.session.companion import INTERVAL_S, SHARE
 from orchestrator.session.live_report import LiveReport
 from orchestrator.store import Store
 from workers.terminal.console import Console
 
 
-def test_the_report_starts_once_per_interval_and_never_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_report_starts_once_per_interval_and_takes_a_small_share_of_the_processor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     begun: list[Process] = []
-    now_s = [1000.0]
+    now_s, children_s = [1000.0], [50.0]
 
     class Process:
         over: int | None = None
+        took_s = 0.0
 
         def __init__(self, *_: object, **options: object) -> None:
             begun.append(self)
 
         def poll(self) -> int | None:
+            if self.over is not None:
+                children_s[0] += self.took_s
+                self.took_s = 0.0
             return self.over
 
     monkeypatch.setattr(subprocess, "Popen", Process)
     monkeypatch.setattr(time, "monotonic", lambda: now_s[0])
+    monkeypatch.setattr(os, "times", lambda: os.times_result((0, 0, children_s[0], 0, 0)))
+    monkeypatch.setattr(companion, "usable_cores", lambda: 2)
+    long_s = 2 * INTERVAL_S * 2 * SHARE  # of processor time: the next start is due after two intervals
     report = LiveReport(Store(str(tmp_path / "store")))
-    for after_s, over, expected in (
-        (0, None, 1),
-        (1, 0, 1),
-        (INTERVAL_S, 0, 2),
-        (INTERVAL_S, None, 2),  # that one is still being written
-        (0, 0, 3),
+    for after_s, over, took_s, expected in (
+        (0, None, 0.0, 1),
+        (1, 0, 0.1, 1),
+        (INTERVAL_S, 0, 0.0, 2),
+        (INTERVAL_S, None, 0.0, 2),  # that one is still being written
+        (0, 0, long_s / 2, 3),
+        (1, 0, long_s, 3),
+        (INTERVAL_S, 0, 0.0, 3),
+        (INTERVAL_S, 0, 0.0, 4),
     ):
         now_s[0] += after_s
         if begun:
-            begun[-1].over = over
+            begun[-1].over, begun[-1].took_s = over, took_s
         report.refresh()
         assert len(begun) == expected
 
