@@ -1,122 +1,134 @@
-"""Compare test accuracy of bfloat16 and float32 trainings: ResNet-20 on CIFAR-10, by seed.
+"""Is bfloat16 as accurate as float32? Sweep one recipe in both, and compare final trainings, paired by chain.
 
-    python -m benchmarks.precision --data-root ~/data [--seeds 3] [--epochs 40]
+    python -m benchmarks.precision --data-root ~/data --store DIR [--chains 8]
+    python -m benchmarks.precision --store DIR --judge     # run nothing: judge the chains that both sweeps have done
 
-``workers.training.train`` trains each seed once per precision, from the same initialisation and draws: crop and flip,
-SGD at 0.1 in batches of 128, the rate divided by 10 after half and three quarters of the epochs, all training images,
-the test set read once at the end. The difference is paired by seed and has a 95 % t interval. The benchmark is meant
-for a GPU, where it trains as a sweep does (CUDA graphs, deterministic kernels).
+ResNet-20 on CIFAR-10 at 16 pixels, all 50,000 training images; the recipe is precision.yaml. The sweeps lie in DIR/float32
+and in DIR/bfloat16, which is the same command with --fast. Both grow by one chain in turn, so that an interrupted
+study has pairs; the same command continues it. Chains of one number share all seeds, so the difference is paired:
+`analysis.comparisons.statistics` has its mean and its 95 % t interval, over chains.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
-import os
-import time
+import subprocess
+import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from statistics import mean, stdev
 from typing import get_args
 
-import torch
-from scipy.special import stdtrit
+import pandas as pd
 
-from benchmarks.machine import find_device
+from analysis.comparisons.labels import transfer_name
+from analysis.comparisons.measures import ACCURACY
+from analysis.comparisons.statistics import difference, pairs
+from analysis.frames.sections import sections
+from analysis.reading import read
+from benchmarks.machine import describe_machine
 from benchmarks.table import print_table
-from workers.data import DataError, MappedData, StreamedData, default_cache, fingerprint, open_data
-from workers.data.splits import Splits, split_data
-from workers.devices.streams import exclusive_stream
-from workers.models import build_model
-from workers.stages import Data, Model, Optimizer, Precision, Schedule, Training
-from workers.stages.execution import Control
-from workers.training.evaluation import evaluate
-from workers.training.trainer import train
+from orchestrator.store import StoreError
+from workers.stages import Precision
 
-DATASET = "cifar10"
+RECIPE = Path(__file__).with_suffix(".yaml")
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+STARTS = ("retrain", "signed")
+MARGIN_POINTS, LEAST_CHAINS = 0.5, 5
+BY, PARTNERS = ("round", "method", "transfer"), ("chain", "seed")
 
 
-def training_of(epochs: int) -> Training:
-    """Return the training of a number of epochs."""
-    steps = Schedule("steps", (epochs // 2, 3 * epochs // 4), 0.1)
-    return Training(epochs, 128, Optimizer(0.1), steps, "crop_flip")
+def sweep_command(precision: Precision, chains: int, store: Path, options: Sequence[str]) -> list[str]:
+    """Return the command of the sweep in one precision, with this many chains."""
+    sweep = ["-m", "orchestrator.sweep", "--datasets", "cifar10", "--archs", "resnet20", "--recipe", str(RECIPE)]
+    fast = ["--fast"] if precision == "bfloat16" else []
+    place = ["--backend", "inline", "--store", str(store / precision)]
+    return [sys.executable, *sweep, *fast, "--chains", str(chains), *place, *options]
 
 
-def accuracy_percent(precision: Precision, seed: int, training: Training, splits: Splits, classes: int) -> float:
-    """Train with one precision and seed; return the test accuracy in percent."""
-    model = build_model(Model("resnet20"), in_channels=3, num_classes=classes, init_seed=seed)
-    model = model.to(splits.device).to(memory_format=torch.channels_last)
-    splits = replace(splits, precision=precision)
-    with exclusive_stream(splits.device):
-        train(
-            model,
-            training,
-            splits,
-            masks={},
-            sgd_seed=seed,
-            watched={},
-            control=Control(),
-        )
-        (outcomes,) = evaluate([model], splits, splits.test)
-    return 100 - outcomes.error_percent
+def trainings(store: Path) -> pd.DataFrame:
+    """Return the tested trainings of a sweep: one row each.
+
+    Raises:
+        StoreError: there is no store, or none of its stages is done.
+    """
+    _, frames = read([store], tickets=False, done=True)
+    return pd.concat([section.trainings for section in sections(frames)])
 
 
-def print_results(found: dict[Precision, list[float]]) -> None:
-    """Print a row per seed, then means, standard deviations and the paired difference."""
-    differences = [b - a for a, b in zip(found["float32"], found["bfloat16"], strict=True)]
-    columns = [*(found[precision] for precision in PRECISIONS), differences]
-    rows = [[str(seed), *(f"{column[seed]:.2f}" for column in columns)] for seed in range(len(differences))]
-    rows.append(["mean", *(f"{mean(column):.2f}" for column in columns)])
-    if len(differences) > 1:
-        rows.append(["sd", *(f"{stdev(column):.2f}" for column in columns)])
-    print_table(["seed", *PRECISIONS, "difference"], rows)
-    if len(differences) > 1:
-        half = stdtrit(len(differences) - 1, 0.975) * stdev(differences) / math.sqrt(len(differences))
-        low, high = mean(differences) - half, mean(differences) + half
-        print(f"bfloat16 - float32: {mean(differences):+.2f} points, 95 % interval {low:+.2f} to {high:+.2f}")
+def paired(of: dict[Precision, pd.DataFrame], start: str) -> pd.DataFrame:
+    """Pair the trainings from a start that both precisions have.
+
+    Returns:
+        A row per pair: ``chain``, ``seed``, a column per precision (percent), ``difference`` in points.
+    """
+    rows = {precision: table[table["transfer"] == start] for precision, table in of.items()}
+    apart = pairs(rows["bfloat16"], rows["float32"], ACCURACY.column, BY, PARTNERS)
+    for precision, table in rows.items():
+        column = table[[*BY, *PARTNERS, ACCURACY.column]].rename(columns={ACCURACY.column: precision})
+        apart = apart.merge(column, on=[*BY, *PARTNERS])
+    return apart.sort_values([*PARTNERS])
 
 
-def opened(root: Path, cache: Path) -> MappedData | StreamedData:
-    """Open the data set, and prepare it first where needed."""
-    return open_data(DATASET, fingerprint(DATASET, root, cache), root, cache)
+def judged(apart: pd.DataFrame) -> str:
+    """Say in one sentence what the pairs show."""
+    if apart.empty:
+        return "no pair is done"
+    found = difference(apart)
+    low, high = found.interval()
+    sentence = f"bfloat16 - float32: {found.mean:+.2f} points"
+    if found.chains < 2:
+        return f"{sentence}, of one chain: no interval"
+    sentence += f", 95 % interval {low:+.2f} to {high:+.2f}, {found.chains} chains"
+    if found.chains < LEAST_CHAINS:
+        return f"{sentence}: not judged before {LEAST_CHAINS} chains"
+    within = -MARGIN_POINTS <= low and high <= MARGIN_POINTS
+    return f"{sentence}: {'within' if within else 'not shown to be within'} {MARGIN_POINTS} points"
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table."""
+def print_results(of: dict[Precision, pd.DataFrame]) -> None:
+    """Print a table of pairs and a sentence for each start."""
+    for start in STARTS:
+        apart = paired(of, start)
+        rows = [
+            [str(row["chain"]), *(f"{row[name]:.2f} %" for name in PRECISIONS), f"{row['difference']:+.2f}"]
+            for row in apart.to_dict("records")
+        ]
+        if rows:
+            print_table([f"{transfer_name(start)}: chain", *PRECISIONS, "difference"], rows)
+        print(f"{transfer_name(start)}: {judged(apart)}.\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Sweep, unless only to judge, and print the results; return the exit code of a sweep that failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-root", type=Path, required=True, help="folder with cifar10")
-    parser.add_argument("--data-cache", type=Path, default=default_cache(), help="folder of the decoded arrays")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--allow-cpu", action="store_true", help="allow a CPU, which takes many hours")
+    parser.add_argument("--store", type=Path, required=True, help="folder of both sweeps")
+    parser.add_argument("--data-root", type=Path, help="folder with cifar10")
+    parser.add_argument("--data-cache", type=Path, help="folder of decoded data sets")
+    parser.add_argument("--device", default="auto", help="cpu, cuda or auto")
+    parser.add_argument("--chains", type=int, default=8)
+    parser.add_argument("--judge", action="store_true", help="run nothing: judge what is done")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe of both")
     given = parser.parse_args(arguments)
-    if not torch.cuda.is_available() and not given.allow_cpu:
-        parser.error(
-            "there is no GPU here, and on a CPU this takes many hours; give --allow-cpu to run it all the same"
-        )
+    options = ["--device", given.device]
+    for name, value in (("--data-root", given.data_root), ("--data-cache", given.data_cache)):
+        options += [] if value is None else [name, str(value)]
+    options += [word for setting in given.set for word in ("--set", setting)]
+    for chains in range(1, 1 + (0 if given.judge else given.chains)):
+        for precision in PRECISIONS:
+            # their lines are no result: benchmarks.write takes stdout
+            done = subprocess.run(
+                sweep_command(precision, chains, given.store, options), stdout=sys.stderr, check=False
+            )
+            if done.returncode:
+                return done.returncode
     try:
-        data = opened(given.data_root, given.data_cache)
-    except DataError as error:
+        of = {precision: trainings(given.store / precision) for precision in PRECISIONS}
+    except StoreError as error:
         parser.error(str(error))
-
-    device = find_device()
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads this when it starts
-    torch.use_deterministic_algorithms(device.type == "cuda", warn_only=True)
-    splits = split_data(data, Data(DATASET, "", 0.0), device)
-    training = training_of(given.epochs)
-    print(f"ResNet-20, {DATASET}, {len(splits.train):,} training images, {given.epochs} epochs, {given.seeds} seeds")
-    results: dict[Precision, list[float]] = {precision: [] for precision in PRECISIONS}
-    for seed in range(given.seeds):
-        for precision, accuracies in results.items():
-            began = time.perf_counter()
-            accuracies.append(accuracy_percent(precision, seed, training, splits, data.num_classes))
-            took = time.perf_counter() - began
-            print(f"seed {seed}, {precision}: {accuracies[-1]:.2f} % in {took:.0f} s", flush=True)
-    print()
-    print_results(results)
+    print(describe_machine())
+    print_results(of)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

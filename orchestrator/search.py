@@ -15,14 +15,16 @@ import typer
 from filelock import FileLock, Timeout
 
 from orchestrator.backends.base import BackendError
+from orchestrator.planning.algorithm import expand
 from orchestrator.recipes.experiment_file import ExperimentRequest
 from orchestrator.recipes.experiments import check_rounds, find_experiments
 from orchestrator.recipes.layers import RecipeError, user_layers
+from orchestrator.session.faster import check_compiled
 from orchestrator.session.preparation import prepare_data, showing_progress
 from orchestrator.store import Store, StoreError
 from orchestrator.terminal.arguments import check_address, checked_execution
 from orchestrator.terminal.help import ListingCommand
-from orchestrator.terminal.options import ExecutionOptions, HashAllData, MaxConcurrent, RecipeFile, Settings
+from orchestrator.terminal.options import ExecutionOptions, Fast, HashAllData, MaxConcurrent, RecipeFile, Settings
 from orchestrator.tuning.definition import Definition, check_searchable, define, winning_layer
 from orchestrator.tuning.outcome import (
     TrialResult,
@@ -74,6 +76,7 @@ def search(
     preset: Annotated[str, option(WHAT, "A preset with a validation split, such as sound.")] = "sound",
     recipe: RecipeFile = None,
     set_: Settings = None,
+    fast: Fast = False,
     hash_all_data: HashAllData = False,
     trials: Annotated[
         int, option(HOW_MUCH, "Recipes to try; the first is the unchanged recipe.", metavar="N", min=2, max=10_000)
@@ -123,7 +126,7 @@ def search(
     with _interruptible(console), one_sentence(RecipeError, DataError, StoreError, BackendError, PluginError, OSError):
         address = None if address is None else check_address(address)
         how = checked_execution("ray", execution)
-        changes = user_layers(recipe, set_ or (), {})
+        changes = user_layers(recipe, set_ or (), {}, fast=fast)
         run_only = user_layers(None, (), {"gpus_per_trial": gpus_per_trial})  # belongs in no winner's file
         request = ExperimentRequest((dataset,), (arch,) if arch else None, preset, (*changes, *run_only))
         with showing_progress(console) as show:
@@ -140,6 +143,8 @@ def search(
         root = Path(opened.root)
         target = check_out(out or root / "recipe.yaml", root)
         check_same_search(root, definition, Path(how.data_cache))
+        if address is None:
+            check_compiled(expand([definition.experiment(1)]), (), how.torch_device)
         opened.open_for_writing()
         try:
             prepare_data([experiment], how, console)

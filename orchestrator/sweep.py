@@ -17,8 +17,9 @@ from orchestrator.recipes.experiments import Experiment, find_experiments
 from orchestrator.recipes.layers import RecipeError
 from orchestrator.scheduling.estimate import Estimates
 from orchestrator.scheduling.forecast import forecast
+from orchestrator.session.faster import check_compiled, fast_line
 from orchestrator.session.preparation import changed_data, prepare_data, showing_progress
-from orchestrator.session.run import Placement, find_cached, holding_lease, quarantine, run_plan
+from orchestrator.session.run import CachedStages, Placement, find_cached, holding_lease, quarantine, run_plan
 from orchestrator.session.until_shown import (
     at_last_look,
     check_looks,
@@ -143,8 +144,23 @@ def show_plan(
         return
     print_plan(console, plan, experiments, cached, changed)
     print_forecast(console, prediction)
+    if placement.address is None:
+        say_fast(console, plan, experiments, cache, execution)
     for more, further in needed:
         print_chains_needed(console, " · ".join(section(more)), more.recipe.chains, further)
+
+
+def say_fast(
+    console: Console,
+    plan: Plan,
+    experiments: Sequence[Experiment],
+    cache: CachedStages,
+    execution: Execution,
+) -> None:
+    """Print the line about ``--fast``, if this machine would gain by it."""
+    line = fast_line(experiments, plan, set(cache.keys), cache.records, execution)
+    if line is not None:
+        console.print(line, soft_wrap=True)
 
 
 def run(
@@ -164,6 +180,9 @@ def run(
         done = set(cache.keys)
         ranks = max((width(node.stage) for node in plan if node.key not in done), default=1)
         _check_ranks(ranks, options)
+        if options.address is None:  # a cluster's machines are checked when their stages start
+            check_compiled(plan, done, execution.torch_device)
+            say_fast(console, plan, experiments, cache, execution)
         for sentence in changed_data(experiments, cache.records.values(), execution).values():
             console.print(sentence, soft_wrap=True)
         prepare_data(experiments, execution, console)

@@ -60,12 +60,12 @@ def read_recipe_file(path: Path) -> Layer:
 
 
 def user_layers(
-    recipe: Path | None, settings: Iterable[str], options: Mapping[str, Any]
+    recipe: Path | None, settings: Iterable[str], options: Mapping[str, Any], *, fast: bool = False
 ) -> tuple[Mapping[str, Any], ...]:
-    """Order the command line's recipe fields as layers: ``--recipe``, then each ``--set``, then other options.
+    """Order the command line's recipe fields as layers: ``--fast``, ``--recipe``, each ``--set``, other options.
 
-    An option with the value None was not given. RecipeError if the file or a setting cannot be read, or two words of
-    the command line change one field.
+    An option with the value None was not given. RecipeError if the file or a setting cannot be read, two words of the
+    command line change one field, or ``--fast`` and the file do and no ``--set`` decides.
     """
     given = {name: value for name, value in options.items() if value is not None}
     layers = [(f"--set {text}", parse_setting(text)) for text in settings]
@@ -77,7 +77,23 @@ def user_layers(
                 if f"{field}.".startswith(f"{other}.") or f"{other}.".startswith(f"{field}."):
                     raise RecipeError(f"{other_word[:MOST_QUOTED]} and {word[:MOST_QUOTED]} change one field; give one")
             changed[field] = word
-    return (*([read_recipe_file(recipe)] if recipe else []), *(layer for _, layer in layers))
+    files = [read_recipe_file(recipe)] if recipe else []
+    if fast:
+        layer = read_fast()
+        for file in files:
+            for field, value in layer.items():
+                if field not in changed and file.get(field, value) != value:
+                    raise RecipeError(
+                        f"--fast sets {field} to {value}, and {file.source} to another value; decide with --set "
+                        f"{field}=VALUE, or leave --fast out"
+                    )
+        files.insert(0, layer)
+    return (*files, *(layer for _, layer in layers))
+
+
+def read_fast() -> Layer:
+    """Read the recipe fields that ``--fast`` names."""
+    return Layer(read_builtin("fast"), "--fast")
 
 
 def _fields(layer: Mapping[str, Any], outer: str = "") -> Iterator[str]:

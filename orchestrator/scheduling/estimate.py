@@ -12,8 +12,9 @@ from orchestrator.store.record import Record
 from workers.stages import IMAGE_SIZE, Landscape, PairProbe, Probe
 from workers.stages.kinds import width
 
-Work = tuple[str, str, int, str, int]
-"""Data set, architecture, image size, precision and ranks of a gang: epochs of equal work take about equal time."""
+Work = tuple[str, str, int, str, int, bool]
+"""Data set, architecture, image size, precision, ranks of a gang, whether compiled: equal work takes about equal time.
+"""
 Group = tuple[str, Work]
 """A kind of stage, and its work."""
 
@@ -22,8 +23,9 @@ class Estimates:
     """Estimated durations of stages on one kind of device.
 
     An estimate is the stage's cost in epochs, times the median duration of an epoch in stages of the same kind, data
-    set, architecture, image size, precision and ranks; if there are none, in trainings of the same work. Times are
-    never carried over to other work. A stage that shared a GPU counts with its share, and only if no stage of its group
+    set, architecture, image size, precision and ranks, compiled or not; if there are none, in trainings of the same
+    work. Times are never carried over to other work, except from compiled trainings to probes, which are never
+    compiled. A stage that shared a GPU counts with its share, and only if no stage of its group
     ran alone. Resumed stages count only if there are no others, by the longest: a record holds the duration of its last
     attempt, which is at most the stage's.
 
@@ -87,13 +89,17 @@ class _Epochs:
     def seconds(self, node: Node) -> float | None:
         setting = node.stage.setting
         of_images = setting.data.image_size, setting.precision
-        work = node.labels.dataset, node.labels.architecture, *of_images, width(node.stage)
-        return self._of_kind.get((node.stage.kind, work), self._of_training.get(work))
+        trained = None if isinstance(node.stage, Probe | PairProbe | Landscape) else node.stage.training
+        of_network = node.labels.dataset, node.labels.architecture, *of_images, width(node.stage)
+        work: Work = (*of_network, bool(trained and trained.compiled))
+        epoch_s = self._of_kind.get((node.stage.kind, work), self._of_training.get(work))
+        return self._of_training.get((*of_network, True)) if epoch_s is None and trained is None else epoch_s
 
 
 def recorded_work(record: Record) -> Work:
     """Return the work of a record; one of an earlier version may lack fields, which were at their defaults."""
     setting = record.science.get("setting", {})
     of_images = setting.get("data", {}).get("image_size", IMAGE_SIZE), setting.get("precision", "float32")
-    ranks = record.science.get("training", {}).get("gang", {}).get("ranks", 1)
-    return record.labels.dataset, record.labels.architecture, *of_images, ranks
+    training = record.science.get("training", {})
+    ranks, compiled = training.get("gang", {}).get("ranks", 1), training.get("compiled", False)
+    return record.labels.dataset, record.labels.architecture, *of_images, ranks, compiled

@@ -21,8 +21,8 @@ ALLOCATOR_SLACK = 1.3  # memory that an allocator holds, relative to the memory 
 class Packing:
     """The packing level, learned from the durations of stages.
 
-    Epochs of one group (a data set, an architecture, an image size and a precision) are equal work. So the duration of
-    an epoch alone, divided by its duration among ``level`` stages, is the relative speed of each stage at that level.
+    Epochs of one group are equal work (``orchestrator.scheduling.estimate.Work``). So the duration of an epoch alone,
+    divided by its duration among ``level`` stages, is the relative speed of each stage at that level.
 
     Attributes:
         device_bytes: memory of one GPU; None where stages do not share devices, and the level is always 1.

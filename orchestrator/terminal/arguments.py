@@ -97,7 +97,7 @@ def sweep_flags(comparison: ComparisonOptions, placement: PlacementOptions) -> E
         "probes": split_names("--probes", comparison.probes),
     }
     most = () if comparison.max_chains is None else (f"study.max_chains={comparison.max_chains}",)
-    layers = user_layers(comparison.recipe, (*(comparison.set_ or ()), *most), options)
+    layers = user_layers(comparison.recipe, (*(comparison.set_ or ()), *most), options, fast=comparison.fast)
     datasets, archs = split_names("--datasets", comparison.datasets), split_names("--archs", comparison.archs)
     return ExperimentRequest(datasets, archs, comparison.preset, layers)
 

@@ -30,6 +30,15 @@ Settings = Annotated[
     ),
 ]
 RecipeFile = Annotated[Path | None, option(WHAT, "YAML file with recipe fields.", metavar="FILE")]
+Fast = Annotated[
+    bool,
+    option(
+        WHAT,
+        "Train faster, with other rounding and so other keys: convolutions and matrix products in bfloat16, long "
+        "trainings through torch.compile. docs/speed.md has the accuracy; --plan, what it gains here.",
+        "--fast",
+    ),
+]
 MaxConcurrent = Annotated[
     int | None,
     option(WHERE, "Run at most N stages or trials at a time.", metavar="N", min=1, max=100_000),
@@ -95,6 +104,7 @@ class ComparisonOptions:
     ] = None
     recipe: RecipeFile = None
     set_: Settings = None
+    fast: Fast = False
     hash_all_data: HashAllData = False
     smoke: Annotated[bool, option(WHAT, "Run the smoke variant of EXPERIMENT; it takes seconds.", "--smoke")] = False
     seeds: Annotated[

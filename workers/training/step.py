@@ -15,10 +15,9 @@ from torch.nn import functional as F
 from workers.data.splits import Splits
 from workers.pruning.masking import Masking
 from workers.stages import Optimizer
+from workers.training.compiled import compile_forward
 from workers.training.gang.member import Reduction
 from workers.training.psi import PsiInterpolation
-
-PROGRAMS = 256  # compiled in one process
 
 
 class Step:
@@ -45,10 +44,7 @@ class Step:
         self.sums = torch.zeros(2, dtype=torch.float64, device=splits.device)
         forward = interpolation or (lambda images, alpha: model(images))
         if compiled:
-            # beyond the limit torch would silently run eagerly, and round differently
-            torch._dynamo.config.recompile_limit = PROGRAMS
-            torch._dynamo.config.fail_on_recompile_limit_hit = True
-            forward = torch.compile(forward, dynamic=False)  # one program for full batches, one for the tail
+            forward = compile_forward(forward, splits.device)
         self._forward = forward
 
     def __call__(self, images: Tensor, labels: Tensor, alpha: Tensor) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.recipes.layers import RecipeError, merge, parse_setting, read_recipe_file
+from orchestrator.recipes.experiment_file import ExperimentRequest
+from orchestrator.recipes.layers import RecipeError, merge, parse_setting, read_fast, read_recipe_file, user_layers
 from orchestrator.recipes.recipe import Recipe
 from orchestrator.recipes.resolution import resolve
 from tests.orchestrator.recipes.small_recipes import plan_of
@@ -16,6 +17,7 @@ from workers.models import ARCHITECTURES
 from workers.stages import UNIFORM, Alpha, Optimizer
 
 PRESETS = ["sound", "reference"]
+FAST = read_fast()
 BUILT_IN = ["cifar10", "cifar100", "imagenet", "mnist1d", "tiny-imagenet"]
 
 
@@ -246,6 +248,41 @@ def test_a_recipe_file_is_a_layer(tmp_path: Path) -> None:
     path.write_text("rounds: 3\noptimizer: {learning_rate: 0.02}\n")
     resolved = resolve("mnist1d", None, "sound", [read_recipe_file(path), parse_setting("rounds=2")])
     assert (resolved.rounds, resolved.optimizer.learning_rate) == (2, 0.02)
+
+
+def fast(*settings: str, recipe: Path | None = None) -> Recipe:
+    return resolve("mnist1d", None, "sound", user_layers(recipe, settings, {}, fast=True))
+
+
+def test_fast_is_a_layer_under_the_users_settings_and_gives_their_keys() -> None:
+    assert (fast().precision, fast().compile_from_epochs) == ("bfloat16", FAST["compile_from_epochs"])
+    undone = fast("compile_from_epochs=null")
+    assert (undone.precision, undone.compile_from_epochs) == ("bfloat16", None)
+    assert list(plan_of(undone).nodes) == list(plan_of(settings("precision=bfloat16")).nodes)
+    short = settings("precision=bfloat16", "pretrain_epochs=1", "round_epochs=1", "final_epochs=4")
+    assert list(plan_of(short).nodes) == list(
+        plan_of(fast("pretrain_epochs=1", "round_epochs=1", "final_epochs=4")).nodes
+    )
+
+
+def test_fast_and_a_recipe_file_that_differ_are_refused_unless_a_setting_decides(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("precision: float32\nrounds: 3\n")
+    with pytest.raises(
+        RecipeError, match=r"--fast sets precision to bfloat16, and --recipe .* to another value; decid"
+    ):
+        fast(recipe=path)
+    decided = fast("precision=float32", recipe=path)
+    assert (decided.precision, decided.compile_from_epochs) == ("float32", FAST["compile_from_epochs"])
+    path.write_text("precision: bfloat16\nrounds: 3\n")
+    assert fast(recipe=path).rounds == 3
+
+
+def test_fast_changes_an_experiments_file_as_options_do() -> None:
+    request = ExperimentRequest(layers=({"precision": "float32"},)).under(
+        ExperimentRequest(("mnist1d",), layers=user_layers(None, (), {}, fast=True))
+    )
+    assert resolve("mnist1d", None, "sound", request.layers).precision == "bfloat16"
 
 
 def test_resolving_does_not_change_the_users_layers() -> None:
