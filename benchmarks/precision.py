@@ -3,10 +3,10 @@
     python -m benchmarks.precision --data-root ~/data --store DIR [--chains 8]
     python -m benchmarks.precision --store DIR --judge     # run nothing: judge the chains that both sweeps have done
 
-ResNet-20 on CIFAR-10 at 16 pixels, all 50,000 training images; the recipe is precision.yaml. The sweeps lie in DIR/float32
-and in DIR/bfloat16, which is the same command with --fast. Both grow by one chain in turn, so that an interrupted
-study has pairs; the same command continues it. Chains of one number share all seeds, so the difference is paired:
-`analysis.comparisons.statistics` has its mean and its 95 % t interval, over chains.
+ResNet-20 on CIFAR-10 at 16 pixels, all 50,000 training images; the recipe is precision.yaml. The sweeps lie in
+DIR/float32 and in DIR/bfloat16, which is the same command with --fast. Both grow by one chain in turn, so that an
+interrupted study has pairs; the same command continues it. Chains of one number share all seeds, so the difference is
+paired: `analysis.comparisons.statistics` has its mean and its 95 % t interval, over chains.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def judged(apart: pd.DataFrame) -> str:
     sentence += f", 95 % interval {low:+.2f} to {high:+.2f}, {found.chains} chains"
     if found.chains < LEAST_CHAINS:
         return f"{sentence}: not judged before {LEAST_CHAINS} chains"
-    within = -MARGIN_POINTS <= low and high <= MARGIN_POINTS
+    within = low >= -MARGIN_POINTS and high <= MARGIN_POINTS
     return f"{sentence}: {'within' if within else 'not shown to be within'} {MARGIN_POINTS} points"
 
 
