@@ -20,6 +20,8 @@ NEAR = 0.05
 MOST_UNPRUNED_PERCENT = 2.5
 """Of the weights that a published density counts; beyond, the densities mean different networks."""
 OWN_SIZE = "the data set's own"
+OWN_PIXELS = {"cifar10": 32, "cifar100": 32, "tiny-imagenet": 64, "imagenet": 224}
+"""Side of the images of data sets with published series, unless a recipe changes it; ImageNet's are cropped to it."""
 COLUMNS = (
     "series",
     "density",
@@ -117,7 +119,10 @@ def _differences(theirs: Mapping[Hashable, Any], alike: pd.DataFrame, section: S
     for name in SETTINGS:
         stated, value = theirs[name], ours[name]
         if name == "image_size":  # a series that states none has the data set's own
-            stated, value = (OWN_SIZE if pd.isna(each) else f"{each:g} pixels" for each in (stated, value))
+            own = OWN_PIXELS.get(section.dataset)  # our records state none either
+            stated, value = (
+                OWN_SIZE if pd.isna(each) or each == own else f"{each:g} pixels" for each in (stated, value)
+            )
         elif stated == "" or pd.isna(stated):
             continue
         same = stated == value if isinstance(stated, str) else isclose(stated, value, rel_tol=1e-6)

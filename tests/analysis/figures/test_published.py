@@ -113,6 +113,19 @@ def test_another_setting_is_named_and_nothing_is_compared(
     assert pd.isna(row["ours_percent"])
 
 
+@pytest.mark.parametrize(("size", "expected"), [("", REACHED), ("32", REACHED), ("16", NOT_COMPARABLE)])
+def test_a_series_may_state_the_data_sets_own_image_size(
+    store: SyntheticStore, tmp_path: Path, size: str, expected: str
+) -> None:
+    end_of_round(store, 10, (95.0, 95.0), science())
+    theirs = tmp_path / "theirs.csv"
+    columns = "dataset,architecture,series,density,accuracy_percent,kind,method,epochs,image_size"
+    theirs.write_text(f"{columns}\ncifar10,resnet20,theirs,0.107374,90,round_end,lrr_rewound_schedule,182,{size}\n")
+    row = outcome(store, 0.107374, "theirs", published=theirs)
+    assert row["outcome"] == expected
+    assert expected == REACHED or row["why"] == "image size 16 pixels, ours the data set's own"
+
+
 def test_another_start_method_density_or_unknown_protocol_is_not_comparable(store: SyntheticStore) -> None:
     end_of_round(store, 9, (95.0, 95.0), science())
     mask = "mask to a random init (Adnan 2025)"
