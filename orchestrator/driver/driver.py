@@ -140,6 +140,7 @@ class Driver:
                     self._policies.budget.ended(group[0].job.key, time.monotonic())
                 for attempt, outcome in zip(group, outcomes, strict=True):
                     self._endings.settle(self._in_flight.pop(attempt.job.key), outcome)
+            self._journal.events.write_due()
             if moved or self._scheduler.running:
                 idle.restart()
             else:

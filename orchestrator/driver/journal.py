@@ -11,6 +11,9 @@ from orchestrator.store.events import EventLog
 from orchestrator.store.record import Cause, Failure, Record
 from orchestrator.terminal.progress import ProgressPanel
 
+EVERYDAY = ("started", "done")
+"""Events that may be written a moment later: if this driver is killed meanwhile, claims and records tell them too."""
+
 
 class Journal:
     """One driver's reports; each method is one thing that happened.
@@ -75,7 +78,10 @@ class Journal:
     def event(self, event: str, node: Node, **details: object) -> None:
         """Log an event that the panel does not show."""
         self.events.add({"time_unix_s": time.time(), "event": event, "key": node.key, "name": node.name, **details})
-        self.events.write_due()
+        if event not in EVERYDAY and self._store.storage.folder is not None:
+            self.events.write()
+        else:
+            self.events.write_due()
 
 
 def attempt_number(folder: str) -> int:

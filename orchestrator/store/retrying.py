@@ -43,15 +43,17 @@ class RetryingStorage:
     def read(self, path: str, most_bytes: int = MOST_BYTES, *, end: bool = False) -> bytes:
         return self._retry(lambda: self._storage.read(path, most_bytes, end=end), FileNotFoundError)
 
-    def write(self, path: str, content: bytes) -> None:
-        self._retry(lambda: self._storage.write(path, content))
+    def write(self, path: str, content: bytes, *, durable: bool = True) -> None:
+        self._retry(lambda: self._storage.write(path, content, durable=durable))
 
     def append(self, path: str, content: bytes) -> None:
         self._retry(lambda: self._storage.append(path, content))
 
-    def create(self, path: str, content: bytes) -> None:
+    def create(self, path: str, content: bytes, *, durable: bool = True) -> None:
         self._retry_once(
-            lambda: self._storage.create(path, content), FileExistsError, lambda: self._storage.read(path) == content
+            lambda: self._storage.create(path, content, durable=durable),
+            FileExistsError,
+            lambda: self._storage.read(path) == content,
         )
 
     def exists(self) -> bool:

@@ -27,6 +27,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from pydantic_core import to_json
+
 from orchestrator.store.index import write_index
 from orchestrator.store.layout import KEY_DIGITS, QUARANTINE, RECORD, StageFiles, slug, stage_folder
 from orchestrator.store.plans import StoredPlan
@@ -96,7 +98,7 @@ class Store(StoreReader):
         path = f"{stage.folder}/attempts/{number}/claim.json"
         claim = Claim(driver=driver, started_unix_s=time.time()).model_dump_json().encode()
         try:
-            self.storage.create(path, claim)
+            self.storage.create(path, claim, durable=False)  # a power cut ends the attempt too
         except FileExistsError:
             self.storage.read(path)  # an error if something else than a claim stands there
             return None
@@ -105,7 +107,8 @@ class Store(StoreReader):
 
     def write_stage_file(self, key: str, job: Mapping[str, Any]) -> None:
         """Write ``stage.json``, again for each attempt: an input that was computed again has another folder."""
-        self.storage.write(f"{self._stages[key[:KEY_DIGITS]].folder}/stage.json", json.dumps(job, indent=1).encode())
+        content = to_json(job, indent=1, inf_nan_mode="constants")  # json.dumps with an indent is slow
+        self.storage.write(f"{self._stages[key[:KEY_DIGITS]].folder}/stage.json", content, durable=False)
 
     def write_failure(self, attempt: str, failure: Failure) -> None:
         """Write why an attempt failed."""

@@ -6,7 +6,7 @@ import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from rich.console import Group, RenderableType
 from rich.live import Live
@@ -25,7 +25,9 @@ LATEST = 4
 NOTICES = 3
 LEAST_RUNNING = 3
 BAR_WIDTH = 24
-ETA_INTERVAL_S = 1.0
+ETA_INTERVAL_S, COUNTS_INTERVAL_S = 1.0, 0.4
+SPARING = 50
+Value = TypeVar("Value")
 COLUMNS = (State.DONE, State.RUNNING, State.CACHED, State.FAILED, State.BLOCKED)
 
 
@@ -47,8 +49,8 @@ class ProgressPanel:
         self._notices: deque[str] = deque(maxlen=NOTICES)
         self._live: Live | None = None
         self._began_s = time.monotonic()
-        self._eta_s: float | None = None  # kept for a second: an ETA for every line costs more than a short stage
-        self._eta_due = Stopwatch(ETA_INTERVAL_S)
+        self._eta = Recent(self.eta_s, ETA_INTERVAL_S)
+        self._counts = Recent(self._count, COUNTS_INTERVAL_S)
 
     def __enter__(self) -> ProgressPanel:
         if self._console.is_terminal:
@@ -58,6 +60,8 @@ class ProgressPanel:
 
     def __exit__(self, *error: Any) -> None:
         if self._live is not None:
+            self._eta.expire()  # the last frame stays on the screen
+            self._counts.expire()
             self._live.__exit__(*error)
             self._live = None
 
@@ -134,17 +138,22 @@ class ProgressPanel:
             self._latest.append(line)
         if self._live is None:
             finished = self._finished()
-            if self._eta_s is None or finished == len(self._plan) or self._eta_due.due():
-                self._eta_s = self.eta_s()
-            remaining = f", about {duration(self._eta_s)} left" if self._eta_s else ""
+            if finished == len(self._plan):
+                self._eta.expire()
+            eta_s = self._eta.value()
+            remaining = f", about {duration(eta_s)} left" if eta_s else ""
             counts = f"[{finished}/{len(self._plan)}, {self._percent()} %, {self._elapsed()} elapsed{remaining}]"
             self._console.print(f"{counts} {line}", soft_wrap=True)
 
-    def _panel(self) -> RenderableType:
-        table = UncutTable(["stage"], [*(state.value for state in COLUMNS), "of"])
+    def _count(self) -> dict[str, Counter[State]]:
+        """Count the stages by ``describe`` and state."""
         counts: dict[str, Counter[State]] = {}
         for node in self._plan:
             counts.setdefault(describe(node), Counter())[self._queue.state[node.key]] += 1
+        return counts
+
+    def _panel(self) -> RenderableType:
+        table, counts = UncutTable(["stage"], [*(state.value for state in COLUMNS), "of"]), self._counts.value()
         for kind, states in counts.items():
             table.add(kind, *(str(states[state] or "·") for state in COLUMNS), str(sum(states.values())))
         notices = [Text(visible(text), style="yellow") for text in [*self._notices]]
@@ -161,7 +170,7 @@ class ProgressPanel:
 
     def _bar(self) -> RenderableType:
         """A bar of the finished stages, with percent, elapsed time and ETA."""
-        total, eta = max(1, len(self._plan)), self.eta_s()
+        total, eta = max(1, len(self._plan)), self._eta.value()
         left = "measuring…" if eta is None else f"about {duration(eta)} left" if eta else "finished"
         row = Table.grid(padding=(0, 1))
         row.add_row(
@@ -176,6 +185,30 @@ class ProgressPanel:
         if epoch is None or epochs is None or percent is None:
             return name
         return f"{name}  epoch {epoch}/{epochs}  {percent:.1f} %"
+
+
+class Recent(Generic[Value]):
+    """A value that is computed again now and then, because it goes over all stages: at most every ``interval_s``.
+
+    Of the time that passes, computing takes at most one part in ``SPARING``, however many stages there are.
+    """
+
+    def __init__(self, compute: Callable[[], Value], interval_s: float) -> None:
+        self._compute, self._interval_s = compute, interval_s
+        self._value, self._due_s = list[Value](), 0.0
+
+    def expire(self) -> None:
+        """Compute the value at the next call."""
+        self._value = []
+
+    def value(self) -> Value:
+        """Return the value, which may be old."""
+        began_s = time.monotonic()
+        if not self._value or began_s >= self._due_s:
+            self._value = [self._compute()]
+            took_s = time.monotonic() - began_s
+            self._due_s = began_s + max(self._interval_s, SPARING * took_s)
+        return self._value[0]
 
 
 class Stopwatch:

@@ -43,19 +43,20 @@ def write_atomically(path: Path, content: bytes, *, exclusive: bool = False, dur
         exclusive: raise FileExistsError if the file exists, instead of replacing it.
         durable: wait until the disk has the content, so that it outlives a power cut.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.parent.is_dir():
+        path.parent.mkdir(parents=True, exist_ok=True)
     partial = beside(path)
     try:
         _write(partial, content, durable=durable)
         if exclusive:
-            _link_or_create(partial, path, content)
+            _link_or_create(partial, path, content, durable=durable)
         else:
             partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def _link_or_create(partial: Path, path: Path, content: bytes) -> None:
+def _link_or_create(partial: Path, path: Path, content: bytes, *, durable: bool) -> None:
     """Give a written file its name unless the name is taken; a file system without hard links writes in place."""
     try:
         os.link(partial, path)  # unlike writing in place, this never shows a part of the content
@@ -65,7 +66,7 @@ def _link_or_create(partial: Path, path: Path, content: bytes) -> None:
     except OSError as error:
         if error.errno not in NO_HARD_LINKS:
             raise
-        _write(path, content, durable=True)
+        _write(path, content, durable=durable)
 
 
 def _write(path: Path, content: bytes, *, durable: bool) -> None:

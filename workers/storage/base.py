@@ -56,14 +56,22 @@ class Storage(Protocol):
             UnreadableFileError: the file is larger, or no regular file, or a link leads from it out of the root.
         """
 
-    def write(self, path: str, content: bytes) -> None:
-        """Write or replace a file."""
+    def write(self, path: str, content: bytes, *, durable: bool = True) -> None:
+        """Write or replace a file.
+
+        Args:
+            durable: wait until the disk has the content, so that it outlives a power cut; a bucket always does.
+        """
 
     def append(self, path: str, content: bytes) -> None:
         """Add to the end of a file, or create it; a bucket cannot: StorageError."""
 
-    def create(self, path: str, content: bytes) -> None:
-        """Write a new file: of several callers, one succeeds and the others get FileExistsError."""
+    def create(self, path: str, content: bytes, *, durable: bool = True) -> None:
+        """Write a new file: of several callers, one succeeds and the others get FileExistsError.
+
+        Args:
+            durable: as in ``write``.
+        """
 
     def exists(self) -> bool:
         """Whether the folder exists, or the bucket holds a file under the root."""

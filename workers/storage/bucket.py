@@ -69,13 +69,13 @@ class Bucket:
             f"{self.root}/{path} has {size:,} bytes, and at most {most_bytes:,} are read of such a file"
         )
 
-    def write(self, path: str, content: bytes) -> None:
+    def write(self, path: str, content: bytes, *, durable: bool = True) -> None:
         self._call(self._client.put, path, content)
 
     def append(self, path: str, content: bytes) -> None:
         raise StorageError(f"{self.root}/{path}: a bucket's files cannot be appended to")
 
-    def create(self, path: str, content: bytes) -> None:
+    def create(self, path: str, content: bytes, *, durable: bool = True) -> None:
         try:
             self._call(self._client.put, path, content, mode="create")
         except FileExistsError:

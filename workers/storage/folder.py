@@ -51,7 +51,8 @@ class Folder:
         """
         place = self._at(path)
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
+            if not place.parent.is_dir():
+                place.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.ELOOP):
                 raise UnreadableFileError(f"{error.filename} is no folder; move away what stands there") from error
@@ -82,8 +83,8 @@ class Folder:
     def read(self, path: str, most_bytes: int = MOST_BYTES, *, end: bool = False) -> bytes:
         return read_regular(self.inside(path), most_bytes, end=end)
 
-    def write(self, path: str, content: bytes) -> None:
-        write_atomically(self._prepared(path), content)
+    def write(self, path: str, content: bytes, *, durable: bool = True) -> None:
+        write_atomically(self._prepared(path), content, durable=durable)
 
     def append(self, path: str, content: bytes) -> None:
         target = self._prepared(path)
@@ -93,8 +94,8 @@ class Folder:
         with target.open("ab") as file:
             file.write(content)
 
-    def create(self, path: str, content: bytes) -> None:
-        write_atomically(self._prepared(path), content, exclusive=True)
+    def create(self, path: str, content: bytes, *, durable: bool = True) -> None:
+        write_atomically(self._prepared(path), content, exclusive=True, durable=durable)
 
     def exists(self) -> bool:
         return self.folder.is_dir()

@@ -29,6 +29,7 @@ from orchestrator.store.leases import HeldLease, Lease, LeaseWatch
 from orchestrator.store.record import Record
 from orchestrator.terminal.progress import ProgressPanel
 from tests.orchestrator.recipes.small_recipes import plan_of, recipe
+from tickets.files.writing import write_atomically
 from workers.attempts.attempt import Attempt, Outcome
 from workers.attempts.workspace import artifact
 from workers.stages.execution import Execution
@@ -151,14 +152,23 @@ def sweep(tmp_path: Path) -> Sweep:
     return Sweep(tmp_path / "store", plan_of(recipe(methods=("aws",))))
 
 
-def test_every_stage_runs_once_and_is_committed(sweep: Sweep) -> None:
-    backend = ScriptedBackend({})
+def test_every_stage_runs_once_and_is_committed(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend, waited_for_the_disk = ScriptedBackend({}), Counter[str]()
+
+    def watched(path: Path, content: bytes, *, exclusive: bool = False, durable: bool = True) -> None:
+        waited_for_the_disk[path.name] += durable
+        write_atomically(path, content, exclusive=exclusive, durable=durable)
+
+    monkeypatch.setattr("workers.storage.folder.write_atomically", watched)
     summary = sweep.run(backend)
     assert summary.exit_code == 0
     assert summary.states == Counter({State.DONE: len(sweep.plan)})
     assert sorted(backend.submitted) == sorted(node.name for node in sweep.plan)
     assert Store(sweep.root).records().keys() == sweep.plan.nodes.keys()
     assert sweep.events("started") == sweep.events("done") == backend.submitted
+    # waiting takes longer than all else that the driver does for a stage
+    del waited_for_the_disk["lease.json"]
+    assert +waited_for_the_disk == Counter({"record.json": len(sweep.plan)})
 
 
 def test_cached_stages_do_not_run_again(sweep: Sweep) -> None:
@@ -527,11 +537,11 @@ def test_a_drain_notice_is_written_again_after_a_storage_failure(
     storage = type(sweep.store.storage)
     write, failed = storage.write, list[str]()
 
-    def failing(self: object, path: str, content: bytes) -> None:
+    def failing(self: object, path: str, content: bytes, **options: bool) -> None:
         if content == b"drained" and not failed:
             failed.append(path)
             raise OSError(5, "Input/output error")
-        write(self, path, content)  # type: ignore[arg-type]
+        write(self, path, content, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(storage, "write", failing)
     assert sweep.run(Spot({})).exit_code == 0
@@ -760,11 +770,11 @@ def test_a_sweep_waits_for_a_store_that_fails_for_a_while(sweep: Sweep, monkeypa
     storage = type(sweep.store.storage)
     create, failed = storage.create, list[str]()
 
-    def failing(self: object, path: str, content: bytes) -> None:
+    def failing(self: object, path: str, content: bytes, **options: bool) -> None:
         if path.endswith("record.json") and len(failed) < 2:
             failed.append(path)
             raise OSError(28, "No space left on device")
-        create(self, path, content)  # type: ignore[arg-type]
+        create(self, path, content, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(storage, "create", failing)
     assert sweep.run(ScriptedBackend({})).exit_code == 0

@@ -150,8 +150,8 @@ def test_an_event_whose_write_failed_is_written_once(storage: Storage, monkeypat
     log, failures = EventLog(storage, "a"), [OSError("the answer was lost")]
     create, place = type(storage).create, Path.open
 
-    def landed(self: Storage, path: str, content: bytes) -> None:
-        create(self, path, content)
+    def landed(self: Storage, path: str, content: bytes, **options: bool) -> None:
+        create(self, path, content, **options)
         if failures:
             raise failures.pop()
 

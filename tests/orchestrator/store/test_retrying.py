@@ -30,11 +30,11 @@ class FailingFolder(Folder):
             call()
         raise self.error
 
-    def write(self, path: str, content: bytes) -> None:
-        self._fail_first(lambda: super(FailingFolder, self).write(path, content))
+    def write(self, path: str, content: bytes, *, durable: bool = True) -> None:
+        self._fail_first(lambda: super(FailingFolder, self).write(path, content, durable=durable))
 
-    def create(self, path: str, content: bytes) -> None:
-        self._fail_first(lambda: super(FailingFolder, self).create(path, content))
+    def create(self, path: str, content: bytes, *, durable: bool = True) -> None:
+        self._fail_first(lambda: super(FailingFolder, self).create(path, content, durable=durable))
 
     def move(self, path: str, to: str) -> None:
         self._fail_first(lambda: super(FailingFolder, self).move(path, to))

@@ -5,9 +5,12 @@ from __future__ import annotations
 import io
 import re
 
+import pytest
+
 from orchestrator.planning.plan import Plan
 from orchestrator.scheduling.queue import ReadyQueue
 from orchestrator.scheduling.rank import upward_rank
+from orchestrator.terminal import progress
 from orchestrator.terminal.progress import ProgressPanel
 from tests.orchestrator.recipes.small_recipes import plan_of, recipe
 from workers.terminal.console import Console
@@ -63,6 +66,25 @@ def test_an_eta_is_known_from_the_start_if_stages_were_measured_before() -> None
     assert screen.panel.eta_s() is None
     screen.panel.measured(next(iter(plan)), 2.0)
     assert (screen.panel.eta_s() or 0) > 0
+
+
+def test_what_goes_over_all_stages_takes_two_percent_of_the_time_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now_s[0])
+
+    def compute() -> float:
+        now_s[0] += 0.2
+        return now_s[0]
+
+    recent = progress.Recent(compute, 1.0)
+    seen = []
+    while now_s[0] < 100.0:
+        seen.append(recent.value())
+        now_s[0] += 0.01
+    assert len(set(seen)) * 0.2 <= 0.02 * 100
+    assert len(set(seen)) == 10
+    recent.expire()
+    assert recent.value() == now_s[0]  # the last one is current
 
 
 def test_many_running_stages_fit_the_terminal_and_are_counted() -> None:
