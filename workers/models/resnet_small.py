@@ -28,9 +28,11 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         out = F.relu(self.bn1(self.conv1(x)))
-        # slicing gives the same bits as a strided 1x1 convolution; workers.devices.memory_format says why it is used
-        rows, columns = self._stride
-        return F.relu(self.bn2(self.conv2(out)) + self.shortcut(x[:, :, ::rows, ::columns]))
+        if self._stride != (1, 1):
+            # a pool of one pixel and a 1x1 convolution give the bits of a strided one, which
+            # workers.devices.memory_format forbids; a slice would too, but its gradient is not channels last
+            x = F.avg_pool2d(x, 1, self._stride)
+        return F.relu(self.bn2(self.conv2(out)) + self.shortcut(x))
 
 
 class SmallResNet(nn.Module):
