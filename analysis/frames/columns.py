@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from typing import Any
 
 import pandas as pd
 
 from orchestrator.store.record import Labels
 
-LABELS = tuple(Labels.model_fields)
+LABELS = tuple(field.name for field in fields(Labels))
 PROVENANCE = ("git_commit", "git_dirty_blake2b", "device", "processor", "host", "python")
 _TYPES = {
     **dict.fromkeys(("key", "kind", "name", "dataset", "architecture", "preset"), "str"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Container, Iterable, Mapping, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +156,7 @@ def load(
         (
             {
                 **stage.model_dump(include={"key", "kind", "name"}),
-                **stage.labels.model_dump(),
+                **asdict(stage.labels),
                 "failed": key in failed,
                 "inputs": ",".join(stage.inputs.values()),
             }
@@ -203,7 +203,7 @@ def _stages(reader: Reader, records: Mapping[str, Record], old: Container[str]) 
         {
             **record.results,
             **record.model_dump(include={"key", "kind", "name", "seconds"}),
-            **record.labels.model_dump(),
+            **asdict(record.labels),
             **{name: record.provenance.get(name) for name in PROVENANCE},
             **_derived(record),
             "density": density_of[record.key],

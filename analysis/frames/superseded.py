@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 from collections.abc import Container, Mapping
 
-from orchestrator.store.record import Record, inputs_first
+from orchestrator.store.plans import blocked
+from orchestrator.store.record import Record
 
 # These fields vary within one experiment; a stage's other fields are its recipe. Alpha's distribution belongs to AWS
 # alone: LRR has none to share.
@@ -26,16 +27,12 @@ def superseded(records: Mapping[str, Record], wanted: Container[str]) -> set[str
     recipes = {record.key: _recipe(record) for record in by_age}
     newest_recipe = {slots[record.key]: recipes[record.key] for record in by_age}
     newest_key = {(record.labels, *slots[record.key]): record.key for record in by_age}
-    old: set[str] = set()
-    for key in inputs_first(records):
-        record = records[key]
-        if (
-            recipes[key] != newest_recipe[slots[key]]
-            or key != newest_key[record.labels, *slots[key]]
-            or not old.isdisjoint(record.inputs.values())
-        ):
-            old.add(key)
-    return old
+    replaced = [
+        key
+        for key, record in records.items()
+        if recipes[key] != newest_recipe[slots[key]] or key != newest_key[record.labels, *slots[key]]
+    ]
+    return {*replaced} | blocked(replaced, {key: record.inputs.values() for key, record in records.items()})
 
 
 def _slot(record: Record) -> tuple[str, ...]:

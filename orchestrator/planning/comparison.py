@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from orchestrator.store.plans import StoredPlan
@@ -102,7 +102,7 @@ def root_causes(comparison: Comparison, stages: Mapping[str, StageIdentity]) -> 
 
 
 def _label_changes(old: StageIdentity, new: StageIdentity) -> list[Change]:
-    return changes(vars(old.labels), vars(new.labels), "labels")
+    return changes(asdict(old.labels), asdict(new.labels), "labels")
 
 
 def _compare_with(stage: StageIdentity, old: StageIdentity, stages: Mapping[str, StageIdentity]) -> Comparison:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
+from dataclasses import asdict
 from itertools import takewhile
 from math import isfinite
 from typing import TypedDict
@@ -40,7 +41,7 @@ def add_landscape(plan: Plan, solutions: Sequence[Node], points: int, margin: fl
     """
     stage = Landscape(solutions[0].stage.setting, points, margin, **reestimation(probing))
     a, b, c = solutions
-    first, *rest = (node.labels.model_dump() for node in solutions)
+    first, *rest = (asdict(node.labels) for node in solutions)
     shared = {name: value for name, value in first.items() if all(labels[name] == value for labels in rest)}
     return plan.add(_name(solutions), stage, Labels(**shared), a=a, b=b, c=c)
 

@@ -54,7 +54,7 @@ class ExperimentPlanner:
         """Train the dense network of a seed for as many epochs as a chain and a final training have together."""
         training, init_seed = same_budget_training(self.recipe), derive("init", "seed", seed)
         stage = Train(self.setting, training, self.recipe.start("dense"), init_seed, derive("sgd", "seed", seed))
-        labels = self.labels.model_copy(update={"transfer": DENSE_SAME_BUDGET, "seed": seed})
+        labels = replace(self.labels, transfer=DENSE_SAME_BUDGET, seed=seed)
         return self.plan.add(f"{self.prefix}/{DENSE_SAME_BUDGET}/seed{seed}", stage, labels)
 
     def add_training(
@@ -70,7 +70,7 @@ class ExperimentPlanner:
             init_seed=derive("init", "seed", seed) if transfer.draws else 0,
             sgd_seed=derive("sgd", "seed", seed, *(("twin",) if twin else ())),
         )
-        labels = labels.model_copy(update={"transfer": start, "seed": seed, "twin": twin})
+        labels = replace(labels, transfer=start, seed=seed, twin=twin)
         return self.plan.add(name, stage, labels, **inputs)
 
 
@@ -88,7 +88,7 @@ class ChainPlanner:
         self.rounds: list[Node] = []
         self._experiment, self._plan, self._recipe = experiment, experiment.plan, recipe
         self._setting, self._number = experiment.setting, number
-        self._labels = experiment.labels.model_copy(update={"method": method, "chain": number})
+        self._labels = replace(experiment.labels, method=method, chain=number)
         self._prefix = f"{experiment.prefix}/{method}/chain{number}"
         self._psi: Psi = "interpolated" if self.method.interpolate_psi else "plain"
         # without interpolation no alpha is drawn, so its distribution must not be in the key
@@ -131,7 +131,7 @@ class ChainPlanner:
         stage = Train(self._setting, untrained, recipe.start("retrain"), init_seed=0, sgd_seed=0)
         for round_, network in enumerate(self.rounds):
             # comparisons pair seeds, and a round has one test
-            labels = self._round_labels(round_).model_copy(update={"transfer": ROUND_END, "seed": 1})
+            labels = replace(self._round_labels(round_), transfer=ROUND_END, seed=1)
             self._plan.add(f"{self._name(round_)}/{ROUND_END}", stage, labels, ticket=network)
 
     def probe(self, kind: ProbeKind, a: Node, b: Node) -> None:
@@ -139,7 +139,7 @@ class ChainPlanner:
         recipe = self._recipe
         stage = Probe(self._setting, recipe.probe_points, **reestimation(recipe))
         start, _, seed = a.name.rpartition("/")
-        name, labels = f"{start}/{kind}/{seed}", a.labels.model_copy(update={"probe": kind, "twin": False})
+        name, labels = f"{start}/{kind}/{seed}", replace(a.labels, probe=kind, twin=False)
         self._plan.add(name, stage, labels, a=a, b=b)
         for probe in recipe.probes:
             pair_probe = PairProbe(self._setting, probe, PROBES[probe].version)
@@ -151,7 +151,7 @@ class ChainPlanner:
         add_landscape(self._plan, solutions, recipe.landscape_points, recipe.landscape_margin, recipe)
 
     def _round_labels(self, round_: int | None) -> Labels:
-        return self._labels.model_copy(update={"round": round_})
+        return replace(self._labels, round=round_)
 
     def _name(self, round_: int) -> str:
         return f"{self._prefix}/round{round_:02d}"

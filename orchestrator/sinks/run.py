@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,7 @@ def read_run(record: Record, files: Mapping[str, Path], link: str) -> Run:
         UnreadableFileError: a file is damaged.
         OSError: a file is missing.
     """
-    labels = record.labels.model_dump(exclude_none=True)
+    labels = {name: value for name, value in asdict(record.labels).items() if value is not None}
     place = record.labels
     chain = None if place.chain is None else f"chain{place.chain}"
     round_ = None if place.round is None else f"round{place.round:02}"

@@ -12,6 +12,7 @@ from contextlib import suppress
 
 from orchestrator.store.layout import RECORD, StageFiles
 from orchestrator.store.record import Record
+from orchestrator.store.values import Parts
 from tickets.files import digest
 from tickets.files.reading import parse_json
 from workers.storage import Storage, UnreadableFileError
@@ -31,8 +32,12 @@ def write_index(storage: Storage, stages: Mapping[str, StageFiles], records: Map
     storage.write(INDEX, "\n".join(lines).encode())
 
 
-def read_index(storage: Storage, stages: Mapping[str, StageFiles]) -> dict[str, Record]:
-    """Read the copies of done stages' records whose files have not changed since, by the given keys."""
+def read_index(storage: Storage, stages: Mapping[str, StageFiles], parts: Parts) -> dict[str, Record]:
+    """Read the copies of done stages' records whose files have not changed since, by the given keys.
+
+    Args:
+        parts: receives the parts that records share.
+    """
     keys = {stage.record: key for key, stage in stages.items()}
     try:
         lines = storage.read(INDEX, MOST_BYTES).splitlines()
@@ -45,7 +50,7 @@ def read_index(storage: Storage, stages: Mapping[str, StageFiles]) -> dict[str, 
             key, version, text = keys[entry["path"]], entry["version"], str(entry["record"])
             current = stages[key].files[RECORD].version
             if version and version == current and digest.of_text(text) == entry["blake2b"]:
-                record = Record.model_validate_json(text)
+                record = Record.model_validate_json(text, context=parts)
                 if record.key.startswith(key):
                     records[key] = record
     return records

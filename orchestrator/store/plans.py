@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from orchestrator.store.record import Key, StageIdentity, StoreError, in_circles
-from orchestrator.store.values import Count, OrdinalNumber, Percent, Plain, Science, UnixTime, Word
+from orchestrator.store.values import Count, OrdinalNumber, Parts, Percent, Plain, Science, UnixTime, Word
 from tickets.files import digest
 
 REMEDY = (
@@ -138,14 +138,17 @@ class StoredPlan(BaseModel):
     blake2b: str = ""
 
     @classmethod
-    def parse(cls, content: bytes, path: str) -> StoredPlan:
+    def parse(cls, content: bytes, path: str, parts: Parts | None = None) -> StoredPlan:
         """Parse a plan's file.
+
+        Args:
+            parts: receives the parts that stages share.
 
         Raises:
             StoreError: the plan is damaged; the message names ``path`` and the remedy.
         """
         try:
-            plan = cls.model_validate_json(content)
+            plan = cls.model_validate_json(content, context=parts)
         except ValidationError as error:
             raise StoreError(f"{path} is no valid plan ({error.error_count()} faults); {REMEDY}") from error
         if not plan.intact:

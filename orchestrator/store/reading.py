@@ -10,6 +10,7 @@ from orchestrator.store.layout import COLLECTED, FOLDERS, KEY_DIGITS, StageFiles
 from orchestrator.store.plans import StoredPlan
 from orchestrator.store.record import REMEDY, Claim, Failure, Record, StoreError, in_circles, read_valid
 from orchestrator.store.retrying import RetryingStorage
+from orchestrator.store.values import Parts
 from tickets.files import digest
 from tickets.files.home import NoHomeError, user_cache
 from workers.storage import Entry, Folder, Storage, UnreadableFileError, download_many, open_storage, read_many
@@ -27,6 +28,7 @@ class StoreReader:
         self._stages: dict[str, StageFiles] = {}
         self._records: dict[str, Record] = {}
         self._indexed: set[str] = set()
+        self._parts: Parts = {}
         self._plans: dict[str, StoredPlan] = {}
         """Plans by the digest of their file: a plan of 20,000 stages takes seconds to parse."""
 
@@ -55,7 +57,7 @@ class StoreReader:
             self._list()
         unread = {s: stage for s, stage in self._stages.items() if stage.done and s not in self._records}
         if unread and index:
-            copies = read_index(self.storage, unread)
+            copies = read_index(self.storage, unread, self._parts)
             self._records |= copies
             self._indexed |= copies.keys()
         paths = {stage.record: short for short, stage in unread.items() if short not in self._records}
@@ -254,7 +256,7 @@ class StoreReader:
     # --- inside --------------------------------------------------------------------------------------------------
 
     def _parse(self, content: bytes, path: str, short: str) -> Record:
-        record = Record.parse(content, f"{self.root}/{path}")
+        record = Record.parse(content, f"{self.root}/{path}", self._parts)
         if record.key[:KEY_DIGITS] != short:
             raise StoreError(f"{self.root}/{path} is of stage {record.key}, which does not belong there; {REMEDY}")
         return record
@@ -262,7 +264,7 @@ class StoreReader:
     def _plan(self, content: bytes, path: str) -> StoredPlan:
         name = digest.of_bytes(content)
         if name not in self._plans:
-            self._plans[name] = StoredPlan.parse(content, f"{self.root}/{path}")
+            self._plans[name] = StoredPlan.parse(content, f"{self.root}/{path}", self._parts)
         return self._plans[name]
 
     def _forget(self, key: str) -> None:

@@ -9,11 +9,13 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
 
 from orchestrator.store.values import (
     Count,
     CutText,
     OrdinalNumber,
+    Parts,
     Provenance,
     Results,
     Science,
@@ -44,7 +46,8 @@ class StoreError(ValueError):
     """A store that cannot be used; the message says what to do."""
 
 
-class Labels(BaseModel):
+@dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
+class Labels:
     """A stage's meaning in words, for names, tables and figures; never part of its key.
 
     Attributes:
@@ -54,8 +57,6 @@ class Labels(BaseModel):
         twin: whether this is the second training of a stability pair, which differs in its SGD seed only.
         probe: what a probe measures.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     dataset: Word
     architecture: Word
@@ -130,14 +131,17 @@ class Record(StageIdentity):
         return {name: fields[name] for name in FIRST_FIELDS if name in fields} | fields
 
     @classmethod
-    def parse(cls, content: bytes, path: str) -> Record:
+    def parse(cls, content: bytes, path: str, parts: Parts | None = None) -> Record:
         """Parse a ``record.json``.
+
+        Args:
+            parts: receives the parts that records share.
 
         Raises:
             StoreError: the record is damaged; the message names ``path`` and the remedy.
         """
         try:
-            record = cls.model_validate_json(content)
+            record = cls.model_validate_json(content, context=parts)
         except ValidationError as error:
             raise StoreError(f"{path} is no valid record ({error.error_count()} faults); {REMEDY}") from error
         if not record.intact:

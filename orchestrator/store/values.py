@@ -5,10 +5,11 @@ A validated value is one that every reader can use: pandas converts it, a date e
 
 from __future__ import annotations
 
+import marshal
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, ValidationInfo
 
 DEEPEST, MOST_VALUES, MOST_LETTERS = 16, 20_000, 10_000
 LARGEST_COUNT = 10**9
@@ -16,6 +17,11 @@ LARGEST_ATTEMPT = LARGEST_COUNT - 1  # in nine digits
 LARGEST_NUMBER = 1e39  # beyond float32, in which all results are computed
 LARGEST_INTEGER = 2**63 - 1  # a column of a table holds no larger one
 
+_BY_VALUE = 2  # marshal's last format without references, so that equal values have equal bytes
+
+Parts = dict[tuple[type, str, bytes], Any]
+"""Parts of stages' fields, by the fields' types, the part's name and its content: given as pydantic's context, it keeps
+equal parts of many stages as one object. Nobody may change them."""
 UnixTime = Annotated[float, Field(gt=-(2**33), lt=2**33, allow_inf_nan=False, strict=True)]
 Seconds = Annotated[float, Field(ge=0, lt=2**33, allow_inf_nan=False, strict=True)]
 Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT, strict=True)]
@@ -182,14 +188,33 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _science(value: dict[str, Any]) -> dict[str, Any]:
-    _Science.model_validate(_plain(value))
-    return value
+def _checked(fields: type[_Fields], value: dict[str, Any], parts: Parts | None) -> dict[str, Any]:
+    """Check a mapping whose values are mostly those of other stages: each part is checked once, and kept once.
+
+    Args:
+        fields: types of the fields that readers use.
+        parts: receives the parts; None checks all again.
+    """
+    if parts is None:
+        fields.model_validate(_plain(value))
+        return value
+    contents = {
+        name: (fields, name, marshal.dumps(part, _BY_VALUE))
+        for name, part in value.items()
+        if isinstance(part, dict | list)
+    }
+    known = {name: parts[content] for name, content in contents.items() if content in parts}
+    fields.model_validate(_plain({name: part for name, part in value.items() if name not in known}))
+    parts.update({content: value[name] for name, content in contents.items() if name not in known})
+    return {**value, **known}
 
 
-def _provenance(value: dict[str, Any]) -> dict[str, Any]:
-    _Provenance.model_validate(_plain(value))
-    return value
+def _science(value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+    return _checked(_Science, value, info.context)
+
+
+def _provenance(value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+    return _checked(_Provenance, value, info.context)
 
 
 def _results(value: dict[str, Any]) -> dict[str, Any]:

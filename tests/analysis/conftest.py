@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -208,5 +209,5 @@ def finished_sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _name(kind: str, labels: Labels) -> str:
-    words = [kind, *(json.dumps(value).strip('"') for value in labels.model_dump(exclude_none=True).values())]
+    words = [kind, *(json.dumps(value).strip('"') for value in asdict(labels).values() if value is not None)]
     return "/".join(words)

@@ -135,8 +135,9 @@ def write(root: Path, stages: Stages) -> Path:
             key=key,
             kind=stage.kind,
             name=name,
-            labels=Labels(dataset="digits", architecture="tiny", preset=stage.science["setting"]["preset"]).model_copy(
-                update=stage.labels
+            labels=Labels(
+                **{"dataset": "digits", "architecture": "tiny", "preset": stage.science["setting"]["preset"]}
+                | stage.labels
             ),
             science=stage.science,
             inputs={slot: keys[upstream] for slot, upstream in stage.inputs.items()},

@@ -20,7 +20,7 @@ from orchestrator.planning.landscape import plan_landscape
 from orchestrator.planning.plan import Node, Plan
 from orchestrator.store import Store, StoreError
 from orchestrator.store.plans import StoredPlan
-from orchestrator.store.record import StageIdentity
+from orchestrator.store.record import Labels, StageIdentity
 from tests.orchestrator.recipes.small_recipes import plan_of, recipe
 from tests.orchestrator.store.stores import invoke
 from tests.support import small_sweeps
@@ -62,15 +62,15 @@ def test_a_landscape_is_planned_with_all_stages_upstream_of_its_solutions() -> N
     plan, node = request(sweep, *THREE)
     assert node.stage == Landscape(sweep.nodes[node.inputs["a"]].stage.setting, 5, 0.25, 32, 77, None)  # as the probes
     assert node.name == f"{ROUND}/landscape/retrain-seed1+signed-seed1+signed-seed1-twin"
-    assert node.labels.model_dump(exclude_defaults=True) == {
-        "dataset": "tiny",
-        "architecture": "resnet1d",
-        "preset": "sound",
-        "method": "aws",
-        "chain": 1,
-        "round": 2,
-        "seed": 1,
-    }
+    assert node.labels == Labels(
+        dataset="tiny",
+        architecture="resnet1d",
+        preset="sound",
+        method="aws",
+        chain=1,
+        round=2,
+        seed=1,
+    )
     made_from = {each.name for each in plan} - {node.name}
     assert made_from == {f"tiny/resnet1d/aws/chain1/round0{n}" for n in (0, 1, 2)} | set(THREE)
     assert all(sweep.nodes[key] == each for key, each in plan.nodes.items() if each is not node)

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -298,10 +299,8 @@ def test_why_compares_with_the_record_of_the_nearest_labels(tmp_path: Path) -> N
     small = SmallStore(tmp_path)
     twin = planned_stage("n/base", lr=0.05)
     sound = planned_stage("n/sound", lr=0.1)
-    far = planned_stage("n/far").model_copy(
-        update={"labels": twin.labels.model_copy(update={"chain": 2, "dataset": "m"})}
-    )
-    labels = twin.labels.model_copy(update={"preset": "reference"})
+    far = planned_stage("n/far").model_copy(update={"labels": replace(twin.labels, chain=2, dataset="m")})
+    labels = replace(twin.labels, preset="reference")
     reference = planned_stage("n/reference").model_copy(update={"labels": labels})
     small.plan(twin, sound, far, reference)
     for stage in (twin, sound, far):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from orchestrator.store import Store
 from orchestrator.store.record import Labels, Record
 from workers.attempts.workspace import artifact
@@ -40,7 +42,7 @@ def commit(store: Store, digit: str, kind: str, name: str, labels: dict[str, obj
             key=key(digit),
             kind=kind,
             name=name,
-            labels=Labels.model_validate(labels),
+            labels=TypeAdapter(Labels).validate_python(labels),
             science={
                 "training": {"optimizer": {"learning_rate": 0.1}, "schedule": {"milestones": [1, 2]}},
                 "sgd_seed": SEED,
