@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from itertools import takewhile
 from typing import Any
 from urllib.parse import quote
 
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.comparisons.labels import count
-from analysis.comparisons.statistics import KEY_DIGITS, short_keys
+from analysis.comparisons.statistics import KEY_DIGITS
 from analysis.frames.data_sets import COUNTS
 from analysis.frames.load import Frames
 from orchestrator.store.layout import stage_folder
@@ -39,7 +40,8 @@ def stage_data(frames: Frames, link: Callable[[str], str]) -> dict[str, Any]:
         a list with one entry per stage; or, if values repeat often, ``{"values": [...], "codes": [...]}`` with
         positions in ``values``, or -1 for a missing value; or, if all are equal, ``{"every": value}``. Keys are cut to
         their first 16 digits, as in figures, and ``seconds`` to three decimals. A missing ``folder`` is the one that
-        follows from kind, name and key.
+        follows from kind, name and key. ``name`` is ``{"begins": [...], "ends": [...]}``: each begins with as many
+        words of the name before. ``inputs`` is a list per stage, of the inputs' rows, or keys that the page lacks.
     """
     stages = in_order(frames)
     if len(frames.stores) > 1:  # also if all stages are one store's: ``link`` takes paths that begin with its root
@@ -52,14 +54,31 @@ def stage_data(frames: Frames, link: Callable[[str], str]) -> dict[str, Any]:
         stages = stages.drop(columns="store")  # it may be a path of a machine that no reader has
     columns = stages.assign(
         key=stages["key"].str[:KEY_DIGITS],
-        inputs=[short_keys(keys.split(",")) for keys in stages["inputs"]],
         seconds=stages["seconds"].round(3),
         folder=folders,
     )
+    row = {key: place for place, key in enumerate(columns["key"])}
+    short = ([key[:KEY_DIGITS] for key in keys.split(",") if key] for keys in stages["inputs"])
+    inputs = [[row.get(key, key) for key in keys] for keys in short]
+    written: dict[str, Any] = {"name": _front_coded(stages["name"]), "inputs": inputs}
     return {
         "base": base,
-        "columns": {str(name): _column(columns[name]) for name in columns.columns},
+        "columns": {
+            str(name): written[name] if name in written else _column(columns[name]) for name in columns.columns
+        },
     }
+
+
+def _front_coded(names: Iterable[str]) -> dict[str, list[Any]]:
+    """Write sorted names as the number of words that each shares with the one before, and the words that follow."""
+    begins, ends, before = list[int](), list[str](), list[str]()
+    for name in names:
+        words = name.split("/")
+        shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, words[:-1], strict=False)))
+        begins.append(shared)
+        ends.append("/".join(words[shared:]))
+        before = words
+    return {"begins": begins, "ends": ends}
 
 
 def _column(values: pd.Series) -> list[Any] | dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import re
+from io import StringIO
 from pathlib import Path
 
 from analysis.report import write_report
@@ -22,6 +24,12 @@ def test_two_thousand_stages_are_a_small_page_that_works(open_page: Open, tmp_pa
     page.click("#stages-fold summary")
     page.wait_for_selector("#stages-table tbody tr")
     assert page.locator("#stages-table tbody tr").count() == len(plan)
+    with page.expect_download() as download:
+        page.click("#stages-csv")
+    rows = list(csv.DictReader(StringIO(Path(download.value.path()).read_text())))
+    assert {row["key"]: (row["name"], row["inputs"]) for row in rows} == {
+        node.key[:16]: (node.name, ",".join(key[:16] for key in node.inputs.values())) for node in plan
+    }
     page.locator("#filters input[value=aws]").check(force=True)
     of_aws = sum(node.labels.method in ("aws", None) for node in plan)
     assert [int(n.replace(",", "")) for n in re.findall(r"[\d,]+", page.inner_text("#matches"))] == [of_aws, len(plan)]

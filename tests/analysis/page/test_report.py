@@ -103,6 +103,7 @@ class Page(HTMLParser):
         """The columns of the stages, as lists; a usual folder follows from kind, name and key."""
         [text] = [text for attributes, text in self.scripts if attributes.get("id") == "stages"]
         columns = json.loads(text)["columns"]
+        name, inputs = columns.pop("name"), columns.pop("inputs")
         rows = {
             name: column
             if isinstance(column, list)
@@ -111,6 +112,14 @@ class Page(HTMLParser):
             else [column["values"][code] if code >= 0 else None for code in column["codes"]]
             for name, column in columns.items()
         }
+        rows["inputs"] = [
+            ",".join(columns["key"][stage] if isinstance(stage, int) else stage for stage in stages)
+            for stages in inputs
+        ]
+        rows["name"], words = [], list[str]()
+        for begin, end in zip(name["begins"], name["ends"], strict=True):
+            words = [*words[:begin], *end.split("/")]
+            rows["name"].append("/".join(words))
         stages = zip(*(rows[name] for name in ("folder", "kind", "name", "key")), strict=True)
         return rows | {"folder": [folder or stage_folder(*stage).removeprefix("stages/") for folder, *stage in stages]}
 

@@ -15,15 +15,21 @@ function unpacked(value) {
   return Array.from({ length: rows }, (_, row) => flat.slice(row * columns, (row + 1) * columns));
 }
 
+/** Return a column's values, which stages.py wrote in one of four ways. */
+function whole(column, count) {
+  if (Array.isArray(column)) return column;
+  if ("every" in column) return Array(count).fill(column.every);
+  if ("codes" in column) return column.codes.map((code) => (code < 0 ? null : column.values[code]));
+  let words = [];
+  return column.ends.map((end, row) => (words = [...words.slice(0, column.begins[row]), ...end.split("/")]).join("/"));
+}
+
 /** Read the stages: `names` of the columns, `count`, `at(column, row)`, `row(key)`, -1 for an unknown key, `keys(set)`. */
 function readStages() {
   const { base, columns, sets } = JSON.parse(document.getElementById("stages").textContent);
   const count = columns.key.length;
-  const full = Object.fromEntries(Object.entries(columns).map(([name, column]) => [name,
-    Array.isArray(column) ? column
-      : "every" in column ? Array(count).fill(column.every)
-        : column.codes.map((code) => (code < 0 ? null : column.values[code])),
-  ]));
+  const full = Object.fromEntries(Object.entries(columns).map(([name, column]) => [name, whole(column, count)]));
+  full.inputs = full.inputs.map((stages) => stages.map((stage) => (typeof stage === "number" ? full.key[stage] : stage)).join(","));
   full.folder = full.folder.map((folder, row) => folder ?? usualFolder(full.kind[row], full.name[row], full.key[row]));
   const rows = new Map(full.key.map((key, row) => [key, row]));
   const folder = (row) => `${base && `${base}/`}${full.folder[row]}`;
