@@ -27,7 +27,8 @@ def run_path_probes(
         outs: per pair, the folder for its artifacts.
     """
     began = time.perf_counter()
-    pairs = [[artifacts.load_weights(pair[end] / schemas.WEIGHTS) for end in ("a", "b")] for pair in inputs]
+    loaded = {folder: artifacts.load_weights(folder / schemas.WEIGHTS) for pair in inputs for folder in pair.values()}
+    pairs = [(loaded[pair["a"]], loaded[pair["b"]]) for pair in inputs]
     states = [(a, b) for (a, _), (b, _) in pairs]
     beat = context.control.beat_or_stop
     lambdas, outcomes = path_outcomes(context.fresh_model(), states, stage, context.splits, beat)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import islice
@@ -107,14 +107,22 @@ def path_outcomes(
 ) -> tuple[list[float], list[list[Outcomes]]]:
     """Evaluate the points of the paths between pairs (a, b) of networks, all together; see ``outcomes_by_group``.
 
+    A network at the end of several paths, the same object in each pair, is evaluated once.
+
     Returns:
         The values of lambda, from 0 (b) to 1 (a); and for each pair, the outcomes at each lambda.
     """
     lambdas = [index / (probe.points - 1) for index in range(probe.points)]
-    states = (mix((a, b), (weight, 1 - weight)) for a, b in pairs for weight in lambdas)
+    points: dict[Hashable, tuple[State, State, float]] = {}
+    paths: list[list[Hashable]] = []
+    for a, b in pairs:
+        names = [{0.0: id(b), 1.0: id(a)}.get(weight, (id(a), id(b), weight)) for weight in lambdas]
+        points |= zip(names, ((a, b, weight) for weight in lambdas), strict=True)
+        paths.append(names)
+    states = (mix((a, b), (weight, 1 - weight)) for a, b, weight in points.values())
     groups = outcomes_by_group(model, states, probe, splits, beat)
-    outcomes = [point for group in groups for point in group]
-    return lambdas, [outcomes[start : start + probe.points] for start in range(0, len(outcomes), probe.points)]
+    outcomes = dict(zip(points, (point for group in groups for point in group), strict=True))
+    return lambdas, [[outcomes[name] for name in names] for names in paths]
 
 
 def barrier(lambdas: Sequence[float], values: Sequence[Tensor]) -> Barrier:

@@ -58,11 +58,8 @@ def test_standard_error_of_a_barrier_accounts_for_the_choice_of_lambda() -> None
     lambdas = [index / 6 for index in range(7)]
     measured = barrier(lambdas, [zero, *flat, zero])
     alone = barrier([0, 0.5, 1], [zero, flat[0], zero])
-    redrawn = [
-        barrier(lambdas, [zero, *(0.5 + torch.randn(2000, generator=stream).double() for _ in range(5)), zero]).height
-        for _ in range(200)
-    ]
-    truth = float(torch.tensor(redrawn).std())
+    redrawn = 0.5 + torch.randn(200, 5, 2000, generator=stream).double()
+    truth = float(redrawn.mean(2).amax(1).std())
     assert measured.standard_error == pytest.approx(truth, rel=0.35)
     assert alone.standard_error > 1.2 * truth
     assert barrier(lambdas, [zero, *flat, zero]) == measured  # the same resamples each time
@@ -194,7 +191,7 @@ def test_a_path_from_a_network_to_itself_has_no_barrier(splits: Splits, tmp_path
 
 
 @pytest.mark.parametrize("group_size", [1, 3, 10**6])
-def test_pairs_probed_together_give_the_outcomes_of_pairs_probed_alone(
+def test_pairs_probed_together_give_the_outcomes_of_pairs_probed_alone_and_share_their_ends(
     splits: Splits, group_size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def state(seed: int) -> dict[str, torch.Tensor]:
@@ -205,7 +202,10 @@ def test_pairs_probed_together_give_the_outcomes_of_pairs_probed_alone(
     alone = [path_outcomes(norm_network(), [pair], PROBE, splits)[1][0] for pair in ((a, b), (b, c))]
     size = sum(tensor.nbytes for tensor in a.values())
     monkeypatch.setattr("workers.probing.path.NETWORKS_BYTES", group_size * size)
-    _, together = path_outcomes(norm_network(), [(a, b), (b, c)], PROBE, splits)
+    network, forwards = norm_network(), list[None]()
+    network.register_forward_hook(lambda *_: forwards.append(None))
+    _, together = path_outcomes(network, [(a, b), (b, c)], PROBE, splits)
+    assert len(forwards) == (5 + 5 - 1) * (64 // 32 + 1)  # b ends both paths
     for one, two in zip(alone, together, strict=True):
         assert all(torch.equal(p.loss_nats, q.loss_nats) for p, q in zip(one, two, strict=True))
 
