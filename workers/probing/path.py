@@ -116,7 +116,7 @@ def path_outcomes(
     points: dict[Hashable, tuple[State, State, float]] = {}
     paths: list[list[Hashable]] = []
     for a, b in pairs:
-        names = [{0.0: id(b), 1.0: id(a)}.get(weight, (id(a), id(b), weight)) for weight in lambdas]
+        names: list[Hashable] = [{0.0: id(b), 1.0: id(a)}.get(weight, (id(a), id(b), weight)) for weight in lambdas]
         points |= zip(names, ((a, b, weight) for weight in lambdas), strict=True)
         paths.append(names)
     states = (mix((a, b), (weight, 1 - weight)) for a, b, weight in points.values())

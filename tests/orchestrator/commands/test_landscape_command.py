@@ -95,7 +95,7 @@ def test_a_store_without_probes_re_estimates_as_the_default_recipe_does() -> Non
         plan_of(recipe(dataset="mnist1d", probe_rounds=())), *(n.replace("tiny", "mnist1d") for n in UNPROBED)
     )
     assert isinstance(node.stage, Landscape)
-    assert (node.stage.batch_size, node.stage.bn_images) == (128, 2048)
+    assert (node.stage.batch_size, node.stage.bn_images) == (128, 1024)
 
 
 UNPROBED = (f"{ROUND}/retrain/seed1", f"{ROUND}/signed/seed1", f"{ROUND}/mask/seed1")
