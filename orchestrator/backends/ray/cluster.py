@@ -22,6 +22,7 @@ from workers.devices.cores import usable_cores
 
 OBJECT_STORE_BYTES = 200_000_000  # tasks pass paths, not tensors
 ANSWERS_WITHIN_S = 5.0
+NICENESS = "0"  # at Ray's 15, stages beside busy programs had a thirtieth of a core, and were taken for hung
 # seconds until a task on a silent machine is given up, instead of Ray's seven minutes
 SILENCE = {"RAY_grpc_client_keepalive_time_ms": "65000", "RAY_grpc_client_keepalive_timeout_ms": "20000"}
 EMPTY_SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # the HTTP/2 frame with which both sides begin
@@ -38,7 +39,7 @@ def connect(address: str | None, cpus: int | None) -> None:
         if sentence := hidden(name, first=Path.cwd()):
             raise BackendError(f"Ray's workers search the current folder first: {sentence}")
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    for name, value in {"RAY_DEDUP_LOGS": "1", **SILENCE}.items():
+    for name, value in {"RAY_DEDUP_LOGS": "1", "RAY_worker_niceness": NICENESS, **SILENCE}.items():
         os.environ.setdefault(name, value)
     if address is None:
         os.environ[VARIABLE] = session_parent()

@@ -44,6 +44,7 @@ def join(address: str, cache: Path, tmp_path: Path) -> str:
 
 
 WORKER_WITH_SETTINGS = """
+import os
 import ray
 from orchestrator.backends.ray.cluster import connect, disconnect
 
@@ -52,20 +53,23 @@ connect(None, 1)
 @ray.remote(runtime_env={"env_vars": {"SETTING": "seen"}})
 def settings():
     import os
-    return os.environ["SETTING"]
+    return os.environ["SETTING"], os.nice(0)
 
-print(ray.get(settings.remote(), timeout=90))
+print(*ray.get(settings.remote(), timeout=90), os.nice(0))
 disconnect()
 """
 
 
-def test_a_private_ray_starts_its_workers_from_a_folder_with_a_space_in_its_name(tmp_path: Path) -> None:
+def test_a_private_ray_starts_its_workers_from_a_folder_with_a_space_in_its_name_and_as_urgent_as_itself(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "an environment").symlink_to(sys.prefix)
     python = tmp_path / "an environment" / "bin" / Path(sys.executable).name
     environment = {**os.environ, "RAY_AUTH_MODE": "token"}
     command = [str(python), "-c", WORKER_WITH_SETTINGS]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=200)
-    assert done.stdout.splitlines()[-1:] == ["seen"], done.stderr[-2000:]
+    setting, niceness, of_driver = done.stdout.splitlines()[-1].split()
+    assert (setting, niceness) == ("seen", of_driver), done.stderr[-2000:]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", ELSEWHERE])
