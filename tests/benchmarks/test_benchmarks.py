@@ -17,7 +17,7 @@ import torch
 from scipy.special import stdtrit
 from torch import Tensor, nn
 
-from benchmarks import claims, gpu_facts, loader, precision, probe, pruning, scale, ticket_io, training
+from benchmarks import claims, demo, gpu_facts, loader, precision, probe, pruning, scale, ticket_io, training
 from benchmarks.finished_store import write_finished
 from benchmarks.generated import PIXEL_MEAN, PIXEL_STD, labelled_images, splits_of
 from benchmarks.ladder import OPTIMIZER, SEED, Rung, Trainings, Workload, ladder
@@ -29,6 +29,7 @@ from orchestrator.recipes.layers import read_fast, read_recipe_file
 from orchestrator.recipes.resolution import resolve
 from orchestrator.scheduling.rank import cost_epochs
 from orchestrator.store import Store
+from orchestrator.store.events import EventLog
 from orchestrator.store.record import Record
 from workers.data.augmentation import AUGMENTATIONS, Draws, augmented, draw_epoch
 from workers.data.splits import Splits
@@ -37,6 +38,8 @@ from workers.probing.path import path_outcomes
 from workers.pruning.masking import Masking
 from workers.stages import UNIFORM, Data, Model, Probe, Setting, Training
 from workers.stages.execution import Control
+from workers.storage import schemas
+from workers.storage.artifacts import write_rows
 from workers.training.psi import PsiInterpolation
 from workers.training.step import Step, make_optimizer
 from workers.training.trainer import train
@@ -274,6 +277,31 @@ def test_a_recorded_sweep_keeps_its_epochs_and_the_spread_of_its_durations(tmp_p
         RecordedSweep(str(tmp_path / "nothing"))
 
 
+def test_the_demos_time_is_shared_out_without_a_remainder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    changes = {"chains": 1, "rounds": 1, "probe_rounds": [1]}
+    write_finished(tmp_path, expand([Experiment(resolve("mnist1d", None, "sound", [changes]), "tested")]))
+    store = Store(tmp_path)
+    records = [*store.records().values()]
+    for record in records:  # the finished store's epochs are longer than its stages
+        timing = tmp_path / store.out(record.key) / schemas.TIMING
+        write_rows(timing, [{"epoch": 1, "seconds": 0.75, "images_per_second": 1.0}], schemas.TIMING_SCHEMA)
+    log, seconds = EventLog(store.storage, "driver"), sum(record.seconds for record in records)
+    for event, time_s in (("started", 10.0), ("done", 11.0), ("started", 12.0), ("done", 10 + seconds)):
+        log.add({"time_unix_s": time_s, "event": event})
+    log.write()
+    demo.print_parts(demo.Ran(store, 4.0, 10 + seconds + 3, 2))
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines() if line]
+    shown = {part: float(time.split()[0]) for part, time, _ in rows if time.endswith("s")}
+    assert shown["before the first stage: imports, plan, Ray's start"] == 6
+    assert shown["after the last stage: the report"] == 3
+    assert shown["no stage on a core"] == pytest.approx(seconds, abs=0.1)  # one of two
+    kinds = {kind: 0.75 * sum(record.kind == kind for record in records) for kind in {r.kind for r in records}}
+    assert {kind: shown[f"the work of {kind} stages"] for kind in kinds} == pytest.approx(kinds, abs=0.06)
+    assert shown["the rest of all stages: data, network, files"] == pytest.approx(
+        seconds - sum(kinds.values()), abs=0.1
+    )
+
+
 def test_a_ticket_is_compared_with_what_the_released_code_writes(capsys: pytest.CaptureFixture[str]) -> None:
     ticket_io.main(["--repeats", "1"])
     shown = capsys.readouterr().out
@@ -293,7 +321,7 @@ def test_a_report_is_opened_and_timed() -> None:
     assert float(re.findall(r"\| size +\| +([\d.]+) MB", done.stdout)[0]) < 8
 
 
-@pytest.mark.parametrize("module", [training, probe, loader, pruning, precision, scale, gpu_facts])
+@pytest.mark.parametrize("module", [training, probe, loader, pruning, precision, scale, gpu_facts, demo])
 def test_a_command_helps(module: object, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         module.main(["--help"])  # type: ignore[attr-defined]

@@ -52,7 +52,18 @@ READ: dict[str, str | None] = {
     "benchmarks.write": "tests/benchmarks/test_write.py",
     **{
         f"benchmarks.{name}": "tests/benchmarks/test_benchmarks.py"
-        for name in ("claims", "loader", "precision", "probe", "pruning", "report", "scale", "ticket_io", "training")
+        for name in (
+            "claims",
+            "demo",
+            "loader",
+            "precision",
+            "probe",
+            "pruning",
+            "report",
+            "scale",
+            "ticket_io",
+            "training",
+        )
     },
     "venv": None,
 }
