@@ -148,11 +148,9 @@ def above_chord(points: pd.DataFrame, value: str) -> pd.Series:
 
 def densities(records: Mapping[str, Record]) -> dict[str, float | None]:
     """Return each stage's density, or else the one density of its inputs: a probe has that of its two ends."""
-    density_of: dict[str, float | None] = {}
-    for key in inputs_first(records):
-        record = records[key]
-        upstream = {density_of[each] for each in record.inputs.values() if each in density_of}
+    measured = {key: record.results.get("density") for key, record in records.items()}
+    density_of = {key: None if density is None else float(density) for key, density in measured.items()}
+    for key in inputs_first({key: record for key, record in records.items() if measured[key] is None}):
+        upstream = {density_of[each] for each in records[key].inputs.values() if each in density_of}
         density_of[key] = upstream.pop() if len(upstream) == 1 else None
-        if record.results.get("density") is not None:
-            density_of[key] = float(record.results["density"])
     return density_of
