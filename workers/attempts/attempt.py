@@ -241,9 +241,10 @@ class _Heartbeat:
             self._write()
 
     def report(self, progress: Mapping[str, Any]) -> None:
-        """Add how far the attempt is."""
+        """Add how far the attempt is; epochs of small networks end many times a second, so not each is written."""
         self._content |= progress
-        self._write()
+        if progress["epoch"] == progress["epochs"] or time.monotonic() - self._written > PROGRESS_INTERVAL_S:
+            self._write()
 
     def _write(self) -> None:
         self._written = time.monotonic()
