@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -22,6 +22,7 @@ from benchmarks.released_style import Loader, ReleasedStep, make_loader, on_devi
 from benchmarks.timing import Epoch
 from workers.data.augmentation import draw_epoch
 from workers.data.splits import Splits
+from workers.devices.memory import keeping_freed_memory
 from workers.devices.memory_format import memory_format
 from workers.devices.randomness import exclusive_generators_if_drawn
 from workers.devices.seeds import derive, generator
@@ -77,6 +78,7 @@ class Rung:
     Attributes:
         stepwise: mask after the step instead of in the forward pass, with alpha as a tensor.
         kernels: torch's default kernels, deterministic kernels, or those that cuDNN measures as fastest.
+        keeps_memory: on a CPU, freed memory stays with the process until the epoch ends.
         as_lrr: without the interpolation of psi, also of a workload that has one.
         packed: number of concurrent trainings, each in its own thread and CUDA stream.
     """
@@ -88,6 +90,7 @@ class Rung:
     channels_last: bool = False
     fused: bool = False
     captured: bool = False
+    keeps_memory: bool = False
     precision: Precision = "float32"
     kernels: Literal["default", "deterministic", "fastest"] = "default"
     compiled: bool = False
@@ -114,6 +117,8 @@ def ladder(*, on_gpu: bool, aws: bool = True, everything: bool = False, packs: S
     add("+ fused optimizer: workers' Step", fused=True)
     if on_gpu:
         add("+ CUDA graph", captured=True)
+    else:
+        add("+ freed memory is kept", keeps_memory=True)
     if on_gpu or everything:
         add("+ bfloat16", precision="bfloat16")
     if on_gpu:
@@ -157,9 +162,12 @@ class Trainings:
         members = [self._made[alike, number] for number in range(rung.packed)]
         together = members[0] if rung.packed == 1 else _packed(members)
 
+        device = self._work.splits.device
+
         def run(number: int) -> None:
             _choose_kernels(rung)
-            together(number)
+            with keeping_freed_memory(device) if rung.keeps_memory else nullcontext():
+                together(number)
 
         return run
 

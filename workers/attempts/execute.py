@@ -13,6 +13,7 @@ import torch
 from workers.attempts.chain import run_final_training, run_pretrain, run_round
 from workers.attempts.context import StageContext
 from workers.attempts.probes import run_landscape, run_pair_probe, run_path_probes
+from workers.devices.memory import keeping_freed_memory
 from workers.devices.streams import exclusive_stream
 from workers.plugins import load_plugins
 from workers.stages import Landscape, PairProbe, Pretrain, Probe, Round, Setting, Stage, Train
@@ -104,5 +105,5 @@ def _open_context(
         torch.backends.cudnn.benchmark = not execution.deterministic
     # fastest with a stage on every core, and the order of sums never depends on the host
     torch.set_num_threads(1)
-    with exclusive_stream(device):
+    with exclusive_stream(device), keeping_freed_memory(device):
         yield StageContext(setting, execution, control, member)

@@ -1,8 +1,10 @@
-"""Peak memory of a stage, and how many stages share its process: beside others, time and memory mean little."""
+"""Memory of a stage: its peak, what it keeps while it runs, and how many stages share its process."""
 
 from __future__ import annotations
 
+import ctypes
 import re
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +19,36 @@ PROCESS = Path("/proc/self")
 _NO_MEMORY = re.compile(r"CU(BLAS|DNN|SPARSE|SOLVER)_STATUS_\w*ALLOC_FAILED|CUDA( driver)? error: out of memory")
 _LOCK = threading.Lock()
 _running: list[Sharing] = []
+
+
+# of glibc's <malloc.h>
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
+_MOST = 2**31 - 1
+_KEEP = {_MMAP_MAX: 0, _TRIM_THRESHOLD: _MOST}
+# what glibc arrives at by itself after the first large tensor; setting a value ends its own rule
+_GIVE_BACK = {_MMAP_MAX: 65_536, _MMAP_THRESHOLD: 32 << 20, _TRIM_THRESHOLD: 64 << 20}
+
+
+@contextmanager
+def keeping_freed_memory(device: torch.device) -> Iterator[None]:
+    """On a CPU, keep freed memory for the next tensors during the block, and give it back to the system at its end.
+
+    By itself glibc gives back the memory of a large tensor as soon as that is freed, and the system clears every page
+    again for the next one: 7 % of the time of a step of ResNet-20, 15 % of one of MobileNetV2. The peak is the same.
+    Other C libraries are left as they are.
+    """
+    libc = ctypes.CDLL(None) if device.type == "cpu" and sys.platform == "linux" else None
+    if libc is None or not hasattr(libc, "mallopt") or not hasattr(libc, "malloc_trim"):
+        yield
+        return
+    for name, value in _KEEP.items():
+        libc.mallopt(name, value)
+    try:
+        yield
+    finally:
+        for name, value in _GIVE_BACK.items():
+            libc.mallopt(name, value)
+        libc.malloc_trim(0)
 
 
 def out_of_memory(error: BaseException) -> bool:

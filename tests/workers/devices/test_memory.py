@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import resource
 import threading
 
 import pytest
@@ -9,7 +11,7 @@ import torch
 
 from workers.attempts.attempt import _failed
 from workers.devices import health
-from workers.devices.memory import PeakMemory, out_of_memory, shared_process
+from workers.devices.memory import PROCESS, PeakMemory, keeping_freed_memory, out_of_memory, shared_process
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -61,3 +63,22 @@ def test_a_stage_that_starts_alone_frees_what_earlier_ones_left(
     monkeypatch.delattr(torch._C, "_cuda_clearCublasWorkspaces")
     with shared_process(GPU):
         assert len(freed) == 4
+
+
+def resident_megabytes() -> float:
+    pages = int((PROCESS / "statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 1e6
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="asks for glibc")
+def test_a_stage_on_a_cpu_keeps_freed_memory_until_it_ends() -> None:
+    idle = resident_megabytes()
+    with keeping_freed_memory(torch.device("cpu")):
+        torch.ones(16_000_000)
+        held = resident_megabytes()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        torch.ones(16_000_000)
+        faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    assert faults < 100  # of 15,625 pages
+    assert held > idle + 50  # 64 MB, of which some may lie in memory that was free
+    assert resident_megabytes() < held - 50
