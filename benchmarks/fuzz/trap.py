@@ -25,6 +25,7 @@ def set_trap(inside: Path, tell: Callable[[str], None]) -> None:
         inside: the only folder in which the process may change files, with links resolved.
     """
     root = f"{os.path.realpath(inside)}/"
+    sys.dont_write_bytecode = True  # a module that is imported from now on writes nothing beside its source
 
     def check_place(path: Any, act: str) -> None:
         if isinstance(path, int) or path is None:
