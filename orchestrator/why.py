@@ -60,13 +60,13 @@ def explain(store: Store, surveyed: Survey, key: str) -> dict[str, Any]:
     explanation["in_the_last_plans"] = key in surveyed.wanted
     explanation["earlier_failures"] = _failures(store, surveyed, key)
     explanation["set_aside"] = _set_aside(surveyed, key)
-    records = store.records(surveyed.left_out)
+    records = store.records(surveyed.left_out, relist=False)
     if state is StageStatus.DONE:
         record = store.record(key)
         if record is None:
             raise StoreError(f"{planned.name} was quarantined a moment ago; repeat the command")
         explanation["done"] = _done(record)
-        explanation["collected"] = key in store.collected()
+        explanation["collected"] = store.is_collected(record)
         records = {k: r for k, r in records.items() if r.finished_unix_s < record.finished_unix_s} | {key: record}
     elif state is StageStatus.RUNNING:
         explanation["running"] = surveyed.progress(key)

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from orchestrator.store import Store
-from orchestrator.store.layout import KEY_DIGITS, StageFiles, group_stages
+from orchestrator.store.layout import KEY_DIGITS, StageFiles
 from orchestrator.store.leases import Lease, process_gone, read_leases
 from orchestrator.store.plans import PlannedStage, StoredPlan, blocked, wanted
 from orchestrator.store.record import Cause, Claim, Failure, read_valid
@@ -116,8 +116,8 @@ class Survey:
 
 def survey(store: Store) -> Survey:
     """Survey a store."""
-    listing = store.storage.listing()
-    files = group_stages(listing)
+    listing = store.listing()
+    files = store.stages(relist=False)
     damaged_plans: dict[str, str] = {}
     left_out: dict[str, str] = {}
     plans = store.plans(damaged_plans, listing)
@@ -125,9 +125,10 @@ def survey(store: Store) -> Survey:
     unplanned = files.keys() - {key[:KEY_DIGITS] for key in stages}
     # in a bucket, reading all records would take a request for each
     if store.storage.folder is not None or any(files[short].done for short in unplanned):
-        for record in store.records(left_out).values():
-            identity = record.model_dump(include={"key", "kind", "name", "labels", "inputs"})
-            stages.setdefault(record.key, PlannedStage.model_validate(identity))
+        for key, record in store.records(left_out, relist=False).items():
+            if key not in stages:
+                identity = record.model_dump(include={"key", "kind", "name", "labels", "inputs"})
+                stages[key] = PlannedStage.model_validate(identity)
     leases = read_leases(store.storage, listing, left_out)
     gone = {driver: process_gone(lease) for driver, lease in leases.items()}
     surveyed = Survey(

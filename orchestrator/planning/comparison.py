@@ -17,7 +17,7 @@ def known_stages(plans: Iterable[StoredPlan], records: Mapping[str, Record]) -> 
 
     Stages that are inputs of their own inputs are left out: no sweep planned them.
     """
-    planned = {stage.key: stage for plan in plans for stage in plan.identities() if stage.science}
+    planned = {stage.key: stage for plan in plans for stage in plan.identities(besides=records) if stage.science}
     known = {**planned, **records}
     circles = in_circles({key: stage.inputs.values() for key, stage in known.items()})
     return {key: stage for key, stage in known.items() if key not in circles}
@@ -64,14 +64,15 @@ def compare(
     candidates = [record for record in records.values() if record.kind == stage.kind and record.key != stage.key]
     if not candidates:
         return None
-    fewest = min(len(_label_changes(record, stage)) for record in candidates)
+    changed_labels = [len(_label_changes(record, stage)) for record in candidates]
+    fewest = min(changed_labels)
+    nearest_by_labels = (r for r, changed in zip(candidates, changed_labels, strict=True) if changed == fewest)
 
     def distance(record: StageIdentity) -> tuple[int, int]:
         changed_inputs = sum(record.inputs.get(slot) != key for slot, key in stage.inputs.items())
         return len(changes(record.science, stage.science)), changed_inputs
 
-    nearest = min((record for record in candidates if len(_label_changes(record, stage)) == fewest), key=distance)
-    return _compare_with(stage, nearest, stages)
+    return _compare_with(stage, min(nearest_by_labels, key=distance), stages)
 
 
 def root_causes(comparison: Comparison, stages: Mapping[str, StageIdentity]) -> list[Comparison]:

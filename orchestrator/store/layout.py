@@ -19,7 +19,7 @@ QUARANTINE = "set-aside/"
 _ATTEMPT = re.compile("[1-9][0-9]{0,8}")
 
 
-@dataclass
+@dataclass(slots=True)
 class StageFiles:
     """A stage's folder, relative to the store's root, and its files by path relative to the folder."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -17,7 +17,8 @@ REMEDY = (
     "orchestrator.gc no longer keeps what that sweep needs"
 )
 
-
+MOST_BYTES = 512 << 20
+"""Largest plan that is read: 100,000 stages take 50 MB."""
 MEASURES = ("accuracy", "barrier", "chord", "stability")
 Side = tuple[str | None, str]
 QUESTION = re.compile(rf"({'|'.join(MEASURES)})_of_(.+)_minus_(.+)")
@@ -186,9 +187,11 @@ class StoredPlan(BaseModel):
         shared = {name: self.parts[part] for name, part in stage.parts.items() if part < len(self.parts)}
         return {**shared, **stage.science}
 
-    def identities(self) -> Iterator[StageIdentity]:
-        """Yield the stages with all their science."""
+    def identities(self, besides: Container[str] = ()) -> Iterator[StageIdentity]:
+        """Yield the stages with all their science, without those whose keys are in ``besides``."""
         for stage in self.stages:
+            if stage.key in besides:
+                continue
             yield stage.model_copy(update={"science": self.science(stage), "parts": {}})
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from orchestrator.store.index import read_index
 from orchestrator.store.layout import COLLECTED, FOLDERS, KEY_DIGITS, StageFiles, group_stages
-from orchestrator.store.plans import StoredPlan
+from orchestrator.store.plans import MOST_BYTES, StoredPlan
 from orchestrator.store.record import REMEDY, Claim, Failure, Record, StoreError, in_circles, read_valid
 from orchestrator.store.retrying import RetryingStorage
 from orchestrator.store.values import Parts
@@ -113,6 +113,12 @@ class StoreReader:
             raise StoreError(f"stage {key} is not in {self.root}")
         return record
 
+    def listing(self) -> dict[str, Entry]:
+        """All files by path, listed now; it is the last listing of the methods with ``relist``."""
+        listing = self.storage.listing()
+        self._group(listing)
+        return listing
+
     def stage(self, key: str) -> StageFiles | None:
         """A stage's files as last listed; None if it has none."""
         return self._stages.get(key[:KEY_DIGITS])
@@ -199,13 +205,14 @@ class StoreReader:
 
     def collected(self) -> set[str]:
         """Keys of committed stages that lost files to ``orchestrator.gc``: done, but no longer usable as inputs."""
-        return {
-            record.key
-            for short, record in self._records.items()
-            if short in self._stages
-            and self._stages[short].done
-            and any(f"{record.out}/{name}{COLLECTED}" in self._stages[short].files for name in record.files)
-        }
+        return {record.key for record in self._records.values() if self.is_collected(record)}
+
+    def is_collected(self, record: Record) -> bool:
+        """Whether a stage that is done lost files to ``orchestrator.gc``."""
+        stage = self.stage(record.key)
+        if stage is None or not stage.done:
+            return False
+        return any(f"{record.out}/{name}{COLLECTED}" in stage.files for name in record.files)
 
     def holder(self, key: str) -> str | None:
         """The driver whose attempt at this stage has not ended, as far as the store tells."""
@@ -243,7 +250,7 @@ class StoreReader:
         plans: list[StoredPlan] = []
         unreadable: dict[str, str] = {}
         paths = sorted(path for path in listing if path.startswith("plans/"))
-        for path, content in read_many(self.storage, paths, unreadable).items():
+        for path, content in read_many(self.storage, paths, unreadable, most_bytes=MOST_BYTES).items():
             try:
                 plans.append(self._plan(content, path))
             except StoreError as error:
@@ -272,7 +279,10 @@ class StoreReader:
         self._indexed.discard(key[:KEY_DIGITS])
 
     def _list(self) -> None:
-        self._stages = stages = group_stages(self.storage.listing("stages"))
+        self._group(self.storage.listing("stages"))
+
+    def _group(self, listing: Mapping[str, Entry]) -> None:
+        self._stages = stages = group_stages(listing)
         self._records = {
             short: record for short, record in self._records.items() if short in stages and stages[short].done
         }

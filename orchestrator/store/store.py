@@ -31,7 +31,7 @@ from pydantic_core import to_json
 
 from orchestrator.store.index import write_index
 from orchestrator.store.layout import KEY_DIGITS, QUARANTINE, RECORD, StageFiles, slug, stage_folder
-from orchestrator.store.plans import StoredPlan
+from orchestrator.store.plans import MOST_BYTES, StoredPlan
 from orchestrator.store.reading import StoreReader
 from orchestrator.store.record import Claim, Failure, Record, StoreError
 from orchestrator.store.values import LARGEST_ATTEMPT
@@ -66,7 +66,7 @@ class Store(StoreReader):
         name = digest.of_text("".join(stage.key for stage in plan.stages) + studies)[:KEY_DIGITS]
         path = f"plans/{name}.json"
         with suppress(FileNotFoundError, UnreadableFileError, StoreError):  # damaged: this plan mends it
-            earlier = self._plan(self.storage.read(path), path)
+            earlier = self._plan(self.storage.read(path, MOST_BYTES), path)
             plan = plan.model_copy(update={"first_started_unix_s": earlier.first_started})
         plan = plan.sealed()
         content = plan.model_dump_json().encode()

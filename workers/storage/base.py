@@ -18,7 +18,7 @@ class StorageError(OSError):
     """A storage cannot be used; the message names the remedy."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A file in a listing.
 

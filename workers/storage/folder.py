@@ -103,9 +103,11 @@ class Folder:
     def listing(self, prefix: str = "") -> dict[str, Entry]:
         files: dict[str, Entry] = {}
         for path, entry in self._walk(prefix):
-            with suppress(FileNotFoundError):  # removed meanwhile
+            try:
                 status = _status(entry)
-                files[path] = Entry(status.st_size, f"{status.st_mtime_ns}", status.st_mtime)
+            except FileNotFoundError:  # removed meanwhile
+                continue
+            files[path] = Entry(status.st_size, f"{status.st_mtime_ns}", status.st_mtime)
         return files
 
     def irregular(self) -> dict[str, str]:
@@ -193,6 +195,8 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 def _is_text(path: str) -> bool:
     """Whether a path can be written in UTF-8, as every file of the store is."""
+    if path.isascii():
+        return True
     try:
         path.encode()
     except UnicodeEncodeError:
