@@ -178,16 +178,24 @@ def test_status_counts_the_stages_of_a_finished_store(first: Path) -> None:
     assert f"{document['planned']} stages ended in the last hour" in output
 
 
-def test_status_reads_no_finished_stage(first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[str] = []
+def test_status_reads_no_finished_stage_and_lists_the_store_once(first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, listed = list[str](), list[str]()
     real = Store(first).storage.__class__.read
+    listing = Store(first).storage.__class__.listing
     monkeypatch.setattr(
         Store(first).storage.__class__,
         "read",
         lambda self, path, *more, **how: (read.append(path), real(self, path, *more, **how))[1],
     )
+    monkeypatch.setattr(
+        Store(first).storage.__class__,
+        "listing",
+        lambda self, prefix="": (listed.append(prefix), listing(self, prefix))[1],
+    )
     assert invoke(status.app, first)[0] == 0
     assert [path for path in read if path.startswith("stages/")] == []
+    assert invoke(why.app, first, "round02/signed/lmc/seed1")[0] in (0, 2)
+    assert [prefix for prefix in listed if prefix in ("", "stages")] == ["", ""]
 
 
 def test_status_shows_running_failed_blocked_and_waiting(tmp_path: Path) -> None:
