@@ -10,11 +10,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any
 
 from tickets.files import digest
-from workers.stages import Stage, serialised_field
+from workers.stages import Stage, serialised_fields
 
 
 def stage_key(stage: Stage, inputs: Mapping[str, str]) -> str:
@@ -38,10 +37,9 @@ def canonical(value: object) -> Any:
         if not math.isfinite(value):
             raise ValueError(f"{value} has no place in a key")
         return float(value)  # a plain float, which JSON writes by its repr; a subclass may print otherwise
-    if is_dataclass(value) and not isinstance(value, type):
-        changed = [field for field in fields(value) if getattr(value, field.name) != _default(field)]
-        pairs = (serialised_field(field, getattr(value, field.name)) for field in changed)
-        return {name: canonical(item) for name, item in pairs}
+    if (parts := serialised_fields(type(value))) is not None:
+        changed = (part for part in parts if getattr(value, part.attribute) != part.default)
+        return {part.name: canonical(part.of(value)) for part in changed}
     if isinstance(value, Mapping):
         if not all(isinstance(name, str) for name in value):
             raise TypeError("a mapping in a key has string keys")
@@ -49,7 +47,3 @@ def canonical(value: object) -> Any:
     if isinstance(value, list | tuple):
         return [canonical(item) for item in value]
     raise TypeError(f"a {type(value).__name__} cannot be part of a key")
-
-
-def _default(field: Field[Any]) -> object:
-    return field.default if field.default_factory is MISSING else field.default_factory()

@@ -11,7 +11,7 @@ from typing import Any
 from orchestrator.planning.identity import stage_key
 from orchestrator.store.plans import PlannedRecipe, PlannedStage, PlannedStudy, StoredPlan
 from orchestrator.store.record import Labels
-from workers.stages import PairProbe, Stage, to_science
+from workers.stages import PairProbe, Stage, serialised_fields, to_science
 
 
 @dataclass(frozen=True)
@@ -62,17 +62,27 @@ class Plan:
     def stored(self, argv: list[str], started_unix_s: float) -> StoredPlan:
         """The plan as the store keeps it, without borrowed nodes; settings that stages share are stored once."""
         positions: dict[str, int] = {}
+        of_object: dict[int, int] = {}  # positions by identity, for the settings that stages share as objects
         parts: list[dict[str, Any]] = []
         stages = []
         for node in self:
             if node.key in self.borrowed:
                 continue
-            science = to_science(node.stage)
-            shared = {name: science.pop(name) for name, value in list(science.items()) if isinstance(value, dict)}
-            for part in shared.values():
-                if positions.setdefault(json.dumps(part), len(parts)) == len(parts):
-                    parts.append(part)
-            part_of = {name: positions[json.dumps(part)] for name, part in shared.items()}
+            science: dict[str, Any] = {}
+            part_of: dict[str, int] = {}
+            for each in serialised_fields(type(node.stage)) or ():
+                value = getattr(node.stage, each.attribute)
+                if id(value) in of_object:
+                    part_of[each.name] = of_object[id(value)]
+                    continue
+                item = to_science(each.of(node.stage))
+                if not isinstance(item, dict):
+                    science[each.name] = item
+                    continue
+                position = positions.setdefault(json.dumps(item), len(parts))
+                if position == len(parts):
+                    parts.append(item)
+                part_of[each.name] = of_object[id(value)] = position
             stages.append(node.planned().model_copy(update={"science": science, "parts": part_of}))
         return StoredPlan(
             argv=argv,

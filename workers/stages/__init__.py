@@ -31,7 +31,7 @@ from workers.stages.schedule import (
     Training,
     learning_rate,
 )
-from workers.stages.serialisation import from_science, serialised_field, to_science
+from workers.stages.serialisation import from_science, serialised_fields, to_science
 
 __all__ = [
     "IMAGE_SIZE",
@@ -62,6 +62,6 @@ __all__ = [
     "Training",
     "from_science",
     "learning_rate",
-    "serialised_field",
+    "serialised_fields",
     "to_science",
 ]

@@ -7,8 +7,9 @@ file as it was.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import Field, fields, is_dataclass
-from typing import Any, TypeVar, get_type_hints
+from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
+from typing import Any, NamedTuple, TypeVar, get_type_hints
 
 from pydantic import TypeAdapter
 
@@ -24,17 +25,49 @@ def serialised_as(name: str, values: Mapping[Any, str] | None = None) -> dict[st
     return {"serialised_name": name, "serialised_values": values or {}}
 
 
-def serialised_field(field: Field[Any], value: Any) -> tuple[str, Any]:
-    """Name and value of a field in serialised form."""
-    values = field.metadata.get("serialised_values")
-    return field.metadata.get("serialised_name", field.name), values[value] if values else value
+class SerialisedField(NamedTuple):
+    """How a dataclass field is serialised.
+
+    Attributes:
+        attribute: its name in Python.
+        name: its name in files.
+        values: serialised value by Python value; empty if values are serialised as they are.
+        default: its default value; MISSING without one.
+    """
+
+    attribute: str
+    name: str
+    values: Mapping[Any, str]
+    default: object
+
+    def of(self, value: Any) -> Any:
+        """The field's value of an instance, in serialised form."""
+        item = getattr(value, self.attribute)
+        return self.values[item] if self.values else item
+
+
+@cache  # a plan of 100,000 stages asks a million times
+def serialised_fields(cls: type) -> tuple[SerialisedField, ...] | None:
+    """The fields of a dataclass; None for other classes."""
+    if not is_dataclass(cls):
+        return None
+    return tuple(
+        SerialisedField(
+            field.name,
+            field.metadata.get("serialised_name", field.name),
+            field.metadata.get("serialised_values") or {},
+            field.default if field.default_factory is MISSING else field.default_factory(),
+        )
+        for field in fields(cls)
+    )
 
 
 def to_science(value: Any) -> Any:
     """A stage, or a part of one, as nested dicts: the ``science`` of jobs, records and stored plans."""
-    if is_dataclass(value) and not isinstance(value, type):
-        pairs = (serialised_field(field, getattr(value, field.name)) for field in fields(value))
-        return {name: to_science(item) for name, item in pairs}
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if (parts := serialised_fields(type(value))) is not None:
+        return {part.name: to_science(part.of(value)) for part in parts}
     if isinstance(value, Mapping):
         return {name: to_science(item) for name, item in value.items()}
     return type(value)(map(to_science, value)) if isinstance(value, list | tuple) else value
