@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from functools import cache
 from typing import Any, NamedTuple, TypeVar, get_type_hints
 
 from pydantic import TypeAdapter
@@ -46,11 +45,18 @@ class SerialisedField(NamedTuple):
         return self.values[item] if self.values else item
 
 
-@cache  # a plan of 100,000 stages asks a million times
+_FIELDS: dict[type, tuple[SerialisedField, ...] | None] = {}
+"""By class: a plan of 100,000 stages asks a million times."""
+
+
 def serialised_fields(cls: type) -> tuple[SerialisedField, ...] | None:
     """The fields of a dataclass; None for other classes."""
-    if not is_dataclass(cls):
-        return None
+    if cls not in _FIELDS:
+        _FIELDS[cls] = _fields_of(cls) if is_dataclass(cls) else None
+    return _FIELDS[cls]
+
+
+def _fields_of(cls: type) -> tuple[SerialisedField, ...]:
     return tuple(
         SerialisedField(
             field.name,
