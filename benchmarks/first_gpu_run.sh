@@ -70,7 +70,7 @@ a)
     --all
   ;;
 b)
-  step b_precision.txt 200 "$PY" -m benchmarks.precision --store "$stores/precision" --data-root "$DATA" \
+  step b_precision.txt 170 "$PY" -m benchmarks.precision --store "$stores/precision" --data-root "$DATA" \
     --data-cache "$cache" --device cuda --chains 5
   step b_precision.txt 30 "$PY" -m benchmarks.precision --store "$stores/precision" --judge
   step b_probe.txt 110 "$PY" -m benchmarks.probe --repeats 2 --pairs 1,4,16
