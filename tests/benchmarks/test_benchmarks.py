@@ -17,7 +17,19 @@ import torch
 from scipy.special import stdtrit
 from torch import Tensor, nn
 
-from benchmarks import claims, demo, gpu_facts, loader, precision, probe, pruning, scale, ticket_io, training
+from benchmarks import (
+    claims,
+    demo,
+    gpu_facts,
+    loader,
+    precision,
+    probe,
+    pruning,
+    reestimation,
+    scale,
+    ticket_io,
+    training,
+)
 from benchmarks.finished_store import write_finished
 from benchmarks.generated import PIXEL_MEAN, PIXEL_STD, labelled_images, splits_of
 from benchmarks.ladder import OPTIMIZER, SEED, Rung, Trainings, Workload, ladder
@@ -39,7 +51,7 @@ from workers.pruning.masking import Masking
 from workers.stages import UNIFORM, Data, Model, Probe, Setting, Training
 from workers.stages.execution import Control
 from workers.storage import schemas
-from workers.storage.artifacts import write_rows
+from workers.storage.artifacts import save_weights, write_rows
 from workers.training.psi import PsiInterpolation
 from workers.training.step import Step, make_optimizer
 from workers.training.trainer import train
@@ -302,6 +314,26 @@ def test_the_demos_time_is_shared_out_without_a_remainder(tmp_path: Path, capsys
     )
 
 
+def test_probes_of_a_store_are_measured_again_on_other_draws(
+    tmp_path: Path, data_cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = {"chains": 1, "rounds": 1, "probe_rounds": [1], "probe_points": 3, "augmentation": "none", "batch_size": 32}
+    recipe = resolve("tiny", "resnet1d", "sound", [{**few, "model": {"width": 4}}])
+    write_finished(tmp_path, expand([Experiment(recipe, "tiny-1")]))
+    store, network = Store(tmp_path), Model("resnet1d", {"width": 4})
+    for seed, record in enumerate(store.records().values()):
+        if record.kind == "train":
+            state = build_model(network, in_channels=1, num_classes=3, init_seed=seed).state_dict()
+            save_weights(tmp_path / store.out(record.key) / schemas.WEIGHTS, state)
+    measured = ["--store", str(tmp_path), "--data-cache", str(data_cache), "--images", "32,64", "--draws", "2"]
+    reestimation.main([*measured, "--probes", "2"])
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()[-4:]]
+    fewer, more = (row for row in rows if row and row[0] in ("32", "64"))
+    assert fewer[3] != more[3] == "0.00, 0.00"
+    with pytest.raises(SystemExit, match="2"):
+        reestimation.main([*measured, "--probes", "900"])
+
+
 def test_a_ticket_is_compared_with_what_the_released_code_writes(capsys: pytest.CaptureFixture[str]) -> None:
     ticket_io.main(["--repeats", "1"])
     shown = capsys.readouterr().out
@@ -321,7 +353,7 @@ def test_a_report_is_opened_and_timed() -> None:
     assert float(re.findall(r"\| size +\| +([\d.]+) MB", done.stdout)[0]) < 8
 
 
-@pytest.mark.parametrize("module", [training, probe, loader, pruning, precision, scale, gpu_facts, demo])
+@pytest.mark.parametrize("module", [training, probe, loader, pruning, precision, scale, gpu_facts, demo, reestimation])
 def test_a_command_helps(module: object, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         module.main(["--help"])  # type: ignore[attr-defined]
