@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -18,8 +19,11 @@ from analysis.frames.sections import Section, sections
 DECIDED = (SHOWN, REVERSE, NEGLIGIBLE)
 
 
-def judgements(frames: Frames) -> list[dict[str, Any]]:
+def judgements(frames: Frames, compared: Sequence[pd.DataFrame] | None = None) -> list[dict[str, Any]]:
     """Judge every part of a store.
+
+    Args:
+        compared: the comparisons of each section, by a caller that has computed them.
 
     Returns:
         For each data set, architecture and preset: its labels; ``verdict`` and ``ground``; ``answers``; ``study``: when
@@ -28,11 +32,13 @@ def judgements(frames: Frames) -> list[dict[str, Any]]:
         a primary comparison still needs (None if unknown); ``comparisons``: the rows of
         ``analysis.comparisons.answers.comparisons``.
     """
-    return [_judged(section) for section in sections(frames)]
+    parts = sections(frames)
+    compared = list(map(comparisons, parts)) if compared is None else compared
+    return [_judged(section, rows) for section, rows in zip(parts, compared, strict=True)]
 
 
-def _judged(section: Section) -> dict[str, Any]:
-    study, compared = study_of(section), comparisons(section)
+def _judged(section: Section, compared: pd.DataFrame) -> dict[str, Any]:
+    study = study_of(section)
     claim, ground = verdict(section, compared, study)
     primary = compared[compared["primary"]]
     needed = primary["chains_needed"]

@@ -74,26 +74,31 @@ def write_files(folder: Path, write: Callable[[Path], None]) -> None:
         raise
 
 
-def tables(frames: Frames) -> dict[str, pd.DataFrame]:
-    """Return every table of the export by its name."""
+def _tables(
+    frames: Frames, parts: list[Section], counted: list[pd.DataFrame], compared: list[pd.DataFrame]
+) -> dict[str, pd.DataFrame]:
+    """Return every table of the export by its name, from the numbers and comparisons of each section."""
     values = {each.name: getattr(frames, each.name) for each in fields(frames)}
     of_store = {name: value for name, value in values.items() if isinstance(value, pd.DataFrame)}
-    parts = sections(frames)
     return {
         **of_store,
-        "numbers": with_setting_first([(part, numbers(part)) for part in parts]),
-        "comparisons": with_setting_first([(part, comparisons(part)) for part in parts], "sentence"),
+        "numbers": with_setting_first(list(zip(parts, counted, strict=True))),
+        "comparisons": with_setting_first(list(zip(parts, compared, strict=True)), "sentence"),
         "reached": with_setting_first([(part, reached(part)) for part in parts], "outcome"),
     }
 
 
 def _write(frames: Frames, folder: Path) -> None:
-    for name, frame in tables(frames).items():
-        write_table(frame, folder, name)
     parts = sections(frames)
-    for name, each in (("numbers", _numbers_as_latex), ("comparisons", _comparisons_as_latex)):
-        (folder / f"{name}.tex").write_text("\n".join(each(parts)), encoding="utf-8")
-    (folder / "results.json").write_text(results(frames).model_dump_json(indent=1), encoding="utf-8")
+    counted, compared = list(map(numbers, parts)), list(map(comparisons, parts))
+    for name, frame in _tables(frames, parts, counted, compared).items():
+        write_table(frame, folder, name)
+    for name, latex in (
+        ("numbers", _numbers_as_latex(parts, counted)),
+        ("comparisons", _comparisons_as_latex(parts, compared)),
+    ):
+        (folder / f"{name}.tex").write_text("\n".join(latex), encoding="utf-8")
+    (folder / "results.json").write_text(results(frames, compared).model_dump_json(indent=1), encoding="utf-8")
     schema = json.dumps(Results.model_json_schema(), indent=1)
     (folder / "results.schema.json").write_text(schema, encoding="utf-8")
     (folder / "citation.bib").write_text(citation(frames), encoding="utf-8")
@@ -126,10 +131,10 @@ def with_setting_first(tables: list[tuple[Section, pd.DataFrame]], *columns: str
     return whole[[*SETTING, *(name for name in whole.columns if name not in SETTING)]]
 
 
-def _numbers_as_latex(parts: list[Section]) -> Iterator[str]:
+def _numbers_as_latex(parts: list[Section], counted: list[pd.DataFrame]) -> Iterator[str]:
     heads = {"transfer": "start", **{measure.name: f"{measure.title} ({measure.unit})" for measure in MEASURES}}
-    for part in parts:
-        cells = numbers(part).to_dict("records")
+    for part, of_part in zip(parts, counted, strict=True):
+        cells = of_part.to_dict("records")
         usual = usual_replicates(cells)
         rows = pd.DataFrame([as_text(row, usual) for row in cells]).rename(columns=heads)
         if not rows.empty:
@@ -137,9 +142,9 @@ def _numbers_as_latex(parts: list[Section]) -> Iterator[str]:
             yield _table(rows, f"{part.title}. Mean ± standard deviation over chains; {over}.")
 
 
-def _comparisons_as_latex(parts: list[Section]) -> Iterator[str]:
-    for part in parts:
-        rows = comparisons(part)[["sentence"]].set_axis(["comparison"], axis=1)
+def _comparisons_as_latex(parts: list[Section], compared: list[pd.DataFrame]) -> Iterator[str]:
+    for part, of_part in zip(parts, compared, strict=True):
+        rows = of_part[["sentence"]].set_axis(["comparison"], axis=1)
         if not rows.empty:
             yield _table(rows, part.title, r"p{\linewidth}")
 

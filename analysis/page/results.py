@@ -7,7 +7,7 @@ software may add fields, and raises ``schema_version`` if it changes or removes 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any, Literal
 
@@ -157,8 +157,12 @@ class Results(Document):
     parts: list[Part]
 
 
-def results(frames: Frames) -> Results:
-    """Collect what a report states of a store."""
+def results(frames: Frames, compared: Sequence[pd.DataFrame] | None = None) -> Results:
+    """Collect what a report states of a store.
+
+    Args:
+        compared: the comparisons of each section, by a caller that has computed them.
+    """
     stages, packages = frames.stages, frames.packages
     return Results(
         made_by=_own_version(),
@@ -168,7 +172,7 @@ def results(frames: Frames) -> Results:
         devices=_distinct(stages["device"]),
         parts=[
             Part.model_validate({**judged, "numbers": list(_numbers(section)), **_made_with(section)})
-            for judged, section in zip(judgements(frames), sections(frames), strict=True)
+            for judged, section in zip(judgements(frames, compared), sections(frames), strict=True)
         ],
     )
 
