@@ -182,7 +182,8 @@ def run(
         _check_ranks(ranks, options)
         if options.address is None:  # a cluster's machines are checked when their stages start
             check_compiled(plan, done, execution.torch_device)
-            say_fast(console, plan, experiments, cache, execution)
+            if not done:  # later, other keys would begin the sweep anew
+                say_fast(console, plan, experiments, cache, execution)
         for sentence in changed_data(experiments, cache.records.values(), execution).values():
             console.print(sentence, soft_wrap=True)
         prepare_data(experiments, execution, console)
