@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sysconfig
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from hashlib import blake2b
@@ -55,13 +56,20 @@ def compile_forward(forward: Forward, device: torch.device) -> Forward:
         NoCompilerError: see ``check_compiler``.
     """
     check_compiler(device)
-    with suppress(NoHomeError):  # then torch keeps them in the folder for temporary files
-        os.environ.setdefault(CACHE, str(programs_folder()))
+    if not _is_chosen(os.environ.get(CACHE, "")):
+        with suppress(NoHomeError):  # then torch keeps them in the folder for temporary files
+            os.environ[CACHE] = str(programs_folder())
     # beyond the limit torch would silently run eagerly, and round differently
     torch._dynamo.config.recompile_limit = PROGRAMS
     torch._dynamo.config.fail_on_recompile_limit_hit = True
     compiled: Forward = torch.compile(forward, dynamic=False)  # one program for full batches, one for the tail
     return compiled
+
+
+def _is_chosen(folder: str) -> bool:
+    """Whether a user named the folder of programs; torch sets the variable too, to a folder that a restart empties."""
+    path = Path(folder)
+    return folder != "" and (path.parent != Path(tempfile.gettempdir()) or not path.name.startswith("torchinductor_"))
 
 
 def programs_folder() -> Path:
