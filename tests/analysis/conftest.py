@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from analysis.figures import CATALOGUE
+from analysis.page.rendering import render
 from orchestrator.store import Store
 from orchestrator.store.layout import stage_folder
 from orchestrator.store.plans import PlannedStage, StoredPlan
@@ -186,6 +189,12 @@ def sweep(finished_sweep: Path, store: SyntheticStore) -> SyntheticStore:
     """Two methods, one chain, three seeds, rounds 5 and 10; signs carry a lot under AWS and nothing under LRR."""
     shutil.copytree(finished_sweep, store.root)
     return store
+
+
+@pytest.fixture
+def one_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let reports have the first figure only: drawing all of them takes seconds."""
+    monkeypatch.setattr("analysis.report.render", partial(render, catalogue=CATALOGUE[:1]))
 
 
 @pytest.fixture(scope="session")

@@ -46,10 +46,16 @@ def server(swept: SyntheticStore, lease: HeldLease, tmp_path: Path) -> Iterator[
         yield running
 
 
-def test_a_new_stage_appears_without_a_reload(
+def test_a_stages_files_open_and_a_new_stage_appears_without_a_reload(
     server: Served, swept: SyntheticStore, lease: HeldLease, open_page: Open
 ) -> None:
     page = open_page(server.url)
+    page.evaluate("document.getElementById('stages-fold').open = true")
+    link = page.wait_for_selector("#stages-table a").get_attribute("href")
+    assert link.startswith("store/stages/")
+    record = page.evaluate("async (address) => (await fetch(address)).json()", link)
+    assert record["labels"]["dataset"] == "digits"
+    page.evaluate("document.getElementById('stages-fold').open = false")
     page.wait_for_selector("#live:not([hidden])")
     states = "() => document.querySelector('#top .states').innerText.replace(/\\s+/g, ' ')"
     assert "63 of 64 planned stages done" in page.evaluate(states)
@@ -137,12 +143,3 @@ def test_a_page_that_waits_for_its_store_becomes_the_report(
         elsewhere.rename(swept.root)
         page.wait_for_selector("#s1-numbers")
         page.close()
-
-
-def test_a_stages_files_open_from_the_page(server: Served, open_page: Open) -> None:
-    page = open_page(server.url)
-    page.evaluate("document.getElementById('stages-fold').open = true")
-    link = page.wait_for_selector("#stages-table a").get_attribute("href")
-    assert link.startswith("store/stages/")
-    record = page.evaluate("async (address) => (await fetch(address)).json()", link)
-    assert record["labels"]["dataset"] == "digits"

@@ -213,6 +213,7 @@ def test_ten_series_have_looks_of_their_own_and_a_higher_panel(store: SyntheticS
     assert ends == sorted(ends, reverse=True)  # the legend is in the order of the lines' ends
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_the_page_of_a_study_without_transfers_says_what_is_reached(store: SyntheticStore) -> None:
     end_of_round(store, 10, (91.6, 91.8, 91.9), science())
     page = Path(write_report(store.root)).read_text()

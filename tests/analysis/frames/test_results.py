@@ -68,6 +68,7 @@ def test_a_file_is_opened_once_until_it_changes(store: SyntheticStore, opened: l
     assert len(opened) == 2
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_only_a_reader_that_may_write_copies(store: SyntheticStore, opened: list[str]) -> None:
     load(store.root)
     assert not (store.root / "copies").exists()

@@ -178,6 +178,7 @@ def test_several_stores_are_judged_as_one(stores: tuple[SyntheticStore, Syntheti
     assert (row["pairs"], row["difference"]) == (2, pytest.approx(11.0))
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_the_page_links_into_each_store(stores: tuple[SyntheticStore, SyntheticStore], tmp_path: Path) -> None:
     page = Path(write_report(roots(stores), tmp_path / "page.html")).read_text()
     data = json.loads(page.split('id="stages">', 1)[1].split("</script>", 1)[0])
@@ -188,6 +189,7 @@ def test_the_page_links_into_each_store(stores: tuple[SyntheticStore, SyntheticS
     assert all((tmp_path / folder / "record.json").exists() for folder in folders)
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_the_page_of_a_store_and_its_copy_links_into_the_store(
     stores: tuple[SyntheticStore, SyntheticStore], tmp_path: Path
 ) -> None:

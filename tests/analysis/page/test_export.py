@@ -105,6 +105,7 @@ def test_files_of_the_folder_are_replaced_and_others_stay(sweep: SyntheticStore,
     assert not list(folder.glob(".export.*"))
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_the_command_writes_tables_alone_or_the_page_too(sweep: SyntheticStore, tmp_path: Path) -> None:
     folder, out = tmp_path / "tables", tmp_path / "page.html"
     alone = CliRunner().invoke(app, [str(sweep.root), "--export", str(folder)])

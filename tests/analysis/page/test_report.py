@@ -337,6 +337,7 @@ def test_links_lead_to_records_from_wherever_the_page_lies(tmp_path: Path, sweep
     assert all((folder / link).is_file() for link in records)
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_the_command_prints_the_page(store: SyntheticStore, tmp_path: Path) -> None:
     store.train("dense", 70.0, seed=1)
     out = tmp_path / "page.html"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -60,10 +61,10 @@ def test_tiny_imagenet_from_its_folders_to_the_report(root: Path, tmp_path: Path
 
 def test_imagenet_streams_and_the_number_of_loaders_changes_nothing(root: Path, tmp_path: Path) -> None:
     streamed = ["--set", "image_size=32", "--set", "validation_fraction=0.1"]
-    for loaders in (0, 2):
-        # in a process of its own: torch raises in the main thread of one that loaded before when a loader dies
-        arguments = options(root, tmp_path / str(loaders), "imagenet", *streamed, "--loader-workers", loaders)
-        code, output = run(*arguments, program=WITHOUT_REPORT)
+    # loaders in a process of its own: torch raises in the main thread of one that loaded before when a loader dies
+    for loaders, sweep in ((0, in_process), (2, partial(run, program=WITHOUT_REPORT))):
+        more = [*streamed, "--loader-workers", loaders]
+        code, output = sweep(*options(root, tmp_path / str(loaders), "imagenet", *more))
         assert code == 0, output
     assert_same_results(tmp_path / "0", tmp_path / "2")
 
