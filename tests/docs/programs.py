@@ -59,6 +59,7 @@ READ: dict[str, str | None] = {
             "precision",
             "probe",
             "pruning",
+            "reestimation",
             "report",
             "scale",
             "ticket_io",
