@@ -23,8 +23,8 @@ from workers.terminal.numbers import duration
 WRITE_EVERY_S = 0.2
 WRITE_TO_A_BUCKET_EVERY_S = 10.0
 PACE_STAGES, LEAST_PACE_STAGES = 20, 3
-MOST_OF_A_LOG, MOST_OF_ALL_LOGS = 32 << 20, 64 << 20
-"""Bytes to read: a sweep of 19,406 stages writes 20 MB."""
+MOST_OF_A_LOG, MOST_OF_ALL_LOGS = 160 << 20, 320 << 20
+"""Bytes to read: a sweep of 100,000 stages, the most of a plan, writes 105 MB, and a budget counts all its events."""
 
 
 class Event(BaseModel):

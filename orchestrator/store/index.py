@@ -18,7 +18,7 @@ from tickets.files.reading import parse_json
 from workers.storage import Storage, UnreadableFileError
 
 INDEX = "index.jsonl"
-MOST_BYTES = 256 << 20  # copies of 19,406 records take 60 MB
+MOST_BYTES = 512 << 20  # copies of 100,000 records, the most of a plan, take 310 MB
 
 
 def write_index(storage: Storage, stages: Mapping[str, StageFiles], records: Mapping[str, Record]) -> None:
