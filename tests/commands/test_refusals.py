@@ -10,6 +10,7 @@ refuses, in a box of lines.
 from __future__ import annotations
 
 import re
+import sys
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -111,6 +112,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2_and_writes_nothing(
     case: Case, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # Python itself keeps a plugin that it has compiled
     monkeypatch.setattr(Store, "claim", lambda *_: pytest.fail("nothing refused it: a stage begins"))
     for name, content in case.files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
