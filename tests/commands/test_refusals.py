@@ -10,8 +10,8 @@ refuses, in a box of lines.
 from __future__ import annotations
 
 import re
-import sys
 import shlex
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
