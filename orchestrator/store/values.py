@@ -33,11 +33,13 @@ Number = Annotated[float, Field(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER, strict=Tr
 CutText = Annotated[str, AfterValidator(lambda text: text[:MOST_LETTERS])]
 """A message: a longer one is cut, since the program itself wrote it."""
 
+_UNREAD: Any = None
+
 
 class _Fields(BaseModel):
     """The fields that readers use of a larger mapping; its other fields may be any plain values.
 
-    A default that is a model is made by a factory: pydantic would copy it deeply, for each of a plan's stages.
+    Nobody reads these objects, so a missing mapping has no default: making one takes time, for each stage of a plan.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -51,7 +53,7 @@ class _Data(_Fields):
 
 
 class _Setting(_Fields):
-    data: _Data = Field(default_factory=_Data)
+    data: _Data = _UNREAD
     precision: Word = ""
 
 
@@ -63,7 +65,7 @@ class _Training(_Fields):
     epochs: Count = 0
     first_epoch: Count = 0
     stop_after: Count | None = None
-    gang: _Gang = Field(default_factory=_Gang)
+    gang: _Gang = _UNREAD
 
 
 class _Transfer(_Fields):
@@ -77,17 +79,17 @@ class _Criterion(_Fields):
 
 class _Pruning(_Fields):
     method: Word = ""
-    criterion: _Criterion = Field(default_factory=_Criterion)
+    criterion: _Criterion = _UNREAD
     one_shot: StrictBool = False
 
 
 class _Science(_Fields):
-    setting: _Setting = Field(default_factory=_Setting)
-    training: _Training = Field(default_factory=_Training)
+    setting: _Setting = _UNREAD
+    training: _Training = _UNREAD
     transfer: _Transfer | None = None
-    pruning: _Pruning = Field(default_factory=_Pruning)
+    pruning: _Pruning = _UNREAD
     method: Word = ""
-    alpha: dict[str, Any] = {}  # pydantic copies defaults
+    alpha: dict[str, Any] = _UNREAD
     probe: Word | None = None
     round: Count = 0
     prune_fraction: Share = 0.0
@@ -119,7 +121,7 @@ class _Split(_Fields):
 
 
 class _Held(_Fields):
-    splits: dict[Word, _Split] = {}
+    splits: dict[Word, _Split] = _UNREAD
     validation_images: Count = 0
     left_out_files: dict[Word, Count] | None = None
     fingerprint_covers: Word | None = None
@@ -129,13 +131,13 @@ class _Held(_Fields):
 class _Provenance(_Fields):
     git_commit: Word | None = None
     git_dirty_blake2b: Word | None = None
-    packages: dict[Word, Word] = {}
+    packages: dict[Word, Word] = _UNREAD
     python: Word | None = None
     device: Word = ""
     host: Word | None = None
     torch: Word | None = None
-    argv: list[str] = []
-    data: _Held = Field(default_factory=_Held)
+    argv: list[str] = _UNREAD
+    data: _Held = _UNREAD
     stages_beside: Count = 0
     peak_memory_bytes: Annotated[int, Field(ge=0, le=LARGEST_INTEGER, strict=True)] | None = None
 
