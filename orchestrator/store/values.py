@@ -19,9 +19,9 @@ LARGEST_INTEGER = 2**63 - 1  # a column of a table holds no larger one
 
 _BY_VALUE = 2  # marshal's last format without references, so that equal values have equal bytes
 
-Parts = dict[tuple[type, str, bytes], Any]
-"""Parts of stages' fields, by the fields' types, the part's name and its content: given as pydantic's context, it keeps
-equal parts of many stages as one object. Nobody may change them."""
+Parts = dict[tuple[type, str, bytes], tuple[Any, int]]
+"""Parts of stages' fields with their numbers of values, by the fields' types, the part's name and its content: given as
+pydantic's context, it keeps equal parts of many stages as one object. Nobody may change them."""
 UnixTime = Annotated[float, Field(gt=-(2**33), lt=2**33, allow_inf_nan=False, strict=True)]
 Seconds = Annotated[float, Field(ge=0, lt=2**33, allow_inf_nan=False, strict=True)]
 Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT, strict=True)]
@@ -162,11 +162,24 @@ class Progress(_Fields):
 
 def _plain(value: Any) -> Any:
     """Return a JSON value unchanged; ValueError if it is too deep, too large, or has a number that no table holds."""
+    _count(value)
+    return value
+
+
+def _count(value: Any, beside: int = 0) -> int:
+    """Return how many values a JSON value has, itself and keys included.
+
+    Args:
+        beside: number of values that were counted before.
+
+    Raises:
+        ValueError: see ``_plain``.
+    """
     level: list[Any] = [value]
     depth = count = 0
     while level:
         count += len(level)
-        if depth > DEEPEST or count > MOST_VALUES:
+        if depth > DEEPEST or count + beside > MOST_VALUES:
             raise ValueError(f"nested deeper than {DEEPEST}, or more than {MOST_VALUES:,} values")
         below: list[Any] = []
         for item in level:
@@ -187,7 +200,7 @@ def _plain(value: Any) -> Any:
             elif item is not None:
                 raise ValueError(f"a value of type {type(item).__name__}")
         level, depth = below, depth + 1
-    return value
+    return count
 
 
 def _checked(fields: type[_Fields], value: dict[str, Any], parts: Parts | None) -> dict[str, Any]:
@@ -206,9 +219,12 @@ def _checked(fields: type[_Fields], value: dict[str, Any], parts: Parts | None) 
         if isinstance(part, dict | list)
     }
     known = {name: parts[content] for name, content in contents.items() if content in parts}
-    fields.model_validate(_plain({name: part for name, part in value.items() if name not in known}))
-    parts.update({content: value[name] for name, content in contents.items() if name not in known})
-    return {**value, **known}
+    new = {name: part for name, part in value.items() if name not in known}
+    _count(new, beside=sum(1 + count for _, count in known.values()))  # a part and its name
+    fields.model_validate(new)
+    for name in contents.keys() - known.keys():
+        parts[contents[name]] = value[name], _count(value[name])
+    return {**value, **{name: part for name, (part, _) in known.items()}}
 
 
 def _science(value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:

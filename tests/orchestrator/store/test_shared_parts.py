@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from orchestrator.store import Store
-from orchestrator.store.values import Parts, Provenance, Science
+from orchestrator.store.values import MOST_VALUES, Parts, Provenance, Science
 from tests.orchestrator.store.stores import SmallStore, planned_stage
 
 SCALARS = st.sampled_from([1, True, 1.0, "1", 0, False, 0.0, -0.0, None, "", 2**40])
@@ -34,6 +34,17 @@ def test_a_part_is_checked_for_each_field_that_it_stands_in() -> None:
     for _ in range(2):  # a refused part is not remembered either
         with pytest.raises(ValidationError, match="epochs"):
             science.validate_python({"training": steps}, context=parts)
+
+
+def test_known_parts_count_to_the_most_values_of_a_stage() -> None:
+    science, parts = TypeAdapter(Science), Parts()
+    halves = {name: [0] * (MOST_VALUES // 2 - 3) for name in "ab"}
+    for name, half in halves.items():
+        science.validate_python({name: half}, context=parts)
+    for context in (None, parts):
+        assert science.validate_python(halves, context=context) == halves
+        with pytest.raises(ValidationError, match="more than 20,000 values"):
+            science.validate_python({**halves, "c": 0}, context=context)
 
 
 def test_records_keep_equal_parts_once(tmp_path: Path) -> None:
