@@ -195,11 +195,13 @@ def test_pairs_probed_together_give_the_outcomes_of_pairs_probed_alone_and_share
     splits: Splits, group_size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def state(seed: int) -> dict[str, torch.Tensor]:
+        shapes = norm_network().state_dict()  # which seeds torch itself
         torch.manual_seed(seed)
-        return {n: torch.rand_like(t) if t.is_floating_point() else t for n, t in norm_network().state_dict().items()}
+        return {n: torch.rand_like(t) if t.is_floating_point() else t for n, t in shapes.items()}
 
     a, b, c = (state(seed) for seed in (1, 2, 3))
     alone = [path_outcomes(norm_network(), [pair], PROBE, splits)[1][0] for pair in ((a, b), (b, c))]
+    assert len({float(point.loss_nats.mean()) for path in alone for point in path}) == 5 + 5 - 1  # all points differ
     size = sum(tensor.nbytes for tensor in a.values())
     monkeypatch.setattr("workers.probing.path.NETWORKS_BYTES", group_size * size)
     network, forwards = norm_network(), list[None]()
