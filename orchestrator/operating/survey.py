@@ -123,12 +123,13 @@ def survey(store: Store) -> Survey:
     plans = store.plans(damaged_plans, listing)
     stages = {stage.key: stage for plan in plans for stage in plan.stages}
     unplanned = files.keys() - {key[:KEY_DIGITS] for key in stages}
-    # in a bucket, reading all records would take a request for each
-    if store.storage.folder is not None or any(files[short].done for short in unplanned):
+    if any(files[short].done for short in unplanned):
         for key, record in store.records(left_out, relist=False).items():
             if key not in stages:
                 identity = record.model_dump(include={"key", "kind", "name", "labels", "inputs"})
                 stages[key] = PlannedStage.model_validate(identity)
+    elif store.storage.folder is not None:  # in a bucket, each record would take a request
+        store.check_records(left_out)
     leases = read_leases(store.storage, listing, left_out)
     gone = {driver: process_gone(lease) for driver, lease in leases.items()}
     surveyed = Survey(

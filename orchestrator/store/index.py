@@ -6,8 +6,9 @@ index loses nothing: only current copies are used, and the records' own files ar
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 from orchestrator.store.layout import RECORD, StageFiles
@@ -23,34 +24,41 @@ MOST_BYTES = 512 << 20  # copies of 100,000 records, the most of a plan, take 31
 
 def write_index(storage: Storage, stages: Mapping[str, StageFiles], records: Mapping[str, Record]) -> None:
     """Replace the index by copies of records; they and their stages' files are given by any same key."""
-    lines = []
+    lines = io.BytesIO()
     for key, record in records.items():
         if stages[key].done:
             text, version = record.model_dump_json(), stages[key].files[RECORD].version
             entry = {"path": stages[key].record, "version": version, "blake2b": digest.of_text(text), "record": text}
-            lines.append(json.dumps(entry))
-    storage.write(INDEX, "\n".join(lines).encode())
+            lines.write(json.dumps(entry).encode() + b"\n")
+    storage.write(INDEX, lines.getvalue())
 
 
-def read_index(storage: Storage, stages: Mapping[str, StageFiles], parts: Parts) -> dict[str, Record]:
-    """Read the copies of done stages' records whose files have not changed since, by the given keys.
-
-    Args:
-        parts: receives the parts that records share.
-    """
+def current_copies(storage: Storage, stages: Mapping[str, StageFiles]) -> Iterator[tuple[str, str]]:
+    """Yield the undamaged copies of done stages' records whose files have not changed since: the given key, and JSON."""
     keys = {stage.record: key for key, stage in stages.items()}
     try:
-        lines = storage.read(INDEX, MOST_BYTES).splitlines()
+        lines = io.BytesIO(storage.read(INDEX, MOST_BYTES))  # a line at a time: all lines are as large as the file
     except (FileNotFoundError, UnreadableFileError):
-        return {}
-    records = {}
+        return
     for line in lines:
         with suppress(ValueError, KeyError, TypeError):  # a damaged line, or a record that is not wanted
             entry = parse_json(line)
             key, version, text = keys[entry["path"]], entry["version"], str(entry["record"])
             current = stages[key].files[RECORD].version
             if version and version == current and digest.of_text(text) == entry["blake2b"]:
-                record = Record.model_validate_json(text, context=parts)
-                if record.key.startswith(key):
-                    records[key] = record
+                yield key, text
+
+
+def read_index(storage: Storage, stages: Mapping[str, StageFiles], parts: Parts) -> dict[str, Record]:
+    """Read the current copies of done stages' records, by the given keys; a copy that is no valid record is left out.
+
+    Args:
+        parts: receives the parts that records share.
+    """
+    records = {}
+    for key, text in current_copies(storage, stages):
+        with suppress(ValueError):
+            record = Record.model_validate_json(text, context=parts)
+            if record.key.startswith(key):
+                records[key] = record
     return records

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from sys import intern
 
 from workers.storage import Entry
 
@@ -69,7 +70,7 @@ def stage_folders(listing: Mapping[str, Entry]) -> dict[str, list[StageFiles]]:
         parts = path.split("/", 3)
         if len(parts) == 4 and parts[0] == "stages":
             folder = "/".join(parts[:3])
-            folders.setdefault(folder, StageFiles(folder)).files[parts[3]] = entry
+            folders.setdefault(folder, StageFiles(folder)).files[intern(parts[3])] = entry
     by_key: dict[str, list[StageFiles]] = {}
     for folder in sorted(folders):
         by_key.setdefault(folder[-KEY_DIGITS:], []).append(folders[folder])

@@ -115,6 +115,15 @@ class PlannedRecipe(BaseModel):
         return (self.dataset, self.architecture, self.preset)
 
 
+class _Beginning(BaseModel):
+    """The fields of a plan's file that change from sweep to sweep."""
+
+    argv: list[str]
+    started_unix_s: UnixTime
+    first_started_unix_s: UnixTime | None = None
+    blake2b: str = ""
+
+
 class StoredPlan(BaseModel):
     """A sweep's plan, as the store keeps it.
 
@@ -166,6 +175,21 @@ class StoredPlan(BaseModel):
     def first_started(self) -> float:
         """When a sweep of this plan began first."""
         return self.started_unix_s if self.first_started_unix_s is None else self.first_started_unix_s
+
+    def first_started_in(self, content: bytes) -> float | None:
+        """When a sweep of this plan began first, as told by a file of an earlier sweep of it.
+
+        Returns:
+            None if the file is damaged, or differs from this plan in more than the command line and the times.
+        """
+        # without its stages, which take hundreds of megabytes: they lie in the middle
+        head, tail = content[: content.find(b',"stages":')], content[content.rfind(b'"first_started_unix_s":') :]
+        try:
+            earlier = _Beginning.model_validate_json(head + b"," + tail)
+        except ValidationError:
+            return None
+        same = self.model_copy(update=earlier.model_dump(exclude={"blake2b"}))
+        return same.first_started if same._digest() == earlier.blake2b else None
 
     @property
     def intact(self) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, MutableMapping
 from pathlib import Path
+from sys import intern
 
-from orchestrator.store.index import read_index
+from orchestrator.store.index import current_copies, read_index
 from orchestrator.store.layout import COLLECTED, FOLDERS, KEY_DIGITS, StageFiles, group_stages
 from orchestrator.store.plans import MOST_BYTES, StoredPlan
 from orchestrator.store.record import REMEDY, Claim, Failure, Record, StoreError, in_circles, read_valid
@@ -55,20 +56,11 @@ class StoreReader:
         """
         if relist or not self._stages:
             self._list()
-        unread = {s: stage for s, stage in self._stages.items() if stage.done and s not in self._records}
-        if unread and index:
+        if index and (unread := self._unread()):
             copies = read_index(self.storage, unread, self._parts)
             self._records |= copies
             self._indexed |= copies.keys()
-        paths = {stage.record: short for short, stage in unread.items() if short not in self._records}
-        unreadable: dict[str, str] = {}
-        contents = read_many(self.storage, [*paths], unreadable)
-        found = {paths[path]: sentence for path, sentence in unreadable.items()}
-        for path, content in contents.items():
-            try:
-                self._records[paths[path]] = self._parse(content, path, paths[path])
-            except StoreError as error:
-                found[paths[path]] = str(error)
+        found = self._read_records(self._unread())
         for key in in_circles({record.key: record.inputs.values() for record in self._records.values()}):
             del self._records[key[:KEY_DIGITS]]
             path = self._stages[key[:KEY_DIGITS]].record
@@ -78,6 +70,17 @@ class StoreReader:
         if damaged is not None:
             damaged |= found
         return {record.key: record for record in self._records.values()}
+
+    def check_records(self, damaged: dict[str, str]) -> None:
+        """Find damaged records, as last listed, without parsing the index: a current copy there vouches for a record.
+
+        Args:
+            damaged: receives a sentence for each damaged record, by the first digits of its key.
+        """
+        unread = self._unread()
+        for short, _ in current_copies(self.storage, unread):
+            unread.pop(short, None)
+        damaged |= self._read_records(unread)
 
     def require(self) -> None:
         """Raise StoreError if no store lies here; a folder of something else is not searched through."""
@@ -136,7 +139,8 @@ class StoreReader:
             self._list()
             return self.stage(key)
         listing = self.storage.listing(stage.folder)
-        stage.files = {path[len(stage.folder) + 1 :]: entry for path, entry in listing.items()}
+        # files of all stages have the same few paths: each is kept once
+        stage.files = {intern(path[len(stage.folder) + 1 :]): entry for path, entry in listing.items()}
         return stage
 
     def folder(self, key: str) -> str:
@@ -267,6 +271,23 @@ class StoreReader:
         if record.key[:KEY_DIGITS] != short:
             raise StoreError(f"{self.root}/{path} is of stage {record.key}, which does not belong there; {REMEDY}")
         return record
+
+    def _unread(self) -> dict[str, StageFiles]:
+        """The committed stages, as last listed, whose records were not read yet, by the first digits of their keys."""
+        return {s: stage for s, stage in self._stages.items() if stage.done and s not in self._records}
+
+    def _read_records(self, stages: Mapping[str, StageFiles]) -> dict[str, str]:
+        """Read the records' own files; return a sentence for each damaged one, by the given keys."""
+        paths = {stage.record: short for short, stage in stages.items()}
+        unreadable: dict[str, str] = {}
+        contents = read_many(self.storage, [*paths], unreadable)
+        found = {paths[path]: sentence for path, sentence in unreadable.items()}
+        for path, content in contents.items():
+            try:
+                self._records[paths[path]] = self._parse(content, path, paths[path])
+            except StoreError as error:
+                found[paths[path]] = str(error)
+        return found
 
     def _plan(self, content: bytes, path: str) -> StoredPlan:
         name = digest.of_bytes(content)

@@ -66,8 +66,9 @@ class Store(StoreReader):
         name = digest.of_text("".join(stage.key for stage in plan.stages) + studies)[:KEY_DIGITS]
         path = f"plans/{name}.json"
         with suppress(FileNotFoundError, UnreadableFileError, StoreError):  # damaged: this plan mends it
-            earlier = self._plan(self.storage.read(path, MOST_BYTES), path)
-            plan = plan.model_copy(update={"first_started_unix_s": earlier.first_started})
+            earlier = self.storage.read(path, MOST_BYTES)
+            first = plan.first_started_in(earlier) or self._plan(earlier, path).first_started
+            plan = plan.model_copy(update={"first_started_unix_s": first})
         plan = plan.sealed()
         content = plan.model_dump_json().encode()
         self.storage.write(path, content)
@@ -131,17 +132,17 @@ class Store(StoreReader):
             if entry is None or entry.size_bytes != file.size_bytes:
                 raise StoreError(f"{stage.folder}/{record.out}/{name} was not written whole")
         self._forget(record.key)
-        record, content = record.sealed(), b""
-        while not content:
-            sealed = record.model_dump_json(indent=1).encode()
+        content = record.sealed().model_dump_json(indent=1).encode()
+        while True:
             try:
-                self.storage.create(stage.record, sealed)
-                content = sealed
+                self.storage.create(stage.record, content)
+                break
             except FileExistsError:
                 with suppress(FileNotFoundError):  # quarantined since: try again
                     content = self.storage.read(stage.record)
-                    record = Record.parse(content, f"{self.root}/{stage.record}")
-        self._records[record.key[:KEY_DIGITS]] = record
+                    break
+        short = record.key[:KEY_DIGITS]
+        record = self._records[short] = self._parse(content, stage.record, short)  # as read: equal parts are kept once
         stage.files[RECORD] = Entry(len(content), "")
         self.storage.remove(f"{stage.folder}/{name}" for name in stage.files if "/checkpoint/" in name)
         return record

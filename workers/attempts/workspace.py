@@ -36,7 +36,7 @@ class DamagedInputError(ValueError):
         self.slot = slot
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Artifact:
     """A file of ``out/``: its size and the blake2b-128 of its content."""
 

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from orchestrator.store import Store, StoreError
 from orchestrator.store.events import Outlook, outlook
 from orchestrator.store.index import INDEX
-from orchestrator.store.layout import RECORD, slug
+from orchestrator.store.layout import KEY_DIGITS, RECORD, slug
 from orchestrator.store.plans import PlannedStage, StoredPlan
 from orchestrator.store.record import Claim, Failure, Labels, Record
 from workers.attempts.workspace import Artifact, artifact
@@ -290,6 +290,30 @@ def test_the_index_replaces_reading_records_but_never_a_changed_one(root: str, m
     for torn in (of_another_format, b"{", b"\n[]\n1", b"\xff"):
         store.storage.write(INDEX, torn)
         assert Store(root).records() == {KEY: changed, OTHER: committed[OTHER]}
+
+
+def test_damaged_records_are_found_without_reading_those_that_the_index_has(
+    root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(root)
+    for key in (KEY, OTHER):
+        store.commit(attempt(store, key))
+    store.records()
+    store.write_index()
+    damaged_record = f"{store.folder(OTHER)}/{RECORD}"
+    store.storage.write(damaged_record, b"{")
+    reader, read = Store(root), list[str]()
+    original: Callable[..., bytes] = reader.storage.read
+    monkeypatch.setattr(
+        reader.storage, "read", lambda path, *more, **how: (read.append(path), original(path, *more))[1]
+    )
+    damaged: dict[str, str] = {}
+    reader.stages()
+    reader.check_records(damaged)
+    assert [*damaged] == [OTHER[:KEY_DIGITS]]
+    assert damaged_record in damaged[OTHER[:KEY_DIGITS]]
+    assert read == [INDEX, damaged_record]
+    assert reader.records({}).keys() == {KEY}
 
 
 def test_a_moved_store_can_be_read(tmp_path: Path) -> None:
