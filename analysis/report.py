@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Hashable
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from analysis.frames.load import Frames
 from analysis.frames.published.reading import PublishedError
 from analysis.frames.several import SeveralStores, disagreements, open_reader, stores_of
 from analysis.page.compared import render_compared
@@ -20,7 +22,7 @@ from analysis.page.export import export
 from analysis.page.rendering import render
 from analysis.reading import Stores, read
 from analysis.rules.checklist import REPORT_DEADLINE_S, checks
-from orchestrator.store import Store, StoreError
+from orchestrator.store import Storage, Store, StoreError
 from tickets.files.writing import replacing
 from workers.terminal.command import add_command, new_app, one_sentence
 from workers.terminal.options import Published, StorePaths
@@ -52,19 +54,30 @@ def write_report(stores: Stores, out: Path | None = None, published: Path | None
         OSError: a file cannot be read or written.
     """
     _check_place(out)
+    frames, rules, storage = _read(stores, out, published)
+    if storage is not None and out is None and storage.folder is None:
+        storage.write(REPORT, render(frames, storage.root, lambda path: path, checks=rules).encode())
+        return f"{storage.root}/{REPORT}"
+    root = "" if storage is None else storage.root
+    out = (out or Path(root) / REPORT).absolute()
+    _replace(out, render(frames, " and ".join(frames.stores), partial(_link, out.parent, root), checks=rules))
+    return str(out)
+
+
+def _read(
+    stores: Stores, out: Path | None, published: Path | None
+) -> tuple[Frames, list[dict[Hashable, Any]], Storage | None]:
+    """Read the stores for a report. The records, half of a large store's memory, are freed before the page is drawn.
+
+    Returns:
+        The frames, the rules of the method as rows, and a single store's storage.
+    """
     reader = open_reader(stores)
     if out is None and isinstance(reader, SeveralStores):
         raise StoreError("a report of several stores lies in none of them; give its file with --out")
     _, frames = read(reader, published=published, copy=out is None)  # a report in the store may write there
     rules = checks(reader, frames, deadline_s=REPORT_DEADLINE_S).to_dict("records")
-    if isinstance(reader, Store) and out is None and reader.storage.folder is None:
-        page = render(frames, reader.root, lambda path: path, checks=rules)
-        reader.storage.write(REPORT, page.encode())
-        return f"{reader.root}/{REPORT}"
-    out = (out or Path(reader.root) / REPORT).absolute()
-    root = reader.root if isinstance(reader, Store) else ""
-    _replace(out, render(frames, reader.root, partial(_link, out.parent, root), checks=rules))
-    return str(out)
+    return frames, rules, reader.storage if isinstance(reader, Store) else None
 
 
 def write_tables(stores: Stores, folder: Path) -> str:

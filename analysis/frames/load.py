@@ -140,11 +140,16 @@ def load(
         return read_results(reader, records.values(), file, schemas.SCHEMAS[file], left_out, copy=copy)
 
     stages = _stages(reader, records, superseded(records, planned))
-    metrics, timing = table(schemas.METRICS), table(schemas.TIMING)
+    epochs = table(schemas.METRICS).merge(table(schemas.TIMING), on=["key", "epoch"], how="left")
+    metrics = _labelled(epochs, stages)
+    del epochs  # the largest tables: none is kept beside its labelled copy
     points, barriers = table(schemas.PROBE), table(schemas.BARRIER)
     for column, value in ABOVE_CHORD.items():
         for frame in (stages, barriers):  # of probes older than the column, too
             frame[column] = frame["key"].map(above_chord(points, value)).astype("float64")
+    points = points.merge(barriers, on="key", how="left")
+    probes = _labelled(points, stages, "density")
+    del points, barriers
     places = table(schemas.LANDSCAPE)
     failures = typed(
         (failure.model_dump() for failure in reader.failures(relist=False)),  # records() listed them
@@ -173,8 +178,8 @@ def load(
         check_fits(own_published, here, published)
     return Frames(
         stages=stages,
-        metrics=_labelled(metrics.merge(timing, on=["key", "epoch"], how="left"), stages),
-        probes=_labelled(points.merge(barriers, on="key", how="left"), stages, "density"),
+        metrics=metrics,
+        probes=probes,
         landscapes=_labelled(_with_solutions(places, records), stages, "density"),
         tickets=counts,
         flips=flipped,

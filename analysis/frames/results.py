@@ -8,13 +8,15 @@ only while the stage's own file has the version that was copied.
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Iterator, Mapping, MutableMapping
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from analysis.frames.several import Reader, holder_of, stores_of
 from orchestrator.store import Store
@@ -49,29 +51,52 @@ def read_results(
         copy: copy the tables into the store if many are not copied yet; for a single store.
     """
     wanted = {record.key: _version(reader, record, file) for record in records if file in record.files}
-    copies = {of: table for store in stores_of(reader) for of, table in read_copies(store, file, schema).items()}
-    tables = {key: copies[key, version] for key, version in wanted.items() if (key, version) in copies}
-    new = [(key, file) for key in wanted if key not in tables]
-    for (key, _), path in reader.local(new, unreadable=left_out).items():
+    number = {key: place for place, key in enumerate(wanted)}
+    keys, versions = (np.array([*each], dtype=object) for each in (wanted, wanted.values()))
+    tables, numbers, new = [schema.empty_table()], [np.empty(0, np.int64)], [*wanted]
+    for store in stores_of(reader):
+        copies = read_copies(store, file, schema)
+        copied = [key for key in new if (key, wanted[key]) in copies.places]
+        rows, counts = _rows_at([copies.places[key, wanted[key]] for key in copied])
+        tables.append(_taken(copies.rows, rows))
+        numbers.append(np.repeat([number[key] for key in copied], counts).astype(np.int64))
+        new = [key for key in new if (key, wanted[key]) not in copies.places]
+    for (key, _), path in reader.local([(key, file) for key in new], unreadable=left_out).items():
         try:
-            tables[key] = read_rows(path, schema, OPTIONAL_COLUMNS)
+            tables.append(read_rows(path, schema, OPTIONAL_COLUMNS))
+            numbers.append(np.full(tables[-1].num_rows, number[key]))
         except OSError as error:
             left_out[str(path)] = str(error)
-    tables = {key: tables[key] for key in wanted if key in tables}
-    whole = pa.concat_tables([schema.empty_table(), *tables.values()])
+    of_rows = np.concatenate(numbers)
+    order = np.argsort(of_rows, kind="stable")
+    whole, of_rows = _taken(pa.concat_tables(tables), order), of_rows[order]
+    del tables  # of tens of thousands of stages: most of the memory
     if copy and isinstance(reader, Store) and len(new) >= max(LEAST_TO_COPY, LEAST_SHARE * len(wanted)):
-        write_copies(reader, file, {(key, wanted[key]): each for key, each in tables.items() if wanted[key]})
-    places = np.repeat(np.arange(len(tables)), [table.num_rows for table in tables.values()])
-    rows = whole.to_pandas()
-    twice = set(places[rows.assign(key=places).duplicated(["key", *DISTINCT[file]])])
-    rows = rows.assign(key=pd.Series(np.array([*tables], dtype=object)[places], dtype="str"))
+        with_version = np.flatnonzero(versions[of_rows] != "")
+        of = of_rows[with_version]
+        write_copies(reader, file, _taken(whole, with_version), keys[of], versions[of])
+    frame = whole.to_pandas()
+    twice = {keys[place] for place in of_rows[frame.assign(key=of_rows).duplicated(["key", *DISTINCT[file]])]}
+    frame = frame.assign(key=pd.Series(keys[of_rows], dtype="str"))
     if not twice:
-        return rows
-    damaged_keys = {key for place, key in enumerate(tables) if place in twice}
-    for record in (record for record in records if record.key in damaged_keys):
+        return frame
+    for record in (record for record in records if record.key in twice):
         damaged = f"{holder_of(reader, record.key).root}/{reader.folder(record.key)}/{record.out}/{file}"
         left_out[damaged] = f"{damaged} has two rows of one {' and '.join(DISTINCT[file]) or 'result'}"
-    return rows[~np.isin(places, [*twice])].reset_index(drop=True)
+    return frame[~frame["key"].isin(twice)].reset_index(drop=True)
+
+
+def _rows_at(places: Sequence[tuple[int, int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows of several ranges, from a first row to before an end, and the number of rows of each."""
+    starts, ends = np.array(places, np.int64).reshape(-1, 2).T
+    counts = ends - starts
+    before = np.cumsum(counts) - counts
+    return np.repeat(starts - before, counts) + np.arange(counts.sum()), counts
+
+
+def _taken(table: pa.Table, rows: NDArray[np.int64]) -> pa.Table:
+    """Return some rows of a table: the table itself if they are all of its rows in order, which it mostly is."""
+    return table if np.array_equal(rows, np.arange(table.num_rows)) else table.take(rows)
 
 
 def _version(reader: Reader, record: Record, file: str) -> str:
@@ -81,19 +106,34 @@ def _version(reader: Reader, record: Record, file: str) -> str:
     return f"{entry.version} {entry.size_bytes}" if entry and entry.version else ""
 
 
-def read_copies(store: Store, file: str, schema: pa.Schema) -> dict[Versioned, pa.Table]:
+@dataclass(frozen=True)
+class Copies:
+    """Copies of one kind of file.
+
+    Attributes:
+        rows: of all copied files.
+        places: the first row of each file's, and the row after its last one.
+    """
+
+    rows: pa.Table
+    places: dict[Versioned, tuple[int, int]]
+
+
+def read_copies(store: Store, file: str, schema: pa.Schema) -> Copies:
     """Return the copies of one kind of file; none if they cannot be read, or have other columns."""
-    path = _path(file)
+    path, none = _path(file), Copies(schema.empty_table(), {})
     try:
         seal, _, content = store.storage.read(path, MOST_BYTES).partition(b"\n")
         if seal != digest.of_bytes(content).encode():
-            return {}
-        table = read_rows(path, pa.schema([*_OF, *schema]), OPTIONAL_COLUMNS, content).combine_chunks()
+            return none
+        table = read_rows(path, pa.schema([*_OF, *schema]), OPTIONAL_COLUMNS, content)
     except OSError:
-        return {}
-    if not table.num_rows:
-        return {}
-    return dict(_each(table.select(_OF.names).to_pandas(), table.select(schema.names)))
+        return none
+    of = table.select(_OF.names).to_pandas()
+    starts = np.flatnonzero(of.ne(of.shift()).any(axis=1))
+    names = of.iloc[starts].itertuples(index=False, name=None)
+    ranges = zip(starts.tolist(), np.append(starts, len(of))[1:].tolist(), strict=True)
+    return Copies(table.select(schema.names), dict(zip(names, ranges, strict=True)))
 
 
 def _path(file: str) -> str:
@@ -101,23 +141,19 @@ def _path(file: str) -> str:
     return f"{COPIES}/{file.removesuffix('.parquet')}.rows"
 
 
-def _each(of: pd.DataFrame, rows: pa.Table) -> Iterator[tuple[Versioned, pa.Table]]:
-    """Cut a table, which has rows, where the stage or the version changes."""
-    starts = np.flatnonzero(of.ne(of.shift()).any(axis=1))
-    names = of.iloc[starts].itertuples(index=False, name=None)
-    for name, start, end in zip(names, starts, [*starts[1:], len(of)], strict=True):
-        yield name, rows.slice(start, end - start)
+def write_copies(
+    store: Store, file: str, rows: pa.Table, keys: NDArray[np.object_], versions: NDArray[np.object_]
+) -> None:
+    """Replace the copies of one kind of file; where the store cannot be written, it stays as it is.
 
-
-def write_copies(store: Store, file: str, tables: Mapping[Versioned, pa.Table]) -> None:
-    """Replace the copies of one kind of file; where the store cannot be written, it stays as it is."""
-    counts = [table.num_rows for table in tables.values()]
-    if not 0 < sum(counts) <= ROWS.most_rows:  # more are not read
+    Args:
+        keys, versions: of the file that each row is from.
+    """
+    if not 0 < rows.num_rows <= ROWS.most_rows:  # more are not read
         return
-    of = [np.repeat(np.array(each, dtype=object), counts) for each in zip(*tables, strict=True)]
-    table = pa.concat_tables(tables.values()).combine_chunks()
+    table = rows.combine_chunks()
     texts = [field.name for field in table.schema if pa.types.is_string(field.type)]
-    for name, values in zip(_OF.names, of, strict=True):
+    for name, values in zip(_OF.names, (keys, versions), strict=True):
         table = table.append_column(name, pa.array(values, pa.string()))
     parquet = io.BytesIO()
     pq.write_table(

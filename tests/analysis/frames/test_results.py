@@ -87,18 +87,18 @@ def test_a_flipped_bit_of_a_copy_gives_no_other_rows(store: SyntheticStore, open
     load(store.root, copy=True)
     path = store.root / "copies" / "probe.rows"
     content = path.read_bytes()
-    assert len(read_copies(Store(store.root), schemas.PROBE, schemas.PROBE_SCHEMA)) == 1
+    assert len(read_copies(Store(store.root), schemas.PROBE, schemas.PROBE_SCHEMA).places) == 1
     for place in range(0, len(content), 13):
         damaged = bytearray(content)
         damaged[place] ^= 1 << place % 8
         path.write_bytes(damaged)
-        assert read_copies(Store(store.root), schemas.PROBE, schemas.PROBE_SCHEMA) == {}
+        assert read_copies(Store(store.root), schemas.PROBE, schemas.PROBE_SCHEMA).places == {}
 
 
 def test_copies_of_other_columns_are_not_used(store: SyntheticStore, opened: list[str]) -> None:
     load(store.root, copy=True)
     other = pa.schema({"epoch": pa.int32()})
-    assert read_copies(Store(store.root), "probe.parquet", other) == {}
+    assert read_copies(Store(store.root), "probe.parquet", other).places == {}
 
 
 def test_copies_without_a_row_are_no_copies(store: SyntheticStore, opened: list[str]) -> None:
@@ -108,7 +108,7 @@ def test_copies_without_a_row_are_no_copies(store: SyntheticStore, opened: list[
     empty = io.BytesIO()
     pq.write_table(pq.read_table(io.BytesIO(parquet))[:0], empty)
     path.write_bytes(digest.of_bytes(empty.getvalue()).encode() + b"\n" + empty.getvalue())
-    assert read_copies(Store(store.root), schemas.PROBE, schemas.PROBE_SCHEMA) == {}
+    assert read_copies(Store(store.root), schemas.PROBE, schemas.PROBE_SCHEMA).places == {}
 
 
 def test_a_file_without_a_version_is_read_each_time(
