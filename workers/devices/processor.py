@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 CPU_FACTS = Path("/proc/cpuinfo")
+_BFLOAT16_ON_CPU = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")  # not public: not in every version of torch
 
 
 @cache
@@ -21,12 +22,11 @@ def processor() -> str:
 def native_bfloat16(device: torch.device) -> bool:
     """Whether a device multiplies matrices in bfloat16 faster than in float32, instead of emulating it.
 
-    GPUs with CUDA do from compute capability 8.0 on, and CPUs with AMX. AVX512-BF16 alone was not measured: no.
+    GPUs with CUDA do from compute capability 8.0 on, and CPUs with AMX or AVX512-BF16.
     """
     if device.type == "cuda":
         return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
-    has_tiles = getattr(torch.cpu, "_is_amx_tile_supported", None)  # not public, and so not in every version
-    return has_tiles is not None and has_tiles()
+    return any(supported() for name in _BFLOAT16_ON_CPU if (supported := getattr(torch.cpu, name, None)))
 
 
 def _model(facts: Path) -> str:

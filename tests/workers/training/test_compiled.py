@@ -93,9 +93,12 @@ def test_an_architecture_is_compiled_once_on_a_machine(tmp_path: Path) -> None:
     assert any((tmp_path / "winning-sign" / "compiled").glob("*/aotautograd/*"))
 
 
-def test_bfloat16_is_native_on_cpus_with_amx_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    for has in (True, False):
-        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda has=has: has)
-        assert processor.native_bfloat16(CPU) is has
-    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported")
+def test_bfloat16_is_native_on_cpus_with_instructions_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    tests = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    for has in ((True, True), (True, False), (False, True), (False, False)):
+        for name, answer in zip(tests, has, strict=True):
+            monkeypatch.setattr(torch.cpu, name, lambda answer=answer: answer)
+        assert processor.native_bfloat16(CPU) is any(has)
+    for name in tests:
+        monkeypatch.delattr(torch.cpu, name)
     assert not processor.native_bfloat16(CPU)
