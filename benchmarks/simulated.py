@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from math import ceil
 from random import Random
 from statistics import mean, median
 from typing import Any
@@ -42,10 +43,8 @@ def changes_for(stages: int, experiments: int = 1) -> dict[str, Any]:
     """Recipe fields that give ``experiments`` at least ``stages`` stages; every round is transferred and probed."""
     rounds = MOST_ROUNDS if stages > 1000 else 1
     fields = {"rounds": rounds, "seeds": SEEDS, "transfer_rounds": "all", "probe_rounds": "all"}
-    chains = 1
-    while experiments * len(cifar([("cifar100", "resnet20")], {**fields, "chains": chains})) < stages:
-        chains += 1
-    return {**fields, "chains": chains}
+    one, two = (len(cifar([("cifar100", "resnet20")], {**fields, "chains": chains})) for chains in (1, 2))
+    return {**fields, "chains": 1 + max(0, ceil((stages / experiments - one) / (two - one)))}
 
 
 def cifar(pairs: Iterable[tuple[str, str]], changes: dict[str, Any]) -> Plan:

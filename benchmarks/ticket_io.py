@@ -20,6 +20,7 @@ import torch
 
 import tickets
 from benchmarks.machine import describe_machine
+from benchmarks.table import print_table
 from tickets import Provenance, Ticket
 from workers.models import build_model
 from workers.stages import Model
@@ -80,8 +81,11 @@ def main(given: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(given)
     ticket = make_ticket(arguments.density)
     weights = sum(tensor.sign.numel() for tensor in ticket.tensors.values())
-    print(f"ResNet-50, {weights:,} parameters, density {ticket.density:.4f}; {describe_machine()}")
-
+    print(describe_machine())
+    print(
+        f"ResNet-50, {weights:,} parameters, density {ticket.density:.4f}, random signs and mask, "
+        f"{arguments.repeats} repeats\n"
+    )
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in FORMATS}
     sizes: dict[str, int] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -95,11 +99,11 @@ def main(given: Sequence[str] | None = None) -> None:
                 times[name].append((written - began, time.perf_counter() - written))
                 sizes[name] = path.stat().st_size
     base = next(iter(FORMATS))
-    print(f"{'format':24}{'size':>12}{'ratio':>9}{'write':>9}{'read':>9}")
+    rows = []
     for name in FORMATS:
-        write_s, read_s = (median(column) for column in zip(*times[name], strict=True))
-        ratio = sizes[base] / sizes[name]
-        print(f"{name:24}{sizes[name] / 1e6:9.2f} MB{ratio:8.1f}x{write_s:7.2f} s{read_s:7.2f} s")
+        taken = [f"{median(column):.2f} s" for column in zip(*times[name], strict=True)]
+        rows.append([name, f"{sizes[name] / 1e6:.2f} MB", f"{sizes[base] / sizes[name]:.1f}x", *taken])
+    print_table(["format", "size", "smaller", "write", "read"], rows)
 
 
 if __name__ == "__main__":
