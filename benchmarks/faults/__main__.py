@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             bench,
             trials,
             given.jobs,
-            lambda count, result: print(f"[{count}/{len(trials)}] {describe(result)}", flush=True),
+            # no result: benchmarks.write takes stdout
+            lambda count, result: print(f"[{count}/{len(trials)}] {describe(result)}", file=sys.stderr, flush=True),
         )
     print()
     print_results(results)
