@@ -71,8 +71,8 @@ a)
   ;;
 b)
   step b_precision.txt 170 "$PY" -m benchmarks.precision --store "$stores/precision" --data-root "$DATA" \
-    --data-cache "$cache" --device cuda --chains 5
-  step b_precision.txt 30 "$PY" -m benchmarks.precision --store "$stores/precision" --judge
+    --data-cache "$cache" --device cuda --chains 5 --measured "$OUT/b_precision.csv"
+  step b_precision.txt 30 "$PY" -m benchmarks.precision --judge --measured "$OUT/b_precision.csv"
   step b_probe.txt 110 "$PY" -m benchmarks.probe --repeats 2 --pairs 1,4,16
   step b_probe_bfloat16.txt 60 "$PY" -m benchmarks.probe --repeats 1 --pairs 4 --precision bfloat16
   step b_loader.txt 110 "$PY" -m benchmarks.loader --images 6144 --batch-size 256 --processes 16 --repeats 2

@@ -1,19 +1,20 @@
-"""Is bfloat16 as accurate as float32? Sweep one recipe in both, and compare final trainings, paired by chain.
+"""Is bfloat16 as accurate as float32? Train in both, and compare final trainings, paired by chain.
 
     python -m benchmarks.precision --data-root ~/data --store DIR [--chains 8]
-    python -m benchmarks.precision --store DIR --judge     # run nothing: judge the chains that both sweeps have done
+    python -m benchmarks.precision --judge     # run nothing: judge the pairs that were measured
 
-ResNet-20 on CIFAR-10 at 16 pixels, all 50,000 training images; the recipe is precision.yaml. The sweeps lie in
-DIR/float32 and in DIR/bfloat16, which is the same command with --fast. Both grow by one chain in turn, so that an
-interrupted study has pairs; the same command continues it. Chains of one number share all seeds, so the difference is
-paired: `analysis.comparisons.statistics` has its mean and its 95 % t interval, over chains.
+ResNet-20 on CIFAR-10 at 16 pixels, all 50,000 training images; the recipe is precision.yaml, and that of bfloat16 has
+the fields of --fast. A chain in both takes a quarter of an hour of a core or more, and many are needed, so pairs gather
+over sittings and machines: precision.csv holds those that are done, and a run goes on after their last chain.
+The stores lie in DIR/float32 and in DIR/bfloat16; the same command continues after an interruption.
+
+Trainings of one chain share all seeds and the machine, so the difference is paired: `analysis.comparisons.statistics`
+has its mean and its 95 % t interval, over chains.
 """
 
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
@@ -22,55 +23,74 @@ import pandas as pd
 
 from analysis.comparisons.labels import transfer_name
 from analysis.comparisons.measures import ACCURACY
-from analysis.comparisons.statistics import difference, pairs
+from analysis.comparisons.statistics import difference
 from analysis.frames.sections import sections
 from analysis.reading import read
-from benchmarks.machine import describe_machine
 from benchmarks.table import print_table
-from orchestrator.store import StoreError
+from orchestrator.backends.base import BackendError
+from orchestrator.planning.algorithm import expand
+from orchestrator.planning.plan import Plan
+from orchestrator.recipes.experiment_file import ExperimentRequest
+from orchestrator.recipes.experiments import find_experiments
+from orchestrator.recipes.layers import read_fast, read_recipe_file
+from orchestrator.store import Store, StoreError
+from orchestrator.sweep import run
+from orchestrator.terminal.options import PlacementOptions
+from workers.data import DataError, default_cache
 from workers.stages import Precision
+from workers.stages.execution import Execution
+from workers.terminal.console import Console
 
-RECIPE = Path(__file__).with_suffix(".yaml")
+RECIPE, MEASURED = (Path(__file__).with_suffix(suffix) for suffix in (".yaml", ".csv"))
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 STARTS = ("retrain", "signed")
 MARGIN_POINTS, LEAST_CHAINS = 0.5, 5
-BY, PARTNERS = ("round", "method", "transfer"), ("chain", "seed")
+PARTNERS = ["round", "method", "transfer", "chain", "seed", "machine"]
+COLUMNS = {"chain": "int64", "transfer": "str", "float32": "float64", "bfloat16": "float64", "machine": "str"}
 
 
-def sweep_command(precision: Precision, chains: int, store: Path, options: Sequence[str]) -> list[str]:
-    """Return the command of the sweep in one precision, with this many chains."""
-    sweep = ["-m", "orchestrator.sweep", "--datasets", "cifar10", "--archs", "resnet20", "--recipe", str(RECIPE)]
-    fast = ["--fast"] if precision == "bfloat16" else []
-    place = ["--backend", "inline", "--store", str(store / precision)]
-    return [sys.executable, *sweep, *fast, "--chains", str(chains), *place, *options]
+def sweep_chain(precision: Precision, chain: int, store: Path, execution: Execution, console: Console) -> int:
+    """Compute one chain in one precision; return the sweep's exit code."""
+    layers = (read_recipe_file(RECIPE), read_fast() if precision == "bfloat16" else {}, {"chains": chain})
+    experiments = find_experiments(ExperimentRequest(("cifar10",), ("resnet20",), None, layers), execution)
+    nodes = {key: node for key, node in expand(experiments).nodes.items() if node.labels.chain == chain}
+    return run(Plan(nodes), experiments, Store(store / precision), execution, PlacementOptions("inline"), console)
 
 
-def trainings(store: Path) -> pd.DataFrame:
-    """Return the tested trainings of a sweep: one row each.
+def measured_pairs(store: Path) -> pd.DataFrame:
+    """Pair the tested trainings that both stores have.
+
+    Returns:
+        A row per pair, with ``COLUMNS``; accuracies in percent.
 
     Raises:
         StoreError: there is no store, or none of its stages is done.
     """
-    _, frames = read([store], tickets=False, done=True)
-    return pd.concat([section.trainings for section in sections(frames)])
+    of = {}
+    for precision in PRECISIONS:
+        _, frames = read([store / precision], tickets=False, done=True)
+        trainings = pd.concat([section.trainings for section in sections(frames)])
+        trainings["machine"] = trainings["device"] + (", " + trainings["processor"]).fillna("")
+        of_starts = trainings[trainings["transfer"].isin(STARTS)]
+        of[precision] = of_starts[[*PARTNERS, ACCURACY.column]].rename(columns={ACCURACY.column: precision})
+    apart = of["float32"].merge(of["bfloat16"], on=PARTNERS, validate="1:1").dropna()
+    return apart[[*COLUMNS]].astype(COLUMNS)
 
 
-def paired(of: dict[Precision, pd.DataFrame], start: str) -> pd.DataFrame:
-    """Pair the trainings from a start that both precisions have.
+def read_measured(file: Path) -> pd.DataFrame:
+    """Return the pairs that a file holds; none if it does not exist."""
+    return pd.read_csv(file, dtype=COLUMNS) if file.exists() else pd.DataFrame(columns=[*COLUMNS]).astype(COLUMNS)
 
-    Returns:
-        A row per pair: ``chain``, ``seed``, a column per precision (percent), ``difference`` in points.
-    """
-    rows = {precision: table[table["transfer"] == start] for precision, table in of.items()}
-    apart = pairs(rows["bfloat16"], rows["float32"], ACCURACY.column, BY, PARTNERS)
-    for precision, table in rows.items():
-        column = table[[*BY, *PARTNERS, ACCURACY.column]].rename(columns={ACCURACY.column: precision})
-        apart = apart.merge(column, on=[*BY, *PARTNERS])
-    return apart.sort_values([*PARTNERS])
+
+def add_measured(file: Path, new: pd.DataFrame) -> None:
+    """Add pairs to a file; of a chain that the file has, its first pairs stay."""
+    known = read_measured(file)
+    new = new[~new["chain"].isin(known["chain"])].sort_values(["chain", "transfer"])
+    pd.concat([known, new]).to_csv(file, index=False, float_format="%.2f")
 
 
 def judged(apart: pd.DataFrame) -> str:
-    """Say in one sentence what the pairs show."""
+    """Say in one sentence what pairs with a ``difference`` show."""
     if apart.empty:
         return "no pair is done"
     found = difference(apart)
@@ -85,48 +105,53 @@ def judged(apart: pd.DataFrame) -> str:
     return f"{sentence}: {'within' if within else 'not shown to be within'} {MARGIN_POINTS} points"
 
 
-def print_results(of: dict[Precision, pd.DataFrame]) -> None:
+def print_results(measured: pd.DataFrame) -> None:
     """Print a table of pairs and a sentence for each start."""
+    apart = measured.assign(difference=measured["bfloat16"] - measured["float32"])
     for start in STARTS:
-        apart = paired(of, start)
+        of_start = apart[apart["transfer"] == start]
         rows = [
-            [str(row["chain"]), *(f"{row[name]:.2f} %" for name in PRECISIONS), f"{row['difference']:+.2f}"]
-            for row in apart.to_dict("records")
+            [
+                str(row["chain"]),
+                *(f"{row[name]:.2f} %" for name in PRECISIONS),
+                f"{row['difference']:+.2f}",
+                row["machine"],
+            ]
+            for row in of_start.to_dict("records")
         ]
         if rows:
-            print_table([f"{transfer_name(start)}: chain", *PRECISIONS, "difference"], rows)
-        print(f"{transfer_name(start)}: {judged(apart)}.\n")
+            print_table([f"{transfer_name(start)}: chain", *PRECISIONS, "difference", "machine"], rows)
+        print(f"{transfer_name(start)}: {judged(of_start)}.\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Sweep, unless only to judge, and print the results; return the exit code of a sweep that failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--store", type=Path, required=True, help="folder of both sweeps")
+    parser.add_argument("--store", type=Path, help="folder of both stores")
     parser.add_argument("--data-root", type=Path, help="folder with cifar10")
-    parser.add_argument("--data-cache", type=Path, help="folder of decoded data sets")
+    parser.add_argument("--data-cache", type=Path, default=default_cache(), help="folder of decoded data sets")
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto")
-    parser.add_argument("--chains", type=int, default=8)
-    parser.add_argument("--judge", action="store_true", help="run nothing: judge what is done")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe of both")
+    parser.add_argument("--chains", type=int, default=8, help="further chains to measure")
+    parser.add_argument("--measured", type=Path, default=MEASURED, help="the file of pairs; default: %(default)s")
+    parser.add_argument("--judge", action="store_true", help="run nothing: judge the pairs of the file and the store")
     given = parser.parse_args(arguments)
-    options = ["--device", given.device]
-    for name, value in (("--data-root", given.data_root), ("--data-cache", given.data_cache)):
-        options += [] if value is None else [name, str(value)]
-    options += [word for setting in given.set for word in ("--set", setting)]
-    for chains in range(1, 1 + (0 if given.judge else given.chains)):
-        for precision in PRECISIONS:
-            # their lines are no result: benchmarks.write takes stdout
-            done = subprocess.run(
-                sweep_command(precision, chains, given.store, options), stdout=sys.stderr, check=False
-            )
-            if done.returncode:
-                return done.returncode
+    if given.store is None and not given.judge:
+        parser.error("name a folder for both stores with --store, or only judge with --judge")
+    root = None if given.data_root is None else str(given.data_root)
+    execution = Execution(given.device, root, str(given.data_cache))
+    console = Console(stderr=True)  # a sweep's lines are no result: benchmarks.write takes stdout
+    first = 1 + max(read_measured(given.measured)["chain"], default=0)
     try:
-        of = {precision: trainings(given.store / precision) for precision in PRECISIONS}
-    except StoreError as error:
+        for chain in range(first, first + (0 if given.judge else given.chains)):
+            for precision in PRECISIONS:
+                if code := sweep_chain(precision, chain, given.store, execution, console):
+                    return code
+            add_measured(given.measured, measured_pairs(given.store))
+        if given.judge and given.store is not None:
+            add_measured(given.measured, measured_pairs(given.store))
+    except (BackendError, DataError, StoreError) as error:
         parser.error(str(error))
-    print(describe_machine())
-    print_results(of)
+    print_results(read_measured(given.measured))
     return 0
 
 
