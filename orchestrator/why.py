@@ -38,7 +38,7 @@ def why(store: StorePath, stage: StageName, json_: AsJson = False) -> None:
     """
     with one_sentence(*STORE_ERRORS):
         opened = open_existing(store)
-        surveyed = survey(opened)
+        surveyed = survey(opened, records=True)
         explanation = explain(opened, surveyed, find_stage(surveyed.stages, surveyed.wanted, stage))
         tell_left_out(surveyed.damaged_plans | surveyed.left_out, store)
     if json_:

@@ -114,8 +114,12 @@ class Survey:
         return sorted((failure for failure in failures if failure), key=lambda failure: failure.finished_unix_s)
 
 
-def survey(store: Store) -> Survey:
-    """Survey a store."""
+def survey(store: Store, *, records: bool = False) -> Survey:
+    """Survey a store.
+
+    Args:
+        records: read all records, which the caller needs; else as few as possible.
+    """
     listing = store.listing()
     files = store.stages(relist=False)
     damaged_plans: dict[str, str] = {}
@@ -123,7 +127,7 @@ def survey(store: Store) -> Survey:
     plans = store.plans(damaged_plans, listing)
     stages = {stage.key: stage for plan in plans for stage in plan.stages}
     unplanned = files.keys() - {key[:KEY_DIGITS] for key in stages}
-    if any(files[short].done for short in unplanned):
+    if records or any(files[short].done for short in unplanned):
         for key, record in store.records(left_out, relist=False).items():
             if key not in stages:
                 identity = record.model_dump(include={"key", "kind", "name", "labels", "inputs"})

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, MutableMapping
 from pathlib import Path
 from sys import intern
 
-from orchestrator.store.index import current_copies, read_index
+from orchestrator.store.index import current_copies, parse_record, read_index, read_records
 from orchestrator.store.layout import COLLECTED, FOLDERS, KEY_DIGITS, StageFiles, group_stages
 from orchestrator.store.plans import MOST_BYTES, StoredPlan
 from orchestrator.store.record import REMEDY, Claim, Failure, Record, StoreError, in_circles, read_valid
@@ -14,6 +14,7 @@ from orchestrator.store.retrying import RetryingStorage
 from orchestrator.store.values import Parts
 from tickets.files import digest
 from tickets.files.home import NoHomeError, user_cache
+from winning_sign import without_collection
 from workers.storage import Entry, Folder, Storage, UnreadableFileError, download_many, open_storage, read_many
 
 
@@ -41,6 +42,7 @@ class StoreReader:
 
     # --- stages and records --------------------------------------------------------------------------------------
 
+    @without_collection()
     def records(
         self, damaged: dict[str, str] | None = None, *, index: bool = True, relist: bool = True
     ) -> dict[str, Record]:
@@ -60,7 +62,7 @@ class StoreReader:
             copies = read_index(self.storage, unread, self._parts)
             self._records |= copies
             self._indexed |= copies.keys()
-        found = self._read_records(self._unread())
+        found = read_records(self.storage, self._unread(), self._parts, self._records)
         for key in in_circles({record.key: record.inputs.values() for record in self._records.values()}):
             del self._records[key[:KEY_DIGITS]]
             path = self._stages[key[:KEY_DIGITS]].record
@@ -71,6 +73,7 @@ class StoreReader:
             damaged |= found
         return {record.key: record for record in self._records.values()}
 
+    @without_collection()
     def check_records(self, damaged: dict[str, str]) -> None:
         """Find damaged records, as last listed, without parsing the index: a current copy there vouches for a record.
 
@@ -80,7 +83,7 @@ class StoreReader:
         unread = self._unread()
         for short, _ in current_copies(self.storage, unread):
             unread.pop(short, None)
-        damaged |= self._read_records(unread)
+        damaged |= read_records(self.storage, unread, self._parts, self._records)
 
     def require(self) -> None:
         """Raise StoreError if no store lies here; a folder of something else is not searched through."""
@@ -106,7 +109,7 @@ class StoreReader:
                 return None
             except UnreadableFileError as error:
                 raise StoreError(str(error)) from error
-            self._records[short] = self._parse(content, stage.record, short)
+            self._records[short] = parse_record(content, f"{self.root}/{stage.record}", short, self._parts)
         return self._records[short]
 
     def committed(self, key: str) -> Record:
@@ -116,6 +119,7 @@ class StoreReader:
             raise StoreError(f"stage {key} is not in {self.root}")
         return record
 
+    @without_collection()
     def listing(self) -> dict[str, Entry]:
         """All files by path, listed now; it is the last listing of the methods with ``relist``."""
         listing = self.storage.listing()
@@ -245,14 +249,13 @@ class StoreReader:
         failures = read_valid(Failure, self.storage, paths).values()
         return sorted(failures, key=lambda failure: failure.finished_unix_s)
 
+    @without_collection()
     def plans(
         self, damaged: dict[str, str] | None = None, listing: Mapping[str, Entry] | None = None
     ) -> list[StoredPlan]:
         """Every stored plan, oldest first; ``damaged`` receives a sentence for each damaged one, by its path."""
-        if listing is None:
-            listing = self.storage.listing("plans")
-        plans: list[StoredPlan] = []
-        unreadable: dict[str, str] = {}
+        listing = self.storage.listing("plans") if listing is None else listing
+        plans, unreadable = list[StoredPlan](), dict[str, str]()
         paths = sorted(path for path in listing if path.startswith("plans/"))
         for path, content in read_many(self.storage, paths, unreadable, most_bytes=MOST_BYTES).items():
             try:
@@ -266,28 +269,9 @@ class StoreReader:
 
     # --- inside --------------------------------------------------------------------------------------------------
 
-    def _parse(self, content: bytes, path: str, short: str) -> Record:
-        record = Record.parse(content, f"{self.root}/{path}", self._parts)
-        if record.key[:KEY_DIGITS] != short:
-            raise StoreError(f"{self.root}/{path} is of stage {record.key}, which does not belong there; {REMEDY}")
-        return record
-
     def _unread(self) -> dict[str, StageFiles]:
         """The committed stages, as last listed, whose records were not read yet, by the first digits of their keys."""
         return {s: stage for s, stage in self._stages.items() if stage.done and s not in self._records}
-
-    def _read_records(self, stages: Mapping[str, StageFiles]) -> dict[str, str]:
-        """Read the records' own files; return a sentence for each damaged one, by the given keys."""
-        paths = {stage.record: short for short, stage in stages.items()}
-        unreadable: dict[str, str] = {}
-        contents = read_many(self.storage, [*paths], unreadable)
-        found = {paths[path]: sentence for path, sentence in unreadable.items()}
-        for path, content in contents.items():
-            try:
-                self._records[paths[path]] = self._parse(content, path, paths[path])
-            except StoreError as error:
-                found[paths[path]] = str(error)
-        return found
 
     def _plan(self, content: bytes, path: str) -> StoredPlan:
         name = digest.of_bytes(content)
@@ -299,14 +283,13 @@ class StoreReader:
         self._records.pop(key[:KEY_DIGITS], None)
         self._indexed.discard(key[:KEY_DIGITS])
 
+    @without_collection()
     def _list(self) -> None:
         self._group(self.storage.listing("stages"))
 
     def _group(self, listing: Mapping[str, Entry]) -> None:
         self._stages = stages = group_stages(listing)
-        self._records = {
-            short: record for short, record in self._records.items() if short in stages and stages[short].done
-        }
+        self._records = {s: record for s, record in self._records.items() if s in stages and stages[s].done}
 
 
 def _downloads() -> Path:

@@ -91,7 +91,7 @@ class StageIdentity(BaseModel):
     science: Science
 
     def model_post_init(self, context: Any) -> None:
-        """Share the set of the fields that were given, which nobody asks for: one of its own takes 728 bytes a stage."""
+        """Share the set of the given fields, which nobody asks for: one of its own takes 728 bytes a stage."""
         object.__setattr__(self, "__pydantic_fields_set__", _NOT_KEPT)
 
     @property

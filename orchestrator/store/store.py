@@ -29,7 +29,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from orchestrator.store.index import write_index
+from orchestrator.store.index import parse_record, write_index
 from orchestrator.store.layout import KEY_DIGITS, QUARANTINE, RECORD, StageFiles, slug, stage_folder
 from orchestrator.store.plans import MOST_BYTES, StoredPlan
 from orchestrator.store.reading import StoreReader
@@ -141,8 +141,9 @@ class Store(StoreReader):
                 with suppress(FileNotFoundError):  # quarantined since: try again
                     content = self.storage.read(stage.record)
                     break
-        short = record.key[:KEY_DIGITS]
-        record = self._records[short] = self._parse(content, stage.record, short)  # as read: equal parts are kept once
+        # as read: what stages share is kept once
+        record = parse_record(content, f"{self.root}/{stage.record}", record.key, self._parts)
+        self._records[record.key[:KEY_DIGITS]] = record
         stage.files[RECORD] = Entry(len(content), "")
         self.storage.remove(f"{stage.folder}/{name}" for name in stage.files if "/checkpoint/" in name)
         return record
