@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -61,13 +61,14 @@ def explain(store: Store, surveyed: Survey, key: str) -> dict[str, Any]:
     explanation["earlier_failures"] = _failures(store, surveyed, key)
     explanation["set_aside"] = _set_aside(surveyed, key)
     records = store.records(surveyed.left_out, relist=False)
+    before: Collection[str] = records.keys()
     if state is StageStatus.DONE:
         record = store.record(key)
         if record is None:
             raise StoreError(f"{planned.name} was quarantined a moment ago; repeat the command")
         explanation["done"] = _done(record)
         explanation["collected"] = store.is_collected(record)
-        records = {k: r for k, r in records.items() if r.finished_unix_s < record.finished_unix_s} | {key: record}
+        before = {k for k, r in records.items() if r.finished_unix_s < record.finished_unix_s} | {key}
     elif state is StageStatus.RUNNING:
         explanation["running"] = surveyed.progress(key)
     elif state in GIVEN_UP:
@@ -85,7 +86,7 @@ def explain(store: Store, surveyed: Survey, key: str) -> dict[str, Any]:
     explanation["drivers"] = sorted(surveyed.living)
     known = known_stages(surveyed.plans, records)
     stage = known.get(key)
-    comparison = compare(stage, known, {k: known[k] for k in records if k in known}) if stage is not None else None
+    comparison = compare(stage, known, {k: known[k] for k in before if k in known}) if stage is not None else None
     explanation["not_cached_because"] = None if comparison is None else asdict(comparison)
     roots = [] if comparison is None else root_causes(comparison, known)
     explanation["root_causes"] = [asdict(root) for root in roots]

@@ -18,9 +18,10 @@ def known_stages(plans: Iterable[StoredPlan], records: Mapping[str, Record]) -> 
     Stages that are inputs of their own inputs are left out: no sweep planned them.
     """
     planned = {stage.key: stage for plan in plans for stage in plan.identities(besides=records) if stage.science}
-    known = {**planned, **records}
-    circles = in_circles({key: stage.inputs.values() for key, stage in known.items()})
-    return {key: stage for key, stage in known.items() if key not in circles}
+    known: dict[str, StageIdentity] = {**planned, **records}
+    for key in in_circles({key: stage.inputs.values() for key, stage in known.items()}):
+        del known[key]
+    return known
 
 
 @dataclass(frozen=True)

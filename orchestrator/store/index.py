@@ -1,7 +1,7 @@
 """Reading records: from their own files, or from the index, copies in one file, ``index.jsonl``, to read at once.
 
-Each line holds a record's path, the version of its file, the copy, and the copy's digest. An old, damaged or missing
-index loses nothing: only current copies are used, and the records' own files are read for the rest.
+Each line holds a record's path, the version of its file and the copy's digest as JSON; a tab; and the copy. An old,
+damaged or missing index loses nothing: only current copies are used, and the records' own files are read for the rest.
 """
 
 from __future__ import annotations
@@ -69,13 +69,13 @@ def write_index(storage: Storage, stages: Mapping[str, StageFiles], records: Map
     lines = io.BytesIO()
     for key, record in records.items():
         if stages[key].done:
-            text, version = record.model_dump_json(), stages[key].files[RECORD].version
-            entry = {"path": stages[key].record, "version": version, "blake2b": digest.of_text(text), "record": text}
-            lines.write(json.dumps(entry).encode() + b"\n")
+            copy, version = record.model_dump_json().encode(), stages[key].files[RECORD].version
+            about = {"path": stages[key].record, "version": version, "blake2b": digest.of_bytes(copy)}
+            lines.write(json.dumps(about).encode() + b"\t" + copy + b"\n")
     storage.write(INDEX, lines.getvalue())
 
 
-def current_copies(storage: Storage, stages: Mapping[str, StageFiles]) -> Iterator[tuple[str, str]]:
+def current_copies(storage: Storage, stages: Mapping[str, StageFiles]) -> Iterator[tuple[str, bytes]]:
     """Yield the undamaged copies of done stages' records whose files have not changed since: given key and JSON."""
     keys = {stage.record: key for key, stage in stages.items()}
     try:
@@ -84,11 +84,12 @@ def current_copies(storage: Storage, stages: Mapping[str, StageFiles]) -> Iterat
         return
     for line in lines:
         with suppress(ValueError, KeyError, TypeError):  # a damaged line, or a record that is not wanted
-            entry = parse_json(line)
-            key, version, text = keys[entry["path"]], entry["version"], str(entry["record"])
+            head, _, copy = line.rstrip(b"\n").partition(b"\t")
+            about = parse_json(head)
+            key, version = keys[about["path"]], about["version"]
             current = stages[key].files[RECORD].version
-            if version and version == current and digest.of_text(text) == entry["blake2b"]:
-                yield key, text
+            if version and version == current and digest.of_bytes(copy) == about["blake2b"]:
+                yield key, copy
 
 
 def read_index(storage: Storage, stages: Mapping[str, StageFiles], parts: Parts) -> dict[str, Record]:
@@ -98,9 +99,9 @@ def read_index(storage: Storage, stages: Mapping[str, StageFiles], parts: Parts)
         parts: receives the parts that records share.
     """
     records = {}
-    for key, text in current_copies(storage, stages):
+    for key, copy in current_copies(storage, stages):
         with suppress(ValueError):
-            record = Record.model_validate_json(text, context=parts)
+            record = Record.model_validate_json(copy, context=parts)
             if record.key.startswith(key):
                 records[key] = record
     return records

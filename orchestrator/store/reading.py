@@ -65,12 +65,12 @@ class StoreReader:
         found = read_records(self.storage, self._unread(), self._parts, self._records)
         for key in in_circles({record.key: record.inputs.values() for record in self._records.values()}):
             del self._records[key[:KEY_DIGITS]]
-            path = self._stages[key[:KEY_DIGITS]].record
-            found[key[:KEY_DIGITS]] = f"{self.root}/{path} is of a stage that is an input of its own inputs; {REMEDY}"
-        if damaged is None and found:
-            raise StoreError(next(iter(found.values())))
+            path = f"{self.root}/{self._stages[key[:KEY_DIGITS]].record}"
+            found[key[:KEY_DIGITS]] = f"{path} is of a stage that is an input of its own inputs; {REMEDY}"
         if damaged is not None:
             damaged |= found
+        elif found:
+            raise StoreError(next(iter(found.values())))
         return {record.key: record for record in self._records.values()}
 
     @without_collection()

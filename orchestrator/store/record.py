@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from graphlib import CycleError, TopologicalSorter
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -209,27 +209,36 @@ class Cause(StrEnum):
     """A user stopped this stage, not the sweep."""
 
 
-def in_circles(inputs: Mapping[str, Iterable[str]]) -> set[str]:
+def in_circles(inputs: Mapping[str, Collection[str]]) -> set[str]:
     """Find the stages that are inputs of their own inputs, and those between two such circles; by key, as ``inputs``.
 
     A key is a digest of the inputs' keys, so that no stage that was computed is among them.
     """
-    left = {key: {upstream for upstream in upstreams if upstream in inputs} for key, upstreams in inputs.items()}
-    for _ in range(2):  # remove what has no input left, again and again; then the same along the opposite arrows
-        readers: dict[str, list[str]] = {}
-        for key, upstreams in left.items():
-            for upstream in upstreams:
+    left = _without_ends(inputs)
+    readers: dict[str, list[str]] = {key: [] for key in left}
+    for key in left:
+        for upstream in left.intersection(inputs[key]):
+            readers[upstream].append(key)
+    return _without_ends(readers)
+
+
+def _without_ends(inputs: Mapping[str, Collection[str]]) -> set[str]:
+    """Remove the stages without an input among these, again and again; return the keys that are left."""
+    readers: dict[str, list[str]] = {}
+    waits_for: dict[str, int] = {}
+    for key, upstreams in inputs.items():
+        for upstream in set(upstreams):
+            if upstream in inputs:
+                waits_for[key] = waits_for.get(key, 0) + 1
                 readers.setdefault(upstream, []).append(key)
-        ends = [key for key, upstreams in left.items() if not upstreams]
-        while ends:
-            end = ends.pop()
-            del left[end]
-            for reader in readers.get(end, ()):
-                left[reader].discard(end)
-                if not left[reader]:
-                    ends.append(reader)
-        left = {key: {reader for reader in readers.get(key, ()) if reader in left} for key in left}
-    return set(left)
+    ends = [key for key in inputs if key not in waits_for]
+    while ends:
+        for reader in readers.get(ends.pop(), ()):
+            waits_for[reader] -= 1
+            if not waits_for[reader]:
+                del waits_for[reader]
+                ends.append(reader)
+    return set(waits_for)
 
 
 def inputs_first(stages: Mapping[str, StageIdentity], last: Iterable[str] | None = None) -> list[str]:

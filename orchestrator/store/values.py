@@ -213,18 +213,24 @@ def _checked(fields: type[_Fields], value: dict[str, Any], parts: Parts | None) 
     if parts is None:
         fields.model_validate(_plain(value))
         return value
-    contents = {
-        name: (fields, name, marshal.dumps(part, _BY_VALUE))
-        for name, part in value.items()
-        if isinstance(part, dict | list)
-    }
-    known = {name: parts[content] for name, content in contents.items() if content in parts}
-    new = {name: part for name, part in value.items() if name not in known}
-    _count(new, beside=sum(1 + count for _, count in known.values()))  # a part and its name
-    fields.model_validate(new)
-    for name in contents.keys() - known.keys():
-        parts[contents[name]] = value[name], _count(value[name])
-    return {**value, **{name: part for name, (part, _) in known.items()}}
+    whole: dict[str, Any] = {}
+    unchecked: dict[str, Any] = {}
+    new: list[tuple[tuple[type, str, bytes], Any]] = []
+    known = 0
+    for name, part in value.items():
+        if isinstance(part, dict | list):
+            content = (fields, name, marshal.dumps(part, _BY_VALUE))
+            if content in parts:
+                whole[name], count = parts[content]
+                known += 1 + count  # a name and its part
+                continue
+            new.append((content, part))
+        whole[name] = unchecked[name] = part
+    _count(unchecked, beside=known)
+    fields.model_validate(unchecked)
+    for content, part in new:
+        parts[content] = part, _count(part)
+    return whole
 
 
 def _science(value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:

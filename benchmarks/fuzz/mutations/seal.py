@@ -45,12 +45,12 @@ def change_copy(path: Path, draw: Random) -> str:
     """Change a copy of a record in the index, with the index's digest renewed and at times the record's."""
     lines = path.read_text().splitlines()
     place = draw.randrange(len(lines))
-    entry = json.loads(lines[place])
-    content, said = change_json(entry["record"].encode(), draw)
+    head, _, copy = lines[place].partition("\t")
+    content, said = change_json(copy.encode(), draw)
     text = content.decode(errors="replace")
     with suppress(ValidationError):
         text = Record.model_validate_json(text).sealed().model_dump_json() if draw.random() < 0.7 else text
-    lines[place] = json.dumps({**entry, "record": text, "blake2b": digest.of_text(text)})
+    lines[place] = f"{json.dumps({**json.loads(head), 'blake2b': digest.of_text(text)})}\t{text}"
     path.write_text("\n".join(lines))
     return f"copy {place + 1}: {said}"
 
