@@ -58,12 +58,14 @@ class StoreReader:
         """
         if relist or not self._stages:
             self._list()
-        if index and (unread := self._unread()):
+        unread = self._unread()
+        if index and unread:
             copies = read_index(self.storage, unread, self._parts)
             self._records |= copies
             self._indexed |= copies.keys()
         found = read_records(self.storage, self._unread(), self._parts, self._records)
-        for key in in_circles({record.key: record.inputs.values() for record in self._records.values()}):
+        inputs = {record.key: record.inputs.values() for record in self._records.values()} if unread else {}
+        for key in in_circles(inputs):
             del self._records[key[:KEY_DIGITS]]
             path = f"{self.root}/{self._stages[key[:KEY_DIGITS]].record}"
             found[key[:KEY_DIGITS]] = f"{path} is of a stage that is an input of its own inputs; {REMEDY}"
@@ -266,8 +268,6 @@ class StoreReader:
         if damaged is not None:
             damaged |= {path: f"{why}; python -m orchestrator.verify sets it aside" for path, why in unreadable.items()}
         return sorted(plans, key=lambda plan: plan.started_unix_s)
-
-    # --- inside --------------------------------------------------------------------------------------------------
 
     def _unread(self) -> dict[str, StageFiles]:
         """The committed stages, as last listed, whose records were not read yet, by the first digits of their keys."""
