@@ -339,6 +339,7 @@ def test_a_ticket_is_compared_with_what_the_released_code_writes(capsys: pytest.
     assert ratios["ticket (Parquet)"] > 2 * ratios["2-bit packing"] > 30
 
 
+@pytest.mark.long  # tests.browser.test_size opens such a page as well
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no chromium here: apt-get install chromium")
 def test_a_report_is_opened_and_timed() -> None:
     # in a process of its own: Playwright keeps an event loop in this one

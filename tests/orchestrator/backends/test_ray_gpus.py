@@ -177,6 +177,7 @@ ARCHITECTURES["resnet1d"] = replace(ARCHITECTURES["resnet1d"], function=dying)
 '''
 
 
+@pytest.mark.long  # it starts a cluster of its own
 def test_a_gpu_without_a_cpu_core_does_not_count() -> None:
     done = subprocess.run([sys.executable, "-c", UNEVEN], capture_output=True, text=True, timeout=240, cwd=ROOT)
     assert done.returncode == 0, done.stderr[-3000:]
