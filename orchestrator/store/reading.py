@@ -83,9 +83,9 @@ class StoreReader:
             damaged: receives a sentence for each damaged record, by the first digits of its key.
         """
         unread = self._unread()
-        for short, _ in current_copies(self.storage, unread):
-            unread.pop(short, None)
-        damaged |= read_records(self.storage, unread, self._parts, self._records)
+        copied = {short for short, _ in current_copies(self.storage, unread)}
+        others = {short: stage for short, stage in unread.items() if short not in copied}
+        damaged |= read_records(self.storage, others, self._parts, self._records)
 
     def require(self) -> None:
         """Raise StoreError if no store lies here; a folder of something else is not searched through."""

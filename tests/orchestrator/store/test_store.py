@@ -350,6 +350,32 @@ def test_equal_plans_are_stored_once_with_the_last_sweep_and_listed_oldest_first
     assert [(len(stored.stages), stored.started_unix_s) for stored in store.plans()] == [(2, 2.0), (1, 3.0)]
 
 
+def test_a_plan_keeps_when_it_first_began_without_parsing_its_earlier_stages(
+    root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(StoredPlan, "parse", lambda *_: pytest.fail("an equal plan's stages are not parsed"))
+        for started in (1.0, 3.0, 5.0):
+            Store(root).write_plan(plan(KEY, OTHER, started_unix_s=started))
+    [stored] = Store(root).plans()
+    assert (stored.first_started, stored.started_unix_s) == (1.0, 5.0)
+
+    renamed = stored.model_copy(
+        update={"stages": [stored.stages[0], plan(OTHER).stages[0].model_copy(update={"name": "x"})]}
+    )
+    Store(root).write_plan(renamed.model_copy(update={"started_unix_s": 7.0, "first_started_unix_s": None}))
+    assert Store(root).plans()[0].first_started == 1.0  # another name: the earlier plan is parsed
+
+    storage = Store(root).storage
+    [path] = storage.listing("plans")
+    content = storage.read(path)
+    damaged = content.replace(b'"first_started_unix_s":1.0', b'"first_started_unix_s":0.5')
+    assert damaged != content
+    storage.write(path, damaged)
+    Store(root).write_plan(plan(KEY, OTHER, started_unix_s=9.0))
+    assert Store(root).plans()[0].first_started == 9.0  # no time of a damaged file is believed
+
+
 def test_reading_a_missing_store_creates_nothing(root: str, tmp_path: Path) -> None:
     store = Store(root)
     assert not store.storage.exists()
