@@ -19,7 +19,7 @@ from workers.stages.job import JobError, parse_job
 
 
 class Reestimated(TypedDict):
-    """Fields of ``Probe`` and ``Landscape``."""
+    """Fields of ``Probe``, ``PathEvaluation`` and ``Landscape``."""
 
     batch_size: int
     bn_images: int | None
@@ -47,7 +47,7 @@ def add_landscape(plan: Plan, solutions: Sequence[Node], points: int, margin: fl
 
 
 def reestimation(source: Probe | Recipe) -> Reestimated:
-    """The fields of ``Probe`` and ``Landscape`` that say how batch-norm statistics are re-estimated."""
+    """The fields of probes and landscapes that say how batch-norm statistics are re-estimated."""
     return {
         "batch_size": source.batch_size,
         "bn_images": source.bn_images,

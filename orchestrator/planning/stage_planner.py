@@ -21,6 +21,7 @@ from workers.stages import (
     Gang,
     Model,
     PairProbe,
+    PathEvaluation,
     Pretrain,
     Probe,
     Psi,
@@ -138,11 +139,13 @@ class ChainPlanner:
         """Add the barrier probe of a pair of solutions, and the recipe's other probes of this pair."""
         recipe = self._recipe
         stage = Probe(self._setting, recipe.probe_points, **reestimation(recipe))
+        path = PathEvaluation(recipe.probe_points, **reestimation(recipe))
         start, _, seed = a.name.rpartition("/")
         name, labels = f"{start}/{kind}/{seed}", replace(a.labels, probe=kind, twin=False)
         self._plan.add(name, stage, labels, a=a, b=b)
         for probe in recipe.probes:
-            pair_probe = PairProbe(self._setting, probe, PROBES[probe].version)
+            registered = PROBES[probe]
+            pair_probe = PairProbe(self._setting, probe, registered.version, path if registered.path else None)
             self._plan.add(f"{name}/{probe}", pair_probe, labels, a=a, b=b)
 
     def landscape(self, solutions: Sequence[Node]) -> None:

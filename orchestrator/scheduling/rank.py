@@ -21,7 +21,7 @@ def cost_epochs(stage: Stage) -> float:
     if isinstance(stage, Landscape):
         return stage.points**2 * EPOCHS_OF_A_PROBE_POINT
     if isinstance(stage, PairProbe):
-        return EPOCHS_OF_A_PAIR_PROBE
+        return EPOCHS_OF_A_PAIR_PROBE + EPOCHS_OF_A_PROBE_POINT * (stage.path.points if stage.path else 0)
     return max(float(len(stage.training.span)), LEAST_EPOCHS)
 
 
@@ -33,7 +33,8 @@ def recorded_epochs(record: Record) -> float:
         epochs = (training["epochs"] if stop is None else stop) - training.get("first_epoch", 0)
         return max(float(epochs), LEAST_EPOCHS)
     if record.kind == PairProbe.kind:
-        return EPOCHS_OF_A_PAIR_PROBE
+        path = record.science.get("path") or {"points": 0}
+        return EPOCHS_OF_A_PAIR_PROBE + EPOCHS_OF_A_PROBE_POINT * float(path["points"])
     points: int = record.science["points"]
     return EPOCHS_OF_A_PROBE_POINT * (points**2 if record.kind == Landscape.kind else points)
 

@@ -19,8 +19,8 @@ pytestmark = pytest.mark.slow(seconds=15)
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "extending.md").read_text()
-PLUGINS = ("corners", "perceptron", "layer_relative", "majority", "sign_agreement")
-NAMES = ("corners", "perceptron", "layer_relative", "majority_signs", "sign_agreement")
+PLUGINS = ("corners", "perceptron", "layer_relative", "majority", "sign_agreement", "midpoint")
+NAMES = ("corners", "perceptron", "layer_relative", "majority_signs", "sign_agreement", "midpoint")
 
 
 def write_files(folder: Path) -> Path:
@@ -63,13 +63,17 @@ def store(folder: Path) -> Path:
     return folder / "sweeps"
 
 
-def test_the_sweep_has_all_five(store: Path) -> None:
+def test_the_sweep_has_all_six(store: Path) -> None:
     records = by_name(store)
     ticket = "corners/perceptron/layer_relative/chain1/round02"
     assert records[ticket].science["pruning"]["criterion"] == {"name": "layer_relative", "version": 1}
     assert records[f"{ticket}/majority_signs/seed1"].science["transfer"]["signs"] == "majority"
     probe = records[f"{ticket}/majority_signs/lmc/seed1/sign_agreement"]
     assert (probe.kind, probe.labels.probe, list(probe.results)) == ("pair_probe", "lmc", ["sign_agreement_percent"])
+    middle = records[f"{ticket}/majority_signs/lmc/seed1/midpoint"]
+    assert list(middle.results) == ["midpoint_error_percent", "midpoint_negated_error_percent"]
+    barrier = records[f"{ticket}/majority_signs/lmc/seed1"]
+    assert middle.science["path"] == {name: barrier.science[name] for name in middle.science["path"]}
     assert records[f"{ticket}/retrain/seed1"].results["test_accuracy_percent"] > 60  # of four classes
 
 
@@ -108,6 +112,7 @@ def test_help_says_what_is_wrong_with_a_plugin(tmp_path: Path) -> None:
         ("layer_relative", "version=1", "version=2", r"/layer_relative/chain1/round0[12]"),
         ("majority", "version=1", "version=2", r"/majority_signs/"),
         ("sign_agreement", "version=1", "version=2", r"/sign_agreement$"),
+        ("midpoint", "version=1", "version=2", r"/midpoint$"),
     ],
 )
 def test_a_new_version_changes_the_keys_of_what_depends_on_it(

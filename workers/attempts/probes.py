@@ -51,7 +51,8 @@ def run_pair_probe(context: StageContext, stage: PairProbe, inputs: Mapping[str,
     """Measure a pair of solutions, ``a`` and ``b``, by the stage's registered probe."""
     a, b = (context.load_model(inputs[slot]).eval() for slot in ("a", "b"))
     prunable = tuple(tickets.prunable_names(a, context.data.num_classes))
-    pair = Pair(a, b, prunable, context.splits, derive("probe", stage.probe), context.control.beat_or_stop)
+    seed, beat = derive("probe", stage.probe), context.control.beat_or_stop
+    pair = Pair(a, b, prunable, context.splits, seed, beat, stage.path)
     return dict(measured(stage, pair))
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from workers.data.splits import Splits
-from workers.stages import Landscape, Probe
+from workers.stages import Landscape, PathEvaluation, Probe
 from workers.stages.execution import StageError
 from workers.training.evaluation import Outcomes, Reestimation, evaluate, reestimate_statistics
 
@@ -67,7 +67,7 @@ def check_alike(states: Sequence[State]) -> None:
 def outcomes_by_group(
     model: nn.Module,
     states: Iterable[State],
-    stage: Probe | Landscape,
+    stage: Probe | PathEvaluation | Landscape,
     splits: Splits,
     beat: Callable[[], None] = lambda: None,
 ) -> Iterator[list[Outcomes]]:
@@ -101,7 +101,7 @@ def _copy_with(model: nn.Module, state: State) -> nn.Module:
 def path_outcomes(
     model: nn.Module,
     pairs: Sequence[tuple[State, State]],
-    probe: Probe,
+    probe: Probe | PathEvaluation,
     splits: Splits,
     beat: Callable[[], None] = lambda: None,
 ) -> tuple[list[float], list[list[Outcomes]]]:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tickets.registry import Registered, Registry
+from workers.data.augmentation import draw_epoch
 from workers.data.batches import Split
 from workers.data.splits import Splits
-from workers.devices.seeds import generator
-from workers.stages import PairProbe
+from workers.devices.seeds import derive, generator
+from workers.probing.path import State, barrier_row, mix, outcomes_by_group, path_outcomes
+from workers.stages import PairProbe, PathEvaluation
 from workers.stages.execution import StageError
-from workers.training.evaluation import evaluation_batch
+from workers.training.evaluation import Outcomes, evaluation_batch
 
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -32,6 +35,7 @@ class Pair:
         splits: the data.
         seed: seed of all draws.
         beat: call this at least every minute while the probe reads no batches; it may raise to end the probe.
+        path: how networks on paths are evaluated; None unless the probe is registered with ``path=True``.
     """
 
     a: nn.Module
@@ -40,6 +44,7 @@ class Pair:
     splits: Splits
     seed: int
     beat: Callable[[], None] = lambda: None
+    path: PathEvaluation | None = None
 
     @property
     def weights(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -57,16 +62,69 @@ class Pair:
                 logits_a, logits_b = self.a(images), self.b(images)
             yield logits_a.float(), logits_b.float(), batch.labels
 
+    def training_batches(self, images: int) -> Iterator[Tensor]:
+        """Draw training images, not augmented, as the networks see them: float32 (batch, channels, height, width).
+
+        The images are the same for all pairs; the whole training split if it has no more.
+        """
+        split = self.splits.train
+        draws = draw_epoch(len(split), derive(self.seed, "training images"), 0, "none")[:images]
+        for batch in split.drawn(draws, evaluation_batch(split), "none"):
+            self.beat()
+            yield self.splits.normalized(batch.images)
+
+    def at(self, weight: float) -> dict[str, Tensor]:
+        """State dict of the point ``weight * a + (1 - weight) * b`` of the straight path."""
+        return mix((self.a.state_dict(), self.b.state_dict()), (weight, 1 - weight))
+
+    def outcomes(self, states: Iterable[State]) -> list[Outcomes]:
+        """Evaluate networks, given as state dicts, on the test set; batch-norm statistics are re-estimated first.
+
+        Raises:
+            StageError: the probe is not registered with ``path=True``.
+        """
+        groups = outcomes_by_group(self.a, states, self._path(), self.splits, self.beat)
+        return [outcomes for group in groups for outcomes in group]
+
+    def barrier(self, a: State | None = None, b: State | None = None) -> dict[str, Any]:
+        """Barriers of error and loss between two state dicts, by default the pair's: the row of ``barrier.parquet``.
+
+        Raises:
+            StageError: the probe is not registered with ``path=True``.
+        """
+        ends = self.a.state_dict() if a is None else a, self.b.state_dict() if b is None else b
+        lambdas, (points,) = path_outcomes(self.a, [ends], self._path(), self.splits, self.beat)
+        return barrier_row(lambdas, points)
+
+    def _path(self) -> PathEvaluation:
+        if self.path is None:
+            raise StageError("this probe evaluates networks on paths; register it with @probe(name, path=True)")
+        return self.path
+
     def generator(self, *labels: int | str) -> torch.Generator:
         """A CPU generator for one stream of draws, named by the labels and the same for all pairs."""
         return generator(self.seed, "probe", *labels)
 
 
 Measure = Callable[[Pair], Mapping[str, float]]
-PROBES = Registry[Registered[Measure]]("probe", Registered)
 
 
-def probe(name: str, *, version: int = 1) -> Callable[[Measure], Measure]:
+@dataclass(frozen=True)
+class RegisteredProbe(Registered[Measure]):
+    """A registered probe.
+
+    Attributes:
+        path: whether it evaluates networks on paths. Its stages then hold how, so its numbers have the recipe's points
+            and re-estimation in their keys, as barriers have.
+    """
+
+    path: bool = False
+
+
+PROBES = Registry("probe", RegisteredProbe)
+
+
+def probe(name: str, *, version: int = 1, path: bool = False) -> Callable[[Measure], Measure]:
     """Register a function that measures a pair of solutions and returns numbers by name, units included.
 
     The number "percent" of the probe "disagreement" becomes the column ``disagreement_percent``.
@@ -74,13 +132,14 @@ def probe(name: str, *, version: int = 1) -> Callable[[Measure], Measure]:
     Args:
         name: small letters, digits and underscores.
         version: raise it when the numbers change, so that earlier results are not taken for new ones.
+        path: whether it evaluates networks on paths: ``Pair.outcomes`` and ``Pair.barrier``.
 
     Raises:
         ValueError: the name cannot begin a column's name.
     """
     if not _WORD.fullmatch(name):
         raise ValueError(f"probe {name!r}: name it in small letters, digits and underscores")
-    return PROBES.register(name, version=version)
+    return PROBES.register(name, version=version, path=path)
 
 
 def measured(stage: PairProbe, pair: Pair) -> dict[str, float]:

@@ -197,11 +197,25 @@ class Probe:
 
 
 @dataclass(frozen=True)
+class PathEvaluation:
+    """How a registered probe evaluates networks on paths: with the fields of ``Probe``, as the barrier beside it."""
+
+    points: int
+    batch_size: int
+    bn_images: int | None
+    bn_momentum: float | None
+    augmentation: Augmentation = "none"
+    draw_seed: int = 0
+    bn_reset: bool = False
+
+
+@dataclass(frozen=True)
 class PairProbe:
     """A registered measure of two solutions, such as their distance. Inputs: ``a`` and ``b``, as in ``Probe``.
 
     Attributes:
         probe, probe_version: the measure's registered name and version (``workers.probing.probes``).
+        path: how it evaluates networks on paths; None for a measure that evaluates none.
     """
 
     kind: ClassVar[str] = "pair_probe"
@@ -209,6 +223,7 @@ class PairProbe:
     setting: Setting
     probe: str
     probe_version: int = 1
+    path: PathEvaluation | None = None
 
 
 @dataclass(frozen=True)

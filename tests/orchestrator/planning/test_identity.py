@@ -20,6 +20,7 @@ from workers.stages import (
     Model,
     Optimizer,
     PairProbe,
+    PathEvaluation,
     Pretrain,
     Probe,
     Round,
@@ -38,6 +39,7 @@ ROUND = Round(SETTING, SHORT, "interpolated", round=1, prune_fraction=0.2, sgd_s
 TRAIN = Train(SETTING, FINAL, SIGNED, init_seed=4, sgd_seed=5)
 PROBE = Probe(SETTING, points=11, batch_size=128, bn_images=5120, bn_momentum=None)
 PAIR_PROBE = PairProbe(SETTING, "weight_distance")
+PATH_PROBE = replace(PAIR_PROBE, path=PathEvaluation(11, 128, 5120, None))
 LANDSCAPE = Landscape(SETTING, points=15, margin=0.25, batch_size=128, bn_images=5120, bn_momentum=None)
 
 # A golden key changes only on purpose: every result that a user has under the old one is then computed anew. Raise the
@@ -48,6 +50,7 @@ GOLDEN: list[tuple[Stage, dict[str, str], str]] = [
     (TRAIN, {"ticket": "b" * 32}, "bb9687453ec0a6a52b0f26a4f5b7086e"),
     (PROBE, {"a": "c" * 32, "b": "d" * 32}, "70c5f1d4e4d16f40c34688c226fcded0"),
     (PAIR_PROBE, {"a": "c" * 32, "b": "d" * 32}, "6784f98736b8f22c376835685dab6471"),
+    (PATH_PROBE, {"a": "c" * 32, "b": "d" * 32}, "f18eed42f3950cffd90fa70cfce91b06"),
     (LANDSCAPE, {"a": "c" * 32, "b": "d" * 32, "c": "e" * 32}, "963a891d88f44e9fdc0a461c91f4f785"),
 ]
 

@@ -16,9 +16,11 @@ from orchestrator.planning.plan import Node, Plan, describe
 from orchestrator.recipes.experiments import Experiment
 from orchestrator.recipes.recipe import Recipe
 from orchestrator.recipes.resolution import resolve
+from orchestrator.scheduling.rank import cost_epochs
 from tests.orchestrator.recipes.small_recipes import TRANSFER_NAMES, plan_of, recipe, recipes
 from tickets import TRANSFERS
-from workers.stages import UNIFORM, Alpha, Landscape, PairProbe, Pretrain, Probe, Round, Train
+from workers.probing import PROBES, probe
+from workers.stages import UNIFORM, Alpha, Landscape, PairProbe, Pretrain, Probe, Round, Train, to_science
 
 ANY_RECIPES = given(recipes())
 MANY = settings(max_examples=25, deadline=None)
@@ -113,12 +115,28 @@ def test_further_probes_measure_the_same_pairs_and_change_no_other_stage() -> No
     assert names(without).items() <= names(plan).items()
     pairs = {node.name: node for node in without if isinstance(node.stage, Probe)}
     added = {node.name: node for node in plan if node.key not in without.nodes}
-    assert added.keys() == {f"{name}/{probe}" for name in pairs for probe in ("disagreement", "weight_distance")}
+    assert added.keys() == {f"{name}/{each}" for name in pairs for each in ("disagreement", "weight_distance")}
     for name, node in added.items():
-        pair, _, probe = name.rpartition("/")
-        assert node.stage == PairProbe(pairs[pair].stage.setting, probe)
+        pair, _, measure = name.rpartition("/")
+        assert node.stage == PairProbe(pairs[pair].stage.setting, measure)
         assert (node.inputs, node.labels) == (pairs[pair].inputs, pairs[pair].labels)
     assert plan.counts()["probe disagreement"] == len(pairs)
+
+
+def test_a_probe_registered_for_paths_evaluates_them_as_the_barrier_beside_it() -> None:
+    probe("bend", path=True)(lambda pair: {"points": 1})
+    try:
+        plan = plan_of(recipe(probes=("bend", "disagreement"), probe_points=5, bn_images=77, bn_momentum=0.1))
+    finally:
+        del PROBES["bend"]
+    by_name = {node.name: node.stage for node in plan}
+    barriers = {name: stage for name, stage in by_name.items() if isinstance(stage, Probe)}
+    assert barriers
+    for name, barrier in barriers.items():
+        science = to_science(barrier)
+        assert to_science(by_name[f"{name}/bend"])["path"] == {k: v for k, v in science.items() if k != "setting"}
+        assert to_science(by_name[f"{name}/disagreement"])["path"] is None
+        assert cost_epochs(by_name[f"{name}/bend"]) > cost_epochs(barrier)
 
 
 def test_landscapes_are_probes_of_three_solutions_and_change_no_other_stage() -> None:

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from workers.data.batches import ResidentSplit
 from workers.data.splits import Splits
+from workers.probing.path import barrier_row, mix, outcomes_by_group, path_outcomes
 from workers.probing.probes import PROBES, Pair, measured, probe
-from workers.stages import Data, Model, PairProbe, Setting
+from workers.stages import Data, Model, PairProbe, PathEvaluation, Probe, Setting
+from workers.stages.execution import StageError
 
 SETTING = Setting("sound", Data("tiny", "tiny-1", 0.1), Model("resnet1d"))
 IMAGES = torch.tensor([[0, 1], [1, 0], [2, 3], [9, 8]], dtype=torch.uint8).view(4, 1, 1, 2)
@@ -67,6 +69,45 @@ def test_logits_come_with_labels_and_beat_at_every_batch() -> None:
     assert torch.equal(batches[0][0], IMAGES.flatten(1).float())
     assert not batches[0][0].requires_grad
     assert len(beats) == len(batches)
+
+
+def normalized_pair(splits: Splits, path: PathEvaluation | None) -> Pair:
+    torch.manual_seed(0)
+    a, b = (nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.LazyLinear(3)) for _ in range(2))
+    for network in (a, b):
+        network.eval()(splits.blank(2))
+    return Pair(a, b, ("0.weight",), splits, 1, path=path)
+
+
+def test_points_of_a_path_are_evaluated_as_the_barrier_evaluates_them(splits: Splits) -> None:
+    how = PathEvaluation(5, 32, 64, None)
+    of, beside = normalized_pair(splits, how), Probe(SETTING, 5, 32, 64, None)
+    a, b = of.a.state_dict(), of.b.state_dict()
+    lambdas, (expected,) = path_outcomes(of.a, [(a, b)], beside, splits)
+    for point, same in zip(of.outcomes(of.at(weight) for weight in lambdas), expected, strict=True):
+        assert torch.equal(point.loss_nats, same.loss_nats)
+    assert of.barrier() == barrier_row(lambdas, expected)
+    assert torch.equal(of.a[1].running_mean, torch.zeros(4))  # the pair's networks stay as they are
+    halfway = mix((a, b), (0.5, 0.5))
+    ((other,),) = outcomes_by_group(of.a, [halfway], PathEvaluation(5, 32, 64, 0.1), splits)
+    assert not torch.equal(other.loss_nats, expected[2].loss_nats)  # the settings matter
+
+
+def test_a_probe_that_did_not_ask_for_paths_is_told_how(splits: Splits) -> None:
+    of = normalized_pair(splits, None)
+    for evaluate in (of.barrier, lambda: of.outcomes([of.at(0.5)])):
+        with pytest.raises(StageError, match=r"register it with @probe\(name, path=True\)"):
+            evaluate()
+
+
+def test_training_batches_are_drawn_once_for_all_pairs(splits: Splits) -> None:
+    one, other = normalized_pair(splits, None), normalized_pair(splits, None)
+    drawn = torch.cat([*one.training_batches(20)])
+    assert len(drawn) == len({image.numpy().tobytes() for image in drawn}) == 20
+    assert torch.equal(drawn, torch.cat([*other.training_batches(20)]))
+    everything = splits.normalized(torch.cat([batch.images for batch in splits.train.in_order(7)]))
+    assert all((image == everything).flatten(1).all(1).any() for image in drawn)
+    assert len(torch.cat([*one.training_batches(10**6)])) == len(splits.train)
 
 
 def test_draws_are_the_same_for_all_pairs_and_differ_by_label() -> None:

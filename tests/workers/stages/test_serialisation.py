@@ -18,6 +18,7 @@ from workers.stages import (
     Model,
     Optimizer,
     PairProbe,
+    PathEvaluation,
     Pretrain,
     Probe,
     Pruning,
@@ -41,6 +42,7 @@ STAGES: list[Stage] = [
     Train(SETTING, TRAINING, SIGNED, init_seed=4, sgd_seed=5),
     Probe(SETTING, 11, 128, 5120, None),
     PairProbe(SETTING, "weight_distance"),
+    PairProbe(SETTING, "midpoint", 2, PathEvaluation(11, 128, 5120, None, "crop_flip")),
     Landscape(SETTING, 15, 0.25, 128, 5120, None),
 ]
 
