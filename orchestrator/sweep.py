@@ -130,7 +130,10 @@ def show_plan(
     cache = find_cached(plan, store)
     cached = set(cache.keys)
     # the devices of a cluster are unknown here: take the kind with the most measurements
-    estimates = Estimates(cache.records.values(), None if placement.address else machine(execution)["device"])
+    device = None if placement.address else machine(execution)["device"]
+    architectures = dict.fromkeys(experiment.recipe.arch for experiment in experiments)
+    stated = arguments.parse_epoch_seconds(output.epoch_seconds, architectures)
+    estimates = Estimates(cache.records.values(), device, stated)
     devices = output.devices or arguments.available_devices(placement, execution)
     prediction = forecast(plan, cached, estimates, devices, output.price)
     changed = changed_data(experiments, cache.records.values(), execution)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from statistics import median
 
 from orchestrator.planning.plan import Node, Plan
@@ -32,12 +32,15 @@ class Estimates:
     Args:
         records: records of a store.
         device: the device's name in the records; None takes the device of most records.
+        stated: seconds of a training's epoch by architecture, for work that was not measured.
 
     Attributes:
         device: the device that the estimates are for; None without records.
     """
 
-    def __init__(self, records: Iterable[Record], device: str | None = None) -> None:
+    def __init__(
+        self, records: Iterable[Record], device: str | None = None, stated: Mapping[str, float] | None = None
+    ) -> None:
         measured = list(records)
         whole = [record for record in measured if record.attempt == 1]
         devices = Counter(record.provenance.get("device") for record in whole or measured)
@@ -54,16 +57,25 @@ class Estimates:
             times[group].append(record.seconds / sharing / recorded_epochs(record))
         self._typical = _Epochs({group: median(times) for group, times in {**shared, **alone}.items()})
         self._least = _Epochs({group: max(times) for group, times in resumed.items()})
+        self._stated = stated or {}
 
     def seconds(self, node: Node) -> float | None:
-        """Duration of a stage that has its devices to itself; None if no such work was measured."""
-        typical_s = self._typical.seconds(node)
-        epoch_s = self._least.seconds(node) if typical_s is None else typical_s
+        """Duration of a stage that has its devices to itself; None if no such work was measured or stated."""
+        measured_s = self._measured_epoch_s(node)
+        epoch_s = self._stated.get(node.labels.architecture) if measured_s is None else measured_s
         return None if epoch_s is None else epoch_s * cost_epochs(node.stage)
 
     def is_least(self, node: Node) -> bool:
         """Whether ``seconds`` is a lower bound, because only resumed stages of this work were measured."""
         return self._typical.seconds(node) is None and self._least.seconds(node) is not None
+
+    def is_stated(self, node: Node) -> bool:
+        """Whether ``seconds`` comes from a stated duration, because no such work was measured."""
+        return self._measured_epoch_s(node) is None and node.labels.architecture in self._stated
+
+    def _measured_epoch_s(self, node: Node) -> float | None:
+        typical_s = self._typical.seconds(node)
+        return self._least.seconds(node) if typical_s is None else typical_s
 
     def of(self, plan: Plan) -> dict[str, float]:
         """Seconds by key, for stages with an estimate."""

@@ -26,7 +26,7 @@ class Forecast:
     """The remaining work of a plan, with one stage at a time on each device. Unknown values are None.
 
     Attributes:
-        measured_on: the device whose records gave the durations.
+        measured_on: the device whose records gave the durations; None if all of them are stated.
         estimated_stages: number of remaining stages with an estimated duration.
         unmeasured: pairs of data set and architecture without measurements, such as "cifar10/resnet20".
         device_hours: of the estimated stages; these are all remaining stages if ``unmeasured`` is empty.
@@ -36,6 +36,7 @@ class Forecast:
         held_cost_usd: price of all devices for the makespan, since a sweep holds a cluster's devices until it ends.
         studies: the same by pair of data set and architecture; a pair with unmeasured work has no hours.
         at_least: pairs of which only resumed stages were measured, so that hours, makespan and cost are lower bounds.
+        stated: pairs without measurements of some work, whose durations the user stated.
     """
 
     measured_on: str | None
@@ -48,6 +49,7 @@ class Forecast:
     held_cost_usd: float | None
     studies: tuple[StudyForecast, ...]
     at_least: tuple[str, ...]
+    stated: tuple[str, ...]
 
 
 def forecast(
@@ -66,9 +68,12 @@ def forecast(
     held_hours, price = None if makespan_s is None else devices * makespan_s / 3600, usd_per_device_hour
     cost, held_cost = (None if each is None or price is None else each * price for each in (hours, held_hours))
     at_least = _works(node for node in remaining if estimates.is_least(node))
+    stated = [node for node in remaining if estimates.is_stated(node)]
     studies = tuple(_study(name, nodes, seconds, price) for name, nodes in _by_work(remaining).items())
-    device, stages = estimates.device, len(estimated)
-    return Forecast(device, stages, unmeasured, hours, devices, makespan_s, cost, held_cost, studies, at_least)
+    stages = len(estimated)
+    device = None if stated and len(stated) == stages else estimates.device
+    of_user = _works(stated)
+    return Forecast(device, stages, unmeasured, hours, devices, makespan_s, cost, held_cost, studies, at_least, of_user)
 
 
 def _study(name: str, nodes: Sequence[Node], seconds: Mapping[str, float], price: float | None) -> StudyForecast:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -48,6 +50,8 @@ def check_sweep(placement: PlacementOptions, output: OutputOptions) -> Placement
         raise RecipeError("--json and --yaml print different things; give one of them")
     if not output.plan and output.devices is not None:
         raise RecipeError("--devices belongs to a plan; give --plan with it")
+    if not output.plan and output.epoch_seconds is not None:
+        raise RecipeError("--epoch-seconds belongs to a plan; give --plan with it")
     if not output.plan and output.price is not None and placement.budget is None:
         raise RecipeError("--price belongs to a plan or a budget; give --plan or --budget with it")
     if placement.budget is not None:
@@ -122,6 +126,32 @@ def parse_rounds(text: str | None) -> list[int] | Literal["all"] | None:
         return [whole(part.strip()) for part in text.split(",")]
     except ValueError:
         raise RecipeError(f'--probe-rounds {text}: expected rounds such as 8,12, or "all"') from None
+
+
+def parse_epoch_seconds(text: str | None, architectures: Collection[str]) -> dict[str, float]:
+    """Read the seconds of an epoch by architecture: one number for all of them, or ARCH=SECONDS separated by commas.
+
+    RecipeError if a duration is not positive and finite, or an architecture is not among the planned ones.
+    """
+    if text is None:
+        return {}
+    parts = [part.strip().rpartition("=") for part in text.split(",")]
+    for name, equals, seconds in parts:
+        try:
+            usable = 0 < float(seconds) < math.inf
+        except ValueError:
+            usable = False
+        if not usable or (not equals and len(parts) > 1):
+            raise RecipeError(
+                f"--epoch-seconds {text}: expected positive seconds such as 12, or resnet20=12,resnet50=90 by "
+                f"architecture"
+            )
+        if equals and name not in architectures:
+            raise RecipeError(f"--epoch-seconds: {unknown('architecture of this plan', name, architectures)}")
+    if len({name for name, *_ in parts}) < len(parts):
+        raise RecipeError(f"--epoch-seconds {text}: an architecture stands twice; name each once")
+    named = {name: float(seconds) for name, _, seconds in parts}
+    return dict.fromkeys(architectures, named[""]) if "" in named else named
 
 
 def check_folder(folder: Path) -> Path:

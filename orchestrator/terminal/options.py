@@ -260,6 +260,15 @@ class OutputOptions:
             max=100_000,
         ),
     ] = None
+    epoch_seconds: Annotated[
+        str | None,
+        option(
+            OUTPUT,
+            "With --plan: seconds of a training's epoch, for work that the store has not measured: 12, or by "
+            "architecture resnet20=12,resnet50=90.",
+            metavar="SECONDS",
+        ),
+    ] = None
     price: Annotated[
         float | None,
         option(

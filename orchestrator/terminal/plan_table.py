@@ -138,10 +138,13 @@ def print_forecast(console: Console, prediction: Forecast) -> None:
     if not prediction.estimated_stages and not prediction.unmeasured:
         return
     lines = []
-    unit = "core" if (prediction.measured_on or "cpu").startswith("cpu") else "GPU"
+    stated = f"stated for {', '.join(prediction.stated)}" if prediction.stated else ""
+    measured = f"measured on {prediction.measured_on}" if prediction.measured_on else ""
+    unit = "device" if stated else "core" if (prediction.measured_on or "cpu").startswith("cpu") else "GPU"
     if prediction.device_hours is not None:
         cost = f", {prediction.cost_usd:,.2f} USD" if prediction.cost_usd is not None else ""
-        of = f"{prediction.estimated_stages:,} stages, from durations measured on {prediction.measured_on}"
+        durations = " and ".join(filter(None, (measured, stated)))
+        of = f"{prediction.estimated_stages:,} stages, from durations {durations}"
         lines.append(f"{prediction.device_hours:,.2f} {unit}-hours left{cost}: {of}.")
     for study in prediction.studies if len(prediction.studies) > 1 else ():
         if study.device_hours is not None:
@@ -161,7 +164,7 @@ def print_forecast(console: Console, prediction: Forecast) -> None:
         on = f" on {prediction.measured_on}" if prediction.measured_on else ""
         lines.append(
             f"Not measured yet{on}: {', '.join(prediction.unmeasured)}; a sweep's first stages measure the durations. "
-            f"Start the sweep, then ask again for hours, makespan and cost."
+            f"Start the sweep, then ask again for hours, makespan and cost; or state durations with --epoch-seconds."
         )
     for line in lines:
         console.print(line, soft_wrap=True)

@@ -115,9 +115,16 @@ def test_a_measured_slow_network_starts_first() -> None:
     assert rank[trains["resnet20"].key] > 5 * rank[trains["resnet1d"].key]
 
 
-def shown(plan: Plan, cached: set[str], measured: list[Record], devices: int, price: float | None) -> str:
-    text = io.StringIO()
-    print_forecast(Console(file=text, width=200), forecast(plan, cached, Estimates(measured), devices, price))
+def shown(
+    plan: Plan,
+    cached: set[str],
+    measured: list[Record],
+    devices: int,
+    price: float | None,
+    stated: dict[str, float] | None = None,
+) -> str:
+    text, estimates = io.StringIO(), Estimates(measured, stated=stated)
+    print_forecast(Console(file=text, width=200), forecast(plan, cached, estimates, devices, price))
     return text.getvalue()
 
 
@@ -195,6 +202,24 @@ def test_unmeasured_work_has_no_forecast() -> None:
     half = forecast(two, set(), Estimates([record(first(PLAN, "train"), 9.0)]), 4, None)
     assert half.device_hours is not None
     assert (half.estimated_stages, half.makespan_s, half.unmeasured) == (len(PLAN), None, ("tiny/resnet20",))
+
+
+def test_a_stated_duration_counts_where_nothing_was_measured() -> None:
+    two, stated = plan_of(recipe(), recipe(arch="resnet20")), {"resnet1d": 7200.0, "resnet20": 3600.0}
+    measured = [record(first(PLAN, "train"), 3 * 3600.0)]  # one hour per epoch of resnet1d
+    epochs = sum(cost_epochs(node.stage) for node in two)
+    prediction = forecast(two, set(), Estimates(measured, stated=stated), 1, 0.5)
+    assert prediction.device_hours == pytest.approx(epochs)
+    assert (prediction.stated, prediction.unmeasured) == (("tiny/resnet20",), ())
+    text = shown(two, set(), measured, 1, 0.5, stated)
+    assert f"{epochs:,.2f} device-hours left" in text
+    assert "from durations measured on cpu (here) and stated for tiny/resnet20." in text
+    both = forecast(two, set(), Estimates([], "cpu (here)", stated), 1)
+    assert both.measured_on is None
+    assert both.device_hours == pytest.approx(sum(cost_epochs(node.stage) for node in PLAN) + epochs)
+    assert both.stated == ("tiny/resnet1d", "tiny/resnet20")
+    assert "from durations stated for tiny/resnet1d, tiny/resnet20." in shown(two, set(), [], 1, None, stated)
+    assert forecast(two, set(), Estimates([], stated={"resnet20": 1.0}), 1).unmeasured == ("tiny/resnet1d",)
 
 
 def test_a_finished_plan_prints_no_forecast() -> None:
