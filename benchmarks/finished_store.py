@@ -43,6 +43,7 @@ TRAINED = {
         split=["train", "validation"] * EPOCHS,
     ),
     schemas.TIMING: _parquet(schemas.TIMING_SCHEMA, EPOCHS, epoch=_EPOCHS),
+    schemas.SIGNS: _parquet(schemas.SIGNS_SCHEMA, EPOCHS, step=_EPOCHS),
 }
 PROBED = {
     schemas.PROBE: _parquet(
@@ -74,6 +75,7 @@ def write_finished(root: Path, plan: Plan) -> None:
 def _record(node: Node, files: Iterable[tuple[str, bytes]], random: Random) -> Record:
     probed = {"barrier_points": random.uniform(1, 9)}
     trained = {"density": 0.8 ** (node.labels.round or 0), "test_accuracy_percent": ACCURACY_PERCENT + random.random()}
+    trained |= {name: random.uniform(1, 9) for name in schemas.SIGNS_RESULTS}
     return Record(
         key=node.key,
         kind=node.stage.kind,

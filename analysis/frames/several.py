@@ -163,14 +163,20 @@ def disagreements(reader: Reader | None = None) -> pd.DataFrame:
 
 
 def _differing(one: tuple[Store, Record], other: tuple[Store, Record]) -> list[str]:
-    """Name the files and numbers in which two stores' results of a stage differ."""
+    """Name the files and numbers in which two stores' results of a stage differ.
+
+    Signs over time do not count where one of the results is of a version that did not record them.
+    """
     digests: list[Mapping[str, str]] = [
         {name: file.blake2b for name, file in record.files.items() if name not in NOT_RESULTS}
         for _, record in (one, other)
     ]
     files = _unequal(*digests)
+    if any(schemas.SIGNS not in each for each in digests):
+        files.discard(schemas.SIGNS)
     rows = {name for name in files if name in schemas.SCHEMAS and all(name in each for each in digests)}
     numbers = _unequal(one[1].results, other[1].results)
+    numbers -= {name for name in schemas.SIGNS_RESULTS if not all(name in each[1].results for each in (one, other))}
     return sorted(
         numbers | {name for name in files if name not in rows or not _equal(_rows(one, name), _rows(other, name))}
     )

@@ -81,7 +81,7 @@ def run_final_training(context: StageContext, stage: Train, inputs: Mapping[str,
         log.add_to_last_epoch("test", loss, 100 - error, len(split))
     if not context.member.is_leader:
         return {}
-    save_training(model, masks, log, out)
+    signs = save_training(model, masks, log, out)
     last = log.metrics[-1]
     return {
         "init_blake2b": init_digest,
@@ -89,6 +89,7 @@ def run_final_training(context: StageContext, stage: Train, inputs: Mapping[str,
         "density": density(masks) if masks else 1.0,
         f"{last['split']}_accuracy_percent": last["accuracy_percent"],
         f"{last['split']}_loss_nats": last["loss_nats"],
+        **signs,
     }
 
 
@@ -124,7 +125,7 @@ def _save(
     """Write the trained network and its ticket; return the results for the record, nothing on other ranks than 0."""
     if not context.member.is_leader:
         return {}
-    save_training(model, masks, log, out)
+    signs = save_training(model, masks, log, out)
     round_, named = (stage.round, stage.pruning.ticket_method) if isinstance(stage, Round) else (0, "")
     provenance = tickets.Provenance(
         dataset=context.setting.data.name,
@@ -139,7 +140,7 @@ def _save(
     tickets.save(ticket, out / schemas.TICKET)
     last = log.metrics[-1] if log.metrics else None  # a network pruned at initialisation is not trained
     accuracy = last["accuracy_percent"] if last and last["split"].startswith("validation") else None
-    return {"density": ticket.density, "validation_accuracy_percent": accuracy}
+    return {"density": ticket.density, "validation_accuracy_percent": accuracy, **signs}
 
 
 def _transfer(context: StageContext, stage: Train, model: nn.Module, inputs: Mapping[str, Path]) -> Masks:

@@ -17,6 +17,7 @@ from workers.stages import Alpha, Setting, Training
 from workers.stages.execution import Control, Execution
 from workers.storage import artifacts, schemas
 from workers.training.gang.member import Member
+from workers.training.signs import signs_summary
 from workers.training.trainer import TrainingLog, train
 
 
@@ -106,8 +107,11 @@ def load_state(folder: Path) -> dict[str, Tensor]:
     return artifacts.load_weights(folder / schemas.WEIGHTS)[0]
 
 
-def save_training(model: nn.Module, masks: Mapping[str, Tensor], log: TrainingLog, out: Path) -> None:
-    """Write a trained network with its masks, metrics and timing."""
+def save_training(model: nn.Module, masks: Mapping[str, Tensor], log: TrainingLog, out: Path) -> dict[str, float]:
+    """Write a trained network with its masks, metrics, timing and signs over time; return the numbers of its signs."""
     artifacts.write_rows(out / schemas.METRICS, log.metrics, schemas.METRICS_SCHEMA)
     artifacts.write_rows(out / schemas.TIMING, log.timing, schemas.TIMING_SCHEMA)
     artifacts.save_weights(out / schemas.WEIGHTS, model.state_dict(), masks)
+    if log.signs:  # a network that is not trained, such as one pruned at initialisation, has none
+        artifacts.write_rows(out / schemas.SIGNS, log.signs, schemas.SIGNS_SCHEMA, compressed=True)
+    return signs_summary(log.signs)

@@ -24,13 +24,14 @@ from workers.pruning.masking import Masking
 from workers.stages import Alpha, Training, learning_rate
 from workers.stages.execution import Control, Interrupted, StageError
 from workers.storage.artifacts import masks_digest, state_digest
-from workers.storage.schemas import METRICS_SCHEMA, TIMING_SCHEMA
+from workers.storage.schemas import METRICS_SCHEMA, SIGNS_SCHEMA, TIMING_SCHEMA
 from workers.training.capture import CapturedStep, StepFunction
 from workers.training.checkpoint import Position, Snapshot, newest_checkpoint, save_checkpoint
 from workers.training.evaluation import evaluate_share
 from workers.training.gang.batch_norm import with_gang_norm
 from workers.training.gang.member import ALONE, GangSizeError, Member, Reduction
 from workers.training.psi import PsiInterpolation, draw_alphas
+from workers.training.signs import SignRecorder
 from workers.training.step import Step, TrainingState, make_optimizer, set_learning_rate
 
 log = logging.getLogger("winning_sign")
@@ -47,10 +48,12 @@ class TrainingLog:
     Attributes:
         metrics: a row per epoch and split: epoch (from 1), split, loss_nats, accuracy_percent, images, learning_rate.
         timing: a row per epoch: epoch, seconds, images_per_second. Separate, because it differs between equal runs.
+        signs: after the training, a row per record and parameter (``workers.training.signs``).
     """
 
     metrics: list[dict[str, Any]] = field(default_factory=list)
     timing: list[dict[str, Any]] = field(default_factory=list)
+    signs: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, *row: float | str) -> None:
         """Add a row of ``metrics``: its values, in order."""
@@ -121,7 +124,9 @@ def train(
         if draws.gpu:
             take_step = device_draws()(take_step)  # runs while no other thread captures a graph
         seeded_steps = draws.any and not member.alone
-        return _Trainer(state, take_step, training, splits, alpha, sgd_seed, control, member, seeded_steps).run(watched)
+        signs = SignRecorder(model, masks, training.span, -(-len(splits.train) // training.batch_size))
+        trainer = _Trainer(state, take_step, training, splits, alpha, sgd_seed, control, member, seeded_steps, signs)
+        return trainer.run(watched)
 
 
 @dataclass
@@ -142,6 +147,7 @@ class _Trainer:
     control: Control
     member: Member
     seeded_steps: bool
+    signs: SignRecorder
     log: TrainingLog = field(default_factory=TrainingLog)
 
     def run(self, watched: Mapping[str, Split]) -> TrainingLog:
@@ -163,6 +169,8 @@ class _Trainer:
             if epoch + 1 < span.stop and self.control.checkpoint_due(epoch_ended=True):
                 self._checkpoint(Position(epoch + 1, 0))
         self._check_state("the trained network")
+        self.signs.record(span.stop, 0)
+        self.log.signs = self.signs.rows()
         return self.log
 
     def _check_state(self, what: str) -> None:
@@ -186,6 +194,7 @@ class _Trainer:
                 self._checkpoint(Position(epoch, index))
             if self.seeded_steps:
                 torch.manual_seed(derive(self.sgd_seed, "dropout", epoch, index, "rank", self.member.rank))
+            self.signs.record(epoch, index)
             self.take_step(batch.images, batch.labels, alphas[index])
         return len(train) - first * training.batch_size
 
@@ -209,17 +218,18 @@ class _Trainer:
     def _resume(self) -> Position:
         """Restore the newest checkpoint, if there is one; return the position to train from."""
         names = [each.name for each in fields(TrainingLog)]
-        folders, tensors = self.control.checkpoint_folders, self.state.tensors()
+        folders, tensors = self.control.checkpoint_folders, {**self.state.tensors(), **self.signs.tensors()}
         snapshot = newest_checkpoint(folders, names, tensors, self._can_resume)
         if snapshot is None:
             return Position(self.training.first_epoch, 0)
         self.state.unpack(snapshot.tensors)
+        self.signs.unpack(snapshot.tensors)
         self.log = TrainingLog(*(snapshot.log[name] for name in names))
         return snapshot.position
 
     def _can_resume(self, snapshot: Snapshot) -> bool:
         """Whether a checkpoint lies within this training, and its log has the rows of one."""
-        for name, schema in (("metrics", METRICS_SCHEMA), ("timing", TIMING_SCHEMA)):
+        for name, schema in (("metrics", METRICS_SCHEMA), ("timing", TIMING_SCHEMA), ("signs", SIGNS_SCHEMA)):
             pa.Table.from_pylist(snapshot.log[name], schema=schema)
         span = self.training.span
         return span.start <= snapshot.position.epoch <= span.stop
@@ -230,7 +240,8 @@ class _Trainer:
         if not self.state.finite():  # every attempt that resumed from such a checkpoint would fail too
             rate = learning_rate(self.training, position.epoch)
             raise DivergedError(_diverged("a weight or the training loss", "infinite or NaN", position.epoch, rate))
-        save_checkpoint(self.control.checkpoints, Snapshot(position, self.state.packed(), vars(self.log)))
+        packed = {**self.state.packed(), **self.signs.tensors()}
+        save_checkpoint(self.control.checkpoints, Snapshot(position, packed, vars(self.log)))
         self.control.checkpointed(self.control.checkpoints)
 
 

@@ -223,6 +223,7 @@ def test_an_interrupted_training_resumes_to_the_same_bits(
         again, training, splits, masks, aws=True, control=Control(checkpoints=tmp_path / "2", earlier=(tmp_path / "1",))
     )
     assert log.metrics == expected.metrics
+    assert log.signs == expected.signs != []
     assert all(torch.equal(t, undisturbed.state_dict()[name]) for name, t in again.state_dict().items())
 
 
