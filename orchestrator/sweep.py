@@ -131,8 +131,8 @@ def show_plan(
     cached = set(cache.keys)
     # the devices of a cluster are unknown here: take the kind with the most measurements
     device = None if placement.address else machine(execution)["device"]
-    architectures = dict.fromkeys(experiment.recipe.arch for experiment in experiments)
-    stated = arguments.parse_epoch_seconds(output.epoch_seconds, architectures)
+    planned = dict.fromkeys(f"{each.recipe.dataset}/{each.recipe.arch}" for each in experiments)
+    stated = arguments.parse_epoch_seconds(output.epoch_seconds, planned)
     estimates = Estimates(cache.records.values(), device, stated)
     devices = output.devices or arguments.available_devices(placement, execution)
     prediction = forecast(plan, cached, estimates, devices, output.price)

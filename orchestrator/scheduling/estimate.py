@@ -32,7 +32,8 @@ class Estimates:
     Args:
         records: records of a store.
         device: the device's name in the records; None takes the device of most records.
-        stated: seconds of a training's epoch by architecture, for work that was not measured.
+        stated: seconds of a training's epoch by data set and architecture, such as "cifar10/resnet20", for work that
+            was not measured.
 
     Attributes:
         device: the device that the estimates are for; None without records.
@@ -62,7 +63,7 @@ class Estimates:
     def seconds(self, node: Node) -> float | None:
         """Duration of a stage that has its devices to itself; None if no such work was measured or stated."""
         measured_s = self._measured_epoch_s(node)
-        epoch_s = self._stated.get(node.labels.architecture) if measured_s is None else measured_s
+        epoch_s = self._stated.get(trained_on(node)) if measured_s is None else measured_s
         return None if epoch_s is None else epoch_s * cost_epochs(node.stage)
 
     def is_least(self, node: Node) -> bool:
@@ -71,7 +72,7 @@ class Estimates:
 
     def is_stated(self, node: Node) -> bool:
         """Whether ``seconds`` comes from a stated duration, because no such work was measured."""
-        return self._measured_epoch_s(node) is None and node.labels.architecture in self._stated
+        return self._measured_epoch_s(node) is None and trained_on(node) in self._stated
 
     def _measured_epoch_s(self, node: Node) -> float | None:
         typical_s = self._typical.seconds(node)
@@ -106,6 +107,11 @@ class _Epochs:
         work: Work = (*of_network, bool(trained and trained.compiled))
         epoch_s = self._of_kind.get((node.stage.kind, work), self._of_training.get(work))
         return self._of_training.get((*of_network, True)) if epoch_s is None and trained is None else epoch_s
+
+
+def trained_on(node: Node) -> str:
+    """A stage's data set and architecture, such as "cifar10/resnet20"."""
+    return f"{node.labels.dataset}/{node.labels.architecture}"
 
 
 def recorded_work(record: Record) -> Work:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.planning.plan import Node, Plan
-from orchestrator.scheduling.estimate import Estimates
+from orchestrator.scheduling.estimate import Estimates, trained_on
 from orchestrator.scheduling.simulation import SimulatedCluster
 from workers.stages.kinds import width
 
@@ -90,5 +90,5 @@ def _by_work(nodes: Iterable[Node]) -> dict[str, list[Node]]:
     """Group stages by data set and architecture, sorted."""
     groups: dict[str, list[Node]] = {}
     for node in nodes:
-        groups.setdefault(f"{node.labels.dataset}/{node.labels.architecture}", []).append(node)
+        groups.setdefault(trained_on(node), []).append(node)
     return dict(sorted(groups.items()))

@@ -128,30 +128,42 @@ def parse_rounds(text: str | None) -> list[int] | Literal["all"] | None:
         raise RecipeError(f'--probe-rounds {text}: expected rounds such as 8,12, or "all"') from None
 
 
-def parse_epoch_seconds(text: str | None, architectures: Collection[str]) -> dict[str, float]:
-    """Read the seconds of an epoch by architecture: one number for all of them, or ARCH=SECONDS separated by commas.
+def parse_epoch_seconds(text: str | None, planned: Collection[str]) -> dict[str, float]:
+    """Read the seconds of an epoch: one number, or NAME=SECONDS separated by commas; a pair wins over its architecture.
 
-    RecipeError if a duration is not positive and finite, or an architecture is not among the planned ones.
+    Args:
+        planned: pairs of data set and architecture, such as "cifar10/resnet20".
+
+    Returns:
+        Seconds by pair.
+
+    Raises:
+        RecipeError: a duration is not positive and finite, or a name is no planned architecture or pair.
     """
     if text is None:
         return {}
     parts = [part.strip().rpartition("=") for part in text.split(",")]
-    for name, equals, seconds in parts:
+    names = [name for name, *_ in parts]
+    for _, equals, seconds in parts:
         try:
             usable = 0 < float(seconds) < math.inf
         except ValueError:
             usable = False
         if not usable or (not equals and len(parts) > 1):
             raise RecipeError(
-                f"--epoch-seconds {text}: expected positive seconds such as 12, or resnet20=12,resnet50=90 by "
-                f"architecture"
+                f"--epoch-seconds {text}: expected positive seconds such as 12, or by name resnet20=12,resnet50=90"
             )
-        if equals and name not in architectures:
-            raise RecipeError(f"--epoch-seconds: {unknown('architecture of this plan', name, architectures)}")
-    if len({name for name, *_ in parts}) < len(parts):
-        raise RecipeError(f"--epoch-seconds {text}: an architecture stands twice; name each once")
-    named = {name: float(seconds) for name, _, seconds in parts}
-    return dict.fromkeys(architectures, named[""]) if "" in named else named
+    architecture = {pair: pair.rpartition("/")[2] for pair in planned}
+    if strangers := [name for name in names if name and name not in {*planned, *architecture.values()}]:
+        known = sorted({*architecture.values(), *planned})
+        raise RecipeError(f"--epoch-seconds: {unknown('architecture of this plan', strangers[0], known)}")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise RecipeError(f"--epoch-seconds {text}: {twice[0]} stands twice; name each once")
+    stated = {name: float(seconds) for name, _, seconds in parts}
+    of_pair = {pair: (pair, architecture[pair], "") for pair in planned}
+    return {
+        pair: next(stated[n] for n in tries if n in stated) for pair, tries in of_pair.items() if {*tries} & {*stated}
+    }
 
 
 def check_folder(folder: Path) -> Path:

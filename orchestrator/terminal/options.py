@@ -264,8 +264,8 @@ class OutputOptions:
         str | None,
         option(
             OUTPUT,
-            "With --plan: seconds of a training's epoch, for work that the store has not measured: 12, or by "
-            "architecture resnet20=12,resnet50=90.",
+            "With --plan: seconds of a training's epoch, for work that the store has not measured: 12, or by name, "
+            "such as resnet20=12,cifar10/resnet50=90.",
             metavar="SECONDS",
         ),
     ] = None

@@ -205,7 +205,7 @@ def test_unmeasured_work_has_no_forecast() -> None:
 
 
 def test_a_stated_duration_counts_where_nothing_was_measured() -> None:
-    two, stated = plan_of(recipe(), recipe(arch="resnet20")), {"resnet1d": 7200.0, "resnet20": 3600.0}
+    two, stated = plan_of(recipe(), recipe(arch="resnet20")), {"tiny/resnet1d": 7200.0, "tiny/resnet20": 3600.0}
     measured = [record(first(PLAN, "train"), 3 * 3600.0)]  # one hour per epoch of resnet1d
     epochs = sum(cost_epochs(node.stage) for node in two)
     prediction = forecast(two, set(), Estimates(measured, stated=stated), 1, 0.5)
@@ -219,7 +219,7 @@ def test_a_stated_duration_counts_where_nothing_was_measured() -> None:
     assert both.device_hours == pytest.approx(sum(cost_epochs(node.stage) for node in PLAN) + epochs)
     assert both.stated == ("tiny/resnet1d", "tiny/resnet20")
     assert "from durations stated for tiny/resnet1d, tiny/resnet20." in shown(two, set(), [], 1, None, stated)
-    assert forecast(two, set(), Estimates([], stated={"resnet20": 1.0}), 1).unmeasured == ("tiny/resnet1d",)
+    assert forecast(two, set(), Estimates([], stated={"tiny/resnet20": 1.0}), 1).unmeasured == ("tiny/resnet1d",)
 
 
 def test_a_finished_plan_prints_no_forecast() -> None:
