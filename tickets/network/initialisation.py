@@ -29,14 +29,18 @@ def reinitialise_(model: nn.Module, seed: int) -> None:
 def reset_layers(model: nn.Module) -> None:
     """Draw each layer of a model anew by the layer's own initialisation, in the order of ``model.modules()``.
 
-    A user's class with a ``reset_parameters`` counts as one layer, with everything below it. ValueError if a layer has
-    parameters and no ``reset_parameters``.
+    A user's class with a ``reset_parameters`` counts as one layer, with everything below it, and so does torch's
+    attention. ValueError if a layer has parameters and no ``reset_parameters``.
     """
     drawn: set[nn.Module] = set()
     for name, module in model.named_modules():
-        if (module is model and next(module.children(), None) is not None) or COMPILED in module._modules:
-            continue
         if module in drawn:
+            continue
+        if isinstance(module, nn.MultiheadAttention):
+            _reset_attention(module)
+            drawn.update(module.modules())
+            continue
+        if (module is model and next(module.children(), None) is not None) or COMPILED in module._modules:
             continue
         reset = getattr(module, "reset_parameters", None)
         if callable(reset):
@@ -48,6 +52,12 @@ def reset_layers(model: nn.Module) -> None:
                 f"{name}: a {type(module).__name__} has parameters but no reset_parameters(), so it cannot be "
                 f"drawn anew; give the class that method, or initialise the model yourself and leave seed out"
             )
+
+
+def _reset_attention(attention: nn.MultiheadAttention) -> None:
+    """Draw attention as its constructor does, which has no public name."""
+    attention.out_proj.reset_parameters()
+    attention._reset_parameters()
 
 
 def check_redrawable(model: nn.Module, seed: int) -> None:

@@ -11,7 +11,7 @@ from tickets.errors import TicketError
 from tickets.network.fit import counterparts, unwrapped
 from tickets.network.foreign_masks import foreign_masks, set_foreign_masks_
 from tickets.registry import UnknownNameError
-from tickets.roles import NORMALIZATION_LAYERS, Role
+from tickets.roles import Role, is_normalization
 from tickets.signed import SignedTensor
 from tickets.transfers.transfer import SIGN_SOURCES, Origin, SignedWeight, Transfer, named_source
 
@@ -52,7 +52,13 @@ def transfer_(
     if transfer.psi_shift:
         _shift_psi_(model, transfer.psi_shift)
 
-    dense_source = {Role.NORMALIZATION: transfer.psi, Role.CLASSIFIER: transfer.classifier, Role.BIAS: transfer.biases}
+    dense_source = {
+        Role.NORMALIZATION: transfer.psi,
+        Role.CLASSIFIER: transfer.classifier,
+        Role.BIAS: transfer.biases,
+        Role.EMBEDDING: transfer.embeddings_source,
+        Role.SCALE: transfer.embeddings_source,
+    }
     masks: dict[str, Tensor] = {}
     foreign = foreign_masks(model)
     for name, parameter in model.named_parameters():
@@ -76,8 +82,9 @@ def transfer_(
 
 def _shift_psi_(model: nn.Module, shift: float) -> None:
     for module in model.modules():
-        if isinstance(module, NORMALIZATION_LAYERS) and module.bias is not None:
-            module.bias.fill_(shift)
+        bias = getattr(module, "bias", None)
+        if is_normalization(module) and isinstance(bias, Tensor):
+            bias.fill_(shift)
 
 
 def _signs_and_mask(

@@ -77,6 +77,8 @@ class Transfer:
         magnitudes: of the prunable weights: "fresh" or "trained". Not a round's under a shuffled mask, since pruned
             weights are zero there.
         psi, classifier, biases: "fresh", "signed" (fresh magnitude with the trained sign), or "trained".
+        embeddings: class tokens, position embeddings and layer scales: as psi, or "biases" for the biases' source. Like
+            biases they are dense and part of phi, whose signs the paper transfers.
         statistics: running statistics of batch norm: "fresh" or "trained".
         psi_shift: initial shift of psi. 0 keeps the network's own; figure 5 uses 0.1 so that shifts have signs.
         flip_fraction: fraction of the surviving signs to flip afterwards, as a control.
@@ -97,6 +99,7 @@ class Transfer:
     psi_shift: float = 0.0
     flip_fraction: float = 0.0
     signs_version: int = 1
+    embeddings: str = "biases"
 
     def __post_init__(self) -> None:
         if self.mask == "none" and any(source != "fresh" for source in self._sources().values()):
@@ -120,7 +123,12 @@ class Transfer:
                 raise ValueError(f"{part} comes from {sources}, round_3, epoch_0 or init_2, not {source!r}")
 
     def _sources(self) -> dict[str, str]:
-        return {part: getattr(self, part) for part in _SOURCES}
+        return {part: getattr(self, part) for part in _SOURCES} | {"embeddings": self.embeddings_source}
+
+    @property
+    def embeddings_source(self) -> str:
+        """The source of embeddings and layer scales."""
+        return self.biases if self.embeddings == "biases" else self.embeddings
 
     @property
     def takes_other_rounds_signs(self) -> bool:
@@ -153,7 +161,7 @@ def _is_round(source: str) -> bool:
 _SOURCES = {
     "signs": ("fresh", "ticket"),
     "magnitudes": ("fresh", "trained"),
-    **dict.fromkeys(("psi", "classifier", "biases"), ("fresh", "signed", "trained")),
+    **dict.fromkeys(("psi", "classifier", "biases", "embeddings"), ("fresh", "signed", "trained")),
     "statistics": ("fresh", "trained"),
 }
 DENSE = Transfer(mask="none")

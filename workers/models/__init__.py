@@ -1,6 +1,6 @@
 """Architectures: the paper's networks, and the registry that plugins add to."""
 
-from workers.models import mlp_mixer, resnet_small, with_torchvision
+from workers.models import mlp_mixer, resnet_small, unnormalized, vgg, with_torchvision
 from workers.models.registry import ARCHITECTURES, Architecture, architecture, build_model
 
 __all__ = [
@@ -10,5 +10,7 @@ __all__ = [
     "build_model",
     "mlp_mixer",
     "resnet_small",
+    "unnormalized",
+    "vgg",
     "with_torchvision",
 ]

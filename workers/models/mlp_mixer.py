@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tickets import reset_layers
-from workers.models.registry import architecture
+from workers.models.registry import architecture, check_patches
 
 PATCH = 16
 DIM = 512
@@ -25,8 +25,7 @@ class MlpMixer(nn.Module):
 
     def __init__(self, in_channels: int, num_classes: int, image_size: int) -> None:
         super().__init__()
-        if image_size < PATCH or image_size % PATCH:
-            raise ValueError(f"image_size={image_size} is no multiple of the patch size; give a multiple of {PATCH}")
+        check_patches(image_size, PATCH)
         patches = (image_size // PATCH) ** 2
         self.embed = nn.Linear(in_channels * PATCH**2, DIM)
         layers: list[nn.Module] = []

@@ -71,3 +71,9 @@ def build_model(
         if callable(getattr(network, "reset_parameters", None)):
             reinitialise_(network, init_seed)
     return network
+
+
+def check_patches(image_size: int, patch_size: int) -> None:
+    """Raise ValueError unless a square image consists of whole patches."""
+    if patch_size < 1 or image_size < patch_size or image_size % patch_size:
+        raise ValueError(f"image_size={image_size} is no multiple of the patch size; give a multiple of {patch_size}")

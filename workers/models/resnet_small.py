@@ -1,4 +1,4 @@
-"""ResNet-20 and ResNet-32 for 32-pixel images (He et al. 2016, section 4.2), and a residual network for signals."""
+"""ResNet-20, -32 and -56 for 32-pixel images (He et al. 2016, section 4.2), and a residual network for signals."""
 
 from __future__ import annotations
 
@@ -88,3 +88,9 @@ def resnet20(in_channels: int, num_classes: int, width: int = 16) -> nn.Module:
 def resnet32(in_channels: int, num_classes: int, width: int = 16) -> nn.Module:
     """ResNet-32: three stages of five blocks, widths 16, 32, 64."""
     return SmallResNet(in_channels, num_classes, (width, 2 * width, 4 * width), 5)
+
+
+@architecture("resnet56")
+def resnet56(in_channels: int, num_classes: int, width: int = 16) -> nn.Module:
+    """ResNet-56: three stages of nine blocks, widths 16, 32, 64."""
+    return SmallResNet(in_channels, num_classes, (width, 2 * width, 4 * width), 9)

@@ -1,7 +1,7 @@
 """Networks built from torchvision's parts, most of them in forms for small images.
 
-EfficientNet-B0 (Tan and Le 2019, table 1), MobileNetV2 (Sandler et al. 2018, table 2), ResNet-50, and ShuffleNet with
-three groups (Zhang et al. 2018, table 1).
+EfficientNet-B0 (Tan and Le 2019, table 1), MobileNetV2 (Sandler et al. 2018, table 2), ResNet-18 and ResNet-50 (He et
+al. 2016, table 1), and ShuffleNet with three groups (Zhang et al. 2018, table 1).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.efficientnet import EfficientNet, MBConvConfig
 from torchvision.models.mobilenetv2 import MobileNetV2
-from torchvision.models.resnet import Bottleneck, ResNet
+from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 from torchvision.ops import Conv2dNormActivation
 
 from tickets import reset_layers
@@ -34,6 +34,7 @@ MOBILENET_STAGES = (  # expansion, width, blocks, stride of the first block: tab
     (6, 160, 3, 2),
     (6, 320, 1, 1),
 )
+RESNET_BLOCKS = {18: (BasicBlock, [2, 2, 2, 2]), 50: (Bottleneck, [3, 4, 6, 3])}
 SHUFFLENET_GROUPS = 3
 SHUFFLENET_STAGES = ((240, 4), (480, 8), (960, 4))  # width, units: table 1
 
@@ -118,15 +119,15 @@ class ImageNetMobileNetV2(MobileNetV2):
                 nn.init.zeros_(module.bias)
 
 
-class ResNet50(ResNet):
-    """torchvision's network; only the stem for small images differs.
+class StemmedResNet(ResNet):
+    """torchvision's network of a depth of 18 or 50; only the stem for small images differs: 3x3, and no max-pool.
 
     Args:
         uniform_stem: leave the stem's weights as torch draws a convolution's, uniform within 1 / sqrt(fan in).
     """
 
-    def __init__(self, in_channels: int, num_classes: int, small: bool, uniform_stem: bool) -> None:
-        super().__init__(Bottleneck, [3, 4, 6, 3], num_classes=num_classes)
+    def __init__(self, depth: int, in_channels: int, num_classes: int, small: bool, uniform_stem: bool = False) -> None:
+        super().__init__(*RESNET_BLOCKS[depth], num_classes=num_classes)
         kernel, stride = (3, 1) if small else (7, 2)
         self.conv1 = nn.Conv2d(in_channels, 64, kernel, stride, kernel // 2, bias=False)
         if small:

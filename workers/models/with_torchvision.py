@@ -34,6 +34,14 @@ def mobilenetv2(in_channels: int, num_classes: int, variant: str = "small") -> n
     return (SmallMobileNetV2 if _is_small(variant) else ImageNetMobileNetV2)(in_channels, num_classes)
 
 
+@architecture("resnet18")
+def resnet18(in_channels: int, num_classes: int, variant: str = "small") -> nn.Module:
+    """ResNet-18 with the stem for small images, or with ``variant`` "imagenet" as torchvision has it."""
+    from workers.models.torchvision_networks import StemmedResNet
+
+    return StemmedResNet(18, in_channels, num_classes, _is_small(variant))
+
+
 @architecture("resnet50", complete=_stem_as_released)
 def resnet50(in_channels: int, num_classes: int, variant: str = "small", stem_init: str = "normal") -> nn.Module:
     """ResNet-50 with the stem for small images, or with ``variant`` "imagenet" as torchvision has it.
@@ -43,11 +51,11 @@ def resnet50(in_channels: int, num_classes: int, variant: str = "small", stem_in
             "uniform", torch's own. The released code replaces the stem for small images after construction, so there
             it has the uniform one.
     """
-    from workers.models.torchvision_networks import ResNet50
+    from workers.models.torchvision_networks import StemmedResNet
 
     if stem_init not in STEMS:
         raise ValueError(unknown("stem_init", stem_init, STEMS))
-    return ResNet50(in_channels, num_classes, _is_small(variant), stem_init == "uniform")
+    return StemmedResNet(50, in_channels, num_classes, _is_small(variant), stem_init == "uniform")
 
 
 @architecture("shufflenet_g3")
@@ -56,6 +64,30 @@ def shufflenet_g3(in_channels: int, num_classes: int) -> nn.Module:
     from workers.models.torchvision_networks import ShuffleNet
 
     return ShuffleNet(in_channels, num_classes)
+
+
+@architecture("vit_b16")
+def vit_b16(in_channels: int, num_classes: int, image_size: int = 224) -> nn.Module:
+    """ViT-B/16 as torchvision has it."""
+    from workers.models.vision_transformer import VitB16
+
+    return VitB16(in_channels, num_classes, image_size)
+
+
+@architecture("vit_tiny")
+def vit_tiny(
+    in_channels: int,
+    num_classes: int,
+    image_size: int = 32,
+    patch_size: int = 4,
+    width: int = 192,
+    depth: int = 12,
+    heads: int = 3,
+) -> nn.Module:
+    """A vision transformer for small images: DeiT-tiny's shape and draw, with patches of 4 pixels."""
+    from workers.models.vision_transformer import SmallVit
+
+    return SmallVit(in_channels, num_classes, image_size, patch_size, width, depth, heads)
 
 
 def _is_small(variant: str) -> bool:

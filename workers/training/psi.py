@@ -16,7 +16,7 @@ from scipy.special import betaincinv
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from tickets.roles import NORMALIZATION_LAYERS
+from tickets.roles import is_normalization
 from workers.stages import Alpha
 
 
@@ -24,7 +24,7 @@ def psi_names(model: nn.Module) -> dict[str, float]:
     """Names of all scales and shifts of normalization layers, with their initial values: 1 and 0."""
     names: dict[str, float] = {}
     for layer, module in model.named_modules():
-        if isinstance(module, NORMALIZATION_LAYERS):
+        if is_normalization(module):
             for leaf, _ in module.named_parameters(recurse=False):
                 names[f"{layer}.{leaf}" if layer else leaf] = 1.0 if leaf == "weight" else 0.0
     return names

@@ -9,9 +9,11 @@ from typing import NamedTuple
 import pytest
 import torch
 from torch import Tensor, nn
+from torchvision.models import vit_b_16
 
 from orchestrator.recipes.resolution import resolve
 from workers.models import build_model
+from workers.models.vision_transformer import VitB16
 from workers.stages import Model
 
 
@@ -42,6 +44,26 @@ def narrow(weight: Tensor) -> Draw:
     return Draw(0.01)
 
 
+def bert(weight: Tensor) -> Draw:
+    """BERT's and DeiT's: deviation 0.02 (their truncation lies at 100 deviations)."""
+    return Draw(0.02)
+
+
+def le_cun(weight: Tensor) -> Draw:
+    """Normal by fan-in, truncated far outside: torchvision's for a patch embedding."""
+    return Draw(1 / math.sqrt(math.prod(weight.shape[1:])))
+
+
+def xavier(weight: Tensor) -> Draw:
+    """Uniform by the mean of fan-in and fan-out (Glorot and Bengio 2010); of attention's three projections as one."""
+    bound = math.sqrt(6 / sum(weight.shape))
+    return Draw(bound / math.sqrt(3), bound)
+
+
+def zero(weight: Tensor) -> Draw:
+    return Draw(0.0, 0.0)
+
+
 ZERO = Draw(0.0, 0.0)
 
 # For each network: the distribution of weights by pattern of their names, the first match first; then whether biases of
@@ -59,9 +81,16 @@ RULES = {
     # ours
     "cifar100/resnet20": ({"*": he_in}, True),
     "cifar100/resnet32": ({"*": he_in}, True),
+    "cifar10/resnet56": ({"*": he_in}, True),
+    "cifar10/vgg16": ({"*": he_in}, True),
+    "cifar10/resnet20_unnormalized": ({"*": he_in}, False),
     "mnist1d/resnet1d": ({"*": he_in}, True),
+    # torchvision's
+    "cifar10/resnet18": ({"fc.weight": torchs, "*": he_out}, True),
+    # DeiT's
+    "cifar10/vit_tiny": ({"conv_proj.weight": torchs, "*": bert}, False),
 }
-CLASSES = {"cifar100": 100, "tiny-imagenet": 200, "imagenet": 1000, "mnist1d": 10}
+CLASSES = {"cifar10": 10, "cifar100": 100, "tiny-imagenet": 200, "imagenet": 1000, "mnist1d": 10}
 
 
 def check(name: str, tensor: Tensor, drawn: Draw) -> None:
@@ -95,13 +124,38 @@ def test_every_parameter_of_a_new_sweeps_network_is_drawn_as_released(case: str)
             expected = 1.0 if name.endswith("weight") else 0.0
             assert bool((parameter == expected).all()), name
         elif name.endswith("bias"):
-            drawn = torchs(layer.get_parameter("weight")) if biases else ZERO
+            drawn = torchs(layer.get_parameter("weight")) if biases or name == "conv_proj.bias" else ZERO
             check(name, parameter, drawn)
         else:
             rule = next(rule for pattern, rule in rules.items() if fnmatchcase(name, pattern))
             check(name, parameter, rule(parameter))
     for name, buffer in model.named_buffers():
         assert bool((buffer == (1 if name.endswith("running_var") else 0)).all()), name
+
+
+def test_vit_b16_is_drawn_as_torchvision_draws_it() -> None:
+    model = VitB16(3, 10, 32)
+    torch.manual_seed(7)
+    model.reset_parameters()
+    rules = {
+        "class_token": zero,
+        "heads*": zero,
+        "conv_proj.weight": le_cun,
+        "encoder.pos_embedding": bert,
+        "*out_proj.weight": torchs,
+        "*in_proj_weight": xavier,
+        "*mlp.?.weight": xavier,
+        "*mlp.?.bias": lambda weight: Draw(1e-6),
+        "*": zero,
+    }
+    original = vit_b_16(image_size=32, num_classes=10).state_dict()
+    for name, parameter in model.named_parameters():
+        if "ln" in name:
+            assert bool((parameter == float(name.endswith("weight"))).all()), name
+            continue
+        rule = next(rule for pattern, rule in rules.items() if fnmatchcase(name, pattern))
+        check(name, parameter, rule(parameter))
+        check(name, original[name], rule(parameter))
 
 
 def stem(options: dict[str, int | float | bool | str]) -> Tensor:

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torchvision.models import mobilenet_v2
+from torchvision.models import mobilenet_v2, vit_b_16
+from torchvision.models import resnet18 as torchvision_resnet18
 from torchvision.models import resnet50 as torchvision_resnet50
 from torchvision.ops import StochasticDepth
 
@@ -26,6 +27,13 @@ NETWORKS = {
     "resnet1d": Network(Model("resnet1d"), 10, 7_474, channels=1),
     "resnet20": Network(Model("resnet20"), 100, 278_324),
     "resnet32": Network(Model("resnet32"), 100, 472_756),
+    "resnet56": Network(Model("resnet56"), 10, 855_770),  # 0.85 M: He et al. 2016, table 6
+    "resnet20_unnormalized": Network(Model("resnet20_unnormalized"), 10, 271_690),
+    "vgg16": Network(Model("vgg16"), 10, 14_728_266),  # open_lth's cifar_vgg_16
+    "resnet18": Network(Model("resnet18"), 10, 11_173_962),  # 11.17 M, the usual one for CIFAR-10
+    "vit_tiny": Network(Model("vit_tiny"), 10, 5_362_762),  # timm's vit_tiny_patch16_224(img_size=32, patch_size=4)
+    "imagenet_resnet18": Network(Model("resnet18", {"variant": "imagenet"}), 1000, 11_689_512),  # torchvision's
+    "vit_b16": Network(Model("vit_b16"), 1000, 86_567_656),  # torchvision's
     "resnet50": Network(Model("resnet50"), 100, 23_705_252),  # 23.7 M
     "mobilenetv2": Network(Model("mobilenetv2"), 100, 2_412_212),  # 2.41 M
     "efficientnet_b0": Network(Model("efficientnet_b0"), 100, 3_627_488),  # 3.63 M
@@ -35,6 +43,7 @@ NETWORKS = {
     "mlp_mixer": Network(Model("mlp_mixer"), 1000, 7_786_968),  # 7.79 M
 }
 SMALL = ["resnet20", "resnet32", "resnet50", "mobilenetv2", "efficientnet_b0", "shufflenet_g3"]
+SMALL += ["resnet56", "resnet20_unnormalized", "vgg16", "resnet18"]
 
 
 def build(name: str, seed: int = 0) -> nn.Module:
@@ -58,8 +67,8 @@ def test_parameter_counts(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "size"),
-    [("resnet1d", (1, 40)), ("mlp_mixer", (224, 224)), ("imagenet_resnet50", (224, 224))]
-    + [("imagenet_mobilenetv2", (224, 224))]
+    [("resnet1d", (1, 40)), ("vit_tiny", (32, 32))]
+    + [(name, (224, 224)) for name in NETWORKS if name.startswith("imagenet_") or name in ("mlp_mixer", "vit_b16")]
     + [(name, size) for name in SMALL for size in ((32, 32), (64, 64))],
 )
 @pytest.mark.parametrize("training", [False, True])
@@ -71,7 +80,7 @@ def test_logits_have_one_column_per_class_and_need_no_value_on_the_host(
     assert on_meta(name).train(training)(images).shape == (2, NETWORKS[name].classes)
 
 
-@pytest.mark.parametrize("name", [*SMALL, "imagenet_mobilenetv2", "mlp_mixer"])
+@pytest.mark.parametrize("name", [*SMALL, "vit_tiny", "imagenet_mobilenetv2", "mlp_mixer"])
 def test_every_parameter_takes_part_under_psi_interpolation_and_channels_last(name: str) -> None:
     size = 224 if name == "mlp_mixer" else 32
     model = build(name).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -100,7 +109,9 @@ def test_all_but_the_last_linear_layers_weights_is_prunable(name: str) -> None:
     assert isinstance(model.get_submodule(classifier), nn.Linear)
     assert list(roles)[-2:] == [f"{classifier}.weight", f"{classifier}.bias"]
     for key, parameter in list(model.named_parameters())[:-2]:
-        assert (roles[key] is Role.PRUNABLE) == (parameter.dim() > 1), key
+        embedding = key in ("class_token", "encoder.pos_embedding")
+        assert (roles[key] is Role.PRUNABLE) == (parameter.dim() > 1 and not embedding), key
+        assert (roles[key] is Role.EMBEDDING) == embedding, key
 
 
 def test_squeeze_excite_depthwise_and_patch_embedding_are_prunable() -> None:
@@ -133,7 +144,11 @@ def test_a_grouped_convolutions_ticket_has_the_grouped_shape(name: str, weight: 
 
 @pytest.mark.parametrize(
     ("name", "original"),
-    [("imagenet_resnet50", torchvision_resnet50), ("imagenet_mobilenetv2", mobilenet_v2)],
+    [
+        ("imagenet_resnet18", torchvision_resnet18),
+        ("imagenet_resnet50", torchvision_resnet50),
+        ("imagenet_mobilenetv2", mobilenet_v2),
+    ],
 )
 def test_imagenets_variant_is_torchvisions_network(name: str, original: type[nn.Module]) -> None:
     theirs, ours = original().eval(), build(name).eval()
@@ -192,7 +207,31 @@ def test_shufflenets_shuffle_spreads_every_group_over_all_of_the_next() -> None:
     assert (unit(images) > images).all()
 
 
-@pytest.mark.parametrize("name", ["resnet50", "mobilenetv2"])
+def test_vit_b16_is_torchvisions_network() -> None:
+    with torch.device("meta"):
+        theirs, ours = vit_b_16(), on_meta("vit_b16")
+    assert str(theirs) == str(ours).replace("VitB16", "VisionTransformer")
+    assert {k: v.shape for k, v in theirs.state_dict().items()} == {k: v.shape for k, v in ours.state_dict().items()}
+
+
+def test_a_vit_takes_images_of_whole_patches_and_of_its_size_only() -> None:
+    tiny = {"in_channels": 1, "num_classes": 10, "width": 6, "depth": 1}
+    model = ARCHITECTURES["vit_tiny"].build(**tiny, image_size=8)
+    assert model(torch.randn(2, 1, 8, 8)).shape == (2, 10)
+    with pytest.raises(AssertionError, match="Expected 8 but got 12"):
+        model(torch.randn(2, 1, 12, 12))
+    with pytest.raises(ValueError, match="image_size=30 is no multiple of the patch size; give a multiple of 4"):
+        ARCHITECTURES["vit_tiny"].build(**tiny, image_size=30)
+    with pytest.raises(ValueError, match="heads divide the width"):
+        ARCHITECTURES["vit_tiny"].build(**tiny, heads=4)
+
+
+def test_vgg16_says_how_large_its_images_must_be() -> None:
+    with pytest.raises(ValueError, match="at least 16x16"):
+        ARCHITECTURES["vgg16"].build(in_channels=1, num_classes=10, width=2)(torch.randn(2, 1, 8, 40))
+
+
+@pytest.mark.parametrize("name", ["resnet50", "resnet18", "mobilenetv2"])
 def test_an_unknown_variant_is_an_error_that_names_the_known_ones(name: str) -> None:
     with pytest.raises(ValueError, match="unknown variant 'tiny'; known: imagenet, small"):
         ARCHITECTURES[name].build(in_channels=3, num_classes=10, variant="tiny")
@@ -219,7 +258,7 @@ def test_mlp_mixer_embeds_each_patch_by_itself() -> None:
     assert torch.equal(patches[0].sum(2).nonzero(), torch.tensor([[0, 6]]))
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", sorted(NETWORKS.keys() - {"vit_b16"}))  # large, and drawn in test_draws.py
 def test_a_ticket_starts_a_network_from_the_same_initialisation_as_a_sweep(name: str) -> None:
     built, again = build(name, 5), build(name, 6)
     reinitialise_(again, 5)
