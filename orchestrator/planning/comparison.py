@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from orchestrator.store.plans import StoredPlan
-from orchestrator.store.record import Record, StageIdentity, in_circles, inputs_first
+from orchestrator.store.record import Labels, Record, StageIdentity, in_circles, inputs_first
 
+_LABELS = tuple(each.name for each in fields(Labels))
 ABSENT = "(absent)"
 
 
@@ -104,7 +105,11 @@ def root_causes(comparison: Comparison, stages: Mapping[str, StageIdentity]) -> 
 
 
 def _label_changes(old: StageIdentity, new: StageIdentity) -> list[Change]:
-    return changes(asdict(old.labels), asdict(new.labels), "labels")
+    return changes(_by_name(old.labels), _by_name(new.labels), "labels")
+
+
+def _by_name(labels: Labels) -> dict[str, Any]:
+    return {name: getattr(labels, name) for name in _LABELS}  # asdict copies each value: a second in 100,000 stages
 
 
 def _compare_with(stage: StageIdentity, old: StageIdentity, stages: Mapping[str, StageIdentity]) -> Comparison:
