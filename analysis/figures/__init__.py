@@ -29,6 +29,13 @@ from analysis.figures.results.starts_compared import signs_kept, signs_of_psi
 from analysis.figures.results.stores_compared import stores_compared
 from analysis.figures.signs.compared_tickets import comparison_figure
 from analysis.figures.signs.layers_by_round import density_by_layer, sign_flips
+from analysis.figures.signs.over_time import (
+    psi_drift,
+    sign_flips_over_time,
+    sign_lock_in,
+    signs_by_density,
+    signs_over_time,
+)
 from analysis.figures.signs.sign_agreement import sign_agreement
 from analysis.figures.signs.signs_flipped import signs_flipped
 from analysis.figures.store.device_hours import device_hours
@@ -50,12 +57,17 @@ __all__ = [
     "landscape",
     "learning_curves",
     "pair_probes",
+    "psi_drift",
     "results_table",
     "sign_agreement",
     "sign_flips",
+    "sign_flips_over_time",
+    "sign_lock_in",
+    "signs_by_density",
     "signs_flipped",
     "signs_kept",
     "signs_of_psi",
+    "signs_over_time",
     "stores_compared",
     "throughput",
     "timeline",

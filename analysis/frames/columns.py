@@ -9,13 +9,27 @@ from typing import Any
 import pandas as pd
 
 from orchestrator.store.record import Labels
+from workers.storage.schemas import SIGNS_RESULTS
 
 LABELS = tuple(field.name for field in fields(Labels))
 PROVENANCE = ("git_commit", "git_dirty_blake2b", "device", "processor", "host", "python")
 _TYPES = {
     **dict.fromkeys(("key", "kind", "name", "dataset", "architecture", "preset"), "str"),
     **dict.fromkeys(
-        ("method", "transfer", "probe", "pair_probe", "store", "folder", "out", "files", "inputs", *PROVENANCE), "str"
+        (
+            "method",
+            "transfer",
+            "probe",
+            "pair_probe",
+            "parameter",
+            "store",
+            "folder",
+            "out",
+            "files",
+            "inputs",
+            *PROVENANCE,
+        ),
+        "str",
     ),
     **dict.fromkeys(("event", "error", "cause", "machine", "by", "found_by"), "str"),
     **dict.fromkeys(("chain", "round", "seed", "attempt", "ranks", "stages_beside"), "Int64"),
@@ -32,7 +46,14 @@ _BARRIER = (
     "same_mask",
 )
 ABOVE_CHORD = {"barrier_above_chord_points": "error_percent", "loss_barrier_above_chord_nats": "loss_nats"}
-_RESULTS = ("density", "validation_accuracy_percent", "test_accuracy_percent", "test_loss_nats", *_BARRIER)
+_RESULTS = (
+    "density",
+    "validation_accuracy_percent",
+    "test_accuracy_percent",
+    "test_loss_nats",
+    *_BARRIER,
+    *SIGNS_RESULTS,
+)
 _NUMBERS = {name: "float64" for name in ("seconds", "flip_fraction", *_RESULTS) if name not in _TYPES}
 IDENTITY = ("key", "kind", "name", *LABELS)
 _DERIVED = ("flip_fraction", "pair_probe", "inputs", "seconds", "ranks", "stages_beside", "finished")

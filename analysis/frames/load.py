@@ -15,7 +15,7 @@ from analysis.frames.looks import looks
 from analysis.frames.published.protocols import protocols
 from analysis.frames.published.reading import check_fits, no_published, published_beside, read_published
 from analysis.frames.recipes import commands, recipes
-from analysis.frames.results import above_chord, densities, read_results
+from analysis.frames.results import above_chord, densities, no_signs, read_results, read_signs
 from analysis.frames.several import Reader, disagreements, holder_of, open_reader, roots, stores_of
 from analysis.frames.superseded import superseded
 from analysis.signs.cache import Cache
@@ -58,6 +58,10 @@ class Frames:
             (``analysis.signs.pairs.flips``). Without superseded tickets, as is ``agreement``.
         agreement: one row per pair of tickets: overlap of masks and agreement of signs, beside their values by chance
             (``analysis.signs.pairs.agreement``). The labels are the first ticket's.
+        signs_by_layer: one row per parameter of some trainings of each method's first chain: flips, lock-in and drift
+            of psi (``analysis.signs.over_time``).
+        signs_over_time: one row per record and prunable weight of the first, the second and the last of these
+            trainings: flips and agreement with the ticket.
         packages: one row per stage and package, with the version used.
         data: one row per stage and split of the data set that it read: number of images and of classes that occur,
             images of the rarest and of the most frequent class, side of the images in pixels (missing if no recipe
@@ -104,6 +108,8 @@ class Frames:
     recipes: pd.DataFrame = field(default_factory=lambda: recipes([]))
     commands: pd.DataFrame = field(default_factory=lambda: commands([]))
     stores: tuple[str, ...] = ()
+    signs_by_layer: pd.DataFrame = field(default_factory=lambda: no_signs()[0])
+    signs_over_time: pd.DataFrame = field(default_factory=lambda: no_signs()[1])
 
 
 def load(
@@ -119,7 +125,7 @@ def load(
     Args:
         store: a folder, a bucket's URL, or a ``Store``; or several of them. A stage that several stores hold is one
             result, the first store's; ``disagreements`` names where another store's differs.
-        tickets: False leaves the frames ``tickets``, ``flips`` and ``agreement`` empty. Reading a large network's
+        tickets: False leaves the frames of tickets and of signs over time empty. Reading a large network's
             ticket for the first time takes about half a second; results are kept in the user's cache.
         published: a CSV file with published results: see ``analysis.frames.published.reading``.
         leave_out: leave damaged files out, and name them in ``Frames.left_out``.
@@ -151,6 +157,7 @@ def load(
     probes = _labelled(points, stages, "density")
     del points, barriers
     places = table(schemas.LANDSCAPE)
+    by_layer, over_time = read_signs(reader, records, stages if tickets else stages[:0], left_out)
     failures = typed(
         (failure.model_dump() for failure in reader.failures(relist=False)),  # records() listed them
         ("key", "name", "attempt", "error_type", "message", "log", "cause", "finished_unix_s"),
@@ -199,6 +206,8 @@ def load(
         recipes=recipes(plans),
         commands=commands(plans),
         stores=roots(reader),
+        signs_by_layer=by_layer,
+        signs_over_time=over_time,
     )
 
 

@@ -18,13 +18,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from analysis.frames.columns import IDENTITY, typed
 from analysis.frames.several import Reader, holder_of, stores_of
+from analysis.signs.over_time import (
+    LAYER_COLUMNS,
+    RECORD_COLUMNS,
+    recorded_trainings,
+    signs_by_layer,
+    signs_over_time,
+)
 from orchestrator.store import Store
 from orchestrator.store.index import MOST_BYTES
 from orchestrator.store.record import Record, inputs_first
 from tickets.files import digest
 from tickets.files.tables import MOST_TEXT_BYTES, ROWS, read_rows
-from workers.storage.schemas import DISTINCT, OPTIONAL_COLUMNS
+from workers.storage.schemas import DISTINCT, OPTIONAL_COLUMNS, SIGNS, SIGNS_SCHEMA
 
 COPIES = "copies"
 """A store's folder of copies."""
@@ -84,6 +92,29 @@ def read_results(
         damaged = f"{holder_of(reader, record.key).root}/{reader.folder(record.key)}/{record.out}/{file}"
         left_out[damaged] = f"{damaged} has two rows of one {' and '.join(DISTINCT[file]) or 'result'}"
     return frame[~frame["key"].isin(twice)].reset_index(drop=True)
+
+
+def read_signs(
+    reader: Reader, records: Mapping[str, Record], stages: pd.DataFrame, left_out: MutableMapping[str, str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Read the signs over time of few trainings; return the frames ``signs_by_layer`` and ``signs_over_time``.
+
+    Args:
+        left_out: as for ``read_results``.
+    """
+    chosen = recorded_trainings(stages)
+    if chosen.empty:
+        return no_signs()
+    recorded = read_results(reader, [records[key] for key in chosen["key"]], SIGNS, SIGNS_SCHEMA, left_out)
+    labels = chosen[[*IDENTITY, "density"]]
+    courses = recorded[recorded["key"].isin(chosen.loc[chosen["shown"], "key"])]
+    return labels.merge(signs_by_layer(recorded), on="key"), labels.merge(signs_over_time(courses), on="key")
+
+
+def no_signs() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the frames of signs over time of no training."""
+    by_layer, over_time = ((*IDENTITY, "density", *columns) for columns in (LAYER_COLUMNS, RECORD_COLUMNS))
+    return typed((), by_layer), typed((), over_time)
 
 
 def _rows_at(places: Sequence[tuple[int, int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

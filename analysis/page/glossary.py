@@ -33,7 +33,7 @@ class Term:
     @property
     def anchor(self) -> str:
         """The anchor of the term's entry in docs/concepts.md."""
-        return _GREEK.get(self.name, self.name).lower().replace(" ", "-")
+        return "-".join(_GREEK.get(word, word) for word in self.name.split()).lower()
 
     @property
     def sentence(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
@@ -30,8 +31,9 @@ def density_by_layer(frames: Frames) -> go.Figure:
 
     One panel per section and method; no traces without a ticket.
     """
-    drawn = (_densities, _densities_in_words, _logarithmic)
-    return _layers_by_round(frames, *drawn, title="surviving weights (%)", nothing="There is no ticket yet.")
+    nothing = "There is no ticket yet."
+    drawn = Drawn(_densities, _densities_in_words, _logarithmic, "surviving weights (%)", nothing)
+    return layers_by_round(frames, drawn)
 
 
 def sign_flips(frames: Frames) -> go.Figure:
@@ -39,16 +41,16 @@ def sign_flips(frames: Frames) -> go.Figure:
 
     One panel per section and method; no traces if no ticket has a predecessor.
     """
-    drawn = (_flips, _flips_in_words, _linear)
     nothing = "No ticket has a predecessor to compare with yet."
-    return _layers_by_round(frames, *drawn, title="signs flipped (%)", nothing=nothing)
+    return layers_by_round(frames, Drawn(_flips, _flips_in_words, linear, "signs flipped (%)", nothing))
 
 
 def _densities(section: Section) -> pd.DataFrame:
     rows = section.frames.tickets
     rows = rows[(rows["role"] == "prunable") & rows["method"].notna() & rows["round"].notna()]
     totals = rows.groupby("key")[["surviving", "weights"]].transform("sum")
-    return rows.assign(value=100 * rows["density"], density=totals["surviving"] / totals["weights"])
+    density = totals["surviving"] / totals["weights"]
+    return rows.assign(at=rows["round"], value=100 * rows["density"], density=density)
 
 
 def _densities_in_words(title: str, rows: pd.DataFrame) -> str:
@@ -65,7 +67,8 @@ def _densities_in_words(title: str, rows: pd.DataFrame) -> str:
 
 
 def _flips(section: Section) -> pd.DataFrame:
-    return section.frames.flips.assign(value=section.frames.flips["flipped_percent"])
+    rows = section.frames.flips
+    return rows.assign(at=rows["round"], value=rows["flipped_percent"])
 
 
 def _flips_in_words(title: str, rows: pd.DataFrame) -> str:
@@ -82,52 +85,60 @@ def _flips_in_words(title: str, rows: pd.DataFrame) -> str:
     return f"{title}: signs flipped over all layers, {'; '.join(ends)}."
 
 
-def _layers_by_round(
-    frames: Frames,
-    rows_of: Callable[[Section], pd.DataFrame],
-    words: Callable[[str, pd.DataFrame], str],
-    scale: Callable[[pd.Series], Scale],
-    *,
-    title: str,
-    nothing: str,
-) -> go.Figure:
-    """Draw layers downwards in the network's order, rounds across, and the mean over chains as colour.
+@dataclass(frozen=True)
+class Drawn:
+    """What a heat map of layers shows.
 
-    Args:
-        rows_of: a section's rows, one per ticket and layer: ``method``, ``chain``, ``round``, ``tensor``, ``key``,
-            ``density`` (the ticket's), ``value`` (percent).
+    Attributes:
+        rows_of: a section's rows, one per ticket or training, layer and column of the heat map: ``method``, ``chain``,
+            ``round``, ``tensor``, ``key``, ``density`` (the ticket's), ``at`` (the column), ``value``.
         words: summary of the rows of a section, by its title.
+        scale: the colours of the values.
         title: the colour bar's, with the unit.
         nothing: summary without rows.
+        unit: of the values.
+        across: what the columns are.
     """
-    parts = {part.title: rows for part in sections(frames) if not (rows := rows_of(part)).empty}
+
+    rows_of: Callable[[Section], pd.DataFrame]
+    words: Callable[[str, pd.DataFrame], str]
+    scale: Callable[[pd.Series], Scale]
+    title: str
+    nothing: str
+    unit: str = "%"
+    across: str = "round"
+
+
+def layers_by_round(frames: Frames, drawn: Drawn) -> go.Figure:
+    """Draw layers downwards in the network's order, rounds or epochs across, and the mean over chains as colour."""
+    parts = {part.title: rows for part in sections(frames) if not (rows := drawn.rows_of(part)).empty}
     if not parts:
-        return compose([], nothing)
+        return compose([], drawn.nothing)
     methods = sorted({name for rows in parts.values() for name in rows["method"].unique()}, key=rank)
     aligned = all(set(rows["method"].unique()) == set(methods) for rows in parts.values())
     tallest = max(rows["tensor"].nunique() for rows in parts.values())
     height = min(max(tallest * _ROW_PIXELS, 200), _HIGHEST)
     panels = [
-        _panel(rows, name, section if len(parts) > 1 else "", height)
+        _panel(rows, name, section if len(parts) > 1 else "", height, drawn)
         for section, rows in parts.items()
         for name in methods
         if (rows["method"] == name).any()
     ]
     side_by_side = aligned and len(methods) > 1
     values = pd.concat([rows["value"] for rows in parts.values()])
-    summary = " ".join(words(section, rows) for section, rows in parts.items())
+    summary = " ".join(drawn.words(section, rows) for section, rows in parts.items())
     figure = compose(
         panels, summary, columns=len(methods) if side_by_side else 1, panel_height=height, shared_y=side_by_side
     )
     layout = figure.layout
     below_axis_title = -62 / (layout.height - layout.margin.t - layout.margin.b)
     bar = {"orientation": "h", "y": below_axis_title, "yanchor": "top", "thickness": 10, "outlinewidth": 0}
-    bar["title"] = {"text": title, "side": "top", "font": {"size": 13}}
+    bar["title"] = {"text": drawn.title, "side": "top", "font": {"size": 13}}
     figure.update_layout(height=layout.height + 40, margin={"b": layout.margin.b + 40})
-    return figure.update_layout(coloraxis={**scale(values), "colorbar": bar})
+    return figure.update_layout(coloraxis={**drawn.scale(values), "colorbar": bar})
 
 
-def _linear(values: pd.Series) -> Scale:
+def linear(values: pd.Series) -> Scale:
     """Return colours from 0 to the highest value."""
     highest = float(values.max()) if values.notna().any() else 0.0
     return {"cmin": 0, "cmax": highest or 1.0, "colorscale": [*zip((0, 0.25, 0.5, 0.75, 1), _colours(5), strict=True)]}
@@ -145,18 +156,18 @@ def _colours(n: int) -> list[str]:
     return list(sample_colorscale("Viridis", list(np.linspace(*_ENDS, n))))
 
 
-def _panel(rows: pd.DataFrame, name: str, section: str, height: int) -> Panel:
+def _panel(rows: pd.DataFrame, name: str, section: str, height: int, drawn: Drawn) -> Panel:
     layers = list(pd.unique(rows["tensor"]))
-    rounds = sorted(rows["round"].unique())
-    cells = {(tensor, round_): cell for tensor, round_, cell in _cells(rows[rows["method"] == name])}
-    grid = [[cells.get((layer, round_), (None, ["", None, ""])) for round_ in rounds] for layer in layers]
+    columns = sorted(rows["at"].unique())
+    cells = {(tensor, at): cell for tensor, at, cell in _cells(rows[rows["method"] == name])}
+    grid = [[cells.get((layer, at), (None, ["", None, ""])) for at in columns] for layer in layers]
     label = style.text(method_name(name))
     trace = go.Heatmap(
-        x=[str(round_) for round_ in rounds],
+        x=[f"{at:g}" for at in columns],
         y=[style.text(layer) for layer in layers],
         z=[[value for value, _ in row] for row in grid],
         customdata=[[point for _, point in row] for row in grid],
-        hovertemplate="%{y}, round %{x}: %{z:.2f} %<br>%{customdata[0]}<extra></extra>",
+        hovertemplate=f"%{{y}}, {drawn.across} %{{x}}: %{{z:.2f}} {drawn.unit}<br>%{{customdata[0]}}<extra></extra>",
         hoverongaps=False,
         coloraxis="coloraxis",
         xgap=1,
@@ -167,24 +178,30 @@ def _panel(rows: pd.DataFrame, name: str, section: str, height: int) -> Panel:
         meta={"method": name},
     )
     title = f"{section}: {method_name(name)}" if section else method_name(name)
-    return Panel(title, [trace], Axis("round", "category"), Axis("layer", "category", looks=_labels(layers, height)))
+    return Panel(
+        title, [trace], Axis(drawn.across, "category"), Axis("layer", "category", looks=_labels(layers, height))
+    )
 
 
-def _cells(rows: pd.DataFrame) -> Iterator[tuple[str, int, tuple[float | None, list[object]]]]:
-    """Yield layer, round, and the mean over chains with its point's ``customdata``."""
-    table = rows.groupby(["tensor", "round"], sort=False).agg(
+def _cells(rows: pd.DataFrame) -> Iterator[tuple[str, float, tuple[float | None, list[object]]]]:
+    """Yield layer, column, and the mean over chains with its point's ``customdata``."""
+    table = rows.groupby(["tensor", "at"], sort=False).agg(
         mean=("value", "mean"),
         sd=("value", "std"),
         chains=("chain", "nunique"),
         density=("density", "mean"),
         keys=("key", short_keys),
     )
-    for (tensor, round_), mean, sd, chains, at, keys in table.itertuples():
-        over = [f"density {density(at)} in all"]
+    for (tensor, column), mean, sd, chains, of_ticket, keys in table.itertuples():
+        over = [f"density {density(of_ticket)} in all"]
         if not np.isnan(sd):
             over.append(f"standard deviation {number(sd)}")
         over.append(f"n = {count(chains, 'chain')}")
-        yield tensor, round_, (None if np.isnan(mean) else round(mean, 4), ["<br>".join(over), round(at, 6), keys])
+        yield (
+            tensor,
+            column,
+            (None if np.isnan(mean) else round(mean, 4), ["<br>".join(over), round(of_ticket, 6), keys]),
+        )
 
 
 def _labels(layers: Sequence[str], height: int) -> dict[str, Any]:

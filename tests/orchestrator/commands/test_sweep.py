@@ -89,9 +89,9 @@ def test_a_sweep_computes_everything_and_writes_one_report(first: tuple[Path, st
 @pytest.mark.parametrize(
     ("kind", "files"),
     [
-        ("pretrain", {"ticket.parquet", "metrics.parquet", "timing.parquet"}),
-        ("round", {"ticket.parquet", "metrics.parquet", "timing.parquet"}),
-        ("train", {"metrics.parquet", "timing.parquet"}),
+        ("pretrain", {"ticket.parquet", "metrics.parquet", "timing.parquet", "signs.parquet"}),
+        ("round", {"ticket.parquet", "metrics.parquet", "timing.parquet", "signs.parquet"}),
+        ("train", {"metrics.parquet", "timing.parquet", "signs.parquet"}),
         ("probe", {"probe.parquet", "barrier.parquet", "timing.parquet"}),
     ],
 )
