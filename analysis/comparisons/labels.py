@@ -14,8 +14,10 @@ METHODS, TRANSFERS, KINDS = yaml.safe_load(Path(__file__).with_suffix(".yaml").r
 
 
 def method_name(label: str) -> str:
-    """Return a method's name."""
-    return METHODS.get(label, label.replace("_", " "))
+    """Return a method's name; "aws@cifar10", of tickets from elsewhere, is "AWS from cifar10"."""
+    found_by, _, source = label.partition("@")
+    name = METHODS.get(found_by, found_by.replace("_", " "))
+    return f"{name} from {source}" if source else name
 
 
 def transfer_name(label: str) -> str:
@@ -29,9 +31,13 @@ def kind_name(label: str) -> str:
 
 
 def rank(label: str) -> tuple[int, str]:
-    """Return the sort key of a method, transfer or kind of stage: in the order of labels.yaml, then unknown ones."""
+    """Return the sort key of a method, transfer or kind of stage: in the order of labels.yaml, then unknown ones.
+
+    A method's tickets from elsewhere come after its own.
+    """
     known = [*METHODS, *TRANSFERS, *KINDS]
-    return (known.index(label), "") if label in known else (len(known), label)
+    found_by, _, source = label.partition("@")
+    return (known.index(found_by), source) if found_by in known else (len(known), label)
 
 
 def number(value: float, digits: int = 2) -> str:

@@ -18,6 +18,7 @@ import plotly.graph_objects as go
 import yaml
 
 from analysis.figures.results.accuracy_by_density import accuracy_by_density
+from analysis.figures.results.across_data_sets import across_data_sets
 from analysis.figures.results.against_published import against_published
 from analysis.figures.results.barrier_curves import barrier_curves
 from analysis.figures.results.differences import differences
@@ -47,6 +48,7 @@ __all__ = [
     "CATALOGUE",
     "Entry",
     "accuracy_by_density",
+    "across_data_sets",
     "against_published",
     "barrier_by_density",
     "barrier_curves",
@@ -81,15 +83,15 @@ class Entry:
     Attributes:
         name: part of the figure's anchor and of its downloads' names.
         caption: how to read the figure: what is drawn, over which replicates, in which unit.
-        place: "results" or "signs" (of tickets) draws the figure for every data set, architecture and preset; "store"
-            draws one figure of the whole store.
+        place: "results" or "signs" (of tickets) draws the figure for every data set, architecture and preset; "across"
+            draws one figure that compares them, and "store" one about the sweep that computed them.
     """
 
     name: str
     title: str
     caption: str
     draw: Callable[[Frames], go.Figure]
-    place: Literal["results", "signs", "store"] = "results"
+    place: Literal["results", "signs", "across", "store"] = "results"
 
 
 def _entry(name: str, draw: str = "", options: dict[str, Any] | None = None, **rest: Any) -> Entry:

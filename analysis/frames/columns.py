@@ -15,22 +15,8 @@ LABELS = tuple(field.name for field in fields(Labels))
 PROVENANCE = ("git_commit", "git_dirty_blake2b", "device", "processor", "host", "python")
 _TYPES = {
     **dict.fromkeys(("key", "kind", "name", "dataset", "architecture", "preset"), "str"),
-    **dict.fromkeys(
-        (
-            "method",
-            "transfer",
-            "probe",
-            "pair_probe",
-            "parameter",
-            "store",
-            "folder",
-            "out",
-            "files",
-            "inputs",
-            *PROVENANCE,
-        ),
-        "str",
-    ),
+    **dict.fromkeys(("method", "transfer", "probe", "pair_probe", "parameter", "ticket_dataset"), "str"),
+    **dict.fromkeys(("store", "folder", "out", "files", "inputs", *PROVENANCE), "str"),
     **dict.fromkeys(("event", "error", "cause", "machine", "by", "found_by"), "str"),
     **dict.fromkeys(("chain", "round", "seed", "attempt", "ranks", "stages_beside"), "Int64"),
     **dict.fromkeys(("twin", "superseded", "failed"), "bool"),
@@ -56,7 +42,7 @@ _RESULTS = (
 )
 _NUMBERS = {name: "float64" for name in ("seconds", "flip_fraction", *_RESULTS) if name not in _TYPES}
 IDENTITY = ("key", "kind", "name", *LABELS)
-_DERIVED = ("flip_fraction", "pair_probe", "inputs", "seconds", "ranks", "stages_beside", "finished")
+_DERIVED = ("flip_fraction", "pair_probe", "ticket_dataset", "inputs", "seconds", "ranks", "stages_beside", "finished")
 STAGE_COLUMNS = (*IDENTITY, *_RESULTS, *_DERIVED, *PROVENANCE, "superseded", "store", "folder", "out", "files")
 _DETAILS = ("seconds", "error", "cause", "retry", "machine", "by", "found_by")
 EVENT_COLUMNS = ("time", "event", "key", "name", "attempt", *_DETAILS)

@@ -15,7 +15,7 @@ from analysis.frames.looks import looks
 from analysis.frames.published.protocols import protocols
 from analysis.frames.published.reading import check_fits, no_published, published_beside, read_published
 from analysis.frames.recipes import commands, recipes
-from analysis.frames.results import above_chord, densities, no_signs, read_results, read_signs
+from analysis.frames.results import above_chord, densities, no_signs, read_results, read_signs, ticket_data_sets
 from analysis.frames.several import Reader, disagreements, holder_of, open_reader, roots, stores_of
 from analysis.frames.superseded import superseded
 from analysis.signs.cache import Cache
@@ -47,7 +47,8 @@ class Frames:
             comma-separated. ``seconds`` are of the committed attempt, on ``ranks`` devices at once, with at most
             ``stages_beside`` other stages on the same device. ``flip_fraction``: share of the surviving signs that a
             training's transfer flips. ``pair_probe``: the probe that a stage of this kind ran; its numbers are the
-            columns that begin with its name. ``superseded``: see ``analysis.frames.superseded``.
+            columns that begin with its name. ``ticket_dataset``: that of the ticket behind a training or a probe.
+            ``superseded``: see ``analysis.frames.superseded``.
         metrics: one row per stage, epoch and split; an epoch's seconds and images per second repeat on its rows.
         probes: one row per probe and lambda; the barrier's columns repeat on each of its rows.
         landscapes: one row per landscape and grid point, and one per solution. ``solution`` is the solution's key,
@@ -212,7 +213,7 @@ def load(
 
 
 def _stages(reader: Reader, records: Mapping[str, Record], old: Container[str]) -> pd.DataFrame:
-    density_of = densities(records)
+    density_of, data_set_of = densities(records), ticket_data_sets(records)
     rows = [
         {
             **record.results,
@@ -221,6 +222,7 @@ def _stages(reader: Reader, records: Mapping[str, Record], old: Container[str]) 
             **{name: record.provenance.get(name) for name in PROVENANCE},
             **_derived(record),
             "density": density_of[record.key],
+            "ticket_dataset": data_set_of[record.key],
             "superseded": record.key in old,
             "store": holder_of(reader, record.key).root,
             "folder": reader.folder(record.key),

@@ -213,6 +213,23 @@ def above_chord(points: pd.DataFrame, value: str) -> pd.Series:
     return (points[value] - (1 - share) * start - share * end).groupby(keys).max()
 
 
+def ticket_data_sets(records: Mapping[str, Record]) -> dict[str, str | None]:
+    """Return the data set of the ticket behind each final training, probe and landscape; None for other stages.
+
+    Of several tickets, as in a probe between two of them, all must be of one data set.
+    """
+    found: dict[str, str | None] = {}
+    for key in inputs_first(records):
+        record = records[key]
+        ticket = records.get(record.inputs.get("ticket", ""))
+        upstream = {found.get(each) for each in record.inputs.values()}
+        if record.kind == "train":
+            found[key] = None if ticket is None else ticket.labels.dataset
+        else:
+            found[key] = upstream.pop() if len(upstream) == 1 and record.kind not in ("pretrain", "round") else None
+    return found
+
+
 def densities(records: Mapping[str, Record]) -> dict[str, float | None]:
     """Return each stage's density, or else the one density of its inputs: a probe has that of its two ends."""
     measured = {key: record.results.get("density") for key, record in records.items()}

@@ -89,6 +89,7 @@ def render(
         disagreements=frames.disagreements.to_dict("records"),
         parts=parts,
         hero=next((part["lead"] for part in parts if part["lead"]), None),
+        across=list(drawings(catalogue, "across", "across", frames, "across", sets)),
         whole=list(drawings(catalogue, "store", "store", frames, "store", sets)),
         progress=progress(frames),
         checks=list(checks),

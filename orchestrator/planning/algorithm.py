@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from orchestrator.planning.plan import Node, Plan
+from orchestrator.planning.solutions import SolutionsPlanner, of_chain, onto
 from orchestrator.planning.stage_planner import ChainPlanner, ExperimentPlanner
 from orchestrator.recipes.experiments import Experiment
 from orchestrator.recipes.layers import RecipeError
@@ -31,8 +32,10 @@ def expand(experiments: Iterable[Experiment]) -> Plan:
             f"the report read a record of each; give fewer seeds, chains or rounds, or sweep into several stores"
         )
     plan = Plan(studies=[study for study in map(planned_study, experiments) if study])
-    for experiment in experiments:
-        compare_methods(ExperimentPlanner(plan, experiment), experiment.recipe)
+    planners = [ExperimentPlanner(plan, experiment) for experiment in experiments]
+    chains = [compare_methods(planner, planner.recipe) for planner in planners]
+    for planner in planners:
+        transfer_across(planner, planner.recipe, [chain for of_data_set in chains for chain in of_data_set])
     return plan
 
 
@@ -71,19 +74,24 @@ def count_stages(recipe: Recipe) -> int:
     # every probe of a pair: each transfer with the retrain, each twin with its transfer, each retrain with the last
     of_a_seed = (len(recipe.transfers) + twins + 1) * probes + twins + landscapes
     probed = len(recipe.probe_rounds) * (recipe.seeds * of_a_seed - probes)
-    compared = len({*recipe.transfer_rounds, *recipe.probe_rounds}) * recipe.seeds * len(trained)
+    compared = len(recipe.compared_rounds) * recipe.seeds * len(trained)
     sources = {source for name in recipe.transfers for source in recipe.known_transfers[name].others}
     epochs = {source for source in sources if source.startswith("epoch_") and compared}
     chains = 0
     for name in recipe.methods:
         rewind = {f"epoch_{recipe.known_methods[name].reset_to}"} - {"epoch_None"}
         tested = recipe.test_rounds * (1 + recipe.rounds)
-        chains += 1 + recipe.rounds + len(epochs | rewind) + tested + compared + probed
+        chains += 1 + recipe.rounds + len(epochs | rewind) + tested + (compared + probed) * (1 + len(recipe.other_data))
     return recipe.seeds * (1 + recipe.dense_same_budget) + recipe.chains * chains
 
 
-def compare_methods(experiment: ExperimentPlanner, recipe: Recipe) -> None:
-    """Dense baselines; then the tickets of every method and chain, and the solutions that they lead to."""
+def compare_methods(experiment: ExperimentPlanner, recipe: Recipe) -> list[ChainPlanner]:
+    """Dense baselines; then the tickets of every method and chain, and the solutions that they lead to.
+
+    Returns:
+        The chains.
+    """
+    chains = []
     for seed in recipe.seed_numbers:
         experiment.train_dense(seed)
         if recipe.dense_same_budget:
@@ -94,8 +102,22 @@ def compare_methods(experiment: ExperimentPlanner, recipe: Recipe) -> None:
             find_tickets(chain, recipe.rounds)
             if recipe.test_rounds:
                 chain.test_rounds()
-            for round_ in sorted({*recipe.transfer_rounds, *recipe.probe_rounds}):
-                compare_starts(chain, round_, recipe)
+            for round_ in recipe.compared_rounds:
+                compare_starts(of_chain(chain), round_, recipe)
+            chains.append(chain)
+    return chains
+
+
+def transfer_across(experiment: ExperimentPlanner, recipe: Recipe, chains: Iterable[ChainPlanner]) -> None:
+    """The tickets of other data sets on this one: the same starts and pairs, with a fresh classifier.
+
+    Args:
+        chains: of all data sets and architectures of the sweep.
+    """
+    for chain in chains:
+        if chain.labels.dataset in recipe.other_data and chain.labels.architecture == recipe.arch:
+            for round_ in recipe.compared_rounds:
+                compare_starts(onto(experiment, chain), round_, recipe)
 
 
 def find_tickets(chain: ChainPlanner, rounds: int) -> None:
@@ -113,7 +135,7 @@ def find_tickets(chain: ChainPlanner, rounds: int) -> None:
         chain.rounds.append(chain.prune_rewind_train(round_, network, rewind_to))
 
 
-def compare_starts(chain: ChainPlanner, round_: int, recipe: Recipe) -> None:
+def compare_starts(chain: SolutionsPlanner, round_: int, recipe: Recipe) -> None:
     """Train one round's ticket from each start and seed; in probe rounds, probe pairs of solutions.
 
     Starts (docs/experiments.md#transfers): the retrain keeps the ticket's weights; transfers put its mask, and perhaps
@@ -121,11 +143,13 @@ def compare_starts(chain: ChainPlanner, round_: int, recipe: Recipe) -> None:
     the retrain (docs/released-code.md#transfers-and-what-is-measured).
     """
     probed = round_ in recipe.probe_rounds
+    only_noise = not chain.start("retrain").draws  # a fresh classifier differs between seeds
     previous: Node | None = None
     for seed in recipe.seed_numbers:
         retrain = chain.train("retrain", round_, seed)
         solutions = {"retrain": retrain}
-        if probed and previous is not None:  # retrains differ in their SGD seed only: neighbours are a stability pair
+        # retrains differ in their SGD seed only: neighbours are a stability pair
+        if probed and previous is not None and only_noise:
             chain.probe("stability", retrain, previous)
         for transfer in recipe.transfers:
             solutions[transfer] = solution = chain.train(transfer, round_, seed)

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
-from orchestrator.planning.landscape import add_landscape, reestimation
 from orchestrator.planning.plan import Node, Plan
 from orchestrator.recipes.experiments import Experiment
 from orchestrator.recipes.methods import Method
 from orchestrator.recipes.recipe import ROUND_END, Recipe
 from orchestrator.recipes.study import DENSE_SAME_BUDGET
-from orchestrator.store.record import Labels, ProbeKind
-from tickets import named_source
+from orchestrator.store.record import Labels
+from tickets import Transfer, named_source
 from workers.devices.seeds import derive
-from workers.probing.probes import PROBES
 from workers.stages import (
     UNIFORM,
     Data,
     Gang,
     Model,
-    PairProbe,
-    PathEvaluation,
     Pretrain,
-    Probe,
     Psi,
     Round,
     Schedule,
@@ -49,7 +43,8 @@ class ExperimentPlanner:
 
     def train_dense(self, seed: int) -> Node:
         """Train a fresh dense network by the final training: the baseline."""
-        return self.add_training(f"{self.prefix}/dense/seed{seed}", self.labels, "dense", seed)
+        labels = replace(self.labels, transfer="dense", seed=seed)
+        return self.add_training(f"{self.prefix}/dense/seed{seed}", labels, self.recipe.start("dense"))
 
     def train_dense_same_budget(self, seed: int) -> Node:
         """Train the dense network of a seed for as many epochs as a chain and a final training have together."""
@@ -58,11 +53,9 @@ class ExperimentPlanner:
         labels = replace(self.labels, transfer=DENSE_SAME_BUDGET, seed=seed)
         return self.plan.add(f"{self.prefix}/{DENSE_SAME_BUDGET}/seed{seed}", stage, labels)
 
-    def add_training(
-        self, name: str, labels: Labels, start: str, seed: int, *, twin: bool = False, **inputs: Node
-    ) -> Node:
-        """Add the final training of a start."""
-        transfer = self.recipe.start(start)
+    def add_training(self, name: str, labels: Labels, transfer: Transfer, **inputs: Node) -> Node:
+        """Add the final training of a start; its seed, and whether it is a twin, are those of the labels."""
+        seed, twin = labels.seed or 0, labels.twin
         stage = Train(
             self.setting,
             final_training(self.recipe),
@@ -71,7 +64,6 @@ class ExperimentPlanner:
             init_seed=derive("init", "seed", seed) if transfer.draws else 0,
             sgd_seed=derive("sgd", "seed", seed, *(("twin",) if twin else ())),
         )
-        labels = replace(labels, transfer=start, seed=seed, twin=twin)
         return self.plan.add(name, stage, labels, **inputs)
 
 
@@ -81,16 +73,19 @@ class ChainPlanner:
     Attributes:
         method: the pruning method.
         rounds: nodes of the rounds planned so far; round 0 is the dense network.
+        experiment: the planner of the data set and network that it prunes.
+        labels: what its stages share.
+        prefix: the beginning of its stages' names.
     """
 
     def __init__(self, experiment: ExperimentPlanner, method: str, number: int) -> None:
         recipe = experiment.recipe
         self.method = recipe.known_methods[method]
         self.rounds: list[Node] = []
-        self._experiment, self._plan, self._recipe = experiment, experiment.plan, recipe
+        self.experiment, self._plan, self._recipe = experiment, experiment.plan, recipe
         self._setting, self._number = experiment.setting, number
-        self._labels = replace(experiment.labels, method=method, chain=number)
-        self._prefix = f"{experiment.prefix}/{method}/chain{number}"
+        self.labels = replace(experiment.labels, method=method, chain=number)
+        self.prefix = f"{experiment.prefix}/{method}/chain{number}"
         self._psi: Psi = "interpolated" if self.method.interpolate_psi else "plain"
         # without interpolation no alpha is drawn, so its distribution must not be in the key
         self._alpha = recipe.alpha if self.method.interpolate_psi else UNIFORM
@@ -104,7 +99,7 @@ class ChainPlanner:
             training = replace(training, stop_after=stop_after)
         init_seed = derive("init", "chain", self._number)
         stage = Pretrain(self._setting, training, self._psi, init_seed, self._sgd_seed(0), self._alpha)
-        name = self._name(0) if whole else f"{self._prefix}/epoch{stop_after:03d}"
+        name = self._name(0) if whole else f"{self.prefix}/epoch{stop_after:03d}"
         return self._plan.add(name, stage, self._round_labels(0 if whole else None))
 
     def prune_rewind_train(self, round_: int, network: Node, rewind_to: Node | None) -> Node:
@@ -115,15 +110,10 @@ class ChainPlanner:
         reset = {} if rewind_to is None else {"reset": rewind_to}
         return self._plan.add(self._name(round_), stage, self._round_labels(round_), previous=network, **reset)
 
-    def train(self, start: str, round_: int, seed: int, *, twin: bool = False) -> Node:
-        """Add the final training of a round's ticket from a start; a twin differs in its SGD seed only."""
-        name = f"{self._name(round_)}/{start}/seed{seed}" + ("/twin" if twin else "")
-        inputs = {"ticket": self.rounds[round_]}
-        for source in self._recipe.start(start).others:  # such as round_3 or epoch_0 of this chain
-            kind, number = named_source(source) or ("", 0)
-            if kind in ("round", "epoch"):
-                inputs[source] = self.rounds[number] if kind == "round" else self.pretrain(stop_after=number)
-        return self._experiment.add_training(name, self._round_labels(round_), start, seed, twin=twin, **inputs)
+    def source(self, name: str) -> Node:
+        """The stage of a source that a transfer names, such as "round_3" or "epoch_0"."""
+        kind, number = named_source(name) or ("", 0)
+        return self.rounds[number] if kind == "round" else self.pretrain(stop_after=number)
 
     def test_rounds(self) -> None:
         """Add the test of each round's network as it is: a retrain without epochs, so that a chain keeps its keys."""
@@ -135,29 +125,11 @@ class ChainPlanner:
             labels = replace(self._round_labels(round_), transfer=ROUND_END, seed=1)
             self._plan.add(f"{self._name(round_)}/{ROUND_END}", stage, labels, ticket=network)
 
-    def probe(self, kind: ProbeKind, a: Node, b: Node) -> None:
-        """Add the barrier probe of a pair of solutions, and the recipe's other probes of this pair."""
-        recipe = self._recipe
-        stage = Probe(self._setting, recipe.probe_points, **reestimation(recipe))
-        path = PathEvaluation(recipe.probe_points, **reestimation(recipe))
-        start, _, seed = a.name.rpartition("/")
-        name, labels = f"{start}/{kind}/{seed}", replace(a.labels, probe=kind, twin=False)
-        self._plan.add(name, stage, labels, a=a, b=b)
-        for probe in recipe.probes:
-            registered = PROBES[probe]
-            pair_probe = PairProbe(self._setting, probe, registered.version, path if registered.path else None)
-            self._plan.add(f"{name}/{probe}", pair_probe, labels, a=a, b=b)
-
-    def landscape(self, solutions: Sequence[Node]) -> None:
-        """Add the error landscape through three solutions."""
-        recipe = self._recipe
-        add_landscape(self._plan, solutions, recipe.landscape_points, recipe.landscape_margin, recipe)
-
     def _round_labels(self, round_: int | None) -> Labels:
-        return replace(self._labels, round=round_)
+        return replace(self.labels, round=round_)
 
     def _name(self, round_: int) -> str:
-        return f"{self._prefix}/round{round_:02d}"
+        return f"{self.prefix}/round{round_:02d}"
 
     def _sgd_seed(self, round_: int) -> int:
         # without the method's name: chains of all methods are paired

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import get_type_hints
+from typing import NamedTuple, get_type_hints
 
 import torch
 from torch import nn
@@ -15,7 +15,7 @@ from orchestrator.recipes.experiment_file import ExperimentRequest
 from orchestrator.recipes.layers import RecipeError
 from orchestrator.recipes.recipe import Recipe
 from orchestrator.recipes.resolution import resolve
-from tickets import Role, UnknownLayerError, classifier_name, parameter_roles
+from tickets import Role, UnknownLayerError, classifier_name, named_source, parameter_roles
 from tickets.registry import unknown
 from workers.data import (
     DataSet,
@@ -69,7 +69,53 @@ def find_experiments(
     # once per data set: listing a folder of a million images takes seconds
     cache = Path(execution.data_cache)
     sources = {name: find_source(name, root, cache, progress, every_byte=every_byte) for name in data_sets}
-    return [_experiment(recipe, data_sets[recipe.dataset], sources[recipe.dataset]) for recipe in recipes]
+    experiments = [_experiment(recipe, data_sets[recipe.dataset], sources[recipe.dataset]) for recipe in recipes]
+    for experiment in experiments:
+        for name in experiment.recipe.other_data:
+            _check_source(experiment, name, experiments)
+    return experiments
+
+
+def _check_source(experiment: Experiment, name: str, experiments: Iterable[Experiment]) -> None:
+    """Raise RecipeError unless the tickets of another data set's experiment can be transferred to this one."""
+    recipe = experiment.recipe
+    subject = f"tickets_from of {recipe.dataset}/{recipe.arch}: {name}"
+    source = next((e for e in experiments if (e.recipe.dataset, e.recipe.arch) == (name, recipe.arch)), None)
+    if source is None:
+        raise RecipeError(f"{subject} is not among the data sets of this sweep; name it in --datasets, or leave it out")
+    last = max(recipe.compared_rounds, default=0)
+    if last > source.recipe.rounds:
+        raise RecipeError(f"{subject} has rounds 0 to {source.recipe.rounds}, and round {last} is to be transferred")
+    for transfer in recipe.transfers:
+        for other in recipe.known_transfers[transfer].others:
+            kind, number = named_source(other) or ("", 0)
+            epochs = min(map(source.recipe.round_zero_epochs, source.recipe.methods))
+            most = {"round": source.recipe.rounds, "epoch": epochs}.get(kind, number)
+            if number > most:
+                raise RecipeError(f"{subject}: transfer {transfer} takes {other}, and its last {kind} is {most}")
+    check_parameters(experiment, source.parameters, subject)
+
+
+def check_parameters(experiment: Experiment, given: Mapping[str, Parameter], subject: str) -> None:
+    """Raise RecipeError unless a ticket has the network's parameters; the classifiers may differ.
+
+    Args:
+        given: the ticket's parameters by name.
+        subject: the beginning of the sentence.
+    """
+    here = experiment.parameters
+    for name in {**here, **given}:
+        roles = {parameters[name].role for parameters in (here, given) if name in parameters}
+        if roles == {Role.CLASSIFIER}:
+            continue
+        recipe = experiment.recipe
+        network = f"{recipe.arch} on {recipe.dataset}"
+        if name not in given:
+            raise RecipeError(f"{subject} lacks {name}, which {network} has")
+        if name not in here:
+            raise RecipeError(f"{subject} has {name}, which {network} lacks")
+        if given[name] != here[name]:
+            raise RecipeError(f"{subject}: {name} is {given[name]} there, and {here[name]} in {network}")
 
 
 def _data_set(name: str) -> DataSet:
@@ -109,7 +155,10 @@ def _experiment(recipe: Recipe, data_set: DataSet, source: Source) -> Experiment
             f"{MOST_PARAMETERS:,}, because weights, gradients and momentum of more fit in no GPU"
         )
     check_rounds(recipe, recipe.rounds, network.prunable_weights)
-    return Experiment(recipe, source.fingerprint, architecture.version, network, source.splits, source.left_out)
+    roles = parameter_roles(model, source.num_classes)
+    parameters = {name: Parameter(role, tuple(model.get_parameter(name).shape)) for name, role in roles.items()}
+    splits, left_out = source.splits, source.left_out
+    return Experiment(recipe, source.fingerprint, architecture.version, network, splits, left_out, parameters)
 
 
 def _check_options(options: Mapping[str, object], build: Builder) -> None:
@@ -161,6 +210,16 @@ class Network:
     classifier: str
 
 
+class Parameter(NamedTuple):
+    """A parameter of a network, or a tensor of a ticket."""
+
+    role: Role
+    shape: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.role.value} of shape {self.shape}"
+
+
 @dataclass(frozen=True)
 class Experiment:
     """A recipe, its data, and its network.
@@ -169,6 +228,7 @@ class Experiment:
         data_fingerprint: of the data set's files.
         model_version: the registered version of the architecture.
         splits, left_out: what the data set holds, as in ``Source``.
+        parameters: of the network, by name.
     """
 
     recipe: Recipe
@@ -177,3 +237,4 @@ class Experiment:
     network: Network | None = None
     splits: Mapping[str, SplitSummary] = field(default_factory=dict)
     left_out: Mapping[str, int] = field(default_factory=dict)
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)

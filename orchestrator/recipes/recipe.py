@@ -22,6 +22,7 @@ from orchestrator.recipes.limits import (
 )
 from orchestrator.recipes.methods import METHODS, Method
 from orchestrator.recipes.study import DENSE_SAME_BUDGET, Study
+from orchestrator.recipes.values import GpuShare, PossibleOptimizer, PossibleSchedule
 from tickets import SIGN_SOURCES, TRANSFERS, Transfer, named_source
 from tickets.registry import unknown
 from workers.probing.probes import PROBES
@@ -31,7 +32,6 @@ from workers.stages import (
     Alpha,
     Augmentation,
     BatchNormPolicy,
-    Optimizer,
     Precision,
     Preset,
     Schedule,
@@ -59,6 +59,7 @@ class Recipe(BaseModel):
         transfer_rounds: rounds whose tickets are retrained and transferred: a list, "all", or "probed" for the rounds
             of ``probe_rounds`` only.
         probe_rounds: rounds whose tickets are also probed: a list, or "all".
+        tickets_from: other data sets of the sweep, whose tickets are compared on this one too; its own name is ignored.
         probes: measures of each probed pair besides its barrier (``workers.probing.probes.PROBES``).
         chains: independent pruning chains per method.
         seeds: transfer seeds, and dense trainings.
@@ -88,7 +89,7 @@ class Recipe(BaseModel):
     arch: str
     preset: Preset = "sound"
     model: dict[str, int | float | bool | str] = Field(default_factory=dict)
-    optimizer: Optimizer
+    optimizer: PossibleOptimizer
     batch_size: BatchSize
     augmentation: Augmentation
     image_size: ImageSize = IMAGE_SIZE
@@ -97,16 +98,16 @@ class Recipe(BaseModel):
     precision: Precision = "float32"
     compile_from_epochs: Epochs | None = None
     gpus_per_stage: int = Field(default=1, ge=1)
-    gpus_per_trial: float | None = Field(default=None, exclude=True)
+    gpus_per_trial: GpuShare = Field(default=None, exclude=True)
     batch_norm: BatchNormPolicy = "synchronised"
     pretrain_epochs: Epochs
     rounds: Rounds
     round_epochs: Epochs
-    round_schedule: Schedule = Schedule()
+    round_schedule: PossibleSchedule = Schedule()
     prune_fraction: float = Field(default=0.2, gt=0, lt=1)
     alpha: Alpha = UNIFORM
     final_epochs: Epochs
-    final_schedule: Schedule
+    final_schedule: PossibleSchedule
     methods: Names = ("aws", "lrr")
     own_methods: dict[OwnName, Method] = Field(default_factory=dict)
     transfers: Names = ("signed", "mask")
@@ -118,6 +119,7 @@ class Recipe(BaseModel):
     transfer_rounds: Annotated[tuple[int, ...], Once]
     probe_rounds: Annotated[tuple[int, ...], Once]
     probes: Names = ()
+    tickets_from: Names = ()
     chains: Chains = 1
     seeds: Chains = 3
     dense_same_budget: bool = False
@@ -128,33 +130,6 @@ class Recipe(BaseModel):
     probe_points: PathPoints = 11
     bn_images: Images | None = None
     bn_momentum: float | None = Field(default=None, gt=0, le=1)
-
-    @field_validator("optimizer")
-    @classmethod
-    def _rates_are_rates(cls, value: Optimizer) -> Optimizer:
-        if value.learning_rate <= 0:
-            raise ValueError("learning_rate must be positive")
-        if not 0 <= value.momentum < 1:
-            raise ValueError(f"momentum is at least 0 and below 1, not {value.momentum:g}")
-        if value.weight_decay < 0:
-            raise ValueError(f"weight_decay is at least 0, not {value.weight_decay:g}")
-        return value
-
-    @field_validator("round_schedule", "final_schedule")
-    @classmethod
-    def _schedule_can_run(cls, value: Schedule) -> Schedule:
-        if value.factor < 0:
-            raise ValueError(f"factor is at least 0, not {value.factor:g}")
-        if beyond := [epoch for epoch in value.milestones if epoch < 0]:
-            raise ValueError(f"milestones are epochs, counted from 0, not {beyond[0]}")
-        return value
-
-    @field_validator("gpus_per_trial")
-    @classmethod
-    def _one_gpu_or_a_share(cls, value: float | None) -> float | None:
-        if value is not None and not 0 < value <= 1:
-            raise ValueError(f"a trial uses one GPU or a share of it, such as 0.25, not {value:g}")
-        return value
 
     @field_validator("methods")
     @classmethod
@@ -172,6 +147,16 @@ class Recipe(BaseModel):
     def known_transfers(self) -> Mapping[str, Transfer]:
         """Built-in transfers and the user's, by name."""
         return {**TRANSFERS, **self.own_transfers}
+
+    @property
+    def other_data(self) -> tuple[str, ...]:
+        """The data sets whose tickets are compared on this one."""
+        return tuple(name for name in self.tickets_from if name != self.dataset)
+
+    @property
+    def compared_rounds(self) -> list[int]:
+        """Rounds whose tickets are retrained and transferred, in their order."""
+        return sorted({*self.transfer_rounds, *self.probe_rounds})
 
     @property
     def seed_numbers(self) -> range:
@@ -253,7 +238,8 @@ class Recipe(BaseModel):
         twins = probed & {*self.twins} | ({"retrain"} if self.probe_rounds and self.seeds > 1 else set())
         accuracy = trained | {name for name in more if more[name]}
         measured = {"accuracy": accuracy, "barrier": probed, "chord": probed, "stability": twins}
-        self.study.check(self.chains, self.methods, measured)
+        across = [f"{method}@{name}" for name in self.other_data for method in self.methods]
+        self.study.check(self.chains, (*self.methods, *across), measured)
         return self
 
     @model_validator(mode="after")

@@ -52,10 +52,11 @@ LISTS = {
     "transfer_rounds": "[8, 12], all or probed",
     "alpha.parameters": "[0, 1]",
     "landscapes": "[[retrain, signed, mask]]",
+    "tickets_from": "[cifar10, cifar100]",
     "study.primary": "[accuracy_of_signed_minus_mask]",
     "study.looks": "[3, 6, 12]",
 }
-FAMILY = {"cifar10": "cifar", "cifar100": "cifar", "imagefolder": "imagenet"}
+FAMILY = {"cifar10": "cifar", "cifar100": "cifar", "imagefolder": "imagenet", "mnist1d_shuffled": "mnist1d"}
 
 
 def resolve(dataset: str, arch: str | None, preset: str, changes: Sequence[Mapping[str, Any]] = ()) -> Recipe:

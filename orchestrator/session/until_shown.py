@@ -22,8 +22,13 @@ def section(experiment: Experiment) -> Section:
 
 
 def check_looks(experiments: Sequence[Experiment]) -> None:
-    """Raise RecipeError if an experiment has no last look."""
+    """Raise RecipeError if an experiment has no last look, or takes tickets of others, which may be decided first."""
     for experiment in experiments:
+        if experiment.recipe.other_data:
+            raise RecipeError(
+                f"--until-shown ends each data set by itself, and {experiment.recipe.dataset} takes tickets_from "
+                f"others; leave one of them out"
+            )
         if not experiment.recipe.study.looks_from(experiment.recipe.chains):
             raise RecipeError(
                 f"--until-shown needs a limit: give --max-chains, or study.looks in the recipe of "

@@ -256,3 +256,42 @@ def test_a_registered_source_gives_the_signs_in_its_version_only() -> None:
 def test_a_start_draws_unless_every_part_is_given(name: str, draws: bool) -> None:
     assert TRANSFERS[name].draws == draws
     assert replace(TRANSFERS[name], mask="shuffled", magnitudes="fresh").draws
+
+
+def other_classes(classes: int, *, bias: bool = True) -> nn.Sequential:
+    """The network for another number of classes."""
+    model = network(1)
+    torch.manual_seed(1)
+    model[4] = nn.Linear(4, classes, bias=bias)
+    return model
+
+
+@pytest.mark.parametrize("transfer", [SIGNED, MASK, RETRAIN])
+@pytest.mark.parametrize("classes", [3, 7])
+def test_a_fresh_classifier_may_have_any_shape_and_stays_as_it_is(transfer: Transfer, classes: int) -> None:
+    _, state, ticket = trained()
+    model = other_classes(classes)
+    fresh = {name: value.clone() for name, value in model.state_dict().items()}
+    fresh_classifier = replace(transfer, classifier="fresh")
+    masks = transfer_(model, fresh_classifier, ticket.tensors, state, torch.Generator())
+    assert masks.keys() == {PRUNABLE}
+    same_network = network(1)
+    transfer_(same_network, fresh_classifier, ticket.tensors, state, torch.Generator())
+    for name, value in model.state_dict().items():
+        if name.startswith("4."):
+            assert torch.equal(value, fresh[name])
+        else:
+            assert torch.equal(value, same_network.state_dict()[name]), name
+
+
+def test_a_fresh_classifier_may_have_a_bias_that_the_tickets_lacks() -> None:
+    model, state, _ = trained()
+    ticket = tickets.from_model(model, {PRUNABLE: torch.ones_like(model[0].weight).bool()}, 3, PROVENANCE)
+    del ticket.tensors["4.bias"]  # type: ignore[attr-defined]
+    transfer_(other_classes(5), replace(SIGNED, classifier="fresh"), ticket.tensors, state, torch.Generator())
+
+
+def test_a_classifier_of_another_shape_is_refused_unless_it_is_fresh() -> None:
+    _, state, ticket = trained()
+    with pytest.raises(TicketError, match="it is the classifier, for 3 classes in the ticket"):
+        transfer_(other_classes(7), SIGNED, ticket.tensors, state, torch.Generator())

@@ -34,6 +34,8 @@ def transfer_(
         generator: CPU generator for random, shuffled and flipped signs.
         others: networks by the names in ``transfer.others``.
 
+    If the classifier is fresh, the model's may have any shape: it is another data set's.
+
     Returns:
         Boolean mask of each prunable weight; empty for a dense start.
 
@@ -45,7 +47,7 @@ def transfer_(
         return {}
     if signed is None:
         raise TicketError("this transfer takes signs or masks from a ticket; give one")
-    counterparts(signed, unwrapped(model))
+    counterparts(signed, unwrapped(model), own_classifier=transfer.classifier == "fresh")
     origins = {**(others or {}), **({} if trained is None else {"trained": Origin(trained)})}
     if missing := [name for name in transfer.others if name not in origins]:
         raise TicketError(f"this transfer takes values from {' and '.join(missing)}; give them in others")
@@ -62,7 +64,7 @@ def transfer_(
     masks: dict[str, Tensor] = {}
     foreign = foreign_masks(model)
     for name, parameter in model.named_parameters():
-        if name in foreign:
+        if name in foreign or name not in signed:  # the ticket of another data set may lack a part of the classifier
             continue
         tensor = signed[name]
         if tensor.role is Role.PRUNABLE:

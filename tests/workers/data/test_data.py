@@ -32,6 +32,20 @@ def test_mnist1d_is_the_benchmark_of_that_name(data_cache: Path) -> None:
     assert float(data.train_images.float().std()) == pytest.approx(float(data.std), abs=1e-2)
 
 
+def test_mnist1d_shuffled_has_the_same_signals_in_one_other_order(data_cache: Path) -> None:
+    plain, shuffled = (
+        open_data(name, fingerprint(name, None, data_cache), None, data_cache)
+        for name in ("mnist1d", "mnist1d_shuffled")
+    )
+    assert torch.equal(plain.train_labels, shuffled.train_labels)
+    a, b = (data.train_images.flatten(1).double() for data in (plain, shuffled))
+    # each sample of the one has one twin in the other; all signals agree in the order
+    order = [int((a[:, [place]] - b).abs().sum(0).argmin()) for place in range(40)]
+    assert sorted(order) == list(range(40))
+    assert order != list(range(40))
+    assert torch.equal(plain.train_images, shuffled.train_images[..., order])
+
+
 @pytest.mark.parametrize(("image", "label"), [("image", "label"), ("img", "fine_label")])
 def test_parquet_images_are_read_to_the_pixel(tmp_path: Path, image: str, label: str) -> None:
     root = tmp_path / "data"

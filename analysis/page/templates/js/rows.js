@@ -1,6 +1,12 @@
 // Turn a figure's points into rows, for its table, its CSV download and a point's details.
 
-const NOTES = { n: /^n = (.+)$/, "95 % interval": /^95 % interval (.+)$/ };
+const NOTES = {
+  n: /^n = (.+)$/,
+  "95 % interval": /^95 % interval (.+)$/,
+  "test accuracy": /^test accuracy (.+)$/,
+  "minus dense": /^− dense: (.+)$/,
+  "minus own tickets": /^− own tickets: (.+)$/,
+};
 
 /** Return the hover text in a point's `customdata`, and the keys of its set of stages. */
 function noted(custom) {
