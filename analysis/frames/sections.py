@@ -40,7 +40,7 @@ class Section:
         return stages[(stages["kind"] == "train") & ~stages["twin"]]
 
     def barriers(self, probe: str) -> pd.DataFrame:
-        """Return the probes of one kind ("lmc" or "stability"), one row each, with ``barrier_points``."""
+        """Return the probes of one kind ("lmc", "stability" or "successive"), one row each, with ``barrier_points``."""
         stages = self.frames.stages
         return stages[(stages["kind"] == "probe") & (stages["probe"] == probe)]
 

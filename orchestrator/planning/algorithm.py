@@ -80,7 +80,7 @@ def count_stages(recipe: Recipe) -> int:
     chains = 0
     for name in recipe.methods:
         rewind = {f"epoch_{recipe.known_methods[name].reset_to}"} - {"epoch_None"}
-        tested = recipe.test_rounds * (1 + recipe.rounds)
+        tested = recipe.test_rounds * (1 + recipe.rounds) + recipe.probe_successive_rounds * recipe.rounds * probes
         chains += 1 + recipe.rounds + len(epochs | rewind) + tested + (compared + probed) * (1 + len(recipe.other_data))
     return recipe.seeds * (1 + recipe.dense_same_budget) + recipe.chains * chains
 
@@ -102,6 +102,8 @@ def compare_methods(experiment: ExperimentPlanner, recipe: Recipe) -> list[Chain
             find_tickets(chain, recipe.rounds)
             if recipe.test_rounds:
                 chain.test_rounds()
+            if recipe.probe_successive_rounds:
+                of_chain(chain).probe_successive_rounds(chain.rounds)
             for round_ in recipe.compared_rounds:
                 compare_starts(of_chain(chain), round_, recipe)
             chains.append(chain)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from orchestrator.planning.landscape import add_landscape, reestimation
 from orchestrator.planning.plan import Node
 from orchestrator.planning.stage_planner import ChainPlanner, ExperimentPlanner
+from orchestrator.recipes.recipe import ROUND_END
 from orchestrator.store.record import Labels, ProbeKind
 from tickets import Transfer, named_source
 from workers.probing.probes import PROBES
@@ -59,11 +61,26 @@ class SolutionsPlanner:
 
     def probe(self, kind: ProbeKind, a: Node, b: Node) -> None:
         """Add the barrier probe of a pair of solutions, and the recipe's other probes of this pair."""
+        start, _, seed = a.name.rpartition("/")
+        self._probe(f"{start}/{kind}/{seed}", replace(a.labels, probe=kind, twin=False), a, b)
+
+    def probe_successive_rounds(self, rounds: Sequence[Node]) -> None:
+        """Probe each round's network, as it is at the round's end, with that of the round before.
+
+        Paul et al. (2023): successive solutions of iterative pruning are linearly connected. Their masks differ, so
+        that points between them have the weights of both.
+
+        Args:
+            rounds: the stages of the chain, from round 0.
+        """
+        for round_, (before, network) in enumerate(pairwise(rounds), 1):
+            labels = replace(self._labels, round=round_, transfer=ROUND_END, probe="successive")
+            self._probe(f"{self._prefix}/round{round_:02d}/successive", labels, network, before)
+
+    def _probe(self, name: str, labels: Labels, a: Node, b: Node) -> None:
         recipe, setting = self._recipe, self._experiment.setting
         stage = Probe(setting, recipe.probe_points, **reestimation(recipe))
         path = PathEvaluation(recipe.probe_points, **reestimation(recipe))
-        start, _, seed = a.name.rpartition("/")
-        name, labels = f"{start}/{kind}/{seed}", replace(a.labels, probe=kind, twin=False)
         self._plan.add(name, stage, labels, a=a, b=b)
         for probe in recipe.probes:
             registered = PROBES[probe]

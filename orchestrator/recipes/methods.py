@@ -41,6 +41,16 @@ class Method:
         if min(self.prune_at or 0, self.reset_to or 0) < 0 or self.steps < 1:
             raise ValueError("prune_at and reset_to must be at least 0, and steps at least 1")
 
+    def why_not(self, measure: Literal["test_rounds", "probe_successive_rounds"]) -> str:
+        """Why a measurement of the networks at the ends of rounds has no meaning; empty if it has one."""
+        if self.prune_at is not None:
+            return "does not train its rounds"
+        if measure == "test_rounds" and self.interpolate_psi:
+            return "averages its batch-norm statistics over all alphas"
+        if measure == "probe_successive_rounds" and self.one_shot:
+            return "prunes round 0 in every round, so that no round succeeds another"
+        return ""
+
     def pruning(self, name: str) -> Pruning:
         """The pruning of a round under the method's name; ValueError if the criterion is not registered."""
         if self.criterion not in CRITERIA:

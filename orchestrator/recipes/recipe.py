@@ -65,6 +65,7 @@ class Recipe(BaseModel):
         seeds: transfer seeds, and dense trainings.
         dense_same_budget: also train dense networks for as many epochs as a chain and a final training have together.
         test_rounds: also test the network at the end of every round, as it is: the start ``round_end``.
+        probe_successive_rounds: also probe each round's network with that of the round before (Paul et al. 2023).
         study: the primary questions, and the numbers of chains at which they are judged; part of no key.
         alpha: the distribution of AWS's alpha.
         image_size: side of the network's input in pixels: streamed images are cropped to it, images of one size are
@@ -124,6 +125,7 @@ class Recipe(BaseModel):
     seeds: Chains = 3
     dense_same_budget: bool = False
     test_rounds: bool = False
+    probe_successive_rounds: bool = False
     study: Study = Field(default=Study(), exclude=True)
     validation_fraction: float = Field(ge=0, lt=1)
     watch_test_set: bool
@@ -243,16 +245,12 @@ class Recipe(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _rounds_can_be_tested(self) -> Recipe:
-        for name in self.methods if self.test_rounds else ():
-            method = self.known_methods[name]
-            if method.interpolate_psi:
-                why = "averages its batch-norm statistics over all alphas"
-            elif method.prune_at is not None:
-                why = "does not train its rounds"
-            else:
-                continue
-            raise ValueError(f"test_rounds: method {name} {why}; leave it out of methods, or set test_rounds to false")
+    def _rounds_can_be_measured(self) -> Recipe:
+        for measure in ("test_rounds", "probe_successive_rounds"):
+            for name in self.methods if getattr(self, measure) else ():
+                if why := self.known_methods[name].why_not(measure):
+                    remedy = f"leave it out of methods, or set {measure} to false"
+                    raise ValueError(f"{measure}: method {name} {why}; {remedy}")
         return self
 
     @field_validator("probes")

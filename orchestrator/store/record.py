@@ -34,7 +34,7 @@ DEFAULT_IMAGE_SIZE = 224  # workers.stages.IMAGE_SIZE, whose package imports tor
 REMEDY = "python -m orchestrator.verify quarantines it, and the next sweep computes the stage again"
 
 T = TypeVar("T")
-ProbeKind = Literal["lmc", "stability"]
+ProbeKind = Literal["lmc", "stability", "successive"]
 DriverName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,200}$")]
 Kind = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,100}$")]
 Key = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
@@ -58,7 +58,8 @@ class Labels:
         round: the ticket's pruning round; 0 is dense pretraining.
         seed: number of the transfer seed, from 1; None in a chain.
         twin: whether this is the second training of a stability pair, which differs in its SGD seed only.
-        probe: what a probe measures.
+        probe: what a probe measures: a transfer and its retrain ("lmc"), two SGD seeds of one start ("stability"), or a
+            round's network and that of the round before ("successive").
     """
 
     dataset: Word

@@ -13,14 +13,18 @@ from analysis.figures.panel import DENSITY, Axis, Panel, compose
 from analysis.frames.load import Frames
 from analysis.frames.sections import Section, sections
 
-PAIRS = {"lmc": "to the solution", "stability": "between two SGD seeds"}
+PAIRS = {
+    "lmc": "to the solution",
+    "stability": "between two SGD seeds",
+    "successive": "to the round before",
+}
 _Drawn = Iterator[tuple[Panel, list[str]]]  # panels, each with its means in words
 
 
 def barrier_by_density(frames: Frames) -> go.Figure:
     """Draw the mean barrier of each method and transfer over seeds and chains, with one standard deviation.
 
-    Two panels per section, one per kind of probe; no traces where nothing was probed.
+    A panel per section and kind of probe; no traces where nothing was probed.
     """
     parts = sections(frames)
     return _figure(parts, _barriers, "nothing was probed yet", columns=1 if len(parts) == 1 else 2)
@@ -29,7 +33,7 @@ def barrier_by_density(frames: Frames) -> go.Figure:
 def pair_probes(frames: Frames) -> go.Figure:
     """Draw the mean of each probe's numbers for each method and transfer over seeds and chains, with one deviation.
 
-    Two panels per section and number, one per kind of pair; no traces where no such probe was run.
+    A panel per section, number and kind of pair; no traces where no such probe was run.
     """
     return _figure(sections(frames), _numbers, "no pair was probed for anything else", columns=2)
 

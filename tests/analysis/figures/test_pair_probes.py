@@ -11,6 +11,8 @@ from analysis import load
 from analysis.figures import barrier_by_density, pair_probes
 from analysis.frames.device_time import cost_of_results, device_time
 from analysis.frames.sections import sections
+from analysis.rules.checklist import checks
+from orchestrator.store import Store
 
 if TYPE_CHECKING:
     from tests.analysis.conftest import SyntheticStore
@@ -71,3 +73,23 @@ def test_barriers_and_their_costs_are_of_barrier_probes_alone(probed: SyntheticS
     assert (list(lmc.y), list(stability.y)) == ([2.0, 2.0], [2.0, 2.0])
     costs = cost_of_results(device_time(section), "cpu", "lmc")
     assert set(costs.loc[costs["kind"].str.contains("probe"), "kind"]) == {"probe"}
+
+
+def test_barriers_to_the_round_before_have_the_density_of_the_later_round(sweep: SyntheticStore) -> None:
+    ends = {
+        round_: sweep.stage("round", {"method": "lrr", "chain": 1, "round": round_}, {"density": 0.8**round_})
+        for round_ in (1, 2)
+    }
+    sweep.stage(
+        "probe",
+        {"method": "lrr", "chain": 1, "round": 2, "transfer": "round_end", "probe": "successive"},
+        {"barrier_points": 3.0, "barrier_standard_error_points": 0.1, "same_mask": False},
+        inputs={"a": ends[2], "b": ends[1]},
+    )
+    frames = load(sweep.root)
+    [line] = [line for line in barrier_by_density(frames).data if line.name == "LRR end of round"]
+    assert (list(line.x), list(line.y)) == (pytest.approx([0.64]), [3.0])
+    summary = barrier_by_density(frames).layout.meta["summary"]
+    assert "barrier to the round before of LRR end of round 3.00 points" in summary
+    [verdict] = [row for row in checks(Store(sweep.root), frames).to_dict("records") if "same mask" in row["rule"]]
+    assert verdict["verdict"] != "broken"

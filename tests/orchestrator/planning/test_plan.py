@@ -123,6 +123,24 @@ def test_further_probes_measure_the_same_pairs_and_change_no_other_stage() -> No
     assert plan.counts()["probe disagreement"] == len(pairs)
 
 
+def test_successive_rounds_are_probed_without_changing_another_stage() -> None:
+    without = plan_of(recipe(rounds=3))
+    probed = recipe(rounds=3, probe_successive_rounds=True, probes=("disagreement",))
+    plan = plan_of(probed)
+    assert without.nodes.keys() <= plan.nodes.keys()
+    pairs = [node for node in plan if node.labels.probe == "successive"]
+    barriers = [node for node in pairs if isinstance(node.stage, Probe)]
+    assert len(barriers) == probed.chains * len(probed.methods) * 3 == len(pairs) / 2
+    for node in barriers:
+        a, b = upstream(plan, node, "a").labels, upstream(plan, node, "b").labels
+        assert (a.method, a.chain, a.round) == (b.method, b.chain, (b.round or 0) + 1)
+        assert (node.labels.method, node.labels.chain, node.labels.round) == (a.method, a.chain, a.round)
+        assert node.stage == next(each.stage for each in without if each.labels.probe == "lmc")
+    assert {tuple(node.inputs.items()) for node in pairs} == {tuple(node.inputs.items()) for node in barriers}
+    planned_more = count_stages(probed) - count_stages(recipe(rounds=3, probes=("disagreement",)))
+    assert planned_more == len(pairs)
+
+
 def test_a_probe_registered_for_paths_evaluates_them_as_the_barrier_beside_it() -> None:
     probe("bend", path=True)(lambda pair: {"points": 1})
     try:
