@@ -1,0 +1,105 @@
+"""Matching finds a permutation again, and never moves weights apart."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from workers.models import build_model
+from workers.probing.alignment import (
+    PermutationGraph,
+    compose,
+    inverse,
+    match_activations,
+    match_weights,
+    trace_permutations,
+)
+from workers.stages import Model
+
+
+def stream(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def network(name: str, seed: int, **options: int) -> tuple[nn.Module, PermutationGraph]:
+    model = build_model(Model(name, options), in_channels=3, num_classes=10, init_seed=seed)
+    for number, parameter in enumerate(model.parameters()):
+        parameter.data += 0.05 * torch.randn(parameter.shape, generator=stream(seed + number))
+    return model, trace_permutations(model, torch.randn(1, 3, 32, 32, generator=stream(1)))
+
+
+SMALL = [("resnet1d", {}), ("vit_tiny", {"width": 24, "depth": 2, "heads": 3})]
+
+
+@pytest.mark.parametrize(("name", "options"), SMALL)
+def test_a_permuted_copy_is_found_again_by_its_weights(name: str, options: dict[str, int]) -> None:
+    model, graph = network(name, 1, **options)
+    state, hidden = model.state_dict(), graph.drawn(stream(2))
+    names = [name for name, _ in model.named_parameters()]
+    found = match_weights(graph, state, graph.permuted(state, hidden), names, stream(3))
+    assert torch.equal(found, inverse(hidden))
+
+
+@pytest.mark.parametrize(("name", "options"), SMALL)
+def test_a_permuted_copy_is_found_again_by_its_activations(name: str, options: dict[str, int]) -> None:
+    model, graph = network(name, 1, **options)
+    state, hidden = model.state_dict(), graph.drawn(stream(2))
+    batches = [torch.randn(8, 3, 32, 32, generator=stream(seed)) for seed in (4, 5)]
+    found = match_activations(graph, state, graph.permuted(state, hidden), batches)
+    back = graph.permuted(graph.permuted(state, hidden), found)
+    # two units that are off on all images are alike to any measure of activations
+    assert graph.moved_share(compose(found, hidden)) < 0.05
+    if name == "vit_tiny":
+        assert all(torch.equal(back[name], tensor) for name, tensor in state.items())
+
+
+def layers() -> tuple[nn.Module, PermutationGraph]:
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 2))
+    return model, trace_permutations(model, torch.randn(1, 4, generator=stream(0)))
+
+
+def test_weight_matching_is_the_best_of_all_permutations_of_a_layer() -> None:
+    _, graph = layers()
+    first = graph.groups[0]
+    a, b = ({name: torch.randn(3, 4, generator=stream(seed)) for name in ["0.weight"]} for seed in (1, 2))
+    found = graph.permuted(b, match_weights(graph, a, b, ["0.weight"], stream(3)))
+    orders = [b["0.weight"][list(order)] for order in itertools.permutations(range(len(first.units)))]
+    best = min((a["0.weight"] - each).norm() for each in orders)
+    assert torch.allclose((a["0.weight"] - found["0.weight"]).norm(), best)
+
+
+def test_weight_matching_brings_networks_closer_and_keeps_zeros_and_statistics_with_their_units() -> None:
+    (one, graph), (other, _) = network("resnet1d", 1), network("resnet1d", 9)
+    names = [name for name, _ in one.named_parameters()]
+    a, b = one.state_dict(), other.state_dict()
+    b["blocks.0.conv1.weight"][torch.rand(8, 8, 1, 3, generator=stream(5)) < 0.5] = 0
+    b["bn.running_mean"] = torch.arange(8.0)
+    found = match_weights(graph, a, b, names, stream(6))
+    moved = graph.permuted(b, found)
+
+    def distance(x: dict[str, Tensor], y: dict[str, Tensor]) -> float:
+        return float(sum((x[name] - y[name]).square().sum() for name in names))
+
+    assert distance(a, moved) < distance(a, b)
+    rows = moved["bn.running_mean"].long()
+    assert sorted(rows.tolist()) == [*range(8)]
+    assert torch.equal(moved["conv.weight"], b["conv.weight"][rows])  # the statistics' own channels
+    masks = {"blocks.0.conv1.weight": b["blocks.0.conv1.weight"] != 0}
+    assert torch.equal(graph.permuted(masks, found)["blocks.0.conv1.weight"], moved["blocks.0.conv1.weight"] != 0)
+    assert torch.equal(found, match_weights(graph, a, b, names, stream(6)))
+
+
+def test_activation_matching_maximises_correlations_and_not_products() -> None:
+    model, graph = layers()
+    a = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    a["0.weight"], a["0.bias"] = torch.eye(3, 4), torch.zeros(3)
+    b = dict(a)
+    b["0.weight"] = torch.tensor([[0.0, 0, 1, 0], [9, 0, 0, 0], [0, 0.1, 0, 0]])  # scaled and in another order
+    b["2.weight"] = a["2.weight"][:, [2, 0, 1]]
+    images = F.relu(torch.randn(200, 4, generator=stream(8)))
+    moved = graph.permuted(b, match_activations(graph, a, b, [images[:150], images[150:]]))
+    assert torch.equal(moved["0.weight"], torch.diag(torch.tensor([9.0, 0.1, 1]))[:, [0, 1, 2]] @ torch.eye(3, 4))
