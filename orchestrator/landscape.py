@@ -23,9 +23,8 @@ from orchestrator.store import Store, StoreError
 from orchestrator.terminal.arguments import checked_execution
 from orchestrator.terminal.command import STORE_ERRORS, open_existing
 from orchestrator.terminal.options import ExecutionOptions
-from tickets.registry import unknown
 from workers.data import DataError
-from workers.models import ARCHITECTURES
+from workers.models import find_architecture
 from workers.plugins import PluginError
 from workers.stages import Setting
 from workers.stages.execution import Execution
@@ -139,9 +138,10 @@ def _check_can_run(left: Sequence[Node]) -> None:
 def _check_architecture(setting: Setting) -> None:
     """Raise RecipeError unless this code has the architecture of the trainings, in their version."""
     model = setting.model
-    if model.name not in ARCHITECTURES:
-        raise RecipeError(unknown("architecture", model.name, ARCHITECTURES, plugins=True))
-    version = ARCHITECTURES[model.name].version
+    try:
+        version = find_architecture(model.name).version
+    except ValueError as error:
+        raise RecipeError(str(error)) from error
     if version != model.version:
         raise RecipeError(
             f"architecture {model.name} has version {version} now, and these trainings have version {model.version}; "

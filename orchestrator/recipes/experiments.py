@@ -13,9 +13,10 @@ from torch import nn
 
 from orchestrator.recipes.experiment_file import ExperimentRequest
 from orchestrator.recipes.layers import RecipeError
+from orchestrator.recipes.network import Network, check_psi, describe_network
 from orchestrator.recipes.recipe import Recipe
 from orchestrator.recipes.resolution import resolve
-from tickets import Role, UnknownLayerError, classifier_name, named_source, parameter_roles
+from tickets import Role, UnknownLayerError, named_source, parameter_roles
 from tickets.registry import unknown
 from workers.data import (
     DataSet,
@@ -27,7 +28,7 @@ from workers.data import (
     find_data_set,
     find_source,
 )
-from workers.models import ARCHITECTURES
+from workers.models import find_architecture
 from workers.models.registry import Builder
 from workers.plugins import fault, owner
 from workers.pruning.selection import survivors_after
@@ -62,9 +63,6 @@ def find_experiments(
     archs: Sequence[str | None] = request.archs or [None]
     pairs = dict.fromkeys((dataset, arch) for dataset in data_sets for arch in archs)
     recipes = [resolve(dataset, arch, request.preset or "sound", request.layers) for dataset, arch in pairs]
-    for recipe in recipes:
-        if recipe.arch not in ARCHITECTURES:
-            raise RecipeError(unknown("architecture", recipe.arch, ARCHITECTURES, plugins=True))
     root = Path(execution.data_root) if execution.data_root else None
     # once per data set: listing a folder of a million images takes seconds
     cache = Path(execution.data_cache)
@@ -127,7 +125,7 @@ def _data_set(name: str) -> DataSet:
 
 def _experiment(recipe: Recipe, data_set: DataSet, source: Source) -> Experiment:
     """Build the recipe's network, and check that the method can prune it."""
-    architecture = ARCHITECTURES[recipe.arch]
+    architecture = find_architecture(recipe.arch)
     if source.size is not None and recipe.image_size != IMAGE_SIZE:
         check_image_size(recipe.dataset, source.size, recipe.image_size)
     _check_options(recipe.model, architecture.build)
@@ -141,7 +139,7 @@ def _experiment(recipe: Recipe, data_set: DataSet, source: Source) -> Experiment
             model = architecture.build(**options)
         if not isinstance(model, nn.Module):
             raise TypeError(f"{owner(architecture.function)} returns a {type(model).__name__}, and no torch.nn.Module")
-        network = _network(model, source.num_classes)
+        network = describe_network(model, source.num_classes)
         empty = [name for name, parameter in model.named_parameters() if not parameter.numel()]
         if empty:
             raise ValueError(f"{empty[0]} has no elements")
@@ -155,6 +153,7 @@ def _experiment(recipe: Recipe, data_set: DataSet, source: Source) -> Experiment
             f"{MOST_PARAMETERS:,}, because weights, gradients and momentum of more fit in no GPU"
         )
     check_rounds(recipe, recipe.rounds, network.prunable_weights)
+    check_psi(recipe, network)
     roles = parameter_roles(model, source.num_classes)
     parameters = {name: Parameter(role, tuple(model.get_parameter(name).shape)) for name, role in roles.items()}
     splits, left_out = source.splits, source.left_out
@@ -191,23 +190,6 @@ def check_rounds(recipe: Recipe, rounds: int, weights: int) -> None:
             f"rounds {rounds}: round {most + 1} would keep none of the {weights:,} prunable weights of {recipe.arch}; "
             f"{remedy}"
         )
-
-
-def _network(model: nn.Module, num_classes: int) -> Network:
-    roles = parameter_roles(model, num_classes)
-    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
-    prunable = [sizes[name] for name, role in roles.items() if role is Role.PRUNABLE]
-    return Network(sum(sizes.values()), sum(prunable), len(prunable), classifier_name(model, num_classes))
-
-
-@dataclass(frozen=True)
-class Network:
-    """A network as the method sees it: its size, its prunable part, and its classifier."""
-
-    parameters: int
-    prunable_weights: int
-    prunable_layers: int
-    classifier: str
 
 
 class Parameter(NamedTuple):

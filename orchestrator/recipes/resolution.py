@@ -17,7 +17,7 @@ from orchestrator.recipes.recipe import Recipe
 from orchestrator.recipes.study import Study
 from tickets import Transfer
 from tickets.registry import unknown
-from workers.models import ARCHITECTURES
+from workers.models import find_architecture
 from workers.stages import Alpha, Optimizer, Schedule
 
 NESTED: dict[str, type[Any]] = {
@@ -67,7 +67,7 @@ def resolve(dataset: str, arch: str | None, preset: str, changes: Sequence[Mappi
     user's ``rounds`` are left out; if none is left, the last round is taken. The architecture completes its options.
 
     Raises:
-        RecipeError: a field is unknown, or its value does not fit.
+        RecipeError: a name or field is unknown, or its value does not fit.
     """
     family = dataset.partition(":")[0]
     builtin = read_builtin(FAMILY.get(family, family))
@@ -102,9 +102,11 @@ def resolve(dataset: str, arch: str | None, preset: str, changes: Sequence[Mappi
         first = next((each for each in errors if each["loc"] and each["loc"][0] in user), errors[0])
         raise RecipeError(f"{title}: {_sentence(first)}") from error
     _check_trained(recipe, changes, title)
-    if arch in ARCHITECTURES:
-        return recipe.model_copy(update={"model": dict(ARCHITECTURES[arch].complete(recipe.model))})
-    return recipe
+    try:
+        completed = find_architecture(arch).complete(recipe.model)
+    except ValueError as error:
+        raise RecipeError(str(error)) from error
+    return recipe.model_copy(update={"model": dict(completed)})
 
 
 def _check_trained(recipe: Recipe, changes: Sequence[Mapping[str, Any]], title: str) -> None:

@@ -99,6 +99,11 @@ def _try(recipe: Recipe, data: MappedData | StreamedData) -> None:
             logits = network(torch.zeros(2, data.channels, *size))
     except (RuntimeError, ValueError, TypeError) as error:
         raise RecipeError(f"{subject}: {error}") from error
+    except AssertionError as error:  # timm's, of images of another size than the network's
+        raise RecipeError(
+            f"{subject}: {error} If the network is built for one size of images, give its option, such as --set "
+            f"model.img_size={size[1]}"
+        ) from error
     except (Exception, SystemExit) as error:  # a plugin's network may raise anything
         raise RecipeError(f"{subject}: {fault(error)}") from error
     if not isinstance(logits, torch.Tensor):

@@ -12,7 +12,7 @@ import typer
 from orchestrator.recipes.methods import METHODS
 from tickets import TRANSFERS
 from workers.data import data_set_names
-from workers.models import ARCHITECTURES
+from workers.models import architecture_names
 from workers.plugins import PluginError, load_plugins
 from workers.probing.probes import PROBES
 from workers.pruning.criteria import CRITERIA
@@ -33,7 +33,7 @@ class ListingCommand(Command):
                 raise typer.BadParameter(str(error)) from error
             lists = {
                 "datasets": ", ".join(sorted(data_set_names())),
-                "archs": ", ".join(sorted(ARCHITECTURES)),
+                "archs": ", ".join(architecture_names()),
                 "methods": ", ".join(METHODS),
                 "criteria": ", ".join(sorted(CRITERIA)),
                 "transfers": ", ".join(sorted(TRANSFERS.keys() - ALWAYS_TRAINED)),

@@ -6,15 +6,19 @@ import json
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from orchestrator.planning.algorithm import planned_recipe
 from orchestrator.planning.plan import Plan, describe
 from orchestrator.recipes.experiments import Experiment
 from orchestrator.recipes.layers import RecipeError
+from orchestrator.recipes.network import Network
 from orchestrator.recipes.resolved import as_yaml, differences
 from orchestrator.scheduling.forecast import Forecast
 from orchestrator.scheduling.rank import cost_epochs
 from orchestrator.terminal.data_lines import data_line
+from tickets import Role
+from tickets.roles import WHY_DENSE
 from workers.terminal.console import Console
 from workers.terminal.numbers import duration
 from workers.terminal.tables import UncutTable, print_table
@@ -46,7 +50,11 @@ def plan_as_json(
     ]
     kinds = {kind: {"stages": counts[kind], "cached": done[kind]} for kind in counts}
     networks = [
-        {"dataset": e.recipe.dataset, "architecture": e.recipe.arch, **(asdict(e.network) if e.network else {})}
+        {
+            "dataset": e.recipe.dataset,
+            "architecture": e.recipe.arch,
+            **_network_fields(e.network),
+        }
         for e in experiments
     ]
     data = [
@@ -110,6 +118,9 @@ def print_plan(
                 f"classifier {network.classifier}",
                 soft_wrap=True,
             )
+            console.print(
+                f"{recipe.dataset}/{recipe.arch}: left dense: {'; '.join(_left_dense(network))}.", soft_wrap=True
+            )
         names = ", ".join(differences(recipe)) or "nothing"
         console.print(f"{recipe.dataset}/{recipe.arch}: changed in the built-in recipe: {names}.", soft_wrap=True)
     counts, done = plan.counts(), Counter(describe(node) for node in plan if node.key in cached)
@@ -121,6 +132,26 @@ def print_plan(
     total = f"{sum(epochs.values()):,.0f}"
     table.add("all", str(len(plan)), str(done.total()), str(len(left)), total, style="bold")
     print_table(console, table)
+
+
+def _network_fields(network: Network | None) -> dict[str, Any]:
+    """A network for machines; each role says why it is left dense, and null for the prunable weights."""
+    if network is None:
+        return {}
+    roles = {
+        role: {"parameters": count, "left_dense": WHY_DENSE.get(Role(role))} for role, count in network.roles.items()
+    }
+    return {**asdict(network), "roles": roles}
+
+
+def _left_dense(network: Network) -> list[str]:
+    """By role that is never pruned: how many parameters, and why; what AWS interpolates."""
+    parts = [
+        f"{count:,} {role} ({WHY_DENSE[Role(role)]})" for role, count in network.roles.items() if role != Role.PRUNABLE
+    ]
+    psi = " and ".join(f"{count} {layer}" for layer, count in network.psi_layers.items())
+    aws = f"AWS interpolates the psi of {psi}" if psi else "there is no psi, so AWS would be LRR"
+    return [*parts, aws]
 
 
 def print_chains_needed(console: Console, part: str, chains: int, prediction: Forecast) -> None:

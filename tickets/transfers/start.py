@@ -75,8 +75,9 @@ def transfer_(
             parameter.copy_(parameter.abs() * tensor.sign.to(parameter))
         else:
             parameter.copy_(_values(dense_source[tensor.role], name, parameter, origins))
+    kept = model.state_dict(keep_vars=True)
     for name, buffer in model.named_buffers():
-        if name not in foreign:
+        if name not in foreign and name in kept:  # others, such as tables of positions, are constants of the class
             buffer.copy_(_values(transfer.statistics, name, buffer, origins))
     set_foreign_masks_(model, masks)
     return masks

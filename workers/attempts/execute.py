@@ -103,6 +103,9 @@ def _open_context(
         torch.use_deterministic_algorithms(execution.deterministic, warn_only=True)
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a kernel each
         torch.backends.cudnn.benchmark = not execution.deterministic
+        # of attention's kernels, this one's gradient is deterministic only if torch refuses all others, and says so
+        # by a warning of its own; without it, flash attention (bfloat16) or plain products (float32) are taken
+        torch.backends.cuda.enable_mem_efficient_sdp(not execution.deterministic)
     # fastest with a stage on every core, and the order of sums never depends on the host
     torch.set_num_threads(1)
     with exclusive_stream(device), keeping_freed_memory(device):

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from tickets import reinitialise_
-from tickets.registry import Registered, Registry
+from tickets.registry import Registered, Registry, unknown
 from workers.devices.randomness import exclusive_generators, no_beat
 from workers.stages import Model
 
@@ -42,6 +42,24 @@ class Architecture(Registered[Builder]):
 
 ARCHITECTURES = Registry("architecture", Architecture)
 
+FAMILIES: dict[str, Callable[[str], Architecture]] = {}
+"""Architectures that a library names, as ``prefix:NAME``: prefix -> function of NAME, which may raise ValueError."""
+
+
+def find_architecture(name: str) -> Architecture:
+    """Find an architecture by name; ValueError, with the nearest names, if there is none."""
+    prefix, colon, rest = name.partition(":")
+    if colon and prefix in FAMILIES:
+        return FAMILIES[prefix](rest)
+    if name not in ARCHITECTURES:
+        raise ValueError(unknown("architecture", name, ARCHITECTURES, plugins=True))
+    return ARCHITECTURES[name]
+
+
+def architecture_names() -> list[str]:
+    """List all names of architectures, sorted; families as ``prefix:NAME``."""
+    return sorted([*ARCHITECTURES, *(f"{prefix}:NAME" for prefix in FAMILIES)])
+
 
 def architecture(
     name: str, *, version: int = 1, complete: Callable[[Options], Options] = as_given
@@ -67,7 +85,7 @@ def build_model(
     options: dict[str, Any] = dict(model.options)
     with exclusive_generators(torch.device("cpu"), beat):
         torch.manual_seed(init_seed)
-        network = ARCHITECTURES[model.name].build(in_channels=in_channels, num_classes=num_classes, **options)
+        network = find_architecture(model.name).build(in_channels=in_channels, num_classes=num_classes, **options)
         if callable(getattr(network, "reset_parameters", None)):
             reinitialise_(network, init_seed)
     return network

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from torch import nn
+from torch import Tensor, nn
 from torchvision.models.vision_transformer import VisionTransformer
 
 from tickets import reset_layers
@@ -35,6 +35,15 @@ class Vit(VisionTransformer):
             )
         super().__init__(image_size, patch_size, depth, heads, width, MLP_RATIO * width, num_classes=num_classes)
         self.conv_proj = nn.Conv2d(in_channels, width, patch_size, patch_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[2:] != (self.image_size, self.image_size):
+            height, width = x.shape[2:]
+            raise ValueError(
+                f"the network is built for images of {self.image_size}x{self.image_size} pixels, not {height}x{width}; "
+                f"give square images their side, such as --set model.image_size={width}"
+            )
+        return super().forward(x)
 
     def _reset_layers(self) -> None:
         reset_layers(self.conv_proj)

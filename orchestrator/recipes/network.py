@@ -1,0 +1,73 @@
+"""A network as the method sees it: the roles of its parameters, and what it lacks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from torch import nn
+
+from orchestrator.recipes.layers import RecipeError
+from orchestrator.recipes.recipe import Recipe
+from tickets import Role, Transfer, classifier_name, parameter_roles
+from tickets.roles import is_normalization
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network as the method sees it: its size, its prunable part, its classifier, and its psi.
+
+    Attributes:
+        roles: numbers of parameters by role, in the order of ``tickets.Role``; roles without a parameter are left out.
+        psi_layers: numbers of normalization layers with parameters, by class.
+    """
+
+    parameters: int
+    prunable_weights: int
+    prunable_layers: int
+    classifier: str
+    roles: Mapping[str, int] = field(default_factory=dict)
+    psi_layers: Mapping[str, int] = field(default_factory=dict)
+
+
+def describe_network(model: nn.Module, num_classes: int) -> Network:
+    """Count a network's parameters by role; it may be on the meta device. Raises as ``tickets.parameter_roles``."""
+    roles = parameter_roles(model, num_classes)
+    counts: Counter[Role] = Counter()
+    for name, parameter in model.named_parameters():
+        counts[roles[name]] += parameter.numel()
+    norms = [each for each in model.modules() if is_normalization(each) and [*each.parameters(recurse=False)]]
+    return Network(
+        counts.total(),
+        counts[Role.PRUNABLE],
+        list(roles.values()).count(Role.PRUNABLE),
+        classifier_name(model, num_classes),
+        {role.value: counts[role] for role in Role if counts[role]},
+        dict(Counter(type(norm).__name__ for norm in norms)),
+    )
+
+
+def check_psi(recipe: Recipe, network: Network) -> None:
+    """Refuse methods and transfers that would be other ones under a second name, because the network has no psi.
+
+    Raises:
+        RecipeError: a method interpolates psi, or two starts differ in psi alone.
+    """
+    if network.psi_layers:
+        return
+    lacks = f"{recipe.arch} has no normalization layer"
+    for name in recipe.methods:
+        if recipe.known_methods[name].interpolate_psi:
+            raise RecipeError(
+                f"methods: {name} interpolates psi, and {lacks}, so it would train as a method without interpolation "
+                f"does; leave it out, such as --methods lrr"
+            )
+    starts: dict[Transfer, str] = {}
+    for name in ("retrain", *recipe.transfers):
+        without_psi = replace(recipe.known_transfers[name], psi="fresh", psi_shift=0.0)
+        if without_psi in starts:
+            raise RecipeError(
+                f"transfers: {name} differs from {starts[without_psi]} in psi alone, and {lacks}; leave one of them out"
+            )
+        starts[without_psi] = name
