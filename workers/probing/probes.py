@@ -77,13 +77,17 @@ class Pair:
         """State dict of the point ``weight * a + (1 - weight) * b`` of the straight path."""
         return mix((self.a.state_dict(), self.b.state_dict()), (weight, 1 - weight))
 
-    def outcomes(self, states: Iterable[State]) -> list[Outcomes]:
+    def outcomes(self, states: Iterable[State], model: nn.Module | None = None) -> list[Outcomes]:
         """Evaluate networks, given as state dicts, on the test set; batch-norm statistics are re-estimated first.
+
+        Args:
+            model: a network that these states fit, if it is not the pair's.
 
         Raises:
             StageError: the probe is not registered with ``path=True``.
         """
-        groups = outcomes_by_group(self.a, states, self._path(), self.splits, self.beat)
+        network = self.a if model is None else model
+        groups = outcomes_by_group(network, states, self.evaluation, self.splits, self.beat)
         return [outcomes for group in groups for outcomes in group]
 
     def barrier(self, a: State | None = None, b: State | None = None) -> dict[str, Any]:
@@ -93,10 +97,12 @@ class Pair:
             StageError: the probe is not registered with ``path=True``.
         """
         ends = self.a.state_dict() if a is None else a, self.b.state_dict() if b is None else b
-        lambdas, (points,) = path_outcomes(self.a, [ends], self._path(), self.splits, self.beat)
+        lambdas, (points,) = path_outcomes(self.a, [ends], self.evaluation, self.splits, self.beat)
         return barrier_row(lambdas, points)
 
-    def _path(self) -> PathEvaluation:
+    @property
+    def evaluation(self) -> PathEvaluation:
+        """How networks on paths are evaluated; StageError unless the probe is registered with ``path=True``."""
         if self.path is None:
             raise StageError("this probe evaluates networks on paths; register it with @probe(name, path=True)")
         return self.path

@@ -208,6 +208,11 @@ class PathEvaluation:
     draw_seed: int = 0
     bn_reset: bool = False
 
+    @property
+    def lambdas(self) -> list[float]:
+        """The places on a path: shares of its first network, from 0 to 1."""
+        return [index / (self.points - 1) for index in range(self.points)]
+
 
 @dataclass(frozen=True)
 class PairProbe:

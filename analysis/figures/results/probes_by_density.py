@@ -61,8 +61,20 @@ def _numbers(section: Section) -> _Drawn:
             for probe, pair in PAIRS.items():
                 means = _means(stages[stages["probe"] == probe], column)
                 traces = style.against_density(means, column, "probe")
+                if traces and column.endswith("barrier_points"):
+                    traces += _plain_barriers(section, probe)
                 panel = Panel(f"{section.prefix}{column}, {pair}", traces, DENSITY, Axis(column))
                 yield panel, [f"{column} {pair} of {mean}" for mean in style.sparsest(means, "")]
+
+
+def _plain_barriers(section: Section, probe: str) -> list[go.Scatter]:
+    """Draw the barriers of the networks as they are, faint, behind those of a probe that aligns them."""
+    means = _means(section.barriers(probe), "barrier_points", "barrier_standard_error_points")
+    traces = style.against_density(means, "points", "probe")
+    for trace in traces:
+        name = f"{trace.name}, as trained"
+        trace.update(name=name, legendgroup=name, opacity=0.45, line={"width": 1.2, "dash": "dot"})
+    return traces
 
 
 def _means(rows: pd.DataFrame, column: str, error: str | None = None) -> pd.DataFrame:

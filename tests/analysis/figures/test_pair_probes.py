@@ -52,6 +52,17 @@ def test_a_panel_for_each_number_and_kind_of_pair(probed: SyntheticStore) -> Non
     assert "weight_l2 to the solution of AWS signed transfer 3.00 at density 0.107" in figure.layout.meta["summary"]
 
 
+def test_a_barrier_after_alignment_stands_beside_the_barrier_as_trained(sweep: SyntheticStore) -> None:
+    for seed in (1, 2, 3):
+        measure(sweep, "aligned_barrier", {"points": 0.5, "l2_after": 3.0}, seed=seed, probe="lmc")
+    figure = pair_probes(load(sweep.root))
+    values = {line.name: list(line.y) for line in figure.data}
+    assert values["AWS signed transfer"] == [0.5]
+    assert set(values["AWS signed transfer, as trained"]) == {2.0}
+    lengths = [line.name for line in figure.data if list(line.y) == [3.0]]
+    assert lengths == ["AWS signed transfer"]  # a distance has no barrier beside it
+
+
 def test_a_store_without_any_has_no_traces(sweep: SyntheticStore) -> None:
     assert not pair_probes(load(sweep.root)).data
 

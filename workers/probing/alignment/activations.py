@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from workers.probing.alignment.graph import PermutationGraph, Reading, compose
 from workers.probing.alignment.matching import assigned
@@ -103,7 +104,7 @@ def _activations(
         recorder.run(*tensors, image[None])
         return recorder.values
 
-    with torch.no_grad():
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):  # the others have no batching rule
         values: dict[str, Tensor] = torch.func.vmap(run)(images)
     return values
 
