@@ -1,4 +1,4 @@
-"""Plugins: Python that registers a user's own data sets, architectures, criteria, transfers and probes.
+"""Plugins: Python that registers a user's own data sets, architectures, criteria, transfers, probes and so on.
 
 ``--plugin`` names a file or a module. An installed distribution may name modules as entry points of the group
 ``winning_sign.plugins``, which every command imports. See docs/extending.md.

@@ -13,6 +13,7 @@ from orchestrator.store.record import Labels
 from tickets import Transfer, named_source
 from workers.devices.seeds import derive
 from workers.stages import (
+    NO_RULES,
     UNIFORM,
     Data,
     Gang,
@@ -20,12 +21,14 @@ from workers.stages import (
     Pretrain,
     Psi,
     Round,
+    Rules,
     Schedule,
     Setting,
     Train,
     Training,
     learning_rate,
 )
+from workers.training.rules.completion import completed_rules
 
 
 class ExperimentPlanner:
@@ -55,10 +58,10 @@ class ExperimentPlanner:
 
     def add_training(self, name: str, labels: Labels, transfer: Transfer, **inputs: Node) -> Node:
         """Add the final training of a start; its seed, and whether it is a twin, are those of the labels."""
-        seed, twin = labels.seed or 0, labels.twin
+        seed, twin, training = labels.seed or 0, labels.twin, final_training(self.recipe)
         stage = Train(
             self.setting,
-            final_training(self.recipe),
+            training if transfer.needs_ticket else replace(training, rules=training.rules.of_dense),
             transfer,
             # a start that draws nothing, such as the retrain, has no initialisation in its key
             init_seed=derive("init", "seed", seed) if transfer.draws else 0,
@@ -97,6 +100,8 @@ class ChainPlanner:
         whole = stop_after is None or stop_after == training.span.stop
         if not whole:
             training = replace(training, stop_after=stop_after)
+        if not training.span:
+            training = replace(training, rules=NO_RULES)  # nothing happens, so a key must not hold it
         init_seed = derive("init", "chain", self._number)
         stage = Pretrain(self._setting, training, self._psi, init_seed, self._sgd_seed(0), self._alpha)
         name = self._name(0) if whole else f"{self.prefix}/epoch{stop_after:03d}"
@@ -138,7 +143,7 @@ class ChainPlanner:
 
 def final_training(recipe: Recipe) -> Training:
     """The training that makes a solution of a start."""
-    return _training(recipe, recipe.final_epochs, recipe.final_schedule)
+    return _training(recipe, recipe.final_epochs, recipe.final_schedule, recipe.final_training)
 
 
 def same_budget_training(recipe: Recipe) -> Training:
@@ -152,35 +157,45 @@ def same_budget_training(recipe: Recipe) -> Training:
     ]
     epochs = max(chains) + final.epochs
     milestones = tuple(round(milestone * epochs / final.epochs) for milestone in final.schedule.milestones)
-    return _training(recipe, epochs, replace(final.schedule, milestones=milestones))
+    return _training(recipe, epochs, replace(final.schedule, milestones=milestones), final.rules.of_dense)
+
+
+def chain_rules(recipe: Recipe, method: Method) -> Rules:
+    """What happens in a method's rounds, and but for the mask rule in its round 0."""
+    return recipe.round_training.under(completed_rules(method.training))
 
 
 def dense_training(recipe: Recipe, method: Method) -> Training:
     """The training of a method's round 0."""
+    rules = chain_rules(recipe, method).of_dense
     if method.schedule == "final":
-        training = final_training(recipe)
+        training = _training(recipe, recipe.final_epochs, recipe.final_schedule, rules)
     else:
-        training = _training(recipe, recipe.pretrain_epochs, recipe.round_schedule)
+        training = _training(recipe, recipe.pretrain_epochs, recipe.round_schedule, rules)
     stop = method.prune_at
     return training if stop is None or stop >= training.epochs else replace(training, stop_after=stop)
 
 
 def round_training(recipe: Recipe, method: Method) -> Training:
     """The training of a method's rounds after pruning; its span is empty for pruning at one point of round 0."""
-    dense = dense_training(recipe, method)
-    training = dense if method.schedule == "final" else _training(recipe, recipe.round_epochs, recipe.round_schedule)
-    if method.prune_at is not None:
-        return replace(training, first_epoch=0, stop_after=0)
+    rules, dense = chain_rules(recipe, method), dense_training(recipe, method)
+    training = _training(recipe, recipe.round_epochs, recipe.round_schedule, rules)
+    if method.schedule == "final":
+        training = _training(recipe, recipe.final_epochs, recipe.final_schedule, rules)
+    if method.prune_at is not None and not method.sparse_training:
+        return replace(training, first_epoch=0, stop_after=0, rules=NO_RULES)
     if method.schedule_from == "reset":
-        return replace(dense, first_epoch=method.reset_to or 0)
+        return replace(dense, first_epoch=method.reset_to or 0, rules=rules)
     if method.schedule_from == "end":
         lowest = replace(recipe.optimizer, learning_rate=learning_rate(dense, dense.epochs - 1))
-        return replace(_training(recipe, recipe.round_epochs, Schedule()), optimizer=lowest)
+        return replace(_training(recipe, recipe.round_epochs, Schedule(), rules), optimizer=lowest)
     return training
 
 
-def _training(recipe: Recipe, epochs: int, schedule: Schedule) -> Training:
+def _training(recipe: Recipe, epochs: int, schedule: Schedule, rules: Rules) -> Training:
     compiled = recipe.compile_from_epochs is not None and epochs >= recipe.compile_from_epochs
     # on one device the batch-norm policy changes no number, so it must not change a key
     gang = Gang(recipe.gpus_per_stage, recipe.batch_norm) if recipe.gpus_per_stage > 1 else Gang()
-    return Training(epochs, recipe.batch_size, recipe.optimizer, schedule, recipe.augmentation, compiled, gang)
+    return Training(
+        epochs, recipe.batch_size, recipe.optimizer, schedule, recipe.augmentation, compiled, gang, rules=rules
+    )

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from orchestrator.recipes.limits import Steps
+from orchestrator.recipes.values import PossibleRules
 from tickets.registry import unknown
 from workers.pruning.criteria import CRITERIA
-from workers.stages import Criterion, Pruning
+from workers.stages import NO_RULES, Criterion, MaskRule, Pruning, Rules
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,9 @@ class Method:
             its final training ("final"), as Renda et al. (2020) do. With ``schedule_from: end``, rounds always train
             ``round_epochs``: docs/experiments.md, "Epochs of a round".
         prune_at, reset_to, schedule_from, one_shot, steps: see ``workers.stages.Pruning``.
+        sparse_training: train each round's network after its pruning at ``prune_at``: its epochs and learning rates are
+            those of ``schedule``.
+        training: what happens in round 0 and the rounds, in place of what the recipe's ``round_training`` says of it.
     """
 
     interpolate_psi: bool = False
@@ -32,18 +36,24 @@ class Method:
     schedule_from: Literal["start", "reset", "end"] = "start"
     one_shot: bool = False
     steps: Steps = 1
+    sparse_training: bool = False
+    training: PossibleRules = NO_RULES
 
     def __post_init__(self) -> None:
         if self.schedule_from == "reset" and self.reset_to is None:
             raise ValueError("schedule_from: reset needs a reset_to, the epoch at which the schedule begins again")
         if self.prune_at is not None and (self.reset_to is not None or self.schedule_from != "start"):
             raise ValueError("prune_at skips the rounds' training; leave out reset_to and schedule_from")
+        if self.sparse_training and (self.prune_at is None or not self.one_shot):
+            raise ValueError(
+                "sparse_training trains what is pruned at once; give prune_at, such as 0, and one_shot: true"
+            )
         if min(self.prune_at or 0, self.reset_to or 0) < 0 or self.steps < 1:
             raise ValueError("prune_at and reset_to must be at least 0, and steps at least 1")
 
     def why_not(self, measure: Literal["test_rounds", "probe_successive_rounds"]) -> str:
         """Why a measurement of the networks at the ends of rounds has no meaning; empty if it has one."""
-        if self.prune_at is not None:
+        if self.prune_at is not None and not self.sparse_training:
             return "does not train its rounds"
         if measure == "test_rounds" and self.interpolate_psi:
             return "averages its batch-norm statistics over all alphas"
@@ -81,4 +91,21 @@ METHODS: dict[str, Method] = {
     "magnitude_at_init": Method(prune_at=0, one_shot=True),
     "snip": Method(criterion="snip", prune_at=0, one_shot=True),
     "synflow": Method(criterion="synflow", prune_at=0, one_shot=True, steps=100),
+    # sparse training from a random mask: Mocanu et al. (2018), and Evci et al. (2020)
+    "set": Method(
+        criterion="er",
+        schedule="final",
+        prune_at=0,
+        one_shot=True,
+        sparse_training=True,
+        training=Rules(mask_rule=MaskRule("set")),
+    ),
+    "rigl": Method(
+        criterion="erk",
+        schedule="final",
+        prune_at=0,
+        one_shot=True,
+        sparse_training=True,
+        training=Rules(mask_rule=MaskRule("rigl", every_steps=100, until=0.75)),
+    ),
 }

@@ -22,12 +22,13 @@ from orchestrator.recipes.limits import (
 )
 from orchestrator.recipes.methods import METHODS, Method
 from orchestrator.recipes.study import DENSE_SAME_BUDGET, Study
-from orchestrator.recipes.values import GpuShare, PossibleOptimizer, PossibleSchedule
+from orchestrator.recipes.values import GpuShare, PossibleOptimizer, PossibleRules, PossibleSchedule
 from tickets import SIGN_SOURCES, TRANSFERS, Transfer, named_source
 from tickets.registry import unknown
 from workers.probing.probes import PROBES
 from workers.stages import (
     IMAGE_SIZE,
+    NO_RULES,
     UNIFORM,
     Alpha,
     Augmentation,
@@ -55,6 +56,8 @@ class Recipe(BaseModel):
         landscapes: in probe rounds, error landscapes through three starts each: ``[[retrain, signed, mask]]``.
         landscape_points: grid points of a landscape per side; its cost grows with their square.
         landscape_margin: how far a landscape extends beyond its three solutions, as a share of its longer side.
+        round_training, final_training: what happens in a chain's trainings (round 0 and the rounds), and in all final
+            trainings; ``Method.training`` wins over the former. A network without masks has no mask rule.
         own_methods, own_transfers: the user's methods and transfers by name, as fields of ``Method`` and ``Transfer``.
         transfer_rounds: rounds whose tickets are retrained and transferred: a list, "all", or "probed" for the rounds
             of ``probe_rounds`` only.
@@ -105,10 +108,12 @@ class Recipe(BaseModel):
     rounds: Rounds
     round_epochs: Epochs
     round_schedule: PossibleSchedule = Schedule()
+    round_training: PossibleRules = NO_RULES
     prune_fraction: float = Field(default=0.2, gt=0, lt=1)
     alpha: Alpha = UNIFORM
     final_epochs: Epochs
     final_schedule: PossibleSchedule
+    final_training: PossibleRules = NO_RULES
     methods: Names = ("aws", "lrr")
     own_methods: dict[OwnName, Method] = Field(default_factory=dict)
     transfers: Names = ("signed", "mask")

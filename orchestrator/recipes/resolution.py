@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from typing import Any
+from dataclasses import fields, is_dataclass
+from typing import Any, get_args, get_type_hints
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -18,13 +18,15 @@ from orchestrator.recipes.study import Study
 from tickets import Transfer
 from tickets.registry import unknown
 from workers.models import find_architecture
-from workers.stages import Alpha, Optimizer, Schedule
+from workers.stages import Alpha, Optimizer, Rules, Schedule
 
 NESTED: dict[str, type[Any]] = {
     "optimizer": Optimizer,
     "alpha": Alpha,
     "final_schedule": Schedule,
     "round_schedule": Schedule,
+    "final_training": Rules,
+    "round_training": Rules,
     "study": Study,
 }
 OWN: dict[str, type[Any]] = {"own_methods": Method, "own_transfers": Transfer}
@@ -135,17 +137,26 @@ def _sentence(error: ErrorDetails) -> str:
         return unfit(error)
     *outer, name = (str(part) for part in error["loc"])
     if outer:
-        kind = {**NESTED, **OWN}[outer[0]]
-        return unknown("field", name, [each.name for each in fields(kind)], ".".join([*outer, ""]))
+        return unknown("field", name, [each.name for each in fields(_kind(outer))], ".".join([*outer, ""]))
     nested = [f"{of}.{each.name}" for of, kind in NESTED.items() for each in fields(kind)]
     return unknown("field", name, [*Recipe.model_fields, *nested])
+
+
+def _kind(place: Sequence[str]) -> Any:
+    """The dataclass at a place of a recipe, such as that of a rule in ``round_training.mask_rule``."""
+    kind: Any = {**NESTED, **OWN}[place[0]]
+    for name in place[2 if place[0] in OWN else 1 :]:
+        of_field = get_type_hints(kind)[name]
+        kind = next(each for each in (of_field, *get_args(of_field)) if is_dataclass(each))
+    return kind
 
 
 def unfit(error: ErrorDetails) -> str:
     """A sentence about a value that does not fit, after its field; errors about Python's types in words of YAML."""
     place, value = error["loc"], error["input"]
-    if place[:1] == ("model",) and len(place) == 3:  # pydantic adds the first of the types that an option may have
-        place, error = place[:2], {**error, "type": "option_type"}
+    if (place[:1] == ("model",) and len(place) == 3) or place[-3:-2] == ("options",):
+        # pydantic adds the first of the types that an option may have
+        place, error = place[:-1], {**error, "type": "option_type"}
     field = ".".join(str(part) for part in place)
     sentence = error["msg"].removeprefix("Value error, ")
     if error["type"] == "tuple_type":

@@ -6,7 +6,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from workers.stages import Optimizer, Schedule
+from workers.stages import Optimizer, Rules, Schedule
+from workers.training.rules.completion import completed_rules
+from workers.training.rules.optimizers import completed_optimizer
 
 
 def _rates_are_rates(value: Optimizer) -> Optimizer:
@@ -16,7 +18,7 @@ def _rates_are_rates(value: Optimizer) -> Optimizer:
         raise ValueError(f"momentum is at least 0 and below 1, not {value.momentum:g}")
     if value.weight_decay < 0:
         raise ValueError(f"weight_decay is at least 0, not {value.weight_decay:g}")
-    return value
+    return completed_optimizer(value)
 
 
 def _can_run(value: Schedule) -> Schedule:
@@ -35,4 +37,5 @@ def _one_gpu_or_a_share(value: float | None) -> float | None:
 
 PossibleOptimizer = Annotated[Optimizer, AfterValidator(_rates_are_rates)]
 PossibleSchedule = Annotated[Schedule, AfterValidator(_can_run)]
+PossibleRules = Annotated[Rules, AfterValidator(completed_rules)]
 GpuShare = Annotated[float | None, AfterValidator(_one_gpu_or_a_share)]

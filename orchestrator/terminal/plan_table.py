@@ -10,6 +10,7 @@ from typing import Any
 
 from orchestrator.planning.algorithm import planned_recipe
 from orchestrator.planning.plan import Plan, describe
+from orchestrator.planning.rules import rules_in_words
 from orchestrator.recipes.experiments import Experiment
 from orchestrator.recipes.layers import RecipeError
 from orchestrator.recipes.network import Network
@@ -67,7 +68,9 @@ def plan_as_json(
         }
         for e in {e.recipe.dataset: e for e in experiments}.values()
     ]
-    recipes = [planned_recipe(e).model_dump(mode="json") for e in experiments]
+    recipes = [
+        {**planned_recipe(e).model_dump(mode="json"), "in_trainings": rules_in_words(e.recipe)} for e in experiments
+    ]
     content = {"data": data, "networks": networks, "recipes": recipes, "kinds": kinds}
     further = [
         {
@@ -121,6 +124,8 @@ def print_plan(
             console.print(
                 f"{recipe.dataset}/{recipe.arch}: left dense: {'; '.join(_left_dense(network))}.", soft_wrap=True
             )
+        for trainings, rules in rules_in_words(recipe).items():
+            console.print(f"{recipe.dataset}/{recipe.arch}: in {trainings}: {rules}.", soft_wrap=True)
         names = ", ".join(differences(recipe)) or "nothing"
         console.print(f"{recipe.dataset}/{recipe.arch}: changed in the built-in recipe: {names}.", soft_wrap=True)
     counts, done = plan.counts(), Counter(describe(node) for node in plan if node.key in cached)

@@ -125,8 +125,9 @@ def folder(tmp_path: Path, small_store: Path) -> Path:
     plugin = re.search(r"```python\n(import numpy.*?)```", (ROOT / "docs" / "own-data.md").read_text(), re.S)
     assert plugin
     (tmp_path / "here" / "stripes.py").write_text(plugin[1])
-    for name, text in NAMED_FILE.findall((ROOT / "docs" / "extending.md").read_text()):
-        (tmp_path / "here" / name).write_text(text)
+    for page in ("extending.md", "extending-training.md"):
+        for name, text in NAMED_FILE.findall((ROOT / "docs" / page).read_text()):
+            (tmp_path / "here" / name).write_text(text)
     published = "dataset,architecture,series,density,accuracy_percent\nmnist1d,resnet1d,Theirs,0.5,90\n"
     (tmp_path / "here" / "their.csv").write_text(published)
     return tmp_path / "here"

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+import tickets
 from workers.data import MappedData, StreamedData, covered, open_data
 from workers.data.splits import split_data
 from workers.devices.memory_format import memory_format
@@ -72,7 +73,7 @@ class StageContext:
         sgd_seed: int,
         alpha: Alpha | None = None,
     ) -> TrainingLog:
-        """Train a network in place; with ``alpha``, under AWS."""
+        """Train a network in place, and the masks under a mask rule; with ``alpha``, under AWS."""
         watched = {"validation": self.splits.validation} if len(self.splits.validation) else {}
         if self.setting.watch_test_set:
             watched["test"] = self.splits.test
@@ -88,6 +89,7 @@ class StageContext:
             cuda_graphs=self._execution.cuda_graphs,
             deterministic=self._execution.deterministic,
             member=self.member,
+            roles=tickets.parameter_roles(model, self.data.num_classes),
         )
 
 

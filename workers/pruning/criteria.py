@@ -158,7 +158,23 @@ def random(candidate: Candidate) -> dict[str, Tensor]:
 @criterion("erk")
 def erk(candidate: Candidate) -> dict[str, Tensor]:
     """ERK pruning: random within each layer, at Erdős-Rényi-kernel densities (Evci et al. 2020, section 3)."""
-    densities = erk_densities({name: tuple(mask.shape) for name, mask in candidate.masks.items()}, candidate.density)
+    return _random_at(candidate, {name: tuple(mask.shape) for name, mask in candidate.masks.items()})
+
+
+@criterion("er")
+def er(candidate: Candidate) -> dict[str, Tensor]:
+    """ER pruning: random within each layer, at Erdős-Rényi densities (Mocanu et al. 2018, equation 1).
+
+    A layer's density grows with the sum of its inputs and outputs over their product; the sizes of kernels do not count
+    (Evci et al. 2020, section 3).
+    """
+    return _random_at(candidate, {name: tuple(mask.shape[:2]) for name, mask in candidate.masks.items()})
+
+
+def _random_at(candidate: Candidate, dimensions: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """Random scores, above zero for the share of each layer that Erdős-Rényi densities of its dimensions keep."""
+    sizes = {name: mask.numel() for name, mask in candidate.masks.items()}
+    densities = erdos_renyi_densities(dimensions, sizes, candidate.density)
     scores = {}
     for name, mask in candidate.masks.items():
         draws = torch.rand(mask.numel(), generator=candidate.generator(name), dtype=torch.float64).to(mask.device)
@@ -168,13 +184,18 @@ def erk(candidate: Candidate) -> dict[str, Tensor]:
     return scores
 
 
-def erk_densities(shapes: dict[str, tuple[int, ...]], density: float) -> dict[str, float]:
-    """Density of each layer: proportional to the sum of its weight's dimensions over their product, at most 1.
+def erdos_renyi_densities(
+    dimensions: dict[str, tuple[int, ...]], sizes: dict[str, int], density: float
+) -> dict[str, float]:
+    """Density of each layer: proportional to the sum of its dimensions over their product, at most 1.
 
     Layers that would exceed 1 stay whole, and the other layers share the rest of the weights that ``density`` leaves.
+
+    Args:
+        dimensions: of each layer's weight: all of them for ERK, outputs and inputs for ER.
+        sizes: number of weights of each layer.
     """
-    sizes = {name: torch.Size(shape).numel() for name, shape in shapes.items()}
-    raw = {name: sum(shape) / sizes[name] for name, shape in shapes.items()}
+    raw = {name: sum(shape) / torch.Size(shape).numel() for name, shape in dimensions.items()}
     whole: set[str] = set()
     while True:
         remaining = density * sum(sizes.values()) - sum(sizes[name] for name in whole)

@@ -13,13 +13,18 @@ from torch import Tensor, nn
 
 
 class Masking:
-    """The masks of a model's prunable weights. With no masks, all methods do nothing."""
+    """The masks of a model's prunable weights. With no masks, all methods do nothing.
+
+    Attributes:
+        by_name: each mask as a tensor of its weight's type, 1 for alive; what changes it in place changes the masking.
+    """
 
     @torch.no_grad()
     def __init__(self, model: nn.Module, masks: Mapping[str, Tensor]) -> None:
         parameters = dict(model.named_parameters())
         self._weights = [parameters[name] for name in masks]
-        self._masks = [torch.empty_like(parameters[name]).copy_(mask) for name, mask in masks.items()]
+        self.by_name = {name: torch.empty_like(parameters[name]).copy_(mask) for name, mask in masks.items()}
+        self._masks = list(self.by_name.values())
 
     @torch.no_grad()
     def mask_gradients_(self) -> None:

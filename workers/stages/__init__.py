@@ -21,6 +21,7 @@ from workers.stages.kinds import (
     Stage,
     Train,
 )
+from workers.stages.rules import NO_RULES, MaskRule, Options, Rule, Rules
 from workers.stages.schedule import (
     UNIFORM,
     Alpha,
@@ -37,6 +38,7 @@ from workers.stages.serialisation import from_science, serialised_fields, to_sci
 __all__ = [
     "IMAGE_SIZE",
     "METHOD_OF_PSI",
+    "NO_RULES",
     "STAGE_KINDS",
     "UNIFORM",
     "Alpha",
@@ -46,8 +48,10 @@ __all__ = [
     "Data",
     "Gang",
     "Landscape",
+    "MaskRule",
     "Model",
     "Optimizer",
+    "Options",
     "PairProbe",
     "PathEvaluation",
     "Precision",
@@ -57,6 +61,8 @@ __all__ = [
     "Pruning",
     "Psi",
     "Round",
+    "Rule",
+    "Rules",
     "Schedule",
     "Setting",
     "Stage",

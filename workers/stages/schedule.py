@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from workers.stages.rules import NO_RULES, Options, Rules
 
 Augmentation = Literal["none", "crop_flip", "crop_flip_2", "half_resized_crop_flip", "resized_crop_flip"]
 BatchNormPolicy = Literal["synchronised", "per_rank"]
@@ -12,12 +14,21 @@ BatchNormPolicy = Literal["synchronised", "per_rank"]
 
 @dataclass(frozen=True)
 class Optimizer:
-    """SGD with momentum, or Adam with L2 in the gradient (not AdamW); weight decay covers all parameters."""
+    """SGD with momentum, Adam with L2 in the gradient (not AdamW), or a registered optimizer.
+
+    Weight decay covers all parameters.
+
+    Attributes:
+        name: "sgd", "adam", or a registered name (``workers.training.optimizer``).
+        options, version: of a registered optimizer, as in ``workers.stages.Rule``.
+    """
 
     learning_rate: float
-    name: Literal["sgd", "adam"] = "sgd"
+    name: str = "sgd"
     momentum: float = 0.9
     weight_decay: float = 5e-4
+    options: Options = field(default_factory=dict)
+    version: int | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +64,7 @@ class Training:
         stop_after: stop after this epoch of the schedule; None trains to its end.
         batch_size: images per step, over all ranks.
         compiled: run the forward pass through torch.compile, whose fused operations round differently.
+        rules: what happens beside the optimizer's steps.
     """
 
     epochs: int
@@ -64,6 +76,7 @@ class Training:
     gang: Gang = Gang()
     first_epoch: int = 0
     stop_after: int | None = None
+    rules: Rules = NO_RULES
 
     @property
     def span(self) -> range:
@@ -72,7 +85,7 @@ class Training:
 
 
 def learning_rate(training: Training, epoch: int) -> float:
-    """Learning rate in an epoch, counted from 0; it is constant within the epoch."""
+    """Learning rate in an epoch, counted from 0; constant within the epoch, but for a warm-up."""
     full, schedule = training.optimizer.learning_rate, training.schedule
     if schedule.name == "steps":
         return full * schedule.factor ** sum(epoch >= milestone for milestone in schedule.milestones)

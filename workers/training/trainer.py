@@ -9,12 +9,14 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
+from tickets.roles import Role
 from workers.data.augmentation import Draws, draw_epoch
 from workers.data.batches import Batch, Split
 from workers.data.splits import Splits
@@ -31,6 +33,7 @@ from workers.training.evaluation import evaluate_share
 from workers.training.gang.batch_norm import with_gang_norm
 from workers.training.gang.member import ALONE, GangSizeError, Member, Reduction
 from workers.training.psi import PsiInterpolation, draw_alphas
+from workers.training.rules.active import ActiveRules
 from workers.training.signs import SignRecorder
 from workers.training.step import Step, TrainingState, make_optimizer, set_learning_rate
 
@@ -78,11 +81,13 @@ def train(
     cuda_graphs: bool = True,
     deterministic: bool = True,
     member: Member = ALONE,
+    roles: Mapping[str, Role] = MappingProxyType({}),
 ) -> TrainingLog:
     """Train a network in place, with a new optimizer.
 
     Args:
-        masks: boolean masks of prunable weights; pruned weights are zero before the first and after every step.
+        masks: boolean masks of prunable weights; pruned weights are zero before the first and after every step. A
+            mask rule changes them in place.
         alpha: for AWS, the distribution from which each batch draws one alpha, which interpolates psi in all
             normalization layers. None leaves psi as it is.
         sgd_seed: draws batch order, augmentation, alphas and dropout; nothing else is random.
@@ -92,6 +97,7 @@ def train(
             with a warning.
         deterministic: whether torch uses deterministic kernels only.
         member: this process's place in the training's gang; all ranks call this function alike. Gangs step eagerly.
+        roles: role of each parameter by name, for a reparametrisation or a regulariser.
 
     Raises:
         DivergedError: the loss is infinite or NaN.
@@ -107,16 +113,29 @@ def train(
     model.train()
     member.check_equal("the mask", lambda: masks_digest(masks))
     with exclusive_generators_if_drawn(model, splits.blank(2), control.beat_or_stop) as draws:
-        optimizer = make_optimizer(model, training.optimizer)
         masking = Masking(model, masks)
         masking.mask_weights_()
+        rules = ActiveRules(training, model, roles, masks, images=len(splits.train), seed=sgd_seed)
+        optimizer = make_optimizer(model, training.optimizer, rules.factors)
         network, reduction = model, None
         if not member.alone:
             network = with_gang_norm(model, member, training.gang.batch_norm)
             reduction = Reduction(model, member, training.gang.batch_norm)
         interpolation = PsiInterpolation(network) if alpha else None
-        step = Step(network, optimizer, masking, interpolation, splits, compiled=training.compiled, reduction=reduction)
-        state = TrainingState(model, optimizer, step.sums, generators=draws.any and member.alone)
+        step = Step(
+            network,
+            optimizer,
+            masking,
+            interpolation,
+            splits,
+            compiled=training.compiled,
+            reduction=reduction,
+            penalty=rules.penalty,
+            factors=rules.factors,
+        )
+        rules.begin(masking, optimizer, device_draws()(step.differentiate) if draws.gpu else step.differentiate)
+        generators = draws.any and member.alone
+        state = TrainingState(model, optimizer, step.sums, generators=generators, more=rules.tensors())
         take_step: StepFunction = step
         # a graph would replay the same CPU draws in every step, and cannot hold the exchanges of a gang's hosts
         if cuda_graphs and splits.device.type == "cuda" and not draws.cpu and member.alone:
@@ -124,8 +143,11 @@ def train(
         if draws.gpu:
             take_step = device_draws()(take_step)  # runs while no other thread captures a graph
         seeded_steps = draws.any and not member.alone
-        signs = SignRecorder(model, masks, training.span, -(-len(splits.train) // training.batch_size))
-        trainer = _Trainer(state, take_step, training, splits, alpha, sgd_seed, control, member, seeded_steps, signs)
+        # the set of surviving weights changes under a mask rule, and then psi alone is recorded
+        signs = SignRecorder(model, rules.fixed_masks, training.span, -(-len(splits.train) // training.batch_size))
+        trainer = _Trainer(
+            state, take_step, rules, training, splits, alpha, sgd_seed, control, member, seeded_steps, signs
+        )
         return trainer.run(watched)
 
 
@@ -140,6 +162,7 @@ class _Trainer:
 
     state: TrainingState
     take_step: StepFunction
+    rules: ActiveRules
     training: Training
     splits: Splits
     alpha: Alpha | None
@@ -171,6 +194,7 @@ class _Trainer:
         self._check_state("the trained network")
         self.signs.record(span.stop, 0)
         self.log.signs = self.signs.rows()
+        self.rules.finish_()
         return self.log
 
     def _check_state(self, what: str) -> None:
@@ -184,7 +208,7 @@ class _Trainer:
         if first == 0:
             self.state.seed_generators(derive(self.sgd_seed, "dropout", epoch))
             self.state.sums.zero_()
-        set_learning_rate(self.state.optimizer, learning_rate(training, epoch))
+            self.rules.begin_epoch_(epoch)
         for index, batch in enumerate(_drawn_share(self.splits, draws, training, first, self.member), first):
             self.control.beat()
             if self.member.broadcast(self.control.should_stop()):
@@ -195,7 +219,10 @@ class _Trainer:
             if self.seeded_steps:
                 torch.manual_seed(derive(self.sgd_seed, "dropout", epoch, index, "rank", self.member.rank))
             self.signs.record(epoch, index)
-            self.take_step(batch.images, batch.labels, alphas[index])
+            if index == first or self.rules.rate_changes_by_step:
+                set_learning_rate(self.state.optimizer, self.rules.learning_rate(epoch, index))
+            if not self.rules.update_masks_(epoch, index, batch.images, batch.labels, alphas[index]):
+                self.take_step(batch.images, batch.labels, alphas[index])
         return len(train) - first * training.batch_size
 
     def _draw_alphas(self, epoch: int) -> Tensor:
@@ -206,7 +233,7 @@ class _Trainer:
         return draw_alphas(self.alpha, batches, generator(self.sgd_seed, "alpha", epoch)).to(self.splits.device)
 
     def _log_epoch(self, epoch: int, watched: Mapping[str, Split]) -> None:
-        images, rate = len(self.splits.train), learning_rate(self.training, epoch)
+        images, rate = len(self.splits.train), self.rules.last_learning_rate(epoch)
         loss, correct = (self.state.sums / images).tolist()  # the epoch's only synchronisation with the device
         if not math.isfinite(loss):
             raise DivergedError(_diverged("the training loss", str(loss), epoch, rate))

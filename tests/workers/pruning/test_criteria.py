@@ -14,11 +14,11 @@ from torch.nn import functional as F
 
 from workers.data.splits import Splits
 from workers.models import build_model
-from workers.pruning.criteria import Candidate, criterion, erk_densities, scores
+from workers.pruning.criteria import Candidate, criterion, erdos_renyi_densities, scores
 from workers.pruning.selection import density, prune
 from workers.stages import Criterion, Model
 
-BUILT_IN = ["erk", "magnitude", "random", "snip", "synflow"]
+BUILT_IN = ["er", "erk", "magnitude", "random", "snip", "synflow"]
 
 
 def candidate(splits: Splits, model: nn.Module | None = None, kept: float = 0.5, seed: int = 3) -> Candidate:
@@ -53,7 +53,7 @@ def test_scores_are_repeatable_and_leave_the_network_and_the_generators_alone(na
     assert all(parameter.grad is None for parameter in subject.model.parameters())
 
 
-@pytest.mark.parametrize("name", ["erk", "random", "snip"])
+@pytest.mark.parametrize("name", ["er", "erk", "random", "snip"])
 def test_another_seed_draws_other_scores(name: str, splits: Splits) -> None:
     one, other = (scores(Criterion(name), candidate(splits, seed=seed)) for seed in (3, 4))
     assert any(not torch.equal(one[each], other[each]) for each in one)
@@ -114,6 +114,10 @@ def test_synflow_reads_no_data(splits: Splits, monkeypatch: pytest.MonkeyPatch) 
         scores(Criterion("snip"), candidate(splits))
 
 
+def sizes_of(shapes: dict[str, tuple[int, ...]]) -> dict[str, int]:
+    return {name: torch.Size(shape).numel() for name, shape in shapes.items()}
+
+
 @given(
     st.dictionaries(
         st.sampled_from("abcdef"),
@@ -123,8 +127,8 @@ def test_synflow_reads_no_data(splits: Splits, monkeypatch: pytest.MonkeyPatch) 
     st.floats(0.01, 1.0),
 )
 def test_erk_densities_make_up_the_whole(shapes: dict[str, tuple[int, ...]], kept: float) -> None:
-    densities = erk_densities(shapes, kept)
-    sizes = {name: torch.Size(shape).numel() for name, shape in shapes.items()}
+    sizes = sizes_of(shapes)
+    densities = erdos_renyi_densities(shapes, sizes, kept)
     assert all(0 <= each <= 1 + 1e-9 for each in densities.values())
     total = sum(densities[name] * sizes[name] for name in shapes)
     assert total == pytest.approx(kept * sum(sizes.values()))
@@ -132,20 +136,24 @@ def test_erk_densities_make_up_the_whole(shapes: dict[str, tuple[int, ...]], kep
 
 def test_erk_is_proportional_to_the_dimensions_over_their_product() -> None:
     shapes = {"wide": (100, 100, 3, 3), "narrow": (50, 50, 3, 3)}
-    densities = erk_densities(shapes, 0.01)
+    densities = erdos_renyi_densities(shapes, sizes_of(shapes), 0.01)
     raw = {"wide": 206 / 90_000, "narrow": 106 / 22_500}
     assert densities["wide"] / densities["narrow"] == pytest.approx(raw["wide"] / raw["narrow"])
 
 
-def test_erk_prunes_each_layer_to_its_own_density(splits: Splits) -> None:
+@pytest.mark.parametrize(("name", "dimensions"), [("erk", 4), ("er", 2)])  # er leaves the sizes of kernels out
+def test_erdos_renyi_prunes_each_layer_to_its_own_density(splits: Splits, name: str, dimensions: int) -> None:
     subject = candidate(splits, kept=0.3)
     total = sum(mask.numel() for mask in subject.masks.values())
     alive = sum(int(mask.sum()) for mask in subject.masks.values())
-    kept = prune(scores(Criterion("erk"), subject), subject.masks, 1 - round(0.3 * total) / alive)
-    wanted = erk_densities({name: tuple(mask.shape) for name, mask in kept.items()}, 0.3)
-    for name, mask in kept.items():
-        whole = int(subject.masks[name].sum())
-        assert int(mask.sum()) == pytest.approx(min(wanted[name] * mask.numel(), whole), abs=2)
+    kept = prune(scores(Criterion(name), subject), subject.masks, 1 - round(0.3 * total) / alive)
+    shapes = {each: tuple(mask.shape) for each, mask in kept.items()}
+    wanted = erdos_renyi_densities({each: shape[:dimensions] for each, shape in shapes.items()}, sizes_of(shapes), 0.3)
+    off = []
+    for each, mask in kept.items():
+        whole = int(subject.masks[each].sum())
+        off.append(abs(int(mask.sum()) - min(wanted[each] * mask.numel(), whole)))
+    assert max(off) <= 2, off
 
 
 def test_random_takes_from_every_layer_alike(splits: Splits) -> None:

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import tests.conftest  # noqa: F401  (the data set "tiny", in processes that pytest did not start)
+import tickets
 from workers.data import open_data
 from workers.data.splits import Splits, split_data
 from workers.models import build_model
@@ -81,6 +82,7 @@ def trained(
         watched={"validation": splits.validation},
         control=control or Control(),
         member=member,
+        roles=tickets.parameter_roles(model, 3),
     )
     return model, log
 

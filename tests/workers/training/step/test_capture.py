@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from tests.workers.devices.tape import Tape
-from tests.workers.training.test_step import SGD, make_step
+from tests.workers.training.step.test_step import SGD, make_step
 from workers.data.augmentation import draw_epoch
 from workers.data.splits import Splits
 from workers.devices import health

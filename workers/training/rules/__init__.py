@@ -1,0 +1,1 @@
+"""What happens in a training as registered functions: one file per kind, each with its registry."""
