@@ -27,7 +27,19 @@ from workers.devices.memory import PeakMemory, shared_process
 from workers.devices.streams import POOL, exclusive_stream, leased_stream
 from workers.models import build_model
 from workers.pruning.selection import magnitudes, prune
-from workers.stages import UNIFORM, Augmentation, Data, Model, Optimizer, Precision, Training
+from workers.stages import (
+    NO_RULES,
+    UNIFORM,
+    Augmentation,
+    Data,
+    MaskRule,
+    Model,
+    Optimizer,
+    Precision,
+    Rule,
+    Rules,
+    Training,
+)
 from workers.stages.execution import Control, Interrupted
 from workers.training.capture import CapturedStep
 from workers.training.trainer import train
@@ -51,6 +63,7 @@ def trained(
     control: Control | None = None,
     seed: int = 3,
     batch_size: int = 32,
+    rules: Rules = NO_RULES,
 ) -> dict[str, torch.Tensor]:
     model: nn.Module = build_model(Model("resnet20", {"width": 4}), in_channels=1, num_classes=3, init_seed=seed)
     model = model.to(GPU).to(memory_format=torch.channels_last)
@@ -59,7 +72,7 @@ def trained(
     with exclusive_stream(GPU):
         train(
             model,
-            Training(3, batch_size, spec),
+            Training(3, batch_size, spec, rules=rules),
             replace(splits, precision=precision),
             masks=prune(magnitudes({name: model.get_parameter(name) for name in names}), full, 0.5),
             alpha=UNIFORM,
@@ -67,6 +80,7 @@ def trained(
             watched={"validation": splits.validation},
             control=control or Control(),
             cuda_graphs=graphs,
+            roles=tickets.parameter_roles(model, 3),
         )
         torch.cuda.current_stream().synchronize()
     return {name: tensor.cpu() for name, tensor in model.state_dict().items()}
@@ -98,6 +112,30 @@ def test_graphs_are_replayed(on_gpu: Splits, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", count)
     trained(on_gpu, graphs=True)
     assert replays == 3 * 7 + 2  # every step of three epochs, and a check of each of two graphs
+
+
+IN_TRAINING = Rules(
+    reparametrisation=Rule("sign_in"),
+    regulariser=Rule("l1"),
+    warm_up=Rule("linear"),
+    mask_rule=MaskRule("rigl", every_steps=4),
+)
+
+
+@pytest.mark.parametrize(
+    "rules", [IN_TRAINING, Rules(mask_rule=MaskRule("set", every_steps=4))], ids=["all", "mask rule"]
+)
+@pytest.mark.parametrize("spec", [SGD, Optimizer(1e-3, "adamw")], ids=["sgd", "adamw"])
+def test_a_captured_training_under_rules_equals_the_eager_one_and_resumes(
+    on_gpu: Splits, spec: Optimizer, rules: Rules, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    captured = trained(on_gpu, spec, graphs=True, rules=rules)
+    assert not caplog.records, "the capture failed"
+    assert same(captured, trained(on_gpu, spec, graphs=False, rules=rules))
+    stopping = Control(checkpoints=tmp_path, should_stop=interrupted_after(9))  # after the update of step 8
+    with pytest.raises(Interrupted):
+        trained(on_gpu, spec, graphs=True, rules=rules, control=stopping)
+    assert same(captured, trained(on_gpu, spec, graphs=True, rules=rules, control=Control(earlier=(tmp_path,))))
 
 
 def test_packed_trainings_equal_the_same_trainings_run_alone(on_gpu: Splits) -> None:
