@@ -82,17 +82,23 @@ def outcomes_by_group(
     Yields:
         The outcomes of each network of a group, group by group.
     """
-    how = Reestimation(
-        stage.bn_images, stage.batch_size, stage.bn_momentum, stage.augmentation, stage.draw_seed, stage.bn_reset
-    )
+    how = reestimation(stage)
     group_size = max(1, NETWORKS_BYTES // sum(tensor.nbytes for tensor in model.state_dict().values()))
     remaining = iter(states)
-    while networks := [_copy_with(model, state) for state in islice(remaining, group_size)]:
+    while networks := [copy_with(model, state) for state in islice(remaining, group_size)]:
         reestimate_statistics(networks, splits, how, beat)
         yield evaluate(networks, splits, splits.test, beat)
 
 
-def _copy_with(model: nn.Module, state: State) -> nn.Module:
+def reestimation(stage: Probe | Landscape | PathEvaluation) -> Reestimation:
+    """How a stage re-estimates batch-norm statistics."""
+    return Reestimation(
+        stage.bn_images, stage.batch_size, stage.bn_momentum, stage.augmentation, stage.draw_seed, stage.bn_reset
+    )
+
+
+def copy_with(model: nn.Module, state: State) -> nn.Module:
+    """Copy a network with other tensors."""
     network = copy.deepcopy(model)
     network.load_state_dict(state)
     return network

@@ -16,10 +16,18 @@ from workers.data.augmentation import draw_epoch
 from workers.data.batches import Split
 from workers.data.splits import Splits
 from workers.devices.seeds import derive, generator
-from workers.probing.path import State, barrier_row, mix, outcomes_by_group, path_outcomes
+from workers.probing.path import (
+    State,
+    barrier_row,
+    copy_with,
+    mix,
+    outcomes_by_group,
+    path_outcomes,
+    reestimation,
+)
 from workers.stages import PairProbe, PathEvaluation
 from workers.stages.execution import StageError
-from workers.training.evaluation import Outcomes, evaluation_batch
+from workers.training.evaluation import Outcomes, evaluation_batch, reestimate_statistics
 
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -89,6 +97,16 @@ class Pair:
         network = self.a if model is None else model
         groups = outcomes_by_group(network, states, self.evaluation, self.splits, self.beat)
         return [outcomes for group in groups for outcomes in group]
+
+    def reestimated(self, state: State) -> nn.Module:
+        """Build a network, given as a state dict, with batch-norm statistics re-estimated, in evaluation mode.
+
+        Raises:
+            StageError: the probe is not registered with ``path=True``.
+        """
+        network = copy_with(self.a, state)
+        reestimate_statistics([network], self.splits, reestimation(self.evaluation), self.beat)
+        return network.eval()
 
     def barrier(self, a: State | None = None, b: State | None = None) -> dict[str, Any]:
         """Barriers of error and loss between two state dicts, by default the pair's: the row of ``barrier.parquet``.

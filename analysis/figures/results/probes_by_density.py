@@ -18,6 +18,8 @@ PAIRS = {
     "stability": "between two SGD seeds",
     "successive": "to the round before",
 }
+QUALIFIERS = ("_standard_error", "_residual", "_iterations")
+"""Endings of numbers that say how good another number is: they have no panels of their own."""
 _Drawn = Iterator[tuple[Panel, list[str]]]  # panels, each with its means in words
 
 
@@ -58,6 +60,8 @@ def _numbers(section: Section) -> _Drawn:
     probed = every[(every["kind"] == "pair_probe") & every["round"].notna()]
     for name, stages in probed.groupby("pair_probe"):
         for column in sorted(c for c in stages.columns if c.startswith(f"{name}_") and stages[c].notna().any()):
+            if column.endswith(QUALIFIERS):
+                continue
             for probe, pair in PAIRS.items():
                 means = _means(stages[stages["probe"] == probe], column)
                 traces = style.against_density(means, column, "probe")
