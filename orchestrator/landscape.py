@@ -26,7 +26,7 @@ from orchestrator.terminal.options import ExecutionOptions
 from workers.data import DataError
 from workers.models import find_architecture
 from workers.plugins import PluginError
-from workers.stages import Setting
+from workers.stages import Landscape, Setting
 from workers.stages.execution import Execution
 from workers.stages.kinds import width
 from workers.terminal.command import add_command, new_app, one_sentence
@@ -119,6 +119,7 @@ def _run(plan: Plan, node: Node, store: Store, execution: Execution, console: Co
         left = [each for each in plan if each.key not in cached.keys]
         _check_can_run(left)
         if left:
+            assert isinstance(node.stage, Landscape)
             _check_architecture(node.stage.setting)
             prepare_data_set(node.stage.setting.data, execution, console)
         quarantine(store, cached, console)

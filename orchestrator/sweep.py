@@ -10,6 +10,8 @@ import typer
 
 from orchestrator.backends.base import BackendError
 from orchestrator.driver.supervision import LEAST_LIMIT_S
+from orchestrator.imports.reading import remarks, with_tickets
+from orchestrator.imports.writing import import_tickets
 from orchestrator.planning.algorithm import expand, planned_recipe
 from orchestrator.planning.plan import Plan
 from orchestrator.recipes.experiment_file import request_experiment
@@ -62,6 +64,7 @@ winning-sign sweep --datasets cifar10 --archs resnet20 --data-root ~/data --plan
 winning-sign sweep --datasets cifar100 --seeds 3 --methods aws --set optimizer.learning_rate=0.05
 winning-sign sweep --datasets cifar100 --until-shown --max-chains 12 --budget 200USD --price 0.9
 winning-sign sweep --datasets cifar10 --data-root ~/data --log-to tensorboard
+winning-sign sweep --datasets cifar100 --archs resnet20 --tickets theirs.parquet,sweeps_of_cifar10 --data-root ~/data
 winning-sign sweep --datasets cifar100,cifar10 --address 10.0.0.1:6379 --store /mnt/shared/sweeps
 winning-sign sweep --datasets imagenet --address auto --device cuda --store s3://bucket/sweeps
 """
@@ -98,6 +101,8 @@ def sweep(
         if comparison.until_shown:
             check_looks(experiments)
         store = arguments.check_store(Store(output.store))
+        if request.tickets:
+            experiments = with_tickets(experiments, request.tickets, store)
         if output.yaml_:
             typer.echo(recipe_as_yaml(experiments), nl=False)
             return
@@ -179,6 +184,8 @@ def run(
 ) -> int:
     """Compute every stage that is not cached, and return the exit code."""
     with holding_lease(store) as lease:  # before the store is read: gc waits for lease holders
+        for name in import_tickets(plan, experiments, store, lease.driver):
+            console.print(f"copied   {name}")
         cache = find_cached(plan, store)
         done = set(cache.keys)
         ranks = max((width(node.stage) for node in plan if node.key not in done), default=1)
@@ -188,6 +195,8 @@ def run(
             if not done:  # later, other keys would begin the sweep anew
                 say_fast(console, plan, experiments, cache, execution)
         for sentence in changed_data(experiments, cache.records.values(), execution).values():
+            console.print(sentence, soft_wrap=True)
+        for sentence in (sentence for experiment in experiments for sentence in remarks(experiment)):
             console.print(sentence, soft_wrap=True)
         prepare_data(experiments, execution, console)
         quarantine(store, cache, console)

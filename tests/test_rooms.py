@@ -21,7 +21,7 @@ FLOORS = {
     " < formats",
     "workers": "storage, stages, terminal < devices, plugins < models < data < pruning < training < probing < attempts"
     " < run",
-    "orchestrator": "store < recipes, backends < operating, planning, sinks < scheduling < terminal < driver"
+    "orchestrator": "store < recipes, backends < operating, planning, sinks < imports, scheduling < terminal < driver"
     " < session, tuning",
     "analysis": "signs < frames < comparisons < figures < rules < page < reading < checks, judge, report, live < serve",
 }

@@ -78,6 +78,11 @@ def load(path: Path | str, stage: str | None = None) -> Ticket:
     return Ticket(tensors, provenance)
 
 
+def content_blake2b(ticket: Ticket) -> str:
+    """Digest of a ticket's signs, masks and roles by name: equal tickets have one digest, whatever their provenance."""
+    return digest.of_parts(_parts(b"", dict(sorted(ticket.tensors.items()))))
+
+
 def _digest(header: bytes, tensors: Mapping[str, SignedTensor]) -> bytes:
     return digest.of_parts(_parts(header, tensors)).encode()
 

@@ -35,6 +35,7 @@ KIND_COLOURS = {
     "pretrain": PURPLE,
     "round": GREEN,
     "train": ORANGE,
+    "imported": RED,
     "probe": SKY,
     "pair_probe": BROWN,
     "landscape": GREY,

@@ -224,10 +224,16 @@ def ticket_data_sets(records: Mapping[str, Record]) -> dict[str, str | None]:
         ticket = records.get(record.inputs.get("ticket", ""))
         upstream = {found.get(each) for each in record.inputs.values()}
         if record.kind == "train":
-            found[key] = None if ticket is None else ticket.labels.dataset
+            found[key] = None if ticket is None else _data_set_of(ticket)
         else:
             found[key] = upstream.pop() if len(upstream) == 1 and record.kind not in ("pretrain", "round") else None
     return found
+
+
+def _data_set_of(ticket: Record) -> str | None:
+    """The data set of a ticket: of one from elsewhere, what its file states."""
+    stated = ticket.provenance.get("ticket")
+    return stated.get("dataset") if isinstance(stated, dict) else ticket.labels.dataset
 
 
 def densities(records: Mapping[str, Record]) -> dict[str, float | None]:

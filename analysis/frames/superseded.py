@@ -15,7 +15,9 @@ from orchestrator.store.record import Record
 
 # These fields vary within one experiment; a stage's other fields are its recipe. Alpha's distribution belongs to AWS
 # alone: LRR has none to share.
-IDENTITY = frozenset({"init_seed", "sgd_seed", "draw_seed", "round", "method", "alpha", "transfer"})
+IDENTITY = frozenset(
+    {"init_seed", "sgd_seed", "draw_seed", "round", "method", "alpha", "transfer", "ticket_blake2b", "weights_blake2b"}
+)
 OWN_TRAINING = frozenset({"dense_same_budget", "round_end"})  # starts with other epochs than the final training
 ONE_RECIPE = frozenset({None, "aws", "lrr"})  # methods that differ in psi alone share their recipe
 

@@ -13,7 +13,7 @@ from analysis.frames.load import Frames
 from analysis.frames.sections import sections
 from analysis.page.stages import STATES, pending
 
-_STEPS = {"pretrain": 0, "round": 1, "train": 2}
+_STEPS = {"pretrain": 0, "imported": 0, "round": 1, "train": 2}
 _LAST_STEP = 3  # probes and landscapes read final trainings
 
 

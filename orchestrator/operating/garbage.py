@@ -107,7 +107,8 @@ def _category(path: str, record: Record | None, *, wanted: bool, needed: bool) -
         return None if wanted else Category.UNWANTED
     folder, _, name = path.rpartition("/")
     if record is not None and folder == record.out:
-        weights = name in record.files and name.endswith(".safetensors")
+        # a ticket from elsewhere cannot be computed again
+        weights = name in record.files and name.endswith(".safetensors") and record.kind != "imported"
         return Category.WEIGHTS if weights and not needed else None
     if folder.endswith("/out") or folder == "out":
         return Category.REPLACED

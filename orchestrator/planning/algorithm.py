@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from orchestrator.planning.plan import Node, Plan
-from orchestrator.planning.solutions import SolutionsPlanner, of_chain, onto
+from orchestrator.planning.solutions import SolutionsPlanner, of_chain, of_foreign, onto
 from orchestrator.planning.stage_planner import ChainPlanner, ExperimentPlanner
 from orchestrator.recipes.experiments import Experiment
 from orchestrator.recipes.layers import RecipeError
@@ -25,7 +25,7 @@ def expand(experiments: Iterable[Experiment]) -> Plan:
         RecipeError: there are too many stages for one sweep. They are counted first: planning a billion takes hours.
     """
     experiments = list(experiments)
-    stages = sum(count_stages(experiment.recipe) for experiment in experiments)
+    stages = sum(count_stages(e.recipe) + len(e.tickets) * count_solutions(e.recipe) for e in experiments)
     if stages > MOST_STAGES:
         raise RecipeError(
             f"this sweep has about {stages:,} stages, and a sweep has at most {MOST_STAGES:,}, because status, gc and "
@@ -34,8 +34,10 @@ def expand(experiments: Iterable[Experiment]) -> Plan:
     plan = Plan(studies=[study for study in map(planned_study, experiments) if study])
     planners = [ExperimentPlanner(plan, experiment) for experiment in experiments]
     chains = [compare_methods(planner, planner.recipe) for planner in planners]
-    for planner in planners:
+    for planner, experiment in zip(planners, experiments, strict=True):
         transfer_across(planner, planner.recipe, [chain for of_data_set in chains for chain in of_data_set])
+        for ticket in experiment.tickets:
+            compare_starts(of_foreign(planner, ticket), ticket.round, planner.recipe, probed=ticket.probed)
     return plan
 
 
@@ -66,22 +68,31 @@ def planned_recipe(experiment: Experiment) -> PlannedRecipe:
     )
 
 
-def count_stages(recipe: Recipe) -> int:
-    """Count an experiment's stages without planning them; a stage that methods share counts for each of them."""
+def count_solutions(recipe: Recipe, transferred: int = 1, probed: int = 1) -> int:
+    """Count the final trainings and probes of a chain's tickets.
+
+    Args:
+        transferred, probed: numbers of rounds whose tickets are trained, and also probed.
+    """
     probes, trained = 1 + len(recipe.probes), {"retrain", *recipe.transfers}
     twins = len(set(recipe.twins) & set(recipe.transfers))
     landscapes = sum(trained >= set(starts) for starts in recipe.landscapes)
     # every probe of a pair: each transfer with the retrain, each twin with its transfer, each retrain with the last
     of_a_seed = (len(recipe.transfers) + twins + 1) * probes + twins + landscapes
-    probed = len(recipe.probe_rounds) * (recipe.seeds * of_a_seed - probes)
-    compared = len(recipe.compared_rounds) * recipe.seeds * len(trained)
+    return transferred * recipe.seeds * len(trained) + probed * (recipe.seeds * of_a_seed - probes)
+
+
+def count_stages(recipe: Recipe) -> int:
+    """Count an experiment's stages without planning them; a stage that methods share counts for each of them."""
+    compared = count_solutions(recipe, len(recipe.compared_rounds), len(recipe.probe_rounds))
     sources = {source for name in recipe.transfers for source in recipe.known_transfers[name].others}
-    epochs = {source for source in sources if source.startswith("epoch_") and compared}
+    epochs = {source for source in sources if source.startswith("epoch_") and recipe.compared_rounds}
     chains = 0
     for name in recipe.methods:
         rewind = {f"epoch_{recipe.known_methods[name].reset_to}"} - {"epoch_None"}
-        tested = recipe.test_rounds * (1 + recipe.rounds) + recipe.probe_successive_rounds * recipe.rounds * probes
-        chains += 1 + recipe.rounds + len(epochs | rewind) + tested + (compared + probed) * (1 + len(recipe.other_data))
+        successive = recipe.probe_successive_rounds * recipe.rounds * (1 + len(recipe.probes))
+        tested = recipe.test_rounds * (1 + recipe.rounds) + successive
+        chains += 1 + recipe.rounds + len(epochs | rewind) + tested + compared * (1 + len(recipe.other_data))
     return recipe.seeds * (1 + recipe.dense_same_budget) + recipe.chains * chains
 
 
@@ -137,27 +148,33 @@ def find_tickets(chain: ChainPlanner, rounds: int) -> None:
         chain.rounds.append(chain.prune_rewind_train(round_, network, rewind_to))
 
 
-def compare_starts(chain: SolutionsPlanner, round_: int, recipe: Recipe) -> None:
+def compare_starts(chain: SolutionsPlanner, round_: int, recipe: Recipe, *, probed: bool | None = None) -> None:
     """Train one round's ticket from each start and seed; in probe rounds, probe pairs of solutions.
 
     Starts (docs/experiments.md#transfers): the retrain keeps the ticket's weights; transfers put its mask, and perhaps
     its signs, on a fresh initialisation. Stability compares two SGD seeds of one start; LMC compares a transfer with
-    the retrain (docs/released-code.md#transfers-and-what-is-measured).
+    the retrain (docs/released-code.md#transfers-and-what-is-measured). A ticket from elsewhere may lack what a start
+    takes, such as trained weights: that start and its pairs are left out.
+
+    Args:
+        probed: whether pairs are probed; None goes by the recipe's probe rounds.
     """
-    probed = round_ in recipe.probe_rounds
-    only_noise = not chain.start("retrain").draws  # a fresh classifier differs between seeds
+    probed = round_ in recipe.probe_rounds if probed is None else probed
     previous: Node | None = None
     for seed in recipe.seed_numbers:
-        retrain = chain.train("retrain", round_, seed)
-        solutions = {"retrain": retrain}
-        # retrains differ in their SGD seed only: neighbours are a stability pair
-        if probed and previous is not None and only_noise:
+        solutions: dict[str, Node] = {}
+        if chain.is_possible("retrain"):
+            solutions["retrain"] = chain.train("retrain", round_, seed)
+        retrain = solutions.get("retrain")
+        # retrains differ in their SGD seed only, unless they draw a classifier: neighbours are a stability pair
+        if probed and retrain and previous and not chain.start("retrain").draws:
             chain.probe("stability", retrain, previous)
-        for transfer in recipe.transfers:
+        for transfer in filter(chain.is_possible, recipe.transfers):
             solutions[transfer] = solution = chain.train(transfer, round_, seed)
             if not probed:
                 continue
-            chain.probe("lmc", solution, retrain)
+            if retrain:
+                chain.probe("lmc", solution, retrain)
             if transfer in recipe.twins:
                 chain.probe("stability", solution, chain.train(transfer, round_, seed, twin=True))
         for starts in recipe.landscapes if probed else ():

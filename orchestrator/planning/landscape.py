@@ -39,8 +39,9 @@ def add_landscape(plan: Plan, solutions: Sequence[Node], points: int, margin: fl
         margin: how far the grid extends beyond the solutions, as a share of its longer side.
         probing: how batch-norm statistics are re-estimated.
     """
-    stage = Landscape(solutions[0].stage.setting, points, margin, **reestimation(probing))
     a, b, c = solutions
+    assert isinstance(a.stage, Pretrain | Round | Train)
+    stage = Landscape(a.stage.setting, points, margin, **reestimation(probing))
     first, *rest = (asdict(node.labels) for node in solutions)
     shared = {name: value for name, value in first.items() if all(labels[name] == value for labels in rest)}
     return plan.add(_name(solutions), stage, Labels(**shared), a=a, b=b, c=c)
@@ -112,25 +113,27 @@ def _stage(identity: StageIdentity) -> Stage:
 def _shared_setting(solutions: Sequence[Node]) -> Setting:
     """The setting of all three; StoreError unless they are three trainings of one section with one setting."""
     first = solutions[0]
+    settings = []
     for node in solutions:
         if not isinstance(node.stage, Pretrain | Round | Train):
             raise StoreError(f"{node.name} is a {node.stage.kind}, not a training; name three trainings")
+        settings.append(node.stage.setting)
     keys = [node.key for node in solutions]
     if repeated := [node.name for node in solutions if keys.count(node.key) > 1]:
         raise StoreError(f"{repeated[0]} is named twice; name three different trainings")
-    for node in solutions[1:]:
+    for node, setting in zip(solutions[1:], settings[1:], strict=True):
         section, first_section = ([getattr(each.labels, name) for name in SECTION] for each in (node, first))
         if section != first_section:
             raise StoreError(
                 f"{node.name} ({', '.join(section)}) and {first.name} ({', '.join(first_section)}) are of different "
                 f"sections; name three trainings of one data set, architecture and preset"
             )
-        for change in changes(to_science(first.stage.setting), to_science(node.stage.setting)):
+        for change in changes(to_science(settings[0]), to_science(setting)):
             raise StoreError(
                 f"{node.name} was made with {change.field} {change.new} and {first.name} with {change.old}, so their "
                 f"weights do not compare; name three trainings of one recipe"
             )
-    return first.stage.setting
+    return settings[0]
 
 
 def _probing(

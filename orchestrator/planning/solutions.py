@@ -9,6 +9,7 @@ from itertools import pairwise
 from orchestrator.planning.landscape import add_landscape, reestimation
 from orchestrator.planning.plan import Node
 from orchestrator.planning.stage_planner import ChainPlanner, ExperimentPlanner
+from orchestrator.recipes.experiments import ForeignTicket
 from orchestrator.recipes.recipe import ROUND_END
 from orchestrator.store.record import Labels, ProbeKind
 from tickets import Transfer, named_source
@@ -25,6 +26,7 @@ class SolutionsPlanner:
         prefix: the beginning of the solutions' names.
         ticket_of: returns the stage that holds a round's ticket.
         source_of: returns the stage of another source, such as "round_3" or "epoch_0".
+        lacking: returns what a start takes that the tickets do not have; such a start is not possible.
         own_data: whether the tickets are of the experiment's data set. On another one the classifier is fresh, because
             a ticket's signs of it mean nothing for other classes; every other part keeps the transfer's source.
     """
@@ -37,16 +39,21 @@ class SolutionsPlanner:
         ticket_of: Callable[[int], Node],
         source_of: Callable[[str], Node],
         *,
+        lacking: Callable[[Transfer], str] = lambda start: "",
         own_data: bool = True,
     ) -> None:
         self._experiment, self._plan, self._recipe = experiment, experiment.plan, experiment.recipe
         self._labels, self._prefix, self._own_data = labels, prefix, own_data
-        self._ticket_of, self._source_of = ticket_of, source_of
+        self._ticket_of, self._source_of, self._lacking = ticket_of, source_of, lacking
 
     def start(self, name: str) -> Transfer:
         """A start by name, as these tickets are transferred."""
         transfer = self._recipe.start(name)
         return transfer if self._own_data else replace(transfer, classifier="fresh")
+
+    def is_possible(self, name: str) -> bool:
+        """Whether the tickets have all that a start takes."""
+        return not self._lacking(self.start(name))
 
     def train(self, start: str, round_: int, seed: int, *, twin: bool = False) -> Node:
         """Add the final training of a round's ticket from a start; a twin differs in its SGD seed only."""
@@ -104,3 +111,18 @@ def onto(experiment: ExperimentPlanner, chain: ChainPlanner) -> SolutionsPlanner
     labels = replace(experiment.labels, method=method, chain=chain.labels.chain)
     prefix = f"{experiment.prefix}/{method}/chain{chain.labels.chain}"
     return SolutionsPlanner(experiment, labels, prefix, chain.rounds.__getitem__, chain.source, own_data=False)
+
+
+def of_foreign(experiment: ExperimentPlanner, ticket: ForeignTicket) -> SolutionsPlanner:
+    """The solutions of a ticket from elsewhere, whose copy in the store is a stage of its own."""
+    labels = replace(experiment.labels, method=ticket.method, chain=ticket.chain)
+    prefix = f"{experiment.prefix}/{ticket.method}/chain{ticket.chain}"
+    name, of_round = f"{prefix}/round{ticket.round:02d}/imported", replace(labels, round=ticket.round)
+    copy = experiment.plan.add(name, ticket.stage, of_round)
+
+    def no_source(name: str) -> Node:
+        raise KeyError(name)  # a start that takes one is not possible
+
+    return SolutionsPlanner(
+        experiment, labels, prefix, lambda _: copy, no_source, lacking=ticket.lacks, own_data=ticket.own_data
+    )

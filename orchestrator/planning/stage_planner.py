@@ -155,7 +155,7 @@ def same_budget_training(recipe: Recipe) -> Training:
         len(dense_training(recipe, method).span) + rounds[method] * len(round_training(recipe, method).span)
         for method in methods
     ]
-    epochs = max(chains) + final.epochs
+    epochs = max(chains, default=0) + final.epochs
     milestones = tuple(round(milestone * epochs / final.epochs) for milestone in final.schedule.milestones)
     return _training(recipe, epochs, replace(final.schedule, milestones=milestones), final.rules.of_dense)
 

@@ -35,6 +35,7 @@ class ExperimentFile(BaseModel):
     Attributes:
         title: the question that the experiment answers, in one line.
         archs: architectures; None takes each data set's default.
+        tickets: sources of tickets from elsewhere, as ``--tickets`` names them.
         recipe: recipe fields, merged over those of the data set and the preset.
         smoke: changes for a run of seconds that only shows that the experiment works.
     """
@@ -45,6 +46,7 @@ class ExperimentFile(BaseModel):
     datasets: Names = Field(min_length=1)
     archs: Names | None = Field(default=None, min_length=1)
     preset: Preset = "sound"
+    tickets: Names = ()
     recipe: dict[str, Any] = Field(default_factory=dict)
     smoke: Smoke = Smoke()
 
@@ -57,6 +59,7 @@ class ExperimentRequest:
         datasets: None leaves the choice of the file.
         archs: None leaves the choice of the file or, without one, takes each data set's default.
         preset: None leaves the choice of the file or, without one, takes "sound".
+        tickets: sources of tickets from elsewhere; None leaves the choice of the file or, without one, takes none.
         layers: recipe fields from the file, ``--recipe``, ``--set`` and other options; later layers win.
     """
 
@@ -64,6 +67,7 @@ class ExperimentRequest:
     archs: Names | None = None
     preset: str | None = None
     layers: tuple[Mapping[str, Any], ...] = ()
+    tickets: Names | None = None
 
     def under(self, flags: ExperimentRequest) -> ExperimentRequest:
         """Merge the command line's choices over these; RecipeError if no data set is named or the preset is unknown."""
@@ -74,7 +78,8 @@ class ExperimentRequest:
             raise RecipeError(unknown("preset", preset, get_args(Preset)))
         if datasets is None:
             raise RecipeError("name data sets, such as --datasets mnist1d, or an experiment's file")
-        return ExperimentRequest(datasets, archs, preset, (*self.layers, *flags.layers))
+        tickets = self.tickets if flags.tickets is None else flags.tickets
+        return ExperimentRequest(datasets, archs, preset, (*self.layers, *flags.layers), tickets)
 
 
 def request_experiment(file: Path | None, flags: ExperimentRequest, *, smoke: bool = False) -> ExperimentRequest:
@@ -130,7 +135,7 @@ def read_experiment(given: Path, *, smoke: bool = False) -> ExperimentRequest:
         if sentence := unknown_field(fields):
             raise RecipeError(f"{path}: {name}: {sentence}")
     if not smoke:
-        return ExperimentRequest(file.datasets, file.archs, file.preset, (Layer(file.recipe, str(path)),))
+        return ExperimentRequest(file.datasets, file.archs, file.preset, (Layer(file.recipe, str(path)),), file.tickets)
     builtin = Smoke.model_validate(read_builtin("smoke"))
     recipe = merge(file.recipe, builtin.recipe, file.smoke.recipe)
     datasets, archs = file.smoke.datasets or builtin.datasets, file.smoke.archs or builtin.archs

@@ -16,7 +16,7 @@ from orchestrator.recipes.layers import RecipeError
 from orchestrator.recipes.network import Network, check_psi, describe_network
 from orchestrator.recipes.recipe import Recipe
 from orchestrator.recipes.resolution import resolve
-from tickets import Role, UnknownLayerError, named_source, parameter_roles
+from tickets import Provenance, Role, Transfer, UnknownLayerError, named_source, parameter_roles
 from tickets.registry import unknown
 from workers.data import (
     DataSet,
@@ -32,7 +32,7 @@ from workers.models import find_architecture
 from workers.models.registry import Builder
 from workers.plugins import fault, owner
 from workers.pruning.selection import survivors_after
-from workers.stages import IMAGE_SIZE
+from workers.stages import IMAGE_SIZE, Imported
 from workers.stages.execution import Execution
 
 OPTION_TYPES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
@@ -63,6 +63,9 @@ def find_experiments(
     archs: Sequence[str | None] = request.archs or [None]
     pairs = dict.fromkeys((dataset, arch) for dataset in data_sets for arch in archs)
     recipes = [resolve(dataset, arch, request.preset or "sound", request.layers) for dataset, arch in pairs]
+    for recipe in recipes:
+        if not recipe.methods and not request.tickets:
+            raise RecipeError(f"recipe for {recipe.dataset}: methods: name at least one, or give --tickets")
     root = Path(execution.data_root) if execution.data_root else None
     # once per data set: listing a folder of a million images takes seconds
     cache = Path(execution.data_cache)
@@ -87,7 +90,7 @@ def _check_source(experiment: Experiment, name: str, experiments: Iterable[Exper
     for transfer in recipe.transfers:
         for other in recipe.known_transfers[transfer].others:
             kind, number = named_source(other) or ("", 0)
-            epochs = min(map(source.recipe.round_zero_epochs, source.recipe.methods))
+            epochs = min(map(source.recipe.round_zero_epochs, source.recipe.methods), default=number)
             most = {"round": source.recipe.rounds, "epoch": epochs}.get(kind, number)
             if number > most:
                 raise RecipeError(f"{subject}: transfer {transfer} takes {other}, and its last {kind} is {most}")
@@ -156,8 +159,9 @@ def _experiment(recipe: Recipe, data_set: DataSet, source: Source) -> Experiment
     check_psi(recipe, network)
     roles = parameter_roles(model, source.num_classes)
     parameters = {name: Parameter(role, tuple(model.get_parameter(name).shape)) for name, role in roles.items()}
+    buffers = {name: tuple(buffer.shape) for name, buffer in model.named_buffers()}
     splits, left_out = source.splits, source.left_out
-    return Experiment(recipe, source.fingerprint, architecture.version, network, splits, left_out, parameters)
+    return Experiment(recipe, source.fingerprint, architecture.version, network, splits, left_out, parameters, buffers)
 
 
 def _check_options(options: Mapping[str, object], build: Builder) -> None:
@@ -182,7 +186,7 @@ def check_rounds(recipe: Recipe, rounds: int, weights: int) -> None:
         if not alive:
             break
         most += 1
-    if most < rounds:
+    if most < rounds and recipe.methods:
         if not weights:
             raise RecipeError(f"{recipe.arch} has no prunable weight; choose a network with a hidden layer")
         remedy = f"give at most {most} rounds" if most else "give a smaller prune_fraction"
@@ -203,6 +207,67 @@ class Parameter(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Found:
+    """A ticket's place.
+
+    Attributes:
+        place: for messages.
+        ticket: its file or folder on this machine.
+        weights: the file with its trained weights; None if there is none, or the ticket's own file holds them.
+        chosen: whether the user named this very ticket, rather than a whole store.
+        architecture, chain, round: as a store labels it; None if nothing states it.
+        fingerprint: of the data that it is of; None if unknown.
+    """
+
+    place: str
+    ticket: Path
+    weights: Path | None = None
+    chosen: bool = True
+    architecture: str | None = None
+    chain: int | None = None
+    round: int | None = None
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True)
+class ForeignTicket:
+    """A ticket that another store, another project or a file holds.
+
+    Attributes:
+        stage: what identifies its copy in the store.
+        source: as the user named it.
+        found: its files, and what a store says of it.
+        provenance, density: as its file states them.
+        method, chain, round: its labels here, such as "aws@theirs:cifar10".
+        own_data: whether it is of the data set that it is to be trained on, so that its classifier's signs count.
+        probed: whether pairs of its solutions are probed.
+    """
+
+    stage: Imported
+    source: str
+    found: Found
+    provenance: Provenance
+    density: float
+    method: str
+    chain: int
+    round: int
+    own_data: bool
+    probed: bool
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether its trained weights are known."""
+        return self.stage.weights_blake2b is not None
+
+    def lacks(self, transfer: Transfer) -> str:
+        """Name what a transfer takes that this ticket does not have; empty if nothing."""
+        if not self.has_weights and transfer.takes_trained:
+            return "trained weights"
+        others = (source for source in transfer.others if (named_source(source) or ("", 0))[0] in ("round", "epoch"))
+        return next(others, "")
+
+
+@dataclass(frozen=True)
 class Experiment:
     """A recipe, its data, and its network.
 
@@ -211,6 +276,8 @@ class Experiment:
         model_version: the registered version of the architecture.
         splits, left_out: what the data set holds, as in ``Source``.
         parameters: of the network, by name.
+        buffers: shapes of its running statistics, by name.
+        tickets: those from elsewhere that it starts from too.
     """
 
     recipe: Recipe
@@ -220,3 +287,5 @@ class Experiment:
     splits: Mapping[str, SplitSummary] = field(default_factory=dict)
     left_out: Mapping[str, int] = field(default_factory=dict)
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    buffers: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    tickets: tuple[ForeignTicket, ...] = ()

@@ -138,13 +138,6 @@ class Recipe(BaseModel):
     bn_images: Images | None = None
     bn_momentum: float | None = Field(default=None, gt=0, le=1)
 
-    @field_validator("methods")
-    @classmethod
-    def _at_least_one(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not value:
-            raise ValueError("name at least one")
-        return value
-
     @property
     def known_methods(self) -> Mapping[str, Method]:
         """Built-in methods and the user's, by name."""
@@ -219,7 +212,10 @@ class Recipe(BaseModel):
                 raise ValueError(f"transfer {name}: {unknown('sign source', signs, sources)}")
             for source in self.known_transfers[name].others:
                 kind, number = named_source(source) or ("", 0)
-                last = {"round": self.rounds, "epoch": min(map(self.round_zero_epochs, self.methods))}.get(kind, number)
+                last = {
+                    "round": self.rounds,
+                    "epoch": min(map(self.round_zero_epochs, self.methods), default=number),
+                }.get(kind, number)
                 if number > last:
                     raise ValueError(f"transfer {name}: {source} is beyond the last {kind}, {last}")
         return self

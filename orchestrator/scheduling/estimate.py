@@ -9,7 +9,7 @@ from statistics import median
 from orchestrator.planning.plan import Node, Plan
 from orchestrator.scheduling.rank import cost_epochs, recorded_epochs, upward_rank
 from orchestrator.store.record import Record
-from workers.stages import IMAGE_SIZE, Landscape, PairProbe, Probe
+from workers.stages import IMAGE_SIZE, Imported, Landscape, PairProbe, Probe
 from workers.stages.kinds import width
 
 Work = tuple[str, str, int, str, int, bool]
@@ -42,7 +42,7 @@ class Estimates:
     def __init__(
         self, records: Iterable[Record], device: str | None = None, stated: Mapping[str, float] | None = None
     ) -> None:
-        measured = list(records)
+        measured = [record for record in records if record.kind != Imported.kind]  # copied, on no device
         whole = [record for record in measured if record.attempt == 1]
         devices = Counter(record.provenance.get("device") for record in whole or measured)
         self.device = device or max(devices, key=lambda name: devices[name], default=None)
@@ -100,6 +100,8 @@ class _Epochs:
         self._of_training = {work: median(times) for work, times in trainings.items()}
 
     def seconds(self, node: Node) -> float | None:
+        if isinstance(node.stage, Imported):
+            return 0.0
         setting = node.stage.setting
         of_images = setting.data.image_size, setting.precision
         trained = None if isinstance(node.stage, Probe | PairProbe | Landscape) else node.stage.training

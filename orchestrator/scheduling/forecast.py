@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from orchestrator.planning.plan import Node, Plan
 from orchestrator.scheduling.estimate import Estimates, trained_on
 from orchestrator.scheduling.simulation import SimulatedCluster
+from workers.stages import Imported
 from workers.stages.kinds import width
 
 
@@ -57,7 +58,7 @@ def forecast(
 ) -> Forecast:
     """Forecast the stages that are not cached, on ``devices`` devices."""
     seconds = estimates.of(plan)
-    remaining = [node for node in plan if node.key not in cached]
+    remaining = [node for node in plan if node.key not in cached and not isinstance(node.stage, Imported)]
     unmeasured = _works(node for node in remaining if node.key not in seconds)
     estimated = [seconds[node.key] * width(node.stage) for node in remaining if node.key in seconds]
     hours = sum(estimated) / 3600 if estimated or not remaining else None

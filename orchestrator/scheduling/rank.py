@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from orchestrator.planning.plan import Node, Plan
 from orchestrator.store.record import Record
-from workers.stages import Landscape, PairProbe, Probe, Stage
+from workers.stages import Imported, Landscape, PairProbe, Probe, Stage
 
 EPOCHS_OF_A_PROBE_POINT = 0.1
 EPOCHS_OF_A_PAIR_PROBE = 0.2  # both networks predict the test set
@@ -20,6 +20,8 @@ def cost_epochs(stage: Stage) -> float:
         return stage.points * EPOCHS_OF_A_PROBE_POINT
     if isinstance(stage, Landscape):
         return stage.points**2 * EPOCHS_OF_A_PROBE_POINT
+    if isinstance(stage, Imported):
+        return LEAST_EPOCHS
     if isinstance(stage, PairProbe):
         return EPOCHS_OF_A_PAIR_PROBE + EPOCHS_OF_A_PROBE_POINT * (stage.path.points if stage.path else 0)
     return max(float(len(stage.training.span)), LEAST_EPOCHS)
@@ -32,6 +34,8 @@ def recorded_epochs(record: Record) -> float:
         stop = training.get("stop_after")
         epochs = (training["epochs"] if stop is None else stop) - training.get("first_epoch", 0)
         return max(float(epochs), LEAST_EPOCHS)
+    if record.kind == Imported.kind:
+        return LEAST_EPOCHS
     if record.kind == PairProbe.kind:
         path = record.science.get("path") or {"points": 0}
         return EPOCHS_OF_A_PAIR_PROBE + EPOCHS_OF_A_PROBE_POINT * float(path["points"])

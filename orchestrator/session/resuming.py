@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from orchestrator.planning.plan import Node, Plan
 from orchestrator.store import Store
-from workers.stages import Landscape, PairProbe, Probe
+from workers.stages import Imported, Landscape, PairProbe, Probe
 
 NAMED = 3
 """Stages with checkpoints to name at most."""
@@ -37,7 +37,7 @@ def _checkpoint(node: Node, store: Store) -> str:
     match = _CHECKPOINT.fullmatch(files.checkpoint) if files is not None else None
     if match is None:
         return ""
-    if isinstance(node.stage, Probe | PairProbe | Landscape):
+    if isinstance(node.stage, Imported | Probe | PairProbe | Landscape):
         return node.name
     last = node.stage.training.span.stop
     return f"{node.name} (epoch {min(int(match[1]) + 1, last)} of {last})"

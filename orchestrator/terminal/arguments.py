@@ -95,7 +95,7 @@ def sweep_flags(comparison: ComparisonOptions, placement: PlacementOptions) -> E
         "rounds": comparison.rounds,
         "chains": comparison.chains,
         "gpus_per_stage": placement.gpus_per_stage,
-        "methods": split_names("--methods", comparison.methods),
+        "methods": _methods(comparison),
         "transfers": split_names("--transfers", comparison.transfers),
         "probe_rounds": parse_rounds(comparison.probe_rounds),
         "probes": split_names("--probes", comparison.probes),
@@ -103,7 +103,14 @@ def sweep_flags(comparison: ComparisonOptions, placement: PlacementOptions) -> E
     most = () if comparison.max_chains is None else (f"study.max_chains={comparison.max_chains}",)
     layers = user_layers(comparison.recipe, (*(comparison.set_ or ()), *most), options, fast=comparison.fast)
     datasets, archs = split_names("--datasets", comparison.datasets), split_names("--archs", comparison.archs)
-    return ExperimentRequest(datasets, archs, comparison.preset, layers)
+    return ExperimentRequest(datasets, archs, comparison.preset, layers, split_names("--tickets", comparison.tickets))
+
+
+def _methods(comparison: ComparisonOptions) -> tuple[str, ...] | None:
+    """Return the methods whose chains the sweep runs itself; with --tickets alone none, since it has its tickets."""
+    if comparison.methods is None:
+        return () if comparison.tickets else None
+    return split_names("--methods", comparison.methods)
 
 
 def split_names(option: str, text: str | None) -> tuple[str, ...] | None:

@@ -85,6 +85,15 @@ class ComparisonOptions:
             metavar="NAMES",
         ),
     ] = None
+    tickets: Annotated[
+        str | None,
+        option(
+            WHAT,
+            "Start from tickets from elsewhere: a file or folder of any format of `winning-sign tickets`, or another "
+            "store (STORE for the rounds that are compared, STORE:STAGE for some). Without --methods no chain is run.",
+            metavar="[NAME=]PLACE,…",
+        ),
+    ] = None
     transfers: Annotated[
         str | None,
         option(

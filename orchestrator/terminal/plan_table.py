@@ -8,6 +8,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from orchestrator.imports.reading import remarks
 from orchestrator.planning.algorithm import planned_recipe
 from orchestrator.planning.plan import Plan, describe
 from orchestrator.planning.rules import rules_in_words
@@ -126,6 +127,8 @@ def print_plan(
             )
         for trainings, rules in rules_in_words(recipe).items():
             console.print(f"{recipe.dataset}/{recipe.arch}: in {trainings}: {rules}.", soft_wrap=True)
+        for sentence in remarks(experiment):
+            console.print(sentence, soft_wrap=True)
         names = ", ".join(differences(recipe)) or "nothing"
         console.print(f"{recipe.dataset}/{recipe.arch}: changed in the built-in recipe: {names}.", soft_wrap=True)
     counts, done = plan.counts(), Counter(describe(node) for node in plan if node.key in cached)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from torch import Tensor
+
 from tickets.formats.source import Source
 from tickets.ticket import Ticket
 
@@ -47,6 +49,8 @@ class Format:
             formats that keep the provenance ignore.
         cannot_hold: the parts of a ticket that are lost, and the tickets that are refused.
         keeps_provenance: whether the format holds the provenance.
+        trained: read the parameters and running statistics of a file that has trained values beside its masks, by
+            their usual names; None for formats without.
         known_names: whether files have the names of the released code's networks, which the built-in maps translate.
     """
 
@@ -59,3 +63,4 @@ class Format:
     cannot_hold: str
     keeps_provenance: bool = False
     known_names: bool = False
+    trained: Callable[[Source], Mapping[str, Tensor]] | None = None

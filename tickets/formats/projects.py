@@ -37,6 +37,7 @@ AUTHORS = Format(
     ),
     f"provenance; {state_dict.WITHOUT_MAGNITUDES}",
     known_names=True,
+    trained=partial(state_dict.trained_values, AUTHORS_NAMING),
 )
 """A dict with ``state_dict``; masks are float parameters ``fixed_m``.
 
@@ -52,6 +53,7 @@ TORCH_PRUNE = Format(
     partial(state_dict.read_masked, TORCH_PRUNE_NAMING),
     lambda ticket, path, statistics: torch.save(state_dict.write_state(ticket, statistics, TORCH_PRUNE_NAMING), path),
     f"provenance, pruned biases (refused); {state_dict.WITHOUT_MAGNITUDES}",
+    trained=partial(state_dict.trained_values, TORCH_PRUNE_NAMING),
 )
 """``weight_orig`` and ``weight_mask`` in place of ``weight``."""
 
@@ -75,6 +77,7 @@ TURBOPRUNE = Format(
     _write_turboprune,
     "provenance; convolutions over one position of one dimension, which it uses for linear layers (refused); "
     + state_dict.WITHOUT_MAGNITUDES,
+    trained=partial(state_dict.trained_values, TURBOPRUNE_NAMING, convert=_squeezed),
 )
 """``model_level_N.pt``: a state dict with a buffer ``mask`` in each convolution and linear layer.
 
@@ -161,4 +164,5 @@ SPARSE = Format(
     _write_sparse,
     "provenance, surviving weights that are exactly 0 (refused; on reading they count as pruned); "
     + state_dict.WITHOUT_MAGNITUDES,
+    trained=lambda source: source.tensors,
 )

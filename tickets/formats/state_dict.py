@@ -111,6 +111,13 @@ def read_masked(
     return read_state(*_split_state(tensors, naming), hints, source.path)
 
 
+def trained_values(
+    naming: Naming, source: Source, *, convert: Callable[[Tensor], Tensor] = lambda tensor: tensor
+) -> dict[str, Tensor]:
+    """Read the parameters and running statistics of a file with masks; ``convert`` as in ``read_masked``."""
+    return _split_state({name: convert(tensor) for name, tensor in source.tensors.items()}, naming)[0]
+
+
 def _split_state(tensors: Mapping[str, Tensor], naming: Naming) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Split a state dict into parameters (with statistics) and masks, both under the parameters' usual names."""
     masks, parameters = {}, {}

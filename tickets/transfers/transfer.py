@@ -141,6 +141,11 @@ class Transfer:
         return self.mask != "none"
 
     @property
+    def takes_trained(self) -> bool:
+        """Whether a part keeps trained values of the ticket's round."""
+        return "trained" in self._sources().values()
+
+    @property
     def draws(self) -> bool:
         """Whether the start depends on the seed of its initialisation."""
         settled = ("ticket", "trained")

@@ -148,7 +148,8 @@ def _transfer(context: StageContext, stage: Train, model: nn.Module, inputs: Map
     signed, trained, sources = None, None, {}
     if "ticket" in inputs:
         signed = tickets.load(inputs["ticket"] / schemas.TICKET).tensors
-        trained = load_state(inputs["ticket"])
+        # a ticket from elsewhere may have no weights
+        trained = load_state(inputs["ticket"]) if stage.transfer.takes_trained else None
         sources = {name: _source(context, name, inputs) for name in stage.transfer.others}
     stream = generator(stage.init_seed, "transfer")
     return tickets.transfer_(model, stage.transfer, signed, trained, stream, sources)

@@ -16,8 +16,8 @@ from workers.attempts.probes import run_landscape, run_pair_probe, run_path_prob
 from workers.devices.memory import keeping_freed_memory
 from workers.devices.streams import exclusive_stream
 from workers.plugins import load_plugins
-from workers.stages import Landscape, PairProbe, Pretrain, Probe, Round, Setting, Stage, Train
-from workers.stages.execution import Control, Execution
+from workers.stages import Imported, Landscape, PairProbe, Pretrain, Probe, Round, Setting, Stage, Train
+from workers.stages.execution import Control, Execution, StageError
 from workers.training.gang.member import ALONE, Member
 
 
@@ -49,6 +49,11 @@ def run_stage(
     """
     if isinstance(stage, Probe):
         return run_probes(stage, [inputs], [out], execution, control)[0]
+    if isinstance(stage, Imported):
+        raise StageError(
+            "this store has lost its copy of a ticket from elsewhere; repeat the sweep's command where the ticket's "
+            "source is, and it is copied again"
+        )
     out.mkdir(parents=True, exist_ok=True)
     with _open_context(stage.setting, execution, control, member) as context:
         match stage:

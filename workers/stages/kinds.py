@@ -173,6 +173,23 @@ class Train:
 
 
 @dataclass(frozen=True)
+class Imported:
+    """A ticket from elsewhere, copied into the store: what it holds identifies it, not where it came from.
+
+    A sweep copies it (``orchestrator.imports``); no worker computes it.
+
+    Attributes:
+        ticket_blake2b: digest of signs, masks and roles by name.
+        weights_blake2b: digest of the ticket's trained weights; None without them.
+    """
+
+    kind: ClassVar[str] = "imported"
+    version: ClassVar[int] = 1
+    ticket_blake2b: str
+    weights_blake2b: str | None = None
+
+
+@dataclass(frozen=True)
 class Probe:
     """Error along the straight path between two solutions. Inputs: ``a`` (at lambda 1) and ``b`` (at lambda 0).
 
@@ -254,12 +271,12 @@ class Landscape:
     bn_reset: bool = False
 
 
-Stage = Pretrain | Round | Train | Probe | PairProbe | Landscape
+Stage = Pretrain | Round | Train | Imported | Probe | PairProbe | Landscape
 STAGE_KINDS: Mapping[str, type[Stage]] = {
-    stage.kind: stage for stage in (Pretrain, Round, Train, Probe, PairProbe, Landscape)
+    stage.kind: stage for stage in (Pretrain, Round, Train, Imported, Probe, PairProbe, Landscape)
 }
 
 
 def width(stage: Stage) -> int:
     """Number of devices that a stage needs at the same time."""
-    return 1 if isinstance(stage, Probe | PairProbe | Landscape) else stage.training.gang.ranks
+    return 1 if isinstance(stage, Imported | Probe | PairProbe | Landscape) else stage.training.gang.ranks

@@ -95,26 +95,26 @@ def _series(parts: Sequence[Section]) -> list[tuple[str, str]]:
 
 
 def _tickets(part: Section, *, elsewhere: bool = False) -> pd.DataFrame:
-    """Trainings from tickets with a known data set; ``elsewhere`` keeps those of other data sets."""
+    """Trainings from tickets, with their ``source``; ``elsewhere`` keeps those of tickets from elsewhere."""
     rows = part.trainings
-    rows = rows[rows["method"].notna() & rows["round"].notna() & rows["ticket_dataset"].notna()]
-    return rows[rows["ticket_dataset"] != part.dataset] if elsewhere else rows
+    rows = rows[rows["method"].notna() & rows["round"].notna()]
+    sources = rows["method"].map(lambda method: method.partition("@")[2]).astype("str")
+    rows = rows.assign(source=sources.where(sources != "", part.dataset))
+    return rows[sources != ""] if elsewhere else rows
 
 
 def _matrix(parts: Sequence[Section], method: str, start: str) -> dict[tuple[str, str], Cell]:
     """The cells by source and target, at the sparsest round that a ticket of another data set reached."""
     rows = {part.dataset: _of(_tickets(part), method, start) for part in parts}
-    across = pd.concat([rows[part.dataset][rows[part.dataset]["ticket_dataset"] != part.dataset] for part in parts])
+    across = pd.concat([_of(_tickets(part, elsewhere=True), method, start) for part in parts])
     last = int(across["round"].max())
     cells = {}
     for part in parts:
         here = rows[part.dataset]
         here = here[here["round"] == last]
-        own = here[(here["ticket_dataset"] == part.dataset) & (here["method"] == method)]
-        for source in here["ticket_dataset"].unique():
-            given = own if source == part.dataset else here[here["ticket_dataset"] == source]
-            if not given.empty:
-                cells[str(source), part.dataset] = _cell(part, given, own if source != part.dataset else own.iloc[:0])
+        own = here[here["source"] == part.dataset]
+        for source, given in here.groupby("source"):
+            cells[str(source), part.dataset] = _cell(part, given, own if source != part.dataset else own.iloc[:0])
     return cells
 
 

@@ -1,0 +1,1 @@
+"""Tickets from elsewhere: found in files, folders and stores, checked, and copied into a sweep's store."""

@@ -1,0 +1,166 @@
+"""Where tickets from elsewhere lie: files, folders of files, and other stores."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from orchestrator.recipes.experiments import Found
+from orchestrator.recipes.layers import RecipeError
+from orchestrator.store import Store
+from orchestrator.store.plans import wanted
+from orchestrator.store.record import Record
+from tickets.files.home import expanded
+from tickets.formats import FORMATS
+from tickets.formats.source import Source
+from workers.data import data_set_names
+from workers.storage import schemas
+
+MOST_TICKETS = 1_000
+"""Of a source: each is read before any work starts."""
+ENDINGS = (".tar", ".pth", ".pt", ".safetensors", ".parquet")
+KINDS = ("pretrain", "round", "imported")
+"""The kinds of stages that have tickets."""
+_NAMED = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]{0,40})=(.+)")
+
+
+@dataclass(frozen=True)
+class TicketSource:
+    """A source of ``--tickets``: ``[NAME=]PLACE``, in which a store's place may end in ``:STAGE``.
+
+    Attributes:
+        text: as the user gave it.
+        name: what its tickets are called after, as in "aws@NAME".
+    """
+
+    text: str
+    name: str
+    place: str
+
+    @classmethod
+    def parse(cls, text: str) -> TicketSource:
+        """Parse a source; RecipeError if its name is a data set's, of which a sweep has tickets of its own."""
+        match = _NAMED.fullmatch(text)
+        name, place = (match[1], match[2]) if match and not expanded(text).exists() else ("", text)
+        if not name:
+            name = slug(re.split(r"[/\\]", _split(place)[0].rstrip("/\\"))[-1])
+            for ending in ENDINGS:
+                name = name.removesuffix(ending)
+        if not name:
+            raise RecipeError(f"--tickets {text!r}: give the place of tickets, such as ticket.parquet or NAME=FOLDER")
+        if name in data_set_names():
+            raise RecipeError(f"--tickets {text}: {name} is a data set's name; name the source, such as theirs={place}")
+        return cls(text, name, place)
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is something at its place; a bucket's URL counts as such."""
+        place, _ = _split(self.place)
+        return "://" in place or expanded(place).exists()
+
+    def find(self) -> list[Found]:
+        """List the tickets at its place.
+
+        Raises:
+            RecipeError: there is none, or there are too many.
+            StoreError: the place is a store that cannot be read, or lacks the stage.
+        """
+        place, stage = _split(self.place)
+        path = expanded(place)
+        if "://" in place or (path / "stages").is_dir():
+            found = list(_of_store(Store(place if "://" in place else path), stage))
+            if not found:
+                named = f"stage {stage!r} with a ticket" if stage else "ticket that its last sweeps want"
+                raise RecipeError(f"--tickets {self.text}: the store has no {named}")
+        elif stage and path.exists():
+            raise RecipeError(f"--tickets {self.text}: {place} is no store with stages, and only a store's are named")
+        else:
+            found = list(_of_files(path, self.text))
+        if len(found) > MOST_TICKETS:
+            raise RecipeError(
+                f"--tickets {self.text}: {len(found):,} tickets, and at most {MOST_TICKETS:,} are read; name fewer"
+            )
+        return found
+
+
+def _split(text: str) -> tuple[str, str]:
+    """Split a store's stage off a place; a place that exists as it stands has none."""
+    if expanded(text).exists():
+        return text, ""
+    place, colon, stage = text.rpartition(":")
+    return (text, "") if not colon or stage.startswith("//") else (place, stage)
+
+
+def slug(text: str) -> str:
+    """A text as a part of labels: letters, digits, ``_``, ``.`` and ``-``."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.")[:40]
+
+
+def _of_store(store: Store, stage: str) -> Iterator[Found]:
+    """The tickets of a store: those of the stages that a pattern, a name's end or a key's beginning selects, or all."""
+    store.require()
+    records = store.records({})
+    last = wanted(store.plans({}))
+    for key, record in sorted(records.items(), key=lambda item: item[1].name):
+        if record.kind not in KINDS or schemas.TICKET not in record.files or record.labels.round is None:
+            continue
+        if not (_selected(record, stage) if stage else not last or key in last):
+            continue
+        if damage := store.damage(key):
+            raise RecipeError(f"{damage}; repeat its sweep, or name other stages")
+        names = [schemas.TICKET]
+        if schemas.WEIGHTS in record.files and not store.is_collected(record):
+            names.append(schemas.WEIGHTS)
+        files = store.local([(key, name) for name in names])
+        yield Found(
+            f"{record.name} of {store.root}",
+            files[key, schemas.TICKET],
+            files.get((key, schemas.WEIGHTS)),
+            bool(stage),
+            record.labels.architecture,
+            record.labels.chain,
+            record.labels.round,
+            record.science.get("setting", {}).get("data", {}).get("fingerprint"),
+        )
+
+
+def _selected(record: Record, stage: str) -> bool:
+    ends = f"/{record.name}".endswith(f"/{stage}")
+    return ends or fnmatchcase(record.name, stage) or (len(stage) >= 8 and record.key.startswith(stage))
+
+
+def _of_files(path: Path, text: str) -> Iterator[Found]:
+    """The tickets of a file or a folder: the folder may be one ticket, or hold several."""
+    if not path.exists():
+        raise RecipeError(f"--tickets {text}: there is no such file, folder or store")
+    if not path.is_dir() or _is_ticket(path):
+        yield _at(path)
+        return
+    several = sorted(each for each in path.iterdir() if not each.name.startswith("."))
+    tickets = [each for each in several if _is_ticket(each) if each.name != schemas.WEIGHTS]
+    if not tickets:
+        raise RecipeError(
+            f"--tickets {text}: this folder is no store, and holds no ticket; give files of {', '.join(FORMATS)}"
+        )
+    yield from map(_at, tickets)
+
+
+def _is_ticket(path: Path) -> bool:
+    """Whether a file may hold a ticket, by its name, or a folder is one, by its files."""
+    if not path.is_dir():
+        return path.name.endswith(ENDINGS)
+    source = Source(path)
+    return (path / schemas.TICKET).is_file() or any(FORMATS[name].fits(source) for name in ("hub", "open-lth"))
+
+
+def _at(path: Path) -> Found:
+    """The ticket at a file or folder; ``weights.safetensors`` beside a ``ticket.parquet`` holds its weights."""
+    hub = path.is_dir() and FORMATS["hub"].fits(Source(path))
+    ticket = path / schemas.TICKET if path.is_dir() and not hub and (path / schemas.TICKET).is_file() else path
+    folder = path if path.is_dir() else path.parent
+    weights = folder / schemas.WEIGHTS
+    belongs = ticket.name == schemas.TICKET or hub
+    return Found(str(path), ticket, weights if belongs and weights.is_file() else None)
