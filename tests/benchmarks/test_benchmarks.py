@@ -24,6 +24,7 @@ from benchmarks import (
     pruning,
     reestimation,
     scale,
+    signs,
     ticket_io,
     training,
 )
@@ -229,6 +230,16 @@ def test_a_command_prints_its_table(command: str, capsys: pytest.CaptureFixture[
     assert ratios[0] == 1
 
 
+def test_recording_signs_is_a_small_share_of_a_round(capsys: pytest.CaptureFixture[str]) -> None:
+    signs.main(["--architectures", "resnet1d", "--repeats", "1"])
+    [row] = [line.split("|") for line in capsys.readouterr().out.splitlines() if line.startswith("| resnet1d")]
+    assert row[2].strip() == "3,600"
+    assert 0 < float(row[-2].removesuffix(" % ")) < 50  # the goal of 3 % is measured, not asserted
+    with pytest.raises(SystemExit, match="2"):
+        signs.main(["--architectures", "lenet"])
+    assert "no lenet here" in capsys.readouterr().err
+
+
 def simulated_rows(shown: str) -> list[list[str]]:
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in shown.splitlines() if line.startswith("| ")]
     return [row for row in rows if row[1] in ("64", "1,024")]
@@ -351,7 +362,9 @@ def test_a_report_is_opened_and_timed() -> None:
     assert float(re.findall(r"\| size +\| +([\d.]+) MB", done.stdout)[0]) < 8
 
 
-@pytest.mark.parametrize("module", [training, probe, loader, pruning, precision, scale, gpu_facts, demo, reestimation])
+@pytest.mark.parametrize(
+    "module", [training, probe, loader, pruning, precision, scale, gpu_facts, demo, reestimation, signs]
+)
 def test_a_command_helps(module: object, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         module.main(["--help"])  # type: ignore[attr-defined]

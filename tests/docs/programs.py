@@ -62,6 +62,7 @@ READ: dict[str, str | None] = {
             "reestimation",
             "report",
             "scale",
+            "signs",
             "ticket_io",
             "training",
         )
