@@ -94,6 +94,18 @@ def test_l1_adds_the_sign_of_each_surviving_prunable_weight_to_its_gradient(spli
             assert moved.abs().max() < 1e-5  # only by way of the weights
 
 
+def test_a_term_gives_pruned_weights_no_momentum(splits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
+    @regulariser("pull")
+    def pull(parameters: Parameters) -> Tensor:
+        return torch.stack([(weight - 1).square().sum() for weight in parameters.of("prunable")]).sum()
+
+    made: list[torch.optim.Optimizer] = []
+    monkeypatch.setattr(trainer_module, "make_optimizer", lambda *given: made.append(make_optimizer(*given)) or made[0])
+    model, masks, _ = trained(splits, Rules(regulariser=Rule("pull")), epochs=1)
+    for name, mask in masks.items():
+        assert not made[0].state[model.get_parameter(name)]["momentum_buffer"][~mask].any()
+
+
 def test_the_logged_loss_is_the_cross_entropy_alone(splits: Splits) -> None:
     first = Optimizer(1e-30, weight_decay=0.0)
     with_, without = (trained(splits, rules, epochs=1, spec=first)[2].metrics[0] for rules in (L1, Rules()))

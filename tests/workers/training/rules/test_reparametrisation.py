@@ -120,7 +120,8 @@ def test_the_scaling_is_reset_and_the_weights_stay(splits: Splits, monkeypatch: 
 
 
 def test_a_grown_weight_gets_the_factors_of_zero(splits: Splits) -> None:
-    rules = Rules(reparametrisation=Rule("sign_in"), mask_rule=MaskRule("rigl", every_steps=3, until=0.75))
+    never = Rule("sign_in", {"reset_epochs": 100})
+    rules = Rules(reparametrisation=never, mask_rule=MaskRule("rigl", every_steps=3, until=0.75))
     model, masks, _ = trained(splits, rules)
     start = half_masks(fresh())
     grown = {name: mask & ~start[name] for name, mask in masks.items()}

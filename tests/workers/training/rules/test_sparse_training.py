@@ -27,10 +27,12 @@ def places(mask: Tensor) -> set[int]:
 
 
 def test_set_drops_the_smallest_positive_and_largest_negative_weights_and_grows_as_many_at_random() -> None:
-    # of the 5 positive weights 0.4 * 5 = 2 go: 0.1 and 0.2; of the 3 negative ones int(0.4 * 3) = 1: -0.1
+    # of the 5 positive weights 0.4 * 5 = 2 go: 0.1 and 0.2; of the 3 negative ones int(0.4 * 3) = 1: -0.35, though 0.3
+    # is nearer to zero
+    weights = {"layer": torch.tensor([0.5, -0.35, 0.2, 0.0, -0.4, 0.1, 0.0, -0.6, 0.3, 0.9])}
     kept, free, grown = {0, 4, 7, 8, 9}, {1, 2, 3, 5, 6}, []
     for step in range(1, 201):
-        new = places(set_(update(step), fraction=0.4)["layer"])
+        new = places(set_(MaskUpdate(weights, {"layer": ALIVE}, {}, step, 1000, 1), fraction=0.4)["layer"])
         assert new >= kept
         assert len(new) == 8
         grown.append(new - kept)
