@@ -114,7 +114,7 @@ def _last_model(folder: Path) -> Path | None:
 
 def _write_open_lth(ticket: Ticket, path: Path, statistics: Collection[str]) -> None:
     masked = (Role.PRUNABLE, Role.CLASSIFIER)
-    masks = {n: t.mask.int() for n, t in ticket.tensors.items() if t.role in masked and split(n)[1] == "weight"}
+    masks = {n: t.mask.int() for n, t in ticket.tensors.items() if t.role in masked and state_dict.is_weight(n)}
     path.mkdir()
     torch.save(masks, path / MASK)
     torch.save(state_dict.signs_as_weights(ticket, statistics), path / MODEL)

@@ -16,7 +16,7 @@ from tickets.errors import TicketError
 from tickets.formats.format import UNKNOWN, Hints
 from tickets.formats.source import NeedsHintError, Source
 from tickets.registry import unknown
-from tickets.roles import Role
+from tickets.roles import Role, role_outside_layers
 from tickets.signed import SignedTensor
 from tickets.ticket import Provenance, Ticket
 
@@ -34,6 +34,15 @@ def split(name: str) -> tuple[str, str]:
 def join(layer: str, leaf: str) -> str:
     """Join a layer and a last part to a tensor's name."""
     return f"{layer}.{leaf}" if layer else leaf
+
+
+def is_weight(name: str) -> bool:
+    """Whether a parameter is a weight by its name: of a layer, or of attention's projections."""
+    return split(name)[1] == "weight" or _outside(name) is Role.PRUNABLE
+
+
+def _outside(name: str) -> Role | None:
+    return role_outside_layers(split(name)[1])
 
 
 @dataclass(frozen=True)
@@ -78,7 +87,8 @@ def read_state(tensors: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None
     try:
         signs = {name: _sign(name, tensor) for name, tensor in parameters.items()}
         if masks is None:
-            kept = {name: sign != 0 for name, sign in signs.items() if sign.dim() > 1}
+            kept = {name: sign != 0 for name, sign in signs.items() if sign.dim() > 1 and not _outside(name)}
+            kept |= {name: signs[name] != 0 for name in signs if _outside(name) is Role.PRUNABLE}
         else:
             kept = {name: _mask(name, mask, signs) for name, mask in masks.items()}
         roles = _infer_roles(
@@ -175,7 +185,7 @@ def write_state(ticket: Ticket, with_statistics: Collection[str], naming: Naming
     for name, weight in signs_as_weights(ticket, with_statistics).items():
         tensor, mask = ticket.tensors.get(name), naming.mask_of(name)
         new = {name: weight}
-        if tensor and mask is not None and tensor.role in naming.masked and split(name)[1] == "weight":
+        if tensor and mask is not None and tensor.role in naming.masked and is_weight(name):
             new = {naming.masked_name(name): weight, mask: tensor.mask.float()}
         for key, value in new.items():
             if key in state:
@@ -224,18 +234,22 @@ def _infer_roles(
         layers.setdefault(layer, set()).add(leaf)
     for name in shapes:
         layer, leaf = split(name)
-        if leaf not in ("weight", "bias") or "weight" not in layers[layer]:
+        if not _outside(name) and (leaf not in ("weight", "bias") or "weight" not in layers[layer]):
             raise TicketError(
-                f"{name}: the method has rules only for weights and biases of convolutions, linear and normalization "
-                f"layers; leave this parameter out of the state dict"
+                f"{name}: the method has no rule for a parameter of this name, but for weights and biases of "
+                f"convolutions, linear and normalization layers, for attention and for position embeddings; leave this "
+                f"parameter out of the state dict"
             )
-    norms = {layer for layer in layers if layer in normalized or len(shapes[join(layer, "weight")]) <= 1}
-    weights = [layer for layer in layers if layer not in norms]
+    plain = [layer for layer in layers if "weight" in layers[layer]]
+    norms = {layer for layer in plain if layer in normalized or len(shapes[join(layer, "weight")]) <= 1}
+    weights = [layer for layer in plain if layer not in norms]
     head = _classifier(weights, {split(n)[0] for n in masked}, {split(n)[0] for n in pruned}, classifier)
     roles = {}
     for layer, leaves in layers.items():
         for leaf in sorted(leaves, reverse=True):
-            if layer in norms:
+            if outside := _outside(leaf):
+                role = outside
+            elif layer in norms:
                 role = Role.NORMALIZATION
             elif layer == head:
                 role = Role.CLASSIFIER

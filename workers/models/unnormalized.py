@@ -53,12 +53,13 @@ class UnnormalizedResNet(nn.Module):
         self.fc = nn.Linear(inputs, num_classes)
 
     def reset_parameters(self) -> None:
-        """Draw He's initialisation (He et al. 2015), with zero biases."""
+        """Draw He's initialisation for convolutions (He et al. 2015) and torch's for the classifier; zero biases."""
         reset_layers(self)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                nn.init.kaiming_normal_(module.weight)
-                nn.init.zeros_(module.get_parameter("bias"))
+        for name, parameter in self.named_parameters():
+            if name.endswith("bias"):
+                nn.init.zeros_(parameter)
+            elif parameter.dim() == 4:
+                nn.init.kaiming_normal_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.fc(self.blocks(F.relu(self.conv(x))).mean((2, 3)))

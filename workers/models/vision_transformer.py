@@ -53,11 +53,8 @@ class Vit(VisionTransformer):
         reset_layers(self.heads)
 
 
-class VitB16(Vit):
-    """ViT-B/16 with torchvision's initialisation, whose class token and classifier are zero."""
-
-    def __init__(self, in_channels: int, num_classes: int, image_size: int) -> None:
-        super().__init__(in_channels, num_classes, image_size, 16, 768, 12, 12)
+class TorchvisionVit(Vit):
+    """A vision transformer with torchvision's initialisation, whose class token and classifier are zero."""
 
     def reset_parameters(self) -> None:
         """Draw torchvision's initialisation."""

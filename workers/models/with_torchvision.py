@@ -69,9 +69,9 @@ def shufflenet_g3(in_channels: int, num_classes: int) -> nn.Module:
 @architecture("vit_b16")
 def vit_b16(in_channels: int, num_classes: int, image_size: int = 224) -> nn.Module:
     """ViT-B/16 as torchvision has it."""
-    from workers.models.vision_transformer import VitB16
+    from workers.models.vision_transformer import TorchvisionVit
 
-    return VitB16(in_channels, num_classes, image_size)
+    return TorchvisionVit(in_channels, num_classes, image_size, 16, 768, 12, 12)
 
 
 @architecture("vit_tiny")

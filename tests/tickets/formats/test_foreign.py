@@ -234,9 +234,9 @@ def state(**changes: Tensor | None) -> dict[str, Tensor]:
             r"a\.weight: its mask holds values other than 0",
         ),
         ({"a__fixed_m": torch.ones(3)}, TicketError, r"a\.weight: its mask has shape \(3,\), its weight \(1, 2\)"),
-        ({"a__weight": None}, TicketError, r"a\.(bias|fixed_m): the method has rules"),
+        ({"a__weight": None}, TicketError, r"a\.(bias|fixed_m): the method has no rule"),
         ({"a__weight": torch.tensor([[1.0, float("nan")]])}, TicketError, r"a\.weight: the weights are complex or NaN"),
-        ({"pos_embed": torch.ones(1, 2)}, TicketError, r"pos_embed: the method has rules .* leave this parameter out"),
+        ({"slope": torch.ones(1, 2)}, TicketError, r"slope: the method has no rule .* leave this parameter out"),
         (
             {"c__weight": torch.ones(1, 1), "c__fixed_m": torch.ones(1, 1), "d__weight": None},
             None,

@@ -20,6 +20,8 @@ import tickets
 from tests.tickets.networks import PROVENANCE, network, networks, random_masks, signed, ticket_of
 from tickets import Provenance, Role, SignedTensor, Ticket, TicketError, formats
 from tickets.formats import FORMATS, Hints, placed
+from workers.models import build_model
+from workers.stages import Model
 
 OWN = ("parquet", "safetensors", "hub")
 
@@ -261,3 +263,23 @@ def test_a_network_of_one_layer_has_names_without_a_dot(tmp_path: Path) -> None:
         "weight": Role.CLASSIFIER,
         "bias": Role.CLASSIFIER,
     }
+
+
+@pytest.mark.parametrize("name", ["torch-prune", "open-lth", "sparse"])
+def test_a_vision_transformers_ticket_is_read_back_as_written(name: str, tmp_path: Path) -> None:
+    model = build_model(
+        Model("vit_tiny", {"image_size": 8, "width": 4, "depth": 1, "heads": 2}),
+        in_channels=1,
+        num_classes=10,
+        init_seed=1,
+    )
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.01)
+    masks = {name: model.get_parameter(name) > 0 for name in tickets.prunable_names(model, 10)}
+    ticket = tickets.from_model(model, masks, 10, PROVENANCE)
+    path = tmp_path / ("folder" if name == "open-lth" else "ticket.pt")
+    formats.write(ticket, path, name)
+    assert formats.read(path, name).tensors == ticket.tensors
+    with pytest.raises(TicketError, match=r"in_proj_weight: .* cannot hold this prunable tensor"):
+        formats.write(ticket, tmp_path / "other.pt", "turboprune")  # it names every mask alike, and a layer has one

@@ -9,11 +9,11 @@ from typing import NamedTuple
 import pytest
 import torch
 from torch import Tensor, nn
-from torchvision.models import vit_b_16
+from torchvision.models.vision_transformer import VisionTransformer
 
 from orchestrator.recipes.resolution import resolve
 from workers.models import build_model
-from workers.models.vision_transformer import VitB16
+from workers.models.vision_transformer import TorchvisionVit
 from workers.stages import Model
 
 
@@ -83,7 +83,7 @@ RULES = {
     "cifar100/resnet32": ({"*": he_in}, True),
     "cifar10/resnet56": ({"*": he_in}, True),
     "cifar10/vgg16": ({"*": he_in}, True),
-    "cifar10/resnet20_unnormalized": ({"*": he_in}, False),
+    "cifar10/resnet20_unnormalized": ({"fc.weight": torchs, "*": he_in}, False),
     "mnist1d/resnet1d": ({"*": he_in}, True),
     # torchvision's
     "cifar10/resnet18": ({"fc.weight": torchs, "*": he_out}, True),
@@ -134,7 +134,7 @@ def test_every_parameter_of_a_new_sweeps_network_is_drawn_as_released(case: str)
 
 
 def test_vit_b16_is_drawn_as_torchvision_draws_it() -> None:
-    model = VitB16(3, 10, 32)
+    model = TorchvisionVit(3, 10, 32, patch_size=16, width=96, depth=2, heads=2)
     torch.manual_seed(7)
     model.reset_parameters()
     rules = {
@@ -148,7 +148,7 @@ def test_vit_b16_is_drawn_as_torchvision_draws_it() -> None:
         "*mlp.?.bias": lambda weight: Draw(1e-6),
         "*": zero,
     }
-    original = vit_b_16(image_size=32, num_classes=10).state_dict()
+    original = VisionTransformer(32, 16, 2, 2, 96, 4 * 96, num_classes=10).state_dict()
     for name, parameter in model.named_parameters():
         if "ln" in name:
             assert bool((parameter == float(name.endswith("weight"))).all()), name

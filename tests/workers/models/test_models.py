@@ -210,7 +210,7 @@ def test_shufflenets_shuffle_spreads_every_group_over_all_of_the_next() -> None:
 def test_vit_b16_is_torchvisions_network() -> None:
     with torch.device("meta"):
         theirs, ours = vit_b_16(), on_meta("vit_b16")
-    assert str(theirs) == str(ours).replace("VitB16", "VisionTransformer")
+    assert str(theirs) == str(ours).replace("TorchvisionVit", "VisionTransformer")
     assert {k: v.shape for k, v in theirs.state_dict().items()} == {k: v.shape for k, v in ours.state_dict().items()}
 
 
