@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tickets.transfers.transfer import (
         DENSE,
         MASK,
+        PERMUTED,
         RETRAIN,
         SIGN_SOURCES,
         SIGNED,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DENSE",
     "MASK",
+    "PERMUTED",
     "RETRAIN",
     "SIGNED",
     "SIGN_SOURCES",

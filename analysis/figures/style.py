@@ -55,6 +55,8 @@ _DASHES_AND_MARKERS = {
     "random_signs": ("longdashdot", "x"),
     "shuffled": ("2px,6px", "cross"),
     "flipped_quarter": ("12px,6px", "star"),
+    "permuted": ("8px,3px,2px,3px", "diamond-open"),
+    "permuted_signed": ("8px,3px", "circle-open"),
     "rewound": ("4px,4px", "pentagon"),
 }
 _MORE_MARKERS = ("hexagon", "bowtie", "hourglass", "octagon", "star-square", "star-diamond")

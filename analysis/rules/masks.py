@@ -91,8 +91,8 @@ def _smaller_kept(record: Record, files: TicketFiles) -> str | None:
 
 
 def _alive(record: Record, ticket: str, files: TicketFiles) -> str | None:
-    """Check a solution against its ticket's mask; of a shuffled mask only each layer's count is known."""
-    shuffled = record.science.get("transfer", {}).get("mask") == "shuffled"
+    """Check a solution against its ticket's mask; of a shuffled or permuted one only each layer's count is known."""
+    shuffled = record.science.get("transfer", {}).get("mask") in ("shuffled", "permuted")
     alive = files.alive(record.key, ticket, shuffled=shuffled)
     return f"{_weights(alive)} alive" if alive else None
 

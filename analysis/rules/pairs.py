@@ -59,7 +59,7 @@ def _masks_differ(probe: Record, records: Mapping[str, Record]) -> str | None:
     a, b = _ends(probe, records)
     masks = [end.science.get("transfer", {}).get("mask", "ticket") for end in (a, b)]
     if set(masks) != {"ticket"} and probe.labels.probe == "lmc":
-        raise NotCheckedError("a shuffled mask, or another round's, is not its ticket's")
+        raise NotCheckedError("a shuffled or permuted mask, or another round's, is not its ticket's")
     if a.inputs.get("ticket") != b.inputs.get("ticket"):
         return f"its ends come from two tickets, of {a.name} and {b.name}"
     if set(masks) == {"shuffled"} and a.science.get("init_seed") != b.science.get("init_seed"):

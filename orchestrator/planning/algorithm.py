@@ -87,13 +87,15 @@ def count_stages(recipe: Recipe) -> int:
     compared = count_solutions(recipe, len(recipe.compared_rounds), len(recipe.probe_rounds))
     sources = {source for name in recipe.transfers for source in recipe.known_transfers[name].others}
     epochs = {source for source in sources if source.startswith("epoch_") and recipe.compared_rounds}
+    begun = sources - {f"dense_{recipe.final_epochs}"}
+    dense = {source for source in begun if source.startswith("dense_") and recipe.compared_rounds}
     chains = 0
     for name in recipe.methods:
         rewind = {f"epoch_{recipe.known_methods[name].reset_to}"} - {"epoch_None"}
         successive = recipe.probe_successive_rounds * recipe.rounds * (1 + len(recipe.probes))
         tested = recipe.test_rounds * (1 + recipe.rounds) + successive
         chains += 1 + recipe.rounds + len(epochs | rewind) + tested + compared * (1 + len(recipe.other_data))
-    return recipe.seeds * (1 + recipe.dense_same_budget) + recipe.chains * chains
+    return recipe.seeds * (1 + len(dense) + recipe.dense_same_budget) + recipe.chains * chains
 
 
 def compare_methods(experiment: ExperimentPlanner, recipe: Recipe) -> list[ChainPlanner]:

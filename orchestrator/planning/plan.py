@@ -110,7 +110,7 @@ def describe(node: Node) -> str:
     """A node in the method's words: "pretrain", "round", "train signed", "probe lmc", …"""
     kind = node.stage.kind
     if kind == "train":
-        return f"train {node.labels.transfer}"
+        return f"train {node.labels.transfer}" if node.labels.transfer else "begin dense"  # a point to rewind to
     if isinstance(node.stage, PairProbe):
         return f"probe {node.stage.probe}"
     return f"probe {node.labels.probe}" if kind == "probe" else kind

@@ -60,9 +60,13 @@ class SolutionsPlanner:
         name = f"{self._prefix}/round{round_:02d}/{start}/seed{seed}" + ("/twin" if twin else "")
         transfer, inputs = self.start(start), {"ticket": self._ticket_of(round_)}
         for source in transfer.others:  # such as round_3 or epoch_0 of this chain; an initialisation is no stage
-            kind, _ = named_source(source) or ("", 0)
+            kind, number = named_source(source) or ("", 0)
             if kind in ("round", "epoch"):
                 inputs[source] = self._source_of(source)
+            elif kind == "dense":
+                inputs[source] = self._experiment.train_dense(seed, number)
+        if transfer.matched:
+            inputs |= {"round_0": self._source_of("round_0"), "dense": self._experiment.train_dense(seed)}
         labels = replace(self._labels, round=round_, transfer=start, seed=seed, twin=twin)
         return self._experiment.add_training(name, labels, transfer, **inputs)
 

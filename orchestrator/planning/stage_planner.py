@@ -44,10 +44,15 @@ class ExperimentPlanner:
         self.labels = Labels(dataset=recipe.dataset, architecture=recipe.arch, preset=recipe.preset)
         self.prefix = f"{recipe.dataset}/{recipe.arch}"
 
-    def train_dense(self, seed: int) -> Node:
-        """Train a fresh dense network by the final training: the baseline."""
-        labels = replace(self.labels, transfer="dense", seed=seed)
-        return self.add_training(f"{self.prefix}/dense/seed{seed}", labels, self.recipe.start("dense"))
+    def train_dense(self, seed: int, stop_after: int | None = None) -> Node:
+        """Train a fresh dense network by the final training: the baseline; or its first ``stop_after`` epochs."""
+        name, labels = f"{self.prefix}/dense/seed{seed}", replace(self.labels, transfer="dense", seed=seed)
+        if stop_after in (None, self.recipe.final_epochs):
+            return self.add_training(name, labels, self.recipe.start("dense"))
+        whole = self.train_dense(seed).stage
+        assert isinstance(whole, Train)
+        begun = replace(whole, training=replace(whole.training, stop_after=stop_after), read_test_set=False)
+        return self.plan.add(f"{name}/epoch{stop_after:03d}", begun, replace(labels, transfer=None))
 
     def train_dense_same_budget(self, seed: int) -> Node:
         """Train the dense network of a seed for as many epochs as a chain and a final training have together."""

@@ -263,6 +263,8 @@ class ForeignTicket:
         """Name what a transfer takes that this ticket does not have; empty if nothing."""
         if not self.has_weights and transfer.takes_trained:
             return "trained weights"
+        if transfer.matched:
+            return "dense solution"
         others = (source for source in transfer.others if (named_source(source) or ("", 0))[0] in ("round", "epoch"))
         return next(others, "")
 

@@ -208,17 +208,31 @@ class Recipe(BaseModel):
                 raise ValueError(f"{name} is trained in every sweep; leave it out of transfers and twins")
             signs = self.known_transfers[name].signs
             if signs not in ("fresh", "ticket", *SIGN_SOURCES) and not named_source(signs):
-                sources = ("fresh", "ticket", *SIGN_SOURCES, "round_3", "epoch_0", "init_2")
+                sources = ("fresh", "ticket", *SIGN_SOURCES, "round_3", "epoch_0", "init_2", "dense_20")
                 raise ValueError(f"transfer {name}: {unknown('sign source', signs, sources)}")
             for source in self.known_transfers[name].others:
                 kind, number = named_source(source) or ("", 0)
-                last = {
-                    "round": self.rounds,
-                    "epoch": min(map(self.round_zero_epochs, self.methods), default=number),
-                }.get(kind, number)
+                epochs = min(map(self.round_zero_epochs, self.methods), default=number)
+                last = {"round": self.rounds, "epoch": epochs, "dense": self.final_epochs}.get(kind, number)
                 if number > last:
-                    raise ValueError(f"transfer {name}: {source} is beyond the last {kind}, {last}")
+                    last_of = "epoch" if kind == "dense" else kind
+                    raise ValueError(f"transfer {name}: {source} is beyond the last {last_of}, {last}")
+            if self.known_transfers[name].matched:
+                self._check_dense_solutions(name)
         return self
+
+    def _check_dense_solutions(self, transfer: str) -> None:
+        """Refuse to match a chain's dense solution where there is none."""
+        for name in self.methods:
+            if self.known_methods[name].prune_at is not None:
+                raise ValueError(
+                    f"transfer {transfer} matches the dense solution of each chain, and method {name} prunes before "
+                    f"its chain has one; leave one of them out"
+                )
+        if self.other_data:
+            raise ValueError(
+                f"transfer {transfer} matches dense solutions of one data set; leave it out, or set tickets_from=[]"
+            )
 
     @model_validator(mode="after")
     def _landscapes_have_three_starts(self) -> Recipe:

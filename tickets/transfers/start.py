@@ -13,7 +13,7 @@ from tickets.network.foreign_masks import foreign_masks, set_foreign_masks_
 from tickets.registry import UnknownNameError
 from tickets.roles import Role, is_normalization
 from tickets.signed import SignedTensor
-from tickets.transfers.transfer import SIGN_SOURCES, Origin, SignedWeight, Transfer, named_source
+from tickets.transfers.transfer import PERMUTED, SIGN_SOURCES, Origin, SignedWeight, Transfer, named_source
 
 
 @torch.no_grad()
@@ -51,6 +51,11 @@ def transfer_(
     origins = {**(others or {}), **({} if trained is None else {"trained": Origin(trained)})}
     if missing := [name for name in transfer.others if name not in origins]:
         raise TicketError(f"this transfer takes values from {' and '.join(missing)}; give them in others")
+    if transfer.matched:
+        permuted = origins[PERMUTED]
+        if permuted.signed is None:
+            raise TicketError("this transfer takes a permuted ticket; give its signs and masks in others")
+        signed, origins["trained"] = permuted.signed, permuted
     if transfer.psi_shift:
         _shift_psi_(model, transfer.psi_shift)
 
@@ -104,7 +109,7 @@ def _signs_and_mask(
     if transfer.mask == "shuffled":
         order = torch.randperm(sign.numel(), generator=generator).to(device)
         sign, mask = sign.flatten()[order].view_as(sign), mask.flatten()[order].view_as(mask)
-    elif transfer.mask != "ticket":
+    elif transfer.mask not in ("ticket", PERMUTED):
         mask = _mask_of(transfer.mask, name, fresh, origins).to(device)
     if named_source(transfer.signs):
         sign = _values(transfer.signs, name, fresh, origins).sign().to(torch.int8)

@@ -6,6 +6,7 @@ rounds or of other initialisations. Paper, section 4 and figures 2 and 5. The na
 round_3     the network at the end of round 3 of the same chain
 epoch_5     round 0 of the same chain after 5 epochs; epoch_0 is the chain's own initialisation
 init_2      the fresh initialisation of transfer seed 2
+dense_20    the dense training of the start's own initialisation after 20 epochs
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from torch import Tensor
 from tickets.registry import Registered, Registry
 from tickets.signed import SignedTensor
 
-_NAMED = re.compile(r"(round|epoch|init)_(0|[1-9][0-9]{0,5})")
+_NAMED = re.compile(r"(round|epoch|init|dense)_(0|[1-9][0-9]{0,5})")
+PERMUTED = "permuted"
+MATCHINGS = ("activations", "weights")
 
 
 @dataclass(frozen=True)
@@ -66,12 +69,15 @@ SIGN_SOURCES = Registry[Registered[SignRule]]("sign source", Registered)
 class Transfer:
     """The source of each part of a start.
 
-    The mask may also be a round's, such as "round_3"; every other part may also name a source: "round_3", "epoch_0"
-    or "init_2".
+    The mask may also be a round's, such as "round_3"; every other part may also name a source: "round_3", "epoch_0",
+    "init_2" or "dense_20".
 
     Attributes:
-        mask: "none" (a dense start, all parts fresh), "ticket", or "shuffled" (the ticket's mask and signs, permuted
-            within each layer).
+        mask: "none" (a dense start, all parts fresh), "ticket", "shuffled" (the ticket's mask and signs, permuted
+            within each layer), or "permuted": the ticket, with all that other parts take of it and of its chain, as it
+            is once the units of the chain's dense solution stand where those of a dense training from the start's own
+            initialisation stand (Adnan et al. 2025, section 3).
+        matching: what a permuted mask's units are matched by: "activations", as in the paper, or "weights".
         signs: of the prunable weights: "fresh", "ticket", or a registered sign source such as "random". If the signs
             are another round's, survivors that this round has pruned take their fresh sign.
         magnitudes: of the prunable weights: "fresh" or "trained". Not a round's under a shuffled mask, since pruned
@@ -100,6 +106,7 @@ class Transfer:
     flip_fraction: float = 0.0
     signs_version: int = 1
     embeddings: str = "biases"
+    matching: str = "activations"
 
     def __post_init__(self) -> None:
         if self.mask == "none" and any(source != "fresh" for source in self._sources().values()):
@@ -108,8 +115,14 @@ class Transfer:
             raise ValueError("a transfer without a mask has no signs to flip: leave flip_fraction at 0")
         if not 0 <= self.flip_fraction <= 1:
             raise ValueError(f"flip_fraction is a fraction between 0 and 1, not {self.flip_fraction}")
-        if self.mask not in ("none", "ticket", "shuffled") and not _is_round(self.mask):
-            raise ValueError(f"mask is none, ticket, shuffled or a round such as round_3, not {self.mask!r}")
+        if self.mask not in ("none", "ticket", "shuffled", PERMUTED) and not _is_round(self.mask):
+            raise ValueError(f"mask is none, ticket, shuffled, permuted or a round such as round_3, not {self.mask!r}")
+        if self.matching not in MATCHINGS:
+            raise ValueError(f"matching is {' or '.join(MATCHINGS)}, not {self.matching!r}")
+        if self.matching != "activations" and self.mask != PERMUTED:
+            raise ValueError(f"matching {self.matching} is of a permuted mask: set mask to permuted, or leave it out")
+        if "dense_0" in self._sources().values():
+            raise ValueError("dense_0 is the fresh initialisation: name fresh")
         if self.mask == "shuffled" and (self.magnitudes == "trained" or _is_round(self.magnitudes)):
             raise ValueError(
                 f"under a shuffled mask, magnitudes cannot be {self.magnitudes}: its pruned weights are zero, and some "
@@ -120,7 +133,7 @@ class Transfer:
         for part, source in self._sources().items():
             if source not in _SOURCES[part] and named_source(source) is None and part != "signs":
                 sources = ", ".join(_SOURCES[part])
-                raise ValueError(f"{part} comes from {sources}, round_3, epoch_0 or init_2, not {source!r}")
+                raise ValueError(f"{part} comes from {sources}, round_3, epoch_0, init_2 or dense_20, not {source!r}")
 
     def _sources(self) -> dict[str, str]:
         return {part: getattr(self, part) for part in _SOURCES} | {"embeddings": self.embeddings_source}
@@ -154,8 +167,14 @@ class Transfer:
 
     @property
     def others(self) -> list[str]:
-        """The named sources besides the ticket's own round."""
-        return sorted({source for source in (self.mask, *self._sources().values()) if named_source(source)})
+        """The named sources besides the ticket's own round; "permuted" is the permuted ticket."""
+        sources = {self.mask, *self._sources().values()}
+        return sorted(source for source in sources if named_source(source) or source == PERMUTED)
+
+    @property
+    def matched(self) -> bool:
+        """Whether the ticket is permuted, which needs two dense solutions: the chain's and the start's own."""
+        return self.mask == PERMUTED
 
 
 def _is_round(source: str) -> bool:
@@ -185,12 +204,15 @@ TRANSFERS: dict[str, Transfer] = {
     "signed_psi_signs": Transfer(signs="ticket", classifier="signed", biases="signed", psi="signed", psi_shift=0.1),
     "shuffled": Transfer(mask="shuffled", signs="ticket", classifier="signed", biases="signed"),
     "flipped_quarter": Transfer(signs="ticket", classifier="signed", biases="signed", flip_fraction=0.25),
+    "permuted": Transfer(mask=PERMUTED),
+    "permuted_signed": replace(SIGNED, mask=PERMUTED),
     "rewound": Transfer("ticket", "epoch_0", "epoch_0", "epoch_0", "epoch_0", "epoch_0", "epoch_0"),
 }
 """Transfers by name; each sign source adds one, such as "random_signs".
 
 "shuffled", "flipped_quarter" and "random_signs" are controls. "rewound" is the lottery ticket of Frankle and Carbin
-(2019): the chain's own initialisation under the mask.
+(2019): the chain's own initialisation under the mask. "permuted" is Adnan et al.'s (2025) without rewinding;
+"permuted_signed" adds the signs, which move along.
 """
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 import tickets
 from workers.attempts.context import StageContext, load_state, save_training
+from workers.attempts.permuted import permuted_sources
 from workers.devices.seeds import derive, generator
 from workers.pruning.rounds import round_masks
 from workers.pruning.selection import density
@@ -150,7 +151,10 @@ def _transfer(context: StageContext, stage: Train, model: nn.Module, inputs: Map
         signed = tickets.load(inputs["ticket"] / schemas.TICKET).tensors
         # a ticket from elsewhere may have no weights
         trained = load_state(inputs["ticket"]) if stage.transfer.takes_trained else None
-        sources = {name: _source(context, name, inputs) for name in stage.transfer.others}
+        named = [name for name in stage.transfer.others if tickets.named_source(name)]
+        sources = {name: _source(context, name, inputs) for name in named}
+        if stage.transfer.matched:
+            sources |= permuted_sources(context, stage, model, inputs, tickets.Origin(trained or {}, signed), sources)
     stream = generator(stage.init_seed, "transfer")
     return tickets.transfer_(model, stage.transfer, signed, trained, stream, sources)
 
@@ -158,7 +162,8 @@ def _transfer(context: StageContext, stage: Train, model: nn.Module, inputs: Map
 def _source(context: StageContext, name: str, inputs: Mapping[str, Path]) -> tickets.Origin:
     """A source that the transfer names: an input, or the initialisation of a transfer seed."""
     if name in inputs:
-        return tickets.Origin(load_state(inputs[name]), tickets.load(inputs[name] / schemas.TICKET).tensors)
+        ticket = inputs[name] / schemas.TICKET  # a dense training has none
+        return tickets.Origin(load_state(inputs[name]), tickets.load(ticket).tensors if ticket.exists() else None)
     kind, seed = tickets.named_source(name) or ("", 0)
     if kind != "init":
         raise StageError(f"this transfer takes values of {name}, and the stage has no such input")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from workers.probing.path import State, barrier_row, mix
+from workers.probing.path import State, barrier_row, mix, reestimation
 from workers.probing.probes import Pair, probe
-from workers.training.evaluation import Reestimation, reestimate_statistics
+from workers.training.evaluation import reestimate_statistics
 
 ACTIVATION_IMAGES = 1024
 
@@ -85,9 +86,7 @@ def repaired_path(pair: Pair, b: State) -> tuple[Iterator[dict[str, Tensor]], nn
     layers = [name.removesuffix(".weight") for name in pair.prunable if name.endswith(".weight")]
     ends = [with_statistics(pair.a, layers, corrects=False) for _ in range(2)]
     ends[1].load_state_dict(b, strict=False)  # the statistics are not in it
-    images, batch, momentum = path.bn_images, path.batch_size, path.bn_momentum
-    how = Reestimation(images, batch, momentum, path.augmentation, path.draw_seed, reset=True)
-    reestimate_statistics(ends, pair.splits, how, pair.beat)
+    reestimate_statistics(ends, pair.splits, replace(reestimation(path), reset=True), pair.beat)
     a = pair.a.state_dict()
     between = ((share, mix((a, b), (share, 1 - share))) for share in path.lambdas)
     states = (corrected_state(state, ends[0], ends[1], layers, share) for share, state in between)

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from tickets.registry import Registered, Registry
-from workers.data.augmentation import draw_epoch
 from workers.data.batches import Split
 from workers.data.splits import Splits
 from workers.devices.seeds import derive, generator
@@ -27,7 +26,7 @@ from workers.probing.path import (
 )
 from workers.stages import PairProbe, PathEvaluation
 from workers.stages.execution import StageError
-from workers.training.evaluation import Outcomes, evaluation_batch, reestimate_statistics
+from workers.training.evaluation import Outcomes, evaluation_batch, reestimate_statistics, training_images
 
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -71,15 +70,15 @@ class Pair:
             yield logits_a.float(), logits_b.float(), batch.labels
 
     def training_batches(self, images: int) -> Iterator[Tensor]:
-        """Draw training images, not augmented, as the networks see them: float32 (batch, channels, height, width).
+        """Draw training images, not augmented, as the networks see them; the same for all pairs.
 
-        The images are the same for all pairs; the whole training split if it has no more.
+        Args:
+            images: number of images; the whole training split if it has no more.
+
+        Yields:
+            float32 (batch, channels, height, width).
         """
-        split = self.splits.train
-        draws = draw_epoch(len(split), derive(self.seed, "training images"), 0, "none")[:images]
-        for batch in split.drawn(draws, evaluation_batch(split), "none"):
-            self.beat()
-            yield self.splits.normalized(batch.images)
+        return training_images(self.splits, images, derive(self.seed, "training images"), self.beat)
 
     def at(self, weight: float) -> dict[str, Tensor]:
         """State dict of the point ``weight * a + (1 - weight) * b`` of the straight path."""

@@ -83,6 +83,21 @@ def evaluation_batch(split: Split) -> int:
     return min(1000, max(EVALUATION_PIXELS // math.prod(split.size), 50))
 
 
+def training_images(
+    splits: Splits, images: int, seed: int, beat: Callable[[], None] = lambda: None
+) -> Iterator[Tensor]:
+    """Draw training images, not augmented, as networks see them: float32 (batch, channels, height, width).
+
+    Args:
+        images: number of images; the whole training split if it has no more.
+        beat: called before every batch; it may raise to end the reading.
+    """
+    draws = draw_epoch(len(splits.train), seed, 0, "none")[:images]
+    for batch in splits.train.drawn(draws, evaluation_batch(splits.train), "none"):
+        beat()
+        yield splits.normalized(batch.images)
+
+
 @dataclass(frozen=True)
 class Reestimation:
     """How to re-estimate batch-norm statistics from augmented training images.

@@ -214,7 +214,8 @@ def test_every_rule_holds_and_reports_its_count(stages: Stages, tmp_path: Path) 
         RECIPE: ("holds", 25),
         ARTIFACTS: ("holds", 25),
     }
-    assert results[MASKS]["detail"] == "2 not checked: a shuffled mask, or another round's, is not its ticket's"
+    other = "a shuffled or permuted mask, or another round's, is not its ticket's"
+    assert results[MASKS]["detail"] == f"2 not checked: {other}"
     assert results[RECIPE]["detail"] == "made by 0123456789ab (25 stages)"
     assert results[ALIVE]["detail"] == ""
 

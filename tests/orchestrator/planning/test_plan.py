@@ -74,12 +74,14 @@ def test_the_plan_is_complete_and_holds_nothing_else(recipe_: Recipe) -> None:
 @ANY_RECIPES
 def test_every_stage_has_the_inputs_that_its_kind_reads(recipe_: Recipe) -> None:
     plan = plan_of(recipe_)
+    reads = {"dense": set[str](), "rewound": {"ticket", "epoch_0"}}
+    reads |= {name: {"ticket", "round_0", "dense"} for name in ("permuted", "permuted_signed")}
     for node in plan:
         stage = node.stage
         slots = {
             Pretrain: set(),
             Round: {"previous"},
-            Train: {"dense": set(), "rewound": {"ticket", "epoch_0"}}.get(node.labels.transfer or "", {"ticket"}),
+            Train: reads.get(node.labels.transfer or "", {"ticket"}),
             Probe: {"a", "b"},
         }[type(stage)]
         assert set(node.inputs) == slots
@@ -155,6 +157,28 @@ def test_a_probe_registered_for_paths_evaluates_them_as_the_barrier_beside_it() 
         assert to_science(by_name[f"{name}/bend"])["path"] == {k: v for k, v in science.items() if k != "setting"}
         assert to_science(by_name[f"{name}/disagreement"])["path"] is None
         assert cost_epochs(by_name[f"{name}/bend"]) > cost_epochs(barrier)
+
+
+def test_a_permuted_ticket_is_matched_by_two_dense_solutions_and_rewound_along_its_own_seeds_training() -> None:
+    rewound = {"mask": "permuted", "signs": "dense_2", "magnitudes": "dense_2", "psi": "dense_3"}
+    changes = {"own_transfers": {"mine": rewound}, "transfers": ("permuted", "mine", "mask"), "twins": ("mine",)}
+    found = recipe(**changes, seeds=2, methods=("lrr",))
+    plan = plan_of(found)
+    assert len(plan) == count_stages(found)
+    by_name = {node.name: node for node in plan}
+    for seed in (1, 2):
+        dense = by_name[f"tiny/resnet1d/dense/seed{seed}"]
+        begun = by_name[f"tiny/resnet1d/dense/seed{seed}/epoch002"]
+        assert begun.stage == replace(
+            dense.stage, training=replace(dense.stage.training, stop_after=2), read_test_set=False
+        )
+        round_ = "tiny/resnet1d/lrr/chain1/round02"
+        two = {"round_0": by_name["tiny/resnet1d/lrr/chain1/round00"].key, "dense": dense.key}
+        ticket = {"ticket": by_name[round_].key}
+        assert by_name[f"{round_}/permuted/seed{seed}"].inputs == ticket | two
+        for name in (f"{round_}/mine/seed{seed}", f"{round_}/mine/seed{seed}/twin"):
+            assert by_name[name].inputs == ticket | two | {"dense_2": begun.key, "dense_3": dense.key}  # all 3 epochs
+        assert by_name[f"{round_}/mask/seed{seed}"].inputs == ticket
 
 
 def test_landscapes_are_probes_of_three_solutions_and_change_no_other_stage() -> None:
