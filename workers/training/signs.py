@@ -7,7 +7,7 @@ weight: the whole history takes one to four bytes a weight, and lies in the trai
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -49,12 +49,22 @@ class SignRecorder:
 
     Args:
         masks: boolean masks of the prunable weights; without, psi alone is recorded.
+        current_masks: returns the masks at a record, if the training changes them. A weight then counts in a record if
+            it is alive there, and as flipped between two if it is alive in both.
     """
 
-    def __init__(self, model: nn.Module, masks: Mapping[str, Tensor], span: range, batches: int) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        masks: Mapping[str, Tensor],
+        span: range,
+        batches: int,
+        current_masks: Callable[[], Mapping[str, Tensor]] | None = None,
+    ) -> None:
         self._points = record_points(span, batches)
         self._number = {point: number for number, point in enumerate(self._points)}
-        self._first, self._batches, self._masks = span.start, batches, masks
+        self._first, self._batches = span.start, batches
+        self._masks, self._current_masks = masks, current_masks
         parameters = dict(model.named_parameters())
         self._weights = {name: parameters[name] for name in masks}
         bits = next(bits for bits in _HISTORY if len(self._points) <= bits)
@@ -62,6 +72,8 @@ class SignRecorder:
             name: torch.zeros_like(weight, dtype=_HISTORY[bits], requires_grad=False)
             for name, weight in self._weights.items()
         }
+        changing = self._history if current_masks else {}
+        self._alive = {name: torch.zeros_like(history) for name, history in changing.items()}
         self._initial = psi_names(model)
         self._psi: list[Tensor] = [parameters[name] for name in self._initial]
         device = next(iter(parameters.values())).device
@@ -77,6 +89,9 @@ class SignRecorder:
         for name, weight in self._weights.items():
             history = self._history[name]
             history.bitwise_or_((weight < 0).to(history.dtype) << number)
+        masks = self._current_masks() if self._current_masks else {}
+        for name, alive in self._alive.items():
+            alive.bitwise_or_(masks[name].to(alive.dtype) << number)
         if self._psi:
             drifts = torch._foreach_sub(self._psi, list(self._initial.values()))
             norms = (torch._foreach_norm(drifts, 2), torch._foreach_norm(drifts, math.inf))
@@ -84,7 +99,11 @@ class SignRecorder:
 
     def tensors(self) -> dict[str, Tensor]:
         """What a checkpoint keeps, by name, not copied."""
-        return {**{f"signs.{name}": history for name, history in self._history.items()}, "signs_psi_drift": self._drift}
+        return {
+            **{f"signs.{name}": history for name, history in self._history.items()},
+            **{f"signs_alive.{name}": alive for name, alive in self._alive.items()},
+            "signs_psi_drift": self._drift,
+        }
 
     @torch.no_grad()
     def unpack(self, packed: Mapping[str, Tensor]) -> None:
@@ -97,7 +116,7 @@ class SignRecorder:
         if not self._points:
             return []
         columns: dict[str, Sequence[Mapping[str, Any]]] = {
-            name: _sign_columns(history[self._masks[name]], len(self._points))
+            name: _sign_columns(history, self._alive.get(name), self._masks[name], len(self._points))
             for name, history in self._history.items()
         }
         drifts = self._drift.double().cpu()
@@ -117,23 +136,34 @@ class SignRecorder:
             yield {**empty, "step": step, "epoch": epoch + batch / self._batches, "parameter": name, **rows[number]}
 
 
-def _sign_columns(history: Tensor, records: int) -> list[dict[str, Any]]:
+def _sign_columns(history: Tensor, alive: Tensor | None, mask: Tensor, records: int) -> list[dict[str, Any]]:
     """Columns of a layer's rows, one per record.
 
     Args:
-        history: integers (surviving weights,); bit r of each is whether the weight was negative at record r.
+        history: integers in the layer's shape; bit r of each is whether the weight was negative at record r.
+        alive: whether it was alive then, likewise; None if the mask did not change.
+        mask: which weights are alive, unless ``alive`` says so.
     """
+    ever = mask.to(history.device) if alive is None else alive != 0
     numbers = torch.arange(records, device=history.device).unsqueeze(1)
-    counts = torch.zeros(4, records, dtype=torch.int64, device=history.device)
-    for part in history.split(_WEIGHTS_AT_ONCE):
-        negative = ((part.unsqueeze(0) >> numbers.to(part.dtype)) & 1).bool()  # (records, weights)
+    counts = torch.zeros(5, records, dtype=torch.int64, device=history.device)
+    lived = history[ever] if alive is None else alive[ever]
+    for part, of_part in zip(history[ever].split(_WEIGHTS_AT_ONCE), lived.split(_WEIGHTS_AT_ONCE), strict=True):
+        negative = _bits(part, numbers)
+        there = torch.ones_like(negative) if alive is None else _bits(of_part, numbers)
         flipped = torch.zeros_like(negative)
-        flipped[1:] = negative[1:] != negative[:-1]
+        flipped[1:] = (negative[1:] != negative[:-1]) & there[1:] & there[:-1]
         last_flip = (flipped * numbers.to(torch.uint8)).amax(0)
-        each = (flipped, negative != negative[0], negative != negative[-1], last_flip > numbers)
+        from_start, to_end = ((negative != negative[end]) & there[end] for end in (0, -1))
+        each = (there, flipped, from_start & there, to_end & there, (last_flip > numbers) & there)
         counts += torch.stack([wanted.sum(1) for wanted in each])
-    names = ("flips", "flips_from_start", "flips_to_end", "flip_later")
-    return [{"elements": len(history), **dict(zip(names, of_record, strict=True))} for of_record in counts.T.tolist()]
+    names = ("elements", "flips", "flips_from_start", "flips_to_end", "flip_later")
+    return [dict(zip(names, of_record, strict=True)) for of_record in counts.T.tolist()]
+
+
+def _bits(integers: Tensor, numbers: Tensor) -> Tensor:
+    """The bits of integers (weights,) by number, as bool (records, weights)."""
+    return ((integers.unsqueeze(0) >> numbers.to(integers.dtype)) & 1).bool()
 
 
 def signs_summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:

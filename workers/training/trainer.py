@@ -143,8 +143,8 @@ def train(
         if draws.gpu:
             take_step = device_draws()(take_step)  # runs while no other thread captures a graph
         seeded_steps = draws.any and not member.alone
-        # the set of surviving weights changes under a mask rule, and then psi alone is recorded
-        signs = SignRecorder(model, rules.fixed_masks, training.span, -(-len(splits.train) // training.batch_size))
+        batches = -(-len(splits.train) // training.batch_size)
+        signs = SignRecorder(model, masks, training.span, batches, rules.current_masks)
         trainer = _Trainer(
             state, take_step, rules, training, splits, alpha, sgd_seed, control, member, seeded_steps, signs
         )

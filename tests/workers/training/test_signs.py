@@ -72,6 +72,39 @@ def test_counts_equal_a_plain_loop_over_the_surviving_weights(epochs: int) -> No
             assert row["drift_rms"] is None
 
 
+def test_under_changing_masks_a_weight_counts_where_it_is_alive_and_flips_between_records_that_both_have_it() -> None:
+    stream = torch.Generator().manual_seed(1)
+    model = nn.Linear(6, 5, bias=False)
+    masks = {"weight": torch.ones(5, 6, dtype=torch.bool)}
+    recorder = SignRecorder(model, masks, range(0, 20), 1, current_masks=lambda: masks)
+    course: list[tuple[list[bool], list[bool]]] = []
+    for epoch in range(21):
+        with torch.no_grad():
+            model.weight.copy_(torch.randn(5, 6, generator=stream))
+        masks["weight"] = torch.rand(5, 6, generator=stream) < 0.5
+        recorder.record(epoch, 0)
+        course.append(((model.weight < 0).flatten().tolist(), masks["weight"].flatten().tolist()))
+
+    def flips(one: int, other: int, weight: int) -> bool:
+        (sign, alive), (other_sign, other_alive) = course[one], course[other]
+        return alive[weight] and other_alive[weight] and sign[weight] != other_sign[weight]
+
+    for number, row in enumerate(recorder.rows()):
+        alive = course[number][1]
+        assert row["elements"] == sum(alive)
+        assert row["flips"] == sum(flips(max(number - 1, 0), number, weight) for weight in range(30))
+        assert row["flips_from_start"] == sum(flips(0, number, weight) for weight in range(30))
+        assert row["flips_to_end"] == sum(flips(number, 20, weight) for weight in range(30))
+        assert row["flip_later"] == sum(
+            alive[weight] and any(flips(later, later + 1, weight) for later in range(number, 20))
+            for weight in range(30)
+        )
+    # a checkpoint holds both histories
+    again = SignRecorder(model, masks, range(0, 20), 1, current_masks=lambda: masks)
+    again.unpack(recorder.tensors())
+    assert again.rows() == recorder.rows()
+
+
 def test_drift_is_the_distance_from_a_scale_of_1_and_a_shift_of_0() -> None:
     recorded = Recorded(2)
     for number, (epoch, batch) in enumerate(recorded.points):

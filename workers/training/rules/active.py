@@ -77,9 +77,9 @@ class ActiveRules:
         }
 
     @property
-    def fixed_masks(self) -> Mapping[str, Tensor]:
-        """The masks, if the training does not change them; else none."""
-        return {} if self._dynamic else self._masks
+    def current_masks(self) -> Callable[[], Mapping[str, Tensor]] | None:
+        """Returns the masks as they are when called; None if the training does not change them."""
+        return self._dynamic.masks if self._dynamic else None
 
     @property
     def rate_changes_by_step(self) -> bool:
