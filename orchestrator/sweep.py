@@ -184,8 +184,6 @@ def run(
 ) -> int:
     """Compute every stage that is not cached, and return the exit code."""
     with holding_lease(store) as lease:  # before the store is read: gc waits for lease holders
-        for name in import_tickets(plan, experiments, store, lease.driver):
-            console.print(f"copied   {name}")
         cache = find_cached(plan, store)
         done = set(cache.keys)
         ranks = max((width(node.stage) for node in plan if node.key not in done), default=1)
@@ -199,8 +197,12 @@ def run(
         for sentence in (sentence for experiment in experiments for sentence in remarks(experiment)):
             console.print(sentence, soft_wrap=True)
         prepare_data(experiments, execution, console)
+        copied = import_tickets(plan, experiments, store, lease.driver)
+        for name in copied:
+            console.print(f"copied   {name}")
+        cache = find_cached(plan, store) if copied else cache
         quarantine(store, cache, console)
-        plan.recipes = [planned_recipe(experiment) for experiment in experiments]
+        plan.recipes = [planned_recipe(experiment, list(remarks(experiment))) for experiment in experiments]
         placement = Placement(
             execution,
             options.backend,

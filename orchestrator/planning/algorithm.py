@@ -5,7 +5,8 @@ Formulas: docs/released-code.md. Rules and their tests: docs/method.md. Methods 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from orchestrator.planning.plan import Node, Plan
 from orchestrator.planning.solutions import SolutionsPlanner, of_chain, of_foreign, onto
@@ -56,15 +57,20 @@ def planned_study(experiment: Experiment) -> PlannedStudy | None:
     )
 
 
-def planned_recipe(experiment: Experiment) -> PlannedRecipe:
-    """Return what an experiment is made with, as the store keeps it."""
+def planned_recipe(experiment: Experiment, remarks: Sequence[str] = ()) -> PlannedRecipe:
+    """Return what an experiment is made with, as the store keeps it.
+
+    Args:
+        remarks: on its tickets from elsewhere, which the report shows too.
+    """
     recipe = experiment.recipe
+    more: dict[str, Any] = {"tickets": list(remarks)} if remarks else {}
     return PlannedRecipe(
         dataset=recipe.dataset,
         architecture=recipe.arch,
         preset=recipe.preset,
-        fields=flat_fields(recipe),
-        builtin=differences(recipe),
+        fields={**flat_fields(recipe), **more},
+        builtin={**differences(recipe), **dict.fromkeys(more)},
     )
 
 
