@@ -23,8 +23,12 @@ _COLUMNS = ["key", "kind", *SETTING, "density", "device", "stages_beside", "held
 
 
 def device_time(section: Section) -> pd.DataFrame:
-    """Return a section's stages with ``held`` (device-seconds) and ``least`` (the lower bound for shared devices)."""
+    """Return a section's stages with ``held`` (device-seconds) and ``least`` (the lower bound for shared devices).
+
+    Without copies of tickets from elsewhere, whose cost nobody knows: results from them have no cost from scratch.
+    """
     rows = section.frames.stages
+    rows = rows[rows["kind"] != "imported"]
     timed = section.frames.metrics.drop_duplicates(["key", "epoch"]).groupby("key")["seconds"].sum()
     seconds = rows["seconds"].clip(lower=rows["key"].map(timed).fillna(0.0))
     held = seconds * rows["ranks"].astype("float64")

@@ -59,7 +59,9 @@ def across_data_sets(frames: Frames) -> go.Figure:
             drawn.append((title, _matrix(of_network, method, start)))
     summary = " ".join(_summary(title, cells) for title, cells in drawn)
     gains = [abs(cell.gain) for _, cells in drawn for cell in cells.values() if cell.gain is not None]
-    sources, targets = (sorted({place[side] for _, cells in drawn for place in cells}) for side in (0, 1))
+    sources, targets = (
+        sorted({place[side] for _, cells in drawn for place in cells}, key=_own_first) for side in (0, 1)
+    )
     panels = [_panel(title, cells, sources, targets) for title, cells in drawn]
     figure = compose(
         panels,
@@ -77,6 +79,11 @@ def across_data_sets(frames: Frames) -> go.Figure:
     bar["title"] = {"text": "test accuracy − dense (points)", "side": "top", "font": {"size": 13}}
     figure.update_layout(height=layout.height + 40, margin={"b": layout.margin.b + 40})
     return figure.update_layout(coloraxis={"cmin": -most, "cmax": most, "colorscale": SCALE, "colorbar": bar})
+
+
+def _own_first(source: str) -> tuple[bool, str]:
+    """Sort the sweep's data sets before sources from elsewhere, such as "theirs:cifar10"."""
+    return ":" in source, source
 
 
 def own_method(label: str) -> str:
