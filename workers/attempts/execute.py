@@ -13,6 +13,7 @@ import torch
 from workers.attempts.chain import run_final_training, run_pretrain, run_round
 from workers.attempts.context import StageContext
 from workers.attempts.probes import run_landscape, run_pair_probe, run_path_probes
+from workers.devices.determinism import choose_kernels
 from workers.devices.memory import keeping_freed_memory
 from workers.devices.streams import exclusive_stream
 from workers.plugins import load_plugins
@@ -105,12 +106,7 @@ def _open_context(
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
         os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "32")  # of 8, more streams than 8 would share some
-        torch.use_deterministic_algorithms(execution.deterministic, warn_only=True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a kernel each
-        torch.backends.cudnn.benchmark = not execution.deterministic
-        # of attention's kernels, this one's gradient is deterministic only if torch refuses all others, and says so
-        # by a warning of its own; without it, flash attention (bfloat16) or plain products (float32) are taken
-        torch.backends.cuda.enable_mem_efficient_sdp(not execution.deterministic)
+        choose_kernels(execution.deterministic)
     # fastest with a stage on every core, and the order of sums never depends on the host
     torch.set_num_threads(1)
     with exclusive_stream(device), keeping_freed_memory(device):

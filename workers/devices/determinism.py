@@ -1,4 +1,4 @@
-"""Operations for which torch has no deterministic kernel: with ``warn_only``, torch runs them and warns."""
+"""Deterministic kernels, and operations for which torch has none: with ``warn_only``, torch runs them and warns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,19 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
+
 _WARNING = re.compile(r"(\S+) does not have a deterministic implementation")
+
+
+def choose_kernels(deterministic: bool) -> None:
+    """Let torch use deterministic kernels only, where it has any, on all GPUs of this process."""
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a kernel each
+    torch.backends.cudnn.benchmark = not deterministic
+    # with warn_only, this kernel's gradient of attention is not deterministic, and torch's warning of it is no other
+    # operation's; without it, attention is flash attention (bfloat16) or plain products (float32)
+    torch.backends.cuda.enable_mem_efficient_sdp(not deterministic)
 
 
 class _Collector(logging.Handler):

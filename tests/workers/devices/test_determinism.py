@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from workers.attempts.provenance import machine
-from workers.devices.determinism import collect_nondeterministic
+from workers.devices.determinism import choose_kernels, collect_nondeterministic
 from workers.stages.execution import Execution
 
 
@@ -46,3 +46,16 @@ def test_the_record_says_what_was_not_deterministic() -> None:
     recorded = machine(execution, {"put_", "histc"})
     assert recorded["deterministic"] is False
     assert recorded["nondeterministic_operations"] == ["histc", "put_"]
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_attention_takes_the_kernel_without_a_deterministic_gradient_only_if_it_may(deterministic: bool) -> None:
+    benchmark = torch.backends.cudnn.benchmark
+    try:
+        choose_kernels(deterministic)
+        assert torch.are_deterministic_algorithms_enabled() is deterministic
+        assert torch.backends.cuda.mem_efficient_sdp_enabled() is not deterministic
+        assert torch.backends.cuda.flash_sdp_enabled() is torch.backends.cuda.math_sdp_enabled() is True
+    finally:
+        torch.backends.cuda.enable_mem_efficient_sdp(True)
+        torch.backends.cudnn.benchmark = benchmark
