@@ -24,6 +24,8 @@ def section(experiment: Experiment) -> Section:
 def check_looks(experiments: Sequence[Experiment]) -> None:
     """Raise RecipeError if an experiment has no last look, or takes tickets of others, which may be decided first."""
     for experiment in experiments:
+        if not experiment.recipe.methods:
+            raise RecipeError("--until-shown adds chains, and a sweep from --tickets alone runs none; give --methods")
         if experiment.recipe.other_data:
             raise RecipeError(
                 f"--until-shown ends each data set by itself, and {experiment.recipe.dataset} takes tickets_from "

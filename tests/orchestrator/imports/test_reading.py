@@ -118,6 +118,12 @@ def test_the_content_identifies_a_ticket(tmp_path: Path) -> None:
     }
     [stage] = stages
     assert stage.weights_blake2b is None
+    formats.write(same, tmp_path / "hub", "hub")
+    assert given(str(tmp_path / "hub"), experiment(dataset="other"), tmp_path / "store")[0].stage == stage
+    (tmp_path / "downloaded").mkdir()
+    (tmp_path / "hub").rename(tmp_path / "downloaded" / "model")
+    (tmp_path / "downloaded" / "README.txt").write_text("not a ticket")
+    assert given(str(tmp_path / "downloaded"), experiment(dataset="other"), tmp_path / "store")[0].stage == stage
     (tmp_path / "out").mkdir()
     tickets.save(same, tmp_path / "out" / "ticket.parquet")
     save_file(state, tmp_path / "out" / "weights.safetensors")
