@@ -221,8 +221,9 @@ class _Trainer:
             self.signs.record(epoch, index)
             if index == first or self.rules.rate_changes_by_step:
                 set_learning_rate(self.state.optimizer, self.rules.learning_rate(epoch, index))
-            if not self.rules.update_masks_(epoch, index, batch.images, batch.labels, alphas[index]):
-                self.take_step(batch.images, batch.labels, alphas[index])
+            inputs = batch.images, batch.labels, alphas[index]
+            if not self.rules.update_masks_(epoch, index, *inputs):
+                self.take_step(*inputs)
         return len(train) - first * training.batch_size
 
     def _draw_alphas(self, epoch: int) -> Tensor:
