@@ -154,12 +154,10 @@ def final_training(recipe: Recipe) -> Training:
 def same_budget_training(recipe: Recipe) -> Training:
     """The final training, stretched to the epochs of a chain and a final training together, of the longest method."""
     final = final_training(recipe)
-    methods = [recipe.known_methods[name] for name in recipe.methods]
-    rounds = {method: 1 if method.one_shot else recipe.rounds for method in methods}
-    chains = [
-        len(dense_training(recipe, method).span) + rounds[method] * len(round_training(recipe, method).span)
-        for method in methods
-    ]
+    chains = []
+    for method in (recipe.known_methods[name] for name in recipe.methods):
+        rounds = 1 if method.one_shot else recipe.rounds
+        chains.append(len(dense_training(recipe, method).span) + rounds * len(round_training(recipe, method).span))
     epochs = max(chains, default=0) + final.epochs
     milestones = tuple(round(milestone * epochs / final.epochs) for milestone in final.schedule.milestones)
     return _training(recipe, epochs, replace(final.schedule, milestones=milestones), final.rules.of_dense)

@@ -10,7 +10,7 @@ from orchestrator.planning.plan import Node, Plan
 from orchestrator.recipes.methods import METHODS, Method
 from orchestrator.recipes.resolution import resolve
 from tests.orchestrator.recipes.small_recipes import plan_of, recipe
-from workers.stages import Criterion, Pretrain, Pruning, Round, Schedule, Training
+from workers.stages import Criterion, MaskRule, Pretrain, Pruning, Round, Rule, Rules, Schedule, Train, Training
 
 FINAL = Schedule("steps", (2,))
 
@@ -100,6 +100,50 @@ def test_pruning_at_initialisation_trains_nothing_before_the_final_training(
     assert [list(training.span) for training in (zero, *later)] == [[], [], []]
     for _, stage in rounds(plan):
         assert (stage.pruning.criterion, stage.pruning.steps) == (Criterion(criterion), steps)
+
+
+@pytest.mark.parametrize(("name", "criterion", "rule"), [("set", "er", "set"), ("rigl", "erk", "rigl")])
+def test_sparse_training_prunes_the_initialisation_and_trains_each_density_in_full(
+    name: str, criterion: str, rule: str
+) -> None:
+    plan = plan_with(name)
+    zero, later = trainings(plan)
+    assert (list(zero.span), zero.rules) == ([], Rules())
+    assert [(training.span, training.schedule) for training in later] == [(range(3), FINAL)] * 2
+    assert [training.rules.mask_rule.name for training in later if training.rules.mask_rule] == [rule] * 2
+    for node, stage in rounds(plan):
+        assert stage.pruning.criterion == Criterion(criterion)
+        assert isinstance(plan.nodes[node.inputs["previous"]].stage, Pretrain)
+    finals = [node.stage for node in plan if isinstance(node.stage, Train)]
+    assert all(stage.training.rules == Rules() for stage in finals)
+
+
+def test_rules_act_where_the_recipe_says_and_dense_networks_have_no_mask_rule() -> None:
+    warm_up, mask_rule, sign_in = Rule("linear"), MaskRule("set"), Rule("sign_in")
+    own = {"mine": {"training": Rules(reparametrisation=sign_in, mask_rule=MaskRule("rigl"))}}
+    changes = {"round_training": Rules(warm_up=warm_up, mask_rule=mask_rule), "final_training": Rules(None, Rule("l1"))}
+    plan = plan_with("mine", methods=("mine", "lrr", "snip"), own_methods=own, dense_same_budget=True, **changes)
+    found = {
+        (node.labels.method or node.labels.transfer, node.stage.kind): {
+            kind: rule.name for kind, rule in vars(node.stage.training.rules).items() if rule is not None
+        }
+        for node in plan
+        if isinstance(node.stage, Pretrain | Round | Train)
+    }
+    of_mine = {"reparametrisation": "sign_in", "warm_up": "linear"}
+    assert found == {
+        ("dense", "train"): {"regulariser": "l1"},
+        ("dense_same_budget", "train"): {"regulariser": "l1"},
+        ("mine", "pretrain"): of_mine,
+        ("mine", "round"): {**of_mine, "mask_rule": "rigl"},
+        ("mine", "train"): {"regulariser": "l1"},
+        ("lrr", "pretrain"): {"warm_up": "linear"},
+        ("lrr", "round"): {"warm_up": "linear", "mask_rule": "set"},
+        ("lrr", "train"): {"regulariser": "l1"},
+        ("snip", "pretrain"): {},  # nothing is trained, so nothing happens
+        ("snip", "round"): {},
+        ("snip", "train"): {"regulariser": "l1"},
+    }
 
 
 def test_methods_with_equal_psi_training_share_round_zero_and_its_first_epochs() -> None:
