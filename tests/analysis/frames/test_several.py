@@ -28,6 +28,7 @@ from tests.analysis.conftest import SyntheticStore
 from tests.orchestrator.store.stores import SmallStore, planned_stage
 from tickets.files import digest
 from workers.attempts.workspace import Artifact
+from workers.storage.schemas import SIGNS, SIGNS_SCHEMA
 
 LABELS: dict[str, Any] = {"method": "aws", "chain": 1, "round": 5}
 
@@ -70,6 +71,23 @@ def _changed(root: Path, transfer: str, **fields: Any) -> None:
         record = Record.model_validate_json(path.read_bytes())
         if record.labels.transfer == transfer:
             path.write_text(record.model_copy(update=fields).sealed().model_dump_json())
+
+
+def test_signs_over_time_are_compared_only_where_both_stores_recorded_them(tmp_path: Path) -> None:
+    recorded = {"sign_flips_percent": 5.0, "sign_lock_in_epochs": 2.0, "psi_drift_rms": 0.1}
+    table = pa.Table.from_pylist([{"step": 0, "epoch": 0.0, "parameter": "a.weight", "elements": 9}], SIGNS_SCHEMA)
+
+    def store(name: str, results: dict[str, float], files: dict[str, pa.Table]) -> Path:
+        made = SyntheticStore(tmp_path / name)
+        made.stage("round", LABELS, {"density": 0.33, **results}, files=files)
+        return made.root
+
+    earlier = store("earlier", {}, {})
+    mine = store("mine", recorded, {SIGNS: table})
+    theirs = store("theirs", {**recorded, "sign_flips_percent": 6.0}, {SIGNS: table})
+    assert load([earlier, mine]).disagreements.empty
+    assert load([mine, earlier]).disagreements.empty
+    assert load([mine, theirs]).disagreements["differs"].tolist() == ["sign_flips_percent"]
 
 
 def test_another_result_of_one_stage_is_named_and_the_first_store_counts(
