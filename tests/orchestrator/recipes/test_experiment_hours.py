@@ -1,4 +1,4 @@
-"""The hours that orchestrator/experiments/README.md foresees are those of ``--plan`` from the durations stated there."""
+"""The hours in orchestrator/experiments/README.md are those that ``--plan`` foresees from the durations stated there."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ GPUS = (1, 8, 64)
 def table(first: str) -> list[list[str]]:
     """The cells of the section's table whose head begins with a word, its head first."""
     rows = SECTION.partition(f"| {first}")[2].partition("\n\n")[0].splitlines()
-    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in [f"| {first}{rows[0]}", *rows[2:]]]
-    return cells
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in [f"| {first}{rows[0]}", *rows[2:]]]
 
 
 def stated() -> dict[str, float]:
