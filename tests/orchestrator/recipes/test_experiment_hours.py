@@ -1,4 +1,4 @@
-"""The hours in orchestrator/experiments/README.md are those that ``--plan`` foresees from the durations stated there."""
+"""The hours in orchestrator/experiments/README.md are those that a plan foresees from the durations stated there."""
 
 from __future__ import annotations
 
