@@ -95,6 +95,17 @@ def concatenate(units: Units, arguments: Arguments, shapes: Sequence[Shape]) -> 
     return [settled(units, Value(shapes[0], tuple(labels)))]
 
 
+@rule("stack")
+def stack(units: Units, arguments: Arguments, shapes: Sequence[Shape]) -> Sequence[Value]:
+    """Put tensors one after another along a new axis: their units are tied."""
+    axis = arguments.get("dim", 0) % len(shapes[0])
+    values = [
+        Value((*each.shape[:axis], 1, *each.shape[axis:]), tuple(label.unsqueeze(axis) for label in each.coordinates))
+        for each in arguments["tensors"]
+    ]
+    return concatenate(units, {"tensors": values, "dim": axis}, shapes)
+
+
 def _slice(value: Value, axis: int) -> Value:
     shape = tuple(1 if number == axis else size for number, size in enumerate(value.shape))
     return Value(shape, tuple(label for label in value.coordinates if axis not in support(label)))

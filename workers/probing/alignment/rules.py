@@ -16,7 +16,7 @@ Shape = tuple[int, ...]
 Rule = Callable[[Units, Arguments, Sequence[Shape]], Sequence[Value]]
 RULES: dict[str, Rule] = {}
 REDUCTIONS = ["mean", "sum", "amax", "amin", "var", "std", "logsumexp", "linalg_vector_norm", "norm"]
-POOLS = ["avg_pool", "max_pool", "adaptive_avg_pool", "adaptive_max_pool", "lp_pool"]
+POOLS = ["avg_pool", "max_pool", "adaptive_avg_pool", "adaptive_max_pool", "lp_pool", "upsample_nearest"]
 
 
 def rule(*names: str) -> Callable[[Rule], Rule]:
@@ -78,7 +78,7 @@ def reduction(units: Units, arguments: Arguments, shapes: Sequence[Shape]) -> Se
 
 
 def pool(units: Units, arguments: Arguments, shapes: Sequence[Shape]) -> Sequence[Value]:
-    """Pooling over neighbours, along all axes but the first two."""
+    """Pooling over neighbours, or interpolation between them, along all axes but the first two."""
     value = settled(units, next(iter(tensors(arguments))))
     for label in value.coordinates:
         if any(axis > 1 for axis in support(label)):
@@ -90,6 +90,7 @@ def pool(units: Units, arguments: Arguments, shapes: Sequence[Shape]) -> Sequenc
 for name in POOLS:
     for spatial in ("1d", "2d", "3d"):
         RULES[name + spatial] = pool
+RULES["upsample_bilinear2d"] = pool
 
 
 @rule("linear")

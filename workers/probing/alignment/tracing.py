@@ -41,8 +41,9 @@ def trace_permutations(model: nn.Module, image: Tensor) -> PermutationGraph:
     Raises:
         StageError: the network cannot be run like this, or a permuted copy of it computes another function.
     """
-    state = {name: tensor.detach() for name, tensor in [*model.named_parameters(), *model.named_buffers()]}
-    state = {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}
+    kept = model.state_dict().keys()  # a buffer that is not in it is a constant, which permuted copies share
+    every = {name: tensor.detach() for name, tensor in [*model.named_parameters(), *model.named_buffers()]}
+    state = {name: tensor for name, tensor in every.items() if tensor.is_floating_point() and name in kept}
     names = tuple(state)
 
     def run(values: Sequence[Tensor], batch: Tensor) -> Any:

@@ -142,6 +142,8 @@ class Through(nn.Module):
         (Through(lambda x: x, groups=2), {(2, 4, 3): 1}),  # groups as wholes, and channels within them
         (Through(lambda x: x.unflatten(1, (2, 4)).transpose(1, 2).flatten(1, 2), groups=2), {(2, 4, 3): 1}),
         (Through(lambda x: F.pixel_shuffle(x, 2), 2), {(1, 6): 1}),  # channels become positions
+        (Through(lambda x: torch.stack([x, x.relu()], 1).mean(1)), {(1, 8): 1, (1, 6): 1}),
+        (Through(lambda x: F.interpolate(F.max_pool2d(x, 2), scale_factor=2)), {(1, 8): 1, (1, 6): 1}),
         (Through(lambda x: F.group_norm(x, 4)), {(4, 2): 1, (1, 6): 1}),
         (Through(lambda x: F.layer_norm(x.movedim(1, 3), (8,)).movedim(3, 1)), {(1, 8): 1, (1, 6): 1}),
         (Through(lambda x: x.softmax(1) * x.amax((2, 3), keepdim=True).sigmoid()), {(1, 8): 1, (1, 6): 1}),
@@ -150,6 +152,30 @@ class Through(nn.Module):
 def test_what_moves_through_an_operation(network: nn.Module, found: dict[tuple[int, ...], int]) -> None:
     model, graph, images = traced(copy.deepcopy(network), 3, 4, 4)
     assert kinds(graph) == found
+    assert furthest(model, graph, images, graph.drawn(torch.Generator().manual_seed(7))) < 1e-9
+
+
+class WithConstant(Through):
+    """A buffer that no state dict holds cannot be permuted."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda x: x * self.scale)
+        self.register_buffer("scale", torch.arange(8.0).view(8, 1, 1) + 1, persistent=False)
+
+
+def test_constants_stay_and_hold_what_they_meet() -> None:
+    model, graph, images = traced(WithConstant(), 3, 4, 4)
+    assert kinds(graph) == {(1, 6): 1}
+    assert furthest(model, graph, images, graph.drawn(torch.Generator().manual_seed(7))) < 1e-9
+
+
+def test_attention_of_timm_moves_heads_and_what_is_within_them() -> None:
+    timm = pytest.importorskip("timm")
+    small = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 1, "num_heads": 3, "num_classes": 5}
+    torch.manual_seed(0)
+    network = timm.create_model("vit_tiny_patch16_224", **small)  # queries, keys and values are one linear layer
+    model, graph, images = traced(network, 3, 16, 16)
+    assert kinds(graph) == {(3, 8, 8): 1, (1, 24): 1, (1, 96): 1}
     assert furthest(model, graph, images, graph.drawn(torch.Generator().manual_seed(7))) < 1e-9
 
 
