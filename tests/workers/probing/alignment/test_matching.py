@@ -96,10 +96,10 @@ def test_weight_matching_brings_networks_closer_and_keeps_zeros_and_statistics_w
 def test_activation_matching_maximises_correlations_and_not_products() -> None:
     model, graph = layers()
     a = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    a["0.weight"], a["0.bias"] = torch.eye(3, 4), torch.zeros(3)
+    a["0.weight"], a["0.bias"] = torch.diag(torch.tensor([1.0, 5, 1])) @ torch.eye(3, 4), torch.zeros(3)
     b = dict(a)
-    b["0.weight"] = torch.tensor([[0.0, 0, 1, 0], [9, 0, 0, 0], [0, 0.1, 0, 0]])  # scaled and in another order
-    b["2.weight"] = a["2.weight"][:, [2, 0, 1]]
-    images = F.relu(torch.randn(200, 4, generator=stream(8)))
-    moved = graph.permuted(b, match_activations(graph, a, b, [images[:150], images[150:]]))
-    assert torch.equal(moved["0.weight"], torch.diag(torch.tensor([9.0, 0.1, 1]))[:, [0, 1, 2]] @ torch.eye(3, 4))
+    # the weak first unit is a's second; by products, a's second would take the strong mixture
+    b["0.weight"] = torch.tensor([[0, 0.1, 0, 0], [12, 10, 0, 0], [0, 0, 1, 0]])
+    images = F.relu(torch.randn(400, 4, generator=stream(8)))
+    moved = graph.permuted(b, match_activations(graph, a, b, [images[:300], images[300:]]))
+    assert torch.equal(moved["0.weight"], b["0.weight"][[1, 0, 2]])
