@@ -27,7 +27,8 @@ def as_fields(recipe: Recipe) -> dict[str, Any]:
     fields["landscapes"] = [list(starts) for starts in recipe.landscapes if trained >= set(starts)]
     if recipe.study.declared:
         fields["study"] = TypeAdapter(Study).dump_python(recipe.study, mode="json", exclude_defaults=True)
-    return fields if fields["twins"] else {name: value for name, value in fields.items() if name != "twins"}
+    untrained = recipe.twins and not fields["twins"]  # a recipe may also name none
+    return {name: value for name, value in fields.items() if name != "twins"} if untrained else fields
 
 
 def flat_fields(recipe: Recipe) -> dict[str, Any]:
