@@ -9,8 +9,6 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter
 
-from orchestrator.recipes.layers import Layer, RecipeError
-from orchestrator.recipes.plain_yaml import read_yaml
 from orchestrator.recipes.recipe import Recipe
 from orchestrator.recipes.resolution import resolve
 from orchestrator.recipes.study import Study
@@ -27,8 +25,7 @@ def as_fields(recipe: Recipe) -> dict[str, Any]:
     fields["landscapes"] = [list(starts) for starts in recipe.landscapes if trained >= set(starts)]
     if recipe.study.declared:
         fields["study"] = TypeAdapter(Study).dump_python(recipe.study, mode="json", exclude_defaults=True)
-    untrained = recipe.twins and not fields["twins"]  # a recipe may also name none
-    return {name: value for name, value in fields.items() if name != "twins"} if untrained else fields
+    return fields
 
 
 def flat_fields(recipe: Recipe) -> dict[str, Any]:
@@ -43,25 +40,14 @@ def differences(recipe: Recipe) -> dict[str, Any]:
 
 
 def as_yaml(recipe: Recipe) -> str:
-    """Write the file that ``--recipe`` takes back: a line per field, with the built-in value where it differs.
-
-    Raises:
-        RecipeError: no file gives this recipe, because its transfers leave none of its twins.
-    """
+    """Write the file that ``--recipe`` takes back: a line per field, with the built-in value where it differs."""
     fields, builtin = as_fields(recipe), as_fields(_builtin(recipe))
     options = f"--datasets {recipe.dataset} --archs {recipe.arch} --preset {recipe.preset}"
     lines = [f"# The whole recipe of: winning-sign sweep {options} --recipe FILE"]
     for name, value in fields.items():
         differs = builtin.get(name) != value
         lines.append(f"{name}: {_flow(value)}" + (f"  # built-in: {_flow(builtin.get(name))}" if differs else ""))
-    text = "\n".join([*lines, ""])
-    again = resolve(recipe.dataset, recipe.arch, recipe.preset, (Layer(read_yaml(text), "--plan --yaml"),))
-    if as_fields(again) != fields:
-        raise RecipeError(
-            f"no recipe file leaves out every twin of {', '.join(recipe.transfers)}; name one of these transfers in "
-            f"twins, such as --set twins=[{recipe.transfers[0]}]"
-        )
-    return text
+    return "\n".join([*lines, ""])
 
 
 def _builtin(recipe: Recipe) -> Recipe:

@@ -90,7 +90,7 @@ def recipe_as_yaml(experiments: Sequence[Experiment]) -> str:
     """Return the recipe of the one experiment as the file that ``--recipe`` takes back.
 
     Raises:
-        RecipeError: there are several experiments, whose recipes differ; or no file gives this recipe.
+        RecipeError: there are several experiments, whose recipes differ.
     """
     if len(experiments) > 1:
         pairs = " and ".join(f"{e.recipe.dataset}/{e.recipe.arch}" for e in experiments)

@@ -11,7 +11,7 @@ from orchestrator.planning.algorithm import expand, planned_recipe
 from orchestrator.planning.plan import Plan
 from orchestrator.recipes.experiment_file import builtin_experiments, read_experiment
 from orchestrator.recipes.experiments import Experiment
-from orchestrator.recipes.layers import RecipeError, read_recipe_file
+from orchestrator.recipes.layers import read_recipe_file
 from orchestrator.recipes.recipe import Recipe
 from orchestrator.recipes.resolution import resolve
 from orchestrator.recipes.resolved import as_yaml, differences
@@ -75,10 +75,11 @@ def test_transfers_that_leave_no_twin_take_the_built_in_twins_away(tmp_path: Pat
     assert same_plan(resolve("mnist1d", None, "sound", (SMALL, {"transfers": ["mask"]})), tmp_path)
 
 
-def test_twins_that_no_file_can_leave_out_are_refused() -> None:
-    recipe = resolve("mnist1d", None, "sound", ({"twins": ["mask"]}, {"transfers": ["signed"]}))
-    with pytest.raises(RecipeError, match=r"name one of these transfers in twins, such as --set twins=\[signed\]"):
-        as_yaml(recipe)
+def test_twins_that_are_not_trained_and_an_empty_list_leave_no_twin(tmp_path: Path) -> None:
+    assert same_plan(
+        resolve("mnist1d", None, "sound", ({"twins": ["mask"]}, {**SMALL, "transfers": ["signed"]})), tmp_path
+    )
+    assert same_plan(resolve("mnist1d", None, "sound", (SMALL, {"twins": []})), tmp_path)
 
 
 def test_what_differs_from_the_built_in_recipe_is_marked() -> None:
