@@ -57,7 +57,8 @@ def trained_epochs(plan: Plan) -> int:
 
 def documented_cost(file: Path) -> tuple[int, int]:
     """Return the stages and epochs that the folder's table gives for a file."""
-    (row,) = (line for line in (FOLDER / "README.md").read_text().splitlines() if f"({file.name})" in line)
+    table = (FOLDER / "README.md").read_text().partition("## Hours")[0]
+    (row,) = (line for line in table.splitlines() if f"({file.name})" in line)
     stages, epochs_ = (int(cell.replace(",", "")) for cell in row.split("|")[3:5])
     return stages, epochs_
 
