@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Container, Mapping
+from typing import Any
 
 from orchestrator.store.plans import blocked
 from orchestrator.store.record import Record
@@ -26,13 +27,17 @@ def superseded(records: Mapping[str, Record], wanted: Container[str]) -> set[str
     """Return the keys of the stages that figures leave out."""
     by_age = sorted(records.values(), key=lambda record: (record.key in wanted, record.finished_unix_s))
     slots = {record.key: _slot(record) for record in by_age}
-    recipes = {record.key: _recipe(record) for record in by_age}
-    newest_recipe = {slots[record.key]: recipes[record.key] for record in by_age}
+    recipes = {
+        record.key: {(*slots[record.key], *more): _in_words(part) for more, part in shared_recipes(record).items()}
+        for record in by_age
+    }
+    newest_recipe = {slot: recipe for record in by_age for slot, recipe in recipes[record.key].items()}
     newest_key = {(record.labels, *slots[record.key]): record.key for record in by_age}
     replaced = [
         key
         for key, record in records.items()
-        if recipes[key] != newest_recipe[slots[key]] or key != newest_key[record.labels, *slots[key]]
+        if any(newest_recipe[slot] != recipe for slot, recipe in recipes[key].items())
+        or key != newest_key[record.labels, *slots[key]]
     ]
     return {*replaced} | blocked(replaced, {key: record.inputs.values() for key, record in records.items()})
 
@@ -50,19 +55,44 @@ def _slot(record: Record) -> tuple[str, ...]:
 def own_recipe(record: Record) -> tuple[str, ...]:
     """Return what sets a stage's recipe apart from others of its kind; empty if they share one recipe.
 
-    A method that rewinds, or trains to completion, has its own trainings, and so has the beginning of a chain. Probes
-    other than barriers have a recipe per probe. Some starts are not trained by the final training.
+    A method that rewinds, or trains to completion, has its own trainings, and so has the beginning of a chain or of a
+    dense training. Probes other than barriers have a recipe per probe. Some starts are not trained by the final
+    training.
     """
     if record.kind == "pair_probe":
         return (str(record.science.get("probe")),)
-    if record.kind == "train":
-        return (record.labels.transfer,) if record.labels.transfer in OWN_TRAINING else ()
-    if record.kind not in ("pretrain", "round"):
+    if record.kind not in ("pretrain", "round", "train"):
         return ()
-    method, stop = record.labels.method, record.science.get("training", {}).get("stop_after")
-    return (*(() if method in ONE_RECIPE else (str(method),)), *(() if stop is None else (f"epoch {stop}",)))
+    stop = record.science.get("training", {}).get("stop_after")
+    begun = () if stop is None else (f"epoch {stop}",)
+    if record.kind == "train":
+        return (record.labels.transfer,) if record.labels.transfer in OWN_TRAINING else begun
+    method = record.labels.method
+    return (*(() if method in ONE_RECIPE else (str(method),)), *begun)
 
 
-def _recipe(record: Record) -> str:
-    fields = {name: value for name, value in record.science.items() if name not in IDENTITY}
-    return json.dumps(fields, sort_keys=True, default=str)
+def shared_recipes(record: Record) -> dict[tuple[str, ...], Any]:
+    """Return a stage's recipe by what is added to its slot: (), and for trainings with masks their mask rule.
+
+    Dense trainings have no mask rule, and share all else with the trainings of tickets.
+    """
+    recipe = {name: value for name, value in record.science.items() if name not in IDENTITY}
+    training = recipe.get("training")
+    rules = training.get("rules") if isinstance(training, Mapping) else None
+    if record.kind != "train" or not isinstance(training, Mapping):
+        return {(): recipe}
+    others = {name: rule for name, rule in (rules or {}).items() if name != "mask_rule"}
+    shared = {(): {**recipe, "training": {**training, "rules": others}}}
+    return shared if record.labels.transfer == "dense" else {**shared, ("mask rule",): (rules or {}).get("mask_rule")}
+
+
+def _in_words(recipe: Any) -> str:
+    return json.dumps(_with_values(recipe), sort_keys=True, default=str)
+
+
+def _with_values(part: Any) -> Any:
+    """Leave out fields without a value: records of versions that did not have the field yet lack it."""
+    if not isinstance(part, Mapping):
+        return part
+    inner = {name: _with_values(value) for name, value in part.items()}
+    return {name: value for name, value in inner.items() if value is not None and value != {}}

@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis.comparisons.labels import count
 from analysis.frames.several import Reader
-from analysis.frames.superseded import IDENTITY, own_recipe
+from analysis.frames.superseded import own_recipe, shared_recipes
 from analysis.rules.pairs import agree
 from analysis.rules.result import RuleResult
 from orchestrator.store.record import Record
@@ -103,8 +103,11 @@ def _parts(record: Record) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Yield each part of a stage's recipe after the labels of all stages that must share the part."""
     labels, science = record.labels, record.science
     section = (labels.dataset, labels.architecture, labels.preset)
-    recipe = {name: part for name, part in science.items() if name not in {*IDENTITY, "setting", "alpha"}}
-    yield ("recipe", *section, record.kind, *own_recipe(record)), recipe
+    for more, part in shared_recipes(record).items():
+        shown = part
+        if isinstance(part, Mapping):
+            shown = {name: value for name, value in part.items() if name not in ("setting", "alpha")}
+        yield (*(more or ["recipe"]), *section, record.kind, *own_recipe(record)), shown
     if "setting" in science:
         yield ("setting", *section), science["setting"]
     if "alpha" in science:  # LRR draws no alpha, whatever its record says
@@ -112,7 +115,7 @@ def _parts(record: Record) -> Iterator[tuple[tuple[str, ...], Any]]:
 
 
 def _differ(part: str, common: Any, this: Any) -> str:
-    if not isinstance(common, Mapping):
+    if not (isinstance(common, Mapping) and isinstance(this, Mapping)):
         return f"has another {part} than the others"
     names = [name for name in common.keys() & this.keys() if not agree(common[name], this[name])]
     return f"has another {' and '.join(sorted(names))} than the others"

@@ -159,6 +159,35 @@ def test_the_distribution_of_alpha_is_no_recipe_that_lrr_could_share(store: Synt
     assert load(store.root).stages["superseded"].tolist() == [False, False]
 
 
+def test_a_dense_training_has_no_mask_rule_and_supersedes_no_training_of_a_ticket(store: SyntheticStore) -> None:
+    for transfer, epochs, rule in (("signed", 3, "set"), ("dense", 3, None), ("signed", 3, None), ("dense", 4, None)):
+        training = {"epochs": epochs, "rules": {"warm_up": None, "mask_rule": rule and {"name": rule}}}
+        store.stage("train", {"transfer": transfer}, {}, science={"training": training})
+        if transfer == "dense" and epochs == 3:
+            assert load(store.root).stages["superseded"].tolist() == [False, False]
+    # the third has another mask rule, and the fourth another number of epochs
+    assert load(store.root).stages["superseded"].tolist() == [True, True, True, False]
+
+
+def test_the_beginning_of_a_dense_training_supersedes_no_final_training(store: SyntheticStore) -> None:
+    whole = {"epochs": 3, "stop_after": None}
+    store.stage("train", {"transfer": "dense"}, {}, science={"training": whole})
+    begun = {"training": {**whole, "stop_after": 1}, "read_test_set": False}
+    start = store.stage("train", {"seed": 1}, {}, science=begun, name="digits/dense/seed1/epoch001")
+    labels = {"method": "lrr", "chain": 1, "round": 1, "transfer": "mine", "seed": 1}
+    store.stage("train", labels, {}, science={"training": whole}, inputs={"dense_1": start})
+    assert load(store.root).stages["superseded"].tolist() == [False, False, False]
+
+
+def test_a_record_that_lacks_a_younger_field_is_of_the_recipe_without_a_value_of_it(store: SyntheticStore) -> None:
+    rules = {"warm_up": None, "mask_rule": None}
+    optimizer = {"name": "sgd", "options": {}, "version": None}
+    for chain, more in ((1, {}), (2, {"rules": rules})):
+        training = {"epochs": 3, "optimizer": optimizer if more else {"name": "sgd"}, **more}
+        store.stage("round", {"method": "aws", "chain": chain, "round": 1}, {}, science={"training": training})
+    assert load(store.root).stages["superseded"].tolist() == [False, False]
+
+
 def test_importing_loads_neither_torch_nor_ray() -> None:
     code = "import sys, analysis.report; print([m for m in ('torch', 'ray') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
