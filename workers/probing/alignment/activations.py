@@ -12,6 +12,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from workers.probing.alignment.graph import PermutationGraph, Reading, compose
 from workers.probing.alignment.matching import assigned
 
+CONSTANT = 1e-12
+"""Share of the mean square up to which a variance is rounding, of sums in float64."""
+
 
 def match_activations(
     graph: PermutationGraph,
@@ -86,11 +89,17 @@ class _Moments:
         return flat[self._indices.to(flat.device)].flatten(1).double()
 
     def correlations(self) -> Tensor:
-        """Pearson correlations, float64 (units of a, units of b); 0 for a constant unit."""
+        """Pearson correlations, float64 (units of a, units of b); 0 for a constant unit, of activations of any scale."""
         mean_x, mean_y, square_x, square_y, products = (total / self._count for total in self._sums)
         covariance = products - mean_x[:, None] * mean_y
-        variance = (square_x - mean_x.square())[:, None] * (square_y - mean_y.square())
-        return torch.where(variance > 1e-12, covariance / variance.clamp(min=1e-12).sqrt(), 0.0)
+        deviation_x, deviation_y = _deviation(mean_x, square_x)[:, None], _deviation(mean_y, square_y)
+        return torch.where((deviation_x > 0) & (deviation_y > 0), covariance / deviation_x / deviation_y, 0.0)
+
+
+def _deviation(mean: Tensor, square: Tensor) -> Tensor:
+    """Standard deviations; 0 where rounding alone could make the difference from 0."""
+    variance = square - mean.square()
+    return torch.where(variance > CONSTANT * square, variance, 0.0).sqrt()
 
 
 def _activations(

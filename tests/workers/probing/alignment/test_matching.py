@@ -103,3 +103,15 @@ def test_activation_matching_maximises_correlations_and_not_products() -> None:
     images = F.relu(torch.randn(400, 4, generator=stream(8)))
     moved = graph.permuted(b, match_activations(graph, a, b, [images[:300], images[300:]]))
     assert torch.equal(moved["0.weight"], b["0.weight"][[1, 0, 2]])
+
+
+def test_activations_of_any_scale_are_matched() -> None:
+    model, graph = layers()
+    state = {name: 1e-5 * tensor for name, tensor in model.state_dict().items()}
+    state["0.weight"], state["0.bias"] = 1e-5 * torch.eye(3, 4), torch.zeros(3)
+    hidden = graph.drawn(stream(2))
+    images = torch.randn(100, 4, generator=stream(8))
+    found = match_activations(graph, state, graph.permuted(state, hidden), [images])
+    first = graph.groups[0].units
+    assert torch.equal(compose(found, hidden)[first], first)
+    assert not torch.equal(hidden[first], first)
