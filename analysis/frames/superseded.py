@@ -82,7 +82,7 @@ def shared_recipes(record: Record) -> dict[tuple[str, ...], Any]:
     if record.kind != "train" or not isinstance(training, Mapping):
         return {(): recipe}
     others = {name: rule for name, rule in (rules or {}).items() if name != "mask_rule"}
-    shared = {(): {**recipe, "training": {**training, "rules": others}}}
+    shared: dict[tuple[str, ...], Any] = {(): {**recipe, "training": {**training, "rules": others}}}
     return shared if record.labels.transfer == "dense" else {**shared, ("mask rule",): (rules or {}).get("mask_rule")}
 
 

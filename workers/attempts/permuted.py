@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +11,12 @@ from torch import Tensor, nn
 import tickets
 from workers.attempts.context import StageContext, load_state
 from workers.devices.seeds import derive, generator
+from workers.probing.path import copy_with
 from workers.stages import Train
-from workers.training.evaluation import training_images
+from workers.training.evaluation import Reestimation, reestimate_statistics, training_images
 
 MATCHED_IMAGES = 1024  # ours; the paper gives no number for CIFAR
+STATISTICS_IMAGES = 5120
 
 
 def permuted_sources(
@@ -50,6 +52,7 @@ def permuted_sources(
         names = [name for name, _ in model.named_parameters()]
         permutation = match_weights(graph, own, chain, names, generator("matching"), beat)
     else:
+        own, chain = _with_statistics(context, stage, model, (own, chain))
         images = training_images(splits, MATCHED_IMAGES, derive("matching", "images"), beat)
         permutation = match_activations(graph, own, chain, images, beat)
 
@@ -64,6 +67,17 @@ def permuted_sources(
 
     of_chain = [name for name in sources if (tickets.named_source(name) or ("", 0))[0] in ("round", "epoch")]
     return {tickets.PERMUTED: permuted(ticket), **{name: permuted(sources[name]) for name in of_chain}}
+
+
+def _with_statistics(
+    context: StageContext, stage: Train, model: nn.Module, states: Sequence[Mapping[str, Tensor]]
+) -> list[dict[str, Tensor]]:
+    """The states with re-estimated batch-norm statistics: those of a chain under AWS mix all alphas."""
+    networks = [copy_with(model, state) for state in states]
+    training = stage.training
+    how = Reestimation(STATISTICS_IMAGES, training.batch_size, None, training.augmentation, draw_seed=0)
+    reestimate_statistics(networks, context.splits, how, context.control.beat_or_stop)
+    return [network.state_dict() for network in networks]
 
 
 def _on_device(state: Mapping[str, Tensor], context: StageContext) -> dict[str, Tensor]:

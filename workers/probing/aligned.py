@@ -37,11 +37,14 @@ def aligned_barrier(pair: Pair) -> dict[str, float]:
 
 @probe("activation_aligned_barrier", path=True)
 def activation_aligned_barrier(pair: Pair) -> dict[str, float]:
-    """Barrier after activation matching (Li et al. 2016), on 1,024 training images without augmentation."""
+    """Barrier after activation matching (Li et al. 2016), on 1,024 training images without augmentation.
+
+    Both networks are matched with re-estimated statistics, as they are evaluated.
+    """
     from workers.probing.alignment import match_activations, trace_permutations  # scipy takes a while to import
 
     graph = trace_permutations(pair.a, pair.splits.blank(1))
-    a, b = pair.a.state_dict(), pair.b.state_dict()
+    a, b = (pair.reestimated(end.state_dict()).state_dict() for end in (pair.a, pair.b))
     permutation = match_activations(graph, a, b, pair.training_batches(ACTIVATION_IMAGES), pair.beat)
     aligned = Aligned(graph.permuted(b, permutation), graph.moved_share(permutation))
     return _numbers(pair, aligned, pair.barrier(b=aligned.state))

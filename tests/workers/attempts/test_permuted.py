@@ -80,6 +80,19 @@ def test_a_permuted_ticket_fits_the_units_of_the_dense_solution(
         assert torch.equal(mask[name], fresh[name] * (signs[name] != 0))
 
 
+def test_the_statistics_of_a_chain_under_aws_do_not_change_what_its_units_are_matched_with(
+    hidden: Hidden, tmp_path: Path, setting: Setting, training: Training, execution: Execution
+) -> None:
+    start = started(TRANSFERS["permuted"], tmp_path, setting, training, execution)
+    state = weights(tmp_path / "round0")
+    # far from the data's own, as a mixture of all alphas is
+    biased = {name: tensor + (2 if name.endswith("running_mean") else 0) for name, tensor in state.items()}
+    assert any(not torch.equal(biased[name], state[name]) for name in state)
+    artifacts.save_weights(tmp_path / "round0" / schemas.WEIGHTS, biased)
+    again = started(TRANSFERS["permuted"], tmp_path, setting, training, execution)
+    assert all(torch.equal(again[name], tensor) for name, tensor in start.items())
+
+
 def test_what_is_the_starts_own_stays_and_what_is_the_chains_moves(
     hidden: Hidden, tmp_path: Path, setting: Setting, training: Training, execution: Execution
 ) -> None:

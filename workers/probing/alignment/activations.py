@@ -89,7 +89,7 @@ class _Moments:
         return flat[self._indices.to(flat.device)].flatten(1).double()
 
     def correlations(self) -> Tensor:
-        """Pearson correlations, float64 (units of a, units of b); 0 for a constant unit, of activations of any scale."""
+        """Pearson correlations, float64 (units of a, units of b); 0 for a constant unit, at any scale."""
         mean_x, mean_y, square_x, square_y, products = (total / self._count for total in self._sums)
         covariance = products - mean_x[:, None] * mean_y
         deviation_x, deviation_y = _deviation(mean_x, square_x)[:, None], _deviation(mean_y, square_y)
