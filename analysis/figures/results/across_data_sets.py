@@ -20,6 +20,8 @@ from analysis.frames.sections import Section, sections
 
 ROW_PIXELS, LEAST_PIXELS = 56, 200
 MISSING = "not computed"
+SAME_DENSITY = 0.02
+"""Relative difference of densities up to which tickets compare."""
 SCALE = [[0.0, style.ORANGE], [0.5, "#F2F2F2"], [1.0, style.SKY]]
 """Below and above the dense networks. Text in black stands out from all of it, and no colour is a method's."""
 
@@ -31,7 +33,7 @@ class Cell:
     Attributes:
         accuracy: a row of ``spread``.
         over_dense, over_own: differences to the target's dense networks, and to its own tickets of the same method,
-            start and round, with their 95 % intervals in words; over_own is empty on the diagonal.
+            start, round and density, with their 95 % intervals in words; over_own is empty on the diagonal.
         gain: mean difference to the dense networks in points; None without any.
     """
 
@@ -133,6 +135,8 @@ def _cell(part: Section, rows: pd.DataFrame, own: pd.DataFrame) -> Cell:
     """Summarise one cell's trainings, and compare them with the dense networks and with the target's own tickets."""
     [accuracy] = spread(rows, ["transfer"], ACCURACY.column).to_dict("records")
     dense = part.trainings[part.trainings["transfer"] == "dense"]
+    # a source from elsewhere counts its rounds by itself
+    own = own[(own["density"] - accuracy["density"]).abs() <= SAME_DENSITY * accuracy["density"]]
     over_dense = pairs(rows, dense, ACCURACY.column, [], ("seed",))
     gain = difference(over_dense, ("chain", "seed")).mean if len(over_dense) else None
     over_own = pairs(rows, own, ACCURACY.column, [])

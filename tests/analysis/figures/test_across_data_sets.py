@@ -79,6 +79,19 @@ def test_differences_to_the_own_tickets_are_paired_by_chain(matrix: SyntheticSto
     assert "tickets of letters on digits 80.50 % (n = 2 trainings in 2 chains)" in summary
 
 
+def test_tickets_of_another_density_are_no_difference_to_the_own_ones(matrix: SyntheticStore) -> None:
+    for name, round_density in (("theirs", 0.34), ("others", 0.33)):
+        labels = {"method": f"aws@{name}", "chain": 1, "round": 5, "transfer": "signed", "seed": 1}
+        results = {"density": round_density, "test_accuracy_percent": 70.0}
+        ticket = matrix.stage("imported", {**labels, "transfer": None, "seed": None}, {"density": round_density})
+        matrix.stage("train", labels, results, inputs={"ticket": ticket}, science=FINAL)
+    figure = across_data_sets(load(matrix.root, tickets=False))
+    hovers = {source: row[0][0] for source, row in zip(figure.data[0].y, figure.data[0].customdata, strict=True)}
+    assert "− own tickets: −10.00 points" in hovers["others"]
+    assert "− dense" in hovers["theirs"]
+    assert "− own tickets" not in hovers["theirs"]
+
+
 def test_a_single_chain_has_no_interval(tmp_path: Path) -> None:
     store = SyntheticStore(tmp_path / "store")
     ticket = store.stage("round", {"dataset": "letters", "method": "lrr", "chain": 1, "round": 5}, {"density": 0.33})
