@@ -146,16 +146,24 @@ def _cells(rows: pd.DataFrame, by: list[str], value: str) -> dict[tuple[Any, ...
 
 
 def _primary(cells: Sequence[Cell], study: Study) -> set[int]:
-    """Return the places of the primary comparisons: of each primary question those at its sparsest density."""
-    sparsest: dict[str, int] = {}
+    """Return the places of the primary comparisons: of each primary question those at its sparsest density.
+
+    Tickets from elsewhere have a sparsest density of their own, by source: they count their rounds by themselves.
+    """
+    sparsest: dict[tuple[str, str], int] = {}
     for cell in cells:
-        name, round_ = cell.question.name, cell.labels["round"]
+        name, round_ = _asked_of(cell), cell.labels["round"]
         sparsest[name] = max(round_, sparsest.get(name, round_))
     return {
         place
         for place, cell in enumerate(cells)
-        if cell.question.name in study.primary and cell.labels["round"] == sparsest[cell.question.name]
+        if cell.question.name in study.primary and cell.labels["round"] == sparsest[_asked_of(cell)]
     }
+
+
+def _asked_of(cell: Cell) -> tuple[str, str]:
+    """A comparison's question, and where its tickets are from; empty for the sweep's own."""
+    return cell.question.name, str(cell.labels.get("method") or "").partition("@")[2]
 
 
 def _row(cell: Cell, share: float, primary: bool, study: Study, section: Section) -> dict[str, Any]:

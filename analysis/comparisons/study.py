@@ -126,9 +126,9 @@ class Study:
 def study_of(section: Section) -> Study:
     """Return the study behind a section; without a stored plan, all that is done counts as planned."""
     stages, missing, looks = section.frames.stages, section.frames.missing, section.frames.looks
-    rows = looks.to_dict("records")
+    rows, own = looks.to_dict("records"), _of_own_chains(stages)
     if not rows:
-        most = {name: int(stages[name].max()) if stages[name].notna().any() else 0 for name in ("chain", "seed")}
+        most = {name: int(own[name].max()) if own[name].notna().any() else 0 for name in ("chain", "seed")}
         rows = [{"chains": most["chain"], "seeds": most["seed"], "planned": True}]
     judged = [row for row in rows if row["chains"] >= FEWEST_CHAINS]
     spent = spending([row["chains"] for row in judged], sum(bool(row["planned"]) for row in judged))
@@ -136,18 +136,24 @@ def study_of(section: Section) -> Study:
     first = rows[0]
     return Study(
         looks=tuple(
-            Look(row["chains"], row["seeds"], share, bool(row["planned"]), _done(stages, missing, row))
+            Look(row["chains"], row["seeds"], share, bool(row["planned"]), _done(own, missing, row))
             for row, share in zip(judged, spent, strict=True)
         ),
         primary=tuple(str(first.get("primary") or "").split(",")) if first.get("primary") else PRIMARY,
         margin_points=float(first.get("margin_points", nan)),
         declared=bool(first.get("declared", False)),
         redeclared=bool(first.get("redeclared", False)),
-        chains_done=_chains_done(stages, missing),
-        chains=max(chains, int(stages["chain"].max()) if stages["chain"].notna().any() else 0),
+        chains_done=_chains_done(own, missing),
+        chains=max(chains, int(own["chain"].max()) if own["chain"].notna().any() else 0),
         done=len(stages),
         planned=len(stages) + len(missing),
     )
+
+
+def _of_own_chains(stages: pd.DataFrame) -> pd.DataFrame:
+    """Leave out the chains of tickets from elsewhere, whose numbers are their own, unless there are no others."""
+    own = stages[~stages["method"].str.contains("@", regex=False, na=False)]
+    return own if own["chain"].notna().any() else stages
 
 
 def shares(n: int, primary: Collection[int]) -> list[float]:

@@ -95,5 +95,6 @@ def _sections(plan: StoredPlan) -> dict[tuple[str, str, str], tuple[set[str], in
         rounds, chains, seeds = parts.get(section, (set(), 0, 0))
         if stage.kind in CHAIN_KINDS:
             rounds.add(stage.key)
-        parts[section] = (rounds, max(chains, labels.chain or 0), max(seeds, labels.seed or 0))
+        own = labels.chain if "@" not in (labels.method or "") else None  # tickets from elsewhere are no more chains
+        parts[section] = (rounds, max(chains, own or 0), max(seeds, labels.seed or 0))
     return {section: part for section, part in parts.items() if part[0]}

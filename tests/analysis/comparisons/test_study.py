@@ -245,6 +245,21 @@ def test_a_study_may_ask_a_question_of_its_own(studies: Studies) -> None:
     assert sureness(section, compared, study).startswith("Test accuracy, retrain − signed transfer: +10.2 points under")
 
 
+def test_tickets_from_elsewhere_are_no_look_and_do_not_displace_the_primary_comparison(studies: Studies) -> None:
+    for chain in (1, 2, 3):
+        studies.chain(chain, GAINS[chain])
+    studies.plan(3, study=declared(looks=[3], primary=["accuracy_of_signed_minus_mask"]))
+    for number in (1, 2, 3, 4, 5):
+        for transfer in ("signed", "mask"):
+            studies.store.train(transfer, 40.0 + number, method="aws@theirs", chain=number, round=20, seed=1)
+    studies.plan(5)
+    study = study_of(studies.section())
+    assert ([look.chains for look in study.looks], study.chains_done, study.chains) == ([3], 3, 3)
+    rows = {row["method"]: row for row in comparisons(studies.section()).to_dict("records")}
+    assert (rows["aws"]["primary"], rows["aws"]["outcome"]) == (True, SHOWN)
+    assert rows["aws@theirs"]["primary"]
+
+
 def test_the_first_words_hold_every_primary_question(studies: Studies) -> None:
     """A barrier that only a denser round has is primary too, and the answer waits for it."""
     for chain in (1, 2, 3):
