@@ -208,7 +208,7 @@ def remarks(experiment: Experiment) -> Iterator[str]:
                 left_out.setdefault(lacking, set()).add(name)
         for lacking, names in sorted(left_out.items()):
             pairs = " and its pairs" if "retrain" in names else ""
-            sentence += f"; without {lacking}, so {', '.join(sorted(names))}{pairs} are left out"
+            sentence += f"; left out without {lacking}: {', '.join(sorted(names))}{pairs}"
         yield f"{sentence}."
 
 

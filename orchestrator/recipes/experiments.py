@@ -66,6 +66,8 @@ def find_experiments(
     for recipe in recipes:
         if not recipe.methods and not request.tickets:
             raise RecipeError(f"recipe for {recipe.dataset}: methods: name at least one, or give --tickets")
+        if not recipe.methods and recipe.probe_successive_rounds:
+            raise RecipeError("probe_successive_rounds: a sweep from --tickets alone has no rounds; give --methods too")
     root = Path(execution.data_root) if execution.data_root else None
     # once per data set: listing a folder of a million images takes seconds
     cache = Path(execution.data_cache)
@@ -74,6 +76,9 @@ def find_experiments(
     for experiment in experiments:
         for name in experiment.recipe.other_data:
             _check_source(experiment, name, experiments)
+    lender = next((recipe.dataset for recipe in recipes if recipe.tickets_from), None)
+    if lender and not any(recipe.other_data for recipe in recipes):
+        raise RecipeError(f"tickets_from: no data set but {lender} could take these tickets; name one in --datasets")
     return experiments
 
 
@@ -116,7 +121,8 @@ def check_parameters(experiment: Experiment, given: Mapping[str, Parameter], sub
         if name not in here:
             raise RecipeError(f"{subject} has {name}, which {network} lacks")
         if given[name] != here[name]:
-            raise RecipeError(f"{subject}: {name} is {given[name]} there, and {here[name]} in {network}")
+            both = f"{given[name]} there, and {here[name]} in {network}"
+            raise RecipeError(f"{subject}: {name} is {both}; give its own --archs and --set model.NAME=VALUE")
 
 
 def _data_set(name: str) -> DataSet:

@@ -168,6 +168,8 @@ def unfit(error: ErrorDetails) -> str:
     elif error["type"] in BOUNDS:
         word, name = BOUNDS[error["type"]]
         sentence = f"expected a number {word} {error['ctx'][name]:g}, not {_in_yaml(value)}"
+    elif error["type"] == "missing":
+        sentence = "has no default; give it"
     elif error["type"] == "literal_error":
         sentence = f"expected {error['ctx']['expected']}, not {value!r}"
     return f"{field}: {sentence}" if field else sentence

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -56,12 +57,20 @@ def timm_architecture(name: str) -> Architecture:
     if tag and timm.is_model(plain):
         raise ValueError(f"timm:{name}: a sweep draws its networks from seeds; leave out the tag: timm:{plain}")
     if not re.fullmatch(r"\w+", name) or not timm.is_model(name):
-        raise ValueError(unknown("architecture", name, timm.list_models(), "timm:"))
+        raise ValueError(_unknown(name, timm.list_models()))
 
     def build(in_channels: int, num_classes: int, timm: str = "", **options: Any) -> nn.Module:
         return _build(name, in_channels, num_classes, timm, options)
 
     return Architecture(f"timm:{name}", build, 1, _with_version)
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    """Name the nearest of timm's networks; where none is near, how to list them, since they are over a thousand."""
+    if get_close_matches(name, known, cutoff=0.5):
+        return unknown("architecture", name, known, "timm:")
+    example = "give timm's name of a network, such as timm:resnet18; timm.list_models() lists all"
+    return f"unknown architecture 'timm:{name}'; {example}"
 
 
 def _build(name: str, in_channels: int, num_classes: int, planned_version: str, options: dict[str, Any]) -> nn.Module:

@@ -52,7 +52,7 @@ def find_architecture(name: str) -> Architecture:
     if colon and prefix in FAMILIES:
         return FAMILIES[prefix](rest)
     if name not in ARCHITECTURES:
-        raise ValueError(unknown("architecture", name, ARCHITECTURES, plugins=True))
+        raise ValueError(unknown("architecture", name, architecture_names(), plugins=True))
     return ARCHITECTURES[name]
 
 

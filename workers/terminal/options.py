@@ -36,7 +36,8 @@ class StageOptions:
         list[str] | None,
         option(
             WHAT,
-            "Python that registers your data sets, architectures, criteria, transfers or probes; repeatable.",
+            "Python that registers your data sets, architectures, criteria, transfers, probes or rules of training; "
+            "repeatable.",
             metavar="FILE|MODULE",
         ),
     ] = None

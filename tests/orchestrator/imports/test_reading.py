@@ -102,7 +102,7 @@ def test_a_ticket_of_unknown_origin_has_the_round_of_its_density_and_a_fresh_cla
     assert (found.method, found.chain, found.round, found.own_data) == ("found@found", 1, 2, False)
     [sentence] = remarks(replace(experiment(), tickets=(found,)))
     assert "the classifier is fresh, because their data set is unknown" in sentence
-    assert "without trained weights, so retrain and its pairs are left out" in sentence
+    assert "left out without trained weights: retrain and its pairs" in sentence
 
 
 def test_the_content_identifies_a_ticket(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_two_copies_of_a_ticket_are_one_stage_and_a_ticket_without_weights_leave
     (tmp_path / "a").mkdir()
     shutil.copy(out / "ticket.parquet", tmp_path / "a" / "found.parquet")
     output = sweep(folder, tmp_path / "store", tmp_path / "a" / "found.parquet")
-    assert "without trained weights, so retrain and its pairs are left out" in output
+    assert "left out without trained weights: retrain and its pairs" in output
     stages = load(tmp_path / "store", tickets=False).stages
     assert set(stages["transfer"].dropna()) == {"dense", "signed"}
     assert set(stages["probe"].dropna()) == {"stability"}
