@@ -11,6 +11,8 @@ from tickets.registry import unknown
 from workers.pruning.criteria import CRITERIA
 from workers.stages import NO_RULES, Criterion, MaskRule, Pruning, Rules
 
+AVERAGED = "averages its batch-norm statistics over all alphas"
+
 
 @dataclass(frozen=True)
 class Method:
@@ -56,7 +58,7 @@ class Method:
         if self.prune_at is not None and not self.sparse_training:
             return "does not train its rounds"
         if measure == "test_rounds" and self.interpolate_psi:
-            return "averages its batch-norm statistics over all alphas"
+            return AVERAGED
         if measure == "probe_successive_rounds" and self.one_shot:
             return "prunes round 0 in every round, so that no round succeeds another"
         return ""

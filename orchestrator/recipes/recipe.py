@@ -20,7 +20,7 @@ from orchestrator.recipes.limits import (
     PathPoints,
     Rounds,
 )
-from orchestrator.recipes.methods import METHODS, Method
+from orchestrator.recipes.methods import AVERAGED, METHODS, Method
 from orchestrator.recipes.study import DENSE_SAME_BUDGET, Study
 from orchestrator.recipes.values import GpuShare, PossibleOptimizer, PossibleRules, PossibleSchedule
 from tickets import SIGN_SOURCES, TRANSFERS, Transfer, named_source
@@ -266,6 +266,11 @@ class Recipe(BaseModel):
                 if why := self.known_methods[name].why_not(measure):
                     remedy = f"leave it out of methods, or set {measure} to false"
                     raise ValueError(f"{measure}: method {name} {why}; {remedy}")
+        aws = [name for name in self.methods if self.known_methods[name].interpolate_psi]
+        own = [name for name in self.probes if PROBES[name].statistics]
+        if self.probe_successive_rounds and aws and own:
+            why = f"{AVERAGED}, with which probe {own[0]} takes its networks; leave one of them out"
+            raise ValueError(f"probe_successive_rounds: method {aws[0]} {why}")
         return self
 
     @field_validator("probes")

@@ -139,15 +139,19 @@ class RegisteredProbe(Registered[Measure]):
     Attributes:
         path: whether it evaluates networks on paths. Its stages then hold how, so its numbers have the recipe's points
             and re-estimation in their keys, as barriers have.
+        statistics: whether it evaluates the networks with the running statistics of their own training.
     """
 
     path: bool = False
+    statistics: bool = True
 
 
 PROBES = Registry("probe", RegisteredProbe)
 
 
-def probe(name: str, *, version: int = 1, path: bool = False) -> Callable[[Measure], Measure]:
+def probe(
+    name: str, *, version: int = 1, path: bool = False, statistics: bool | None = None
+) -> Callable[[Measure], Measure]:
     """Register a function that measures a pair of solutions and returns numbers by name, units included.
 
     The number "percent" of the probe "disagreement" becomes the column ``disagreement_percent``.
@@ -156,13 +160,15 @@ def probe(name: str, *, version: int = 1, path: bool = False) -> Callable[[Measu
         name: small letters, digits and underscores.
         version: raise it when the numbers change, so that earlier results are not taken for new ones.
         path: whether it evaluates networks on paths: ``Pair.outcomes`` and ``Pair.barrier``.
+        statistics: whether it evaluates the networks with the running statistics of their own training, so that it has
+            no meaning at the ends of AWS's rounds; None says so unless it evaluates networks on paths.
 
     Raises:
         ValueError: the name cannot begin a column's name.
     """
     if not _WORD.fullmatch(name):
         raise ValueError(f"probe {name!r}: name it in small letters, digits and underscores")
-    return PROBES.register(name, version=version, path=path)
+    return PROBES.register(name, version=version, path=path, statistics=not path if statistics is None else statistics)
 
 
 def measured(stage: PairProbe, pair: Pair) -> dict[str, float]:
@@ -191,7 +197,7 @@ def disagreement(pair: Pair) -> dict[str, float]:
     return {"percent": 100 * float(torch.cat(differ).double().mean())}
 
 
-@probe("weight_distance")
+@probe("weight_distance", statistics=False)
 def weight_distance(pair: Pair) -> dict[str, float]:
     """Weight distance: Euclidean distance between the prunable weights, and the cosine of their angle."""
     sums = torch.zeros(4, dtype=torch.float64, device=pair.splits.device)

@@ -127,7 +127,7 @@ def test_further_probes_measure_the_same_pairs_and_change_no_other_stage() -> No
 
 def test_successive_rounds_are_probed_without_changing_another_stage() -> None:
     without = plan_of(recipe(rounds=3))
-    probed = recipe(rounds=3, probe_successive_rounds=True, probes=("disagreement",))
+    probed = recipe(rounds=3, probe_successive_rounds=True, probes=("weight_distance",))
     plan = plan_of(probed)
     assert without.nodes.keys() <= plan.nodes.keys()
     pairs = [node for node in plan if node.labels.probe == "successive"]
