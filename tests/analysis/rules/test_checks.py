@@ -220,6 +220,19 @@ def test_every_rule_holds_and_reports_its_count(stages: Stages, tmp_path: Path) 
     assert results[ALIVE]["detail"] == ""
 
 
+def test_a_solution_whose_mask_a_rule_changes_is_not_held_against_its_tickets_mask(
+    stages: Stages, tmp_path: Path
+) -> None:
+    solutions = [stage for stage in stages.values() if stage.kind == "train" and "ticket" in stage.inputs]
+    for stage in solutions:
+        stage.weights = WEIGHTS
+        rules = {"warm_up": None, "mask_rule": {"name": "set"}}
+        stage.science = {**stage.science, "training": {**stage.science.get("training", {}), "rules": rules}}
+    row = look(write(tmp_path / "s", stages))[ALIVE]
+    assert (row["verdict"], row["counted"]) == ("holds", 6)
+    assert row["detail"] == f"{len(solutions)} not checked: a mask rule changes the mask in training"
+
+
 Break = Callable[[Stages], None]
 
 
