@@ -67,7 +67,7 @@ def find_experiments(
         if not recipe.methods and not request.tickets:
             raise RecipeError(f"recipe for {recipe.dataset}: methods: name at least one, or give --tickets")
         if not recipe.methods and recipe.probe_successive_rounds:
-            raise RecipeError("probe_successive_rounds: a sweep from --tickets alone has no rounds; give --methods too")
+            raise RecipeError("probe_successive_rounds: --tickets alone have no round; give --methods or set false")
     root = Path(execution.data_root) if execution.data_root else None
     # once per data set: listing a folder of a million images takes seconds
     cache = Path(execution.data_cache)
