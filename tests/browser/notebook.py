@@ -22,7 +22,7 @@ from plotly.offline import get_plotlyjs
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "notebook.ipynb"
 PLOTLY = "application/vnd.plotly.v1+json"
 WIDTH, HIGHEST = 720, 1100  # pixels
-COLOURS = 112
+COLOURS = 48
 DRAW = """async ({figure, width, highest}) => {
   const layout = {...figure.layout, paper_bgcolor: "white", plot_bgcolor: "white"};
   const height = Math.min(layout.height || 450, highest);
