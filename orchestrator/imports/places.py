@@ -71,19 +71,19 @@ class TicketSource:
         place, stage = _split(self.place)
         path = expanded(place)
         if "://" in place or (path / "stages").is_dir():
-            found = list(_of_store(Store(place if "://" in place else path), stage))
-            if not found:
+            tickets = list(_of_store(Store(place if "://" in place else path), stage))
+            if not tickets:
                 named = f"stage {stage!r} with a ticket" if stage else "ticket that its last sweeps want"
                 raise RecipeError(f"--tickets {self.text}: the store has no {named}")
         elif stage and path.exists():
             raise RecipeError(f"--tickets {self.text}: {place} is no store with stages, and only a store's are named")
         else:
-            found = list(_of_files(path, self.text))
-        if len(found) > MOST_TICKETS:
+            tickets = list(_of_files(path, self.text))
+        if len(tickets) > MOST_TICKETS:
             raise RecipeError(
-                f"--tickets {self.text}: {len(found):,} tickets, and at most {MOST_TICKETS:,} are read; name fewer"
+                f"--tickets {self.text}: {len(tickets):,} tickets, and at most {MOST_TICKETS:,} are read; name fewer"
             )
-        return found
+        return tickets
 
 
 def _split(text: str) -> tuple[str, str]:

@@ -43,11 +43,11 @@ def with_tickets(experiments: Sequence[Experiment], sources: Sequence[str], stor
     names = [source.name for source in parsed]
     if twice := [name for name in names if names.count(name) > 1]:
         raise RecipeError(f"--tickets: two sources are called {twice[0]}; give each a name, such as theirs=FOLDER")
-    found = {source: _copies(source, copies, store) or source.find() for source in parsed}
+    places_of = {source: _copies(source, copies, store) or source.find() for source in parsed}
     contents: dict[str, Content] = {}
-    for each in (each for tickets in found.values() for each in tickets):
+    for each in (each for tickets in places_of.values() for each in tickets):
         contents[each.place] = read_content(each)
-    return [_given_to(experiment, found, contents, copies) for experiment in experiments]
+    return [_given_to(experiment, places_of, contents, copies) for experiment in experiments]
 
 
 def _copies(source: TicketSource, copies: Mapping[str, Record], store: Store) -> list[Found]:

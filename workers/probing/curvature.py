@@ -147,11 +147,11 @@ def top_eigenvalue(product: Product, start: Tensor) -> TopEigenvalue:
     Args:
         start: a vector with a part in every direction.
     """
-    found = _power_iteration(product, start, 0.0)
-    if found.value >= 0:
-        return found
-    shifted = _power_iteration(product, start, -found.value)
-    return TopEigenvalue(shifted.value, shifted.residual, found.iterations + shifted.iterations)
+    largest = _power_iteration(product, start, 0.0)
+    if largest.value >= 0:
+        return largest
+    shifted = _power_iteration(product, start, -largest.value)
+    return TopEigenvalue(shifted.value, shifted.residual, largest.iterations + shifted.iterations)
 
 
 def _power_iteration(product: Product, start: Tensor, shift: float) -> TopEigenvalue:

@@ -95,12 +95,12 @@ def own_method(label: str) -> str:
 
 def _series(parts: Sequence[Section]) -> list[tuple[str, str]]:
     """Every method and start that was trained from a ticket of another data set, in the figures' order."""
-    found = {
+    pairs = {
         (own_method(method), start)
         for part in parts
         for method, start in _tickets(part, elsewhere=True)[["method", "transfer"]].itertuples(index=False, name=None)
     }
-    return sorted(found, key=lambda each: (rank(each[0]), rank(each[1])))
+    return sorted(pairs, key=lambda each: (rank(each[0]), rank(each[1])))
 
 
 def _tickets(part: Section, *, elsewhere: bool = False) -> pd.DataFrame:

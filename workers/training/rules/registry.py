@@ -40,9 +40,9 @@ class WithOptions(Registered[Callable[..., Any]]):
                 raise ValueError(unknown("option", name, model.model_fields, "options.")) from None
             if error["type"] == "missing":
                 raise ValueError(f"options.{name} has no default; give it") from None
-            said = error["msg"].removeprefix("Value error, ")
-            said = said.replace("Input should be a ", "expected a ").replace("Input should be", "expected a value")
-            raise ValueError(f"options.{name}: {said}, not {error['input']!r}") from None
+            reason = error["msg"].removeprefix("Value error, ")
+            reason = reason.replace("Input should be a ", "expected a ").replace("Input should be", "expected a value")
+            raise ValueError(f"options.{name}: {reason}, not {error['input']!r}") from None
 
     def _model(self) -> type[BaseModel]:
         types = get_type_hints(self.function, include_extras=True)
