@@ -54,14 +54,14 @@ def _copies(source: TicketSource, copies: Mapping[str, Record], store: Store) ->
     """The store's copies of what a source held, if the source is gone."""
     if source.exists:
         return []
-    found = []
+    held = []
     for key, record in copies.items():
         stated: Mapping[str, Any] = record.provenance.get(STATED) or {}
         if stated.get("source") != source.text or store.damage(key):
             continue
         names = [name for name in (schemas.TICKET, schemas.WEIGHTS) if name in record.files]
         files = store.local([(key, name) for name in names])
-        found.append(
+        held.append(
             Found(
                 str(stated.get("place")),
                 files[key, schemas.TICKET],
@@ -73,7 +73,7 @@ def _copies(source: TicketSource, copies: Mapping[str, Record], store: Store) ->
                 stated.get("fingerprint"),
             )
         )
-    return found
+    return held
 
 
 @dataclass(frozen=True)

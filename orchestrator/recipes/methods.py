@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from orchestrator.recipes.limits import Steps
@@ -78,6 +78,9 @@ class Method:
         )
 
 
+SPARSE = Method(schedule="final", prune_at=0, one_shot=True, sparse_training=True)
+"""Sparse training from a mask that is drawn at initialisation."""
+
 METHODS: dict[str, Method] = {
     "aws": Method(interpolate_psi=True),
     "lrr": Method(),
@@ -94,20 +97,6 @@ METHODS: dict[str, Method] = {
     "snip": Method(criterion="snip", prune_at=0, one_shot=True),
     "synflow": Method(criterion="synflow", prune_at=0, one_shot=True, steps=100),
     # sparse training from a random mask: Mocanu et al. (2018), and Evci et al. (2020)
-    "set": Method(
-        criterion="er",
-        schedule="final",
-        prune_at=0,
-        one_shot=True,
-        sparse_training=True,
-        training=Rules(mask_rule=MaskRule("set")),
-    ),
-    "rigl": Method(
-        criterion="erk",
-        schedule="final",
-        prune_at=0,
-        one_shot=True,
-        sparse_training=True,
-        training=Rules(mask_rule=MaskRule("rigl", every_steps=100, until=0.75)),
-    ),
+    "set": replace(SPARSE, criterion="er", training=Rules(mask_rule=MaskRule("set"))),
+    "rigl": replace(SPARSE, criterion="erk", training=Rules(mask_rule=MaskRule("rigl", every_steps=100, until=0.75))),
 }

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tickets import reset_layers
+from workers.models.he import draw_he
 from workers.models.registry import architecture
 
 
@@ -58,12 +58,7 @@ class SmallResNet(nn.Module):
         self.blocks = nn.Sequential(*layers)
         self.fc = nn.Linear(inputs, num_classes)
 
-    def reset_parameters(self) -> None:
-        """Draw each layer's own initialisation, then He's for the weights."""
-        reset_layers(self)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                nn.init.kaiming_normal_(module.weight)
+    reset_parameters = draw_he
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.blocks(F.relu(self.bn(self.conv(x))))

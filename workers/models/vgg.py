@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from tickets import reset_layers
+from workers.models.he import draw_he
 from workers.models.registry import architecture
 
 STAGES = ((1, 1), (2, 2), (4, 4, 4), (8, 8, 8), (8, 8, 8))
@@ -35,12 +35,7 @@ class Vgg16(nn.Module):
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Linear(inputs, num_classes)
 
-    def reset_parameters(self) -> None:
-        """Draw each layer's own initialisation, then He's for the weights."""
-        reset_layers(self)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                nn.init.kaiming_normal_(module.weight)
+    reset_parameters = draw_he
 
     def forward(self, x: Tensor) -> Tensor:
         if min(x.shape[2:]) < SMALLEST:

@@ -76,10 +76,10 @@ def test_the_largest_eigenvalue_and_the_trace_are_those_of_the_unpruned_weights(
     whole = whole_hessian(of)
     values = torch.linalg.eigvalsh(whole[alive][:, alive])
     assert float(torch.linalg.eigvalsh(whole)[-1]) > 1.02 * float(values[-1])  # pruned weights would count
-    found = top_eigenvalue(product, torch.ones(len(mask), dtype=torch.float64) * mask)
-    assert found.value == pytest.approx(float(values[-1]), rel=5 * TOLERANCE)
-    assert float((values - found.value).abs().min()) <= found.residual
-    assert found.iterations > 2
+    top = top_eigenvalue(product, torch.ones(len(mask), dtype=torch.float64) * mask)
+    assert top.value == pytest.approx(float(values[-1]), rel=5 * TOLERANCE)
+    assert float((values - top.value).abs().min()) <= top.residual
+    assert top.iterations > 2
     stream = torch.Generator().manual_seed(7)
     draws = [(torch.randint(0, 2, (len(mask),), generator=stream) * 2.0 - 1) * mask for _ in range(200)]
     trace, error = hutchinson_trace(product, iter(draws))
@@ -104,8 +104,8 @@ def test_over_all_draws_the_trace_is_exact() -> None:
 def test_a_negative_eigenvalue_of_larger_magnitude_does_not_count(values: list[float], largest: float) -> None:
     turn, _ = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(8), dtype=torch.float64))
     matrix = turn @ torch.diag(torch.tensor(values, dtype=torch.float64)) @ turn.T
-    found = top_eigenvalue(lambda vector: matrix @ vector, torch.ones(3, dtype=torch.float64))
-    assert found.value == pytest.approx(largest, rel=0.02, abs=1e-12)
+    top = top_eigenvalue(lambda vector: matrix @ vector, torch.ones(3, dtype=torch.float64))
+    assert top.value == pytest.approx(largest, rel=0.02, abs=1e-12)
 
 
 class Once(torch.autograd.Function):

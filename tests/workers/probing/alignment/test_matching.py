@@ -40,8 +40,8 @@ def test_a_permuted_copy_is_found_again_by_its_weights(name: str, options: dict[
     model, graph = network(name, 1, **options)
     state, hidden = model.state_dict(), graph.drawn(stream(2))
     names = [name for name, _ in model.named_parameters()]
-    found = match_weights(graph, state, graph.permuted(state, hidden), names, stream(3))
-    assert torch.equal(found, inverse(hidden))
+    matched = match_weights(graph, state, graph.permuted(state, hidden), names, stream(3))
+    assert torch.equal(matched, inverse(hidden))
 
 
 @pytest.mark.parametrize(("name", "options"), SMALL)
@@ -49,10 +49,10 @@ def test_a_permuted_copy_is_found_again_by_its_activations(name: str, options: d
     model, graph = network(name, 1, **options)
     state, hidden = model.state_dict(), graph.drawn(stream(2))
     batches = [torch.randn(8, 3, 32, 32, generator=stream(seed)) for seed in (4, 5)]
-    found = match_activations(graph, state, graph.permuted(state, hidden), batches)
-    back = graph.permuted(graph.permuted(state, hidden), found)
+    matched = match_activations(graph, state, graph.permuted(state, hidden), batches)
+    back = graph.permuted(graph.permuted(state, hidden), matched)
     # two units that are off on all images are alike to any measure of activations
-    assert graph.moved_share(compose(found, hidden)) < 0.05
+    assert graph.moved_share(compose(matched, hidden)) < 0.05
     if name == "vit_tiny":
         assert all(torch.equal(back[name], tensor) for name, tensor in state.items())
 
@@ -66,10 +66,10 @@ def test_weight_matching_is_the_best_of_all_permutations_of_a_layer() -> None:
     _, graph = layers()
     first = graph.groups[0]
     a, b = ({name: torch.randn(3, 4, generator=stream(seed)) for name in ["0.weight"]} for seed in (1, 2))
-    found = graph.permuted(b, match_weights(graph, a, b, ["0.weight"], stream(3)))
+    matched = graph.permuted(b, match_weights(graph, a, b, ["0.weight"], stream(3)))
     orders = [b["0.weight"][list(order)] for order in itertools.permutations(range(len(first.units)))]
     best = min((a["0.weight"] - each).norm() for each in orders)
-    assert torch.allclose((a["0.weight"] - found["0.weight"]).norm(), best)
+    assert torch.allclose((a["0.weight"] - matched["0.weight"]).norm(), best)
 
 
 def test_weight_matching_brings_networks_closer_and_keeps_zeros_and_statistics_with_their_units() -> None:
@@ -78,8 +78,8 @@ def test_weight_matching_brings_networks_closer_and_keeps_zeros_and_statistics_w
     a, b = one.state_dict(), other.state_dict()
     b["blocks.0.conv1.weight"][torch.rand(8, 8, 1, 3, generator=stream(5)) < 0.5] = 0
     b["bn.running_mean"] = torch.arange(8.0)
-    found = match_weights(graph, a, b, names, stream(6))
-    moved = graph.permuted(b, found)
+    matched = match_weights(graph, a, b, names, stream(6))
+    moved = graph.permuted(b, matched)
 
     def distance(x: dict[str, Tensor], y: dict[str, Tensor]) -> float:
         return float(sum((x[name] - y[name]).square().sum() for name in names))
@@ -89,8 +89,8 @@ def test_weight_matching_brings_networks_closer_and_keeps_zeros_and_statistics_w
     assert sorted(rows.tolist()) == [*range(8)]
     assert torch.equal(moved["conv.weight"], b["conv.weight"][rows])  # the statistics' own channels
     masks = {"blocks.0.conv1.weight": b["blocks.0.conv1.weight"] != 0}
-    assert torch.equal(graph.permuted(masks, found)["blocks.0.conv1.weight"], moved["blocks.0.conv1.weight"] != 0)
-    assert torch.equal(found, match_weights(graph, a, b, names, stream(6)))
+    assert torch.equal(graph.permuted(masks, matched)["blocks.0.conv1.weight"], moved["blocks.0.conv1.weight"] != 0)
+    assert torch.equal(matched, match_weights(graph, a, b, names, stream(6)))
 
 
 def test_activation_matching_maximises_correlations_and_not_products() -> None:
@@ -111,7 +111,7 @@ def test_activations_of_any_scale_are_matched() -> None:
     state["0.weight"], state["0.bias"] = 1e-5 * torch.eye(3, 4), torch.zeros(3)
     hidden = graph.drawn(stream(2))
     images = torch.randn(100, 4, generator=stream(8))
-    found = match_activations(graph, state, graph.permuted(state, hidden), [images])
+    matched = match_activations(graph, state, graph.permuted(state, hidden), [images])
     first = graph.groups[0].units
-    assert torch.equal(compose(found, hidden)[first], first)
+    assert torch.equal(compose(matched, hidden)[first], first)
     assert not torch.equal(hidden[first], first)
