@@ -292,6 +292,7 @@ def test_tables_are_sorted_by_their_heads(open_page: Open, report: Path) -> None
 
 def test_every_figure_is_described_and_has_its_table(open_page: Open, report: Path) -> None:
     page = open_page(report)
+    draw(page)  # a figure that is drawn under the pointer moves the button away
     for figure in page.locator("figure.figure").all():
         described = figure.locator(".plot").get_attribute("aria-describedby")
         assert re.search(r"\d", page.locator(f"#{described}").text_content())

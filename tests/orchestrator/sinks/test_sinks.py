@@ -119,6 +119,9 @@ class TestMlflow:
 
 class TestWandb:
     def read(self, digit: str) -> OfflineRun:
+        import wandb
+
+        wandb.teardown()  # as at a process's end: wandb's own process may still be writing the file
         (path,) = Path("wandb").glob(f"offline-run-*-{key(digit)}/run-*.wandb")
         return read_offline_run(path)
 
