@@ -23,7 +23,6 @@ import argparse
 import multiprocessing
 import os
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -35,6 +34,7 @@ from typing import Any, TypeVar
 
 from benchmarks.faults.bucket import SETTINGS, s3_server
 from benchmarks.finished_store import write_finished
+from benchmarks.launched import launch
 from benchmarks.machine import describe_machine
 from benchmarks.simulated import (
     changes_for,
@@ -85,10 +85,12 @@ def in_a_fresh_process(function: Callable[..., Measured], *arguments: object) ->
 def measure_planning(stages: int) -> list[list[str]]:
     """Rows of the table."""
     planned, took, peak_bytes = in_a_fresh_process(_plan_once, changes_for(stages))
-    what = f"planning {planned:,} stages"
     goals = ("", "") if stages >= LARGE else ("5 s", "1,000 MB")
-    measured = (f"{took:.2f} s", f"{peak_bytes / 1e6:,.0f} MB")
-    return [[name, *of] for name, *of in zip((what, f"{what}, peak memory"), measured, goals, strict=True)]
+    return [[f"planning {planned:,} stages", f"{took:.2f} s", goals[0], _megabytes(peak_bytes), goals[1]]]
+
+
+def _megabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:,.0f} MB"
 
 
 def _no_op_once(stages: int) -> tuple[float, int]:
@@ -109,10 +111,8 @@ def _no_op_once(stages: int) -> tuple[float, int]:
 def measure_no_op(stages: int) -> list[list[str]]:
     """Rows of the table."""
     took, peak_bytes = in_a_fresh_process(_no_op_once, stages)
-    return [
-        [f"one of {stages:,} empty stages, through Ray", f"{1e3 * took / stages:.1f} ms", "4 ms"],
-        [f"the driver of {stages:,} stages, peak memory", f"{peak_bytes / 1e6:,.0f} MB", "1,500 MB"],
-    ]
+    what = f"one of {stages:,} empty stages, through Ray"
+    return [[what, f"{1e3 * took / stages:.1f} ms", "4 ms", _megabytes(peak_bytes), "1,500 MB"]]
 
 
 def finished_plan(stages: int, cache: Path) -> Plan:
@@ -140,17 +140,20 @@ def measure_finished(stages: int, s3: str | None) -> list[list[str]]:
         settings = [part for name, value in changes_for(stages).items() for part in ("--set", f"{name}={value}")]
         command = ["orchestrator.sweep", "--datasets", "mnist1d", *settings, "--store", store]
         command += ["--backend", "inline", "--device", "cpu", "--data-cache", str(cache)]
-        _seconds_of(command)  # prepares the data
-        whole, report = _seconds_of(command), _seconds_of(["analysis.report", store])
-        status = _seconds_of(["orchestrator.status", store])
-        why = _seconds_of(["orchestrator.why", store, next(reversed(plan.nodes))])
-    what = f"a finished sweep of {len(plan):,} stages again" + (", on S3" if s3 else "")
-    goal_s = {(False, False): 6, (False, True): 60, (True, False): 45, (True, True): 180}[stages >= LARGE, bool(s3)]
+        launch(command)  # prepares the data, and in a bucket writes the index of records
+        commands = {
+            f"a finished sweep of {len(plan):,} stages again" + (", on S3" if s3 else ""): command,
+            "its report, rendered again": ["analysis.report", store],
+            "`status` of it": ["orchestrator.status", store],
+            "`why` of one of its stages": ["orchestrator.why", store, next(reversed(plan.nodes))],
+        }
+        measured = {what: launch(words) for what, words in commands.items()}
+    large = stages >= LARGE
+    sweep_s = {(False, False): 6, (False, True): 60, (True, False): 45, (True, True): 180}[large, bool(s3)]
+    goals = [f"{sweep_s} s", "60 s" if large else "", "15 s", "15 s"]
     return [
-        [what, f"{whole:.1f} s", f"{goal_s} s"],
-        ["its report, rendered again", f"{report:.1f} s", ""],
-        ["`status` of it", f"{status:.1f} s", "15 s"],
-        ["`why` of one of its stages", f"{why:.1f} s", "15 s"],
+        [what, f"{used.wall_s:.1f} s", goal, _megabytes(used.peak_bytes), "1,500 MB" if large else ""]
+        for (what, used), goal in zip(measured.items(), goals, strict=True)
     ]
 
 
@@ -175,14 +178,6 @@ def bucket(asked: str | None) -> Iterator[str | None]:
     with s3_server() as address:
         os.environ |= {**SETTINGS, "AWS_ENDPOINT_URL": address}
         yield "s3://bucket/finished"
-
-
-def _seconds_of(module: Sequence[str]) -> float:
-    began = time.perf_counter()
-    done = subprocess.run([sys.executable, "-m", *module], capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(module)}: {done.stdout}{done.stderr}")
-    return time.perf_counter() - began
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -211,7 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with bucket(options.s3) as url:
             rows += measure_finished(options.stages, url)
     if rows:
-        print_table(["scale", "measured", "goal"], rows)
+        print_table(["scale", "measured", "goal", "peak memory", "goal"], rows)
     if "simulation" in parts:
         recorded = [recorded_sweep(options.recorded, options.stages)] if options.recorded else []
         measure_simulation([*made_up_sweeps(options.stages), *recorded])

@@ -2,6 +2,7 @@
 
     python -m benchmarks.write                   # the blocks, when each was measured, and what has changed since
     python -m benchmarks.write report training   # run the commands of these blocks, and replace what the blocks hold
+    python -m benchmarks.write "scale --only barriers"  # one of several blocks of a benchmark, by its command
 
 A block of RESULTS.md lies between two comments. The first is the command line without "python -m", which is edited by
 hand; everything between them is what that command printed. A command that fails leaves its block as it was.
@@ -78,8 +79,8 @@ def run_module(words: Sequence[str]) -> str:
 def measure(names: Sequence[str], document: Path, run: Run) -> int:
     """Run the commands of the named blocks, and write each block when its command has ended; return the exit code."""
     text = document.read_text(encoding="utf-8")
-    chosen = [block for block in blocks(text) if block.name in names]
-    if unknown := set(names) - {block.name for block in chosen}:
+    chosen = [block for block in blocks(text) if not {block.name, block.command}.isdisjoint(names)]
+    if unknown := set(names) - {name for block in chosen for name in (block.name, block.command)}:
         known = ", ".join(sorted({block.name for block in blocks(text)}))
         print(f"Error: {document.name} has no block of {', '.join(sorted(unknown))}; it has {known}", file=sys.stderr)
         return 2
@@ -128,7 +129,7 @@ def _git(*arguments: str) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return 1 if a command failed, 2 if there is no such block."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="a benchmark with a block, such as report")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="a benchmark with a block, or a block's command")
     names = parser.parse_args(arguments).names
     if names:
         return measure(names, RESULTS, run_module)

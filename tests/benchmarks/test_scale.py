@@ -16,7 +16,7 @@ def test_every_part_of_scale_has_a_row_in_the_tables() -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [line.split("|")[1:-1] for line in done.stdout.splitlines() if line.startswith("| ")]
-    measured = {row[0].strip(): row[1].strip() for row in rows if len(row) == 3}
+    measured = {row[0].strip(): row[1].strip() for row in rows if len(row) == 5}
     (finished,) = (name for name in measured if name.startswith("a finished sweep of"))
     assert {"planning", "one of 20 empty stages, through Ray"} <= {*measured, *(n.split()[0] for n in measured)}
     assert float(measured[finished].removesuffix(" s")) > 0
