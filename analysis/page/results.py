@@ -154,6 +154,8 @@ class Results(Document):
     packages: Annotated[dict[str, list[str]], Field(description="Versions that computed the stages, by package.")]
     left_out: Annotated[dict[str, str], Field(description="Damaged files that are missing here, with the reason.")]
     devices: Annotated[list[str], Field(description="Devices that computed the stages.")]
+    machines: Annotated[list[str], Field(description="The same, each with its processor.")]
+    stage_hours: Annotated[float, Field(description="Hours that the stages took, added up.")]
     parts: list[Part]
 
 
@@ -170,6 +172,8 @@ def results(frames: Frames, compared: Sequence[pd.DataFrame] | None = None) -> R
         packages={str(name): _distinct(rows) for name, rows in packages.groupby("package")["version"]},
         left_out=dict(frames.left_out),
         devices=_distinct(stages["device"]),
+        machines=sorted(set((stages["processor"].fillna("") + " " + stages["device"].fillna("")).str.strip()) - {""}),
+        stage_hours=float(stages["seconds"].sum()) / 3600,
         parts=[
             Part.model_validate({**judged, "numbers": list(_numbers(section)), **_made_with(section)})
             for judged, section in zip(judgements(frames, compared), sections(frames), strict=True)

@@ -1,0 +1,83 @@
+"""Write a study's results file, picture and block of docs/findings.md from its finished store.
+
+    python -m tests.docs.findings controls_small STORE
+
+docs/findings/NAME.json holds what the report states (``results.json`` of ``winning-sign report --export``). The block
+of docs/findings.md between two comments is written from that file alone, and a test compares them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from math import nan
+from pathlib import Path
+
+from analysis import load
+from analysis.comparisons.labels import density, mean_sd, method_name, transfer_name
+from analysis.page.results import Numbers, Part, Results, results
+from tests.browser.pictures import take_figure
+from tests.docs.results_tables import answers, comparisons_table, computed_on, replace_block
+
+PAGE = Path(__file__).parents[2] / "docs" / "findings.md"
+FOLDER = PAGE.with_suffix("")
+BEGIN, END = "<!-- {name}: python -m tests.docs.findings writes it -->\n", "<!-- the end of {name} -->\n"
+MOST_BYTES = 300_000
+PICTURED = "accuracy_by_density"
+
+
+def block(results: Results) -> Iterator[str]:
+    """Yield what the page says of a results file: command, machine, hours, answers, numbers and comparisons."""
+    for part in results.parts:
+        yield f"`{part.command}`"
+        yield ""
+        yield f"{computed_on(results)} The stages took {results.stage_hours:.1f} hours of one core. {part.study}"
+        yield ""
+        yield from answers(part)
+        yield ""
+        yield from starts_table(part)
+        yield ""
+        yield from comparisons_table(part)
+
+
+def starts_table(part: Part) -> Iterator[str]:
+    """Yield accuracies in percent and barriers in points, mean ± standard deviation over chains, by start."""
+    methods = list(dict.fromkeys(row.method for row in part.numbers if row.method is not None))
+    measures = ("accuracy", "barrier")
+    heads = [f"{measure}, {method_name(method)}" for measure in measures for method in methods]
+    yield f"| density | start | {' | '.join(heads)} |"
+    yield "|---:|---|" + "---:|" * len(heads)
+    rows = {(row.round, row.transfer, row.method): row for row in part.numbers}
+    for place, start in dict.fromkeys((row.round, row.transfer) for row in part.numbers if row.method is not None):
+        of_start = [rows.get((place, start, method)) for method in methods]
+        shown = next(row.density for row in of_start if row is not None)
+        cells = [_cell(row, measure) for measure in measures for row in of_start]
+        yield f"| {density(nan if shown is None else shown)} | {transfer_name(start)} | {' | '.join(cells)} |"
+    for row in part.numbers:
+        if row.method is None:
+            yield f"| 1 | {transfer_name(row.transfer)} | {_cell(row, 'accuracy')} |" + " |" * (len(heads) - 1)
+
+
+def _cell(row: Numbers | None, measure: str) -> str:
+    summary = row.measures.get(measure) if row is not None else None  # type: ignore[call-overload]
+    return mean_sd(summary.mean, nan if summary.sd is None else summary.sd, 1) if summary is not None else ""
+
+
+def main(name: str, store: str) -> None:
+    """Write the file, the picture and the block.
+
+    Raises:
+        ValueError: the results file would be too large to commit.
+    """
+    stated = results(load(store))
+    text = stated.model_dump_json(indent=1)
+    if len(text) > MOST_BYTES:
+        raise ValueError(f"{name}: {len(text):,} bytes of results; at most {MOST_BYTES:,} are committed")
+    FOLDER.mkdir(exist_ok=True)
+    (FOLDER / f"{name}.json").write_text(text, encoding="utf-8")
+    take_figure(Path(store) / "report.html", PICTURED, FOLDER / f"{name}.png")
+    replace_block(PAGE, BEGIN.format(name=name), END.format(name=name), block(stated))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
