@@ -23,7 +23,7 @@ from analysis.frames.sections import Section
 
 _SIDE = ("mean", "sd", "trainings", "chains", "keys")
 _COLUMNS = {
-    **dict.fromkeys(("question", "title", "claim", "measure", "unit", "method"), "str"),
+    **dict.fromkeys(("question", "title", "claim", "measure", "unit", "difference_unit", "method"), "str"),
     "round": "Int64",
     "density": "float64",
     **{f"{side}_{name}": "float64" for side in "ab" for name in ("mean", "sd")},
@@ -45,10 +45,10 @@ def comparisons(section: Section, questions: Sequence[Question] | None = None) -
 
     Returns:
         One row per question, round and method (missing if the question compares methods): ``question``, ``title``,
-        ``claim``, ``measure``, ``unit`` (of a value), ``method``, ``round``, ``density``; for both sides
-        ``{a, b}_mean``, ``_sd``, ``_trainings``, ``_chains``, ``_keys`` over all results (see ``spread``);
-        ``difference``, ``low``, ``high`` (a - b over all pairs with its 95 % interval, in points; NaN if unknown),
-        ``standard_error`` (of the probes, in points; NaN for accuracy), ``pairs``, ``chains`` (of the pairs);
+        ``claim``, ``measure``, ``unit`` (of a value), ``difference_unit``, ``method``, ``round``, ``density``; for both
+        sides ``{a, b}_mean``, ``_sd``, ``_trainings``, ``_chains``, ``_keys`` over all results (see ``spread``);
+        ``difference``, ``low``, ``high`` (a - b over all pairs with its 95 % interval, in ``difference_unit``; NaN if
+        unknown), ``standard_error`` (of barriers, in points; else NaN), ``pairs``, ``chains`` (of the pairs);
         ``primary``; ``adjusted_low``, ``adjusted_high`` (the interval at the look that judged, for all looks and
         comparisons; NaN before the first look), ``judged_chains`` (of that look), ``chains_needed`` (to show a
         difference of the size seen, with a power of 80 %, at the level that is left to the study; missing if unknown or
@@ -115,7 +115,8 @@ def judge(question: Question, paired: pd.DataFrame, replicates: Sequence[str], s
 def _outcome(question: Question, low: float, high: float, margin: float) -> str:
     if low > 0 or high < 0:
         return SHOWN if question.supports(low) else REVERSE
-    return NEGLIGIBLE if -margin < low and high < margin else NOT_SHOWN
+    within = question.measure.difference_unit == "points" and -margin < low and high < margin
+    return NEGLIGIBLE if within else NOT_SHOWN
 
 
 def cells_of(section: Section, question: Question) -> Iterator[Cell]:
@@ -179,6 +180,7 @@ def _row(cell: Cell, share: float, primary: bool, study: Study, section: Section
         "claim": question.claim,
         "measure": question.measure.title,
         "unit": question.measure.unit,
+        "difference_unit": question.measure.difference_unit,
         **cell.labels,
         **{f"{side}_{name}": of[name] for side, of in cell.sides.items() for name in _SIDE},
         "difference": result.mean,

@@ -89,7 +89,7 @@ def sureness(section: Section, compared: pd.DataFrame, study: Study) -> str:
     for question in _leading(section, compared, study):
         rows = _sparsest(compared, question)
         gains = [
-            f"{signed(row['difference'], DIGITS)} points{_under([row['method']])}, {_over(row)}"
+            f"{signed(row['difference'], DIGITS)} {row['difference_unit']}{_under([row['method']])}, {_over(row)}"
             for row in rows[rows["low"].notna()].to_dict("records")
         ]
         title = f"{question.measure.title}, {question.title}"
@@ -213,7 +213,7 @@ def _under(methods: Sequence[object]) -> str:
 def _by_method(question: Question, rows: pd.DataFrame, column: str) -> str:
     """Write a value per method: 88.3 % (LRR) and 84.1 % (AWS)."""
     unit = question.measure.unit
-    values = [percent(mean, DIGITS) if unit == "%" else f"{number(mean, DIGITS)} points" for mean in rows[column]]
+    values = [percent(mean, DIGITS) if unit == "%" else f"{number(mean, DIGITS)} {unit}" for mean in rows[column]]
     names = [f" ({method_name(name)})" if isinstance(name, str) else "" for name in rows["method"]]
     return " and ".join(f"{value}{name}" for value, name in zip(values, names, strict=True))
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Hashable, Iterable, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from analysis.comparisons.labels import count, density, mean_sd, method_name, rank, transfer_name
 from analysis.comparisons.statistics import spread
 from analysis.frames.sections import Section
+
+Unit = Literal["%", "points", "log2 nats"]
+DifferenceUnit = Literal["points", "doublings"]
 
 
 @dataclass(frozen=True)
@@ -22,8 +27,9 @@ class Measure:
         name: prefix of the measure's columns in ``numbers``.
         column: of the frame ``stages``.
         title: as it reads within a sentence.
-        unit: of a value; differences are always in points.
-        probe: kind of the probes that measure it; None: final trainings do.
+        unit: of a value. In "log2 nats" it is the logarithm of a number of nats, to base 2.
+        probe: kind of the pairs whose probes measure it; None: final trainings do.
+        pair_probe: the probe that measures it; None: the barrier does.
         error: column with the standard error of each value's measurement, if known.
         within: the values that are possible.
     """
@@ -31,22 +37,62 @@ class Measure:
     name: str
     column: str
     title: str
-    unit: Literal["%", "points"]
+    unit: Unit
     probe: Literal["lmc", "stability"] | None = None
+    pair_probe: str | None = None
     error: str | None = None
     within: tuple[float, float] = (0.0, 100.0)
 
+    @property
+    def heading(self) -> str:
+        """The head of its column in a table."""
+        return f"{self.title} ({self.unit})"
+
+    @property
+    def difference_unit(self) -> DifferenceUnit:
+        """The unit of a difference of two values."""
+        return "doublings" if self.unit == "log2 nats" else "points"
+
     def rows(self, section: Section) -> pd.DataFrame:
-        """Return the section's stages that have the measure, one row each."""
-        return section.barriers(self.probe) if self.probe else section.trainings
+        """Return the section's stages that may have the measure, one row each, with ``column`` in its unit.
+
+        A number that has no logarithm, 0 or less, is missing.
+        """
+        stages = section.probed(self.probe, self.pair_probe) if self.probe else section.trainings
+        lacking = [name for name in (self.column, self.error) if name and name not in stages]
+        stages = stages.assign(**dict.fromkeys(lacking, pd.Series(dtype="float64")))
+        if self.unit != "log2 nats":
+            return stages
+        values = stages[self.column]
+        return stages.assign(**{self.column: np.log2(values.where(values > 0))})
+
+
+def _after_matching(name: str, title: str) -> Measure:
+    """The barrier to the solution that a probe measures after it permuted one of the networks."""
+    return Measure(name, f"{name}_points", title, "points", "lmc", name, f"{name}_standard_error_points")
 
 
 ACCURACY = Measure("accuracy", "test_accuracy_percent", "test accuracy", "%")
 _BARRIER = ("barrier_points", "barrier_standard_error_points")
-BARRIER = Measure("barrier", _BARRIER[0], "barrier to the solution", "points", "lmc", _BARRIER[1])
+BARRIER = Measure("barrier", _BARRIER[0], "barrier to the solution", "points", "lmc", error=_BARRIER[1])
 CHORD = Measure("chord", "barrier_above_chord_points", "barrier above the chord", "points", "lmc")
-STABILITY = Measure("stability", _BARRIER[0], "barrier between SGD seeds", "points", "stability", _BARRIER[1])
-MEASURES = (ACCURACY, BARRIER, CHORD, STABILITY)
+STABILITY = Measure("stability", _BARRIER[0], "barrier between SGD seeds", "points", "stability", error=_BARRIER[1])
+SIGN_FLIPS = Measure("sign_flips", "sign_flips_percent", "share of signs flipped", "%")
+WEIGHT_MATCHED = _after_matching("aligned_barrier", "barrier after weight matching")
+ACTIVATION_MATCHED = _after_matching("activation_aligned_barrier", "barrier after activation matching")
+REPAIRED = _after_matching("repaired_barrier", "barrier after weight matching and REPAIR")
+CURVATURE = Measure(
+    "curvature",
+    "curvature_a_top_eigenvalue",
+    "largest Hessian eigenvalue",
+    "log2 nats",
+    "lmc",
+    "curvature",
+    within=(-inf, inf),
+)
+ALWAYS = (ACCURACY, BARRIER, CHORD, STABILITY)
+"""Measures of every study, with columns of their own in every table."""
+MEASURES = (*ALWAYS, SIGN_FLIPS, WEIGHT_MATCHED, ACTIVATION_MATCHED, REPAIRED, CURVATURE)
 SUMMARY = ("mean", "sd", "low", "high", "trainings", "chains", "keys")
 
 
@@ -54,31 +100,43 @@ def numbers(section: Section) -> pd.DataFrame:
     """Return one row per round, method and transfer: dense on top, then the sparsest first.
 
     Returns:
-        ``round``, ``method``, ``transfer``, ``density``, and for each of accuracy (percent), barrier, chord and
-        stability (points) ``{measure}_mean``, ``_sd``, ``_low``, ``_high``, ``_trainings``, ``_chains``, ``_keys``: see
-        ``spread``.
+        ``round``, ``method``, ``transfer``, ``density``, and for each of accuracy (percent), barrier, chord, stability
+        (points), and every further measure that the section has, ``{measure}_mean``, ``_sd``, ``_low``, ``_high``,
+        ``_trainings``, ``_chains``, ``_keys``: see ``spread``.
     """
     by = ["round", "method", "transfer"]
     table = pd.DataFrame({"round": pd.Series(dtype="Int64"), "method": "", "transfer": "", "density": 0.0})
     for measure in MEASURES:
-        cells = spread(measure.rows(section), by, measure.column, within=measure.within)[
-            [*by, "density", *SUMMARY]
-        ].rename(columns={name: f"{measure.name}_{name}" for name in SUMMARY})
+        rows = measure.rows(section)
+        if measure not in ALWAYS and rows[measure.column].isna().all():
+            continue
+        cells = spread(rows, by, measure.column, within=measure.within)[[*by, "density", *SUMMARY]].rename(
+            columns={name: f"{measure.name}_{name}" for name in SUMMARY}
+        )
         table = table.merge(cells, on=by, how="outer", suffixes=("", "_more"))
         table["density"] = table["density"].fillna(table.pop("density_more"))
     table = table.sort_values(["method", "transfer"], key=lambda names: names.fillna("").map(rank), kind="stable")
     return table.sort_values("round", ascending=False, na_position="first", kind="stable", ignore_index=True)
 
 
+def tabulated(columns: Container[Hashable]) -> list[Measure]:
+    """Return the measures that ``numbers`` has columns of, in their order.
+
+    Args:
+        columns: of ``numbers``.
+    """
+    return [measure for measure in MEASURES if f"{measure.name}_mean" in columns]
+
+
 def usual_replicates(rows: Iterable[Mapping[Any, Any]]) -> str:
     """Return the replicates of most values in rows of ``numbers``: "9 in 3 chains"; empty without values."""
-    every = Counter(_replicates(row, measure.name) for row in rows for measure in MEASURES)
+    every = Counter(_replicates(row, measure.name) for row in rows for measure in tabulated(row))
     del every[""]
     return max(every, key=every.__getitem__, default="")
 
 
 def as_text(row: Mapping[Any, Any], usual: str = "") -> dict[str, str]:
-    """Write a row of ``numbers``: density, method, transfer, and each measure by its name.
+    """Write a row of ``numbers``: density, method, transfer, and each measure that it has by its name.
 
     Args:
         usual: replicates that are left out, because the table's caption names them.
@@ -87,7 +145,7 @@ def as_text(row: Mapping[Any, Any], usual: str = "") -> dict[str, str]:
         "density": density(row["density"]),
         "method": method_name(row["method"]) if isinstance(row["method"], str) else "",
         "transfer": transfer_name(row["transfer"]),
-        **{measure.name: _measured(row, measure.name, usual) for measure in MEASURES},
+        **{measure.name: _measured(row, measure.name, usual) for measure in tabulated(row)},
     }
 
 

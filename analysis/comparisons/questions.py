@@ -11,7 +11,7 @@ import pandas as pd
 import yaml
 
 from analysis.comparisons.labels import method_name, transfer_name
-from analysis.comparisons.measures import MEASURES, Measure
+from analysis.comparisons.measures import ACCURACY, MEASURES, Measure
 from orchestrator.store.plans import parse_question
 
 
@@ -31,6 +31,8 @@ class Arm:
 @dataclass(frozen=True)
 class Question:
     """The difference a - b of one measure, over pairs of trainings or probes, for each density and group.
+
+    A question is two-sided: its reverse is shown as readily as its claim.
 
     Attributes:
         title: the comparison in few words, such as "signs − masks".
@@ -86,7 +88,7 @@ def question_named(name: str, methods: Collection[str], transfers: Collection[st
     one, other = arms = [Arm(transfer, method) for method, transfer in sides]
     a, b = (f"{method_name(arm.method) if arm.method else ''} {transfer_name(arm.transfer)}".strip() for arm in arms)
     claim, reverse = (f"{a} has a {word} {measure.title} than {b}" for word in ("higher", "lower"))
-    if measure.name == "accuracy":
+    if measure == ACCURACY:
         return Question(one, other, measure, "higher", f"{a} − {b}", claim, reverse)
     return Question(one, other, measure, "lower", f"{a} − {b}", reverse, claim)
 

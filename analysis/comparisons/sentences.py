@@ -75,9 +75,9 @@ def _numbers(row: Mapping[str, Any]) -> str:
     """State the difference, its intervals, its replicates, the two sides, and the chains that are still needed."""
     if not row["pairs"]:
         return "no pair with the same chain and seed is done yet"
-    points = f"{signed(row['difference'], DIGITS)} points"
+    apart = f"{signed(row['difference'], DIGITS)} {row['difference_unit']}"
     if isnan(row["low"]):
-        return f"{points} from one pair, which gives no interval"
+        return f"{apart} from one pair, which gives no interval"
     both = interval(row["low"], row["high"])
     if not isnan(row["adjusted_low"]):
         both += f", adjusted {interval(row['adjusted_low'], row['adjusted_high'])}"
@@ -91,7 +91,7 @@ def _numbers(row: Mapping[str, Any]) -> str:
     error = (
         "" if isnan(row["standard_error"]) else f", the probes' standard error {number(row['standard_error'], DIGITS)}"
     )
-    return f"{points} {both}, {over}{caveat} ({a} against {b} {row['unit']}{error}){_still_needed(row)}"
+    return f"{apart} {both}, {over}{caveat} ({a} against {b} {row['unit']}{error}){_still_needed(row)}"
 
 
 def _still_needed(row: Mapping[str, Any]) -> str:
@@ -107,7 +107,8 @@ def _answer(question: Question, rows: pd.DataFrame) -> str:
     counts = {outcome: int((rows["outcome"] == outcome).sum()) for outcome in (SHOWN, REVERSE, NEGLIGIBLE, UNJUDGED)}
     shown, reverse, negligible, unjudged = counts.values()
     ends = between(rows["difference"].min(), rows["difference"].max(), DIGITS)
-    differences = f"{question.measure.title} {ends} points"
+    ends = f"{ends} {question.measure.difference_unit}"
+    differences = f"{question.measure.title} {ends}"
     compared = count(len(rows), "comparison")
     if unjudged:
         return f"Preliminary: {differences} ({question.title}) in {compared}; not judged yet whether {question.claim}."
@@ -119,7 +120,7 @@ def _answer(question: Question, rows: pd.DataFrame) -> str:
     if negligible:
         return (
             f"{begin(question.measure.title)} ({question.title}) differs by less than the study's margin in "
-            f"{negligible} of {compared}: {ends} points."
+            f"{negligible} of {compared}: {ends}."
         )
     needed = list(rows["chains_needed"].dropna())
     chains = f" About {count(int(min(needed)), 'chain')} would show the clearest of them." if needed else ""
@@ -128,7 +129,7 @@ def _answer(question: Question, rows: pd.DataFrame) -> str:
 
 
 def interval(low: float, high: float) -> str:
-    """Write an interval, in points."""
+    """Write an interval."""
     return f"[{number(low, DIGITS)}, {number(high, DIGITS)}]"
 
 

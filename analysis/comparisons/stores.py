@@ -7,7 +7,7 @@ part, and pairing would cost half of the degrees of freedom. What the stores sha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
 from typing import Any
@@ -16,17 +16,18 @@ import pandas as pd
 
 from analysis.comparisons.answers import cells_of
 from analysis.comparisons.labels import begin, count, density, mean_sd, method_name, number, rank, signed, transfer_name
-from analysis.comparisons.measures import ACCURACY, MEASURES, numbers
-from analysis.comparisons.questions import QUESTIONS, SIGNS_CARRY
+from analysis.comparisons.measures import ACCURACY, ALWAYS, MEASURES, Measure, numbers, tabulated
+from analysis.comparisons.questions import QUESTIONS, SIGNS_CARRY, Question, questions_of
 from analysis.comparisons.statistics import LEVEL, Estimate, difference
-from analysis.comparisons.study import shares
+from analysis.comparisons.study import shares, study_of
 from analysis.frames.load import Frames
 from analysis.frames.sections import SETTING, Section, sections
 
 DIFFERS, NOT_SHOWN, NO_INTERVAL, UNJUDGED = "differs", "not shown to differ", "no interval", "not judged yet"
+_LABELS = ("result", "measure", "of", "unit", "difference_unit", "method", "transfer", "density")
 _SIDE = ("mean", "sd", "low", "high", "trainings", "chains", "keys")
 _COLUMNS = {
-    **dict.fromkeys(("result", "measure", "of", "unit", "method", "transfer"), "str"),
+    **dict.fromkeys(_LABELS, "str"),
     "density": "float64",
     **{f"{side}_{name}": "float64" for side in "ab" for name in ("mean", "sd", "low", "high")},
     **{f"{side}_{name}": "int64" for side in "ab" for name in ("trainings", "chains")},
@@ -52,11 +53,12 @@ class ComparedPart:
         unequal: of those with the same key, the number whose files or numbers differ.
         most_points: the largest difference of accuracies or barriers among those with the same key.
         results: one row per result that both have: ``result`` (a measure's or a question's name), ``measure``, ``of``
-            (in words), ``unit`` (of the means), ``method`` and ``transfer`` (missing if it has none), ``density``; of
-            each side ``mean``, ``sd``, ``low``, ``high`` (95 %), ``trainings``, ``chains``, ``keys``; ``difference``
-            (b - a, in points) with its 95 % interval ``low`` and ``high`` and, adjusted for all results of the part,
-            ``adjusted_low`` and ``adjusted_high``; ``primary``; ``outcome`` (``DIFFERS``, ``NOT_SHOWN``,
-            ``NO_INTERVAL`` or ``UNJUDGED``) and ``sentence``.
+            (in words), ``unit`` (of the means), ``difference_unit``, ``method`` and ``transfer`` (missing if it has
+            none), ``density``; of each side ``mean``, ``sd``, ``low``, ``high`` (95 %), ``trainings``, ``chains``,
+            ``keys``; ``difference`` (b - a) with its 95 % interval ``low`` and ``high`` and, adjusted for all results
+            of the part, ``adjusted_low`` and ``adjusted_high``; ``primary``; ``outcome`` (``DIFFERS``, ``NOT_SHOWN``,
+            ``NO_INTERVAL`` or ``UNJUDGED``) and ``sentence``. A measure that only some studies have is compared if
+            the study of either store asks about it.
         only: by store, the results that only it has, in words.
     """
 
@@ -111,7 +113,8 @@ def _part(a: Section, b: Section, unequal: pd.DataFrame, names: tuple[str, str])
     both = a.frames.stages.merge(b.frames.stages, on="name", suffixes=("_a", "_b"))
     same = both[both["key_a"] == both["key_b"]]
     apart = [same[f"{column}_a"] - same[f"{column}_b"] for column in ("test_accuracy_percent", "barrier_points")]
-    of_a, of_b = _cells(a), _cells(b)
+    further = [*dict.fromkeys([*_further(a), *_further(b)])]
+    of_a, of_b = _cells(a, further), _cells(b, further)
     return ComparedPart(
         names=names,
         a=a,
@@ -130,19 +133,32 @@ def _part(a: Section, b: Section, unequal: pd.DataFrame, names: tuple[str, str])
     )
 
 
-def _cells(section: Section) -> dict[tuple[str, str, str, str], dict[str, Any]]:
-    """Return every result of a section with its ``estimate``, by result, method, transfer and density in words."""
+def _further(section: Section) -> list[Question]:
+    """Return the study's primary questions about measures that only some studies have."""
+    primary = study_of(section).primary
+    asked = questions_of(primary, section.frames.stages)
+    return [each for each in asked if each.name in primary and each.measure not in ALWAYS]
+
+
+def _cells(section: Section, further: Sequence[Question]) -> dict[tuple[str, str, str, str], dict[str, Any]]:
+    """Return every result of a section with its ``estimate``, by result, method, transfer and density in words.
+
+    Args:
+        further: questions about measures that only some studies have. Others of these measures are left out: each
+            result widens the adjusted intervals of all.
+    """
     cells: dict[tuple[str, str, str, str], dict[str, Any]] = {}
-    for cell in (*_measured(section), *_paired(section)):
+    measures = (*ALWAYS, *(question.measure for question in further))
+    for cell in (*_measured(section, measures), *_paired(section, (*QUESTIONS, *further))):
         labels = [cell[name] if isinstance(cell[name], str) else "" for name in ("method", "transfer")]
         at = "" if pd.isna(cell["density"]) else density(cell["density"])
         cells.setdefault((cell["result"], labels[0], labels[1], at), cell)
     return cells
 
 
-def _measured(section: Section) -> Iterator[dict[str, Any]]:
+def _measured(section: Section, measures: Collection[Measure]) -> Iterator[dict[str, Any]]:
     for row in numbers(section).to_dict("records"):
-        for measure in MEASURES:
+        for measure in (each for each in tabulated(row) if each in measures):
             summary = {name: row[f"{measure.name}_{name}"] for name in _SIDE}
             if pd.isna(summary["mean"]):
                 continue
@@ -156,13 +172,14 @@ def _measured(section: Section) -> Iterator[dict[str, Any]]:
                 "measure": measure.title,
                 "of": transfer_name(row["transfer"]),
                 "unit": measure.unit,
+                "difference_unit": measure.difference_unit,
                 "estimate": Estimate.of(summary["mean"], summary["sd"], replicates),
             }
 
 
-def _paired(section: Section) -> Iterator[dict[str, Any]]:
+def _paired(section: Section, questions: Iterable[Question]) -> Iterator[dict[str, Any]]:
     """Yield the differences of pairs; those against dense trainings are left out, whose replicates are not chains."""
-    for question in QUESTIONS:
+    for question in questions:
         if "chain" not in question.partners:
             continue
         for cell in cells_of(section, question):
@@ -186,7 +203,8 @@ def _paired(section: Section) -> Iterator[dict[str, Any]]:
                 "result": question.name,
                 "measure": question.measure.title,
                 "of": question.title,
-                "unit": "points",
+                "unit": question.measure.difference_unit,
+                "difference_unit": question.measure.difference_unit,
                 "estimate": estimate,
             }
 
@@ -205,7 +223,7 @@ def _results(
         low, high = apart[place].interval()
         adjusted_low, adjusted_high = apart[place].interval(LEVEL * share.get(place, nan))
         row = {
-            **{name: a[name] for name in ("result", "measure", "of", "unit", "method", "transfer", "density")},
+            **{name: a[name] for name in _LABELS},
             **{f"{side}_{name}": cell[name] for side, cell in (("a", a), ("b", b)) for name in _SIDE},
             "difference": apart[place].mean,
             "low": low,
@@ -262,7 +280,7 @@ def _sentence(row: Mapping[str, Any], names: tuple[str, str]) -> str:
     ]
     ends = [f"[{number(row[f'{of}low'])}, {number(row[f'{of}high'])}]" for of in ("", "adjusted_")]
     interval = "" if pd.isna(row["low"]) else f" {ends[0]}, adjusted {ends[1]}"
-    minus = f"{names[1]} − {names[0]} is {signed(row['difference'])} points{interval}"
+    minus = f"{names[1]} − {names[0]} is {signed(row['difference'])} {row['difference_unit']}{interval}"
     return f"{begin(_named(row))}, {claim}: {' against '.join(sides)}, in {row['unit']}; {minus}."
 
 

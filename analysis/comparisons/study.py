@@ -55,7 +55,7 @@ class Study:
     Attributes:
         looks: in their order; a look at fewer than two chains judges nothing and is left out.
         primary: names of its primary questions.
-        margin_points: differences below it in absolute value are negligible; NaN judges none so.
+        margin_points: differences in points below it in absolute value are negligible; NaN judges none so.
         declared, redeclared: see ``analysis.frames.looks``.
         chains_done: chains of which every planned stage is done.
         chains, done, planned: planned chains; stages that are done and planned.

@@ -39,10 +39,15 @@ class Section:
         stages = self.frames.stages
         return stages[(stages["kind"] == "train") & ~stages["twin"]]
 
-    def barriers(self, probe: str) -> pd.DataFrame:
-        """Return the probes of one kind ("lmc", "stability" or "successive"), one row each, with ``barrier_points``."""
+    def probed(self, probe: str, pair_probe: str | None = None) -> pd.DataFrame:
+        """Return the probes of one kind of pair ("lmc", "stability" or "successive"), one row each.
+
+        Args:
+            pair_probe: a probe of the recipe, with its own columns; None: the barrier, with ``barrier_points``.
+        """
         stages = self.frames.stages
-        return stages[(stages["kind"] == "probe") & (stages["probe"] == probe)]
+        by = (stages["kind"] == "probe") if pair_probe is None else (stages["pair_probe"] == pair_probe)
+        return stages[by & (stages["probe"] == probe)]
 
 
 def sections(frames: Frames) -> list[Section]:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import pandas as pd
 from pydantic import Field
 
+from analysis.comparisons.measures import DifferenceUnit, Unit
 from analysis.comparisons.stores import (
     DIFFERS,
     NO_INTERVAL,
@@ -27,8 +28,6 @@ from analysis.page.compared import names_of, recipe, sureness, verdict
 from analysis.page.export import with_setting_first, write_files, write_table
 from analysis.page.results import Document, plain
 
-Unit = Annotated[Literal["%", "points"], Field(description="Of the means; differences are in points.")]
-
 
 class DifferingField(Document):
     """A field of the resolved recipe that differs; a value is null if that store's recipe has no such field."""
@@ -41,10 +40,11 @@ class DifferingField(Document):
 class ComparedResult(Document):
     """One result that both stores have: of the first store, a, and of the second one, b."""
 
-    result: Annotated[str, Field(description="accuracy, barrier, chord, stability, or the name of a question.")]
+    result: Annotated[str, Field(description="Name of a measure, such as accuracy, or of a question.")]
     measure: Annotated[str, Field(description="In words, such as test accuracy.")]
     of: Annotated[str, Field(description="The start or the question in words.")]
-    unit: Unit
+    unit: Annotated[Unit | DifferenceUnit, Field(description="Of the means.")]
+    difference_unit: Annotated[DifferenceUnit, Field(description="Of the difference and its intervals.")]
     method: Annotated[str | None, Field(description="Null for dense trainings, and if the question has none.")]
     transfer: Annotated[str | None, Field(description="Null for a question.")]
     density: Annotated[float | None, Field(description="Surviving fraction of the prunable weights; null if dense.")]
@@ -62,8 +62,8 @@ class ComparedResult(Document):
     b_trainings: int
     b_chains: int
     b_keys: str
-    difference: Annotated[float, Field(description="b - a, in points.")]
-    low: Annotated[float | None, Field(description="Lower end of its 95 % interval (Welch), in points.")]
+    difference: Annotated[float, Field(description="b - a.")]
+    low: Annotated[float | None, Field(description="Lower end of its 95 % interval (Welch).")]
     high: float | None
     adjusted_low: Annotated[float | None, Field(description="As low, for all results of the part; it decides.")]
     adjusted_high: float | None

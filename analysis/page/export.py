@@ -132,7 +132,7 @@ def with_setting_first(tables: list[tuple[Section, pd.DataFrame]], *columns: str
 
 
 def _numbers_as_latex(parts: list[Section], counted: list[pd.DataFrame]) -> Iterator[str]:
-    heads = {"transfer": "start", **{measure.name: f"{measure.title} ({measure.unit})" for measure in MEASURES}}
+    heads = {"transfer": "start", **{measure.name: measure.heading for measure in MEASURES}}
     for part, of_part in zip(parts, counted, strict=True):
         cells = of_part.to_dict("records")
         usual = usual_replicates(cells)

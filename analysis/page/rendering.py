@@ -17,7 +17,7 @@ from plotly.offline import get_plotlyjs
 from analysis.comparisons import labels
 from analysis.comparisons.answers import comparisons
 from analysis.comparisons.headline import asked, sureness, verdict
-from analysis.comparisons.measures import as_text, numbers
+from analysis.comparisons.measures import as_text, numbers, tabulated
 from analysis.comparisons.questions import questions_of
 from analysis.comparisons.sentences import adjustment, answers
 from analysis.comparisons.study import study_of
@@ -164,7 +164,8 @@ def _lead(section: Section, results: Sequence[Drawing]) -> Drawing | None:
 def _part(id_: str, section: Section, catalogue: Sequence[Entry], sets: StageSets) -> dict[str, Any]:
     """Return a section as the page shows it: figures, sentences, and tables with their filter labels."""
     file = "-".join((section.dataset, section.architecture, section.preset))
-    compared, study, published = comparisons(section), study_of(section), reached(section)
+    compared, counted, study = comparisons(section), numbers(section), study_of(section)
+    published = reached(section)
     claim, ground = verdict(section, compared, study)
     results = list(drawings(catalogue, id_, file, section.frames, "results", sets))
     return {
@@ -182,7 +183,8 @@ def _part(id_: str, section: Section, catalogue: Sequence[Entry], sets: StageSet
         "comparisons": list(_comparisons(compared)),
         "published": published_series(published),
         "published_outcomes": outcomes_in_words(published),
-        "numbers": list(_numbers(section)),
+        "measures": [(each.name, each.heading) for each in tabulated(counted.columns)],
+        "numbers": list(_numbers(counted)),
         "made_with": made_with(section.frames),
         "devices": different_devices(section.frames.stages),
         "different_data": different_data(section.frames.data),
@@ -200,9 +202,9 @@ def _comparisons(compared: pd.DataFrame) -> Iterator[dict[str, Any]]:
         }
 
 
-def _numbers(section: Section) -> Iterator[dict[str, Any]]:
+def _numbers(counted: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """Yield the rows of the table of numbers, as text, with their filter labels."""
-    for row in numbers(section).to_dict("records"):
+    for row in counted.to_dict("records"):
         labels_ = {"at": row["density"], "by": row["method"]}
         yield {**{name: "" if pd.isna(label) else label for name, label in labels_.items()}, **as_text(row)}
 

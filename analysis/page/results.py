@@ -15,7 +15,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from analysis.comparisons.judgements import judgements
-from analysis.comparisons.measures import MEASURES, SUMMARY, numbers
+from analysis.comparisons.measures import MEASURES, SUMMARY, DifferenceUnit, Unit, numbers, tabulated
 from analysis.comparisons.sentences import NEGLIGIBLE, NOT_SHOWN, REVERSE, SHOWN, UNJUDGED
 from analysis.frames.load import Frames
 from analysis.frames.sections import Section, sections
@@ -63,7 +63,8 @@ class Comparison(Document):
     title: Annotated[str, Field(description="The comparison in few words.")]
     claim: Annotated[str, Field(description="What is claimed if the outcome is 'shown'.")]
     measure: str
-    unit: Annotated[Literal["%", "points"], Field(description="Of the sides' means; differences are in points.")]
+    unit: Annotated[Unit, Field(description="Of the sides' means.")]
+    difference_unit: Annotated[DifferenceUnit, Field(description="Of the difference and its intervals.")]
     method: Annotated[str | None, Field(description="Null if the question compares methods.")]
     round: int
     density: Annotated[float, Field(description="Surviving fraction of the prunable weights.")]
@@ -77,10 +78,10 @@ class Comparison(Document):
     b_trainings: int
     b_chains: int
     b_keys: str
-    difference: Annotated[float | None, Field(description="Mean of a - b over all pairs, in points.")]
-    low: Annotated[float | None, Field(description="Lower end of its 95 % interval, in points.")]
+    difference: Annotated[float | None, Field(description="Mean of a - b over all pairs.")]
+    low: Annotated[float | None, Field(description="Lower end of its 95 % interval.")]
     high: float | None
-    standard_error: Annotated[float | None, Field(description="Of the probes, in points; null for accuracy.")]
+    standard_error: Annotated[float | None, Field(description="Of barriers, in points; else null.")]
     pairs: int
     chains: Annotated[int, Field(description="Chains of the pairs.")]
     primary: Annotated[bool, Field(description="Whether it is a primary comparison of the study.")]
@@ -112,8 +113,8 @@ class Numbers(Document):
     transfer: str
     density: Annotated[float | None, Field(description="Surviving fraction of the prunable weights.")]
     measures: Annotated[
-        dict[Literal["accuracy", "barrier", "chord", "stability"], Summary],
-        Field(description="accuracy in percent; barrier, chord and stability in points. Without what was not measured"),
+        dict[Literal[*(each.name for each in MEASURES)], Summary],  # type: ignore[valid-type]  # their names
+        Field(description=f"{', '.join(f'{m.name}: {m.heading}' for m in MEASURES)}. Without what was not measured."),
     ]
 
 
@@ -190,7 +191,7 @@ def citation(frames: Frames) -> str:
 
 def _numbers(section: Section) -> Iterable[dict[str, Any]]:
     for row in numbers(section).to_dict("records"):
-        measured = [each.name for each in MEASURES if pd.notna(row[f"{each.name}_mean"])]
+        measured = [each.name for each in tabulated(row) if pd.notna(row[f"{each.name}_mean"])]
         yield {
             **{name: plain(row[name]) for name in ("round", "method", "transfer", "density")},
             "measures": {name: {of: plain(row[f"{name}_{of}"]) for of in SUMMARY} for name in measured},

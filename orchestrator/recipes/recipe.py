@@ -253,10 +253,10 @@ class Recipe(BaseModel):
         trained = {"retrain", *self.transfers} if self.transfer_rounds or self.probe_rounds else set()
         probed = set(self.transfers) if self.probe_rounds else set()
         twins = probed & {*self.twins} | ({"retrain"} if self.probe_rounds and self.seeds > 1 else set())
-        accuracy = trained | {name for name in more if more[name]}
-        measured = {"accuracy": accuracy, "barrier": probed, "chord": probed, "stability": twins}
+        starts = dict.fromkeys(("barrier", "chord", *self.probes), probed) | {"stability": twins, "sign_flips": trained}
+        starts["accuracy"] = trained | {name for name in more if more[name]}
         across = [f"{method}@{name}" for name in self.other_data for method in self.methods]
-        self.study.check(self.chains, (*self.methods, *across), measured)
+        self.study.check(self.chains, (*self.methods, *across), starts)
         return self
 
     @model_validator(mode="after")

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from orchestrator.recipes.limits import Chains, Once
-from orchestrator.store.plans import parse_question
+from orchestrator.store.plans import PROBE_MEASURES, parse_question
 
 FEWEST_LOOK = 2
 DENSE_SAME_BUDGET = "dense_same_budget"
@@ -20,6 +20,8 @@ _REMEDIES = {
     "barrier": _PROBED,
     "chord": _PROBED,
     "stability": "give probe_rounds, and name the start in twins",
+    "sign_flips": "give transfer_rounds",
+    **{name: f"name {name} in probes, {_PROBED}" for name in PROBE_MEASURES},
 }
 
 
@@ -56,7 +58,8 @@ class Study:
 
         Args:
             methods: names of the sweep's methods.
-            measured: names of the starts that the sweep measures, by the measure of a question.
+            measured: names of the starts that the sweep measures, by the measure of a question; none of a measure that
+                is missing.
         """
         starts = {start for of_measure in measured.values() for start in of_measure}
         if list(self.looks) != sorted(self.looks) or (self.looks and self.looks[0] < FEWEST_LOOK):
@@ -81,7 +84,7 @@ class Study:
                 measure, sides = parse_question(name, methods, starts)
             except ValueError as reason:
                 raise ValueError(f"study.primary: {reason}") from None
-            lacking = [start for _, start in sides if start not in measured[measure]]
+            lacking = [start for _, start in sides if start not in measured.get(measure, ())]
             if lacking:
                 raise ValueError(
                     f"study.primary: {name} could never be answered, because this sweep measures no {measure} of "

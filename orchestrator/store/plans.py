@@ -19,7 +19,10 @@ REMEDY = (
 
 MOST_BYTES = 512 << 20
 """Largest plan that is read: 100,000 stages take 50 MB."""
-MEASURES = ("accuracy", "barrier", "chord", "stability")
+PROBE_MEASURES = ("aligned_barrier", "activation_aligned_barrier", "repaired_barrier", "curvature")
+"""Measures that the recipe's ``probes`` of the same names take."""
+MEASURES = ("accuracy", "barrier", "chord", "stability", "sign_flips", *PROBE_MEASURES)
+"""What a question may compare."""
 Side = tuple[str | None, str]
 QUESTION = re.compile(rf"({'|'.join(MEASURES)})_of_(.+)_minus_(.+)")
 

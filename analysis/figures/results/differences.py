@@ -59,7 +59,7 @@ def _rows(section: Section) -> pd.DataFrame:
 
 
 def _panel(title: str, rows: pd.DataFrame) -> Panel:
-    x = Axis("difference (points)", from_zero=True)
+    x = Axis(f"difference ({rows['difference_unit'].iloc[0]})", from_zero=True)
     lines = len(rows) + rows["question"].nunique()
     return Panel(title, list(_traces(rows)), x, Axis("", "category"), GAP_PIXELS + ROW_PIXELS * lines)
 

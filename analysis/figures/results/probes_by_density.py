@@ -49,7 +49,7 @@ def _figure(parts: list[Section], draw: Callable[[Section], _Drawn], nothing: st
 
 def _barriers(section: Section) -> _Drawn:
     for probe, pair in PAIRS.items():
-        means = _means(section.barriers(probe), "barrier_points", "barrier_standard_error_points")
+        means = _means(section.probed(probe), "barrier_points", "barrier_standard_error_points")
         traces = style.against_density(means, "points", "probe")
         panel = Panel(f"{section.prefix}barrier {pair}", traces, DENSITY, Axis("points", from_zero=True))
         yield panel, [f"barrier {pair} of {mean}" for mean in style.sparsest(means, "points")]
@@ -73,7 +73,7 @@ def _numbers(section: Section) -> _Drawn:
 
 def _plain_barriers(section: Section, probe: str) -> list[go.Scatter]:
     """Draw the barriers of the networks as they are, faint, behind those of a probe that aligns them."""
-    means = _means(section.barriers(probe), "barrier_points", "barrier_standard_error_points")
+    means = _means(section.probed(probe), "barrier_points", "barrier_standard_error_points")
     traces = style.against_density(means, "points", "probe")
     for trace in traces:
         name = f"{trace.name}, as trained"
