@@ -72,7 +72,7 @@ def _density(record: Record, files: TicketFiles) -> str | None:
 
 
 def _regrown(record: Record, files: TicketFiles) -> str | None:
-    _check_mask_stays(record)
+    check_mask_stays(record)
     regrown = files.regrown(record.key, _previous(record))
     return f"{_weights(regrown)} grew back" if regrown else None
 
@@ -87,7 +87,7 @@ def _share(science: Mapping[str, Any]) -> float:
 def _smaller_kept(record: Record, files: TicketFiles) -> str | None:
     if record.science.get("pruning", {}).get("criterion", {}).get("name", "magnitude") != "magnitude":
         raise NotCheckedError("the method does not prune by magnitude")
-    _check_mask_stays(record)
+    check_mask_stays(record)
     pruned = files.smaller_kept(record.key, _previous(record))
     return f"{_weights(pruned)} exceeded a surviving weight" if pruned else None
 
@@ -95,13 +95,14 @@ def _smaller_kept(record: Record, files: TicketFiles) -> str | None:
 def _alive(record: Record, ticket: str, files: TicketFiles) -> str | None:
     """Check a solution against its ticket's mask; of a shuffled or permuted one only each layer's count is known."""
     if record.kind == "train":
-        _check_mask_stays(record)
+        check_mask_stays(record)
     shuffled = record.science.get("transfer", {}).get("mask") in ("shuffled", "permuted")
     alive = files.alive(record.key, ticket, shuffled=shuffled)
     return f"{_weights(alive)} alive" if alive else None
 
 
-def _check_mask_stays(record: Record) -> None:
+def check_mask_stays(record: Record) -> None:
+    """Raise ``NotCheckedError`` if a rule of a stage's training changes its mask."""
     training = record.science.get("training")
     rules = training.get("rules") if isinstance(training, Mapping) else None
     if isinstance(rules, Mapping) and rules.get("mask_rule"):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
+from analysis.rules.masks import check_mask_stays
 from analysis.rules.result import NotCheckedError, RuleResult
 from orchestrator.store.record import Record
 
@@ -62,6 +63,8 @@ def _masks_differ(probe: Record, records: Mapping[str, Record]) -> str | None:
         raise NotCheckedError("a shuffled or permuted mask, or another round's, is not its ticket's")
     if a.inputs.get("ticket") != b.inputs.get("ticket"):
         return f"its ends come from two tickets, of {a.name} and {b.name}"
+    for end in (a, b):
+        check_mask_stays(end)
     if set(masks) == {"shuffled"} and a.science.get("init_seed") != b.science.get("init_seed"):
         return "its ends' masks were shuffled differently"
     if "same_mask" not in probe.results:

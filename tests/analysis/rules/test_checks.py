@@ -220,17 +220,35 @@ def test_every_rule_holds_and_reports_its_count(stages: Stages, tmp_path: Path) 
     assert results[ALIVE]["detail"] == ""
 
 
-def test_a_solution_whose_mask_a_rule_changes_is_not_held_against_its_tickets_mask(
-    stages: Stages, tmp_path: Path
-) -> None:
+def under_a_mask_rule(stages: Stages) -> list[Stage]:
+    """Train every solution under a mask rule, so that no two of them have one mask; return the solutions."""
     solutions = [stage for stage in stages.values() if stage.kind == "train" and "ticket" in stage.inputs]
     for stage in solutions:
         stage.weights = WEIGHTS
         rules = {"warm_up": None, "mask_rule": {"name": "set"}}
         stage.science = {**stage.science, "training": {**stage.science.get("training", {}), "rules": rules}}
-    row = look(write(tmp_path / "s", stages))[ALIVE]
-    assert (row["verdict"], row["counted"]) == ("holds", 6)
-    assert row["detail"] == f"{len(solutions)} not checked: a mask rule changes the mask in training"
+    return solutions
+
+
+def test_a_solution_whose_mask_a_rule_changes_is_not_held_against_its_tickets_mask(
+    stages: Stages, tmp_path: Path
+) -> None:
+    solutions = under_a_mask_rule(stages)
+    pairs = [stages[f"{method}/{name}"] for method in METHODS for name in ("lmc", "stability")]
+    for probe in pairs:
+        probe.results = {"same_mask": False}
+    rows = look(write(tmp_path / "s", stages))
+    moves = "not checked: a mask rule changes the mask in training"
+    assert (rows[ALIVE]["verdict"], rows[ALIVE]["counted"]) == ("holds", 6)
+    assert rows[ALIVE]["detail"] == f"{len(solutions)} {moves}"
+    assert (rows[MASKS]["verdict"], rows[MASKS]["counted"]) == ("not checked", 0)
+    assert f"{len(pairs)} {moves}" in rows[MASKS]["detail"]
+
+
+def test_pairs_of_two_tickets_break_the_rule_under_a_mask_rule_too(stages: Stages, tmp_path: Path) -> None:
+    under_a_mask_rule(stages)
+    stages["aws/twin"].inputs = {"ticket": "aws/round2"}
+    assert "its ends come from two tickets" in broken(write(tmp_path / "s", stages))[MASKS]
 
 
 Break = Callable[[Stages], None]
