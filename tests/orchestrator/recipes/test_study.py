@@ -68,6 +68,11 @@ def test_a_declaration_that_cannot_be_judged_is_refused(study: dict[str, Any], s
         ("chord_of_signed_minus_mask", {"probe_rounds": []}, "measures no chord of signed; give probe_rounds"),
         ("stability_of_signed_minus_mask", {}, "measures no stability of mask; give probe_rounds, and name the start"),
         ("stability_of_signed_minus_retrain", {"seeds": 1}, "measures no stability of retrain"),
+        ("curvature_of_signed_minus_mask", {}, "no curvature of signed; name curvature in probes, give probe_rounds, and"),
+        ("repaired_barrier_of_signed_minus_mask", {"probes": ["aligned_barrier"]}, "no repaired_barrier of signed; name"),
+        ("aligned_barrier_of_signed_minus_retrain", {"probes": ["aligned_barrier"]}, "no aligned_barrier of retrain;"),
+        ("curvature_of_signed_minus_mask", {"probes": ["curvature"], "probe_rounds": []}, "measures no curvature of"),
+        ("sign_flips_of_signed_minus_dense_same_budget", {}, "measures no sign_flips of dense_same_budget; give transf"),
         ("accuracy_of_dense_same_budget_minus_mask", {}, "dense networks belong to no method and no density"),
     ],
 )
@@ -76,9 +81,20 @@ def test_a_question_that_no_stage_answers_is_refused(question: str, changes: dic
         experiment(**{"dense_same_budget": True, "study": {"primary": [question]}, "transfer_rounds": [15], **changes})
 
 
-def test_a_question_may_compare_methods() -> None:
-    name = "stability_of_aws_signed_minus_lrr_signed"
-    assert expand([experiment(study={"primary": [name]})]).studies[0].primary == [name]
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("stability_of_aws_signed_minus_lrr_signed", {}),
+        ("sign_flips_of_signed_minus_retrain", {"transfer_rounds": [15], "probe_rounds": []}),
+        ("curvature_of_aws_signed_minus_lrr_signed", {"probes": ["curvature"]}),
+        ("aligned_barrier_of_signed_minus_mask", {"probes": ["aligned_barrier"]}),
+        ("activation_aligned_barrier_of_signed_minus_mask", {"probes": ["activation_aligned_barrier"]}),
+        ("repaired_barrier_of_signed_minus_mask", {"probes": ["repaired_barrier"]}),
+    ],
+)
+def test_a_question_may_be_about_any_measure_and_method_that_the_sweep_has(name: str, changes: dict[str, Any]) -> None:
+    [study] = expand([experiment(study={"primary": [name]}, **changes)]).studies
+    assert study.primary == [name]
 
 
 def test_dense_training_of_the_same_budget_has_the_epochs_of_a_chain_and_a_final_training() -> None:
