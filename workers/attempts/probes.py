@@ -52,7 +52,8 @@ def run_pair_probe(context: StageContext, stage: PairProbe, inputs: Mapping[str,
     a, b = (context.load_model(inputs[slot]).eval() for slot in ("a", "b"))
     prunable = tuple(tickets.prunable_names(a, context.data.num_classes))
     seed, beat = derive("probe", stage.probe), context.control.beat_or_stop
-    pair = Pair(a, b, prunable, context.splits, seed, beat, stage.path)
+    zeros_a, zeros_b = (artifacts.surviving_zeros(inputs[slot] / schemas.WEIGHTS) for slot in ("a", "b"))
+    pair = Pair(a, b, prunable, context.splits, seed, beat, stage.path, (zeros_a, zeros_b))
     return dict(measured(stage, pair))
 
 

@@ -63,7 +63,7 @@ def curvature(pair: Pair) -> dict[str, float]:
     numbers: dict[str, float] = {}
     for name, share in (("a", 1.0), ("midpoint", 0.5), ("b", 0.0)):
         network = pair.reestimated(pair.at(share))
-        product, kept = hessian(network, _kept(pair, share, network), batches, pair.beat)
+        product, kept = hessian(network, kept_at(pair, share), batches, pair.beat)
         start = torch.randn(len(kept), generator=pair.generator("curvature", "start")).to(kept.device)
         top = top_eigenvalue(product, start * kept)
         signs = pair.generator("curvature", "trace")
@@ -177,11 +177,10 @@ def hutchinson_trace(product: Product, draws: Iterator[Tensor]) -> tuple[float, 
     return float(values.mean()), float(values.std() / len(values) ** 0.5)
 
 
-def _kept(pair: Pair, share: float, network: nn.Module) -> dict[str, Tensor]:
-    """Which prunable weights are not pruned at a point of the path: pruned ones are exactly zero."""
-    ends = [end for end, weight in ((pair.a, share), (pair.b, 1 - share)) if weight > 0]
-    alive = {name: [end.get_parameter(name).detach() != 0 for end in ends] for name in pair.prunable}
-    return {name: torch.stack(masks).any(0) for name, masks in alive.items()}
+def kept_at(pair: Pair, share: float) -> dict[str, Tensor]:
+    """Which prunable weights are not pruned at a point of the path."""
+    masks = [mask for mask, weight in zip(pair.masks(), (share, 1 - share), strict=True) if weight > 0]
+    return {name: torch.stack([mask[name] for mask in masks]).any(0) for name in pair.prunable}
 
 
 def _batches(pair: Pair) -> Iterator[tuple[Tensor, Tensor]]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ from workers.stages import PairProbe, PathEvaluation
 from workers.stages.execution import StageError
 from workers.training.evaluation import Outcomes, evaluation_batch, reestimate_statistics, training_images
 
+_NONE: Mapping[str, Sequence[int]] = MappingProxyType({})
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -43,6 +45,7 @@ class Pair:
         seed: seed of all draws.
         beat: call this at least every minute while the probe reads no batches; it may raise to end the probe.
         path: how networks on paths are evaluated; None unless the probe is registered with ``path=True``.
+        surviving_zeros: of a and of b, the flat places of survivors that are exactly zero, by weight.
     """
 
     a: nn.Module
@@ -52,6 +55,18 @@ class Pair:
     seed: int
     beat: Callable[[], None] = lambda: None
     path: PathEvaluation | None = None
+    surviving_zeros: tuple[Mapping[str, Sequence[int]], Mapping[str, Sequence[int]]] = (_NONE, _NONE)
+
+    def masks(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The masks of a and of b by name of a prunable weight, boolean in its shape."""
+        a, b = (self._mask(end, zeros) for end, zeros in zip((self.a, self.b), self.surviving_zeros, strict=True))
+        return a, b
+
+    def _mask(self, end: nn.Module, zeros: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
+        masks = {name: (end.get_parameter(name).detach() != 0).contiguous() for name in self.prunable}
+        for name, places in zeros.items():
+            masks[name].view(-1)[list(places)] = True
+        return masks
 
     @property
     def weights(self) -> Iterator[tuple[Tensor, Tensor]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from torch import Tensor
 
 from tickets.files import digest
 from tickets.files.reading import UnreadableFileError, check_regular
+
+_MASKS = "masks_blake2b"
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema, *, compressed: bool = False) -> None:
@@ -36,9 +40,17 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema,
 
 
 def save_weights(path: Path, state: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None = None) -> None:
-    """Write a state dict, with the digest of the masks that it was trained under as metadata."""
+    """Write a state dict, with what its weights do not tell of the masks that it was trained under.
+
+    The metadata have their digest, and after a space the flat places of survivors that are exactly zero, as JSON by
+    weight, if there are any. Both are one entry: safetensors writes several in random order.
+    """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    save_file(tensors, path, {"masks_blake2b": masks_digest(masks or {})})
+    masks = {name: mask.bool().cpu() for name, mask in (masks or {}).items()}
+    zeros = {name: (mask & (tensors[name] == 0)).flatten().nonzero().flatten().tolist() for name, mask in masks.items()}
+    places = json.dumps({name: at for name, at in zeros.items() if at})
+    digest_ = masks_digest(masks)
+    save_file(tensors, path, {_MASKS: digest_ if places == "{}" else f"{digest_} {places}"})
 
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], str]:
@@ -48,11 +60,28 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], str]:
         UnreadableFileError: the file is no regular file, or holds no weights.
         OSError: the file is missing.
     """
+    with _weights(path) as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no iterator)
+        return tensors, file.metadata()[_MASKS].partition(" ")[0]
+
+
+def surviving_zeros(path: Path) -> dict[str, list[int]]:
+    """Read the flat places of survivors that are exactly zero, by weight; files of earlier versions name none.
+
+    Raises:
+        UnreadableFileError: the file is no regular file, or holds no weights.
+        OSError: the file is missing.
+    """
+    with _weights(path) as file:
+        return dict(json.loads(file.metadata()[_MASKS].partition(" ")[2] or "{}"))
+
+
+@contextmanager
+def _weights(path: Path) -> Iterator[safe_open]:
     check_regular(path)
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no iterator)
-            return tensors, file.metadata()["masks_blake2b"]
+            yield file
     except (SafetensorError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise UnreadableFileError(f"{path} holds no weights: {error}") from error
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from itertools import product as every
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.func import functional_call
@@ -17,11 +18,12 @@ from torch.nn import functional as F
 
 from tests.support.images import REAL_CIFAR10
 from workers.data import fingerprint, open_data
-from workers.data.splits import split_data
-from workers.probing.curvature import TOLERANCE, hessian, hutchinson_trace, top_eigenvalue
+from workers.data.splits import Splits, split_data
+from workers.probing.curvature import TOLERANCE, hessian, hutchinson_trace, kept_at, top_eigenvalue
 from workers.probing.probes import Pair, measured
 from workers.stages import Data, Model, PairProbe, PathEvaluation, Setting
 from workers.stages.execution import StageError
+from workers.storage.artifacts import load_weights, masks_digest, save_weights, surviving_zeros
 
 PIXELS, CLASSES = 6, 3
 
@@ -143,6 +145,33 @@ class Halves(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.fc(torch.relu(self.norm(self.conv(images))).mean((2, 3)))  # type: ignore[no-any-return]
+
+
+def test_a_survivor_that_is_exactly_zero_is_no_pruned_weight(tmp_path: Path) -> None:
+    a, b = nn.Conv2d(2, 2, 2, bias=False), nn.Conv2d(2, 2, 2, bias=False)
+    masks = [torch.ones(2, 2, 2, 2, dtype=torch.bool) for _ in "ab"]
+    masks[0].view(-1)[[4, 5]] = False
+    masks[1].view(-1)[5] = False
+    read = []
+    for network, mask, zero in ((a, masks[0], 1), (b, masks[1], 4)):
+        network.to(memory_format=torch.channels_last)
+        with torch.no_grad():
+            network.weight.mul_(mask)
+            network.weight[zero // 8, zero // 4 % 2, zero // 2 % 2, zero % 2] = 0
+        for name in ("one", "again"):
+            save_weights(tmp_path / name, network.state_dict(), {"weight": mask})
+        assert (tmp_path / "one").read_bytes() == (tmp_path / "again").read_bytes()
+        assert load_weights(tmp_path / "one")[1] == masks_digest({"weight": mask})
+        read.append(surviving_zeros(tmp_path / "one"))
+    assert read == [{"weight": [1]}, {"weight": [4]}]
+    pair = Pair(a.eval(), b.eval(), ("weight",), cast(Splits, None), 1, surviving_zeros=(read[0], read[1]))
+    for share, mask in ((1.0, masks[0]), (0.0, masks[1]), (0.5, masks[0] | masks[1])):
+        assert torch.equal(kept_at(pair, share)["weight"], mask)
+    # a file of an earlier version, or of a network without such a survivor, has the digest alone
+    save_weights(tmp_path / "plain", {"weight": torch.ones(2)}, {"weight": torch.ones(2)})
+    with safe_open(tmp_path / "plain", framework="pt") as file:
+        assert file.metadata() == {"masks_blake2b": masks_digest({"weight": torch.ones(2)})}
+    assert surviving_zeros(tmp_path / "plain") == {}
 
 
 @pytest.mark.skipif(not REAL_CIFAR10.is_dir(), reason="this machine has no CIFAR-10 beside the checkout")
