@@ -18,6 +18,7 @@ from tickets.files import digest
 from tickets.files.reading import UnreadableFileError, check_regular
 
 _MASKS = "masks_blake2b"
+MOST_ZEROS = 1_000_000  # a file of safetensors begins with at most 100 MB of metadata
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema, *, compressed: bool = False) -> None:
@@ -43,14 +44,14 @@ def save_weights(path: Path, state: Mapping[str, Tensor], masks: Mapping[str, Te
     """Write a state dict, with what its weights do not tell of the masks that it was trained under.
 
     The metadata have their digest, and after a space the flat places of survivors that are exactly zero, as JSON by
-    weight, if there are any. Both are one entry: safetensors writes several in random order.
+    weight, if there are any, and at most ``MOST_ZEROS``. Both are one entry: safetensors writes several in random order.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     masks = {name: mask.bool().cpu() for name, mask in (masks or {}).items()}
     zeros = {name: (mask & (tensors[name] == 0)).flatten().nonzero().flatten().tolist() for name, mask in masks.items()}
-    places = json.dumps({name: at for name, at in zeros.items() if at})
-    digest_ = masks_digest(masks)
-    save_file(tensors, path, {_MASKS: digest_ if places == "{}" else f"{digest_} {places}"})
+    known = 0 < sum(map(len, zeros.values())) <= MOST_ZEROS
+    places = f" {json.dumps({name: at for name, at in zeros.items() if at})}" if known else ""
+    save_file(tensors, path, {_MASKS: masks_digest(masks) + places})
 
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], str]:
