@@ -44,7 +44,7 @@ def save_weights(path: Path, state: Mapping[str, Tensor], masks: Mapping[str, Te
     """Write a state dict, with what its weights do not tell of the masks that it was trained under.
 
     The metadata have their digest, and after a space the flat places of survivors that are exactly zero, as JSON by
-    weight, if there are any, and at most ``MOST_ZEROS``. Both are one entry: safetensors writes several in random order.
+    weight, if there are any, at most ``MOST_ZEROS``. Both are one entry: safetensors writes several in random order.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     masks = {name: mask.bool().cpu() for name, mask in (masks or {}).items()}
