@@ -42,9 +42,19 @@ class TicketSource:
 
     @classmethod
     def parse(cls, text: str) -> TicketSource:
-        """Parse a source; RecipeError if its name is a data set's, of which a sweep has tickets of its own."""
+        """Parse a source.
+
+        Raises:
+            RecipeError: a part is empty, or its name is a data set's, of which a sweep has tickets of its own.
+        """
         match = _NAMED.fullmatch(text)
         name, place = (match[1], match[2]) if match and not expanded(text).exists() else ("", text)
+        if len(place) > 1 and place.endswith(":") and not expanded(place).exists():
+            store = place.rstrip(":")
+            raise RecipeError(
+                f"--tickets {text!r}: nothing follows the colon; give {store} for the rounds that are compared, or one "
+                f"of its stages, such as {store}:aws/chain1/round10"
+            )
         if not name:
             name = slug(re.split(r"[/\\]", _split(place)[0].rstrip("/\\"))[-1])
             for ending in ENDINGS:
