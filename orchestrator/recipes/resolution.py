@@ -104,6 +104,7 @@ def resolve(dataset: str, arch: str | None, preset: str, changes: Sequence[Mappi
         errors = error.errors()  # errors of other fields may follow from the user's
         first = next((each for each in errors if each["loc"] and each["loc"][0] in user), errors[0])
         raise RecipeError(f"{title}: {_sentence(first)}") from error
+    _check_first_epochs(recipe, title)
     _check_trained(recipe, changes, title)
     _check_warm_ups(recipe, title)
     try:
@@ -114,14 +115,28 @@ def resolve(dataset: str, arch: str | None, preset: str, changes: Sequence[Mappi
 
 
 def _check_trained(recipe: Recipe, changes: Sequence[Mapping[str, Any]], title: str) -> None:
-    """Refuse twins and landscapes of transfers that are not trained, unless ``transfers`` was narrowed later."""
+    """Refuse what names transfers that are not trained, unless ``transfers`` was narrowed later."""
     last_layer = {field: position for position, layer in enumerate(changes) for field in layer}
     starts = [name for named in recipe.landscapes for name in named if name != "retrain"]
-    for field, names in (("twins", recipe.twins), ("landscapes", starts)):
+    first = [name for name in recipe.first_epochs if name != "retrain"]
+    for field, names in (("twins", recipe.twins), ("landscapes", starts), ("first_epochs", first)):
         untrained = [name for name in names if name not in recipe.transfers]
         if untrained and last_layer.get(field, -1) >= last_layer.get("transfers", 0):
             raise RecipeError(
                 f"{title}: {field}: {untrained[0]} is not among the transfers; add it there, or leave it out of {field}"
+            )
+
+
+def _check_first_epochs(recipe: Recipe, title: str) -> None:
+    """Refuse final trainings that begin after their end, and unknown starts."""
+    starts = [name for name in recipe.known_transfers if name != "dense"]
+    for name, epoch in recipe.first_epochs.items():
+        if name not in starts:
+            raise RecipeError(f"{title}: first_epochs: {unknown('start', name, starts)}")
+        if epoch >= recipe.final_epochs:
+            raise RecipeError(
+                f"{title}: first_epochs.{name} is {epoch}, and final_epochs is {recipe.final_epochs}, so nothing would "
+                f"be trained; give at most {recipe.final_epochs - 1}"
             )
 
 

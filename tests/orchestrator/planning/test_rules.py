@@ -17,7 +17,8 @@ BETA = {"name": "beta", "parameters": [2, 2]}
 @pytest.mark.parametrize(
     ("changes", "idle"),
     [
-        ({"methods": [], "round_training": L1, "chains": 5}, ", since tickets alone run no chain: round_training, chains"),
+        ({"methods": [], "round_training": L1, "chains": 5},
+         ", since tickets alone run no chain: round_training, chains"),
         ({"methods": ["lrr"], "round_training": L1, "chains": 5}, None),
         ({"methods": ["snip"], "round_training": L1}, " on the chains of snip: round_training"),
         ({"methods": ["snip", "rigl"], "round_training": L1}, None),
