@@ -15,7 +15,7 @@ from workers.probing.alignment.graph import PermutationGraph, compose
 from workers.probing.alignment.groups import Group
 
 LEAST_GAIN = 1e-9  # of the product of both lengths; below, rounding would decide
-MOST_PASSES = 300  # a dozen settle a ResNet-20; a rule that took worse steps would never end
+MOST_PASSES = 300  # three settle a ResNet-20; a rule that took worse steps would never end
 
 
 class _Assignment(NamedTuple):
