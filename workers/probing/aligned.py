@@ -57,9 +57,7 @@ def unrepairable(model: nn.Module, prunable: Sequence[str]) -> str:
 
     if not needs_repair(model) or not (beyond := beyond_layers(model, prunable)):
         return ""
-    return (
-        f"has {beyond[0]}, a weight that no convolution or linear layer applies, so REPAIR cannot correct it"
-    )
+    return f"has {beyond[0]}, a weight that no convolution or linear layer applies, so REPAIR cannot correct it"
 
 
 @probe("repaired_barrier", path=True, unfit=unrepairable)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from uuid import uuid4
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -24,6 +25,7 @@ from tests.support.sweep_processes import in_process
 from tickets import Provenance
 from workers.models import build_model
 from workers.stages import Model
+from workers.storage import open_storage
 
 HERE = ("--backend", "inline", "--device", "cpu")
 pytestmark = pytest.mark.slow(seconds=25)
@@ -81,6 +83,31 @@ def test_a_store_with_copies_needs_no_source_and_tells_whole_ones_from_damaged(f
     (tmp_path / "away").rename(source)
     assert "copied" in sweep(folder, moved, source)
     assert not check(Store(moved), lambda done, total: None).faults
+
+
+def test_a_stores_tickets_in_a_bucket_are_those_of_a_folder_and_copied_for_when_it_is_gone(
+    folder: Path, tmp_path: Path, s3: str
+) -> None:
+    url = f"{s3}/{uuid4()}"
+    bucket = open_storage(url)
+    for path in (folder / "theirs").rglob("*"):
+        if path.is_file():
+            bucket.upload(path, path.relative_to(folder / "theirs").as_posix())
+    source = f"lent={url}:aws/chain1/round01"
+    assert "copied" in sweep(folder, tmp_path / "store", source)
+    theirs, ours = accuracies(folder / "theirs"), accuracies(tmp_path / "store")
+    for start in ("retrain", "signed"):
+        assert ours["aws@lent:patterns", start] == theirs["aws", start]
+    [file] = [name for name in bucket.listing("stages/round") if name.endswith("/ticket.parquet")]
+    for place in (f"{url}/{file}", f"{url}/{file}".removesuffix("/ticket.parquet"), f"{s3}/{uuid4()}"):
+        code, output = in_process(*small_sweeps.options(folder, tmp_path / "none", "--tickets", place), *HERE)
+        assert code == 2
+        assert f"--tickets {place}: there is no store; of a bucket, only the tickets of a store are read" in output
+    assert not (tmp_path / "none").exists()
+    bucket.remove([*bucket.listing()])
+    assert "Nothing to compute" in sweep(folder, tmp_path / "store", source)
+    code, output = in_process(*small_sweeps.options(folder, tmp_path / "none", "--tickets", "s3://none/theirs"), *HERE)
+    assert (code, "s3://none/theirs: there is no such bucket" in output) == (2, True)
 
 
 def test_two_copies_of_a_ticket_are_one_stage_and_a_ticket_without_weights_leaves_the_retrain_out(
