@@ -32,7 +32,7 @@ from workers.stages import Model
 from workers.storage import open_storage
 
 HERE = ("--backend", "inline", "--device", "cpu")
-pytestmark = pytest.mark.slow(seconds=25)
+pytestmark = pytest.mark.slow(seconds=60)
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ from tests.support.sweep_processes import (
 )
 from workers.storage import Bucket, open_storage
 
-pytestmark = pytest.mark.slow(seconds=45)
+pytestmark = pytest.mark.slow(seconds=70)
 
 SECRET = "planted-secret"
 
