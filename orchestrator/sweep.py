@@ -14,6 +14,7 @@ from orchestrator.imports.reading import remarks, with_tickets
 from orchestrator.imports.writing import import_tickets
 from orchestrator.planning.algorithm import expand, planned_recipe
 from orchestrator.planning.plan import Plan
+from orchestrator.planning.rules import without_effect
 from orchestrator.recipes.experiment_file import request_experiment
 from orchestrator.recipes.experiments import Experiment, find_experiments
 from orchestrator.recipes.layers import RecipeError
@@ -194,8 +195,9 @@ def run(
                 say_fast(console, plan, experiments, cache, execution)
         for sentence in changed_data(experiments, cache.records.values(), execution).values():
             console.print(sentence, soft_wrap=True)
-        for sentence in (sentence for experiment in experiments for sentence in remarks(experiment)):
-            console.print(sentence, soft_wrap=True)
+        for experiment in experiments:
+            for sentence in (*without_effect(experiment.recipe), *remarks(experiment)):
+                console.print(sentence, soft_wrap=True)
         prepare_data(experiments, execution, console)
         copied = import_tickets(plan, experiments, store, lease.driver)
         for name in copied:

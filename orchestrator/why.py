@@ -12,9 +12,11 @@ from orchestrator.operating.selection import find_stage
 from orchestrator.operating.survey import GIVEN_UP, StageStatus, Survey, survey
 from orchestrator.planning.comparison import compare, known_stages, root_causes
 from orchestrator.store import Store, StoreError
+from orchestrator.store.provenance import STATED
 from orchestrator.store.record import Cause, Failure, Record, read_valid
 from orchestrator.terminal.command import STORE_ERRORS, StageName, open_existing
 from orchestrator.terminal.units import running_stage
+from workers.stages import Imported
 from workers.storage import read_many
 from workers.terminal.command import AsJson, add_command, console, new_app, one_sentence, print_json, tell_left_out
 from workers.terminal.numbers import duration
@@ -102,10 +104,10 @@ def sentences(explanation: Mapping[str, Any]) -> list[str]:
     if "done" in explanation:
         done = explanation["done"]
         when = datetime.fromtimestamp(done["finished_unix_s"]).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
-        lines.append(
-            f"Computed by attempt {done['attempt']} on {done['host']} ({done['device']}), {when}, "
-            f"in {duration(done['seconds'])}."
-        )
+        how = f"Computed by attempt {done['attempt']} on {done['host']} ({done['device']})"
+        if explanation["kind"] == Imported.kind:
+            how = f"Copied from {done['copied_from']} by attempt {done['attempt']}"
+        lines.append(f"{how}, {when}, in {duration(done['seconds'])}.")
     if explanation.get("collected"):
         lines.append("gc removed its weights; a sweep that needs them computes the stage again, to the same bits.")
     for failure in explanation["earlier_failures"]:
@@ -117,7 +119,8 @@ def sentences(explanation: Mapping[str, Any]) -> list[str]:
     lines += _outlook(explanation)
     if explanation.get("log"):
         lines += ["Last lines of the log:", *(f"  {line}" for line in explanation["log"])]
-    return lines + _not_cached(explanation)
+    # a copy has no settings
+    return lines if explanation["kind"] == Imported.kind else lines + _not_cached(explanation)
 
 
 def _outlook(explanation: Mapping[str, Any]) -> list[str]:
@@ -141,6 +144,8 @@ def _outlook(explanation: Mapping[str, Any]) -> list[str]:
             return [f"Waits for {', '.join(waits)}."]
         if explanation["drivers"]:
             return [f"All inputs are done; waits for a free device. Drivers: {', '.join(explanation['drivers'])}."]
+        if explanation["kind"] == Imported.kind:
+            return ["No copy of this ticket is whole; repeat the sweep's command to copy it from its source again."]
         return ["All inputs are done and no driver is at work; repeat the sweep's command to run this stage."]
     return []
 
@@ -177,12 +182,14 @@ def _short(value: Any) -> str:
 
 
 def _done(record: Record) -> dict[str, Any]:
+    copied = record.provenance.get(STATED)
     return {
         "attempt": record.attempt,
         "finished_unix_s": record.finished_unix_s,
         "seconds": record.seconds,
         "host": record.provenance.get("host", "an unknown machine"),
         "device": record.provenance.get("device", "unknown"),
+        "copied_from": copied.get("place", "an unknown place") if isinstance(copied, Mapping) else None,
         "results": record.results,
     }
 

@@ -68,6 +68,8 @@ def load_plugins(plugins: Iterable[str]) -> None:
     named = [*plugins]
     with loaded_together([point.module for point in _installed()] + [_module_name(plugin) for plugin in named]):
         for plugin in named:
+            if not plugin:
+                raise PluginError("--plugin '': give a file that ends in .py, or the name of a module")
             try:
                 if plugin.endswith(".py"):
                     with _LOADING:  # stages that share a process must not use a half-imported plugin

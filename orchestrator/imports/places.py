@@ -17,7 +17,7 @@ from tickets.files.home import expanded
 from tickets.formats import FORMATS
 from tickets.formats.source import Source
 from workers.data import data_set_names
-from workers.storage import schemas
+from workers.storage import NoBucketError, schemas
 
 MOST_TICKETS = 1_000
 """Of a source: each is read before any work starts."""
@@ -42,9 +42,19 @@ class TicketSource:
 
     @classmethod
     def parse(cls, text: str) -> TicketSource:
-        """Parse a source; RecipeError if its name is a data set's, of which a sweep has tickets of its own."""
+        """Parse a source.
+
+        Raises:
+            RecipeError: a part is empty, or its name is a data set's, of which a sweep has tickets of its own.
+        """
         match = _NAMED.fullmatch(text)
         name, place = (match[1], match[2]) if match and not expanded(text).exists() else ("", text)
+        if len(place) > 1 and place.endswith(":") and not expanded(place).exists():
+            store = place.rstrip(":")
+            raise RecipeError(
+                f"--tickets {text!r}: nothing follows the colon; give {store} for the rounds that are compared, or one "
+                f"of its stages, such as {store}:aws/chain1/round10"
+            )
         if not name:
             name = slug(re.split(r"[/\\]", _split(place)[0].rstrip("/\\"))[-1])
             for ending in ENDINGS:
@@ -57,9 +67,14 @@ class TicketSource:
 
     @property
     def exists(self) -> bool:
-        """Whether there is something at its place; a bucket's URL counts as such."""
+        """Whether there is something at its place; StorageError if a bucket does not answer."""
         place, _ = _split(self.place)
-        return "://" in place or expanded(place).exists()
+        if "://" not in place:
+            return expanded(place).exists()
+        try:
+            return Store(place).storage.exists()
+        except NoBucketError:
+            return False
 
     def find(self) -> list[Found]:
         """List the tickets at its place.
@@ -71,7 +86,7 @@ class TicketSource:
         place, stage = _split(self.place)
         path = expanded(place)
         if "://" in place or (path / "stages").is_dir():
-            tickets = list(_of_store(Store(place if "://" in place else path), stage))
+            tickets = list(_of_store(Store(place if "://" in place else path), stage, self.text))
             if not tickets:
                 named = f"stage {stage!r} with a ticket" if stage else "ticket that its last sweeps want"
                 raise RecipeError(f"--tickets {self.text}: the store has no {named}")
@@ -99,11 +114,15 @@ def slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.")[:40]
 
 
-def _of_store(store: Store, stage: str) -> Iterator[Found]:
+def _of_store(store: Store, stage: str, text: str) -> Iterator[Found]:
     """The tickets of a store: those of the stages that a pattern, a name's end or a key's beginning selects, or all."""
-    store.require()
-    records = store.records({})
-    last = wanted(store.plans({}))
+    records, plans = store.records({}), store.plans({})
+    if store.storage.folder is None and not records and not plans:
+        raise RecipeError(
+            f"--tickets {text}: there is no store; of a bucket, only the tickets of a store are read, so give the "
+            f"store's URL, such as s3://bucket/sweeps:aws/chain1/round10, or download the file"
+        )
+    last = wanted(plans)
     for key, record in sorted(records.items(), key=lambda item: item[1].name):
         if record.kind not in KINDS or schemas.TICKET not in record.files or record.labels.round is None:
             continue

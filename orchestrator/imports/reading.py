@@ -14,6 +14,7 @@ from orchestrator.planning.identity import stage_key
 from orchestrator.recipes.experiments import Experiment, ForeignTicket, Found
 from orchestrator.recipes.layers import RecipeError
 from orchestrator.store import Store
+from orchestrator.store.provenance import STATED
 from orchestrator.store.record import Record
 from tickets.formats import UNKNOWN
 from workers.stages import Imported
@@ -21,8 +22,6 @@ from workers.storage import schemas
 
 SAME_DENSITY = 0.02
 """Relative difference of densities that still count as one round's."""
-STATED = "ticket"
-"""The part of a copy's provenance that says where the ticket came from."""
 
 
 def with_tickets(experiments: Sequence[Experiment], sources: Sequence[str], store: Store) -> list[Experiment]:

@@ -8,11 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from orchestrator.imports.contents import read_ticket
-from orchestrator.imports.reading import STATED
 from orchestrator.planning.plan import Node, Plan
 from orchestrator.recipes.experiments import Experiment, ForeignTicket
 from orchestrator.store import Store, StoreError
-from orchestrator.store.provenance import code_provenance
+from orchestrator.store.provenance import STATED, code_provenance
 from orchestrator.store.record import Record
 from tickets import save
 from tickets.parquet import content_blake2b

@@ -1,10 +1,17 @@
-"""Say which trainings of an experiment have which rules, and which optimizer if it is not built in. Pure."""
+"""Say which trainings of an experiment have which rules, which optimizer if it is not built in, and which of its fields
+no training has. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from orchestrator.planning.stage_planner import dense_training, final_training, round_training
 from orchestrator.recipes.recipe import Recipe
-from workers.stages import MaskRule, Optimizer, Rule, Rules
+from orchestrator.recipes.resolution import resolve
+from workers.stages import Alpha, MaskRule, Optimizer, Rule, Rules, Training
+
+OF_CHAINS = ("alpha", "pretrain_epochs", "round_epochs", "round_schedule", "round_training")
+"""Fields of the trainings by which chains find tickets."""
 
 
 def rules_in_words(recipe: Recipe) -> dict[str, str]:
@@ -52,3 +59,31 @@ def _named(kind: str, rule: Rule | MaskRule | Optimizer) -> str:
         words += f" every {f'{rule.every_steps} steps' if rule.every_steps else 'epoch'}"
         words += f" in the first {100 * rule.until:g} % of the steps" if rule.until < 1 else ""
     return words
+
+
+def without_effect(recipe: Recipe) -> Iterator[str]:
+    """Sentences about fields that differ from the built-in recipe's and that none of the recipe's trainings has."""
+    builtin = resolve(recipe.dataset, recipe.arch, recipe.preset)
+    own = _of_chains(recipe)
+    idle = [
+        name
+        for name in OF_CHAINS
+        if getattr(recipe, name) != (other := getattr(builtin, name))
+        and own == _of_chains(recipe.model_copy(update={name: other}))
+    ]
+    if not recipe.methods and recipe.chains != builtin.chains:
+        idle.append("chains")
+    if idle:
+        where = (
+            f" on the chains of {', '.join(recipe.methods)}" if recipe.methods else ", since tickets alone run no chain"
+        )
+        yield f"{recipe.dataset}/{recipe.arch}: without effect{where}: {', '.join(idle)}."
+
+
+def _of_chains(recipe: Recipe) -> list[tuple[list[Training], Alpha | None]]:
+    """By method: its trainings that train at all, and the distribution of alpha if they draw it."""
+    trainings = []
+    for method in (recipe.known_methods[name] for name in recipe.methods):
+        both = [each for each in (dense_training(recipe, method), round_training(recipe, method)) if each.span]
+        trainings.append((both, recipe.alpha if both and method.interpolate_psi else None))
+    return trainings

@@ -63,7 +63,9 @@ class ExperimentPlanner:
 
     def add_training(self, name: str, labels: Labels, transfer: Transfer, **inputs: Node) -> Node:
         """Add the final training of a start; its seed, and whether it is a twin, are those of the labels."""
-        seed, twin, training = labels.seed or 0, labels.twin, final_training(self.recipe)
+        seed, twin = labels.seed or 0, labels.twin
+        first_epoch = self.recipe.first_epochs.get(labels.transfer or "", 0)
+        training = replace(final_training(self.recipe), first_epoch=first_epoch)
         stage = Train(
             self.setting,
             training if transfer.needs_ticket else replace(training, rules=training.rules.of_dense),

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, get_type_hints
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from orchestrator.recipes.experiment_file import ExperimentRequest
 from orchestrator.recipes.layers import RecipeError
-from orchestrator.recipes.network import Network, check_psi, describe_network
+from orchestrator.recipes.network import Network, check_probes, check_psi, describe_network
 from orchestrator.recipes.recipe import Recipe
 from orchestrator.recipes.resolution import resolve
 from tickets import Provenance, Role, Transfer, UnknownLayerError, named_source, parameter_roles
@@ -29,13 +28,11 @@ from workers.data import (
     find_source,
 )
 from workers.models import find_architecture
-from workers.models.registry import Builder
 from workers.plugins import fault, owner
 from workers.pruning.selection import survivors_after
 from workers.stages import IMAGE_SIZE, Imported
 from workers.stages.execution import Execution
 
-OPTION_TYPES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 MOST_PARAMETERS = 20_000_000_000
 """Of a network: training keeps at least 12 bytes of each."""
 
@@ -66,8 +63,10 @@ def find_experiments(
     for recipe in recipes:
         if not recipe.methods and not request.tickets:
             raise RecipeError(f"recipe for {recipe.dataset}: methods: name at least one, or give --tickets")
-        if not recipe.methods and recipe.probe_successive_rounds:
-            raise RecipeError("probe_successive_rounds: --tickets alone have no round; give --methods or set false")
+        for measure in ("probe_successive_rounds", "test_rounds", "dense_same_budget"):
+            if getattr(recipe, measure) and not recipe.methods:
+                raise RecipeError(f"{measure}: --tickets alone have no round; give --methods or set false")
+        _check_options(recipe, alone=len(archs) == 1)
     root = Path(execution.data_root) if execution.data_root else None
     # once per data set: listing a folder of a million images takes seconds
     cache = Path(execution.data_cache)
@@ -137,15 +136,16 @@ def _experiment(recipe: Recipe, data_set: DataSet, source: Source) -> Experiment
     architecture = find_architecture(recipe.arch)
     if source.size is not None and recipe.image_size != IMAGE_SIZE:
         check_image_size(recipe.dataset, source.size, recipe.image_size)
-    _check_options(recipe.model, architecture.build)
+    options = " ".join(f"model.{name}={value}" for name, value in recipe.model.items())
+    subject = f"architecture {recipe.arch}{options and f' with {options}'}"
     assert source.num_classes is not None
     try:
-        options = {"in_channels": data_set.channels, "num_classes": source.num_classes, **recipe.model}
+        shape = {"in_channels": data_set.channels, "num_classes": source.num_classes}
         try:
             with torch.device("meta"):  # no memory, no time
-                model = architecture.build(**options)
+                model = architecture.build(**shape, **recipe.model)
         except (RuntimeError, NotImplementedError):  # its constructor reads values, as drop-path code does
-            model = architecture.build(**options)
+            model = architecture.build(**shape, **recipe.model)
         if not isinstance(model, nn.Module):
             raise TypeError(f"{owner(architecture.function)} returns a {type(model).__name__}, and no torch.nn.Module")
         network = describe_network(model, source.num_classes)
@@ -153,33 +153,31 @@ def _experiment(recipe: Recipe, data_set: DataSet, source: Source) -> Experiment
         if empty:
             raise ValueError(f"{empty[0]} has no elements")
     except (TypeError, ValueError, RuntimeError, UnknownLayerError) as error:
-        raise RecipeError(f"architecture {recipe.arch} with {dict(recipe.model)}: {error}") from error
-    except (Exception, SystemExit) as error:  # a plugin's function may raise anything
-        raise RecipeError(f"architecture {recipe.arch} of {owner(architecture.function)}: {fault(error)}") from error
+        refused = architecture.refused(error, recipe.model)
+        raise RecipeError(f"architecture {recipe.arch}: {refused}" if refused else f"{subject}: {error}") from error
+    except (Exception, SystemExit) as error:  # a plugin's function, or a library's, may raise anything
+        of = "" if architecture.function.__module__.startswith("workers.") else f" of {owner(architecture.function)}"
+        raise RecipeError(f"{subject}{of}: {fault(error)}") from error
     if network.parameters > MOST_PARAMETERS:
         raise RecipeError(
-            f"architecture {recipe.arch} with {dict(recipe.model)}: {network.parameters:,} parameters, and at most "
-            f"{MOST_PARAMETERS:,}, because weights, gradients and momentum of more fit in no GPU"
+            f"{subject}: {network.parameters:,} parameters, and at most {MOST_PARAMETERS:,}, because weights, "
+            f"gradients and momentum of more fit in no GPU"
         )
     check_rounds(recipe, recipe.rounds, network.prunable_weights)
     check_psi(recipe, network)
     roles = parameter_roles(model, source.num_classes)
+    check_probes(recipe, model, [name for name, role in roles.items() if role is Role.PRUNABLE])
     parameters = {name: Parameter(role, tuple(model.get_parameter(name).shape)) for name, role in roles.items()}
     buffers = {name: tuple(buffer.shape) for name, buffer in model.named_buffers()}
     splits, left_out = source.splits, source.left_out
     return Experiment(recipe, source.fingerprint, architecture.version, network, splits, left_out, parameters, buffers)
 
 
-def _check_options(options: Mapping[str, object], build: Builder) -> None:
-    """Raise RecipeError if an architecture's option has another type than its builder's annotation; bool is no int."""
-    try:
-        hints = get_type_hints(build)
-    except (NameError, TypeError):  # a plugin's annotations need not be types
-        return
-    for name, value in options.items():
-        kind = hints.get(name)
-        if kind in OPTION_TYPES and type(value) is not kind and not (kind is float and type(value) is int):
-            raise RecipeError(f"model.{name}: expected {OPTION_TYPES[kind]}, not {json.dumps(value)}")
+def _check_options(recipe: Recipe, *, alone: bool) -> None:
+    """Raise RecipeError if the network does not take an option; every network of a sweep gets all of them."""
+    if sentence := find_architecture(recipe.arch).unfit(recipe.model):
+        several = "" if alone else f"; every network of --archs gets it, so sweep {recipe.arch} by itself"
+        raise RecipeError(f"architecture {recipe.arch}: {sentence}{several}")
 
 
 def check_rounds(recipe: Recipe, rounds: int, weights: int) -> None:

@@ -41,7 +41,8 @@ def parse_setting(text: str) -> dict[str, Any]:
     """Parse KEY=VALUE, such as ``optimizer.learning_rate=0.05``, to a layer; RecipeError for other text."""
     name, separator, value = text.partition("=")
     if not separator or not name.strip():
-        raise RecipeError(f"--set {text[:MOST_QUOTED]}: expected KEY=VALUE, such as optimizer.learning_rate=0.05")
+        given = text[:MOST_QUOTED] or repr(text)
+        raise RecipeError(f"--set {given}: expected KEY=VALUE, such as optimizer.learning_rate=0.05")
     if name.count(".") > MOST_DEPTH:
         raise RecipeError(f"--set {text[:MOST_QUOTED]}: no field is nested that deeply")
     try:

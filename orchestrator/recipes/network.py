@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from torch import nn
@@ -12,6 +12,7 @@ from orchestrator.recipes.layers import RecipeError
 from orchestrator.recipes.recipe import Recipe
 from tickets import Role, Transfer, classifier_name, parameter_roles
 from tickets.roles import is_normalization
+from workers.probing.probes import PROBES
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,13 @@ def describe_network(model: nn.Module, num_classes: int) -> Network:
         {role.value: counts[role] for role in Role if counts[role]},
         dict(Counter(type(norm).__name__ for norm in norms)),
     )
+
+
+def check_probes(recipe: Recipe, model: nn.Module, prunable: Sequence[str]) -> None:
+    """Raise RecipeError if a probe cannot measure the network; it may be on the meta device."""
+    for name in recipe.probes:
+        if why := PROBES[name].unfit(model, prunable):
+            raise RecipeError(f"probes: {name} cannot measure {recipe.arch}, which {why}; leave it out of probes")
 
 
 def check_psi(recipe: Recipe, network: Network) -> None:

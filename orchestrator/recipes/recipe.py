@@ -58,9 +58,9 @@ class Recipe(BaseModel):
         landscape_margin: how far a landscape extends beyond its three solutions, as a share of its longer side.
         round_training, final_training: what happens in a chain's trainings (round 0 and the rounds), and in all final
             trainings; ``Method.training`` wins over the former. A network without masks has no mask rule.
+        first_epochs: by start, the epoch of ``final_schedule`` at which its final training begins, if not at 0.
         own_methods, own_transfers: the user's methods and transfers by name, as fields of ``Method`` and ``Transfer``.
-        transfer_rounds: rounds whose tickets are retrained and transferred: a list, "all", or "probed" for the rounds
-            of ``probe_rounds`` only.
+        transfer_rounds: rounds whose tickets are retrained and transferred: a list, "all" or "probed".
         probe_rounds: rounds whose tickets are also probed: a list, or "all".
         tickets_from: other data sets of the sweep, whose tickets are compared on this one too; its own name is ignored.
         probes: measures of each probed pair besides its barrier (``workers.probing.probes.PROBES``).
@@ -80,11 +80,9 @@ class Recipe(BaseModel):
             Compiling takes tens of seconds, and fused operations round differently, so this is part of a stage's key.
         gpus_per_stage: devices that train one network together, each on its share of every batch. Numbers change by
             rounding alone if the network has no dropout and batch norm is synchronised.
-        gpus_per_trial: share of a GPU for each trial of a search; null takes the default. It is part of no key and no
-            search's definition, and a sweep ignores it.
+        gpus_per_trial: share of a GPU for each trial of a search; null takes the default. It is part of no key.
         batch_norm: statistics on several devices: of the whole batch ("synchronised") or each device's ("per_rank").
-        bn_images: images for batch-norm re-estimation in probes; null takes all.
-        bn_momentum: null averages cumulatively after a reset.
+        bn_images, bn_momentum: of re-estimation in probes; null takes all images, and averages them after a reset.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -114,6 +112,7 @@ class Recipe(BaseModel):
     final_epochs: Epochs
     final_schedule: PossibleSchedule
     final_training: PossibleRules = NO_RULES
+    first_epochs: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     methods: Names = ("aws", "lrr")
     own_methods: dict[OwnName, Method] = Field(default_factory=dict)
     transfers: Names = ("signed", "mask")

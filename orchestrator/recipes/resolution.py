@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, get_args, get_type_hints
 
@@ -19,6 +19,7 @@ from tickets import Transfer
 from tickets.registry import unknown
 from workers.models import find_architecture
 from workers.stages import Alpha, Optimizer, Rules, Schedule
+from workers.training.rules.warm_up import length_epochs
 
 NESTED: dict[str, type[Any]] = {
     "optimizer": Optimizer,
@@ -103,7 +104,9 @@ def resolve(dataset: str, arch: str | None, preset: str, changes: Sequence[Mappi
         errors = error.errors()  # errors of other fields may follow from the user's
         first = next((each for each in errors if each["loc"] and each["loc"][0] in user), errors[0])
         raise RecipeError(f"{title}: {_sentence(first)}") from error
+    _check_first_epochs(recipe, title)
     _check_trained(recipe, changes, title)
+    _check_warm_ups(recipe, title)
     try:
         completed = find_architecture(arch).complete(recipe.model)
     except ValueError as error:
@@ -112,15 +115,55 @@ def resolve(dataset: str, arch: str | None, preset: str, changes: Sequence[Mappi
 
 
 def _check_trained(recipe: Recipe, changes: Sequence[Mapping[str, Any]], title: str) -> None:
-    """Refuse twins and landscapes of transfers that are not trained, unless ``transfers`` was narrowed later."""
+    """Refuse what names transfers that are not trained, unless ``transfers`` was narrowed later."""
     last_layer = {field: position for position, layer in enumerate(changes) for field in layer}
     starts = [name for named in recipe.landscapes for name in named if name != "retrain"]
-    for field, names in (("twins", recipe.twins), ("landscapes", starts)):
+    first = [name for name in recipe.first_epochs if name != "retrain"]
+    for field, names in (("twins", recipe.twins), ("landscapes", starts), ("first_epochs", first)):
         untrained = [name for name in names if name not in recipe.transfers]
         if untrained and last_layer.get(field, -1) >= last_layer.get("transfers", 0):
             raise RecipeError(
                 f"{title}: {field}: {untrained[0]} is not among the transfers; add it there, or leave it out of {field}"
             )
+
+
+def _check_first_epochs(recipe: Recipe, title: str) -> None:
+    """Refuse final trainings that begin after their end, and unknown starts."""
+    starts = [name for name in recipe.known_transfers if name != "dense"]
+    for name, epoch in recipe.first_epochs.items():
+        if name not in starts:
+            raise RecipeError(f"{title}: first_epochs: {unknown('start', name, starts)}")
+        if epoch >= recipe.final_epochs:
+            raise RecipeError(
+                f"{title}: first_epochs.{name} is {epoch}, and final_epochs is {recipe.final_epochs}, so nothing would "
+                f"be trained; give at most {recipe.final_epochs - 1}"
+            )
+
+
+def _check_warm_ups(recipe: Recipe, title: str) -> None:
+    """Refuse a warm-up that is longer than the schedule of a training which has it."""
+    for field, rules, lengths in _trainings(recipe):
+        epochs = None if rules.warm_up is None else length_epochs(rules.warm_up)
+        shortest = min(lengths, key=lambda name: getattr(recipe, name), default=None)
+        if epochs is not None and shortest is not None and epochs > (most := getattr(recipe, shortest)):
+            raise RecipeError(
+                f"{title}: {field}: its warm-up takes {epochs:g} epochs, and {shortest} is {most}; set "
+                f"{field}.warm_up.options.epochs to at most {most}, or raise {shortest}"
+            )
+
+
+def _trainings(recipe: Recipe) -> Iterator[tuple[str, Rules, set[str]]]:
+    """The fields that say what happens in trainings, and the fields with the epochs of those trainings' schedules."""
+    yield "final_training", recipe.final_training, {"final_epochs"}
+    for name in recipe.methods:
+        method = recipe.known_methods[name]
+        own = "final_epochs" if method.schedule == "final" else "pretrain_epochs"
+        of_rounds = "round_epochs" if method.schedule == "rounds" or method.schedule_from == "end" else "final_epochs"
+        zero = set() if method.prune_at == 0 else {own}
+        rounds = {of_rounds if method.schedule_from != "reset" else own}
+        skipped = method.prune_at is not None and not method.sparse_training
+        field = "round_training" if method.training.warm_up is None else f"own_methods.{name}.training"
+        yield field, recipe.round_training.under(method.training), zero if skipped else zero | rounds
 
 
 def unknown_field(layer: Mapping[str, Any]) -> str | None:

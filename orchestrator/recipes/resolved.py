@@ -18,11 +18,12 @@ NAMED_BY_OPTIONS = ("dataset", "arch", "preset")
 
 
 def as_fields(recipe: Recipe) -> dict[str, Any]:
-    """Return every field that a sweep reads, as plain values; twins and landscapes that nobody trains are left out."""
+    """Return every field that a sweep reads, as plain values; what names starts that nobody trains is left out."""
     fields = recipe.model_dump(mode="json", exclude={*NAMED_BY_OPTIONS})
     fields["twins"] = [name for name in recipe.twins if name in recipe.transfers]
     trained = {"retrain", *recipe.transfers}
     fields["landscapes"] = [list(starts) for starts in recipe.landscapes if trained >= set(starts)]
+    fields["first_epochs"] = {name: epoch for name, epoch in recipe.first_epochs.items() if name in trained}
     if recipe.study.declared:
         fields["study"] = TypeAdapter(Study).dump_python(recipe.study, mode="json", exclude_defaults=True)
     return fields

@@ -10,6 +10,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+from orchestrator.store.provenance import STATED
 from orchestrator.store.record import Record
 from tickets.files.tables import read_rows
 from workers.storage.schemas import METRICS, METRICS_SCHEMA, OPTIONAL_COLUMNS, TIMING, TIMING_SCHEMA
@@ -37,7 +38,7 @@ class Run:
         group: method, chain and round within the section, such as "aws/chain1/round07"; "dense" without a chain.
         job: what the stage does: its kind, or the transfer of a training, or what a probe measures.
         tags: the labels that are words.
-        parameters: labels, and every field of the key, by dotted name.
+        parameters: labels, every field of the key, and where a ticket from elsewhere came from, by dotted name.
         epochs: in order; empty for a probe.
         results: of the record, with the density, accuracies in percent and barriers in points.
         link: the stage's folder in its store.
@@ -79,6 +80,8 @@ def read_run(record: Record, files: Mapping[str, Path], link: str) -> Run:
     """
     labels = {name: value for name, value in asdict(record.labels).items() if value is not None}
     place = record.labels
+    stated = record.provenance.get(STATED)
+    origin = {STATED: stated} if isinstance(stated, Mapping) else {}
     chain = None if place.chain is None else f"chain{place.chain}"
     round_ = None if place.round is None else f"round{place.round:02}"
     return Run(
@@ -88,7 +91,7 @@ def read_run(record: Record, files: Mapping[str, Path], link: str) -> Run:
         group="/".join(part for part in (place.method, chain, round_) if part) or "dense",
         job=place.probe or place.transfer or record.kind,
         tags=tuple(value for value in labels.values() if isinstance(value, str)),
-        parameters=_flat({"labels": labels, **record.science}),
+        parameters=_flat({"labels": labels, **record.science, **origin}),
         epochs=_epochs(files, record.finished_unix_s),
         results={name: float(value) for name, value in record.results.items() if isinstance(value, bool | int | float)},
         link=link,

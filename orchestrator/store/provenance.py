@@ -13,6 +13,8 @@ from typing import Any
 
 from tickets.files import digest
 
+STATED = "ticket"
+"""The part of an imported stage's provenance that says where its ticket came from."""
 PACKAGES = ("winning-sign", "torch", "torchvision", "ray", "numpy", "pyarrow", "mnist1d")
 
 

@@ -14,7 +14,7 @@ import torch
 
 from orchestrator.backends.base import BackendError
 from orchestrator.recipes.experiment_file import ExperimentRequest
-from orchestrator.recipes.layers import RecipeError, user_layers
+from orchestrator.recipes.layers import Layer, RecipeError, user_layers
 from orchestrator.sinks.destination import parse_destinations
 from orchestrator.store import Store, StoreError
 from orchestrator.terminal.options import ComparisonOptions, ExecutionOptions, OutputOptions, PlacementOptions
@@ -95,22 +95,17 @@ def sweep_flags(comparison: ComparisonOptions, placement: PlacementOptions) -> E
         "rounds": comparison.rounds,
         "chains": comparison.chains,
         "gpus_per_stage": placement.gpus_per_stage,
-        "methods": _methods(comparison),
+        "methods": split_names("--methods", comparison.methods),
         "transfers": split_names("--transfers", comparison.transfers),
         "probe_rounds": parse_rounds(comparison.probe_rounds),
         "probes": split_names("--probes", comparison.probes),
     }
     most = () if comparison.max_chains is None else (f"study.max_chains={comparison.max_chains}",)
     layers = user_layers(comparison.recipe, (*(comparison.set_ or ()), *most), options, fast=comparison.fast)
+    if comparison.tickets and not any("methods" in layer for layer in layers if not isinstance(layer, Layer)):
+        layers = (*layers, {"methods": ()})  # tickets alone: no file's chain is run, but those that the command names
     datasets, archs = split_names("--datasets", comparison.datasets), split_names("--archs", comparison.archs)
     return ExperimentRequest(datasets, archs, comparison.preset, layers, split_names("--tickets", comparison.tickets))
-
-
-def _methods(comparison: ComparisonOptions) -> tuple[str, ...] | None:
-    """Return the methods whose chains the sweep runs itself; with --tickets alone none, since it has its tickets."""
-    if comparison.methods is None:
-        return () if comparison.tickets else None
-    return split_names("--methods", comparison.methods)
 
 
 def split_names(option: str, text: str | None) -> tuple[str, ...] | None:
@@ -132,7 +127,7 @@ def parse_rounds(text: str | None) -> list[int] | Literal["all"] | None:
     try:
         return [whole(part.strip()) for part in text.split(",")]
     except ValueError:
-        raise RecipeError(f'--probe-rounds {text}: expected rounds such as 8,12, or "all"') from None
+        raise RecipeError(f'--probe-rounds {text or repr(text)}: expected rounds such as 8,12, or "all"') from None
 
 
 def parse_epoch_seconds(text: str | None, planned: Collection[str]) -> dict[str, float]:
@@ -158,7 +153,8 @@ def parse_epoch_seconds(text: str | None, planned: Collection[str]) -> dict[str,
             usable = False
         if not usable or (not equals and len(parts) > 1):
             raise RecipeError(
-                f"--epoch-seconds {text}: expected positive seconds such as 12, or by name resnet20=12,resnet50=90"
+                f"--epoch-seconds {text or repr(text)}: expected positive seconds such as 12, or by name "
+                f"resnet20=12,resnet50=90"
             )
     architecture = {pair: pair.rpartition("/")[2] for pair in planned}
     if strangers := [name for name in names if name and name not in {*planned, *architecture.values()}]:
@@ -203,7 +199,7 @@ def check_device(device: str, backend: str) -> str:
     except RuntimeError:
         usable = False
     if not usable:
-        raise BackendError(f"--device {device}: expected cpu, cuda, cuda:N, or auto")
+        raise BackendError(f"--device {device or repr(device)}: expected cpu, cuda, cuda:N, or auto")
     if backend == "ray" and ":" in device:
         raise BackendError(f"--device {device}: Ray gives every stage a GPU of its own; give --device cuda")
     if backend == "inline" and device.startswith("cuda") and not torch.cuda.is_available():

@@ -11,7 +11,7 @@ from typing import Any
 from orchestrator.imports.reading import remarks
 from orchestrator.planning.algorithm import planned_recipe
 from orchestrator.planning.plan import Plan, describe
-from orchestrator.planning.rules import rules_in_words
+from orchestrator.planning.rules import rules_in_words, without_effect
 from orchestrator.recipes.experiments import Experiment
 from orchestrator.recipes.layers import RecipeError
 from orchestrator.recipes.network import Network
@@ -127,7 +127,7 @@ def print_plan(
             )
         for trainings, rules in rules_in_words(recipe).items():
             console.print(f"{recipe.dataset}/{recipe.arch}: in {trainings}: {rules}.", soft_wrap=True)
-        for sentence in remarks(experiment):
+        for sentence in (*without_effect(recipe), *remarks(experiment)):
             console.print(sentence, soft_wrap=True)
         names = ", ".join(differences(recipe)) or "nothing"
         console.print(f"{recipe.dataset}/{recipe.arch}: changed in the built-in recipe: {names}.", soft_wrap=True)

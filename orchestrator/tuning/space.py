@@ -95,7 +95,7 @@ def narrowed(space: Space, texts: Iterable[str]) -> dict[str, Range | Choice]:
     for text in texts:
         name, separator, value = (part.strip() for part in text.partition("="))
         if not separator or not value:
-            raise RecipeError(f"--space {text}: expected KEY=LOW..HIGH, such as {RATE}=0.01..0.3")
+            raise RecipeError(f"--space {text or repr(text)}: expected KEY=LOW..HIGH, such as {RATE}=0.01..0.3")
         if name not in SEARCHABLE:
             raise RecipeError(f"--space {text}: {unknown('key', name, SEARCHABLE)}; change other fields with --set")
         try:

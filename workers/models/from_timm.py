@@ -13,9 +13,11 @@ from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import torch
 from torch import nn
 
 from tickets.registry import unknown
+from workers.models.options import options_of
 from workers.models.registry import FAMILIES, Architecture, Options
 
 GIVEN = ("in_chans", "num_classes")
@@ -26,6 +28,7 @@ REFUSED = {
         "a sweep draws its networks from seeds",
     ),
     **dict.fromkeys(("features_only", "out_indices"), "a sweep trains classifiers"),
+    **dict.fromkeys(("device", "dtype"), "the sweep says where and in which precision a network computes"),
     **dict.fromkeys(("scriptable", "exportable", "no_jit"), "it sets timm's global state"),
 }
 """Options of ``timm.create_model`` that no recipe may give, and why."""
@@ -62,7 +65,16 @@ def timm_architecture(name: str) -> Architecture:
     def build(in_channels: int, num_classes: int, timm: str = "", **options: Any) -> nn.Module:
         return _build(name, in_channels, num_classes, timm, options)
 
-    return Architecture(f"timm:{name}", build, 1, _with_version)
+    return Architecture(f"timm:{name}", build, 1, _with_version, lambda: _options(name))
+
+
+def _options(name: str) -> dict[str, Any]:
+    """The options of a network's class, with their annotations; its functions in timm may take a few more."""
+    from timm import create_model
+
+    with torch.device("meta"):
+        network = create_model(name, pretrained=False)
+    return {option: kind for option, kind in options_of(type(network)).items() if option not in REFUSED}
 
 
 def _unknown(name: str, known: list[str]) -> str:

@@ -12,6 +12,7 @@ from torch import nn
 from tickets import reinitialise_
 from tickets.registry import Registered, Registry, unknown
 from workers.devices.randomness import exclusive_generators, no_beat
+from workers.models.options import options_of, takes_any, unexpected, unfit, unknown_option
 from workers.stages import Model
 
 Builder = Callable[..., nn.Module]
@@ -30,14 +31,29 @@ class Architecture(Registered[Builder]):
     Attributes:
         complete: turns a recipe's options into those of its stages. An option that is younger than results without it
             keeps their meaning as the builder's default, which no key holds, and gets its value for new sweeps here.
+        passed_on: returns options, with their annotations, that the builder takes without naming them.
     """
 
     complete: Callable[[Options], Options] = as_given
+    passed_on: Callable[[], Mapping[str, Any]] = dict
 
     @property
     def build(self) -> Builder:
         """A function of (in_channels, num_classes, **options)."""
         return self.function
+
+    def unfit(self, options: Options) -> str | None:
+        """A sentence about the first option that the network does not take, or not with this value; None if all fit."""
+        return unfit(options, self._known(options), others=takes_any(self.function))
+
+    def refused(self, error: Exception, options: Options) -> str | None:
+        """A sentence about the option that the builder refused, as it does what it passes on; None for other errors."""
+        name = unexpected(error)
+        return unknown_option(name, self._known(options)) if name is not None and name in options else None
+
+    def _known(self, options: Options) -> dict[str, Any]:
+        known = options_of(self.function)
+        return {**self.passed_on(), **known} if options.keys() - known.keys() else known
 
 
 ARCHITECTURES = Registry("architecture", Architecture)

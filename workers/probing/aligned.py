@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from workers.probing.path import State, barrier_row, mix, reestimation
 from workers.probing.probes import Pair, probe
+from workers.stages.execution import StageError
 from workers.training.evaluation import reestimate_statistics
 
 ACTIVATION_IMAGES = 1024
@@ -50,12 +51,22 @@ def activation_aligned_barrier(pair: Pair) -> dict[str, float]:
     return _numbers(pair, aligned, pair.barrier(b=aligned.state))
 
 
-@probe("repaired_barrier", path=True)
+def unrepairable(model: nn.Module, prunable: Sequence[str]) -> str:
+    """Say why REPAIR cannot correct a network, in words that follow its name; empty if it can."""
+    from workers.probing.alignment.repair import beyond_layers, needs_repair
+
+    if not needs_repair(model) or not (beyond := beyond_layers(model, prunable)):
+        return ""
+    return f"has {beyond[0]}, a weight that no convolution or linear layer applies, so REPAIR cannot correct it"
+
+
+@probe("repaired_barrier", path=True, unfit=unrepairable)
 def repaired_barrier(pair: Pair) -> dict[str, float]:
     """Barrier after weight matching and REPAIR (Jordan et al. 2023).
 
     With batch norm, REPAIR is the re-estimation that every barrier has, so the numbers are those of
-    ``aligned_barrier``.
+    ``aligned_barrier``. Otherwise every prunable weight must be that of a layer, whose outputs are corrected: a network
+    with ``nn.MultiheadAttention``, whose projections are weights without a layer, is refused.
     """
     from workers.probing.alignment.repair import needs_repair
 
@@ -82,14 +93,21 @@ def repaired_path(pair: Pair, b: State) -> tuple[Iterator[dict[str, Tensor]], nn
 
     Returns:
         State dicts from lambda 0 (b) to 1 (a), and the network that they fit; its statistics are yet to be estimated.
+
+    Raises:
+        StageError: a prunable weight has no layer, or the network never calls its layer.
     """
-    from workers.probing.alignment.repair import corrected_state, with_statistics
+    from workers.probing.alignment.repair import corrected_state, unmeasured, with_statistics
 
     path = pair.evaluation
-    layers = [name.removesuffix(".weight") for name in pair.prunable if name.endswith(".weight")]
+    if why := unrepairable(pair.a, pair.prunable):
+        raise StageError(f"repaired_barrier: the network {why}")
+    layers = [name.removesuffix(".weight") for name in pair.prunable]
     ends = [with_statistics(pair.a, layers, corrects=False) for _ in range(2)]
     ends[1].load_state_dict(b, strict=False)  # the statistics are not in it
     reestimate_statistics(ends, pair.splits, replace(reestimation(path), reset=True), pair.beat)
+    if silent := unmeasured(ends[0], layers):
+        raise StageError(f"repaired_barrier: the network never calls {silent[0]}, so REPAIR could not correct it")
     a = pair.a.state_dict()
     between = ((share, mix((a, b), (share, 1 - share))) for share in path.lambdas)
     states = (corrected_state(state, ends[0], ends[1], layers, share) for share, state in between)

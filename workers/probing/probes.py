@@ -147,6 +147,13 @@ class Pair:
 Measure = Callable[[Pair], Mapping[str, float]]
 
 
+Unfit = Callable[[nn.Module, Sequence[str]], str]
+
+
+def _fit(model: nn.Module, prunable: Sequence[str]) -> str:
+    return ""
+
+
 @dataclass(frozen=True)
 class RegisteredProbe(Registered[Measure]):
     """A registered probe.
@@ -155,17 +162,19 @@ class RegisteredProbe(Registered[Measure]):
         path: whether it evaluates networks on paths. Its stages then hold how, so its numbers have the recipe's points
             and re-estimation in their keys, as barriers have.
         statistics: whether it evaluates the networks with the running statistics of their own training.
+        unfit: says why it cannot measure a network with these prunable weights; empty if it can.
     """
 
     path: bool = False
     statistics: bool = True
+    unfit: Unfit = _fit
 
 
 PROBES = Registry("probe", RegisteredProbe)
 
 
 def probe(
-    name: str, *, version: int = 1, path: bool = False, statistics: bool | None = None
+    name: str, *, version: int = 1, path: bool = False, statistics: bool | None = None, unfit: Unfit = _fit
 ) -> Callable[[Measure], Measure]:
     """Register a function that measures a pair of solutions and returns numbers by name, units included.
 
@@ -177,13 +186,16 @@ def probe(
         path: whether it evaluates networks on paths: ``Pair.outcomes`` and ``Pair.barrier``.
         statistics: whether it evaluates the networks with the running statistics of their own training, so that it has
             no meaning at the ends of AWS's rounds; None says so unless it evaluates networks on paths.
+        unfit: a function of a network and the names of its prunable weights that says why the probe cannot measure it,
+            in words that follow the network's name, or returns an empty text; the plan then refuses the probe.
 
     Raises:
         ValueError: the name cannot begin a column's name.
     """
     if not _WORD.fullmatch(name):
         raise ValueError(f"probe {name!r}: name it in small letters, digits and underscores")
-    return PROBES.register(name, version=version, path=path, statistics=not path if statistics is None else statistics)
+    own = not path if statistics is None else statistics
+    return PROBES.register(name, version=version, path=path, statistics=own, unfit=unfit)
 
 
 def measured(stage: PairProbe, pair: Pair) -> dict[str, float]:

@@ -11,7 +11,15 @@ from urllib.parse import urlsplit
 
 from tickets.files.home import expanded
 from tickets.files.reading import UnreadableFileError
-from workers.storage.base import PARALLEL_REQUESTS, Entry, Storage, StorageError, download_many, read_many
+from workers.storage.base import (
+    PARALLEL_REQUESTS,
+    Entry,
+    NoBucketError,
+    Storage,
+    StorageError,
+    download_many,
+    read_many,
+)
 from workers.storage.bucket import Bucket
 from workers.storage.folder import Folder
 
@@ -20,6 +28,7 @@ __all__ = [
     "Bucket",
     "Entry",
     "Folder",
+    "NoBucketError",
     "Storage",
     "StorageError",
     "UnreadableFileError",

@@ -18,6 +18,10 @@ class StorageError(OSError):
     """A storage cannot be used; the message names the remedy."""
 
 
+class NoBucketError(StorageError):
+    """There is no such bucket."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A file in a listing.

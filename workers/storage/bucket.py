@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from tickets.files.reading import MOST_BYTES, UnreadableFileError
-from workers.storage.base import Entry, StorageError
+from workers.storage.base import Entry, NoBucketError, StorageError
 
 LISTING_PAUSES_S = (0.2, 1.0, 5.0, 20.0)
 PATIENCE = timedelta(minutes=5)  # how long the client retries 5xx answers
@@ -150,8 +150,9 @@ class Bucket:
             raise self._unusable(error) from error
 
     def _unusable(self, error: Exception) -> StorageError:
-        fault = "there is no such bucket" if NO_BUCKET in str(error) else _first_line(error)
-        return StorageError(f"{self.root}: {fault}")
+        if NO_BUCKET in str(error):
+            return NoBucketError(f"{self.root}: there is no such bucket")
+        return StorageError(f"{self.root}: {_first_line(error)}")
 
 
 def _aws_options() -> dict[str, Any]:

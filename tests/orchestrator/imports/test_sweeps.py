@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from uuid import uuid4
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -12,11 +13,15 @@ import torch
 
 import tickets
 from analysis import load
+from orchestrator import verify, why
 from orchestrator.gc import list_garbage
 from orchestrator.operating.garbage import Category
 from orchestrator.operating.survey import survey
 from orchestrator.operating.verification import check
+from orchestrator.sinks.run import read_run
 from orchestrator.store import Store
+from tests.orchestrator.store.stores import invoke
+from tests.orchestrator.store.test_merging import merge
 from tests.support import small_sweeps
 from tests.support.images import REAL_CIFAR10
 from tests.support.small_sweeps import ONE_ROUND
@@ -24,9 +29,10 @@ from tests.support.sweep_processes import in_process
 from tickets import Provenance
 from workers.models import build_model
 from workers.stages import Model
+from workers.storage import open_storage
 
 HERE = ("--backend", "inline", "--device", "cpu")
-pytestmark = pytest.mark.slow(seconds=25)
+pytestmark = pytest.mark.slow(seconds=60)
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +87,67 @@ def test_a_store_with_copies_needs_no_source_and_tells_whole_ones_from_damaged(f
     (tmp_path / "away").rename(source)
     assert "copied" in sweep(folder, moved, source)
     assert not check(Store(moved), lambda done, total: None).faults
+
+
+def test_a_stores_tickets_in_a_bucket_are_those_of_a_folder_and_copied_for_when_it_is_gone(
+    folder: Path, tmp_path: Path, s3: str
+) -> None:
+    url = f"{s3}/{uuid4()}"
+    bucket = open_storage(url)
+    for path in (folder / "theirs").rglob("*"):
+        if path.is_file():
+            bucket.upload(path, path.relative_to(folder / "theirs").as_posix())
+    source = f"lent={url}:aws/chain1/round01"
+    assert "copied" in sweep(folder, tmp_path / "store", source)
+    theirs, ours = accuracies(folder / "theirs"), accuracies(tmp_path / "store")
+    for start in ("retrain", "signed"):
+        assert ours["aws@lent:patterns", start] == theirs["aws", start]
+    [file] = [name for name in bucket.listing("stages/round") if name.endswith("/ticket.parquet")]
+    for place in (f"{url}/{file}", f"{url}/{file}".removesuffix("/ticket.parquet"), f"{s3}/{uuid4()}"):
+        code, output = in_process(*small_sweeps.options(folder, tmp_path / "none", "--tickets", place), *HERE)
+        assert code == 2
+        assert f"--tickets {place}: there is no store; of a bucket, only the tickets of a store are read" in output
+    assert not (tmp_path / "none").exists()
+    bucket.remove([*bucket.listing()])
+    assert "Nothing to compute" in sweep(folder, tmp_path / "store", source)
+    code, output = in_process(*small_sweeps.options(folder, tmp_path / "none", "--tickets", "s3://none/theirs"), *HERE)
+    assert (code, "s3://none/theirs: there is no such bucket" in output) == (2, True)
+
+
+def test_commands_tell_where_a_copy_came_from(folder: Path, tmp_path: Path) -> None:
+    sweep(folder, tmp_path / "store", f"lent={folder / 'theirs'}")
+    [copy] = [each for each in Store(tmp_path / "store").records().values() if each.kind == "imported"]
+    place = f"patterns/resnet1d/aws/chain1/round01 of {folder / 'theirs'}"
+    run = read_run(copy, {}, "link")
+    assert (run.job, run.group, run.results) == ("imported", "aws@lent:patterns/chain1/round01", copy.results)
+    assert (run.parameters["ticket.place"], run.parameters["ticket.method"]) == (place, "aws")
+    code, output = invoke(why.app, tmp_path / "store", "imported")
+    assert (code, f"Copied from {place} by attempt 1, " in output) == (0, True)
+    assert "First run" not in output
+    [file] = (tmp_path / "store").glob("stages/imported/*/attempts/1/out/ticket.parquet")
+    file.write_bytes(file.read_bytes()[:-10])
+    code, output = invoke(verify.app, tmp_path / "store")
+    assert (code, "ticket.parquet" in output) == (1, True)
+    code, output = invoke(why.app, tmp_path / "store", "imported")
+    assert (code, "repeat the sweep's command to copy it from its source again" in output) == (0, True)
+
+
+def test_stores_that_named_one_ticket_differently_are_merged_by_verify(folder: Path, tmp_path: Path) -> None:
+    for name in ("mine", "theirs"):
+        sweep(folder, tmp_path / name, f"{name}={folder / 'theirs'}")
+    before = accuracies(tmp_path / "mine")
+    merge(tmp_path)
+    code, output = invoke(verify.app, tmp_path / "mine")
+    assert (code, "has the same key as stages/imported/" in output) == (1, True)
+    assert invoke(verify.app, tmp_path / "mine", "--check-only")[0] == 0
+    assert accuracies(tmp_path / "mine").to_dict() == before.to_dict()
+    for name in ("mine", "theirs"):
+        assert "Nothing to compute" in sweep(folder, tmp_path / "mine", f"{name}={folder / 'theirs'}")
+    listed = list_garbage(
+        Store(tmp_path / "mine"), survey(Store(tmp_path / "mine")), keep_weights=False, superseded=True
+    )
+    kept = [file.path for file in listed if "/imported/" in file.path and file.category is not Category.SET_ASIDE]
+    assert kept == []
 
 
 def test_two_copies_of_a_ticket_are_one_stage_and_a_ticket_without_weights_leaves_the_retrain_out(

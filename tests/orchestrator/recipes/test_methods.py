@@ -10,6 +10,7 @@ from orchestrator.planning.plan import Node, Plan
 from orchestrator.recipes.methods import METHODS, Method
 from orchestrator.recipes.resolution import resolve
 from tests.orchestrator.recipes.small_recipes import plan_of, recipe
+from tickets import Transfer
 from workers.stages import Criterion, MaskRule, Pretrain, Pruning, Round, Rule, Rules, Schedule, Train, Training
 
 FINAL = Schedule("steps", (2,))
@@ -55,6 +56,20 @@ def test_weight_rewinding_resets_weights_and_schedule_to_an_epoch() -> None:
         reset = plan.nodes[node.inputs["reset"]].stage
         assert isinstance(reset, Pretrain)
         assert reset.training == replace(zero, stop_after=1)
+
+
+def test_a_start_of_an_epoch_may_train_only_the_epochs_that_are_left() -> None:
+    at_once, later = ({"first_epochs": first} for first in ({}, {"rewound_to_1": 1}))
+    own = {"rewound_to_1": Transfer(signs="epoch_1", magnitudes="epoch_1"), "all_epochs": Transfer(signs="epoch_1")}
+    transfers = {"own_transfers": own, "transfers": (*own,), "twins": ("rewound_to_1",)}
+    before, after = (plan_of(recipe(methods=("lrr",), **transfers, **first)) for first in (at_once, later))
+    moved = {node.name: node for node in after if node.key not in before.nodes}
+    trained = {name: node.stage for name, node in moved.items() if isinstance(node.stage, Train)}
+    assert {node.labels.transfer for name, node in moved.items() if name in trained} == {"rewound_to_1"}
+    assert any(node.labels.twin for node in moved.values())
+    for stage in trained.values():
+        assert stage.training.span == range(1, 3)
+        assert stage.training.schedule == FINAL  # the milestone is still epoch 2 of the schedule
 
 
 def test_imp_resets_to_the_initialisation_and_trains_in_full() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from uuid import uuid4
 
@@ -27,7 +28,7 @@ from tests.support.sweep_processes import (
 )
 from workers.storage import Bucket, open_storage
 
-pytestmark = pytest.mark.slow(seconds=45)
+pytestmark = pytest.mark.slow(seconds=70)
 
 SECRET = "planted-secret"
 
@@ -177,3 +178,20 @@ def test_two_sweeps_on_one_store_share_the_work(
     assert all("] done " in output for _, output in ended)
     assert all(record.attempt == 1 for record in Store(store).records().values())
     assert not list(store.glob("stages/*/*/attempts/2"))
+
+
+def test_a_network_of_timm_is_swept_into_a_bucket_as_into_a_folder(tmp_path: Path, s3: str) -> None:
+    pytest.importorskip("timm")
+    recipe = small_sweeps.prepare(tmp_path / "recipe", **{**small_sweeps.ONE_ROUND, "model": {}, "twins": []})
+    network = ("--archs", "timm:test_resnet", "--set", "model.drop_path_rate=0.1")
+    url = f"{s3}/{uuid4()}"
+    for store in (tmp_path / "alone", url):
+        code, output = in_process(*options(recipe, store, *network))
+        assert code == 0, output
+    copy = brought(url, tmp_path / "copy")
+    assert_same_results(tmp_path / "alone", copy)
+    (record, *_) = Store(copy).records().values()
+    assert record.labels.architecture == "timm:test_resnet"
+    assert record.science["setting"]["model"]["options"]["timm"] == version("timm")
+    code, output = in_process(*options(recipe, url, *network))
+    assert (code, "Nothing to compute" in output) == (0, True)

@@ -20,6 +20,7 @@ from workers.probing.alignment import trace_permutations
 from workers.probing.alignment.repair import needs_repair
 from workers.probing.probes import PROBES, Pair, measured
 from workers.stages import Data, Model, PairProbe, PathEvaluation, Setting
+from workers.stages.execution import StageError
 
 PATH = PathEvaluation(3, 32, 96, None)
 SETTING = Setting("sound", Data("tiny", "tiny-1", 0.1), Model("resnet1d"))
@@ -115,3 +116,43 @@ def first_deviation(model: nn.Module, images: Tensor) -> Tensor:
     with torch.no_grad():
         model(images)
     return seen[0].transpose(0, 1).flatten(1).std(1, correction=0)
+
+
+class Attentive(nn.Module):
+    """Attention over the pixels of an image, with projections that have no layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.into, self.fc = nn.Linear(1, 4), nn.Linear(4, 3)
+        self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.into(x.flatten(1)[..., None])
+        return self.fc(self.attention(tokens, tokens, tokens)[0].mean(1))
+
+
+class Bypassing(nn.Module):
+    """A layer whose weight is used without a call of the layer."""
+
+    def __init__(self, pixels: int) -> None:
+        super().__init__()
+        self.into, self.fc = nn.Linear(pixels, 4), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(F.linear(x.flatten(1), self.into.weight, self.into.bias))
+
+
+def test_repair_of_what_no_layer_applies_is_refused_and_not_half_done(splits: Splits) -> None:
+    attentive, bypassing = Attentive().eval(), Bypassing(splits.blank(1).numel()).eval()
+    prunable = [name for name, each in attentive.named_parameters() if each.dim() > 1 and not name.startswith("fc")]
+    assert "attention.in_proj_weight" in prunable
+    for network, names, why in (
+        (attentive, prunable, "the network has attention.in_proj_weight, a weight that no convolution"),
+        (attentive, ["attention.out_proj.weight"], "the network has attention.out_proj.weight"),
+        (bypassing, ["into.weight"], "the network never calls into, so REPAIR could not correct it"),
+    ):
+        of = Pair(network, copy.deepcopy(network), tuple(names), splits, seed=1, path=PATH)
+        with pytest.raises(StageError, match=why):
+            repaired_path(of, network.state_dict())
+    normalized = nn.Sequential(attentive, nn.BatchNorm1d(3))  # re-estimation is REPAIR there
+    assert not PROBES["repaired_barrier"].unfit(normalized, [f"0.{name}" for name in prunable])

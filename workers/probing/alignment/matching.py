@@ -15,6 +15,7 @@ from workers.probing.alignment.graph import PermutationGraph, compose
 from workers.probing.alignment.groups import Group
 
 LEAST_GAIN = 1e-9  # of the product of both lengths; below, rounding would decide
+MOST_PASSES = 300  # three settle a ResNet-20; a rule that took worse steps would never end
 
 
 class _Assignment(NamedTuple):
@@ -43,12 +44,15 @@ def match_weights(
 
     Returns:
         A permutation for ``graph.permuted``.
+
+    Raises:
+        RuntimeError: the matching has not ended after ``MOST_PASSES`` over all groups.
     """
     a = {name: a[name].double() for name in names}
     moved = {name: b[name].double() for name in names}
     enough = LEAST_GAIN * (_inner(a, a) * _inner(moved, moved)) ** 0.5
-    permutation, improved = graph.identity, True
-    while improved:
+    permutation = graph.identity
+    for _ in range(MOST_PASSES):
         improved = False
         for number in torch.randperm(len(graph.groups), generator=generator).tolist():
             beat()
@@ -60,7 +64,9 @@ def match_weights(
             if _inner(a, after) - _inner(a, touched) > enough:
                 moved |= after
                 permutation, improved = compose(step, permutation), True
-    return permutation
+        if not improved:
+            return permutation
+    raise RuntimeError(f"weight matching still finds closer weights after {MOST_PASSES:,} passes over all groups")
 
 
 def assigned(graph: PermutationGraph, group: Group, similarities: Sequence[Tensor]) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +44,24 @@ class Statistics(nn.BatchNorm1d):
 def needs_repair(model: nn.Module) -> bool:
     """Whether a network has no batch norm, whose re-estimated statistics are REPAIR already (section 4.2)."""
     return not any(isinstance(module, BATCH_NORM) for module in model.modules())
+
+
+def beyond_layers(model: nn.Module, names: Iterable[str]) -> list[str]:
+    """The weights that no convolution or linear layer applies itself, such as the projections of attention."""
+    attention = tuple(f"{name}." for name, each in model.named_modules() if isinstance(each, nn.MultiheadAttention))
+    return [
+        name
+        for name in names
+        if name.startswith(attention)
+        or not name.endswith(".weight")
+        or not isinstance(model.get_submodule(name.removesuffix(".weight")), MASKED_LAYERS)
+    ]
+
+
+def unmeasured(model: nn.Module, layers: Iterable[str]) -> list[str]:
+    """The layers of ``with_statistics`` that have seen no batch, because the network does not call them."""
+    statistics = {name: model.get_submodule(f"{name}.{STATISTICS}") for name in layers}
+    return [name for name, each in statistics.items() if not int(each.get_buffer("num_batches_tracked"))]
 
 
 def with_statistics(model: nn.Module, layers: Collection[str], *, corrects: bool) -> nn.Module:

@@ -20,6 +20,7 @@ def warm_up(name: str, *, version: int = 1) -> Callable[[F], F]:
     """Register a function of (step, epoch_steps, *, options) that returns a factor of the scheduled learning rate.
 
     ``step`` counts from 0 at the first step of the schedule, and ``epoch_steps`` is the number of steps of an epoch.
+    An option ``epochs`` is the warm-up's length, and a recipe with a shorter training is refused.
     """
     return WARM_UPS.register(name, version=version)
 
@@ -27,6 +28,12 @@ def warm_up(name: str, *, version: int = 1) -> Callable[[F], F]:
 def factor_of(rule: Rule | None) -> Factor | None:
     """The factor of a rule as a function of (step, epoch_steps); None without a rule."""
     return None if rule is None else function_of(WARM_UPS, rule)
+
+
+def length_epochs(rule: Rule) -> float | None:
+    """The epochs of a warm-up, from a rule with all its options; None if its function has no option ``epochs``."""
+    epochs = rule.options.get("epochs")
+    return epochs if isinstance(epochs, int | float) else None
 
 
 @warm_up("linear")

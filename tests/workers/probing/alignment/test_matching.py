@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -16,8 +17,10 @@ from workers.probing.alignment import (
     inverse,
     match_activations,
     match_weights,
+    matching,
     trace_permutations,
 )
+from workers.probing.alignment.matching import assigned
 from workers.stages import Model
 
 
@@ -70,6 +73,44 @@ def test_weight_matching_is_the_best_of_all_permutations_of_a_layer() -> None:
     orders = [b["0.weight"][list(order)] for order in itertools.permutations(range(len(first.units)))]
     best = min((a["0.weight"] - each).norm() for each in orders)
     assert torch.allclose((a["0.weight"] - matched["0.weight"]).norm(), best)
+
+
+class Residual(nn.Module):
+    """A layer whose inputs and outputs are the same three units."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.into, self.inner, self.out = nn.Linear(4, 3), nn.Linear(3, 3), nn.Linear(3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.into(x))
+        return self.out(x + F.relu(self.inner(x)))
+
+
+# of both axes at once, the assignment takes the similarity of each with the other as it is
+FARTHER = (
+    {"inner.weight": torch.tensor([[1.0, 2, 2], [1, 1, 0], [0, 0, 3]])},
+    {"inner.weight": torch.tensor([[0.0, -3, 3], [-3, 3, 2], [-1, 2, 3]])},
+)
+
+
+def test_a_step_that_does_not_bring_weights_closer_is_not_taken() -> None:
+    graph = trace_permutations(Residual(), torch.randn(1, 4, generator=stream(0)))
+    a, b = FARTHER
+    (group,) = graph.groups
+    similarities = [axis.slices(a["inner.weight"], group.units) @ axis.slices(b["inner.weight"], group.units).T
+                    for axis in graph.axes_of(group.units) if axis.name == "inner.weight"]  # fmt: skip
+    step = assigned(graph, group, [torch.stack(similarities).sum(0).double()])
+    farther = graph.permuted(b, step)["inner.weight"]
+    assert (a["inner.weight"] - farther).norm() > (a["inner.weight"] - b["inner.weight"]).norm()
+    assert torch.equal(match_weights(graph, a, b, ["inner.weight"], stream(3)), graph.identity)
+
+
+def test_a_matching_that_takes_every_step_ends_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matching, "LEAST_GAIN", -math.inf)
+    graph = trace_permutations(Residual(), torch.randn(1, 4, generator=stream(0)))
+    with pytest.raises(RuntimeError, match="still finds closer weights after 300 passes"):
+        match_weights(graph, *FARTHER, ["inner.weight"], stream(3))
 
 
 def test_weight_matching_brings_networks_closer_and_keeps_zeros_and_statistics_with_their_units() -> None:

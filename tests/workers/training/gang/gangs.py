@@ -63,7 +63,7 @@ def fresh(splits: Splits, network: Model = NETWORK) -> tuple[nn.Module, Splits]:
 
 
 def masks_of(model: nn.Module) -> dict[str, Tensor]:
-    weights = {name: tensor for name, tensor in model.named_parameters() if tensor.dim() == 4}
+    weights = {name: model.get_parameter(name) for name in tickets.prunable_names(model, 3)}
     return prune(magnitudes(weights), {n: torch.ones_like(w) > 0 for n, w in weights.items()}, 0.5)
 
 

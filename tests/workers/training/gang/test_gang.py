@@ -66,6 +66,19 @@ def test_two_ranks_with_synchronised_batch_norm_equal_one_device_within_rounding
         assert not together[name][~mask].any()
 
 
+def test_two_ranks_train_a_vision_transformer_as_one_device_does(data_cache: Path, tmp_path: Path) -> None:
+    network = Model("vit_tiny", {"image_size": 8, "width": 6, "depth": 2})
+    gang = gang_of_two(training(2), data_cache, tmp_path / "gang", network)
+    model, log = trained(training(1), tiny(data_cache), network=network)
+    assert difference(gang, model.state_dict()) < 2e-4
+    torch.testing.assert_close(gang["metrics"], table(log), rtol=1e-4, atol=1e-4)
+    started, _ = trained(training(1, epochs=0), tiny(data_cache), network=network)
+    masks = masks_of(started)
+    assert any(name.endswith("in_proj_weight") for name in masks)
+    assert not any(gang[name][~mask].any() for name, mask in masks.items())
+    assert difference(gang, started.state_dict()) > 0.1  # it has trained
+
+
 def test_batch_norm_per_rank_trains_a_different_network(
     data_cache: Path, together: dict[str, Tensor], tmp_path: Path
 ) -> None:
