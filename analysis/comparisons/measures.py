@@ -85,12 +85,12 @@ def of_tickets(section: Section, starts: Sequence[str]) -> pd.DataFrame:
     for start in starts:
         rows = section.trainings[section.trainings["transfer"] == start]
         by = ["method", "round", "chain"]
-        own = rows.groupby(by, as_index=False)[ACCURACY.column].mean()
+        own = rows.groupby(by)[ACCURACY.column].mean().rename(f"{start}_accuracy_percent").reset_index()
         over = spread(rows, by[:2], ACCURACY.column, within=ACCURACY.within)
         over = over.astype({"chains": "Int64"})
         over[["low", "high"]] = over[["low", "high"]].where(over["chains"] > 1)
         names = {name: f"{start}_{name}_percent" for name in ("mean", "low", "high")} | {"chains": f"{start}_chains"}
-        table = table.merge(own.rename(columns={ACCURACY.column: f"{start}_accuracy_percent"}), on=by, how="left")
+        table = table.merge(own, on=by, how="left")
         table = table.merge(over[[*by[:2], *names]].rename(columns=names), on=by[:2], how="left")
     return table
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,11 +58,11 @@ def chosen(stores: Iterable[Path | str], *, all_rounds: bool = False) -> Chosen:
     for section in sections(frames):
         for row in of_tickets(section, STARTS).to_dict("records"):
             number += 1
-            facts = {name: None if pd.isna(value) else value for name, value in row.items()}
+            facts = {str(name): None if pd.isna(value) else value for name, value in row.items()}
             if not all_rounds and all(facts[f"{start}_accuracy_percent"] is None for start in STARTS):
                 choice.without_accuracy += 1
                 continue
-            record = records[facts["key"]]
+            record = records[str(facts["key"])]
             try:
                 ticket = _verified(reader, record)
             except (StoreError, TicketError, OSError) as error:

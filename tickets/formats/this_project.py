@@ -80,7 +80,8 @@ def _write_masked(ticket: Ticket, path: Path, _: Collection[str]) -> None:
         "provenance": asdict(ticket.provenance),
         "roles": {name: tensor.role.value for name, tensor in ticket.tensors.items()},
     }
-    save_file(tensors, path, {"format": "pt", HEADER: json.dumps(header)})
+    # one entry: safetensors writes several in any order, and equal tickets are equal files
+    save_file(tensors, path, {HEADER: json.dumps(header)})
 
 
 PARQUET = Format(
@@ -163,7 +164,7 @@ def _card(ticket: Ticket, sums: dict[str, str], licence: str | None, facts: Mapp
     return render_card(
         TEMPLATE,
         front_matter,
-        provenance=provenance | facts,
+        provenance={**provenance, **facts},
         density=alive / max(weights, 1),
         alive=alive,
         weights=weights,

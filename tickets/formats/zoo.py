@@ -121,7 +121,7 @@ def _path(name: str) -> str:
 
 
 def _about(facts: Mapping[str, Any]) -> dict[str, str]:
-    about = {"chain": str(facts["chain"]), "key": facts["key"]}
+    about = {"chain": str(facts["chain"])}
     for start in STARTS:
         if facts[f"{start}_accuracy_percent"] is not None:
             about[f"test accuracy, {start}"] = f"{facts[f'{start}_accuracy_percent']:.2f} %"

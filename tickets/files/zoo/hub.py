@@ -77,7 +77,7 @@ def one_cause(title: str, path: str = "") -> Iterator[None]:
     try:
         yield
     except errors.LocalEntryNotFoundError as error:
-        if hub.constants.is_offline_mode():
+        if hub.constants.HF_HUB_OFFLINE:
             raise TicketError(
                 f"{title}: {path} is not in the cache {hub.constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE is set; load it "
                 f"once without HF_HUB_OFFLINE"
