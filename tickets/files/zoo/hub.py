@@ -20,8 +20,10 @@ _PLACE = re.compile(r"([\w.-]{1,96}/[\w.-]{1,96})(?:@([\w.-]{1,100}))?(?:/(.*))?
 
 
 def library() -> Any:
-    """Import huggingface_hub; TicketError that names the extra, if it is not installed."""
+    """Import huggingface_hub, its errors and constants; TicketError that names the extra if it is not installed."""
     try:
+        for module in ("errors", "constants"):
+            import_module(f"huggingface_hub.{module}")
         return import_module("huggingface_hub")
     except ImportError as error:
         raise TicketError('a hub needs huggingface_hub: pip install "winning-sign[hub]"') from error

@@ -130,18 +130,20 @@ def ticket_file(place: Path | str) -> Path:
 
 def faults(folder: Path) -> list[str]:
     """Compare all files of a zoo's folder with its digests; a sentence for each that is missing or differs."""
-    zoo, sentences = FolderZoo(folder), []
+    zoo, sentences = FolderZoo(folder), list[str]()
     try:
         sums = read_sums(folder / SUMS)
-        listed = {entry.path: entry.sha256 for entry in read_index(folder / INDEX)}
+        for path, sha256 in sums.items():
+            try:
+                _checked(zoo, path, sha256)
+            except TicketError as error:
+                sentences.append(str(error))
+        if not sentences:
+            entries = read_index(folder / INDEX)
+            unlike = [entry.path for entry in entries if sums.get(entry.path) != entry.sha256]
+            sentences += [f"{folder}: {INDEX} and {SUMS} have different digests of {path}" for path in unlike]
     except (OSError, TicketError) as error:
-        return [f"{folder}: {error}"]
-    for path, sha256 in {**sums, **listed}.items():
-        try:
-            _checked(zoo, path, sums.get(path, ""))
-            _checked(zoo, path, sha256)
-        except TicketError as error:
-            sentences.append(str(error))
+        sentences.append(f"{folder}: {error}")
     return sentences
 
 
