@@ -21,6 +21,8 @@ from winning_sign import HOME
 
 LOAD = "load"
 """Stands for ``tickets.load`` of a place: prints the key of the ticket's stage, or the error."""
+SWEEP = "sweep"
+"""Stands for ``winning-sign sweep``; other words are of ``winning-sign tickets``."""
 
 
 class Commands:
@@ -73,9 +75,11 @@ def _become(asked: dict[str, Any]) -> None:
         os.chdir(asked["cwd"])
         for number, path in enumerate(asked["files"]):
             os.dup2(os.open(path, os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-        from tickets.__main__ import app
-
         first, *rest = asked["words"]
+        if first == SWEEP:
+            from orchestrator.sweep import app
+
+            app(rest)
         if first == LOAD:
             try:
                 print(tickets.load(*rest).provenance.stage_key)
@@ -83,6 +87,8 @@ def _become(asked: dict[str, Any]) -> None:
                 print(error)
             code = 0
         else:
+            from tickets.__main__ import app
+
             app([first, *rest], prog_name="winning-sign tickets")
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)

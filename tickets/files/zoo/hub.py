@@ -84,7 +84,9 @@ def one_cause(title: str, path: str = "") -> Iterator[None]:
                 f"{title}: {path} is not in the cache {hub.constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE is set; load it "
                 f"once without HF_HUB_OFFLINE"
             ) from error
-        raise TicketError(f"{title}: {endpoint} does not answer, and {path} is not in the cache; try again") from error
+        raise TicketError(
+            f"{title}: {endpoint} does not answer as a hub does, and {path} is not in the cache; try again"
+        ) from error
     except errors.OfflineModeIsEnabled as error:
         raise TicketError(f"{title}: HF_HUB_OFFLINE is set; unset it to reach {endpoint}") from error
     except errors.RepositoryNotFoundError as error:
