@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from orchestrator.store import Store
 from tests.tickets.zoo.conftest import command, published
 from tickets import formats
 from tickets.formats import zoo as writing
+from winning_sign import HOME
 
 pytestmark = pytest.mark.slow(seconds=25)
 
@@ -198,3 +200,11 @@ def test_superseded_tickets_and_those_from_elsewhere_are_not_published(store: Pa
     done = command("publish", store, tmp_path / "zoo", "--licence", "mit", "--all-rounds")
     assert done.exit_code == 0, done.output
     assert not names & set(pd.read_parquet(tmp_path / "zoo" / "index.parquet")["key"])
+
+
+def test_the_documents_python_loads_a_ticket(shown: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    [code] = re.findall(r"```python\n(.*?)```", (HOME / "docs" / "zoo.md").read_text(), re.S)
+    monkeypatch.chdir(shown.parent)
+    names: dict[str, Any] = {}
+    exec(code.replace("round10", "round02"), names)
+    assert names["ticket"] == tickets.load("zoo:zoo/aws/chain1/round02")
