@@ -11,7 +11,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from tests.support import small_sweeps
-from tests.support.model_hub import ModelHub, model_hub
+from tests.support.hubs.model_hub import ModelHub, model_hub
 from tests.support.sweep_processes import in_process
 from tickets.__main__ import app
 

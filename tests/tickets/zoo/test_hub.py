@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 import tickets
-from tests.support.forked_commands import LOAD, Commands, forked_commands
-from tests.support.model_hub import TOKEN, ModelHub
+from tests.support.hubs.forked_commands import LOAD, Commands, forked_commands
+from tests.support.hubs.model_hub import TOKEN, ModelHub
 
 pytestmark = pytest.mark.slow(seconds=30)
 

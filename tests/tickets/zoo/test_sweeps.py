@@ -12,8 +12,8 @@ from analysis import load
 from orchestrator.imports.places import TicketSource
 from orchestrator.recipes.layers import RecipeError
 from tests.support import small_sweeps
-from tests.support.forked_commands import SWEEP, forked_commands
-from tests.support.model_hub import TOKEN, ModelHub
+from tests.support.hubs.forked_commands import SWEEP, forked_commands
+from tests.support.hubs.model_hub import TOKEN, ModelHub
 from tests.support.sweep_processes import in_process
 from tests.tickets.zoo.conftest import command
 

@@ -53,9 +53,9 @@ class Commands:
 def forked_commands() -> Iterator[Commands]:
     """Start the process that commands are forks of."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-    paths = [str(HOME / "tests" / "support" / "loopback_only"), str(HOME)]
+    paths = [str(HOME / "tests" / "support" / "hubs" / "loopback_only"), str(HOME)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.forked_commands"],
+        [sys.executable, "-m", "tests.support.hubs.forked_commands"],
         env={**inherited, "PYTHONPATH": os.pathsep.join(paths), "NO_PROXY": "*", "COLUMNS": "300"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
