@@ -28,7 +28,7 @@ SUB_COMMANDS = {
     "serve": ("analysis.serve", WATCH, "Show the report of one store or several in the browser while sweeps run."),
     "judge": ("analysis.judge", WATCH, "Say what the results of one store or several show, and how sure it is."),
     "checks": ("analysis.checks", WATCH, "Check the method's rules on the results of one store or several."),
-    "tickets": ("tickets.__main__", WATCH, "Show, compare, convert and verify tickets."),
+    "tickets": ("tickets.__main__", WATCH, "Show, compare, convert, verify and publish tickets."),
     "cancel": ("orchestrator.cancel", MEND, "Stop sweeps or single stages after a checkpoint."),
     "verify": ("orchestrator.verify", MEND, "Check all files of a store and quarantine the broken ones."),
     "gc": ("orchestrator.gc", MEND, "List files that a store no longer needs, and remove them."),

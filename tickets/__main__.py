@@ -1,4 +1,4 @@
-"""``winning-sign tickets``: shows, compares, converts and verifies tickets of this and other projects."""
+"""``winning-sign tickets``: shows, compares, converts, verifies and publishes tickets of this and other projects."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from rich import box
 
 from tickets import formats
 from tickets.errors import TicketError
+from tickets.files.zoo.places import faults as zoo_faults
+from tickets.files.zoo.places import in_zoo, is_zoo
+from tickets.formats import zoo_commands
 from tickets.formats.format import Hints
 from tickets.formats.names import BUILT_IN
 from tickets.formats.source import NeedsHintError
@@ -21,7 +24,12 @@ from workers.terminal.help import GLOSSARY
 from workers.terminal.tables import UncutTable, print_table
 
 app = new_app()
-Files = Annotated[list[Path], typer.Argument(metavar="FILE…", help="Tickets in any format.", show_default=False)]
+Files = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="FILE…", help="Tickets in any format, also of zoos, as zoo:FOLDER/NAME.", show_default=False
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing file or folder.")]
 DIFF_COLUMNS = {
     "common": "common",
@@ -37,7 +45,7 @@ MAP_NAMES = ", ".join(BUILT_IN)
 
 @app.callback(no_args_is_help=True, epilog=f"python -m tickets is the same as winning-sign tickets.\n{GLOSSARY}")
 def tickets() -> None:
-    """Show, compare, convert and verify tickets.
+    """Show, compare, convert, verify and publish tickets.
 
     A ticket is a signed mask with its provenance: which weights of a trained network survive pruning, and their signs.
     """
@@ -215,11 +223,12 @@ def convert(
     app,
     """
 winning-sign tickets verify ticket.parquet for-the-hub
+winning-sign tickets verify zoo
 winning-sign tickets verify --json sweeps/stages/round/*/attempts/*/out/ticket.parquet
 """,
 )
 def verify(files: Files, json_: AsJson = False) -> None:
-    """Check that each ticket can be read and is consistent.
+    """Check that each ticket can be read and is consistent, and that each zoo holds the files that it lists.
 
     The exit code is 1 if a file is broken.
     """
@@ -238,13 +247,19 @@ def verify(files: Files, json_: AsJson = False) -> None:
     raise typer.Exit(1 if any(faults_by_file.values()) else 0)
 
 
+add_command(app, zoo_commands.PUBLISH_EXAMPLES)(zoo_commands.publish)
+add_command(app, zoo_commands.PUSH_EXAMPLES)(zoo_commands.push)
+
+
 def _description(path: Path) -> dict[str, Any]:
     ticket_format, ticket, _ = formats.read_with_format(path)
     return {"format": ticket_format.name, "provenance": asdict(ticket.provenance), **summary(ticket)}
 
 
 def _faults(path: Path) -> list[str]:
-    if not path.exists():
+    if is_zoo(path):
+        return zoo_faults(path)
+    if not in_zoo(path) and not path.exists():
         raise TicketError(f"{path} does not exist; name an existing ticket")
     try:
         return faults(formats.read(path))

@@ -20,6 +20,7 @@ from tickets.files import digest
 from tickets.files.columns import SCHEMA, read_columns
 from tickets.files.reading import parse_json
 from tickets.files.stages import ticket_of_stage
+from tickets.files.zoo.places import in_zoo, ticket_file
 from tickets.roles import Role
 from tickets.signed import SignedTensor
 from tickets.ticket import SCHEMA_VERSION, Provenance, Ticket
@@ -45,23 +46,28 @@ def save(ticket: Ticket, path: Path | str) -> None:
 
 
 def load(path: Path | str, stage: str | None = None) -> Ticket:
-    """Read a ticket from its file, or from a store by the name of the stage that made it.
+    """Read a ticket from its file, from a zoo, or from a store by the name of the stage that made it.
 
     >>> tickets.load("ticket.parquet")
+    >>> tickets.load("zoo:zoo/aws/chain1/round10")
+    >>> tickets.load("hub:OWNER/REPOSITORY/aws/chain1/round10")
     >>> tickets.load("sweeps", "aws/chain1/round10")
 
     Args:
-        path: the file; with ``stage``, the store's folder.
+        path: the file; or ``zoo:FOLDER/NAME`` or ``hub:OWNER/REPOSITORY/NAME`` (``tickets.files.zoo.places``); with
+            ``stage``, the store's folder.
         stage: the stage's name, or its end from a "/" on; or at least the first 8 digits of its key.
 
     Raises:
         TicketError: the file is missing, truncated or of another schema, a value is outside {-1, 0, +1}, or the content
             does not match the file's digest; the message names the file and, where possible, the tensor. (Files of
             early versions have no digest and are read without that last check.) Or no stage, or several stages, have
-            this name; the message lists the nearest.
+            this name; the message lists the nearest. Or a zoo cannot be reached, or a file is not the one it lists.
     """
     if stage is not None:
         path = ticket_of_stage(path, stage)
+    elif in_zoo(path):
+        path = ticket_file(path)
     columns = read_columns(path)
     provenance = _provenance(path, columns.metadata)
     tensors: dict[str, SignedTensor] = {}

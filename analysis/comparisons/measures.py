@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Hashable, Iterable, Mapping
+from collections.abc import Container, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any, Literal
@@ -126,6 +126,31 @@ def tabulated(columns: Container[Hashable]) -> list[Measure]:
         columns: of ``numbers``.
     """
     return [measure for measure in MEASURES if f"{measure.name}_mean" in columns]
+
+
+def of_tickets(section: Section, starts: Sequence[str]) -> pd.DataFrame:
+    """Return one row per ticket that the section's chains found by pruning, with its accuracies from some starts.
+
+    Returns:
+        ``key``, ``name``, ``method``, ``chain``, ``round``, ``density``, and for each start, in percent,
+        ``{start}_accuracy_percent`` (the mean over the seeds of this ticket's final trainings),
+        ``{start}_mean_percent``, ``_low_percent`` and ``_high_percent`` (over the ``{start}_chains`` of its method and
+        round: see ``spread``; no interval with one chain). NaN where nothing was measured.
+    """
+    stages = section.frames.stages
+    rounds = stages[stages["kind"] == "round"]
+    table = rounds[["key", "name", "method", "chain", "round", "density"]]
+    for start in starts:
+        rows = section.trainings[section.trainings["transfer"] == start]
+        by = ["method", "round", "chain"]
+        own = rows.groupby(by)[ACCURACY.column].mean().rename(f"{start}_accuracy_percent").reset_index()
+        over = spread(rows, by[:2], ACCURACY.column, within=ACCURACY.within)
+        over = over.astype({"chains": "Int64"})
+        over[["low", "high"]] = over[["low", "high"]].where(over["chains"] > 1)
+        names = {name: f"{start}_{name}_percent" for name in ("mean", "low", "high")} | {"chains": f"{start}_chains"}
+        table = table.merge(own, on=by, how="left")
+        table = table.merge(over[[*by[:2], *names]].rename(columns=names), on=by[:2], how="left")
+    return table
 
 
 def usual_replicates(rows: Iterable[Mapping[Any, Any]]) -> str:

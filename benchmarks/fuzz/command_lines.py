@@ -59,6 +59,8 @@ BASE = {
     "tickets diff": "none.parquet other.parquet",
     "tickets convert": "none.parquet converted.parquet",
     "tickets verify": "none.parquet",
+    "tickets publish": "none zoo --licence=mit",
+    "tickets push": "none OWNER/REPOSITORY --yes",
     "cancel": "none",
     "verify": "none",
     "gc": "none",

@@ -1,19 +1,21 @@
-"""Where tickets from elsewhere lie: files, folders of files, and other stores."""
+"""Where tickets from elsewhere lie: files, folders of files, zoos, and other stores."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from orchestrator.recipes.experiments import Found
 from orchestrator.recipes.layers import RecipeError
 from orchestrator.store import Store
 from orchestrator.store.plans import wanted
-from orchestrator.store.record import Record
+from tickets import TicketError
 from tickets.files.home import expanded
+from tickets.files.stages import is_selected
+from tickets.files.zoo.places import Kept, in_zoo, is_reachable, is_zoo, kept, zoo_name
 from tickets.formats import FORMATS
 from tickets.formats.source import Source
 from workers.data import data_set_names
@@ -55,7 +57,10 @@ class TicketSource:
                 f"--tickets {text!r}: nothing follows the colon; give {store} for the rounds that are compared, or one "
                 f"of its stages, such as {store}:aws/chain1/round10"
             )
-        if not name:
+        if not name and in_zoo(place):
+            with _one_error(text):
+                name = slug(zoo_name(place))
+        elif not name:
             name = slug(re.split(r"[/\\]", _split(place)[0].rstrip("/\\"))[-1])
             for ending in ENDINGS:
                 name = name.removesuffix(ending)
@@ -68,6 +73,8 @@ class TicketSource:
     @property
     def exists(self) -> bool:
         """Whether there is something at its place; StorageError if a bucket does not answer."""
+        if in_zoo(self.place):
+            return is_reachable(self.place)
         place, _ = _split(self.place)
         if "://" not in place:
             return expanded(place).exists()
@@ -83,6 +90,9 @@ class TicketSource:
             RecipeError: there is none, or there are too many.
             StoreError: the place is a store that cannot be read, or lacks the stage.
         """
+        if in_zoo(self.place):
+            with _one_error(self.text):
+                return [_in_zoo(each) for each in kept(self.place, MOST_TICKETS)]
         place, stage = _split(self.place)
         path = expanded(place)
         if "://" in place or (path / "stages").is_dir():
@@ -99,6 +109,14 @@ class TicketSource:
                 f"--tickets {self.text}: {len(tickets):,} tickets, and at most {MOST_TICKETS:,} are read; name fewer"
             )
         return tickets
+
+
+@contextmanager
+def _one_error(text: str) -> Iterator[None]:
+    try:
+        yield
+    except TicketError as error:
+        raise RecipeError(f"--tickets {text}: {error}") from error
 
 
 def _split(text: str) -> tuple[str, str]:
@@ -126,7 +144,7 @@ def _of_store(store: Store, stage: str, text: str) -> Iterator[Found]:
     for key, record in sorted(records.items(), key=lambda item: item[1].name):
         if record.kind not in KINDS or schemas.TICKET not in record.files or record.labels.round is None:
             continue
-        if not (_selected(record, stage) if stage else not last or key in last):
+        if not (is_selected(record.name, record.key, stage) if stage else not last or key in last):
             continue
         if damage := store.damage(key):
             raise RecipeError(f"{damage}; repeat its sweep, or name other stages")
@@ -146,15 +164,18 @@ def _of_store(store: Store, stage: str, text: str) -> Iterator[Found]:
         )
 
 
-def _selected(record: Record, stage: str) -> bool:
-    ends = f"/{record.name}".endswith(f"/{stage}")
-    return ends or fnmatchcase(record.name, stage) or (len(stage) >= 8 and record.key.startswith(stage))
+def _in_zoo(kept: Kept) -> Found:
+    entry = kept.entry
+    labels = (entry.architecture, entry.chain, entry.round, entry.data_fingerprint)
+    return Found(kept.place, kept.file, None, kept.chosen, *labels)
 
 
 def _of_files(path: Path, text: str) -> Iterator[Found]:
     """The tickets of a file or a folder: the folder may be one ticket, or hold several."""
     if not path.exists():
         raise RecipeError(f"--tickets {text}: there is no such file, folder or store")
+    if is_zoo(path):
+        raise RecipeError(f"--tickets {text}: this folder is a zoo; say zoo:{path}")
     if not path.is_dir() or _is_ticket(path):
         yield _at(path)
         return

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ KINDS = ("pretrain", "round")
 """The kinds of stages that make tickets; round 0 is of the first."""
 _KEY = re.compile("[0-9a-f]{8,32}")
 _OUT = re.compile(r"out|attempts/[1-9][0-9]{0,8}/out")
-_AT_MOST = 20  # choices that a message lists
+AT_MOST = 20
+"""Choices that a message lists."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,16 @@ class _Made:
     key: str
     path: Path
     digest: str
+
+
+def is_selected(name: str, key: str, stage: str) -> bool:
+    """Whether a user's word means a stage: its name, the end of it from a "/" on, a pattern of one, or 8 of its digits.
+
+    >>> is_selected("mnist1d/resnet1d/aws/chain1/round10", "3f…", "aws/*/round10")
+    True
+    """
+    ends = f"/{name}".endswith(f"/{stage}") or fnmatchcase(f"/{name}", f"*/{stage}")
+    return ends or (len(stage) >= 8 and key.startswith(stage))
 
 
 def ticket_of_stage(store: Path | str, stage: str) -> Path:
@@ -95,15 +107,15 @@ def _nothing(root: Path, stage: str, made: dict[str, _Made], damaged: list[Path]
         return "no stage has made a ticket yet; wait until a sweep has trained a dense network"
     depth = stage.count("/") + 1
     names = {"/".join(each.name.split("/")[-depth:]) for each in made.values()}
-    return unknown("stage", stage, get_close_matches(stage, names, n=_AT_MOST, cutoff=0))
+    return unknown("stage", stage, get_close_matches(stage, names, n=AT_MOST, cutoff=0))
 
 
 def _choices(found: list[_Made]) -> str:
     """List names that differ; the digits of keys where they do not."""
     names = [each.name for each in found]
     shown = sorted(each.key[:16] if names.count(each.name) > 1 else each.name for each in found)
-    more = f" or one of {len(shown) - _AT_MOST} more" if len(shown) > _AT_MOST else ""
-    return " or ".join(shown[:_AT_MOST]) + more
+    more = f" or one of {len(shown) - AT_MOST} more" if len(shown) > AT_MOST else ""
+    return " or ".join(shown[:AT_MOST]) + more
 
 
 def _checked(made: _Made) -> Path:

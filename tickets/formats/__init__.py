@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 
 from tickets.errors import TicketError
 from tickets.files.writing import beside
+from tickets.files.zoo.places import in_zoo, ticket_file
 from tickets.formats.format import UNKNOWN, Format, Hints
 from tickets.formats.names import BUILT_IN, NameMap, built_in, read_map
 from tickets.formats.projects import AUTHORS, OPEN_LTH, SPARSE, TORCH_PRUNE, TURBOPRUNE
@@ -91,6 +92,7 @@ def read_with_format(path: Path | str, format: str | None = None, hints: Hints |
     """Read a ticket; find its format, and the translation of its names to ours.
 
     Args:
+        path: a file, a folder, or a ticket's place in a zoo, as ``tickets.load`` takes it.
         format: a format's name; None finds the format by content.
         hints: facts that the file does not state.
 
@@ -101,7 +103,8 @@ def read_with_format(path: Path | str, format: str | None = None, hints: Hints |
     """
     hints = hints or Hints()
     given = None if hints.names in (None, AS_THEY_ARE) else read_map(str(hints.names))
-    source = Source(Path(path), None if hints.weights else hints.state)
+    place = ticket_file(path) if in_zoo(path) else Path(path)
+    source = Source(place, None if hints.weights else hints.state)
     chosen = named(format) if format else _fitting(source)
     if format and not chosen.fits(source):
         raise TicketError(f"{path} is not {chosen.title}; it is {_fitting(source).title}")
@@ -166,12 +169,24 @@ def write(
     return Written(chosen, translation, layers)
 
 
-def placed(path: Path, make: Callable[[Path], object], *, force: bool = False) -> None:
+def _other_names(path: Path, new: Path) -> list[str]:
+    names = {each.name for each in new.iterdir()} if new.is_dir() else set()
+    return sorted(each.name for each in path.iterdir() if each.name not in names)
+
+
+def placed(
+    path: Path,
+    make: Callable[[Path], object],
+    *,
+    force: bool = False,
+    lost: Callable[[Path, Path], Sequence[str]] = _other_names,
+) -> None:
     """Write a file or a folder of files under a temporary name, and rename it.
 
     Args:
         make: writes to the path that it is given, which ends as the final name does.
-        force: replace an existing file, or an existing folder that holds only files of the same names.
+        force: replace an existing file, or an existing folder that holds nothing which would be lost.
+        lost: what a folder holds that its new version must not remove; by default, files of other names.
 
     Raises:
         TicketError: the path exists or cannot be written; it is then unchanged.
@@ -184,7 +199,7 @@ def placed(path: Path, make: Callable[[Path], object], *, force: bool = False) -
     try:
         make(temporary)
         if path.is_dir():
-            _replace_folder(path, temporary)
+            _replace_folder(path, temporary, lost)
         elif path.exists() and temporary.is_dir():
             raise TicketError(f"{path} is a file, and a folder cannot replace it; give another name")
         else:
@@ -195,11 +210,9 @@ def placed(path: Path, make: Callable[[Path], object], *, force: bool = False) -
         _remove(temporary)
 
 
-def _replace_folder(path: Path, new: Path) -> None:
-    names = {each.name for each in new.iterdir()} if new.is_dir() else set()
-    lost = sorted(each.name for each in path.iterdir() if each.name not in names)
-    if lost:
-        raise TicketError(f"{path} holds {lost[0]}, which would be lost; give another name")
+def _replace_folder(path: Path, new: Path, lost: Callable[[Path, Path], Sequence[str]]) -> None:
+    if names := lost(path, new):
+        raise TicketError(f"{path} holds {names[0]}, which would be lost; give another name")
     old = new.with_name(f"{new.name}.old")
     path.rename(old)
     new.rename(path)

@@ -80,7 +80,8 @@ def _write_masked(ticket: Ticket, path: Path, _: Collection[str]) -> None:
         "provenance": asdict(ticket.provenance),
         "roles": {name: tensor.role.value for name, tensor in ticket.tensors.items()},
     }
-    save_file(tensors, path, {"format": "pt", HEADER: json.dumps(header)})
+    # one entry: safetensors writes several in any order, and equal tickets are equal files
+    save_file(tensors, path, {HEADER: json.dumps(header)})
 
 
 PARQUET = Format(
@@ -134,35 +135,50 @@ def _checksums(card: Path) -> dict[str, Any]:
         raise TicketError(f"{card}: its front matter lacks the SHA-256 of the ticket's files") from error
 
 
-def _write_hub(ticket: Ticket, path: Path, _: Collection[str]) -> None:
-    path.mkdir()
+def write_hub(ticket: Ticket, path: Path, licence: str | None = None, facts: Mapping[str, str] | None = None) -> None:
+    """Write a folder for a model hub; the path does not exist.
+
+    Args:
+        licence: an identifier for the card's front matter, such as "cc-by-4.0".
+        facts: more lines for the card's table, such as accuracies, by their names.
+    """
+    path.mkdir(parents=True)
     for name, format_ in TICKET_FILES.items():
         format_.write(ticket, path / name, ())
     sums = {name: digest.sha256_of_file(path / name) for name in TICKET_FILES}
-    (path / CARD).write_text(_card(ticket, sums), encoding="utf-8")
+    (path / CARD).write_text(_card(ticket, sums, licence, facts or {}), encoding="utf-8")
 
 
-def _card(ticket: Ticket, sums: dict[str, str]) -> str:
+def _card(ticket: Ticket, sums: dict[str, str], licence: str | None, facts: Mapping[str, str]) -> str:
     provenance = asdict(ticket.provenance)
     tags = ["pruning", "sparsity", "lottery-ticket", "signed-mask"]
     specific = [ticket.provenance.method, ticket.provenance.architecture]
     front_matter: dict[str, Any] = {
+        **({"license": licence} if licence else {}),
         "library_name": "pytorch",
         "tags": [*tags, *(text for text in specific if text != UNKNOWN)],
         "datasets": [text for text in [ticket.provenance.dataset] if text != UNKNOWN],
         "winning_sign": {**provenance, "sha256": sums},
     }
     alive, weights = ticket.weight_counts
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)  # markdown, not HTML
-    environment.filters["line"] = _line
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        front_matter=yaml.safe_dump(front_matter, sort_keys=False, allow_unicode=True),
-        provenance=provenance,
+    return render_card(
+        TEMPLATE,
+        front_matter,
+        provenance={**provenance, **facts},
         density=alive / max(weights, 1),
         alive=alive,
         weights=weights,
         layers=len(ticket.masks),
         sha256=sums,
+    )
+
+
+def render_card(template: Path, front_matter: Mapping[str, Any], **values: Any) -> str:
+    """Render a card; its template writes values of other origin through the filter ``line``."""
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)  # markdown, not HTML
+    environment.filters["line"] = _line
+    return environment.from_string(template.read_text(encoding="utf-8")).render(
+        front_matter=yaml.safe_dump(dict(front_matter), sort_keys=False, allow_unicode=True), **values
     )
 
 
@@ -178,7 +194,7 @@ HUB = Format(
     ("",),
     _fits_hub,
     _read_hub,
-    _write_hub,
+    lambda ticket, path, _: write_hub(ticket, path),
     "as safetensors",
     keeps_provenance=True,
 )

@@ -44,6 +44,7 @@ def add_command(app: typer.Typer, examples: str, cls: type[TyperCommand] = Comma
 
     def register(function: Function) -> Function:
         module = function.__globals__["__spec__"].name.removesuffix(".__main__")
+        module = "tickets" if module.startswith("tickets.") else module  # whose commands are those of one program
         app.command(cls=cls, epilog=_examples(examples, module))(_with_groups(function))
         return function
 

@@ -1,0 +1,1 @@
+"""A model hub on loopback, and commands that may reach nothing else."""

@@ -1,0 +1,1 @@
+"""Zoos: folders and repositories of published tickets, found by name and checked against their digests."""
