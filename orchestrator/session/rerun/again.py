@@ -34,6 +34,7 @@ class StageAgain(BaseModel):
 
     Attributes:
         seconds, recorded_seconds: how long the stage took now, and when it was recorded.
+        recorded_commit: the commit of this software that computed the stage; None if unknown.
         machine, recorded_machine: the kinds of machine; both are empty for a ticket from elsewhere, whose bits no
             machine decides.
         differences: what differs; empty if all bits are the same.
@@ -47,6 +48,7 @@ class StageAgain(BaseModel):
     kind: str
     seconds: float
     recorded_seconds: float
+    recorded_commit: str | None
     machine: dict[str, Any]
     recorded_machine: dict[str, Any]
     differences: list[Difference] = []
@@ -117,6 +119,7 @@ def run_again(
         kind=record.kind,
         seconds=time.monotonic() - began,
         recorded_seconds=record.seconds,
+        recorded_commit=record.provenance.get("git_commit"),
         machine={field: here[field] for field in fields},
         recorded_machine={field: record.provenance.get(field) for field in fields},
         differences=found,

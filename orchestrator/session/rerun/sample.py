@@ -10,7 +10,9 @@ from random import Random
 from orchestrator.planning.identity import stage_key
 from orchestrator.store import Store, StoreError
 from orchestrator.store.record import Record
-from workers.stages import Stage
+from workers.data import find_data_set
+from workers.models.registry import find_architecture
+from workers.stages import Imported, Stage
 from workers.stages.job import JobError, parse_job
 from workers.stages.kinds import width
 
@@ -18,6 +20,7 @@ COLLECTED_INPUT = "an input's files were removed by gc"
 LOST_INPUT = "an input has no record any more"
 NOT_DETERMINISTIC = "its record says that not all its kernels were deterministic"
 OTHER_VERSION = "another version of this software computed it"
+PLUGIN = "its data set or architecture is unknown here; name its --plugin"
 SEVERAL_DEVICES = "several devices trained it together"
 
 
@@ -85,5 +88,16 @@ def _runnable(record: Record, records: Mapping[str, Record], collected: set[str]
     except JobError:
         return OTHER_VERSION
     if stage_key(stage, record.inputs) != record.key:
+        return OTHER_VERSION
+    if isinstance(stage, Imported):
+        return stage
+    model = stage.setting.model
+    try:
+        known = find_data_set(stage.setting.data.name) is not None and find_architecture(model.name)
+    except ValueError:  # an unknown architecture, or no valid name of a family of data sets
+        known = False
+    if not known:
+        return PLUGIN
+    if known.version != model.version:
         return OTHER_VERSION
     return SEVERAL_DEVICES if width(stage) > 1 else stage

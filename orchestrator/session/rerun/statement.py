@@ -115,7 +115,8 @@ def drawn_badge(made: Statement) -> str:
     widths = [round(len(text) * LETTER_PX + 2 * PADDING_PX) for text in (LABEL, value)]
     left, whole = widths[0], sum(widths)
     version = f"winning-sign {made.packages.get('winning-sign', 'of unknown version')}"
-    commit = f" at commit {made.git_commit[:12]}" if made.git_commit else ""
+    changed = " and uncommitted changes" if made.git_dirty_blake2b else ""
+    commit = f" at commit {made.git_commit[:12]}{changed}" if made.git_commit else ""
     title = f"{made.sentence} Made on {made.made_at[:10]} with {version}{commit}."
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{whole}" height="{HEIGHT_PX}" role="img">\n'
