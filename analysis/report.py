@@ -151,11 +151,9 @@ def write_crate(stores: Stores, folder: Path, authors: Sequence[str] = (), licen
         raise CrateError("--crate needs rocrate, which is not installed: pip install 'winning-sign[crate]'")
     from analysis.page.crate.metadata import write_metadata  # here: a report needs no rocrate
 
-    folder = folder.absolute()
     if folder.exists() or folder.is_symlink():
         raise FileExistsError(f"--crate {folder} exists; give a new folder")
-    if not folder.parent.is_dir():
-        raise NotADirectoryError(f"there is no folder {folder.parent} to write {folder.name} in; create it first")
+    _check_place(folder)
     people, url = [Author.parse(author) for author in authors], None if licence is None else licence_url(licence)
     reader = open_reader(stores)
     if not isinstance(reader, Store):
@@ -164,7 +162,7 @@ def write_crate(stores: Stores, folder: Path, authors: Sequence[str] = (), licen
     rules = checks(reader, frames, deadline_s=REPORT_DEADLINE_S).to_dict("records")
     name = reader.root.rstrip("/").rpartition("/")[2]
     shown = public(frames, name)
-    with tempfile.TemporaryDirectory(prefix=".crate.", dir=folder.parent) as beside:
+    with tempfile.TemporaryDirectory(prefix=".crate.", dir=folder.absolute().parent) as beside:
         partial_folder = Path(beside) / "crate"
         partial_folder.mkdir()
         page = render(shown, name, lambda path: path, checks=rules)

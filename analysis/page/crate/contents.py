@@ -20,8 +20,24 @@ from winning_sign import HOME
 WORKFLOW = "workflow/algorithm.py"
 ENVIRONMENT = "environment.json"
 REPORT = "report.html"
+README = "README.md"
 TABLES = "tables"
 RECIPES = "recipes"
+_ABOUT = f"""\
+# A lottery-ticket study, as a Workflow Run RO-Crate
+
+| file | holds |
+|---|---|
+| `ro-crate-metadata.json` | what ran, when, on what, from which inputs to which results |
+| `{REPORT}` | the report; works offline |
+| `{TABLES}/` | all numbers: `results.json` for programs, each table as CSV and Parquet; `stages` has a row per stage |
+| `{RECIPES}/` | each part's recipe; `winning-sign sweep … --recipe FILE` repeats it |
+| `{WORKFLOW}` | the function that plans a sweep |
+| `{ENVIRONMENT}` | machines, versions and commits |
+| `{RERUN}`, `{BADGE}` | stages that were run again, if there are these files |
+
+Weights and tickets stay in the store. Hosts are numbered, and folders outside of the store are cut.
+"""
 _ALGORITHM = HOME / "orchestrator" / "planning" / "algorithm.py"
 
 
@@ -41,6 +57,7 @@ def write_contents(
     """
     for name in ("workflow", RECIPES, TABLES):
         (folder / name).mkdir()
+    (folder / README).write_text(_ABOUT, encoding="utf-8")
     shutil.copyfile(_ALGORITHM, folder / WORKFLOW)
     for name, text in map(recipe_file, recipes):
         (folder / RECIPES / name).write_text(text, encoding="utf-8")

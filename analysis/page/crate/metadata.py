@@ -17,7 +17,7 @@ from rocrate.rocrate import ROCrate
 
 from analysis.frames.load import Frames
 from analysis.frames.sections import SETTING
-from analysis.page.crate.contents import ENVIRONMENT, RECIPES, REPORT, TABLES, WORKFLOW
+from analysis.page.crate.contents import ENVIRONMENT, README, RECIPES, REPORT, TABLES, WORKFLOW
 from analysis.page.crate.people import Author
 from orchestrator.store.layout import BADGE, RERUN
 from tickets.files import digest
@@ -36,6 +36,7 @@ FORMATS = {
     ".csv": "text/csv",
     ".html": "text/html",
     ".json": "application/json",
+    ".md": "text/markdown",
     ".parquet": "application/vnd.apache.parquet",
     ".py": "text/x-python",
     ".svg": "image/svg+xml",
@@ -43,6 +44,7 @@ FORMATS = {
     ".yaml": "application/yaml",
 }
 DESCRIPTIONS = {
+    README: "What the files of this folder are.",
     REPORT: "The report: results with intervals, comparisons, and what was checked. Works offline.",
     ENVIRONMENT: "Machines, versions and commits that computed the stages, with numbers of stages.",
     RERUN: "What `winning-sign verify --rerun` found: stages that were run again, and whether their bits are the same.",
@@ -51,6 +53,8 @@ DESCRIPTIONS = {
     f"{TABLES}/results.json": "All that the report states, for programs; results.schema.json describes the fields.",
     f"{TABLES}/citation.bib": "What to cite.",
 }
+OTHERS = {TABLES: "The table `{}` of the report's data.", RECIPES: "Every field of the recipe of {}."}
+"""Descriptions of all other files, by their folder."""
 
 
 def write_metadata(frames: Frames, folder: Path, name: str, authors: Sequence[Author], licence: str | None) -> None:
@@ -79,6 +83,7 @@ def write_metadata(frames: Frames, folder: Path, name: str, authors: Sequence[Au
     for path in (ENVIRONMENT, RERUN, BADGE):
         if path in files:
             files[path]["about"] = sweeps
+    files[README]["about"] = crate.root_dataset
     of_root = {
         "name": f"Lottery-ticket study {name}: {about}",
         "description": f"{len(frames.stages):,} stages of sweeps of Winning Sign, with their report and tables.",
@@ -89,7 +94,7 @@ def write_metadata(frames: Frames, folder: Path, name: str, authors: Sequence[Au
     }
     for field, value in of_root.items():
         if value:
-            crate.root_dataset[field] = value
+            crate.root_dataset[field] = _single(value)
     for url, (title, version) in PROFILES.items():
         facts = {"name": title, "version": version}
         crate.root_dataset.append_to("conformsTo", _entity(crate, url, ["CreativeWork", "Profile"], facts))
@@ -102,11 +107,6 @@ def _workflow(crate: ROCrate, folder: Path, frames: Frames) -> Any:
     commits = _distinct(frames.stages["git_commit"])
     changed = "; some with uncommitted changes" if frames.stages["git_dirty_blake2b"].notna().any() else ""
     packages = frames.packages[["package", "version"]].drop_duplicates().sort_values(["package", "version"])
-    needs = [
-        _entity(crate, f"#{package}-{version}", "SoftwareApplication", {"name": package, "softwareVersion": version})
-        for package, version in packages.itertuples(index=False, name=None)
-        if package != "winning-sign"
-    ]
     licence = _licence(crate, "https://spdx.org/licenses/Apache-2.0")
     software = {
         "name": "Winning Sign",
@@ -114,7 +114,9 @@ def _workflow(crate: ROCrate, folder: Path, frames: Frames) -> Any:
         "url": SOFTWARE,
         "version": ", ".join(versions) or "not recorded",
         "license": licence,
-        "softwareRequirements": needs,
+        "softwareRequirements": [
+            f"{package} {version}" for package, version in packages.itertuples(index=False) if package != "winning-sign"
+        ],
     }
     facts = {
         "name": "Plan of a sweep",
@@ -125,10 +127,14 @@ def _workflow(crate: ROCrate, folder: Path, frames: Frames) -> Any:
         "url": SOFTWARE,
         "version": ", ".join(versions) or "not recorded",
         "license": licence,
-        "isPartOf": _entity(crate, SOFTWARE, "SoftwareSourceCode", software),
+        "isPartOf": _entity(crate, SOFTWARE, "SoftwareApplication", software),
         **_size(folder / WORKFLOW),
     }
-    python = {"name": "Python", "url": "https://www.python.org/", "identifier": "https://www.python.org/"}
+    python = {
+        "name": "Python",
+        "url": "https://www.python.org/",
+        "version": ", ".join(_distinct(frames.stages["python"])) or "not recorded",
+    }
     language = crate.add(ComputerLanguage(crate, "#python", python))
     return crate.add_workflow(folder / WORKFLOW, WORKFLOW, main=True, lang=language, properties=facts)
 
@@ -175,9 +181,14 @@ def _data_sets(crate: ROCrate, frames: Frames) -> list[Any]:
 
 
 def _file(crate: ROCrate, folder: Path, path: str) -> Any:
-    facts = {"name": path.rpartition("/")[2], "encodingFormat": FORMATS[Path(path).suffix], **_size(folder / path)}
-    described = {"description": DESCRIPTIONS[path]} if path in DESCRIPTIONS else {}
-    return crate.add_file(folder / path, path, properties={**facts, **described})
+    place = Path(path)
+    facts = {
+        "name": place.name,
+        "description": DESCRIPTIONS.get(path) or OTHERS[place.parent.name].format(place.stem),
+        "encodingFormat": FORMATS[place.suffix],
+        **_size(folder / path),
+    }
+    return crate.add_file(folder / path, path, properties=facts)
 
 
 def _size(path: Path) -> dict[str, str]:
@@ -194,8 +205,13 @@ def _licence(crate: ROCrate, url: str) -> Any:
 
 
 def _entity(crate: ROCrate, identifier: str, kind: str | list[str], facts: dict[str, Any]) -> Any:
-    given = {name: value for name, value in facts.items() if value}
+    given = {name: _single(value) for name, value in facts.items() if value}
     return crate.add(ContextEntity(crate, identifier, {"@type": kind, **given}))
+
+
+def _single(value: Any) -> Any:
+    """A list's only item, which readers of JSON-LD take for the same."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
 def _time(when: Any) -> str:

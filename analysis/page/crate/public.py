@@ -23,6 +23,9 @@ def public(frames: Frames, name: str) -> Frames:
     hosts = pd.concat([frames.stages["host"], frames.events["machine"]]).dropna().unique()
     machine_of = {host: f"machine {number}" for number, host in enumerate(hosts, start=1)}
 
+    def numbered(column: pd.Series) -> pd.Series:
+        return column.map(machine_of).astype("str")  # a column without any host is one of texts too
+
     def cut(text: str) -> str:
         return without_folders(text.replace(root, name))
 
@@ -30,10 +33,8 @@ def public(frames: Frames, name: str) -> Frames:
     return replace(
         frames,
         stores=(name,),
-        stages=frames.stages.assign(store=name, host=frames.stages["host"].map(machine_of)),
-        events=events.assign(
-            machine=events["machine"].map(machine_of), error=events["error"].map(cut, na_action="ignore")
-        ),
+        stages=frames.stages.assign(store=name, host=numbered(frames.stages["host"])),
+        events=events.assign(machine=numbered(events["machine"]), error=events["error"].map(cut, na_action="ignore")),
         failures=failures.assign(message=failures["message"].map(cut, na_action="ignore")),
         commands=commands.assign(command=commands["command"].map(without_folders_in_words)),
         left_out={path.replace(root, name): cut(sentence) for path, sentence in frames.left_out.items()},
