@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable
+import tempfile
+from collections.abc import Hashable, Sequence
+from contextlib import suppress
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,14 +18,19 @@ import typer
 
 from analysis.frames.load import Frames
 from analysis.frames.published.reading import PublishedError
+from analysis.frames.recipes import last_recipes
 from analysis.frames.several import SeveralStores, disagreements, open_reader, stores_of
 from analysis.page.compared import render_compared
 from analysis.page.compared_data import export_compared
+from analysis.page.crate.contents import write_contents
+from analysis.page.crate.people import Author, CrateError, licence_url
+from analysis.page.crate.public import public
 from analysis.page.export import export
 from analysis.page.rendering import render
 from analysis.reading import Stores, read
 from analysis.rules.checklist import REPORT_DEADLINE_S, checks
 from orchestrator.store import Storage, Store, StoreError
+from orchestrator.store.layout import BADGE, RERUN
 from tickets.files.writing import replacing
 from workers.terminal.command import add_command, new_app, one_sentence
 from workers.terminal.options import Published, StorePaths
@@ -32,6 +40,7 @@ EXAMPLES = """
 winning-sign report sweeps
 winning-sign report s3://bucket/sweeps --out report.html
 winning-sign report sweeps --export numbers
+winning-sign report sweeps --crate sweeps-crate --author "Ada Lovelace" --license CC-BY-4.0
 winning-sign report mine theirs s3://bucket/sweeps --out report.html
 winning-sign report mine theirs --compare --out compared.html
 """
@@ -123,6 +132,56 @@ def write_compared(stores: Stores, out: Path | None, folder: Path | None) -> lis
     return [str(place) for place in (folder, out) if place is not None]
 
 
+def write_crate(stores: Stores, folder: Path, authors: Sequence[str] = (), licence: str | None = None) -> str:
+    """Write a store as a Workflow Run RO-Crate to a new folder, in one step: see ``analysis.page.crate``.
+
+    Args:
+        authors: who ran the sweeps: ``NAME``, or ``NAME, https://orcid.org/…``.
+        licence: of the results: an identifier of SPDX, or a URL; None if none is stated.
+
+    Returns:
+        The folder.
+
+    Raises:
+        StoreError: there is not one store, or it has no finished stage.
+        CrateError: an author or the licence is not as it must be, or rocrate is not installed.
+        OSError: the folder exists, or cannot be written.
+    """
+    if find_spec("rocrate") is None:
+        raise CrateError("--crate needs rocrate, which is not installed: pip install 'winning-sign[crate]'")
+    from analysis.page.crate.metadata import write_metadata  # here: a report needs no rocrate
+
+    if folder.exists() or folder.is_symlink():
+        raise FileExistsError(f"--crate {folder} exists; give a new folder")
+    _check_place(folder)
+    people, url = [Author.parse(author) for author in authors], None if licence is None else licence_url(licence)
+    reader = open_reader(stores)
+    if not isinstance(reader, Store):
+        raise StoreError("--crate takes one store; write a crate of each")
+    _, frames = read(reader, done=True)
+    rules = checks(reader, frames, deadline_s=REPORT_DEADLINE_S).to_dict("records")
+    name = reader.root.rstrip("/").rpartition("/")[2]
+    shown = public(frames, name)
+    with tempfile.TemporaryDirectory(prefix=".crate.", dir=folder.absolute().parent) as beside:
+        partial_folder = Path(beside) / "crate"
+        partial_folder.mkdir()
+        page = render(shown, name, lambda path: path, checks=rules)
+        recipes = last_recipes(reader.plans({})).values()
+        write_contents(shown, partial_folder, page, recipes, _rerun_of(reader.storage))
+        write_metadata(shown, partial_folder, name, people, url)
+        partial_folder.rename(folder)
+    return str(folder)
+
+
+def _rerun_of(storage: Storage) -> dict[str, bytes]:
+    """Read what ``winning-sign verify --rerun`` left in a store, by file name."""
+    found = {}
+    for name in (RERUN, BADGE):
+        with suppress(FileNotFoundError):
+            found[name] = storage.read(name)
+    return found
+
+
 def _check_place(out: Path | None) -> None:
     if out is not None and not out.absolute().parent.is_dir():
         raise NotADirectoryError(f"there is no folder {out.parent} to write {out.name} in; create it first")
@@ -157,13 +216,37 @@ def report(
             help="Write all results there as JSON, CSV, Parquet, LaTeX and BibTeX; the page only with --out.",
         ),
     ] = None,
+    crate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Write a Workflow Run RO-Crate there, for archives and committees: report, tables, recipes, versions; "
+            "the page in the store only with --out.",
+        ),
+    ] = None,
+    author: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME[, ORCID]", help="With --crate: who ran the sweeps; repeatable. Default: not said."),
+    ] = None,
+    license_: Annotated[
+        str | None,
+        typer.Option("--license", metavar="SPDX|URL", help="With --crate: the licence of the results."),
+    ] = None,
 ) -> None:
-    """Write the report of one store or several, or the numbers as tables.
+    """Write the report of one store or several, the numbers as tables, or an archive's crate.
 
     The report is one HTML file that works offline. A stage that several stores hold is one result. With --compare the
     page says what differs between two stores: in their recipes, and in their results.
     """
-    with one_sentence(StoreError, PublishedError, OSError):
+    with one_sentence(StoreError, PublishedError, CrateError, OSError):
+        if crate is None and (author or license_):
+            raise CrateError(f"--{'author' if author else 'license'} is of a crate; give --crate FOLDER with it")
+        if crate is not None:
+            if compare or published is not None:
+                raise CrateError("--crate is of one store alone; leave out --compare and --published")
+            typer.echo(write_crate(stores, crate, author or (), license_))
+            if tables is None and out is None:
+                return
         if compare:
             if published is not None:
                 raise StoreError("--compare draws no published results; leave out --published")

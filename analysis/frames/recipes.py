@@ -10,7 +10,7 @@ from pathlib import PurePath
 
 import pandas as pd
 
-from orchestrator.store.plans import StoredPlan
+from orchestrator.store.plans import PlannedRecipe, StoredPlan
 
 SETTING = ("dataset", "architecture", "preset")
 _CREDENTIALS = re.compile(r"(?<=//)[^/@\s]*@")
@@ -30,13 +30,21 @@ def recipes(plans: Iterable[StoredPlan]) -> pd.DataFrame:
     """
     rows = [
         (*part, field, json.dumps(recipe.fields.get(field)), json.dumps(recipe.builtin[field]) if differs else None)
-        for part, plan in _last(plans).items()
-        for recipe in plan.recipes
-        if recipe.section == part
+        for part, recipe in last_recipes(plans).items()
         for field in {**recipe.fields, **recipe.builtin}
         for differs in [field in recipe.builtin]
     ]
     return pd.DataFrame(rows, columns=[*SETTING, "field", "value", "built_in"], dtype="str")
+
+
+def last_recipes(plans: Iterable[StoredPlan]) -> dict[tuple[str, str, str], PlannedRecipe]:
+    """Return the recipe of each part's last sweep; sweeps of earlier versions have none.
+
+    Args:
+        plans: oldest first.
+    """
+    last = _last(plans)
+    return {part: recipe for part, plan in last.items() for recipe in plan.recipes if recipe.section == part}
 
 
 def commands(plans: Iterable[StoredPlan]) -> pd.DataFrame:

@@ -17,6 +17,8 @@ COLLECTED = ".collected"
 """Suffix of the empty file that replaces an artifact removed by ``orchestrator.gc``."""
 QUARANTINE = "set-aside/"
 """Folder of quarantined records in a stage's folder, and of other quarantined files in the root."""
+RERUN, BADGE = "rerun.json", "same-bits.svg"
+"""What ``winning-sign verify --rerun`` found, and its badge."""
 _ATTEMPT = re.compile("[1-9][0-9]{0,8}")
 
 
