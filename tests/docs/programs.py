@@ -20,7 +20,7 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
     "sbatch": ("tests/clusters/test_slurm.py", "sweep.slurm"),
 }
 # Programs that only fetch, show or edit files here.
-UNIX = {"cp", "git", "grep", "sed", "tail", "xargs"}
+UNIX = {"cp", "git", "grep", "id", "mkdir", "sed", "tail", "xargs"}
 
 # Modules that `python -m` runs for the sub-commands of `winning-sign`.
 SUB_COMMANDS = {name: module.removesuffix(".__main__") for name, (module, *_) in COMMANDS.items()}
