@@ -63,6 +63,7 @@ def test_a_pushed_zoo_is_loaded_elsewhere_checked_cached_and_offline(
 ) -> None:
     status, out, errors = user.run("push", zoo, NAME, "--yes")
     assert status == 0, errors
+    assert "Warning" not in errors
     [_, first] = hub.repos[NAME].commits
     assert {path: content for path, content in first[1].items() if path != ".gitattributes"} == files(zoo)
     assert not hub.repos[NAME].private

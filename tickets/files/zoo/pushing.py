@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +88,9 @@ def push(planned: Push) -> str:
     api = hub.HfApi()
     added = [hub.CommitOperationAdd(path, str(planned.folder / path)) for path in planned.files]
     removed = [hub.CommitOperationDelete(path) for path in planned.removed]
-    with one_cause(f"hub:{planned.repository}"):
+    with one_cause(f"hub:{planned.repository}"), warnings.catch_warnings():
+        # huggingface_hub takes Parquet for a data set's, but a ticket is a part of a model
+        warnings.filterwarnings("ignore", message="It seems that you are about to commit a data file")
         if planned.parent is None:
             api.create_repo(planned.repository, private=planned.private)
         return str(
