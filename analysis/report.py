@@ -233,7 +233,7 @@ def report(
         typer.Option("--license", metavar="SPDX|URL", help="With --crate: the licence of the results."),
     ] = None,
 ) -> None:
-    """Write the report of one store or several, the numbers as tables, or an archive's crate.
+    """Write the report of one store or several, its tables, or a crate.
 
     The report is one HTML file that works offline. A stage that several stores hold is one result. With --compare the
     page says what differs between two stores: in their recipes, and in their results.

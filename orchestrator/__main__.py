@@ -24,7 +24,7 @@ SUB_COMMANDS = {
     "why": ("orchestrator.why", WATCH, "Explain why a stage ran, waits, failed or is blocked."),
     "logs": ("orchestrator.logs", WATCH, "Print the log of a stage."),
     "export": ("orchestrator.export", WATCH, "Write metrics for TensorBoard, MLflow or Weights & Biases."),
-    "report": ("analysis.report", WATCH, "Write the report of one store or several, or the numbers as tables."),
+    "report": ("analysis.report", WATCH, "Write the report of one store or several, its tables, or a crate."),
     "serve": ("analysis.serve", WATCH, "Show the report of one store or several in the browser while sweeps run."),
     "judge": ("analysis.judge", WATCH, "Say what the results of one store or several show, and how sure it is."),
     "checks": ("analysis.checks", WATCH, "Check the method's rules on the results of one store or several."),
