@@ -76,16 +76,18 @@ def test_the_part_on_a_cluster_runs(parts: tuple[list[Command], list[Command]], 
     submissions = [command for command in parts[1] if command[:3] == ("ray", "job", "submit")]
     assert [command[:2] for command in parts[1] if command[0] == "ray"][-1] == ("ray", "down")
     assert len(submissions) == 2
+    options, sweep = split(submissions[0])
+    assert (sweep[:3], "--smoke" in sweep) == (("python", "-m", "orchestrator.sweep"), True)
+    arguments, panel = rehearsed(sweep[3:]), rehearsed(split(submissions[1])[1][3:])
+    for words in (arguments, panel):
+        words[words.index("--store") + 1] = str(store)
+    assert sorted(panel) == sorted(arguments)  # so that one rehearsal is both
+
     start = ["--num-cpus=2", f"--port={free_port()}", f"--dashboard-port={port}"]
     with head(ours, tmp_path / "head.txt", *start):  # as `ray up` does
-        command = submissions[0]
-        options, sweep = split(command)
-        assert (sweep[:3], "--smoke" in sweep) == (("python", "-m", "orchestrator.sweep"), True)
         options[options.index("--address") + 1] = f"http://127.0.0.1:{port}"
-        arguments = rehearsed(sweep[3:], "--data-cache", str(tmp_path / "cache"))
-        arguments[arguments.index("--store") + 1] = str(store)
-        job = [*options, "--", sys.executable, "-m", "orchestrator.sweep", *arguments]
-        done = submit(job, ours)
+        cache = ["--data-cache", str(tmp_path / "cache")]
+        done = submit([*options, "--", sys.executable, "-m", "orchestrator.sweep", *arguments, *cache], ours)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{REHEARSAL} of {REHEARSAL} stages finished" in done.stdout
     assert len(record_times(store)) == REHEARSAL

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands.dockerfile import STRANGER, Context, Image, Step, as_a_stranger, build, stages, steps
 from tests.docs.calling import reads
 from tests.docs.commands import DOCUMENTS, blocks, commands
 from tests.docs.programs import SUB_COMMANDS
 from tests.support.command_lines import replacing
-from tests.support.dockerfile import STRANGER, Context, Image, Step, as_a_stranger, build, stages, steps
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow(seconds=25)]
 
