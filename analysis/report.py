@@ -22,10 +22,10 @@ from analysis.frames.recipes import last_recipes
 from analysis.frames.several import SeveralStores, disagreements, open_reader, stores_of
 from analysis.page.compared import render_compared
 from analysis.page.compared_data import export_compared
-from analysis.page.crate.contents import write_contents
-from analysis.page.crate.people import Author, CrateError, licence_url
-from analysis.page.crate.public import public
 from analysis.page.export import export
+from analysis.page.publishing.crate.contents import write_contents
+from analysis.page.publishing.crate.people import Author, CrateError, licence_url
+from analysis.page.publishing.crate.public import public
 from analysis.page.rendering import render
 from analysis.reading import Stores, read
 from analysis.rules.checklist import REPORT_DEADLINE_S, checks
@@ -133,7 +133,7 @@ def write_compared(stores: Stores, out: Path | None, folder: Path | None) -> lis
 
 
 def write_crate(stores: Stores, folder: Path, authors: Sequence[str] = (), licence: str | None = None) -> str:
-    """Write a store as a Workflow Run RO-Crate to a new folder, in one step: see ``analysis.page.crate``.
+    """Write a store as a Workflow Run RO-Crate to a new folder, in one step: see ``analysis.page.publishing.crate``.
 
     Args:
         authors: who ran the sweeps: ``NAME``, or ``NAME, https://orcid.org/…``.
@@ -149,7 +149,7 @@ def write_crate(stores: Stores, folder: Path, authors: Sequence[str] = (), licen
     """
     if find_spec("rocrate") is None:
         raise CrateError("--crate needs rocrate, which is not installed: pip install 'winning-sign[crate]'")
-    from analysis.page.crate.metadata import write_metadata  # here: a report needs no rocrate
+    from analysis.page.publishing.crate.metadata import write_metadata  # here: a report needs no rocrate
 
     if folder.exists() or folder.is_symlink():
         raise FileExistsError(f"--crate {folder} exists; give a new folder")

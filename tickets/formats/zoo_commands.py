@@ -53,7 +53,7 @@ def publish(
     key, digest), a folder per ticket with its card, and SHA256SUMS. A stage that does not verify is left out and named.
     The exit code is 1 if nothing is left. Nothing is uploaded.
     """
-    from analysis.page.zoo import chosen  # pandas and plotly, which the other commands do without
+    from analysis.page.publishing.zoo import chosen  # pandas and plotly, which the other commands do without
     from orchestrator.store import StoreError
 
     with one_sentence(TicketError, StoreError, OSError):

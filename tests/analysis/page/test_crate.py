@@ -16,9 +16,9 @@ from rocrate.rocrate import ROCrate
 from typer.testing import CliRunner
 
 from analysis import load, report
-from analysis.page.crate import metadata
-from analysis.page.crate.contents import recipe_file
-from analysis.page.crate.public import without_folders, without_folders_in_words
+from analysis.page.publishing.crate import metadata
+from analysis.page.publishing.crate.contents import recipe_file
+from analysis.page.publishing.crate.public import without_folders, without_folders_in_words
 from analysis.page.results import citation
 from orchestrator.recipes.resolution import resolve
 from orchestrator.recipes.resolved import as_fields, differences, flat_fields

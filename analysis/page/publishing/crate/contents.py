@@ -47,7 +47,7 @@ def write_contents(
     """Write the files into an empty folder.
 
     Args:
-        frames: as they may be published (``analysis.page.crate.public``).
+        frames: as they may be published (``analysis.page.publishing.crate.public``).
         page: the report.
         recipes: of the store's parts.
         rerun: what ``winning-sign verify --rerun`` left in the store, by file name.

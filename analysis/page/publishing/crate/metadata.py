@@ -17,8 +17,8 @@ from rocrate.rocrate import ROCrate
 
 from analysis.frames.load import Frames
 from analysis.frames.sections import SETTING
-from analysis.page.crate.contents import ENVIRONMENT, README, RECIPES, REPORT, TABLES, WORKFLOW
-from analysis.page.crate.people import Author
+from analysis.page.publishing.crate.contents import ENVIRONMENT, README, RECIPES, REPORT, TABLES, WORKFLOW
+from analysis.page.publishing.crate.people import Author
 from orchestrator.store.layout import BADGE, RERUN
 from tickets.files import digest
 
