@@ -51,7 +51,7 @@ class TicketSource:
         """
         match = _NAMED.fullmatch(text)
         name, place = (match[1], match[2]) if match and not expanded(text).exists() else ("", text)
-        if len(place) > 1 and place.endswith(":") and not expanded(place).exists():
+        if len(place) > 1 and place.endswith(":") and not in_zoo(place) and not expanded(place).exists():
             store = place.rstrip(":")
             raise RecipeError(
                 f"--tickets {text!r}: nothing follows the colon; give {store} for the rounds that are compared, or one "

@@ -23,7 +23,9 @@ def as_fields(recipe: Recipe) -> dict[str, Any]:
     fields["twins"] = [name for name in recipe.twins if name in recipe.transfers]
     trained = {"retrain", *recipe.transfers}
     fields["landscapes"] = [list(starts) for starts in recipe.landscapes if trained >= set(starts)]
-    fields["first_epochs"] = {name: epoch for name, epoch in recipe.first_epochs.items() if name in trained}
+    first_epochs = {name: epoch for name, epoch in fields.pop("first_epochs").items() if name in trained}
+    if first_epochs:  # stores of earlier versions have no such field, and it would differ
+        fields["first_epochs"] = first_epochs
     if recipe.study.declared:
         fields["study"] = TypeAdapter(Study).dump_python(recipe.study, mode="json", exclude_defaults=True)
     return fields

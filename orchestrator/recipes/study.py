@@ -14,13 +14,13 @@ from orchestrator.store.plans import PROBE_MEASURES, parse_question
 FEWEST_LOOK = 2
 DENSE_SAME_BUDGET = "dense_same_budget"
 """The start of dense networks that are trained for as many epochs as a chain and a final training together."""
-_PROBED = "give probe_rounds, and name transfers"
+_PROBED = "give probe_rounds, and name transfers on both sides, since the retrain is the other end of each pair"
 _REMEDIES = {
     "accuracy": "give transfer_rounds",
     "barrier": _PROBED,
     "chord": _PROBED,
     "stability": "give probe_rounds, and name the start in twins",
-    "sign_flips": "give transfer_rounds",
+    "sign_flips": "give transfer_rounds, and name the retrain or transfers",
     **{name: f"name {name} in probes, {_PROBED}" for name in PROBE_MEASURES},
 }
 

@@ -82,9 +82,13 @@ def _kinds(annotation: Any) -> list[type] | None:
         return list(dict.fromkeys(type(value) for value in get_args(annotation)))
     if get_origin(annotation) in (Union, UnionType):
         found = [_kinds(each) for each in get_args(annotation) if each is not NoneType]
-        return None if None in found else [kind for kinds in found for kind in kinds or ()]
+        return None if None in found else list(dict.fromkeys(kind for kinds in found for kind in kinds or ()))
     if annotation in WORDS:
         return [annotation]
     container = get_origin(annotation) or annotation
-    nothing = isinstance(container, type) and issubclass(container, (nn.Module, Callable, Iterable))  # type: ignore[arg-type]
-    return [] if nothing else None
+    if not isinstance(container, type):
+        return None
+    if issubclass(container, (nn.Module, Iterable)):
+        return []
+    # timm looks up classes and functions by name, also where an annotation does not say so
+    return [str] if issubclass(container, Callable) else None  # type: ignore[arg-type]

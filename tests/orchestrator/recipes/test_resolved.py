@@ -14,7 +14,7 @@ from orchestrator.recipes.experiments import Experiment
 from orchestrator.recipes.layers import read_recipe_file
 from orchestrator.recipes.recipe import Recipe
 from orchestrator.recipes.resolution import resolve
-from orchestrator.recipes.resolved import as_yaml, differences
+from orchestrator.recipes.resolved import as_fields, as_yaml, differences, flat_fields
 
 SMALL: dict[str, Any] = {"rounds": 2, "chains": 1, "seeds": 1}
 
@@ -69,6 +69,15 @@ def test_the_file_of_a_built_in_experiment_gives_the_same_keys(name: str, tmp_pa
     for dataset in request.datasets or ():
         for arch in request.archs or (None,):
             assert same_plan(resolve(dataset, arch, request.preset or "sound", request.layers), tmp_path)
+
+
+def test_starts_that_train_all_epochs_leave_the_fields_of_earlier_versions(tmp_path: Path) -> None:
+    plain = resolve("mnist1d", None, "sound", (SMALL,))
+    later = resolve("mnist1d", None, "sound", (SMALL, {"first_epochs": {"signed": 2}}))
+    assert "first_epochs" not in as_fields(plain)  # else it would differ from every store that has no such field
+    assert flat_fields(later)["first_epochs.signed"] == 2
+    assert differences(later)["first_epochs.signed"] is None
+    assert same_plan(later, tmp_path)
 
 
 def test_transfers_that_leave_no_twin_take_the_built_in_twins_away(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from tickets import Role, UnknownLayerError, parameter_roles
 from workers.models import find_architecture, from_timm
@@ -30,6 +31,15 @@ def test_an_unknown_name_is_refused_with_near_ones(name: str, sentence: str) -> 
 def test_options_that_change_more_than_the_network_are_refused(option: str) -> None:
     with pytest.raises(ValueError, match=rf"model\.{option}: .*; leave it out"):
         from_timm._build("resnet18", 3, 10, "", {option: True})
+
+
+@pytest.mark.parametrize("name", ["resnetv2_50", "vovnet39a"])
+def test_a_text_may_name_a_class_that_timm_looks_up(name: str) -> None:
+    found = find_architecture(f"timm:{name}")
+    assert found.unfit({"act_layer": "silu"}) is None
+    with torch.device("meta"):
+        built = found.build(**SIZES, act_layer="silu")
+    assert any(isinstance(module, nn.SiLU) for module in built.modules())
 
 
 def test_a_key_has_timms_version_and_another_version_builds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
