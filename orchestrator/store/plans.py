@@ -85,9 +85,11 @@ def parse_question(name: str, methods: Collection[str], starts: Collection[str])
         named = [(method, words.removeprefix(f"{method}_")) for method in methods if words.startswith(f"{method}_")]
         side = next((side for side in [(None, words), *named] if side[1] in starts), None)
         if side is None:
+            own = f"with the methods {', '.join(methods)}" if methods else "and runs no method's chain"
+            remedy = "or a method and a start, such as aws_signed" if methods else "or run chains with --methods"
             raise ValueError(
-                f"{name} compares {words!r}, and this sweep trains {', '.join(sorted(starts))} with the methods "
-                f"{', '.join(methods)}; name a start, or a method and a start, such as aws_signed"
+                f"{name} compares {words!r}, and this sweep trains {', '.join(sorted(starts))} {own}; name a start, "
+                f"{remedy}"
             )
         sides.append(side)
     (method_a, _), (method_b, _) = sides

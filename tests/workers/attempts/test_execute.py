@@ -9,9 +9,11 @@ import pytest
 import torch
 
 import tickets
+from tests.support.registries import registries_kept
 from workers.attempts.execute import run_probes, run_stage
 from workers.data import MappedData, open_data
-from workers.stages import Alpha, Pretrain, Probe, Round, Setting, Train, Training
+from workers.probing import Pair, probe
+from workers.stages import Alpha, PairProbe, Pretrain, Probe, Round, Setting, Train, Training
 from workers.stages.execution import Execution
 from workers.storage import artifacts, schemas
 
@@ -254,3 +256,26 @@ def test_probes_run_together_write_what_each_writes_alone(
             one, two = (tmp_path / f"{way}{number}" / name for way in ("alone", "together"))
             assert one.read_bytes() == two.read_bytes()
     assert [row["same_mask"] for row in together] == [False, False, True]
+
+
+def test_a_probe_of_a_pair_has_the_masks_of_each_end_where_a_survivor_is_zero(
+    chain: Path, setting: Setting, tmp_path: Path, execution: Execution
+) -> None:
+    masks = tickets.load(chain / "round1" / schemas.TICKET).masks
+    name, mask = next(iter(masks.items()))
+    state = weights(chain / "round1")
+    state[name].view(-1)[mask.flatten().nonzero()[0]] = 0
+    artifacts.save_weights(chain / "round1" / schemas.WEIGHTS, state, masks)
+    survivors = {end: sum(int(each.sum()) for each in tickets.load(chain / end / schemas.TICKET).masks.values())
+                 for end in ("round1", "round2")}  # fmt: skip
+    with registries_kept():
+
+        @probe("survivors")
+        def _(pair: Pair) -> dict[str, float]:
+            a, b = (sum(int(each.sum()) for each in masks.values()) for masks in pair.masks())
+            return {"a": a, "b": b}
+
+        for ends in (("round1", "round2"), ("round2", "round1")):
+            inputs = dict(zip("ab", (chain / end for end in ends), strict=True))
+            results = run_stage(PairProbe(setting, "survivors"), inputs, tmp_path / ends[0], execution)
+            assert (results["survivors_a"], results["survivors_b"]) == tuple(survivors[end] for end in ends)
