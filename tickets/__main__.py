@@ -13,7 +13,7 @@ from rich import box
 from tickets import formats
 from tickets.errors import TicketError
 from tickets.files.zoo.places import faults as zoo_faults
-from tickets.files.zoo.places import in_zoo, is_zoo
+from tickets.files.zoo.places import NoTicketError, in_zoo, is_zoo
 from tickets.formats import zoo_commands
 from tickets.formats.format import Hints
 from tickets.formats.names import BUILT_IN
@@ -265,6 +265,8 @@ def _faults(path: Path) -> list[str]:
         return faults(formats.read(path))
     except NeedsHintError as error:
         raise TicketError(f"{error}: convert it first") from error
+    except NoTicketError:
+        raise
     except TicketError as error:
         return [str(error)]
 

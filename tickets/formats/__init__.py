@@ -215,7 +215,11 @@ def _replace_folder(path: Path, new: Path, lost: Callable[[Path, Path], Sequence
         raise TicketError(f"{path} holds {names[0]}, which would be lost; give another name")
     old = new.with_name(f"{new.name}.old")
     path.rename(old)
-    new.rename(path)
+    try:
+        new.rename(path)
+    except BaseException:
+        old.rename(path)
+        raise
     shutil.rmtree(old)
 
 

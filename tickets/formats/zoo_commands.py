@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from tickets.errors import TicketError
+from tickets.files.home import expanded
 from tickets.files.zoo.pushing import Push, plan_push
 from tickets.files.zoo.pushing import push as upload
 from tickets.formats import zoo
@@ -64,7 +65,7 @@ def publish(
         *stores, target = places
         if "://" in target:
             raise TicketError(f"{target} is no folder; name a new folder, and copy it to where others find it")
-        folder = Path(target).expanduser()
+        folder = expanded(target)
         zoo.check_target(folder, licence, force=force)
         choice = chosen(stores, all_rounds=all_rounds)
     for sentence in choice.left_out:

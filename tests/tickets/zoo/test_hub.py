@@ -161,10 +161,13 @@ def test_a_later_push_replaces_the_zoo_and_keeps_what_is_not_of_it(user: User, h
 
 def test_push_refuses_what_it_should_not_do(user: User, hub: ModelHub, zoo: Path) -> None:
     hub.create("someone/model", {"model.safetensors": b"weights"})
+    of_theirs = f"{'0' * 64}  model.safetensors\n".encode()
+    hub.create("someone/sums", {"model.safetensors": b"weights", "SHA256SUMS": of_theirs})
     hub.create("someone/public", files(zoo))
     (zoo / "mine.txt").write_text("not in the checksums, so not pushed")
     for words, environment, sentence in (
         ((zoo, "someone/model"), {}, "hub:someone/model holds model.safetensors and no zoo"),
+        ((zoo, "someone/sums"), {}, "hub:someone/sums holds SHA256SUMS and no zoo"),
         ((zoo, "someone/public", "--private"), {}, "hub:someone/public exists and is public"),
         ((zoo, "someone/new/x"), {}, "give OWNER/REPOSITORY alone"),
         ((zoo.parent, "someone/new"), {}, "is no zoo; make one with winning-sign tickets publish"),
@@ -178,5 +181,5 @@ def test_push_refuses_what_it_should_not_do(user: User, hub: ModelHub, zoo: Path
     index.write_bytes(index.read_bytes()[:-1])
     status, _, errors = user.run("push", zoo, "someone/new", "--yes")
     assert (status, "its SHA-256 differs" in errors) == (2, True)
-    assert hub.repos.keys() == {"someone/model", "someone/public"}
+    assert hub.repos.keys() == {"someone/model", "someone/sums", "someone/public"}
     assert all(len(repo.commits) == 1 for repo in hub.repos.values())

@@ -92,6 +92,19 @@ def test_a_changed_file_is_refused_on_load_and_named_by_verify(file: str, zoo: P
     assert (done.exit_code, "1 broken" in done.stdout) == (1, True)
 
 
+def test_a_name_of_no_ticket_is_a_refusal_and_no_broken_file(shown: Path) -> None:
+    for name, sentence in (("/aws/chain7/round02", "has no ticket"), ("", "4 tickets match; choose ")):
+        done = command("verify", f"zoo:{shown}{name}")
+        assert (done.exit_code, done.stdout, sentence in done.stderr) == (2, "", True), done.output
+
+
+def test_checksums_without_the_index_are_broken(zoo: Path) -> None:
+    lines = [line for line in (zoo / "SHA256SUMS").read_text().splitlines() if not line.endswith("  index.parquet")]
+    (zoo / "SHA256SUMS").write_text("\n".join([*lines, ""]))
+    done = command("verify", zoo)
+    assert (done.exit_code, "SHA256SUMS has no digest of index.parquet" in done.stdout) == (1, True), done.output
+
+
 def test_a_missing_ticket_is_named(zoo: Path) -> None:
     (zoo / "patterns/resnet1d/aws/chain1/round02/ticket.parquet").unlink()
     with pytest.raises(TicketError, match=r"lacks patterns/resnet1d/aws/chain1/round02/ticket\.parquet"):

@@ -141,6 +141,22 @@ def test_an_error_in_between_leaves_the_old_zoo_and_nothing_else(
     assert [path.name for path in tmp_path.iterdir()] == ["zoo"]
 
 
+def test_a_new_zoo_that_cannot_take_its_place_gives_the_old_one_back(
+    zoo: Path, swept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, rename = files(zoo), Path.rename
+
+    def interrupted(path: Path, target: Path) -> Path:
+        if target == zoo and not path.name.endswith(".old"):
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    assert command("publish", swept / "store", zoo, "--licence", "mit", "--force").exit_code != 0
+    assert files(zoo) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["zoo"]
+
+
 def test_what_does_not_verify_is_left_out_and_named(store: Path, tmp_path: Path) -> None:
     flip_a_bit(ticket_path(store, "aws-chain1-round02"))
     weights = ticket_path(store, "lrr-chain1-round02").with_name("weights.safetensors")

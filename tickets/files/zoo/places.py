@@ -22,6 +22,10 @@ from tickets.files.zoo.index import INDEX, SUMS, Entry, read_index, read_sums
 ZOO, HUB = "zoo:", "hub:"
 
 
+class NoTicketError(TicketError):
+    """A place names no ticket, or several where one is meant, or no zoo; no file is at fault."""
+
+
 class Zoo(Protocol):
     """Where a zoo's files lie."""
 
@@ -116,7 +120,8 @@ def ticket_file(place: Path | str) -> Path:
     """Return the file of the one ticket at a place in a zoo.
 
     Raises:
-        TicketError: as ``kept``; or several tickets are at this place, which the message lists.
+        NoTicketError: there is no such zoo or ticket, or several tickets are at this place, which the message lists.
+        TicketError: a file cannot be had, or it is not the one that the zoo lists.
     """
     zoo, name = _opened(str(place))
     found = _selected(zoo, name)
@@ -124,7 +129,7 @@ def ticket_file(place: Path | str) -> Path:
         names = [entry.name for entry in found]
         shown = [entry.key if names.count(entry.name) > 1 else entry.name for entry in found]
         more = f" or one of {len(shown) - AT_MOST} more" if len(shown) > AT_MOST else ""
-        raise TicketError(f"{place}: {len(found)} tickets match; choose {' or '.join(shown[:AT_MOST])}{more}")
+        raise NoTicketError(f"{place}: {len(found)} tickets match; choose {' or '.join(shown[:AT_MOST])}{more}")
     return _checked(zoo, found[0].path, found[0].sha256)
 
 
@@ -133,6 +138,8 @@ def faults(folder: Path) -> list[str]:
     zoo, sentences = FolderZoo(folder), list[str]()
     try:
         sums = read_sums(folder / SUMS)
+        if INDEX not in sums:
+            sentences.append(f"{folder}: {SUMS} has no digest of {INDEX}")
         for path, sha256 in sums.items():
             try:
                 _checked(zoo, path, sha256)
@@ -153,7 +160,7 @@ def _opened(place: str) -> tuple[FolderZoo | Repository, str]:
         return Repository.parse(place.removeprefix(HUB))
     folder, path = _folder(place), expanded(place.removeprefix(ZOO))
     if folder is None:
-        raise TicketError(
+        raise NoTicketError(
             f"{place}: no folder of this path is a zoo, with {INDEX} and {SUMS}; winning-sign tickets publish makes one"
         )
     return FolderZoo(folder), path.relative_to(folder).as_posix().removeprefix(".")
@@ -169,7 +176,7 @@ def _selected(zoo: Zoo, name: str) -> list[Entry]:
     entries = _entries(zoo)
     found = [entry for entry in entries if not name or is_selected(entry.name, entry.key, name)]
     if not found:
-        raise TicketError(f"{zoo.title} has no ticket {name!r}; it has {_some(entry.name for entry in entries)}")
+        raise NoTicketError(f"{zoo.title} has no ticket {name!r}; it has {_some(entry.name for entry in entries)}")
     return sorted(found, key=lambda entry: (entry.name, entry.key))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tickets.errors import TicketError
 from tickets.files.zoo.hub import Repository, library, one_cause
-from tickets.files.zoo.index import SUMS, read_sums
+from tickets.files.zoo.index import INDEX, SUMS, read_sums
 from tickets.files.zoo.places import faults, is_zoo
 
 _OF_THE_HUB = frozenset({".gitattributes", "README.md"})
@@ -70,7 +70,7 @@ def plan_push(folder: Path, repository: str, *, private: bool) -> Push:
     if private and not info.private:
         raise TicketError(f"{parsed.title} exists and is public; leave --private out, or name another repository")
     theirs: set[str] = set()
-    if SUMS in held:
+    if {INDEX, SUMS} <= held:
         theirs = {*read_sums(parsed.local(SUMS)), SUMS}
     elif strange := sorted(held - _OF_THE_HUB):
         raise TicketError(f"{parsed.title} holds {strange[0]} and no zoo; name another repository")
