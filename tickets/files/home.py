@@ -1,9 +1,13 @@
-"""The user's home folder: "~" at the beginning of a path, and the folder for caches."""
+"""The user's home folder: "~" at the beginning of a path, the folder for caches, and texts without such folders."""
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+
+_PATH = re.compile(r"""(?<=['"])/(?!/)[^'"\n]+|(?:(?<=file://)|(?<![\w./…-]))/(?!/)[^\s'"]+""")
+_OF_USERS = ("/home", "/Users")
 
 
 class NoHomeError(OSError):
@@ -28,3 +32,16 @@ def user_cache() -> Path:
         return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "winning-sign"
     except NoHomeError as error:
         raise NoHomeError("there is no home folder for a cache: set HOME or XDG_CACHE_HOME") from error
+
+
+def without_folders(text: str) -> str:
+    """Write ``…/`` for the folders of absolute paths in a message, so that others may read it; URLs stay."""
+    return _PATH.sub(lambda path: last_part(path[0]), text)
+
+
+def last_part(path: str) -> str:
+    """Write ``…/`` for the folders of an absolute path, and ``…`` for a user's home folder."""
+    folder, _, name = path.rpartition("/")
+    if folder.endswith(_OF_USERS):
+        return "…"
+    return f"…/{name}" if folder.strip("/") else path

@@ -13,6 +13,7 @@ from orchestrator.session.rerun.again import StageAgain
 from orchestrator.session.rerun.differences import Difference
 from orchestrator.session.rerun.sample import Sample
 from orchestrator.store.provenance import code_provenance
+from tickets.files.home import without_folders
 from workers.storage import schemas
 from workers.terminal.console import visible
 
@@ -88,7 +89,7 @@ def statement(sample: Sample, stages: Sequence[StageAgain]) -> Statement:
         recorded_on=_names(stage.recorded_machine for stage in stages),
         not_compared=[schemas.TIMING],
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        stages=list(stages),
+        stages=[stage.model_copy(update={"error": without_folders(stage.error)}) for stage in stages],
         **{name: code[name] for name in ("git_commit", "git_dirty_blake2b", "packages", "python")},
     )
 

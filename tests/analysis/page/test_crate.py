@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import tomllib
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,13 +19,14 @@ from typer.testing import CliRunner
 from analysis import load, report
 from analysis.page.publishing.crate import metadata
 from analysis.page.publishing.crate.contents import recipe_file
-from analysis.page.publishing.crate.public import without_folders, without_folders_in_words
+from analysis.page.publishing.crate.public import without_folders_in_words
 from analysis.page.results import citation
 from orchestrator.recipes.resolution import resolve
 from orchestrator.recipes.resolved import as_fields, differences, flat_fields
 from orchestrator.store import Store
 from orchestrator.store.plans import PlannedRecipe, StoredPlan
 from tickets.files import digest
+from tickets.files.home import without_folders
 
 if TYPE_CHECKING:
     from tests.analysis.conftest import SyntheticStore
@@ -179,8 +181,14 @@ def test_no_host_and_no_folder_outside_of_the_store_is_published(store: Syntheti
 def test_paths_lose_their_folders_and_urls_stay() -> None:
     assert without_folders("open('/home/a/b.py'): /x/y/z and ./c/d") == "open('…/b.py'): …/z and ./c/d"
     assert without_folders("see https://host/a/b") == "see https://host/a/b"
+    assert without_folders("zoo:/home/ada/zoo, file:///home/ada/x") == "zoo:…/zoo, file://…/x"
+    assert without_folders("no '/home/ada/my data/x.bin'") == "no '…/x.bin'"
+    assert without_folders("in /home/ada and '/Users/ada', 3 /s") == "in … and '…', 3 /s"
     command = "winning-sign sweep --recipe=/home/a/r.yaml '/home/a b/c' tickets/x n=/q/r/s"
     assert without_folders_in_words(command) == ("winning-sign sweep '--recipe=…/r.yaml' '…/c' tickets/x 'n=…/s'")
+    command = "winning-sign sweep --data-root /home/ada --tickets zoo:/home/ada/zoo --store file:///home/ada/s s3://b/c"
+    cut = "winning-sign sweep --data-root … --tickets zoo:…/zoo --store file://…/s s3://b/c"
+    assert shlex.split(without_folders_in_words(command)) == cut.split()
 
 
 def test_a_recipe_is_the_file_that_a_sweep_takes_back() -> None:

@@ -246,13 +246,13 @@ def test_on_another_kind_of_machine_differences_are_stated_and_are_no_failure(co
 
 def test_a_stage_that_cannot_run_is_a_failure(copy: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
-        raise RuntimeError("no\nluck")
+        raise RuntimeError("no\nluck in /home/ada/data/x.bin")
 
     monkeypatch.setattr(again, "run_stage", broken)
     code, output = rerun(folder, copy, 1)
     assert code == 1
-    assert "could not be run again (RuntimeError: no luck): " in output
-    assert statement(copy)["stages"][0]["error"] == "RuntimeError: no luck"
+    assert "could not be run again (RuntimeError: no luck in /home/ada/data/x.bin): " in output
+    assert statement(copy)["stages"][0]["error"] == "RuntimeError: no luck in …/x.bin"  # others may read it
     assert not (copy / "same-bits.svg").exists()
 
 

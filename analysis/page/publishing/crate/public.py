@@ -9,9 +9,9 @@ from dataclasses import replace
 import pandas as pd
 
 from analysis.frames.load import Frames
+from tickets.files.home import last_part, without_folders
 
-_FOLDERS = re.compile(r"(?<![\w.:/…-])/(?:[^/\s'\"]+/)+")
-_FOLDERS_OF_A_WORD = re.compile(r"(^|[=:,])/(?:[^/]+/)+")
+_PATH_IN_A_WORD = re.compile(r"(^|[=:,]|file://)(/(?!/).+)", re.S)
 
 
 def public(frames: Frames, name: str) -> Frames:
@@ -41,11 +41,7 @@ def public(frames: Frames, name: str) -> Frames:
     )
 
 
-def without_folders(text: str) -> str:
-    """Write ``…/`` for the folders of absolute paths in a message; URLs stay."""
-    return _FOLDERS.sub("…/", text)
-
-
 def without_folders_in_words(command: str) -> str:
     """Write ``…/`` for the folders of absolute paths in a command line, whose words may hold spaces."""
-    return shlex.join(_FOLDERS_OF_A_WORD.sub(r"\1…/", word) for word in shlex.split(command))
+    words = shlex.split(command)
+    return shlex.join(_PATH_IN_A_WORD.sub(lambda found: found[1] + last_part(found[2]), word) for word in words)
