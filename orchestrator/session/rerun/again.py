@@ -12,18 +12,15 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict
 
-import tickets
 from orchestrator.session.rerun.differences import Difference, differences
 from orchestrator.store import Store, StoreError
 from orchestrator.store.record import Record
-from tickets.parquet import content_blake2b
 from workers.attempts.execute import run_stage
 from workers.attempts.provenance import machine
 from workers.attempts.workspace import is_intact
 from workers.devices.determinism import collect_nondeterministic
-from workers.stages import Imported, Stage
+from workers.stages import Stage
 from workers.stages.execution import Control, Execution
-from workers.storage import artifacts, schemas
 
 KIND_OF_MACHINE = ("device", "processor", "torch", "deterministic", "streamed_images_by")
 """The fields of a record's provenance that decide the last digits: the same values are the same kind of machine."""
@@ -35,8 +32,7 @@ class StageAgain(BaseModel):
     Attributes:
         seconds, recorded_seconds: how long the stage took now, and when it was recorded.
         recorded_commit: the commit of this software that computed the stage; None if unknown.
-        machine, recorded_machine: the kinds of machine; both are empty for a ticket from elsewhere, whose bits no
-            machine decides.
+        machine, recorded_machine: the kinds of machine.
         differences: what differs; empty if all bits are the same.
         error: why the stage could not be run again; empty if it could.
     """
@@ -83,8 +79,6 @@ def run_again(
 ) -> StageAgain:
     """Run a stage again and compare its output with the store's; the store is only read.
 
-    A ticket from elsewhere is not computed: its content is compared with the digests in its key.
-
     Args:
         scratch: an empty folder, for the output in ``out/`` and downloaded files.
         report: receives how far a training is.
@@ -100,19 +94,15 @@ def run_again(
     found: list[Difference] = []
     error = ""
     try:
-        if isinstance(stage, Imported):
-            found = _in_import(stage, store, record, scratch)
-        else:
-            on_gpu = execution.torch_device.type == "cuda"
-            with collect_nondeterministic() if on_gpu else nullcontext(set[str]()) as operations:
-                results = run_stage(stage, inputs, scratch / "out", execution, Control(report=report), key=record.key)
-            found = differences(record, results, lambda name: _stored(store, record, name, scratch), scratch / "out")
+        on_gpu = execution.torch_device.type == "cuda"
+        with collect_nondeterministic() if on_gpu else nullcontext(set[str]()) as operations:
+            results = run_stage(stage, inputs, scratch / "out", execution, Control(report=report), key=record.key)
+        found = differences(record, results, lambda name: _stored(store, record, name, scratch), scratch / "out")
     except StoreError:
         raise
     except (Exception, SystemExit) as raised:  # a plugin's function may raise anything
         error = " ".join(f"{type(raised).__name__}: {raised}".split())
-    here = {} if isinstance(stage, Imported) else machine(execution, operations)
-    fields = KIND_OF_MACHINE if here else ()
+    here = machine(execution, operations)
     return StageAgain(
         name=record.name,
         key=record.key,
@@ -120,31 +110,11 @@ def run_again(
         seconds=time.monotonic() - began,
         recorded_seconds=record.seconds,
         recorded_commit=record.provenance.get("git_commit"),
-        machine={field: here[field] for field in fields},
-        recorded_machine={field: record.provenance.get(field) for field in fields},
+        machine={field: here[field] for field in KIND_OF_MACHINE},
+        recorded_machine={field: record.provenance.get(field) for field in KIND_OF_MACHINE},
         differences=found,
         error=error,
     )
-
-
-def _in_import(stage: Imported, store: Store, record: Record, scratch: Path) -> list[Difference]:
-    """Compare a ticket from elsewhere, and its weights if it has any, with the digests in the stage's key."""
-    files = [schemas.TICKET, *([schemas.WEIGHTS] if stage.weights_blake2b else [])]
-    digests: dict[str, str | None] = {}
-    for name in files:
-        path = _stored(store, record, name, scratch)
-        if path is None:
-            raise StoreError(f"{record.name}: {name} is not in the store any more")
-        content = tickets.load(path) if name == schemas.TICKET else artifacts.load_weights(path)[0]
-        digests[name] = (
-            content_blake2b(content) if isinstance(content, tickets.Ticket) else artifacts.state_digest(content)
-        )
-    named = {schemas.TICKET: stage.ticket_blake2b, schemas.WEIGHTS: stage.weights_blake2b}
-    return [
-        Difference(file=name, note="its content is not what the stage's key names")
-        for name in files
-        if digests[name] != named[name]
-    ]
 
 
 def _input(store: Store, record: Record, scratch: Path) -> Path:

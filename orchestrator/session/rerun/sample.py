@@ -17,6 +17,7 @@ from workers.stages.job import JobError, parse_job
 from workers.stages.kinds import width
 
 COLLECTED_INPUT = "an input's files were removed by gc"
+ELSEWHERE = "a ticket from elsewhere, which is copied and not computed"
 LOST_INPUT = "an input has no record any more"
 NOT_DETERMINISTIC = "its record says that not all its kernels were deterministic"
 OTHER_VERSION = "another version of this software computed it"
@@ -90,7 +91,7 @@ def _runnable(record: Record, records: Mapping[str, Record], collected: set[str]
     if stage_key(stage, record.inputs) != record.key:
         return OTHER_VERSION
     if isinstance(stage, Imported):
-        return stage
+        return ELSEWHERE
     model = stage.setting.model
     try:
         known = find_data_set(stage.setting.data.name) is not None and find_architecture(model.name)

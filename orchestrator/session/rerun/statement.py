@@ -58,15 +58,15 @@ class Statement(BaseModel):
     def sentence(self) -> str:
         """The outcome in one sentence."""
         of = f"{self.run_again} of {self.finished_stages} stages, run again with seed {self.seed}"
-        here = " and ".join(self.machines) or "any machine"
+        here = " and ".join(self.machines)
         if self.outcome == "same bits":
             return f"Same bits on {here}: {of}."
         other = [stage for stage in self.stages if stage.differences]
         if self.outcome == "failed":
             broken = sum(stage.failed for stage in self.stages)
-            return f"Not the same bits on {here}: {broken} of {of}, failed or differ on their own kind of machine."
+            return f"Not the same bits on {here}: of {of}, {broken} failed or differ on their own kind of machine."
         return (
-            f"Other bits on {here} than on {' and '.join(self.recorded_on)}: {len(other)} of {of}, differ; "
+            f"Other bits on {here} than on {' and '.join(self.recorded_on)}: of {of}, {len(other)} differ; "
             f"{largest(difference for stage in other for difference in stage.differences)}."
         )
 
@@ -112,7 +112,7 @@ def largest(differences: Iterable[Difference]) -> str:
 
 def drawn_badge(made: Statement) -> str:
     """Draw "same bits on MACHINE" as SVG, with the facts as its title."""
-    value = f"{' and '.join(made.machines) or 'any machine'} · {made.run_again} of {made.finished_stages} stages"
+    value = f"{' and '.join(made.machines)} · {made.run_again} of {made.finished_stages} stages"
     widths = [round(len(text) * LETTER_PX + 2 * PADDING_PX) for text in (LABEL, value)]
     left, whole = widths[0], sum(widths)
     version = f"winning-sign {made.packages.get('winning-sign', 'of unknown version')}"
@@ -136,7 +136,7 @@ def _text(text: str) -> str:
 
 
 def _names(machines: Iterable[dict[str, Any]]) -> list[str]:
-    return sorted({_name(machine) for machine in machines if machine})
+    return sorted({_name(machine) for machine in machines})
 
 
 def _name(machine: dict[str, Any]) -> str:
