@@ -28,9 +28,10 @@ ENV PATH=/opt/winning-sign/venv/bin:$PATH
 
 # The large packages first: after a change of the code, only the last layers are built and sent.
 COPY docs/clusters/constraints.txt ./
-# The address of an index whose torch comes without CUDA, as PyTorch's page on installation has it: several GB less.
+# The address of an index whose torch comes without CUDA, as PyTorch's page on installation has it: several GB less. Its
+# version is 2.15.0+cpu, say, which pip takes before PyPI's 2.15.0; it lacks the other packages in the versions pinned.
 ARG TORCH_INDEX=""
-RUN pip install --no-cache-dir --constraint constraints.txt ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch torchvision
+RUN pip install --no-cache-dir --constraint constraints.txt ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} torch torchvision
 
 COPY pyproject.toml setup.py README.md LICENSE winning_sign.py source/
 COPY orchestrator source/orchestrator

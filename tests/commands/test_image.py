@@ -94,12 +94,12 @@ def test_the_image_holds_the_project_and_what_a_study_imports(image: Image) -> N
     assert all("--constraint constraints.txt" in line and "--no-cache-dir" in line for line in asked)
 
 
-def test_an_index_without_cuda_is_asked_for_torch_alone(tmp_path: Path) -> None:
+def test_an_index_without_cuda_is_asked_for_torch_alone_beside_the_usual_one(tmp_path: Path) -> None:
     made = empty_image(tmp_path)
     (torch,) = [step for step in steps(ROOT / "Dockerfile") if step[0] == "RUN" and "torchvision" in step[1]]
     stand_in(tmp_path / "bin", "pip", WRITES_DOWN.format(log=tmp_path / "asked.txt"))
     build([("ARG", 'TORCH_INDEX=""'), torch], Context(ROOT), made, {"TORCH_INDEX": "file:///wheels"})
-    assert "--index-url file:///wheels torch torchvision" in (tmp_path / "asked.txt").read_text()
+    assert " --extra-index-url file:///wheels torch torchvision" in (tmp_path / "asked.txt").read_text()
     assert "TORCH_INDEX" not in str([step for step in stages(ROOT / "Dockerfile")[""] if "./source" in step[1]])
 
 
