@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import tomllib
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from typer.testing import CliRunner
 from analysis import load, report
 from analysis.page.publishing.crate import metadata
 from analysis.page.publishing.crate.contents import recipe_file
-from analysis.page.publishing.crate.public import without_folders_in_words
+from analysis.page.publishing.crate.public import public, without_folders_in_words
 from analysis.page.results import citation
 from orchestrator.recipes.resolution import resolve
 from orchestrator.recipes.resolved import as_fields, differences, flat_fields
@@ -176,6 +177,14 @@ def test_no_host_and_no_folder_outside_of_the_store_is_published(store: Syntheti
             assert "zoltan" not in text, path
             assert str(tmp_path) not in text, path
     assert pd.read_csv(folder / "tables" / "stages.csv")["host"].tolist() == ["machine 1"]
+
+
+def test_a_stores_bucket_is_its_own_place(store: SyntheticStore) -> None:
+    store.stage("train", {"transfer": "dense", "seed": 1}, {})
+    written = pd.DataFrame({"command": ["winning-sign sweep --store 's3://lab/sweeps?…' --tickets s3://other/sweeps"]})
+    frames = replace(load(store.root), stores=("s3://lab/sweeps",), commands=written)
+    [command] = public(frames, "sweeps").commands["command"]
+    assert command == "winning-sign sweep --store 'sweeps?…' --tickets s3://other/sweeps"
 
 
 def test_paths_lose_their_folders_and_urls_stay() -> None:

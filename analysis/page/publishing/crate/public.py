@@ -29,6 +29,9 @@ def public(frames: Frames, name: str) -> Frames:
     def cut(text: str) -> str:
         return without_folders(text.replace(root, name))
 
+    def cut_words(command: str) -> str:
+        return without_folders_in_words(command.replace(root, name))
+
     events, failures, commands = frames.events, frames.failures, frames.commands
     return replace(
         frames,
@@ -36,7 +39,7 @@ def public(frames: Frames, name: str) -> Frames:
         stages=frames.stages.assign(store=name, host=numbered(frames.stages["host"])),
         events=events.assign(machine=numbered(events["machine"]), error=events["error"].map(cut, na_action="ignore")),
         failures=failures.assign(message=failures["message"].map(cut, na_action="ignore")),
-        commands=commands.assign(command=commands["command"].map(without_folders_in_words)),
+        commands=commands.assign(command=commands["command"].map(cut_words)),
         left_out={path.replace(root, name): cut(sentence) for path, sentence in frames.left_out.items()},
     )
 
