@@ -118,6 +118,12 @@ def test_an_index_cannot_lead_out_of_its_zoo(path: str, zoo: Path) -> None:
         tickets.load(f"zoo:{zoo}/aws/chain1/round02")
 
 
+def test_a_name_that_no_file_can_have_is_refused(zoo: Path) -> None:
+    with_index(zoo, path="a" * 300)
+    with pytest.raises(TicketError, match="cannot be read"):
+        tickets.load(f"zoo:{zoo}/aws/chain1/round02")
+
+
 def test_a_zoo_without_its_index_columns_is_refused(zoo: Path) -> None:
     pq.write_table(pq.read_table(zoo / "index.parquet").drop_columns(["density"]), zoo / "index.parquet")
     digest = hashlib.sha256((zoo / "index.parquet").read_bytes()).hexdigest()

@@ -69,7 +69,8 @@ def read_index(path: Path) -> list[Entry]:
     """Read an index.
 
     Raises:
-        UnreadableFileError: the file is no index, or it names a file that could lie outside the zoo.
+        UnreadableFileError: the file is no index.
+        TicketError: it names a file that could lie outside the zoo.
         OSError: the file is missing or cannot be opened.
     """
     fields = list(Entry.__dataclass_fields__)

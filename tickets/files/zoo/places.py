@@ -191,8 +191,8 @@ def _entries(zoo: Zoo) -> list[Entry]:
 
 def _checked(zoo: Zoo, path: str, sha256: str) -> Path:
     """Return a file of a zoo on this machine; TicketError unless it is the one with this digest."""
-    file = zoo.local(path)
     try:
+        file = zoo.local(path)
         if digest.sha256_of_file(file) == sha256:
             return file
     except OSError as error:
