@@ -12,11 +12,10 @@ from orchestrator.operating.selection import find_stage
 from orchestrator.operating.survey import GIVEN_UP, StageStatus, Survey, survey
 from orchestrator.planning.comparison import compare, known_stages, root_causes
 from orchestrator.store import Store, StoreError
-from orchestrator.store.provenance import STATED
+from orchestrator.store.provenance import IMPORTED, STATED
 from orchestrator.store.record import Cause, Failure, Record, read_valid
 from orchestrator.terminal.command import STORE_ERRORS, StageName, open_existing
 from orchestrator.terminal.units import running_stage
-from workers.stages import Imported
 from workers.storage import read_many
 from workers.terminal.command import AsJson, add_command, console, new_app, one_sentence, print_json, tell_left_out
 from workers.terminal.numbers import duration
@@ -105,7 +104,7 @@ def sentences(explanation: Mapping[str, Any]) -> list[str]:
         done = explanation["done"]
         when = datetime.fromtimestamp(done["finished_unix_s"]).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
         how = f"Computed by attempt {done['attempt']} on {done['host']} ({done['device']})"
-        if explanation["kind"] == Imported.kind:
+        if explanation["kind"] == IMPORTED:
             how = f"Copied from {done['copied_from']} by attempt {done['attempt']}"
         lines.append(f"{how}, {when}, in {duration(done['seconds'])}.")
     if explanation.get("collected"):
@@ -120,7 +119,7 @@ def sentences(explanation: Mapping[str, Any]) -> list[str]:
     if explanation.get("log"):
         lines += ["Last lines of the log:", *(f"  {line}" for line in explanation["log"])]
     # a copy has no settings
-    return lines if explanation["kind"] == Imported.kind else lines + _not_cached(explanation)
+    return lines if explanation["kind"] == IMPORTED else lines + _not_cached(explanation)
 
 
 def _outlook(explanation: Mapping[str, Any]) -> list[str]:
@@ -144,7 +143,7 @@ def _outlook(explanation: Mapping[str, Any]) -> list[str]:
             return [f"Waits for {', '.join(waits)}."]
         if explanation["drivers"]:
             return [f"All inputs are done; waits for a free device. Drivers: {', '.join(explanation['drivers'])}."]
-        if explanation["kind"] == Imported.kind:
+        if explanation["kind"] == IMPORTED:
             return ["No copy of this ticket is whole; repeat the sweep's command to copy it from its source again."]
         return ["All inputs are done and no driver is at work; repeat the sweep's command to run this stage."]
     return []

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from orchestrator.store.layout import QUARANTINE, StageFiles
+from orchestrator.store.provenance import IMPORTED
 from orchestrator.store.record import Record
 from workers.storage import Entry
 
@@ -108,7 +109,7 @@ def _category(path: str, record: Record | None, *, wanted: bool, needed: bool) -
     folder, _, name = path.rpartition("/")
     if record is not None and folder == record.out:
         # a ticket from elsewhere cannot be computed again
-        weights = name in record.files and name.endswith(".safetensors") and record.kind != "imported"
+        weights = name in record.files and name.endswith(".safetensors") and record.kind != IMPORTED
         return Category.WEIGHTS if weights and not needed else None
     if folder.endswith("/out") or folder == "out":
         return Category.REPLACED

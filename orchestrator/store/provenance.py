@@ -13,6 +13,8 @@ from typing import Any
 
 from tickets.files import digest
 
+IMPORTED = "imported"
+"""The kind of a stage that copies a ticket from elsewhere (``workers.stages.Imported``, which loads torch)."""
 STATED = "ticket"
 """The part of an imported stage's provenance that says where its ticket came from."""
 PACKAGES = ("winning-sign", "torch", "torchvision", "ray", "numpy", "pyarrow", "mnist1d")
