@@ -72,9 +72,10 @@ def own_recipe(record: Record) -> tuple[str, ...]:
 
 
 def shared_recipes(record: Record) -> dict[tuple[str, ...], Any]:
-    """Return a stage's recipe by what is added to its slot: (), and for trainings with masks their mask rule.
+    """Return a stage's recipe by what is added to its slot: () for what all share, and for trainings two parts more.
 
-    Dense trainings have no mask rule, and share all else with the trainings of tickets.
+    The trainings of one start share the epoch at which they begin (``first_epochs``), and those with masks their mask
+    rule. Dense trainings have no mask rule, and share all else with the trainings of tickets.
     """
     recipe = {name: value for name, value in record.science.items() if name not in IDENTITY}
     training = recipe.get("training")
@@ -82,7 +83,11 @@ def shared_recipes(record: Record) -> dict[tuple[str, ...], Any]:
     if record.kind != "train" or not isinstance(training, Mapping):
         return {(): recipe}
     others = {name: rule for name, rule in (rules or {}).items() if name != "mask_rule"}
-    shared: dict[tuple[str, ...], Any] = {(): {**recipe, "training": {**training, "rules": others}}}
+    common = {name: value for name, value in training.items() if name != "first_epoch"}
+    shared: dict[tuple[str, ...], Any] = {
+        (): {**recipe, "training": {**common, "rules": others}},
+        ("first epoch", str(record.labels.transfer)): training.get("first_epoch", 0),
+    }
     return shared if record.labels.transfer == "dense" else {**shared, ("mask rule",): (rules or {}).get("mask_rule")}
 
 

@@ -8,6 +8,7 @@ of docs/findings.md between two comments is written from that file alone, and a 
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from math import nan
@@ -24,6 +25,7 @@ FOLDER = PAGE.with_suffix("")
 BEGIN, END = "<!-- {name}: python -m tests.docs.findings writes it -->\n", "<!-- the end of {name} -->\n"
 MOST_BYTES = 300_000
 PICTURED = "accuracy_by_density"
+_STORE = re.compile(r" --store \S+")
 
 
 def block(results: Results) -> Iterator[str]:
@@ -31,7 +33,7 @@ def block(results: Results) -> Iterator[str]:
     for part in results.parts:
         yield f"`{part.command}`"
         yield ""
-        yield f"{computed_on(results)} The stages took {results.stage_hours:.1f} hours of one core. {part.study}"
+        yield f"{computed_on(results)} The stages took {results.stage_hours:.1f} hours, added up. {part.study}"
         yield ""
         yield from answers(part)
         yield ""
@@ -63,13 +65,19 @@ def _cell(row: Numbers | None, measure: str) -> str:
     return mean_sd(summary.mean, nan if summary.sd is None else summary.sd, 1) if summary is not None else ""
 
 
+def _without_store(results: Results) -> Results:
+    """Leave out of the commands where the store lay."""
+    parts = [part.model_copy(update={"command": _STORE.sub("", part.command)}) for part in results.parts]
+    return results.model_copy(update={"parts": parts})
+
+
 def main(name: str, store: str) -> None:
     """Write the file, the picture and the block.
 
     Raises:
         ValueError: the results file would be too large to commit.
     """
-    stated = results(load(store))
+    stated = _without_store(results(load(store)))
     text = stated.model_dump_json(indent=1)
     if len(text) > MOST_BYTES:
         raise ValueError(f"{name}: {len(text):,} bytes of results; at most {MOST_BYTES:,} are committed")

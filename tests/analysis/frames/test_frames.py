@@ -169,6 +169,12 @@ def test_a_dense_training_has_no_mask_rule_and_supersedes_no_training_of_a_ticke
     assert load(store.root).stages["superseded"].tolist() == [True, True, True, False]
 
 
+def test_a_start_whose_training_begins_later_supersedes_its_own_trainings_alone(store: SyntheticStore) -> None:
+    for transfer, more in (("signed", {}), ("mask", {"first_epoch": 2}), ("mask", {"first_epoch": 0}), ("dense", {})):
+        store.stage("train", {"transfer": transfer}, {}, science={"training": {"epochs": 3, **more}})
+    assert load(store.root).stages["superseded"].tolist() == [False, True, False, False]
+
+
 def test_the_beginning_of_a_dense_training_supersedes_no_final_training(store: SyntheticStore) -> None:
     whole = {"epochs": 3, "stop_after": None}
     store.stage("train", {"transfer": "dense"}, {}, science={"training": whole})
