@@ -40,6 +40,9 @@ _CITATION = """\
 """
 
 
+_MEASURED = f"{', '.join(f'{each.name}: {each.heading}' for each in MEASURES)}. Without what was not measured."
+
+
 class Document(BaseModel):
     """Base of the parts of a document: missing and unknown fields are refused."""
 
@@ -113,8 +116,21 @@ class Numbers(Document):
     transfer: str
     density: Annotated[float | None, Field(description="Surviving fraction of the prunable weights.")]
     measures: Annotated[
-        dict[Literal[*(each.name for each in MEASURES)], Summary],  # type: ignore[valid-type]  # their names
-        Field(description=f"{', '.join(f'{m.name}: {m.heading}' for m in MEASURES)}. Without what was not measured."),
+        dict[
+            Literal[
+                "accuracy",
+                "barrier",
+                "chord",
+                "stability",
+                "sign_flips",
+                "aligned_barrier",
+                "activation_aligned_barrier",
+                "repaired_barrier",
+                "curvature",
+            ],
+            Summary,
+        ],
+        Field(description=_MEASURED),
     ]
 
 
