@@ -99,7 +99,8 @@ backend.close()
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    recipe = {**small_sweeps.ONE_ROUND, "optimizer": {"learning_rate": 0.02}}
+    # ten times this rate amplifies rounding to percents of a weight within the epoch, on some processors
+    recipe = {**small_sweeps.ONE_ROUND, "optimizer": {"learning_rate": 0.002}}
     return small_sweeps.prepare(tmp_path_factory.mktemp("gangs"), **recipe)
 
 
@@ -131,7 +132,7 @@ def test_a_sweep_with_gangs_gives_the_results_of_one_without(folder: Path, gang:
         for store, records in ((folder / "alone", one), (gang, two))
     ]
     for tensor, (expected, found) in {key: (weights[0][key], weights[1][key]) for key in weights[0]}.items():
-        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4, msg=tensor)
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5, msg=tensor)
     for name, record in one.items():
         if record.kind == "train":
             assert two[name].results["test_loss_nats"] == pytest.approx(record.results["test_loss_nats"], abs=0.02)
