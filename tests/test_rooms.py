@@ -43,11 +43,8 @@ COMMANDS = {
 """The files of ``orchestrator/``: each is a command, above all floors; everything else there is a folder."""
 MOST_ENTRIES = 12
 MOST_LINES = 300
-# only a command line imports a command line, so it may stand above its room
-COMMAND_LINES_MAY_IMPORT = {
-    "tickets/__main__.py": {"analysis", "workers.terminal"},
-    "tickets/formats/zoo_commands.py": {"analysis", "orchestrator.store", "workers.terminal"},
-}
+# nothing imports a command line, so it may stand above its room
+COMMAND_LINES_MAY_IMPORT = {"tickets/__main__.py": {"analysis", "workers.terminal"}}
 READS_OTHERS_FILES = "tickets/formats/source.py"
 USES_RAY = ("orchestrator/backends/ray/", "orchestrator/tuning/tuner.py")
 

@@ -10,11 +10,11 @@ from typing import Annotated, Any
 import typer
 from rich import box
 
+from analysis.page.publishing import zoo_commands
 from tickets import formats
 from tickets.errors import TicketError
 from tickets.files.zoo.places import NoTicketError, in_zoo, is_zoo
 from tickets.files.zoo.places import faults as zoo_faults
-from tickets.formats import zoo_commands
 from tickets.formats.format import Hints
 from tickets.formats.names import BUILT_IN
 from tickets.formats.source import NeedsHintError
