@@ -91,13 +91,13 @@ def run_again(
     inputs = {slot: _input(store, store.committed(key), scratch) for slot, key in record.inputs.items()}
     began = time.monotonic()
     operations: set[str] = set()
-    found: list[Difference] = []
+    differing: list[Difference] = []
     error = ""
     try:
         on_gpu = execution.torch_device.type == "cuda"
         with collect_nondeterministic() if on_gpu else nullcontext(set[str]()) as operations:
             results = run_stage(stage, inputs, scratch / "out", execution, Control(report=report), key=record.key)
-        found = differences(record, results, lambda name: _stored(store, record, name, scratch), scratch / "out")
+        differing = differences(record, results, lambda name: _stored(store, record, name, scratch), scratch / "out")
     except StoreError:
         raise
     except (Exception, SystemExit) as raised:  # a plugin's function may raise anything
@@ -112,7 +112,7 @@ def run_again(
         recorded_commit=record.provenance.get("git_commit"),
         machine={field: here[field] for field in KIND_OF_MACHINE},
         recorded_machine={field: record.provenance.get(field) for field in KIND_OF_MACHINE},
-        differences=found,
+        differences=differing,
         error=error,
     )
 

@@ -80,20 +80,22 @@ def differences(
     Raises:
         UnreadableFileError, TicketError: a file cannot be read.
     """
-    found: list[Difference] = []
+    differing: list[Difference] = []
     for name, recorded in record.files.items():
         path = again / name
         if name == schemas.TIMING:
             continue
         if not path.is_file():
-            found.append(Difference(file=name, note="it was not written again"))
+            differing.append(Difference(file=name, note="it was not written again"))
         elif artifact(path) != recorded:
             old = stored(name)
             if old is None:
-                found.append(Difference(file=name, note="it differs, and gc removed the stored file to compare with"))
+                differing.append(
+                    Difference(file=name, note="it differs, and gc removed the stored file to compare with")
+                )
             else:
-                found += _in_file(name, old, path)
-    return found + list(_in_results(record.results, results))
+                differing += _in_file(name, old, path)
+    return differing + list(_in_results(record.results, results))
 
 
 def _in_file(name: str, old: Path, new: Path) -> Iterator[Difference]:

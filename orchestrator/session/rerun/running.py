@@ -66,17 +66,17 @@ def run_sample(
         f"Running {len(sample.stages)} of {sample.finished} stages again, drawn with --seed {sample.seed}: "
         f"{', '.join(names)}{more}. They took {duration(sample.recorded_s)} when recorded."
     )
-    made = statement(sample, _run_all(store, sample, execution, scratch, out))
+    rerun_statement = statement(sample, _run_all(store, sample, execution, scratch, out))
     place = store.storage if badge is None else open_storage(badge)
-    if made.outcome == "same bits":
-        place.write(BADGE, drawn_badge(made).encode())
+    if rerun_statement.outcome == "same bits":
+        place.write(BADGE, drawn_badge(rerun_statement).encode())
     else:
         place.remove([BADGE])  # of an earlier rerun
-    place.write(RERUN, made.model_dump_json(indent=1).encode())
-    out.print(f"{made.sentence} {', '.join(made.not_compared)} is not compared.")
-    written = f"{BADGE} and {RERUN}" if made.outcome == "same bits" else f"{RERUN}, and no badge"
+    place.write(RERUN, rerun_statement.model_dump_json(indent=1).encode())
+    out.print(f"{rerun_statement.sentence} {', '.join(rerun_statement.not_compared)} is not compared.")
+    written = f"{BADGE} and {RERUN}" if rerun_statement.outcome == "same bits" else f"{RERUN}, and no badge"
     out.print(f"Written to {place.root}: {written}")
-    return made
+    return rerun_statement
 
 
 def _run_all(

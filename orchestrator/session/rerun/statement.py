@@ -110,15 +110,15 @@ def largest(differences: Iterable[Difference]) -> str:
     return " and ".join(parts) or f"{len(every)} files or results"
 
 
-def drawn_badge(made: Statement) -> str:
+def drawn_badge(rerun: Statement) -> str:
     """Draw "same bits on MACHINE" as SVG, with the facts as its title."""
-    value = f"{' and '.join(made.machines)} · {made.run_again} of {made.finished_stages} stages"
+    value = f"{' and '.join(rerun.machines)} · {rerun.run_again} of {rerun.finished_stages} stages"
     widths = [round(len(text) * LETTER_PX + 2 * PADDING_PX) for text in (LABEL, value)]
     left, whole = widths[0], sum(widths)
-    version = f"winning-sign {made.packages.get('winning-sign', 'of unknown version')}"
-    changed = " and uncommitted changes" if made.git_dirty_blake2b else ""
-    commit = f" at commit {made.git_commit[:12]}{changed}" if made.git_commit else ""
-    title = f"{made.sentence} Made on {made.made_at[:10]} with {version}{commit}."
+    version = f"winning-sign {rerun.packages.get('winning-sign', 'of unknown version')}"
+    changed = " and uncommitted changes" if rerun.git_dirty_blake2b else ""
+    commit = f" at commit {rerun.git_commit[:12]}{changed}" if rerun.git_commit else ""
+    title = f"{rerun.sentence} Made on {rerun.made_at[:10]} with {version}{commit}."
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{whole}" height="{HEIGHT_PX}" role="img">\n'
         f"<title>{_text(title)}</title>\n"
