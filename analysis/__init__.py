@@ -5,12 +5,32 @@
 >>> analysis.figures.accuracy_by_density(frames)
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from winning_sign import check
 
 check("analysis")  # before the imports that would fail with another sentence
 
-from analysis import figures  # noqa: E402
-from analysis.frames.load import Frames, load  # noqa: E402
-from analysis.signs.tickets_compared import compare  # noqa: E402
+if TYPE_CHECKING:
+    from analysis import figures
+    from analysis.frames.load import Frames, load
+    from analysis.signs.tickets_compared import compare
 
 __all__ = ["Frames", "compare", "figures", "load"]
+HOMES = {
+    "Frames": "analysis.frames.load",
+    "compare": "analysis.signs.tickets_compared",
+    "load": "analysis.frames.load",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load pandas and plotly when a name is used: commands that need neither import rooms of this package."""
+    if name == "figures":
+        return import_module("analysis.figures")
+    if name in HOMES:
+        return getattr(import_module(HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
