@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -92,6 +93,17 @@ def s3_server() -> Iterator[str]:
             yield address
     finally:
         server.stop()
+
+
+def fill(folder: Path, prefix: str) -> None:
+    """Put a folder's files under a prefix into the bucket of a running ``s3_server``, without a request for each."""
+    from moto.core import DEFAULT_ACCOUNT_ID
+    from moto.s3.models import s3_backends
+
+    backend = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]
+    for path in folder.rglob("*"):
+        if path.is_file():
+            backend.put_object("bucket", f"{prefix}/{path.relative_to(folder)}", path.read_bytes())
 
 
 @contextmanager

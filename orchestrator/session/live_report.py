@@ -38,7 +38,7 @@ class LiveReport:
             Whether there is a report. If not, an error was printed.
         """
         self.companion.wait()
-        stamp = self._stamp()
+        stamp = self.stamp()
         if not self.companion.started and self._has(REPORT) and self._has(STAMP, stamp):
             console.print(f"Report: {self.path}", soft_wrap=True)
             return True
@@ -61,8 +61,8 @@ class LiveReport:
         except (FileNotFoundError, UnreadableFileError):
             return False
 
-    def _stamp(self) -> bytes:
-        """A digest of all records and failures as last listed, the plans in their order, and the code."""
+    def stamp(self) -> bytes:
+        """Return a digest of all records and failures as last listed, the plans in their order, and the code."""
         files = {
             f"{stage.folder}/{path}": entry.version
             for stage in self._store.stages(relist=False).values()
