@@ -26,7 +26,7 @@ from analysis.figures.results.landscape import landscape
 from analysis.figures.results.learning_curves import learning_curves
 from analysis.figures.results.probes_by_density import barrier_by_density, pair_probes
 from analysis.figures.results.results_table import results_table
-from analysis.figures.results.starts_compared import signs_kept, signs_of_psi
+from analysis.figures.results.starts_compared import accuracy_by_start, signs_kept, signs_of_psi
 from analysis.figures.results.stores_compared import stores_compared
 from analysis.figures.signs.compared_tickets import comparison_figure
 from analysis.figures.signs.layers_by_round import density_by_layer, sign_flips
@@ -48,6 +48,7 @@ __all__ = [
     "CATALOGUE",
     "Entry",
     "accuracy_by_density",
+    "accuracy_by_start",
     "across_data_sets",
     "against_published",
     "barrier_by_density",

@@ -24,7 +24,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "findings.md"
 FOLDER = PAGE.with_suffix("")
 BEGIN, END = "<!-- {name}: python -m tests.docs.findings writes it -->\n", "<!-- the end of {name} -->\n"
 MOST_BYTES = 300_000
-PICTURED = "accuracy_by_density"
+PICTURED = "accuracy_by_start"
 _STORE = re.compile(r" --store \S+")
 
 

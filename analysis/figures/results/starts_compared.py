@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 
 import pandas as pd
@@ -17,6 +17,9 @@ from analysis.frames.load import Frames
 from analysis.frames.sections import Section, sections
 
 SHOWN = (ACCURACY, STABILITY, BARRIER)
+IN_LINES = 4
+"""Most starts that lines against density tell apart."""
+ROW_PIXELS = 30
 
 
 def signs_kept(frames: Frames) -> go.Figure:
@@ -53,6 +56,78 @@ def starts_compared(frames: Frames, transfers: Sequence[str]) -> go.Figure:
     side_by_side = len(columns) == 1 and all(panel.traces for panel in panels)
     summary = " ".join(_summary(part, transfers, methods[part.title]) for part in parts)
     return compose(panels, summary, columns=max(columns) if side_by_side else 1, shared_y=side_by_side)
+
+
+def accuracy_by_start(frames: Frames) -> go.Figure:
+    """Draw the mean accuracy of every start over seeds and chains, with one standard deviation, the highest on top.
+
+    A panel for each density at which more than ``IN_LINES`` starts of tickets were trained, sparsest first, beside the
+    dense networks; all panels have the order of the sparsest. No traces without any.
+    """
+    cells = [(part, *_many(part)) for part in sections(frames)]
+    panels = [panel for part, starts, dense in cells for panel in _panels_of_starts(part.prefix, starts, dense)]
+    summary = " ".join(f"{part.title}: {_ranking(starts)}." for part, starts, _ in cells)
+    figure = compose(panels, summary, columns=2, shared_y=len({panel.y.order for panel in panels}) == 1)
+    return figure.update_layout(scattermode="group", scattergap=0.5)
+
+
+def _many(section: Section) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the spread by method, start and round, of the rounds with many starts; and that of dense networks."""
+    rows = section.trainings
+    of_tickets = rows[rows["round"].notna() & rows["method"].notna()]
+    starts = of_tickets.groupby("round")["transfer"].nunique()
+    of_tickets = of_tickets[of_tickets["round"].isin(starts.index[starts > IN_LINES])]
+    dense = rows[rows["round"].isna() & rows["method"].isna()]
+    columns = ["method", "transfer", "round"]
+    return spread(of_tickets, columns, ACCURACY.column), spread(dense, ["transfer"], ACCURACY.column)
+
+
+def _panels_of_starts(prefix: str, starts: pd.DataFrame, dense: pd.DataFrame) -> Iterator[Panel]:
+    ranked = starts.groupby(["round", "transfer"])["mean"].mean().reset_index()
+    ranked = pd.concat([ranked, dense.assign(round=starts["round"].max())])
+    ranked = ranked.sort_values(["round", "mean"], ascending=False)
+    order = tuple(style.text(transfer_name(start)) for start in dict.fromkeys(ranked["transfer"]))
+    drawn = pd.concat([starts, dense])
+    low, high = (drawn["mean"] - drawn["sd"].fillna(0)).min(), (drawn["mean"] + drawn["sd"].fillna(0)).max()
+    margin = 0.05 * (high - low) or 1.0  # plotly's own range begins at 0 where markers are grouped
+    for round_ in sorted(starts["round"].unique(), reverse=True):
+        rows = starts[starts["round"] == round_]
+        traces = [_markers(name, rows[rows["method"] == name]) for name in sorted(rows["method"].unique(), key=rank)]
+        if not dense.empty:
+            traces.append(_markers("", dense))
+        at = f"density {density(float(rows['density'].mean()))}"
+        x = Axis(f"test accuracy (%) at {at}", looks={"range": [low - margin, high + margin]})
+        yield Panel(f"{prefix}{at}", traces, x, Axis("", "category", order=order), 40 + ROW_PIXELS * len(order))
+
+
+def _markers(method: str, rows: pd.DataFrame) -> go.Scatter:
+    """Draw a marker per start of a method, or of the dense networks, which have none."""
+    name = style.text(method_name(method)) if method else "dense"
+    return go.Scatter(
+        x=rows["mean"],
+        y=[style.text(transfer_name(start)) for start in rows["transfer"]],
+        error_x=style.error_bars(rows["sd"]),
+        customdata=style.points(rows, "training"),
+        hovertemplate=f"{name}, %{{y}}: %{{x:.2f}} %<br>%{{customdata[0]}}<extra></extra>",
+        mode="markers",
+        marker={"color": style.method_colour(method), "size": 7},
+        name=name,
+        legendgroup=name,
+        meta={"method": method} if method else {"transfer": "dense"},
+        orientation="h",
+        offsetgroup=name,
+    )
+
+
+def _ranking(starts: pd.DataFrame) -> str:
+    last = starts[starts["round"] == starts["round"].max()]
+    means = [
+        f"{method_name(method)} {transfer_name(start)} {number(at['mean'].iloc[0])} %"
+        for method, start, at in style.lines(last)
+    ]
+    if not means:
+        return f"no density has more than {IN_LINES} starts"
+    return f"at density {density(last['density'].mean())}: {', '.join(means)}"
 
 
 def _methods(section: Section, needed: str) -> list[str]:

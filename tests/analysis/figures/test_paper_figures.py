@@ -12,7 +12,15 @@ import pytest
 from typer.testing import CliRunner
 
 from analysis import load
-from analysis.figures import against_published, barrier_curves, signs_flipped, signs_kept, signs_of_psi
+from analysis.comparisons.labels import transfer_name
+from analysis.figures import (
+    accuracy_by_start,
+    against_published,
+    barrier_curves,
+    signs_flipped,
+    signs_kept,
+    signs_of_psi,
+)
 from analysis.frames.load import Frames
 from analysis.frames.published.reading import PublishedError, read_published
 from analysis.report import app, write_report
@@ -77,7 +85,7 @@ def test_signs_of_psi_puts_lrr_beside_aws(sweep: SyntheticStore) -> None:
     assert [list(trace.y) for trace in with_both] == [[81.0], [3.0], [5.0]]
 
 
-@pytest.mark.parametrize("draw", [signs_kept, signs_of_psi, signs_flipped, against_published])
+@pytest.mark.parametrize("draw", [accuracy_by_start, signs_kept, signs_of_psi, signs_flipped, against_published])
 def test_figures_without_their_results_draw_nothing(sweep: SyntheticStore, draw: Callable[[Frames], go.Figure]) -> None:
     assert not draw(load(sweep.root)).data
 
@@ -115,6 +123,32 @@ def test_signs_flipped_draws_the_share_that_the_record_says(store: SyntheticStor
     assert "half of them are expected to differ" in line.customdata[2][0]
     assert not any("expected" in line.customdata[point][0] for point in (0, 1, 3))
     assert "72.00 % at 0.25" in figure.layout.meta["summary"]
+
+
+def test_accuracy_by_start_ranks_all_starts_of_a_density_with_many(sweep: SyntheticStore) -> None:
+    for method, accuracies in (("lrr", (52.0, 40.0)), ("aws", (56.0, 58.0))):
+        for transfer, accuracy in zip(("shuffled", "random_signs"), accuracies, strict=True):
+            for seed, gain in ((1, -1.0), (2, 1.0)):
+                sweep.train(transfer, accuracy + gain, method=method, seed=seed, **AT_10)
+    frames = load(sweep.root)
+    figure = accuracy_by_start(frames)
+    lrr, aws, dense = figure.data  # round 5 has three starts, which lines tell apart, and no panel
+    assert [trace.name for trace in figure.data] == ["LRR", "AWS", "dense"]
+    drawn = [dict(zip(trace.y, trace.x, strict=True)) for trace in figure.data]
+    assert drawn[0]["shuffled signed mask"] == 52.0
+    assert (drawn[1]["random signs"], drawn[2]["dense"]) == (58.0, 72.0)
+    assert lrr.error_x.array[list(lrr.y).index("random signs")] == pytest.approx(2**0.5)
+    stages = frames.stages
+    at_10 = stages[(stages["round"] == 10) & (stages["kind"] == "train") & ~stages["twin"].astype(bool)]
+    means = at_10.groupby(["transfer", "method"])["test_accuracy_percent"].mean().groupby("transfer").mean()
+    means["dense"] = 72.0
+    ranked = [transfer_name(start) for start in means.sort_values().index]
+    assert list(figure.layout.yaxis.categoryarray) == ranked  # plotly draws the first category at the bottom
+    low, high = figure.layout.xaxis.range
+    assert low < min(*lrr.x, *aws.x, *dense.x) - 1
+    assert high > max(*lrr.x, *aws.x, *dense.x) + 1
+    assert "0.107" in figure.layout.xaxis.title.text
+    assert "AWS random signs 58.00 %" in figure.layout.meta["summary"]
 
 
 def test_published_series_stand_beside_ours_in_their_own_setting(sweep: SyntheticStore, tmp_path: Path) -> None:
