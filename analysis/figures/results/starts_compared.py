@@ -68,6 +68,8 @@ def accuracy_by_start(frames: Frames) -> go.Figure:
     panels = [panel for part, starts, dense in cells for panel in _panels_of_starts(part.prefix, starts, dense)]
     summary = " ".join(f"{part.title}: {_ranking(starts)}." for part, starts, _ in cells)
     figure = compose(panels, summary, columns=2, shared_y=len({panel.y.order for panel in panels}) == 1)
+    if len(panels) == 1:  # which has no title
+        figure.update_xaxes(title_text=f"test accuracy (%) at {panels[0].title}")
     return figure.update_layout(scattermode="group", scattergap=0.5)
 
 
@@ -96,8 +98,8 @@ def _panels_of_starts(prefix: str, starts: pd.DataFrame, dense: pd.DataFrame) ->
         if not dense.empty:
             traces.append(_markers("", dense))
         at = f"density {density(float(rows['density'].mean()))}"
-        x = Axis(f"test accuracy (%) at {at}", looks={"range": [low - margin, high + margin]})
-        yield Panel(f"{prefix}{at}", traces, x, Axis("", "category", order=order), 40 + ROW_PIXELS * len(order))
+        x = Axis("test accuracy (%)", looks={"range": [low - margin, high + margin]})
+        yield Panel(f"{prefix}{at}", traces, x, Axis("start", "category", order=order), 40 + ROW_PIXELS * len(order))
 
 
 def _markers(method: str, rows: pd.DataFrame) -> go.Scatter:
