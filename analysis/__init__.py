@@ -20,17 +20,18 @@ if TYPE_CHECKING:
     from analysis.signs.tickets_compared import compare
 
 __all__ = ["Frames", "compare", "figures", "load"]
-HOMES = {
-    "Frames": "analysis.frames.load",
-    "compare": "analysis.signs.tickets_compared",
-    "load": "analysis.frames.load",
-}
+_MODULES = {"Frames": "frames.load", "compare": "signs.tickets_compared", "load": "frames.load"}
 
 
 def __getattr__(name: str) -> Any:
     """Load pandas and plotly when a name is used: commands that need neither import rooms of this package."""
     if name == "figures":
-        return import_module("analysis.figures")
-    if name in HOMES:
-        return getattr(import_module(HOMES[name]), name)
+        return import_module(f"{__name__}.figures")
+    if name in _MODULES:
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the names that a notebook completes, loaded or not."""
+    return [*__all__]
