@@ -35,7 +35,8 @@ Fast = Annotated[
     option(
         WHAT,
         "Train faster, with other rounding and so other keys: convolutions and matrix products in bfloat16, long "
-        "trainings through torch.compile. docs/speed.md has the accuracy; --plan, what it gains here.",
+        "trainings through torch.compile. Accuracies may be some tenths of a point lower (docs/speed.md); --plan says "
+        "what it gains here.",
         "--fast",
     ),
 ]
