@@ -12,26 +12,25 @@ from typing import TYPE_CHECKING, Any
 
 from winning_sign import check
 
-check("analysis")  # before the imports that would fail with another sentence
+check("analysis")  # before its modules, whose imports would fail with another sentence
+
+__all__ = ["Frames", "compare", "figures", "load"]
 
 if TYPE_CHECKING:
     from analysis import figures
     from analysis.frames.load import Frames, load
     from analysis.signs.tickets_compared import compare
+else:
+    _MODULES = {"Frames": "frames.load", "compare": "signs.tickets_compared", "load": "frames.load"}
 
-__all__ = ["Frames", "compare", "figures", "load"]
-_MODULES = {"Frames": "frames.load", "compare": "signs.tickets_compared", "load": "frames.load"}
+    def __getattr__(name: str) -> Any:
+        """Load pandas and plotly when a name is used: commands that need neither import rooms of this package."""
+        if name == "figures":
+            return import_module(f"{__name__}.figures")
+        if name in _MODULES:
+            return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
-
-def __getattr__(name: str) -> Any:
-    """Load pandas and plotly when a name is used: commands that need neither import rooms of this package."""
-    if name == "figures":
-        return import_module(f"{__name__}.figures")
-    if name in _MODULES:
-        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    """List the names that a notebook completes, loaded or not."""
-    return [*__all__]
+    def __dir__() -> list[str]:
+        """List the names that a notebook completes, loaded or not."""
+        return sorted({*globals(), *__all__})

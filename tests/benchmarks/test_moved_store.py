@@ -1,4 +1,4 @@
-"""``benchmarks.scale`` moves a store into a bucket as a sweep there leaves one: index and stamp are of now."""
+"""A store that ``benchmarks.scale`` moved into a bucket has a current index, and a current stamp of its report."""
 
 from __future__ import annotations
 

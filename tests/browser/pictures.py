@@ -39,10 +39,10 @@ def take(report: Path, folder: Path) -> None:
             page.close()
 
 
-def take_figure(report: Path, figure: str, file: Path) -> None:
-    """Write a picture of the page's first figure of a name, such as "accuracy_by_density"."""
+def take_figure(report: Path, figure: str, file: Path, scheme: str) -> None:
+    """Write a picture of the page's first figure of a name, such as "accuracy_by_density"; scheme: light or dark."""
     with _chromium() as browser:
-        page = browser.new_page(viewport={"width": 1000, "height": 1000}, color_scheme="light")
+        page = browser.new_page(viewport={"width": 1000, "height": 1000}, color_scheme=scheme)
         page.goto(report.absolute().as_uri())
         plot = page.locator(f"[id$='-{figure}'] .plot").first
         plot.scroll_into_view_if_needed()

@@ -65,6 +65,11 @@ def _cell(row: Numbers | None, measure: str) -> str:
     return mean_sd(summary.mean, nan if summary.sd is None else summary.sd, 1) if summary is not None else ""
 
 
+def pictures(name: str) -> dict[Path, str]:
+    """Return the files of a study's picture, and the colour scheme of each."""
+    return {FOLDER / f"{name}.png": "light", FOLDER / f"{name}-dark.png": "dark"}
+
+
 def _without_store(results: Results) -> Results:
     """Leave out of the commands where the store lay."""
     parts = [part.model_copy(update={"command": _STORE.sub("", part.command)}) for part in results.parts]
@@ -72,7 +77,7 @@ def _without_store(results: Results) -> Results:
 
 
 def main(name: str, store: str) -> None:
-    """Write the file, the picture and the block.
+    """Write the file, the pictures and the block.
 
     Raises:
         ValueError: the results file would be too large to commit.
@@ -83,7 +88,8 @@ def main(name: str, store: str) -> None:
         raise ValueError(f"{name}: {len(text):,} bytes of results; at most {MOST_BYTES:,} are committed")
     FOLDER.mkdir(exist_ok=True)
     (FOLDER / f"{name}.json").write_text(text, encoding="utf-8")
-    take_figure(Path(store) / "report.html", PICTURED, FOLDER / f"{name}.png")
+    for file, scheme in pictures(name).items():
+        take_figure(Path(store) / "report.html", PICTURED, file, scheme)
     replace_block(PAGE, BEGIN.format(name=name), END.format(name=name), block(stated))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from analysis.page.results import Results
-from tests.docs.findings import BEGIN, END, FOLDER, MOST_BYTES, PAGE, block
+from tests.docs.findings import BEGIN, END, FOLDER, MOST_BYTES, PAGE, block, pictures
 from tests.docs.results_tables import replace_block
 
 STUDIES = sorted(FOLDER.glob("*.json"))
@@ -25,6 +25,6 @@ def test_a_study_says_what_its_results_file_says(file: Path, tmp_path: Path) -> 
     page.write_text(PAGE.read_text(encoding="utf-8"), encoding="utf-8")
     replace_block(page, BEGIN.format(name=file.stem), END.format(name=file.stem), block(results))
     assert page.read_text(encoding="utf-8") == PAGE.read_text(encoding="utf-8")
-    assert file.with_suffix(".png").is_file()
+    assert all(picture.is_file() for picture in pictures(file.stem))
     assert not results.left_out
     assert "with uncommitted changes" not in " ".join(results.git_commits)

@@ -59,47 +59,58 @@ def starts_compared(frames: Frames, transfers: Sequence[str]) -> go.Figure:
 
 
 def accuracy_by_start(frames: Frames) -> go.Figure:
-    """Draw the mean accuracy of every start over seeds and chains, with one standard deviation, the highest on top.
+    """Draw the mean accuracy of every start over seeds and chains, with one standard deviation.
 
     A panel for each density at which more than ``IN_LINES`` starts of tickets were trained, sparsest first, beside the
-    dense networks; all panels have the order of the sparsest. No traces without any.
+    dense networks. All panels of a section have one order of starts: by their mean over methods in the first panel, the
+    highest on top. No traces without any such density.
     """
     cells = [(part, *_many(part)) for part in sections(frames)]
-    panels = [panel for part, starts, dense in cells for panel in _panels_of_starts(part.prefix, starts, dense)]
-    summary = " ".join(f"{part.title}: {_ranking(starts)}." for part, starts, _ in cells)
+    panels = [
+        panel
+        for part, starts, dense in cells
+        if not starts.empty
+        for panel in _panels_of_starts(part.prefix, starts, dense)
+    ]
+    summary = " ".join(_means_of_starts(part.title, starts) for part, starts, _ in cells)
     figure = compose(panels, summary, columns=2, shared_y=len({panel.y.order for panel in panels}) == 1)
     if len(panels) == 1:  # which has no title
-        figure.update_xaxes(title_text=f"test accuracy (%) at {panels[0].title}")
+        figure.update_xaxes(title_text=style.text(f"{panels[0].x.title} at {panels[0].title}"))
     return figure.update_layout(scattermode="group", scattergap=0.5)
 
 
 def _many(section: Section) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the spread by method, start and round, of the rounds with many starts; and that of dense networks."""
+    """Return the spread by method, start and density as written, where starts are many; and that of dense networks."""
     rows = section.trainings
     of_tickets = rows[rows["round"].notna() & rows["method"].notna()]
-    starts = of_tickets.groupby("round")["transfer"].nunique()
-    of_tickets = of_tickets[of_tickets["round"].isin(starts.index[starts > IN_LINES])]
+    of_tickets = of_tickets.assign(at=of_tickets["density"].map(density))  # rounds of tickets from elsewhere are theirs
+    starts = of_tickets.groupby("at")["transfer"].nunique()
+    of_tickets = of_tickets[of_tickets["at"].isin(starts.index[starts > IN_LINES])]
     dense = rows[rows["round"].isna() & rows["method"].isna()]
-    columns = ["method", "transfer", "round"]
-    return spread(of_tickets, columns, ACCURACY.column), spread(dense, ["transfer"], ACCURACY.column)
+    spread_of_dense = spread(dense, ["transfer"], ACCURACY.column).assign(density=None)  # shown at each density
+    return spread(of_tickets, ["method", "transfer", "at"], ACCURACY.column), spread_of_dense
 
 
 def _panels_of_starts(prefix: str, starts: pd.DataFrame, dense: pd.DataFrame) -> Iterator[Panel]:
-    ranked = starts.groupby(["round", "transfer"])["mean"].mean().reset_index()
-    ranked = pd.concat([ranked, dense.assign(round=starts["round"].max())])
-    ranked = ranked.sort_values(["round", "mean"], ascending=False)
-    order = tuple(style.text(transfer_name(start)) for start in dict.fromkeys(ranked["transfer"]))
-    drawn = pd.concat([starts, dense])
+    drawn = pd.concat([starts.drop(columns="density"), dense.drop(columns="density")])
     low, high = (drawn["mean"] - drawn["sd"].fillna(0)).min(), (drawn["mean"] + drawn["sd"].fillna(0)).max()
     margin = 0.05 * (high - low) or 1.0  # plotly's own range begins at 0 where markers are grouped
-    for round_ in sorted(starts["round"].unique(), reverse=True):
-        rows = starts[starts["round"] == round_]
+    x = Axis("test accuracy (%)", looks={"range": [low - margin, high + margin]})
+    sparsest_first = sorted(starts["at"].unique(), key=float)
+    ranked = pd.concat([dense, *(starts[starts["at"] == at] for at in sparsest_first)])
+    ranked["place"] = ranked["at"].map({at: place for place, at in enumerate(sparsest_first)}).fillna(0)
+    means = ranked.groupby(["place", "transfer"])["mean"].mean().reset_index()
+    means = means.sort_values(["place", "mean"], ascending=[True, False])
+    order = tuple(style.text(transfer_name(start)) for start in dict.fromkeys(means["transfer"]))
+    for at in sparsest_first:
+        rows = starts[starts["at"] == at]
         traces = [_markers(name, rows[rows["method"] == name]) for name in sorted(rows["method"].unique(), key=rank)]
         if not dense.empty:
             traces.append(_markers("", dense))
-        at = f"density {density(float(rows['density'].mean()))}"
-        x = Axis("test accuracy (%)", looks={"range": [low - margin, high + margin]})
-        yield Panel(f"{prefix}{at}", traces, x, Axis("start", "category", order=order), 40 + ROW_PIXELS * len(order))
+        for trace in traces:
+            trace.meta = {**trace.meta, "density": float(rows["density"].mean())}
+        y = Axis("start", "category", order=order)
+        yield Panel(f"{prefix}density {at}", traces, x, y, 40 + ROW_PIXELS * len(order))
 
 
 def _markers(method: str, rows: pd.DataFrame) -> go.Scatter:
@@ -121,15 +132,16 @@ def _markers(method: str, rows: pd.DataFrame) -> go.Scatter:
     )
 
 
-def _ranking(starts: pd.DataFrame) -> str:
-    last = starts[starts["round"] == starts["round"].max()]
+def _means_of_starts(title: str, starts: pd.DataFrame) -> str:
+    sparsest = starts[starts["density"] == starts["density"].min()]
+    sparsest = starts[starts["at"].isin(sparsest["at"])]
     means = [
         f"{method_name(method)} {transfer_name(start)} {number(at['mean'].iloc[0])} %"
-        for method, start, at in style.lines(last)
+        for method, start, at in style.lines(sparsest)
     ]
     if not means:
-        return f"no density has more than {IN_LINES} starts"
-    return f"at density {density(last['density'].mean())}: {', '.join(means)}"
+        return f"{title}: no density has more than {IN_LINES} starts."
+    return f"{title}: at density {sparsest['at'].iloc[0]}: {', '.join(means)}."
 
 
 def _methods(section: Section, needed: str) -> list[str]:

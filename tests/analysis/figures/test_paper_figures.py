@@ -125,14 +125,20 @@ def test_signs_flipped_draws_the_share_that_the_record_says(store: SyntheticStor
     assert "72.00 % at 0.25" in figure.layout.meta["summary"]
 
 
+def with_control(store: SyntheticStore, start: str, round_: int, lrr: float, aws: float) -> None:
+    """Two trainings of each method, a point more and a point less than these accuracies."""
+    for method, accuracy in (("lrr", lrr), ("aws", aws)):
+        for seed, gain in ((1, -1.0), (2, 1.0)):
+            store.train(start, accuracy + gain, method=method, seed=seed, chain=1, round=round_)
+
+
 def test_accuracy_by_start_ranks_all_starts_of_a_density_with_many(sweep: SyntheticStore) -> None:
-    for method, accuracies in (("lrr", (52.0, 40.0)), ("aws", (56.0, 58.0))):
-        for transfer, accuracy in zip(("shuffled", "random_signs"), accuracies, strict=True):
-            for seed, gain in ((1, -1.0), (2, 1.0)):
-                sweep.train(transfer, accuracy + gain, method=method, seed=seed, **AT_10)
+    with_control(sweep, "shuffled", 10, 52.0, 56.0)
+    with_control(sweep, "random_signs", 10, 40.0, 58.0)
+    with_control(sweep, "shuffled", 5, 52.0, 56.0)  # four starts, which lines tell apart: no panel
     frames = load(sweep.root)
     figure = accuracy_by_start(frames)
-    lrr, aws, dense = figure.data  # round 5 has three starts, which lines tell apart, and no panel
+    lrr, aws, dense = figure.data
     assert [trace.name for trace in figure.data] == ["LRR", "AWS", "dense"]
     drawn = [dict(zip(trace.y, trace.x, strict=True)) for trace in figure.data]
     assert drawn[0]["shuffled signed mask"] == 52.0
@@ -149,6 +155,30 @@ def test_accuracy_by_start_ranks_all_starts_of_a_density_with_many(sweep: Synthe
     assert high > max(*lrr.x, *aws.x, *dense.x) + 1
     assert "0.107" in figure.layout.xaxis.title.text
     assert "AWS random signs 58.00 %" in figure.layout.meta["summary"]
+
+
+def test_accuracy_by_start_keeps_the_order_of_the_sparsest_density(sweep: SyntheticStore) -> None:
+    for round_, shuffled, random in ((10, 54.0, 49.0), (5, 5.0, 95.0)):
+        with_control(sweep, "shuffled", round_, shuffled, shuffled)
+        with_control(sweep, "random_signs", round_, random, random)
+    figure = accuracy_by_start(load(sweep.root))
+    assert titles(figure) == ["density 0.107", "density 0.328"]
+    first, second = figure.layout.yaxis, figure.layout.yaxis2
+    assert first.categoryarray == second.categoryarray
+    assert first.categoryarray.index("random signs") < first.categoryarray.index("shuffled signed mask")
+    assert [trace.meta["density"] for trace in figure.data] == pytest.approx([0.8**10] * 3 + [0.8**5] * 3)
+    for trace in figure.data:  # the page's filter on density keeps dense networks
+        assert [point[1] for point in trace.customdata] == [
+            None if trace.name == "dense" else pytest.approx(trace.meta["density"]) for _ in trace.x
+        ]
+
+
+def test_accuracy_by_start_does_without_dense_networks_and_a_second_method(store: SyntheticStore) -> None:
+    for start in ("retrain", "mask", "signed", "shuffled", "random_signs"):
+        store.train(start, 50.0, method="aws", seed=1, chain=1, round=10)
+    [line] = accuracy_by_start(load(store.root)).data
+    assert line.name == "AWS"
+    assert np.isnan(np.asarray(line.error_x.array)).all()
 
 
 def test_published_series_stand_beside_ours_in_their_own_setting(sweep: SyntheticStore, tmp_path: Path) -> None:
