@@ -9,8 +9,9 @@ alike: it keeps the ratio of forward passes but makes both re-estimations noisie
 ``benchmarks.training``: wall-clock time on a GPU, CPU-seconds of one thread without loader processes on a CPU.
 
 Both networks start from one initialisation and train with two SGD seeds on few images, so that they have a barrier.
-Several pairs are copies of that pair. Barriers come from the last repeat; their standard errors cover the test images
-only, so the effect of re-estimation shows in the difference of the two.
+Further pairs are that pair with all weights scaled, since points that pairs share are computed once. Barriers come from
+the last repeat; their standard errors cover the test images only, so the effect of re-estimation shows in the
+difference of the two.
 """
 
 from __future__ import annotations
@@ -79,6 +80,15 @@ def trained_pair(model: nn.Module, images: int, epochs: int, device: torch.devic
     return trained(1), trained(2)
 
 
+def scaled(pair: tuple[State, State], factor: float) -> tuple[State, State]:
+    """Multiply all floating-point tensors of both networks."""
+    first, second = (
+        {name: tensor * factor if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+        for state in pair
+    )
+    return first, second
+
+
 class ForwardCounter:
     """Count images that pass forward through a network or its copies."""
 
@@ -140,8 +150,9 @@ def protocols(
     by_name = {"released protocol": Protocol(1, released, counter)}
     ours = copy.deepcopy(model).to(memory_format=splits.memory_format)
     for count in pairs:
+        several = [scaled(pair, 1 + number / 1000) for number in range(count)]
         by_name[f"ours, {count} {'pair' if count == 1 else 'pairs'} at a time"] = Protocol(
-            count, partial(_our_curves, ours, [pair] * count, probe, splits), counter
+            count, partial(_our_curves, ours, several, probe, splits), counter
         )
     return by_name
 

@@ -230,6 +230,15 @@ def test_a_command_prints_its_table(command: str, capsys: pytest.CaptureFixture[
     assert ratios[0] == 1
 
 
+def test_pairs_probed_together_are_different_pairs(capsys: pytest.CaptureFixture[str]) -> None:
+    main, arguments = COMMANDS["probe"]
+    main(arguments.split())
+    one, two = re.findall(
+        r"^\| ours, \d pairs? at a time +\| +[\d.]+ \| +[\d.]+x \| +([\d,]+) \|", capsys.readouterr().out, re.M
+    )
+    assert one == two  # forwards a pair: points of equal networks are computed once
+
+
 def test_recording_signs_is_a_small_share_of_a_round(capsys: pytest.CaptureFixture[str]) -> None:
     signs.main(["--architectures", "resnet1d", "--repeats", "1"])
     [row] = [line.split("|") for line in capsys.readouterr().out.splitlines() if line.startswith("| resnet1d")]
