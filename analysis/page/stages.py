@@ -21,6 +21,8 @@ STATES = RUNNING, WAITING, BLOCKED, FAILED = "running", "waiting", "blocked", "f
 """Of planned stages without a record."""
 STAGES = "stages"
 """A store's folder of stages."""
+DIGITS = 8
+"""Significant digits of the page's numbers: all digits of 100,000 stages would be a tenth of the page."""
 
 
 def in_order(frames: Frames) -> pd.DataFrame:
@@ -39,9 +41,10 @@ def stage_data(frames: Frames, link: Callable[[str], str]) -> dict[str, Any]:
         ``base``: the address that ``folder`` is relative to, quoted, or empty for several stores; ``columns``: by name,
         a list with one entry per stage; or, if values repeat often, ``{"values": [...], "codes": [...]}`` with
         positions in ``values``, or -1 for a missing value; or, if all are equal, ``{"every": value}``. Keys are cut to
-        their first 16 digits, as in figures, and ``seconds`` to three decimals. A missing ``folder`` is the one that
-        follows from kind, name and key. ``name`` is ``{"begins": [...], "ends": [...]}``: each begins with as many
-        words of the name before. ``inputs`` is a list per stage, of the inputs' rows, or keys that the page lacks.
+        their first 16 digits, as in figures; fractions have ``DIGITS``, and ``seconds`` three decimals. A missing
+        ``folder`` is the one that follows from kind, name and key. ``name`` is ``{"begins": [...], "ends": [...]}``:
+        each begins with as many words of the name before. ``inputs`` is a list per stage, of the inputs' rows, or keys
+        that the page lacks.
     """
     stages = in_order(frames)
     if len(frames.stores) > 1:  # also if all stages are one store's: ``link`` takes paths that begin with its root
@@ -103,7 +106,13 @@ def _cells(values: pd.Series) -> list[Any]:
     known = values.notna()
     if pd.api.types.is_float_dtype(values.dtype):
         known &= np.isfinite(values.to_numpy("float64", na_value=np.nan))
+        return [_short(float(value)) if there else None for value, there in zip(values, known, strict=True)]
     return list(values.astype(object).where(known, None).tolist())
+
+
+def _short(value: float) -> float:
+    """Round a fraction to ``DIGITS``; a whole number, such as a seed, keeps all of its digits."""
+    return value if value.is_integer() else float(f"{value:.{DIGITS}g}")
 
 
 def _cell(value: Any) -> Any:
