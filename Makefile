@@ -1,6 +1,6 @@
 # make demo: install, run the default sweep on MNIST-1D and print the path of its report.
 # make docs: install with the docs extra and build the documentation into build/docs.
-# make test: install with the test extra, then run ruff, mypy and all tests except the long ones, in three processes, which keeps two cores busy.
+# make test: install with the test extra, then run ruff, mypy and all tests except the long ones, in two processes, as CI does.
 # make test-all: run the long tests too.
 PYTHON ?= python3
 VENV := .venv
@@ -15,10 +15,10 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-test
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
-	@$(RUN) mypy & types=$$!; $(RUN) pytest -n 3; tests=$$?; wait $$types && exit $$tests
+	@$(RUN) mypy & types=$$!; $(RUN) pytest -n 2; tests=$$?; wait $$types && exit $$tests
 
 test-all: $(VENV)/.installed-test
-	$(RUN) pytest -n 3 -m ''
+	$(RUN) pytest -n 2 -m ''
 
 docs: $(VENV)/.installed-docs
 	$(RUN) sphinx -W --keep-going -q -b html docs build/docs
