@@ -92,15 +92,13 @@ def _many(section: Section) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _panels_of_starts(prefix: str, starts: pd.DataFrame, dense: pd.DataFrame) -> Iterator[Panel]:
-    drawn = pd.concat([starts.drop(columns="density"), dense.drop(columns="density")])
+    sparsest_first = sorted(starts["at"].unique(), key=float)
+    drawn = pd.concat([starts, dense.assign(at=sparsest_first[0])]).drop(columns="density")
     low, high = (drawn["mean"] - drawn["sd"].fillna(0)).min(), (drawn["mean"] + drawn["sd"].fillna(0)).max()
     margin = 0.05 * (high - low) or 1.0  # plotly's own range begins at 0 where markers are grouped
     x = Axis("test accuracy (%)", looks={"range": [low - margin, high + margin]})
-    sparsest_first = sorted(starts["at"].unique(), key=float)
-    ranked = pd.concat([dense, *(starts[starts["at"] == at] for at in sparsest_first)])
-    ranked["place"] = ranked["at"].map({at: place for place, at in enumerate(sparsest_first)}).fillna(0)
-    means = ranked.groupby(["place", "transfer"])["mean"].mean().reset_index()
-    means = means.sort_values(["place", "mean"], ascending=[True, False])
+    means = drawn.groupby([drawn["at"].map(sparsest_first.index), "transfer"])["mean"].mean().reset_index()
+    means = means.sort_values(["at", "mean"], ascending=[True, False])
     order = tuple(style.text(transfer_name(start)) for start in dict.fromkeys(means["transfer"]))
     for at in sparsest_first:
         rows = starts[starts["at"] == at]
@@ -133,15 +131,14 @@ def _markers(method: str, rows: pd.DataFrame) -> go.Scatter:
 
 
 def _means_of_starts(title: str, starts: pd.DataFrame) -> str:
-    sparsest = starts[starts["density"] == starts["density"].min()]
-    sparsest = starts[starts["at"].isin(sparsest["at"])]
-    means = [
-        f"{method_name(method)} {transfer_name(start)} {number(at['mean'].iloc[0])} %"
-        for method, start, at in style.lines(sparsest)
-    ]
-    if not means:
+    if starts.empty:
         return f"{title}: no density has more than {IN_LINES} starts."
-    return f"{title}: at density {sparsest['at'].iloc[0]}: {', '.join(means)}."
+    sparsest = min(starts["at"], key=float)
+    means = [
+        f"{method_name(method)} {transfer_name(start)} {number(row['mean'].iloc[0])} %"
+        for method, start, row in style.lines(starts[starts["at"] == sparsest])
+    ]
+    return f"{title}: at density {sparsest}: {', '.join(means)}."
 
 
 def _methods(section: Section, needed: str) -> list[str]:
