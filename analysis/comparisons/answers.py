@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.comparisons.labels import rank
+from analysis.comparisons.labels import rank, source_of
 from analysis.comparisons.power import chains_needed
 from analysis.comparisons.questions import Question, questions_of
 from analysis.comparisons.sentences import NEGLIGIBLE, NOT_SHOWN, REVERSE, SHOWN, UNJUDGED, sentence
@@ -164,7 +164,7 @@ def _primary(cells: Sequence[Cell], study: Study) -> set[int]:
 
 def _asked_of(cell: Cell) -> tuple[str, str]:
     """A comparison's question, and where its tickets are from; empty for the sweep's own."""
-    return cell.question.name, str(cell.labels.get("method") or "").partition("@")[2]
+    return cell.question.name, source_of(cell.labels.get("method"))
 
 
 def _row(cell: Cell, share: float, primary: bool, study: Study, section: Section) -> dict[str, Any]:

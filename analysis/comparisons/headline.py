@@ -27,7 +27,7 @@ from analysis.comparisons.labels import (
 from analysis.comparisons.measures import ACCURACY
 from analysis.comparisons.questions import QUESTIONS, SIGNS_CARRY, Arm, Question, questions_of
 from analysis.comparisons.sentences import DIGITS, NEGLIGIBLE, NOT_SHOWN, REVERSE, SHOWN, interval
-from analysis.comparisons.statistics import spread
+from analysis.comparisons.statistics import at_last_round, sources, spread
 from analysis.comparisons.study import Study
 from analysis.frames.sections import Section
 
@@ -115,8 +115,14 @@ def _leading(section: Section, compared: pd.DataFrame, study: Study) -> list[Que
 
 def _sparsest(compared: pd.DataFrame, question: Question) -> pd.DataFrame:
     """Return the question's comparisons at the sparsest density that has a pair."""
-    rows = compared[(compared["question"] == question.name) & (compared["pairs"] > 0)]
-    return rows[rows["round"] == rows["round"].max()]
+    return _at_sparsest(compared[(compared["question"] == question.name) & (compared["pairs"] > 0)])
+
+
+def _at_sparsest(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the last round, of the sweep's own tickets if there are any."""
+    own = rows[sources(rows) == ""]
+    rows = rows if own.empty else own
+    return rows[at_last_round(rows)]
 
 
 def _judged(question: Question, rows: pd.DataFrame) -> str:
@@ -159,8 +165,8 @@ def _ground(question: Question, rows: pd.DataFrame) -> str:
 
 def _without_comparison(section: Section, study: Study, dense: Sequence[Mapping[Any, Any]]) -> tuple[str, str]:
     """State the accuracies at the sparsest density, where no two starts are compared."""
-    pruned = section.trainings[section.trainings["round"].notna()]
-    sparse = spread(pruned[pruned["round"] == pruned["round"].max()], ["method", "transfer"], ACCURACY.column)
+    pruned = _at_sparsest(section.trainings[section.trainings["round"].notna()])
+    sparse = spread(pruned, ["method", "transfer"], ACCURACY.column)
     each = [
         f"{percent(row['mean'], DIGITS)} ({method_name(row['method'])} {transfer_name(row['transfer'])}, "
         f"{sample(row['trainings'], row['chains'])})"

@@ -20,6 +20,11 @@ def method_name(label: str) -> str:
     return f"{name} from {source}" if source else name
 
 
+def source_of(method: object) -> str:
+    """Return where a method's tickets are from: "cifar10" of "aws@cifar10"; empty for the sweep's own, or no method."""
+    return method.partition("@")[2] if isinstance(method, str) else ""
+
+
 def transfer_name(label: str) -> str:
     """Return a transfer's name."""
     return TRANSFERS.get(label, label.replace("_", " "))

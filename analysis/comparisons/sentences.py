@@ -77,7 +77,7 @@ def _numbers(row: Mapping[str, Any]) -> str:
         return "no pair with the same chain and seed is done yet"
     apart = f"{signed(row['difference'], DIGITS)} {row['difference_unit']}"
     if isnan(row["low"]):
-        return f"{apart} from one pair, which gives no interval"
+        return f"{apart} from {_without_interval(row)}"
     both = interval(row["low"], row["high"])
     if not isnan(row["adjusted_low"]):
         both += f", adjusted {interval(row['adjusted_low'], row['adjusted_high'])}"
@@ -85,13 +85,19 @@ def _numbers(row: Mapping[str, Any]) -> str:
             both += f" at {count(row['judged_chains'], 'chain')}"
     over = f"n = {count(row['pairs'], 'pair')} in {count(row['chains'], 'chain')}"
     caveat = ", which says nothing about other tickets" if row["chains"] == 1 else ""
-    if row["b_trainings"] == 1:
-        caveat += ", all against one training, whose own spread the interval does not include"
     a, b = (mean_sd(row[f"{side}_mean"], row[f"{side}_sd"], DIGITS) for side in "ab")
     error = (
         "" if isnan(row["standard_error"]) else f", the probes' standard error {number(row['standard_error'], DIGITS)}"
     )
     return f"{apart} {both}, {over}{caveat} ({a} against {b} {row['unit']}{error}){_still_needed(row)}"
+
+
+def _without_interval(row: Mapping[str, Any]) -> str:
+    """Say why a difference has no interval."""
+    if row["pairs"] == 1:
+        return "one pair, which gives no interval"
+    pairs = f"{count(row['pairs'], 'pair')} in {count(row['chains'], 'chain')}"
+    return f"{pairs}, all against one dense training, which gives no interval; --seeds 2 does"
 
 
 def _still_needed(row: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ chains. With two chains or more, an interval is over chains: seeds of one chain 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import hypot, inf, nan
 from typing import Any, Literal
@@ -16,6 +16,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+from analysis.comparisons.labels import source_of
+
 KEY_DIGITS = 16
 LEVEL = 0.05
 """Two-sided: of an interval that is looked at once, alone."""
@@ -24,6 +26,26 @@ LEVEL = 0.05
 def short_keys(keys: Iterable[str]) -> str:
     """Join the first digits of stages' keys with commas, as a point's ``customdata`` and the tables hold them."""
     return ",".join(key[:KEY_DIGITS] for key in keys)
+
+
+def sources(rows: pd.DataFrame) -> pd.Series:
+    """Return where the tickets of each row's ``method`` are from; empty for the sweep's own, or no method.
+
+    Tickets from elsewhere count their rounds by themselves: round 5 of one source is no round 5 of another.
+    """
+    return rows["method"].map(source_of).astype("str")
+
+
+def at_last_round(rows: pd.DataFrame) -> pd.Series:
+    """Mark the rows of the last ``round`` of each source of tickets: those at its sparsest density."""
+    rounds = rows["round"].astype("Float64")
+    return (rounds == rounds.groupby(sources(rows)).transform("max")).fillna(False).astype(bool)
+
+
+def by_density(rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Yield the rows of each source and round, sparsest first."""
+    groups = [group for _, group in rows.groupby([sources(rows).rename("source"), rows["round"]])]
+    yield from sorted(groups, key=lambda group: float(group["density"].mean()))
 
 
 def half_interval(values: pd.Series, level: float = LEVEL) -> float:
@@ -112,7 +134,7 @@ class Difference:
 
     Attributes:
         errors: standard error of the mean and degrees of freedom, for each label that the interval is over; empty with
-            a single replicate.
+            a single replicate, or with a single dense training on the other side.
         pairs: number of pairs of trainings.
         chains: number of chains; with several, the mean is of the chains' means.
         standard_error: of the measurements, in the differences' unit; NaN if unknown.
@@ -165,11 +187,14 @@ def difference(pairs: pd.DataFrame, replicates: Sequence[str] = ("chain",)) -> D
     Args:
         replicates: labels that the interval is over. With both chain and seed (all chains are compared with the same
             dense trainings, one per seed), the half widths over each are added in squares, which errs on the wide side.
+            One seed gives no interval: the spread of a single dense training is unknown.
     """
     each = pairs["difference"].to_numpy(dtype=float)
     chains = _means(each, pairs["chain"])
     means = [chains if name == "chain" else _means(each, pairs[name]) for name in replicates]
     several = [values for values in means if len(values) > 1] or [each] * (len(each) > 1)
+    if "seed" in replicates and pairs["seed"].nunique() == 1:
+        several = []
     errors = tuple((float(values.std(ddof=1)) / len(values) ** 0.5, len(values) - 1) for values in several)
     error = float(pairs["standard_error"].mean()) if "standard_error" in pairs else nan
     return Difference(float(chains.mean()), errors, len(pairs), len(chains), error)

@@ -16,6 +16,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.comparisons.labels import METHODS, density, method_name, number, rank, sample, transfer_name
+from analysis.comparisons.statistics import at_last_round
 
 BLUE, SKY, GREEN = "#0072B2", "#56B4E9", "#009E73"
 VERMILION, ORANGE, PURPLE = "#D55E00", "#E69F00", "#CC79A7"
@@ -90,8 +91,8 @@ def lines(summary: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
 
 
 def sparsest(summary: pd.DataFrame, unit: str) -> Iterator[str]:
-    """Yield each line's mean at the sparsest density in words: "LRR retrain 61.20 % at density 0.107"."""
-    for method, transfer, rows in lines(summary[summary["round"] == summary["round"].max()]):
+    """Yield each line's mean at its source's sparsest density in words: "LRR retrain 61.20 % at density 0.107"."""
+    for method, transfer, rows in lines(summary[at_last_round(summary)]):
         row = rows.iloc[0]
         mean = f"{number(float(row['mean']))} {unit}".strip()
         yield f"{method_name(method)} {transfer_name(transfer)} {mean} at density {density(float(row['density']))}"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from analysis.comparisons.statistics import sources
 from analysis.signs.shared import AGREEMENT, OVERLAP, flipped, shared, signed
 
 PAIRS = ("rounds_previous", "rounds_last", "chains", "methods")
@@ -21,8 +22,9 @@ def ticket_pairs(tickets: pd.DataFrame, wanted: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         tickets: stages with a ticket, one row each.
-        wanted: stages that are done or planned; they give a sweep's last round. A chain that has not reached the last
-            round has no pair with it, since while a sweep runs chains are at different rounds.
+        wanted: stages that are done or planned; they give the last round of a sweep, and of each source of tickets
+            from elsewhere. A chain that has not reached the last round has no pair with it, since while a sweep runs
+            chains are at different rounds.
 
     Returns:
         ``key``, ``other_key`` and ``pair``: "itself"; "rounds_previous" and "rounds_last", with the previous and
@@ -32,10 +34,11 @@ def ticket_pairs(tickets: pd.DataFrame, wanted: pd.DataFrame) -> pd.DataFrame:
     """
     rows = tickets[["key", *SETTING, "method", "chain", "round", "superseded"]]
     current = rows[~rows["superseded"]].dropna(subset=["method", "chain", "round"])
-    last = wanted.groupby(SETTING)["round"].max().rename("last").reset_index()
+    of_source = [*SETTING, "source"]
+    last = wanted.assign(source=sources(wanted)).groupby(of_source)["round"].max().rename("last").reset_index()
     previous = current.assign(round=current["round"] + 1)
-    ends = current.merge(last, on=SETTING)
-    ends = ends[ends["round"] == ends["last"]].drop(columns=["round", "last"])
+    ends = current.assign(source=sources(current)).merge(last, on=of_source)
+    ends = ends[ends["round"] == ends["last"]].drop(columns=["round", "last", "source"])
     chains = _matched(current, current, ["method", "round"])
     methods = _matched(current, current, ["chain", "round"])
     to_last = _matched(current, ends, ["method", "chain"])

@@ -55,7 +55,7 @@ class ExperimentPlanner:
         return self.plan.add(f"{name}/epoch{stop_after:03d}", begun, replace(labels, transfer=None))
 
     def train_dense_same_budget(self, seed: int) -> Node:
-        """Train the dense network of a seed for as many epochs as a chain and a final training have together."""
+        """Train the dense network of a seed for as many epochs as the longest chain and a final training together."""
         training, init_seed = same_budget_training(self.recipe), derive("init", "seed", seed)
         stage = Train(self.setting, training, self.recipe.start("dense"), init_seed, derive("sgd", "seed", seed))
         labels = replace(self.labels, transfer=DENSE_SAME_BUDGET, seed=seed)

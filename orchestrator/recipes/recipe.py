@@ -66,7 +66,7 @@ class Recipe(BaseModel):
         probes: measures of each probed pair besides its barrier (``workers.probing.probes.PROBES``).
         chains: independent pruning chains per method.
         seeds: transfer seeds, and dense trainings.
-        dense_same_budget: also train dense networks for as many epochs as a chain and a final training have together.
+        dense_same_budget: also train dense networks for the epochs of the longest chain and a final training together.
         test_rounds: also test the network at the end of every round, as it is: the start ``round_end``.
         probe_successive_rounds: also probe each round's network with that of the round before (Paul et al. 2023).
         study: the primary questions, and the numbers of chains at which they are judged; part of no key.
@@ -255,7 +255,7 @@ class Recipe(BaseModel):
         starts = dict.fromkeys(("barrier", "chord", *self.probes), probed) | {"stability": twins, "sign_flips": trained}
         starts["accuracy"] = trained | {name for name in more if more[name]}
         across = [f"{method}@{name}" for name in self.other_data for method in self.methods]
-        self.study.check(self.chains, (*self.methods, *across), starts)
+        self.study.check(self.chains, self.seeds, (*self.methods, *across), starts)
         return self
 
     @model_validator(mode="after")

@@ -13,7 +13,7 @@ from orchestrator.store.plans import PROBE_MEASURES, parse_question
 
 FEWEST_LOOK = 2
 DENSE_SAME_BUDGET = "dense_same_budget"
-"""The start of dense networks that are trained for as many epochs as a chain and a final training together."""
+"""The start of dense networks that are trained for the epochs of the longest chain and a final training together."""
 _PROBED = "give probe_rounds, and name transfers on both sides, since the retrain is the other end of each pair"
 _REMEDIES = {
     "accuracy": "give transfer_rounds",
@@ -53,7 +53,7 @@ class Study:
             return list(self.looks)
         return list(range(max(FEWEST_LOOK, min(chains, self.max_chains)), self.max_chains + 1))
 
-    def check(self, chains: int, methods: Collection[str], measured: Mapping[str, Collection[str]]) -> None:
+    def check(self, chains: int, seeds: int, methods: Collection[str], measured: Mapping[str, Collection[str]]) -> None:
         """Raise ValueError if the declaration does not suit a recipe.
 
         Args:
@@ -94,4 +94,8 @@ class Study:
                 raise ValueError(
                     f"study.primary: {name}: dense networks belong to no method and no density; name "
                     f"{DENSE_SAME_BUDGET} second, without a method"
+                )
+            if sides[1][1] == DENSE_SAME_BUDGET and seeds == 1:
+                raise ValueError(
+                    f"study.primary: {name}: one dense training has no spread, so nothing could be shown; give seeds: 2"
                 )

@@ -113,17 +113,24 @@ def _tickets(part: Section, *, elsewhere: bool = False) -> pd.DataFrame:
 
 
 def _matrix(parts: Sequence[Section], method: str, start: str) -> dict[tuple[str, str], Cell]:
-    """The cells by source and target, at the sparsest round that a ticket of another data set reached."""
+    """The cells by source and target, at the sparsest round of each source's tickets that trained on another data set.
+
+    A data set whose tickets trained nowhere else is shown at the round of the sweep's others.
+    """
     rows = {part.dataset: _of(_tickets(part), method, start) for part in parts}
     across = pd.concat([_of(_tickets(part, elsewhere=True), method, start) for part in parts])
-    last = int(across["round"].max())
+    last = across.groupby("source")["round"].max().to_dict()
+    of_sweep = [round_ for source, round_ in last.items() if source in rows]  # these count their rounds alike
     cells = {}
     for part in parts:
         here = rows[part.dataset]
-        here = here[here["round"] == last]
         own = here[here["source"] == part.dataset]
         for source, given in here.groupby("source"):
-            cells[str(source), part.dataset] = _cell(part, given, own if source != part.dataset else own.iloc[:0])
+            round_ = last.get(source, max(of_sweep, default=given["round"].max()))
+            at = given[given["round"] == round_]
+            if at.empty:
+                continue
+            cells[str(source), part.dataset] = _cell(part, at, own if source != part.dataset else own.iloc[:0])
     return cells
 
 
@@ -135,8 +142,9 @@ def _cell(part: Section, rows: pd.DataFrame, own: pd.DataFrame) -> Cell:
     """Summarise one cell's trainings, and compare them with the dense networks and with the target's own tickets."""
     [accuracy] = spread(rows, ["transfer"], ACCURACY.column).to_dict("records")
     dense = part.trainings[part.trainings["transfer"] == "dense"]
-    # a source from elsewhere counts its rounds by itself
-    own = own[(own["density"] - accuracy["density"]).abs() <= SAME_DENSITY * accuracy["density"]]
+    # a source from elsewhere counts its rounds by itself, so the round of the nearest density is compared
+    apart = (own.groupby("round")["density"].transform("mean") - accuracy["density"]).abs()
+    own = own[(apart == apart.min()) & (apart <= SAME_DENSITY * accuracy["density"])]
     over_dense = pairs(rows, dense, ACCURACY.column, [], ("seed",))
     gain = difference(over_dense, ("chain", "seed")).mean if len(over_dense) else None
     over_own = pairs(rows, own, ACCURACY.column, [])
@@ -154,7 +162,12 @@ def _words(name: str, paired: pd.DataFrame, replicates: Sequence[str]) -> str:
         return ""
     result = difference(paired, replicates)
     low, high = result.interval()
-    over = f", 95 % interval {signed(low)} to {signed(high)}" if result.chains > 1 else ", of one chain"
+    if result.chains == 1:
+        over = ", of one chain"
+    elif not result.errors:
+        over = ", against one dense training, which gives no interval"
+    else:
+        over = f", 95 % interval {signed(low)} to {signed(high)}"
     return f"− {name}: {signed(result.mean)} points{over}"
 
 
@@ -237,7 +250,7 @@ def _hover(cell: Cell) -> str:
 def _summary(title: str, cells: Mapping[tuple[str, str], Cell]) -> str:
     """Name every cell, those that are missing too."""
     sources, targets = (sorted({place[side] for place in cells}) for side in (0, 1))
-    words = []
+    words, densities = [], {density(cell.accuracy["density"]) for cell in cells.values()}
     for source, target in product(sources, targets):
         cell = cells.get((source, target))
         if cell is None:
@@ -245,8 +258,8 @@ def _summary(title: str, cells: Mapping[tuple[str, str], Cell]) -> str:
             continue
         row = cell.accuracy
         more = "".join(f", {each}" for each in (cell.over_dense, cell.over_own) if each)
-        words.append(
-            f"tickets of {source} on {target} {number(row['mean'])} % ({sample(row['trainings'], row['chains'])}){more}"
-        )
-    at = density(next(iter(cells.values())).accuracy["density"])
-    return f"{title} at density {at}: {'; '.join(words)}."
+        at = f" at density {density(row['density'])}" if len(densities) > 1 else ""
+        over = sample(row["trainings"], row["chains"])
+        words.append(f"tickets of {source} on {target} {number(row['mean'])} %{at} ({over}){more}")
+    shared = f" at density {densities.pop()}" if len(densities) == 1 else ""
+    return f"{title}{shared}: {'; '.join(words)}."

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Literal
 
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.comparisons.labels import density, method_name, number, rank, transfer_name
-from analysis.comparisons.statistics import spread
+from analysis.comparisons.labels import density, method_name, number, rank, source_of, transfer_name
+from analysis.comparisons.statistics import by_density, sources, spread
 from analysis.figures import style
 from analysis.figures.panel import Axis, Panel, compose
 from analysis.frames.load import Frames
@@ -27,7 +28,8 @@ def barrier_curves(
 
     Args:
         probe: "lmc" (lambda 0: the retrain solution, 1: the transfer's) or "stability" (two final trainings).
-        near: draw only the probed density nearest to this value on a logarithmic scale; the paper shows 0.09.
+        near: draw only the probed density nearest to this value on a logarithmic scale, of the sweep's tickets and of
+            each source of others; the paper shows 0.09.
         apart_from: draw all probed densities except the nearest to this value.
     """
     parts = sections(frames)
@@ -39,7 +41,8 @@ def barrier_curves(
         for panel in _panels(each, methods, part.prefix, ENDS[probe])
     ]
     summary = " ".join(_summary(part.title, each) for part, each in zip(parts, curves, strict=True))
-    return compose(panels, summary, columns=max(len(methods), 1), shared_y=True)
+    columns = max(Counter(map(source_of, methods)).values(), default=1)
+    return compose(panels, summary, columns=columns, shared_y=True)
 
 
 def _curves(section: Section, probe: str, near: float | None, apart_from: float | None) -> pd.DataFrame:
@@ -54,14 +57,15 @@ def _curves(section: Section, probe: str, near: float | None, apart_from: float 
 
 
 def _nearest(rows: pd.DataFrame, density: float) -> pd.Series:
-    """Mark the rows of the round whose density is nearest on a logarithmic scale."""
-    ratios = rows.groupby("round")["density"].mean() / density
-    return rows["round"].isin(ratios.map(lambda ratio: max(ratio, 1 / ratio)).nsmallest(1).index)
+    """Mark the rows of each source's round whose density is nearest on a logarithmic scale."""
+    source = sources(rows).rename("source")
+    ratios = rows.groupby([source, rows["round"]])["density"].transform("mean").astype("float64") / density
+    distance = ratios.where(ratios >= 1, 1 / ratios)
+    return distance == distance.groupby(source).transform("min")
 
 
 def _panels(curves: pd.DataFrame, methods: list[str], prefix: str, ends: str) -> Iterator[Panel]:
-    for round_ in sorted(curves["round"].unique(), reverse=True):
-        row = curves[curves["round"] == round_]
+    for row in by_density(curves):
         at = float(row["density"].mean())
         for name in methods:
             traces = [
@@ -91,8 +95,8 @@ def _traces(name: str, start: str, curve: pd.DataFrame, at: float) -> Iterator[g
 
 def _summary(title: str, curves: pd.DataFrame) -> str:
     errors = []
-    for round_ in sorted(curves["round"].unique(), reverse=True):
-        for name, start, curve in style.lines(curves[curves["round"] == round_]):
+    for row in by_density(curves):
+        for name, start, curve in style.lines(row):
             ends = curve[curve["lambda"].isin([0.0, 1.0])]["mean"].mean()
             errors.append(
                 f"{method_name(name)} {transfer_name(start)} at density {density(float(curve['density'].mean()))}: "

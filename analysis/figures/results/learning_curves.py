@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from math import inf
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.comparisons.labels import method_name, number, transfer_name
-from analysis.comparisons.statistics import spread
+from analysis.comparisons.statistics import at_last_round, spread
 from analysis.figures import style
 from analysis.figures.panel import Axis, Panel, compose
 from analysis.frames.load import Frames
@@ -37,21 +38,47 @@ def learning_curves(frames: Frames) -> go.Figure:
 
 
 def _rounds(section: Section) -> pd.DataFrame:
-    """Return the rows of round 0 and all rounds, ``at`` epochs since the initialisation."""
-    rows = _measured(section)
-    rows = rows[rows["kind"].isin(["pretrain", "round"]) & rows["round"].notna() & rows["method"].notna()]
-    lengths = rows.groupby(["method", "round"])["epoch"].max()
-    before = (lengths.groupby("method").cumsum() - lengths).rename("before")
-    rows = rows.merge(before.reset_index(), on=["method", "round"])
-    return _thinned(rows.assign(transfer="", at=rows["before"] + rows["epoch"]), max(1, rows["round"].nunique()))
+    """Return the rows of round 0 and the rounds that lead to each chain's last, ``at`` epochs since the initialisation.
+
+    A rewound round counts its epochs from where its schedule begins again, and a one-shot round begins at round 0.
+    """
+    rows = _of_chains(_measured(section))
+    epochs = rows.groupby("key")["epoch"].agg(["min", "max"])
+    before = _epochs_before(_of_chains(section.frames.stages), (epochs["max"] - epochs["min"] + 1).to_dict())
+    rows = rows[rows["key"].isin(before)]
+    before_it, first = (rows["key"].map(epoch).astype("float64") for epoch in (before, epochs["min"]))
+    at = before_it + rows["epoch"] - first + 1
+    return _thinned(rows.assign(transfer="", at=at), max(1, rows["round"].nunique()))
+
+
+def _of_chains(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["kind"].isin(["pretrain", "round"]) & rows["round"].notna() & rows["method"].notna()]
+
+
+def _epochs_before(stages: pd.DataFrame, epochs: Mapping[str, int]) -> dict[str, int]:
+    """Return the epochs trained before each stage, by key, on the ways from round 0 to each chain's last round.
+
+    Args:
+        epochs: that each stage trained, by key; a missing one trained none.
+    """
+    rounds, inputs = (stages.set_index("key")[name].to_dict() for name in ("round", "inputs"))
+    before: dict[str, int] = {}
+    for last in stages.sort_values("round").groupby(["method", "chain"])["key"].last():
+        way = [last]
+        while upstream := [each for each in inputs[way[-1]].split(",") if rounds.get(each, inf) < rounds[way[-1]]]:
+            way.append(max(upstream, key=rounds.__getitem__))
+        trained = 0
+        for key in reversed(way):
+            before[key] = trained
+            trained += epochs.get(key, 0)
+    return before
 
 
 def _trainings(section: Section) -> pd.DataFrame:
-    """Return the rows of the final trainings without twins: dense, and those of the last round."""
+    """Return the rows of the final trainings without twins: dense, and those of each source's last round."""
     rows = _measured(section)
     rows = rows[(rows["kind"] == "train") & ~rows["twin"]]
-    kept = rows["round"].isna() | (rows["round"] == rows["round"].max()).fillna(False)
-    return _thinned(rows[kept].assign(at=rows["epoch"]), 1)
+    return _thinned(rows[rows["round"].isna() | at_last_round(rows)].assign(at=rows["epoch"]), 1)
 
 
 def _measured(section: Section) -> pd.DataFrame:

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from analysis.comparisons.labels import density, mean_sd, method_name, number, rank, transfer_name
 from analysis.comparisons.measures import ACCURACY, numbers
+from analysis.comparisons.statistics import at_last_round
 from analysis.figures import style
 from analysis.figures.panel import compose
 from analysis.frames.load import Frames
@@ -53,10 +54,10 @@ def results_table(frames: Frames) -> go.Figure:
 
 
 def _rows(section: Section) -> pd.DataFrame:
-    """Return the numbers of dense training and of the sparsest transferred round, by start and method."""
+    """Return the numbers of dense training and of each source's sparsest transferred round, by start and method."""
     table = numbers(section)
     table = table[table[f"{ACCURACY.name}_mean"].notna()]
-    table = table[(table["round"] == table["round"].max()).fillna(False) | (table["transfer"] == "dense")]
+    table = table[at_last_round(table) | (table["transfer"] == "dense")]
     return table.sort_values(["transfer", "method"], key=lambda labels: labels.fillna("").map(rank), kind="stable")
 
 

@@ -162,11 +162,11 @@ def _cells(section: Section, name: str, measure: Measure, transfers: Sequence[st
 
 def _summary(section: Section, transfers: Sequence[str], methods: Sequence[str]) -> str:
     rows = section.trainings
-    last = rows.loc[rows["transfer"] == transfers[0], "round"].max()
+    rounds = rows[rows["transfer"] == transfers[0]].groupby("method")["round"].max()
     sentences = []
     for name, measure in product(methods, SHOWN):
         cells = _cells(section, name, measure, transfers)
-        cells = cells[cells["round"] == last]
+        cells = cells[cells["round"] == rounds[name]]
         lines = style.lines(cells)
         means = [f"{transfer_name(start)} {number(at['mean'].iloc[0])} {measure.unit}" for _, start, at in lines]
         if means:

@@ -103,7 +103,8 @@ def _means(section: Section, value: str) -> pd.DataFrame:
     Pairs of chains share chains, so they have no interval, and the chains of both ends are counted.
     """
     rows = section.frames.agreement
-    cells = spread(rows, _BY, value)
+    # a pair of chains belongs to no chain: pairs that share a first chain are no replicate of it
+    cells = spread(rows.assign(chain=rows["chain"].mask(rows["pair"] == "chains")), _BY, value)
     both = pd.concat([rows[[*_BY, "key", "chain"]], rows[_BY].assign(key=rows["other_key"], chain=rows["other_chain"])])
     groups = both.assign(keys=both["key"].str[:KEY_DIGITS]).groupby(_BY)
     ends = groups.agg(chains=("chain", "nunique"), keys=("keys", lambda keys: ",".join(dict.fromkeys(keys))))

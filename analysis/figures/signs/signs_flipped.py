@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.comparisons.labels import density, method_name, number, rank, transfer_name
-from analysis.comparisons.statistics import spread
+from analysis.comparisons.statistics import at_last_round, by_density, sources, spread
 from analysis.figures import style
 from analysis.figures.panel import Axis, Panel, compose
 from analysis.frames.load import Frames
@@ -36,14 +36,12 @@ def _cells(section: Section) -> pd.DataFrame:
     random = rows["transfer"] == "random_signs"
     share = rows["flip_fraction"].mask(random, EXPECTED_OF_RANDOM)
     rows = rows.assign(share=share)[(share > 0) | (rows["transfer"] == "signed") & (share == 0)]
-    rounds = rows.loc[rows["share"] > 0, "round"].unique()
-    by = ["method", "round", "share", "transfer"]
-    return spread(rows[rows["round"].isin(rounds)], by, "test_accuracy_percent")
+    with_flips = (rows["share"] > 0).groupby([sources(rows).rename("source"), rows["round"]]).transform("any")
+    return spread(rows[with_flips], ["method", "round", "share", "transfer"], "test_accuracy_percent")
 
 
 def _panels(cells: pd.DataFrame, prefix: str) -> Iterator[Panel]:
-    for round_ in sorted(cells["round"].unique(), reverse=True):
-        rows = cells[cells["round"] == round_]
+    for rows in by_density(cells):
         at = float(rows["density"].mean())
         traces = [_trace(name, rows[rows["method"] == name], at) for name in sorted(rows["method"].unique(), key=rank)]
         x = Axis("share of the surviving signs flipped", from_zero=True)
@@ -76,15 +74,14 @@ def _start(start: str) -> str:
 
 
 def _summary(title: str, cells: pd.DataFrame) -> str:
-    sparsest = cells[cells["round"] == cells["round"].max()]
-    lines = [
-        f"{method_name(name)} {', '.join(_points(rows.sort_values('share')))}"
-        for name, rows in sorted(sparsest.groupby("method"), key=lambda each: rank(str(each[0])))
-    ]
+    lines = []
+    for rows in by_density(cells[at_last_round(cells)]):
+        at = density(float(rows["density"].mean()))
+        for name, line in sorted(rows.groupby("method"), key=lambda each: rank(str(each[0]))):
+            lines.append(f"{method_name(str(name))} at density {at}: {', '.join(_points(line.sort_values('share')))}")
     if not lines:
         return f"{title}: no signs were flipped."
-    at = density(float(sparsest["density"].mean()))
-    return f"{title}: accuracy at density {at} by the share of signs flipped: {'; '.join(lines)}."
+    return f"{title}: accuracy by the share of signs flipped: {'; '.join(lines)}."
 
 
 def _points(rows: pd.DataFrame) -> Iterator[str]:

@@ -150,12 +150,15 @@ def test_a_lower_barrier_supports_the_claim(store: SyntheticStore) -> None:
     assert (row["difference"], row["outcome"]) == (pytest.approx(-31.0), SHOWN)
 
 
-def test_a_single_dense_training_is_named_as_single(store: SyntheticStore) -> None:
+def test_nothing_is_shown_against_a_single_dense_training(store: SyntheticStore) -> None:
     store.train("dense_same_budget", 70.0, seed=1)
     for chain in (1, 2):
         store.train("signed", 78.0 + chain, method="aws", chain=chain, round=10, seed=1)
     [row] = rows(store, "accuracy_of_signed_minus_dense_same_budget")
-    assert "all against one training, whose own spread the interval does not include" in row["sentence"]
+    assert row["outcome"] == NOT_SHOWN
+    assert isnan(row["low"])
+    assert isnan(row["adjusted_low"])
+    assert "2 pairs in 2 chains, all against one dense training, which gives no interval; --seeds 2" in row["sentence"]
 
 
 def test_dense_is_paired_by_seed_and_its_seeds_widen_the_interval(store: SyntheticStore) -> None:

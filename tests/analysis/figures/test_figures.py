@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import plotly.graph_objects as go
+import pyarrow as pa
 import pytest
 
 from analysis import load
@@ -70,10 +71,12 @@ def test_barrier_curves_put_lrr_beside_aws_in_a_panel_per_density(section: Secti
 
 
 def test_learning_curves_put_the_rounds_of_a_chain_in_a_row(store: SyntheticStore) -> None:
-    for round_, kind in enumerate(("pretrain", "round", "round")):
-        for chain in (1, 2):
+    for chain in (1, 2):
+        before: dict[str, str] = {}
+        for round_, kind in enumerate(("pretrain", "round", "round")):
             labels = {"method": "aws", "chain": chain, "round": round_}
-            store.stage(kind, labels, {}, files={"metrics.parquet": store.metrics(50.0 + 10 * round_ + chain)[:2]})
+            metrics = {"metrics.parquet": store.metrics(50.0 + 10 * round_ + chain)[:2]}
+            before = {"previous": store.stage(kind, labels, {}, files=metrics, inputs=before)}
     store.train("signed", 70.0, method="aws", chain=1, round=1, seed=1)
     store.train("signed", 80.0, method="aws", chain=1, round=2, seed=1)
     store.train("dense", 90.0, seed=1)
@@ -86,6 +89,23 @@ def test_learning_curves_put_the_rounds_of_a_chain_in_a_row(store: SyntheticStor
         "AWS signed transfer": [70.0, 81.0],
         "dense": [80.0, 91.0],
     }
+
+
+def test_a_rewound_round_counts_its_own_epochs_and_a_one_shot_round_begins_at_round_0(store: SyntheticStore) -> None:
+    def stage(method: str, round_: int, epochs: list[int], inputs: dict[str, str]) -> str:
+        labels = {"method": method, "chain": 1, "round": round_}
+        metrics = store.metrics(60.0)[:2].set_column(0, "epoch", pa.array(epochs))
+        return store.stage(
+            "round" if round_ else "pretrain", labels, {}, files={"metrics.parquet": metrics}, inputs=inputs
+        )
+
+    dense = {method: stage(method, 0, [1, 2], {}) for method in ("imp", "erk_at_init")}
+    first = stage("imp", 1, [8, 9], {"previous": dense["imp"]})  # rewound to the end of epoch 7
+    stage("imp", 2, [8, 9], {"previous": first})
+    for round_ in (1, 2):
+        stage("erk_at_init", round_, [1, 2], {"dense": dense["erk_at_init"]})
+    lines = {trace.name: list(trace.x) for trace in learning_curves(load(store.root)).data}
+    assert lines == {"IMP rounds": [1, 2, 3, 4, 5, 6], "ERK at init rounds": [1, 2, 3, 4]}
 
 
 def test_nothing_probed_gives_no_traces(store: SyntheticStore) -> None:

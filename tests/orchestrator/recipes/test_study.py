@@ -74,6 +74,7 @@ def test_a_declaration_that_cannot_be_judged_is_refused(study: dict[str, Any], s
         ("curvature_of_signed_minus_mask", {"probes": ["curvature"], "probe_rounds": []}, "measures no curvature of"),
         ("sign_flips_of_signed_minus_dense_same_budget", {}, "of dense_same_budget; .*, and name the retrain or"),
         ("accuracy_of_dense_same_budget_minus_mask", {}, "dense networks belong to no method and no density"),
+        ("accuracy_of_signed_minus_dense_same_budget", {"seeds": 1}, "one dense training has no spread, .* seeds: 2"),
     ],
 )
 def test_a_question_that_no_stage_answers_is_refused(question: str, changes: dict[str, Any], sentence: str) -> None:
