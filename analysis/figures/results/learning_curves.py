@@ -44,7 +44,8 @@ def _rounds(section: Section) -> pd.DataFrame:
     """
     rows = _of_chains(_measured(section))
     epochs = rows.groupby("key")["epoch"].agg(["min", "max"])
-    before = _epochs_before(_of_chains(section.frames.stages), (epochs["max"] - epochs["min"] + 1).to_dict())
+    trained = {str(key): int(n) for key, n in (epochs["max"] - epochs["min"] + 1).items()}
+    before = _epochs_before(_of_chains(section.frames.stages), trained)
     rows = rows[rows["key"].isin(before)]
     before_it, first = (rows["key"].map(epoch).astype("float64") for epoch in (before, epochs["min"]))
     at = before_it + rows["epoch"] - first + 1

@@ -14,9 +14,11 @@ from typer.testing import CliRunner
 from analysis import load
 from analysis.comparisons.labels import transfer_name
 from analysis.figures import (
+    accuracy_by_density,
     accuracy_by_start,
     against_published,
     barrier_curves,
+    results_table,
     signs_flipped,
     signs_kept,
     signs_of_psi,
@@ -95,6 +97,26 @@ def test_curves_near_a_density_and_apart_from_it_are_all_curves_once(sweep: Synt
     near, others = (barrier_curves(frames, "lmc", **{which: 0.09}) for which in ("near", "apart_from"))
     assert titles(near) == ["LRR, density 0.107", "AWS, density 0.107"]
     assert titles(others) == ["LRR, density 0.328", "AWS, density 0.328"]
+
+
+def test_tickets_from_elsewhere_count_their_rounds_by_themselves(sweep: SyntheticStore) -> None:
+    """The sweep's sparsest round is 10; theirs is 1, and holds as much as round 10 of ours."""
+    theirs = {"method": "aws@theirs", "chain": 1, "round": 1, "seed": 1}
+    sweep.train("signed", 33.0, **theirs)
+    sweep.probe("lmc", "signed", (30.0, 36.0, 30.0), **theirs)
+    frames = load(sweep.root)
+    near, others = (barrier_curves(frames, "lmc", **{which: 0.09}) for which in ("near", "apart_from"))
+    assert set(titles(near)) == {
+        "LRR, density 0.107",
+        "AWS, density 0.107",
+        "AWS from theirs, density 0.8",
+    }
+    assert titles(others) == ["LRR, density 0.328", "AWS, density 0.328"]
+    [table] = results_table(frames).data
+    assert "AWS from theirs signed transfer" in table.cells["values"][0]
+    assert "AWS signed transfer" in table.cells["values"][0]
+    summary = accuracy_by_density(frames).layout.meta["summary"]
+    assert "AWS from theirs signed transfer 33.00 % at density 0.8" in summary
 
 
 def test_one_probed_density_leaves_no_others(store: SyntheticStore) -> None:

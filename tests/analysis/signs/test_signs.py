@@ -339,6 +339,7 @@ def test_pairs_of_chains_share_chains_and_so_have_no_interval(store: SyntheticSt
         add(store, signs, chain=number, round=0)
     line, _ = sign_agreement(load(store.root)).data
     text, _, keys = line.customdata[0]
+    assert list(line.y) == [pytest.approx(100 * 5 / 9)]  # of 2/3, 2/3 and 1/3: every pair counts once
     assert "n = 3 pairs in 3 chains" in text
     assert "95 %" not in text
     assert len(keys.split(",")) == 3
