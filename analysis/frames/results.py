@@ -239,13 +239,13 @@ def _data_set_of(ticket: Record) -> str | None:
 def densities(records: Mapping[str, Record]) -> dict[str, float | None]:
     """Return each stage's density, or else the one density of its inputs: a probe has that of its two ends.
 
-    A probe of two successive rounds has the later one's.
+    A probe of two densities has that of its second network (λ = 1): the transfer, or the later of two rounds.
     """
     measured = {key: record.results.get("density") for key, record in records.items()}
     density_of = {key: None if density is None else float(density) for key, density in measured.items()}
     for key in inputs_first({key: record for key, record in records.items() if measured[key] is None}):
         upstream = {density_of[each] for each in records[key].inputs.values() if each in density_of}
-        if records[key].labels.probe == "successive":
-            upstream = {density_of.get(records[key].inputs.get("a", ""))}
+        if len(upstream) > 1 and records[key].kind in ("probe", "pair_probe"):
+            upstream = {density_of.get(records[key].inputs["a"])}
         density_of[key] = upstream.pop() if len(upstream) == 1 else None
     return density_of

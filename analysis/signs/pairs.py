@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.comparisons.statistics import sources
 from analysis.signs.shared import AGREEMENT, OVERLAP, flipped, shared, signed
 
 PAIRS = ("rounds_previous", "rounds_last", "chains", "methods")
@@ -35,9 +34,9 @@ def ticket_pairs(tickets: pd.DataFrame, wanted: pd.DataFrame) -> pd.DataFrame:
     rows = tickets[["key", *SETTING, "method", "chain", "round", "superseded"]]
     current = rows[~rows["superseded"]].dropna(subset=["method", "chain", "round"])
     of_source = [*SETTING, "source"]
-    last = wanted.assign(source=sources(wanted)).groupby(of_source)["round"].max().rename("last").reset_index()
+    last = wanted.assign(source=_source(wanted)).groupby(of_source)["round"].max().rename("last").reset_index()
     previous = current.assign(round=current["round"] + 1)
-    ends = current.assign(source=sources(current)).merge(last, on=of_source)
+    ends = current.assign(source=_source(current)).merge(last, on=of_source)
     ends = ends[ends["round"] == ends["last"]].drop(columns=["round", "last", "source"])
     chains = _matched(current, current, ["method", "round"])
     methods = _matched(current, current, ["chain", "round"])
@@ -51,6 +50,11 @@ def ticket_pairs(tickets: pd.DataFrame, wanted: pd.DataFrame) -> pd.DataFrame:
     ]
     table = pd.concat(parts, ignore_index=True).sort_values([*SETTING, "round"], kind="stable", ignore_index=True)
     return table[["key", "other_key", "pair"]].astype("str")
+
+
+def _source(rows: pd.DataFrame) -> pd.Series:
+    """Where tickets are from, "theirs" of "aws@theirs", since such a source counts its rounds by itself; else empty."""
+    return rows["method"].fillna("").map(lambda method: method.partition("@")[2])
 
 
 def ticket_counts(compared: pd.DataFrame) -> pd.DataFrame:

@@ -36,7 +36,7 @@ def add_landscape(plan: Plan, solutions: Sequence[Node], points: int, margin: fl
 
     Args:
         points: grid points per side.
-        margin: how far the grid extends beyond the solutions, as a share of its longer side.
+        margin: how far the grid extends beyond the solutions, as a share of the longer side of their bounding box.
         probing: how batch-norm statistics are re-estimated.
     """
     a, b, c = solutions

@@ -12,7 +12,7 @@ from torch import nn
 
 from orchestrator.recipes.experiment_file import ExperimentRequest
 from orchestrator.recipes.layers import RecipeError
-from orchestrator.recipes.network import Network, check_probes, check_psi, describe_network
+from orchestrator.recipes.network import Network, check_initial_psi, check_probes, check_psi, describe_network
 from orchestrator.recipes.recipe import Recipe
 from orchestrator.recipes.resolution import resolve
 from tickets import Provenance, Role, Transfer, UnknownLayerError, named_source, parameter_roles
@@ -165,6 +165,7 @@ def _experiment(recipe: Recipe, data_set: DataSet, source: Source) -> Experiment
         )
     check_rounds(recipe, recipe.rounds, network.prunable_weights)
     check_psi(recipe, network)
+    check_initial_psi(recipe, lambda: architecture.build(**shape, **recipe.model))
     roles = parameter_roles(model, source.num_classes)
     check_probes(recipe, model, [name for name, role in roles.items() if role is Role.PRUNABLE])
     parameters = {name: Parameter(role, tuple(model.get_parameter(name).shape)) for name, role in roles.items()}

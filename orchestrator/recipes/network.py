@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import torch
 from torch import nn
 
 from orchestrator.recipes.layers import RecipeError
@@ -13,6 +14,7 @@ from orchestrator.recipes.recipe import Recipe
 from tickets import Role, Transfer, classifier_name, parameter_roles
 from tickets.roles import is_normalization
 from workers.probing.probes import PROBES
+from workers.training.psi import psi_names
 
 
 @dataclass(frozen=True)
@@ -79,3 +81,31 @@ def check_psi(recipe: Recipe, network: Network) -> None:
                 f"transfers: {name} differs from {starts[without_psi]} in psi alone, and {lacks}; leave one of them out"
             )
         starts[without_psi] = name
+
+
+def check_initial_psi(recipe: Recipe, build: Callable[[], nn.Module]) -> None:
+    """Refuse to interpolate psi towards an initialisation that the network does not have.
+
+    AWS interpolates scales towards 1 and shifts towards 0 (paper, section 4). Some networks draw other values: timm's
+    ResNets begin with a scale of 0 in the last normalization of each block.
+
+    Args:
+        build: returns the network with its values; called only if a method interpolates psi.
+
+    Raises:
+        RecipeError: a fresh network's psi is not 1 and 0.
+    """
+    interpolating = [name for name in recipe.methods if recipe.known_methods[name].interpolate_psi]
+    if not interpolating:
+        return
+    with torch.random.fork_rng(devices=()):
+        model = build()
+    for name, value in psi_names(model).items():
+        fresh = model.get_parameter(name)
+        if not torch.equal(fresh, torch.full_like(fresh, value)):
+            given = ", such as --set model.zero_init_last=false for timm's ResNets" if value == 1.0 else ""
+            raise RecipeError(
+                f"methods: {interpolating[0]} interpolates psi towards a scale of 1 and a shift of 0, and {name} of "
+                f"{recipe.arch} does not begin at {value:g}; give the network's option for that{given}, or leave "
+                f"{interpolating[0]} out, such as --methods lrr"
+            )

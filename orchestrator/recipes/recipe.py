@@ -55,7 +55,7 @@ class Recipe(BaseModel):
         twins: transfers to train a second time with another SGD seed, for stability.
         landscapes: in probe rounds, error landscapes through three starts each: ``[[retrain, signed, mask]]``.
         landscape_points: grid points of a landscape per side; its cost grows with their square.
-        landscape_margin: how far a landscape extends beyond its three solutions, as a share of its longer side.
+        landscape_margin: how far a landscape extends beyond its solutions, in longer sides of their bounding rectangle.
         round_training, final_training: what happens in a chain's trainings (round 0 and the rounds), and in all final
             trainings; ``Method.training`` wins over the former. A network without masks has no mask rule.
         first_epochs: by start, the epoch of ``final_schedule`` at which its final training begins, if not at 0.
@@ -205,18 +205,19 @@ class Recipe(BaseModel):
                 raise ValueError(f"transfers: {unknown('transfer', name, self.known_transfers)}")
             if name in ("dense", "retrain"):
                 raise ValueError(f"{name} is trained in every sweep; leave it out of transfers and twins")
-            signs = self.known_transfers[name].signs
-            if signs not in ("fresh", "ticket", *SIGN_SOURCES) and not named_source(signs):
+            start = self.known_transfers[name]
+            if start.signs not in ("fresh", "ticket", *SIGN_SOURCES) and not named_source(start.signs):
                 sources = ("fresh", "ticket", *SIGN_SOURCES, "round_3", "epoch_0", "init_2", "dense_20")
-                raise ValueError(f"transfer {name}: {unknown('sign source', signs, sources)}")
-            for source in self.known_transfers[name].others:
-                kind, number = named_source(source) or ("", 0)
+                raise ValueError(f"transfer {name}: {unknown('sign source', start.signs, sources)}")
+            for kind, number in filter(None, map(named_source, start.others)):
                 epochs = min(map(self.round_zero_epochs, self.methods), default=number)
                 last = {"round": self.rounds, "epoch": epochs, "dense": self.final_epochs}.get(kind, number)
                 if number > last:
-                    last_of = "epoch" if kind == "dense" else kind
-                    raise ValueError(f"transfer {name}: {source} is beyond the last {last_of}, {last}")
-            if self.known_transfers[name].matched:
+                    unit = kind.replace("dense", "epoch")
+                    raise ValueError(f"transfer {name}: {kind}_{number} is beyond the last {unit}, {last}")
+            for why in filter(None, map(start.unfit_at, self.compared_rounds)):
+                raise ValueError(f"transfer {name}: {why}")
+            if start.matched:
                 self._check_dense_solutions(name)
         return self
 
@@ -283,9 +284,9 @@ class Recipe(BaseModel):
     @model_validator(mode="after")
     def _gang_can_share(self) -> Recipe:
         ranks = self.gpus_per_stage
-        if self.batch_size % ranks or (ranks > 1 and self.batch_size < 2 * ranks):
+        if self.batch_size % ranks or (ranks > 1 and self.batch_size < 3 * ranks):  # a short batch gives a rank up to 3
             raise ValueError(
-                f"batch_size {self.batch_size} must be a multiple of gpus_per_stage {ranks}, at least 2 images on each"
+                f"batch_size {self.batch_size} must be a multiple of gpus_per_stage {ranks}, at least 3 images on each"
             )
         if ranks > 1 and self.compile_from_epochs is not None:
             raise ValueError("gpus_per_stage above 1 runs without torch.compile; set compile_from_epochs to null")

@@ -225,6 +225,27 @@ def test_a_survivor_without_a_sign_in_a_sparser_round_takes_its_fresh_one() -> N
     assert {each.signs_version for each in TRANSFERS.values()} == {1}
 
 
+def test_a_denser_rounds_mask_gives_the_tickets_signs_and_fresh_ones_where_it_has_none() -> None:
+    _, state, ticket = trained()
+    model, fresh = network(1), network(1).state_dict()[PRUNABLE]
+    whole = tickets.from_model(network(9), {PRUNABLE: torch.ones_like(fresh, dtype=torch.bool)}, 3, PROVENANCE)
+    transfer = Transfer(mask="round_2", signs="ticket")
+    denser = {"round_2": tickets.Origin(network(9).state_dict(), whole.tensors)}
+    transfer_(model, transfer, ticket.tensors, state, torch.Generator(), denser)
+    signed, got = ticket.tensors[PRUNABLE], model.state_dict()[PRUNABLE]
+    sign = torch.where(signed.sign == 0, fresh.sign(), signed.sign.to(fresh))
+    assert (signed.sign == 0).any()
+    assert torch.equal(got, fresh.abs() * sign)
+    assert transfer.signs_version == 2
+
+
+def test_magnitudes_of_a_later_round_than_the_masks_do_not_fit() -> None:
+    assert "magnitudes of round 7 are zero" in Transfer(mask="round_5", magnitudes="trained").unfit_at(7)
+    assert "the mask of round 4 keeps more" in Transfer(magnitudes="round_5").unfit_at(4)
+    for fitting in (Transfer(magnitudes="round_3"), Transfer(mask="round_5", magnitudes="epoch_1"), RETRAIN, MASK):
+        assert not fitting.unfit_at(4)
+
+
 @pytest.mark.parametrize("magnitudes", ["trained", "round_3"])
 def test_survivors_of_a_shuffled_mask_do_not_begin_at_zero(magnitudes: str) -> None:
     with pytest.raises(ValueError, match=f"under a shuffled mask, magnitudes cannot be {magnitudes}"):

@@ -113,12 +113,12 @@ def _signs_and_mask(
         mask = _mask_of(transfer.mask, name, fresh, origins).to(device)
     if named_source(transfer.signs):
         sign = _values(transfer.signs, name, fresh, origins).sign().to(torch.int8)
-        if transfer.takes_other_rounds_signs:
-            sign = torch.where(sign == 0, fresh.sign().to(torch.int8), sign)
     elif transfer.signs == "fresh":
         sign = fresh.sign().to(torch.int8)
     elif transfer.signs != "ticket":
         sign = _registered_signs(transfer, SignedWeight(fresh, sign, mask), generator)
+    if transfer.takes_other_rounds_signs:
+        sign = torch.where(sign == 0, fresh.sign().to(torch.int8), sign)
     if transfer.flip_fraction:
         sign = _flipped(sign, mask, transfer.flip_fraction, generator)
     return sign, mask

@@ -79,9 +79,9 @@ class Transfer:
             initialisation stand (Adnan et al. 2025, section 3).
         matching: what a permuted mask's units are matched by: "activations", as in the paper, or "weights".
         signs: of the prunable weights: "fresh", "ticket", or a registered sign source such as "random". If the signs
-            are another round's, survivors that this round has pruned take their fresh sign.
+            are another round's than the mask's, survivors that their round has pruned take their fresh sign.
         magnitudes: of the prunable weights: "fresh" or "trained". Not a round's under a shuffled mask, since pruned
-            weights are zero there.
+            weights are zero there, nor of a later round than the mask's (``unfit_at``).
         psi, classifier, biases: "fresh", "signed" (fresh magnitude with the trained sign), or "trained".
         embeddings: class tokens, position embeddings and layer scales: as psi, or "biases" for the biases' source. Like
             biases they are dense and part of phi, whose signs the paper transfers.
@@ -113,6 +113,8 @@ class Transfer:
             raise ValueError("a transfer without a mask is a dense start: leave every part fresh")
         if self.mask == "none" and self.flip_fraction:
             raise ValueError("a transfer without a mask has no signs to flip: leave flip_fraction at 0")
+        if self.mask == "none" and self.psi_shift:
+            raise ValueError("a transfer without a mask starts with the network's own psi: leave psi_shift at 0")
         if not 0 <= self.flip_fraction <= 1:
             raise ValueError(f"flip_fraction is a fraction between 0 and 1, not {self.flip_fraction}")
         if self.mask not in ("none", "ticket", "shuffled", PERMUTED) and not _is_round(self.mask):
@@ -146,7 +148,20 @@ class Transfer:
     @property
     def takes_other_rounds_signs(self) -> bool:
         """Whether the signs are those of another round than the mask's."""
-        return _is_round(self.signs) and self.signs != self.mask
+        return self.signs != self.mask if _is_round(self.signs) else self.signs == "ticket" and _is_round(self.mask)
+
+    def unfit_at(self, round_: int) -> str:
+        """Say why the ticket of this round cannot make the start; empty if it can."""
+        masked = _round_of(self.mask, round_)
+        if self.magnitudes != "trained" and not _is_round(self.magnitudes):
+            return ""
+        valued = _round_of(self.magnitudes, round_)
+        if valued <= masked:
+            return ""
+        return (
+            f"magnitudes of round {valued} are zero where that round has pruned, and the mask of round {masked} keeps "
+            f"more; take magnitudes of round {masked} or before, fresh or epoch_0"
+        )
 
     @property
     def needs_ticket(self) -> bool:
@@ -180,6 +195,12 @@ class Transfer:
 def _is_round(source: str) -> bool:
     named = named_source(source)
     return named is not None and named[0] == "round"
+
+
+def _round_of(source: str, own: int) -> int:
+    """The round that a source names, or else the ticket's own."""
+    named = named_source(source)
+    return named[1] if named is not None and named[0] == "round" else own
 
 
 _SOURCES = {

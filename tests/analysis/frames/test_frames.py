@@ -57,6 +57,17 @@ def test_probes_have_a_row_per_lambda_with_the_barrier(store: SyntheticStore) ->
     assert frame["density"].tolist() == pytest.approx([0.8**5] * 3)
 
 
+def test_a_probe_of_two_densities_has_that_of_its_second_network(store: SyntheticStore) -> None:
+    """Such as a retrain of round 3 (lambda 0), and a start under the mask of round 1 (lambda 1)."""
+    labels = {"method": "aws", "chain": 1, "round": 3, "seed": 1}
+    retrain = store.stage("train", {**labels, "transfer": "retrain"}, {"density": 0.8**3})
+    start = store.stage("train", {**labels, "transfer": "mask_of_round_1"}, {"density": 0.8})
+    both = {"a": start, "b": retrain}
+    probe = store.stage("pair_probe", {**labels, "probe": "lmc", "transfer": "mask_of_round_1"}, {}, inputs=both)
+    stages = load(store.root).stages.set_index("key")
+    assert stages.loc[probe, "density"] == pytest.approx(0.8)
+
+
 def test_a_probe_without_density_has_that_of_its_input(store: SyntheticStore) -> None:
     up = store.train("signed", 60.0, method="aws", chain=1, round=3, seed=1)
     labels = {"method": "aws", "chain": 1, "round": 3, "seed": 1, "transfer": "signed", "probe": "lmc"}

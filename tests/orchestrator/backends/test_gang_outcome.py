@@ -215,7 +215,7 @@ def test_gang_and_policy_are_part_of_the_key_and_one_device_has_no_policy() -> N
     ("changes", "message"),
     [
         ({"gpus_per_stage": 3}, "batch_size 32 must be a multiple of gpus_per_stage 3"),
-        ({"gpus_per_stage": 32}, "at least 2 images on each"),
+        ({"gpus_per_stage": 16}, "at least 3 images on each"),
         ({"gpus_per_stage": 2, "compile_from_epochs": 1}, "without torch.compile"),
         ({"gpus_per_stage": 0}, "greater than or equal to 1"),
         ({"batch_norm": "none"}, "'synchronised' or 'per_rank'"),

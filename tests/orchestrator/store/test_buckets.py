@@ -183,7 +183,14 @@ def test_two_sweeps_on_one_store_share_the_work(
 def test_a_network_of_timm_is_swept_into_a_bucket_as_into_a_folder(tmp_path: Path, s3: str) -> None:
     pytest.importorskip("timm")
     recipe = small_sweeps.prepare(tmp_path / "recipe", **{**small_sweeps.ONE_ROUND, "model": {}, "twins": []})
-    network = ("--archs", "timm:test_resnet", "--set", "model.drop_path_rate=0.1")
+    network = (
+        "--archs",
+        "timm:test_resnet",
+        "--set",
+        "model.drop_path_rate=0.1",
+        "--set",
+        "model.zero_init_last=false",
+    )
     url = f"{s3}/{uuid4()}"
     for store in (tmp_path / "alone", url):
         code, output = in_process(*options(recipe, store, *network))
