@@ -24,7 +24,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "findings.md"
 FOLDER = PAGE.with_suffix("")
 BEGIN, END = "<!-- {name}: python -m tests.docs.findings writes it -->\n", "<!-- the end of {name} -->\n"
 MOST_BYTES = 300_000
-PICTURED = "accuracy_by_start"
+PICTURED = {"controls_small": "accuracy_by_start", "figure3_small": "path_to_the_solution"}
+"""The report's figure that stands for each study."""
 _STORE = re.compile(r" --store \S+")
 
 
@@ -43,9 +44,9 @@ def block(results: Results) -> Iterator[str]:
 
 
 def starts_table(part: Part) -> Iterator[str]:
-    """Yield accuracies in percent and barriers in points, mean ± standard deviation over chains, by start."""
+    """Yield accuracies in percent, barriers and stability in points, mean ± standard deviation over chains, by start."""
     methods = list(dict.fromkeys(row.method for row in part.numbers if row.method is not None))
-    measures = ("accuracy", "barrier")
+    measures = ("accuracy", "barrier", "stability")
     heads = [f"{measure}, {method_name(method)}" for measure in measures for method in methods]
     yield f"| density | start | {' | '.join(heads)} |"
     yield "|---:|---|" + "---:|" * len(heads)
@@ -80,8 +81,10 @@ def main(name: str, store: str) -> None:
     """Write the file, the pictures and the block.
 
     Raises:
-        ValueError: the results file would be too large to commit.
+        ValueError: the study has no figure of its own here, or the results file would be too large to commit.
     """
+    if name not in PICTURED:
+        raise ValueError(f"{name}: name the figure that stands for it in PICTURED")
     stated = _without_store(results(load(store)))
     text = stated.model_dump_json(indent=1)
     if len(text) > MOST_BYTES:
@@ -89,7 +92,7 @@ def main(name: str, store: str) -> None:
     FOLDER.mkdir(exist_ok=True)
     (FOLDER / f"{name}.json").write_text(text, encoding="utf-8")
     for file, scheme in pictures(name).items():
-        take_figure(Path(store) / "report.html", PICTURED, file, scheme)
+        take_figure(Path(store) / "report.html", PICTURED[name], file, scheme)
     replace_block(PAGE, BEGIN.format(name=name), END.format(name=name), block(stated))
 
 
