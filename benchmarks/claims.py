@@ -1,7 +1,7 @@
 """False claims, power and coverage of the rules that call a difference shown, by simulated studies.
 
 Each study has several comparisons over chains with nested seeds; `analysis.comparisons.answers.judge` judges every one,
-as it does for the report. The last rule is what version 0.1 did: a 95 % t interval after every chain.
+as it does for the report. The last rule is for comparison: a plain 95 % t interval after every chain.
 
     python -m benchmarks.claims                        # 2,000 studies a row: about ten minutes
     python -m benchmarks.claims --studies 200 --seed 2
@@ -100,7 +100,7 @@ def outcomes(rule: Rule, pairs: Sequence[pd.DataFrame]) -> Iterator[tuple[str, i
 
 
 def naive(pairs: Sequence[pd.DataFrame]) -> Iterator[tuple[str, int]]:
-    """Yield what version 0.1 said: shown as soon as a 95 % interval, looked at after every chain, excludes 0."""
+    """Yield what is shown as soon as its plain 95 % interval, looked at after every chain, excludes 0."""
     for frame in pairs:
         outcome, at = NOT_SHOWN, MOST_CHAINS
         for chains in range(3, MOST_CHAINS + 1):
@@ -149,7 +149,7 @@ def _print_claims(studies: int, seed: int) -> list[tuple[str, str]]:
     rules: dict[str, Callable[[Sequence[pd.DataFrame]], Iterator[tuple[str, int]]]] = {
         rule.name: partial(outcomes, rule) for rule in RULES
     }
-    rules["version 0.1: a 95 % interval after each chain"] = naive
+    rules["plain 95 % intervals after each chain"] = naive
     failed, rows = [], []
     for noise in NOISES:
         false = dict.fromkeys(rules, 0)

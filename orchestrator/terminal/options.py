@@ -90,8 +90,9 @@ class ComparisonOptions:
         str | None,
         option(
             WHAT,
-            "Start from tickets from elsewhere: a file or folder of any format of `winning-sign tickets`, or another "
-            "store (STORE for the rounds that are compared, STORE:STAGE for some). Without --methods no chain is run.",
+            "Start from tickets from elsewhere: a file or folder that `winning-sign tickets convert` reads, a zoo, or "
+            "another store (STORE takes the rounds that are compared, STORE:STAGE those stages). Without --methods no "
+            "chain is run.",
             metavar="[NAME=]PLACE,…",
         ),
     ] = None
@@ -121,7 +122,8 @@ class ComparisonOptions:
         int | None,
         option(
             HOW_MUCH,
-            "Final trainings per start and dense trainings, with seeds 1 to N. Default: the preset's.",
+            "Train each start of each ticket from N random initialisations, seeds 1 to N, and N dense networks. "
+            "Default: the preset's.",
             metavar="N",
         ),
     ] = None
@@ -129,8 +131,8 @@ class ComparisonOptions:
         int | None,
         option(
             HOW_MUCH,
-            "Independent pruning chains per method; confidence intervals are over chains, so give at least 2. "
-            "Default: the recipe's.",
+            "Independent pruning chains per method. Intervals are over chains: one chain gives none, and three show "
+            "only differences that are large beside their spread. Default: the recipe's.",
             metavar="N",
         ),
     ] = None
@@ -154,7 +156,11 @@ class ComparisonOptions:
     ] = None
     rounds: Annotated[
         int | None,
-        option(HOW_MUCH, "Pruning rounds; each keeps 80 % of the weights. Default: the recipe's.", metavar="N"),
+        option(
+            HOW_MUCH,
+            "Pruning rounds per chain; each prunes a fifth of the weights that are left. Default: the recipe's.",
+            metavar="N",
+        ),
     ] = None
     probe_rounds: Annotated[
         str | None,
@@ -233,8 +239,8 @@ class OutputOptions:
         str,
         option(
             OUTPUT,
-            "Folder or URL (s3://bucket/path, gs://bucket/path) for all results. On a cluster, every machine must "
-            "see it. The same command continues an interrupted sweep.",
+            "Folder or URL (s3://bucket/path, gs://bucket/path) of all results, made if it is not there. On a cluster, "
+            "every machine must see it. The same command continues an interrupted sweep.",
             metavar="STORE",
         ),
     ] = "sweeps"

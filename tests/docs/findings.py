@@ -44,7 +44,7 @@ def block(results: Results) -> Iterator[str]:
 
 
 def starts_table(part: Part) -> Iterator[str]:
-    """Yield accuracies in percent, barriers and stability in points, mean ± standard deviation over chains, by start."""
+    """Yield accuracy in percent, barrier and stability in points, by start: mean ± standard deviation over chains."""
     methods = list(dict.fromkeys(row.method for row in part.numbers if row.method is not None))
     measures = ("accuracy", "barrier", "stability")
     heads = [f"{measure}, {method_name(method)}" for measure in measures for method in methods]
