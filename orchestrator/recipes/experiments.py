@@ -12,7 +12,7 @@ from torch import nn
 
 from orchestrator.recipes.experiment_file import ExperimentRequest
 from orchestrator.recipes.layers import RecipeError
-from orchestrator.recipes.network import Network, check_initial_psi, check_probes, check_psi, describe_network
+from orchestrator.recipes.network import Network, check_network, describe_network
 from orchestrator.recipes.recipe import Recipe
 from orchestrator.recipes.resolution import resolve
 from tickets import Provenance, Role, Transfer, UnknownLayerError, named_source, parameter_roles
@@ -164,10 +164,9 @@ def _experiment(recipe: Recipe, data_set: DataSet, source: Source) -> Experiment
             f"gradients and momentum of more fit in no GPU"
         )
     check_rounds(recipe, recipe.rounds, network.prunable_weights)
-    check_psi(recipe, network)
-    check_initial_psi(recipe, lambda: architecture.build(**shape, **recipe.model))
     roles = parameter_roles(model, source.num_classes)
-    check_probes(recipe, model, [name for name, role in roles.items() if role is Role.PRUNABLE])
+    prunable = [name for name, role in roles.items() if role is Role.PRUNABLE]
+    check_network(recipe, network, model, prunable, lambda: architecture.build(**shape, **recipe.model))
     parameters = {name: Parameter(role, tuple(model.get_parameter(name).shape)) for name, role in roles.items()}
     buffers = {name: tuple(buffer.shape) for name, buffer in model.named_buffers()}
     splits, left_out = source.splits, source.left_out

@@ -14,6 +14,7 @@ from orchestrator.recipes.recipe import Recipe
 from tickets import Role, Transfer, classifier_name, parameter_roles
 from tickets.roles import is_normalization
 from workers.probing.probes import PROBES
+from workers.training.gang.batch_norm import unfit_for_gangs
 from workers.training.psi import psi_names
 
 
@@ -51,19 +52,40 @@ def describe_network(model: nn.Module, num_classes: int) -> Network:
     )
 
 
-def check_probes(recipe: Recipe, model: nn.Module, prunable: Sequence[str]) -> None:
-    """Raise RecipeError if a probe cannot measure the network; it may be on the meta device."""
+def check_network(
+    recipe: Recipe, network: Network, model: nn.Module, prunable: Sequence[str], build: Callable[[], nn.Module]
+) -> None:
+    """Refuse what a recipe asks of a network that cannot have it.
+
+    Args:
+        network, model: the network described, and itself; it may be on the meta device.
+        prunable: names of its prunable weights.
+        build: returns the network with its initial values; called only if they matter.
+
+    Raises:
+        RecipeError: a method, start, probe or gang is not possible with it.
+    """
+    _check_psi(recipe, network)
+    _check_gang(recipe, model)
+    _check_initial_psi(recipe, build)
+    _check_probes(recipe, model, prunable)
+
+
+def _check_probes(recipe: Recipe, model: nn.Module, prunable: Sequence[str]) -> None:
+    """Refuse probes that cannot measure the network."""
     for name in recipe.probes:
         if why := PROBES[name].unfit(model, prunable):
             raise RecipeError(f"probes: {name} cannot measure {recipe.arch}, which {why}; leave it out of probes")
 
 
-def check_psi(recipe: Recipe, network: Network) -> None:
-    """Refuse methods and transfers that would be other ones under a second name, because the network has no psi.
+def _check_gang(recipe: Recipe, model: nn.Module) -> None:
+    """Refuse a gang for a network that several devices cannot train together."""
+    if recipe.gpus_per_stage > 1 and (why := unfit_for_gangs(model)):
+        raise RecipeError(f"gpus_per_stage {recipe.gpus_per_stage} with {recipe.arch}: {why}")
 
-    Raises:
-        RecipeError: a method interpolates psi, or two starts differ in psi alone.
-    """
+
+def _check_psi(recipe: Recipe, network: Network) -> None:
+    """Refuse methods and transfers that would be other ones under a second name, because the network has no psi."""
     if network.psi_layers:
         return
     lacks = f"{recipe.arch} has no normalization layer"
@@ -83,17 +105,11 @@ def check_psi(recipe: Recipe, network: Network) -> None:
         starts[without_psi] = name
 
 
-def check_initial_psi(recipe: Recipe, build: Callable[[], nn.Module]) -> None:
+def _check_initial_psi(recipe: Recipe, build: Callable[[], nn.Module]) -> None:
     """Refuse to interpolate psi towards an initialisation that the network does not have.
 
     AWS interpolates scales towards 1 and shifts towards 0 (paper, section 4). Some networks draw other values: timm's
     ResNets begin with a scale of 0 in the last normalization of each block.
-
-    Args:
-        build: returns the network with its values; called only if a method interpolates psi.
-
-    Raises:
-        RecipeError: a fresh network's psi is not 1 and 0.
     """
     interpolating = [name for name in recipe.methods if recipe.known_methods[name].interpolate_psi]
     if not interpolating:

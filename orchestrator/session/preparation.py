@@ -16,7 +16,7 @@ from orchestrator.store.record import Record
 from orchestrator.terminal.data_lines import data_line
 from orchestrator.terminal.progress import Stopwatch
 from workers.data import MappedData, ProgressCallback, StreamedData, open_data, prepared_folder, why_anew
-from workers.data.augmentation import AUGMENTATIONS, CropFlip
+from workers.data.augmentation import AUGMENTATIONS, CropFlip, ResizedCropFlip
 from workers.models import build_model
 from workers.plugins import fault
 from workers.stages import IMAGE_SIZE, Data, Model
@@ -73,6 +73,22 @@ def prepare_data_set(spec: Data, execution: Execution, console: Console) -> Mapp
         return open_data(spec.name, spec.fingerprint, root, cache, show, spec.image_size)
 
 
+def _check_augmentation(recipe: Recipe, size: tuple[int, int]) -> None:
+    """Raise RecipeError if the augmentation would blank images of this height and width, or signals of height 1."""
+    match AUGMENTATIONS[recipe.augmentation]:
+        case None:
+            return
+        case CropFlip(padding):
+            least = padding + 1  # of fewer rows, some crops hold the padding alone
+        case ResizedCropFlip():
+            least = 2  # of one row, no crop has the aspect ratios that are drawn
+    if min(size) < least:
+        raise RecipeError(
+            f"augmentation {recipe.augmentation} blanks images of {size[0]}x{size[1]} pixels, as {recipe.dataset} has; "
+            f"give --set augmentation=none"
+        )
+
+
 def _try(recipe: Recipe, data: MappedData | StreamedData) -> None:
     """Check that the recipe's augmentation, pixel statistics and network suit the images."""
     if isinstance(data, StreamedData):
@@ -84,6 +100,7 @@ def _try(recipe: Recipe, data: MappedData | StreamedData) -> None:
         size = (recipe.image_size, recipe.image_size)
     else:
         size = (data.train_images.shape[2], data.train_images.shape[3])
+        _check_augmentation(recipe, size)
     for field in ("pixel_mean", "pixel_std"):
         values = getattr(recipe, field)
         if values is not None and len(values) != data.channels:

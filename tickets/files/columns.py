@@ -24,8 +24,8 @@ from tickets.files.tables import MOST_LETTERS, Bounds, read_each_row
 
 ZEROS = Bounds(most_rows=20_000, free_values=1_000_000, values_per_byte=20)
 """Of ``surviving_zeros``: its positions differ, so that no encoding shortens them to less than half a byte each."""
-BOUNDS = Bounds(most_rows=20_000, free_values=26_000_000, values_per_byte=2000, narrower={"surviving_zeros": ZEROS})
-"""Of a ticket: even one whose layers are all zero holds a ResNet-50, and any real one a network of any size: its masks
+BOUNDS = Bounds(most_rows=20_000, free_values=100_000_000, values_per_byte=2000, narrower={"surviving_zeros": ZEROS})
+"""Of a ticket: even one whose layers are all zero holds a ViT-B/16, and any real one a network of any size: its masks
 take 0.004 bits a weight at a density of 0.03 %."""
 MOST_SIDES, LARGEST_SHAPE = 32, 1 << 48
 

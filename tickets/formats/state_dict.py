@@ -275,8 +275,8 @@ def _classifier(
             raise TicketError(f"{named}: its weight is pruned, so the layer is no classifier; say --classifier none")
         return named
     free = [layer for layer in layers if layer not in masked]
-    if 0 < len(free) < len(layers):
-        if len(free) > 1 and free[-1] != layers[-1]:
-            raise NeedsHintError(f"{' or '.join(free)} may be the classifier; say --classifier NAME")
-        return free[-1]
+    if 0 < len(free) < len(layers) and free[-1] != layers[-1]:
+        raise NeedsHintError(
+            f"{' or '.join(free)} may be the classifier, and {layers[-1]} is the last layer; say --classifier NAME"
+        )
     return layers[-1] if layers and layers[-1] not in pruned else None

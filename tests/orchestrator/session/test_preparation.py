@@ -84,6 +84,13 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("dataset", "arch", "changes", "sentence"),
     [
         ("imagefolder:insects", "resnet20", {"augmentation": "crop_flip"}, "give --set augmentation=resized_crop_flip"),
+        (
+            "mnist1d",
+            "resnet1d",
+            {"augmentation": "crop_flip"},
+            "crop_flip blanks images of 1x40 pixels, as mnist1d has",
+        ),
+        ("mnist1d", "resnet1d", {"augmentation": "resized_crop_flip"}, "blanks .*; give --set augmentation=none"),
         ("tiny-imagenet", "resnet20", {"image_size": 64}, "all images of tiny-imagenet are 64x64 already"),
         ("imagefolder:insects", "mlp_mixer", {"image_size": 32}, "mlp_mixer on imagefolder:insects.*are 32x32: "),
         ("tiny-imagenet", "two_answers", NO_PSI, r"its output is \(2, 16\) for 2 images of 8 classes"),

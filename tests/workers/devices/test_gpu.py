@@ -26,6 +26,7 @@ from workers.devices import health
 from workers.devices.memory import PeakMemory, shared_process
 from workers.devices.streams import POOL, exclusive_stream, leased_stream
 from workers.models import build_model
+from workers.probing.alignment import trace_permutations
 from workers.pruning.selection import magnitudes, prune
 from workers.stages import (
     NO_RULES,
@@ -261,6 +262,12 @@ def test_a_gangs_batch_norm_never_waits_for_the_host() -> None:
         normalised_in_gang(norm, shares)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("name", ["resnet20", "vgg16"])
+def test_a_network_whose_convolutions_round_to_tf32_keeps_its_permutations(name: str) -> None:
+    network = build_model(Model(name), in_channels=3, num_classes=10, init_seed=1).to(GPU)
+    assert trace_permutations(network, torch.zeros(1, 3, 32, 32, device=GPU)).groups
 
 
 def test_pruning_on_the_gpu_equals_pruning_on_the_cpu() -> None:

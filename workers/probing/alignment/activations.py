@@ -12,6 +12,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from workers.probing.alignment.graph import PermutationGraph, Reading, compose
 from workers.probing.alignment.matching import assigned
 
+BYTES_AT_ONCE = 4_000_000_000
+"""Of the activations of one network: a batch is read in parts where it has more, as of ResNet-50."""
 CONSTANT = 1e-12
 """Share of the mean square up to which a variance is rounding, of sums in float64."""
 
@@ -32,7 +34,7 @@ def match_activations(
     Args:
         a, b: state dicts.
         batches: images as the networks see them, float32 (batch, channels, height, width).
-        beat: called before every batch; it may raise to end the matching.
+        beat: called before every part of a batch; it may raise to end the matching.
 
     Returns:
         A permutation for ``graph.permuted``, which moves b.
@@ -40,7 +42,9 @@ def match_activations(
     kinds = [kind.flatten() for group in graph.groups for kind in group.kinds]
     moments = [[_Moments(reading, units) for reading in graph.readings if _reads(reading, units)] for units in kinds]
     wanted = {each.node for each in graph.readings}
-    for images in batches:
+    bytes_each = 4 * sum(each.units.numel() for each in graph.readings)  # of an image, in float32
+    at_once = max(1, BYTES_AT_ONCE // max(1, bytes_each))
+    for images in (part for batch in batches for part in batch.split(at_once)):
         beat()
         of_a, of_b = (_activations(graph, state, images, wanted) for state in (a, b))
         for each in (each for of_kind in moments for each in of_kind):

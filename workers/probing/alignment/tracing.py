@@ -24,7 +24,10 @@ from workers.probing.alignment.values import Value, separated
 from workers.stages.execution import StageError
 
 READERS = ("linear", "conv1d", "conv2d", "conv3d", "matmul", "bmm", "mm", "einsum", "scaled_dot_product_attention")
-CHECKED_WITHIN = 1e-4  # of the outputs' spread, for float32; an axis permuted wrongly changes them by about 1
+CHECKED_WITHIN, CHECKED_WITHIN_ON_DEVICES = 1e-4, 4e-3
+"""Of the outputs' spread: for float32, and where convolutions may round to TF32's 10 bits, as torch lets GPUs do (which
+moves ResNet-20's outputs by 2e-4, VGG-16's by 4e-4). One axis left out moves ResNet-20's by at least 1.6e-2, ViT-tiny's
+by 9e-3."""
 _TRACER = threading.Lock()  # make_fx keeps its tracer in a variable of its module
 
 
@@ -179,7 +182,8 @@ def _check(graph: PermutationGraph, state: Mapping[str, Tensor], image: Tensor) 
     with torch.no_grad():
         one, other = (graph.run([*each.values()], batch) for each in (drawn, moved))
     spread = one.std() + 1e-12
-    if not bool(((one - other).abs().max() / spread) < CHECKED_WITHIN):
+    within = CHECKED_WITHIN if image.device.type == "cpu" else CHECKED_WITHIN_ON_DEVICES
+    if not bool(((one - other).abs().max() / spread) < within):
         raise StageError(
             "a permuted copy of this network computes another function, so its traced permutations are wrong; please "
             "report its architecture"

@@ -21,6 +21,17 @@ from workers.training.gang.member import ALONE, Member
 CONVERTED = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
+def unfit_for_gangs(model: nn.Module) -> str:
+    """Say which batch norm of another class than torch's keeps a network out of gangs; empty if none does."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and type(module) not in CONVERTED:
+            return (
+                f"{name} is a {type(module).__name__}, whose form in a gang is unknown; train the network on one "
+                f"device, or build it with nn.BatchNorm"
+            )
+    return ""
+
+
 def with_gang_norm(model: nn.Module, member: Member, policy: BatchNormPolicy) -> nn.Module:
     """Copy a network's tree of modules with a gang's batch norm; both trees share all tensors.
 
@@ -29,6 +40,8 @@ def with_gang_norm(model: nn.Module, member: Member, policy: BatchNormPolicy) ->
     Raises:
         StageError: the model has a batch norm of another class than torch's, whose form in a gang is unknown.
     """
+    if why := unfit_for_gangs(model):
+        raise StageError(why)
     tensors = [*model.parameters(), *model.buffers()]
     twin = copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
     synchronised = policy == "synchronised"
@@ -36,11 +49,6 @@ def with_gang_norm(model: nn.Module, member: Member, policy: BatchNormPolicy) ->
         if type(module) in CONVERTED:
             parent, _, leaf = name.rpartition(".")
             setattr(twin.get_submodule(parent), leaf, GangBatchNorm(module, member if synchronised else ALONE))
-        elif isinstance(module, nn.modules.batchnorm._BatchNorm):
-            raise StageError(
-                f"{name} is a {type(module).__name__}, whose form in a gang is unknown; train the network on one "
-                f"device, or build it with nn.BatchNorm"
-            )
     return twin
 
 

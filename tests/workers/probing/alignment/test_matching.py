@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from workers.models import build_model
 from workers.probing.alignment import (
     PermutationGraph,
+    activations,
     compose,
     inverse,
     match_activations,
@@ -58,6 +59,17 @@ def test_a_permuted_copy_is_found_again_by_its_activations(name: str, options: d
     assert graph.moved_share(compose(matched, hidden)) < 0.05
     if name == "vit_tiny":
         assert all(torch.equal(back[name], tensor) for name, tensor in state.items())
+
+
+def test_a_batch_of_many_activations_is_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, graph = network("resnet1d", 1)
+    state, hidden = model.state_dict(), graph.drawn(stream(2))
+    moved, batch = graph.permuted(state, hidden), torch.randn(8, 3, 32, 32, generator=stream(4))
+    whole = match_activations(graph, state, moved, [batch])
+    parts: list[None] = []
+    monkeypatch.setattr(activations, "BYTES_AT_ONCE", 3 * 4 * sum(each.units.numel() for each in graph.readings))
+    assert torch.equal(match_activations(graph, state, moved, [batch], lambda: parts.append(None)), whole)
+    assert len(parts) == 3 + len(graph.groups)  # of 3, 3 and 2 images; and once for each group that is assigned
 
 
 def layers() -> tuple[nn.Module, PermutationGraph]:
