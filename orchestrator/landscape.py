@@ -18,7 +18,7 @@ from orchestrator.recipes.layers import RecipeError
 from orchestrator.recipes.limits import GridPoints, Margin
 from orchestrator.recipes.resolution import unfit
 from orchestrator.session.preparation import prepare_data_set
-from orchestrator.session.run import Placement, find_cached, holding_lease, quarantine, run_plan
+from orchestrator.session.run import Placement, find_cached, holding_lease, run_plan
 from orchestrator.store import Store, StoreError
 from orchestrator.terminal.arguments import checked_execution
 from orchestrator.terminal.command import STORE_ERRORS, open_existing
@@ -122,7 +122,6 @@ def _run(plan: Plan, node: Node, store: Store, execution: Execution, console: Co
             assert isinstance(node.stage, Landscape)
             _check_architecture(node.stage.setting)
             prepare_data_set(node.stage.setting.data, execution, console)
-        quarantine(store, cached, console)
         return run_plan(plan, cached, store, lease, Placement(execution), console)
 
 

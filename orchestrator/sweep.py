@@ -22,7 +22,7 @@ from orchestrator.scheduling.estimate import Estimates
 from orchestrator.scheduling.forecast import forecast
 from orchestrator.session.faster import check_compiled, fast_line
 from orchestrator.session.preparation import changed_data, prepare_data, showing_progress
-from orchestrator.session.run import CachedStages, Placement, find_cached, holding_lease, quarantine, run_plan
+from orchestrator.session.run import CachedStages, Placement, find_cached, holding_lease, run_plan
 from orchestrator.session.until_shown import (
     at_last_look,
     check_looks,
@@ -203,7 +203,6 @@ def run(
         for name in copied:
             console.print(f"copied   {name}")
         cache = find_cached(plan, store) if copied else cache
-        quarantine(store, cache, console)
         plan.recipes = [planned_recipe(experiment, list(remarks(experiment))) for experiment in experiments]
         placement = Placement(
             execution,

@@ -77,7 +77,8 @@ def verify(
         if rerun is not None:
             from orchestrator.session.rerun.running import draw_prepared, run_sample  # here: torch takes seconds
 
-            drawn = draw_prepared(opened, rerun, secrets.randbits(32) if seed is None else seed, options)
+            # from a store of its own, because a store keeps what it has read, and the check reads every file anew
+            drawn = draw_prepared(open_existing(store), rerun, secrets.randbits(32) if seed is None else seed, options)
         bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),

@@ -125,7 +125,9 @@ class Study:
 
 def study_of(section: Section) -> Study:
     """Return the study behind a section; without a stored plan, all that is done counts as planned."""
-    stages, missing, looks = section.frames.stages, section.frames.missing, section.frames.looks
+    stages, looks = section.frames.stages, section.frames.looks
+    missing = section.frames.missing
+    missing = missing[missing["kind"] != "landscape"]  # which compares nothing, and may be added to a finished study
     rows, own = looks.to_dict("records"), _of_own_chains(stages)
     if not rows:
         most = {name: int(own[name].max()) if own[name].notna().any() else 0 for name in ("chain", "seed")}
@@ -146,7 +148,7 @@ def study_of(section: Section) -> Study:
         chains_done=_chains_done(own, missing),
         chains=max(chains, int(own["chain"].max()) if own["chain"].notna().any() else 0),
         done=len(stages),
-        planned=len(stages) + len(missing),
+        planned=len(stages) + len(section.frames.missing),
     )
 
 

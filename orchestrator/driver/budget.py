@@ -14,30 +14,44 @@ CHECKPOINT_S = 30.0
 
 @dataclass
 class Budget:
-    """Counts the device time of stages from their hand-over to their end, whatever came of them.
+    """Counts the time of devices that run stages, from a stage's hand-over to its end, whatever came of it.
+
+    A device counts once, however many stages share it, and in full if a stage has it alone: stages are spread over all
+    devices before they share any.
 
     Attributes:
         limit_s: device-seconds that may be spent.
-        spent_s: device-seconds of stages that have ended, those of earlier runs included (``spent_before``).
+        spent_s: device-seconds up to the last start or end, those of earlier runs included (``spent_before``).
     """
 
     limit_s: float
     spent_s: float = 0.0
-    _running: dict[str, tuple[float, float]] = field(default_factory=dict)  # start and devices, by the group's stage
+    _running: dict[str, int] = field(default_factory=dict)  # devices, by the group's stage
+    _devices: int = 0  # that there are
+    _since_s: float = 0.0  # when they were last counted
 
-    def started(self, group: str, devices: float, now_s: float) -> None:
-        """Count stages that run together, on so many devices, from now on."""
-        self._running[group] = (now_s, devices)
+    @property
+    def in_use(self) -> int:
+        """Devices that run a stage."""
+        return min(self._devices, sum(self._running.values()))
+
+    def started(self, group: str, devices: int, of: int, now_s: float) -> None:
+        """Count stages that run together, on so many of the devices that there are, from now on."""
+        self._count(now_s)
+        self._running[group], self._devices = devices, of
 
     def ended(self, group: str, now_s: float) -> None:
         """Count their time as spent."""
-        began_s, devices = self._running.pop(group)
-        self.spent_s += devices * (now_s - began_s)
+        self._count(now_s)
+        del self._running[group]
 
     def left_s(self, now_s: float) -> float:
         """Return the device-seconds that are left, less what running stages need for their checkpoints."""
-        running = ((now_s - began_s + CHECKPOINT_S) * devices for began_s, devices in self._running.values())
-        return self.limit_s - self.spent_s - sum(running)
+        return self.limit_s - self.spent_s - self.in_use * (now_s - self._since_s + CHECKPOINT_S)
+
+    def _count(self, now_s: float) -> None:
+        self.spent_s += self.in_use * (now_s - self._since_s)
+        self._since_s = now_s
 
 
 def device_seconds(record: Record) -> float:

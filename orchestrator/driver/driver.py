@@ -186,8 +186,8 @@ class Driver:
         if attempts:
             self._groups[attempts[0].job.key] = nodes[0].key
             if self._policies.budget:
-                devices = width(nodes[0].stage) / self._shares_per_device(nodes[0])
-                self._policies.budget.started(attempts[0].job.key, devices, time.monotonic())
+                devices, of = width(nodes[0].stage), self._backend.devices
+                self._policies.budget.started(attempts[0].job.key, devices, of, time.monotonic())
             self._backend.submit(attempts)
         else:
             self._scheduler.ended(nodes[0].key)
@@ -239,10 +239,6 @@ class Driver:
     def _shares(self, ranks: int) -> int:
         """Shares that a stage takes; a gang shares its devices with no other stage."""
         return 1 if ranks == 1 else ranks * self._packing.level
-
-    def _shares_per_device(self, node: Node) -> int:
-        """Stages that share each of a stage's devices."""
-        return self._packing.level if width(node.stage) == 1 else 1
 
     def _why_idle(self) -> str:
         held = self._queue.counts[State.HELD]

@@ -7,6 +7,8 @@ from collections import Counter, defaultdict
 from contextlib import suppress
 from dataclasses import replace
 
+from pydantic import ValidationError
+
 from orchestrator.backends.base import Backend, Lost
 from orchestrator.driver.failures import Decision, Ended, History, classify
 from orchestrator.driver.journal import Journal
@@ -86,23 +88,28 @@ class Endings:
 
     def _commit(self, attempt: InFlight, outcome: Outcome) -> None:
         node, number = attempt.node, attempt.number
-        record = Record(
-            key=node.key,
-            kind=node.stage.kind,
-            name=node.name,
-            labels=node.labels,
-            science=to_science(node.stage),
-            inputs=dict(node.inputs),
-            attempt=number,
-            out=f"attempts/{number}/out",
-            files=dict(outcome.files),
-            results=outcome.results,
-            seconds=outcome.seconds,
-            finished_unix_s=time.time(),
-            provenance={**code_provenance(), **outcome.machine},
-        )
         try:
+            record = Record(
+                key=node.key,
+                kind=node.stage.kind,
+                name=node.name,
+                labels=node.labels,
+                science=to_science(node.stage),
+                inputs=dict(node.inputs),
+                attempt=number,
+                out=f"attempts/{number}/out",
+                files=dict(outcome.files),
+                results=outcome.results,
+                seconds=outcome.seconds,
+                finished_unix_s=time.time(),
+                provenance={**code_provenance(), **outcome.machine},
+            )
             committed = self._store.commit(record)
+        except ValidationError as error:  # such as a plugin's number that no record may hold
+            first = error.errors()[0]
+            what = ".".join(map(str, first["loc"]))
+            self._ended_badly(attempt, Ended("raised", "ValueError", f"no record may hold this {what}: {first['msg']}"))
+            return
         except (
             StoreError,
             UnreadableFileError,

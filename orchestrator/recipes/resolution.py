@@ -104,14 +104,23 @@ def resolve(dataset: str, arch: str | None, preset: str, changes: Sequence[Mappi
         errors = error.errors()  # errors of other fields may follow from the user's
         first = next((each for each in errors if each["loc"] and each["loc"][0] in user), errors[0])
         raise RecipeError(f"{title}: {_sentence(first)}") from error
-    _check_first_epochs(recipe, title)
     _check_trained(recipe, changes, title)
-    _check_warm_ups(recipe, title)
+    check_epochs(recipe, title)
     try:
         completed = find_architecture(arch).complete(recipe.model)
     except ValueError as error:
         raise RecipeError(str(error)) from error
     return recipe.model_copy(update={"model": dict(completed)})
+
+
+def check_epochs(recipe: Recipe, title: str) -> None:
+    """Refuse a warm-up, and the first epoch of a final training, that the training's epochs do not hold.
+
+    Raises:
+        RecipeError: of a recipe that ``title`` names.
+    """
+    _check_first_epochs(recipe, title)
+    _check_warm_ups(recipe, title)
 
 
 def _check_trained(recipe: Recipe, changes: Sequence[Mapping[str, Any]], title: str) -> None:

@@ -117,7 +117,7 @@ def find_cached(plan: Plan, store: Store) -> CachedStages:
     return CachedStages(keys, records, damaged, collected)
 
 
-def quarantine(store: Store, cached: CachedStages, console: Console) -> None:
+def _quarantine(store: Store, cached: CachedStages, console: Console) -> None:
     """Quarantine the records of stages that are damaged or lack needed files, and say so."""
     for key, sentence in cached.damaged.items():
         store.quarantine(key, "damaged")
@@ -151,6 +151,7 @@ def run_plan(
     store.retry_failures(console.print)
     stored_plan, report, export = plan.stored(sys.argv, time.time()), LiveReport(store), LiveExport(store, log_to)
     if len(cached.keys) == len(plan):
+        _quarantine(store, cached, console)
         store.write_plan(stored_plan)
         store.write_index()
         console.print(
@@ -163,6 +164,11 @@ def run_plan(
     if placement.scale_to:
         console.print(f"Waiting for the first of up to {placement.scale_to} devices.")
     backend = _start_backend(placement)
+    try:
+        _quarantine(store, cached, console)  # nothing was refused, so what is set aside is computed again
+    except BaseException:
+        backend.close()
+        raise
     packing = Packing(backend.device_bytes, placement.pack)
     for record in cached.records.values():
         packing.observe(record)

@@ -84,7 +84,7 @@ def run_until_shown(
         judged: judges a store's parts; by default ``winning-sign judge``.
 
     Raises:
-        StoreError: the results cannot be judged.
+        StoreError: the results cannot be judged, or a look waits for stages of another sweep.
         RecipeError: the store holds this study with other looks.
     """
     judge, before = judged or judge_store, None
@@ -109,8 +109,14 @@ def run_until_shown(
             return 0
         chains = {labels: experiment.recipe.chains for labels, experiment in pending.items()}
         if chains == before:
+            labels, at = next(iter(chains.items()))
+            if at in [look["chains"] for look in parts.get(labels, {}).get("looks", ())]:
+                raise StoreError(
+                    f"{store.root}: the look at {at} chains of {' · '.join(labels)} waits for stages that another "
+                    f"sweep planned here; winning-sign status lists them, and the command of that sweep ends them"
+                )
             raise RecipeError(
-                f"the store holds {' · '.join(next(iter(chains)))} as a study with other looks, and its first plan "
+                f"the store holds {' · '.join(labels)} as a study with other looks, and its first plan "
                 f"counts; leave --until-shown out, or sweep into another store"
             )
         for labels, count in chains.items():

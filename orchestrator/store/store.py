@@ -20,7 +20,6 @@ only, and a record is created once, so that a worker or driver that was given up
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 import time
 from collections.abc import Mapping
@@ -42,10 +41,13 @@ from workers.storage import Entry, UnreadableFileError
 class Store(StoreReader):
     """A store to read and write."""
 
+    _made = False  # whether this object made the root folder
+
     def open_for_writing(self) -> None:
         """Create the root; raise StoreError if the store cannot be written."""
         try:
             if self.storage.folder is not None:
+                self._made = self._made or not self.storage.folder.exists()
                 self.storage.folder.mkdir(parents=True, exist_ok=True)
                 with tempfile.TemporaryFile(dir=self.storage.folder):
                     pass
@@ -56,9 +58,14 @@ class Store(StoreReader):
             raise StoreError(f"{self.root}: the store cannot be written ({error}); give another --store") from error
 
     def discard_if_unused(self) -> None:
-        """Remove the root folder if it holds no file."""
-        if self.storage.folder is not None and not self.storage.listing():
-            shutil.rmtree(self.storage.folder)
+        """Remove the root folder if this object made it and nothing was written into it; else leases' empty folders."""
+        root = self.storage.folder
+        if root is None:
+            return
+        inner = [path for path in (root if self._made else root / "drivers").rglob("*") if path.is_dir()]
+        for folder in [*sorted(inner, reverse=True), root if self._made else root / "drivers"]:
+            with suppress(OSError):  # it holds something, such as a hidden file
+                folder.rmdir()
 
     def write_plan(self, plan: StoredPlan) -> None:
         """Write a plan; it replaces an earlier plan of the same stages and studies, and keeps when that first began."""

@@ -15,6 +15,7 @@ from orchestrator.planning.plan import Plan, describe
 from orchestrator.recipes.experiments import Experiment
 from orchestrator.recipes.layers import RecipeError, merge
 from orchestrator.recipes.recipe import Recipe
+from orchestrator.recipes.resolution import check_epochs
 from orchestrator.tuning.space import FRACTION, Range, Space, draw_points, layer
 from workers.stages import Train
 
@@ -62,8 +63,11 @@ def define(
 ) -> Definition:
     """Define a search around an experiment's recipe.
 
-    Without ``final_epochs``, trains for the epochs of a round, at most the recipe's final epochs. RecipeError if no
-    prune fraction in the space reaches the density in whole rounds.
+    Without ``final_epochs``, trains for the epochs of a round, at most the recipe's final epochs.
+
+    Raises:
+        RecipeError: no prune fraction in the space reaches the density in whole rounds, or a trial's final training is
+            shorter than its warm-up, or ends before it begins.
     """
     recipe = experiment.recipe
     points = draw_points(space, trials, seed)
@@ -72,6 +76,10 @@ def define(
         reachable = reachable_fractions(recipe, rounds, fractions)
         for point in points[1:]:
             point[FRACTION] = min(reachable, key=lambda fraction: abs(fraction - point[FRACTION]))
+    final_epochs = final_epochs or min(recipe.round_epochs, recipe.final_epochs)
+    trial = shortened(recipe, {}, rounds, final_epochs)
+    trained = {name: epoch for name, epoch in trial.first_epochs.items() if name in ("retrain", *trial.transfers)}
+    check_epochs(trial.model_copy(update={"first_epochs": trained}), f"trials (--final-epochs {final_epochs})")
     return Definition(
         recipe=recipe,
         data_fingerprint=experiment.data_fingerprint,
@@ -79,7 +87,7 @@ def define(
         space={name: str(values) for name, values in space.items()},
         trials=trials,
         rounds=rounds,
-        final_epochs=final_epochs or min(recipe.round_epochs, recipe.final_epochs),
+        final_epochs=final_epochs,
         seed=seed,
         points=points,
     )

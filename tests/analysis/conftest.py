@@ -134,12 +134,14 @@ class SyntheticStore:
             files={"probe.parquet": pa.table(points), "barrier.parquet": pa.Table.from_pylist([barrier])},
         )
 
-    def plan(self, *stages: tuple[str, str], inputs: dict[str, dict[str, str]] | None = None) -> None:
-        """Write a plan of the given (name, key) pairs and all done stages; inputs are by key."""
+    def plan(
+        self, *stages: tuple[str, str], inputs: dict[str, dict[str, str]] | None = None, kind: str = "train"
+    ) -> None:
+        """Write a plan of the given (name, key) pairs, of one kind, and all done stages; inputs are by key."""
         done = [(record.name, key) for key, record in Store(self.root).records().items()]
         labels = Labels(**SETTING)
         planned = [
-            PlannedStage(key=key, kind="train", name=name, labels=labels, inputs=(inputs or {}).get(key, {}))
+            PlannedStage(key=key, kind=kind, name=name, labels=labels, inputs=(inputs or {}).get(key, {}))
             for name, key in [*done, *stages]
         ]
         (self.root / "plans").mkdir(parents=True, exist_ok=True)

@@ -260,6 +260,16 @@ def test_tickets_from_elsewhere_are_no_look_and_do_not_displace_the_primary_comp
     assert rows["aws@theirs"]["primary"]
 
 
+def test_a_landscape_that_is_added_later_takes_no_judgement_back(studies: Studies) -> None:
+    for chain in (1, 2, 3):
+        studies.chain(chain, GAINS[chain])
+    studies.plan(3, study=declared(looks=[3]))
+    judged = studies.outcome()
+    assert judged == (SHOWN, 3)
+    studies.store.plan(("landscape", "1" * 32), kind="landscape")
+    assert studies.outcome() == judged
+
+
 def test_the_first_words_hold_every_primary_question(studies: Studies) -> None:
     """A barrier that only a denser round has is primary too, and the answer waits for it."""
     for chain in (1, 2, 3):

@@ -579,6 +579,15 @@ def test_a_sweep_recomputes_collected_stages_that_it_reads(copy: Path, first: Pa
     assert "artifacts of attempts that do not count" in document["categories"]
 
 
+def test_a_refused_sweep_sets_nothing_aside(copy: Path, folder: Path) -> None:
+    invoke(gc.app, copy, "--delete")
+    Store(copy).quarantine(one(copy, "/retrain/seed1").key, "a test")
+    before = set(Store(copy).records())
+    code, output = in_process(*options(folder, copy, "--pack", 2))
+    assert (code, "only GPUs are shared" in output) == (2, True), output
+    assert set(Store(copy).records()) == before
+
+
 def test_gc_keeps_the_inputs_of_an_unfinished_stage(copy: Path) -> None:
     record = one(copy, "/retrain/seed1")
     Store(copy).quarantine(record.key, "a test")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from itertools import count
@@ -60,6 +61,15 @@ def rerun(folder: Path, store: object, number: int, *more: object) -> tuple[int,
     data = ("--plugin", folder / "patterns.py", "--data-cache", folder / "cache", "--device", "cpu")
     code, output = invoke(verify.app, store, "--rerun", number, *data, *more)
     return int(code), str(output)
+
+
+def test_a_record_that_rotted_without_a_new_date_is_found(copy: Path, folder: Path) -> None:
+    path = next(copy.glob("stages/train/*/record.json"))
+    times = path.stat()
+    path.write_bytes(path.read_bytes().replace(b'"seconds":', b'"secouds":', 1))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    code, output = rerun(folder, copy, 1, "--seed", 1)
+    assert (code, "Nothing was run again: mend the store first" in output) == (1, True), output
 
 
 def rerun_only(folder: Path, store: Path, record: Record, *more: object) -> tuple[int, str]:

@@ -11,12 +11,23 @@ from orchestrator.terminal.units import parse_budget
 
 def test_running_stages_count_with_their_devices_and_keep_time_to_checkpoint() -> None:
     budget = Budget(limit_s=1000, spent_s=100)
-    budget.started("a", 2, now_s=0)
-    budget.started("b", 0.5, now_s=10)
-    assert budget.left_s(now_s=20) == 900 - 2 * (20 + CHECKPOINT_S) - 0.5 * (10 + CHECKPOINT_S)
+    budget.started("a", 2, 4, now_s=0)
+    budget.started("b", 1, 4, now_s=10)
+    assert budget.left_s(now_s=20) == 900 - 2 * 20 - 10 - 3 * CHECKPOINT_S
     budget.ended("a", now_s=30)
     budget.ended("b", now_s=30)
-    assert budget.left_s(now_s=1e9) == 900 - 60 - 10
+    assert budget.left_s(now_s=1e9) == 900 - 60 - 20
+
+
+def test_a_device_counts_once_however_many_stages_share_it_and_in_full_for_one() -> None:
+    budget = Budget(limit_s=1000)
+    budget.started("a", 1, 1, now_s=0)  # alone on the only GPU
+    for number, name in enumerate("bcd", start=1):
+        budget.started(name, 1, 1, now_s=10 * number)
+    budget.ended("a", now_s=40)
+    assert (budget.in_use, budget.spent_s) == (1, 40)
+    budget.started("e", 1, 2, now_s=50)  # a second GPU has joined
+    assert budget.left_s(now_s=60) == 1000 - 50 - 2 * 10 - 2 * CHECKPOINT_S
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,17 @@ def test_every_stage_runs_once_and_is_committed(sweep: Sweep, monkeypatch: pytes
     assert +waited_for_the_disk == Counter({"record.json": len(sweep.plan)})
 
 
+def test_a_result_that_no_record_may_hold_fails_its_stage_alone(sweep: Sweep) -> None:
+    """Such as a plugin's finite number beyond all bounds."""
+    strange = Outcome("done", 0.25, {"perplexity": 1e43}, {"device": "cpu (scripted)", "host": "here"})
+    summary = sweep.run(ScriptedBackend({"round02/signed/lmc/seed1": [strange]}))
+    assert summary.exit_code == 1
+    [failure] = summary.failures
+    assert failure.name.endswith("round02/signed/lmc/seed1")
+    assert failure.message.startswith("no record may hold this results")
+    assert summary.states[State.DONE] == len(sweep.plan) - 1
+
+
 def test_cached_stages_do_not_run_again(sweep: Sweep) -> None:
     sweep.run(ScriptedBackend({}))
     again, backend = Sweep(sweep.root, sweep.plan), ScriptedBackend({})

@@ -12,7 +12,7 @@ from orchestrator.recipes.experiments import Experiment
 from orchestrator.recipes.layers import RecipeError
 from orchestrator.recipes.resolution import resolve
 from orchestrator.session.until_shown import Section, at_last_look, check_looks, run_until_shown, undecided
-from orchestrator.store import Store
+from orchestrator.store import Store, StoreError
 from workers.terminal.console import Console
 
 
@@ -85,6 +85,14 @@ def test_a_run_that_fails_ends_the_study_with_its_exit_code(capsys: pytest.Captu
     assert study.until_shown(experiment(max_chains=6)) == 130
     assert len(study.runs) == 1
     assert "the look at 2 chains is not complete." in capsys.readouterr().out
+
+
+def test_a_look_that_waits_for_another_sweep_is_no_other_look() -> None:
+    study = Study({"mnist1d": 4})
+    labels = ("mnist1d", "resnet1d", "sound")
+    study.judged = lambda store: {labels: {"looks": [{"chains": 2, "done": False}]}}  # type: ignore[method-assign]
+    with pytest.raises(StoreError, match=r"the look at 2 chains of .* waits for stages that another sweep planned"):
+        study.until_shown(experiment(max_chains=6))
 
 
 def test_a_store_with_other_looks_is_named_instead_of_running_for_ever() -> None:

@@ -207,6 +207,24 @@ def test_artifacts_that_were_not_written_whole_are_not_committed(root: str) -> N
     assert Store(root).records() == {}
 
 
+def test_only_a_folder_that_the_store_made_is_discarded(tmp_path: Path) -> None:
+    made = Store(tmp_path / "made")
+    made.open_for_writing()
+    (tmp_path / "made" / "drivers" / "someone").mkdir(parents=True)
+    made.discard_if_unused()
+    assert not (tmp_path / "made").exists()
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / ".env").write_text("SECRET=1")
+    (tmp_path / "link").symlink_to(theirs)
+    for path in (theirs, tmp_path / "link"):
+        store = Store(path)
+        store.open_for_writing()
+        (path / "drivers" / "someone").mkdir(parents=True)
+        store.discard_if_unused()
+        assert [each.name for each in theirs.iterdir()] == [".env"]
+
+
 def test_the_number_of_a_removed_attempt_is_not_used_again(tmp_path: Path) -> None:
     store = Store(tmp_path)
     for _ in range(2):
