@@ -48,12 +48,14 @@ class Backend(Protocol):
     Attributes:
         devices: groups that run at a time with a device (a CPU core or a GPU) each; changes with the cluster.
         device_bytes: memory of a GPU that several groups may share in one process; None if none may.
+        wanted: devices that stages are ready for, beyond those there are; the driver sets it before it waits.
     """
 
     @property
     def devices(self) -> int: ...
 
     device_bytes: int | None
+    wanted: int
 
     def submit(self, attempts: Sequence[Attempt]) -> None:
         """Start a group on the least loaded device; a gang's attempt, on as many free devices as it needs."""

@@ -18,7 +18,7 @@ from workers.devices.streams import POOL
 class InlineBackend:
     """Runs groups of attempts in threads, on one device."""
 
-    devices = 1
+    devices, wanted = 1, 0
 
     def __init__(self, device: torch.device) -> None:
         gpu = device.type == "cuda"

@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 
 from orchestrator.backends.base import Backend
 from orchestrator.driver.budget import Budget
@@ -133,6 +134,8 @@ class Driver:
         while self._scheduler.running or (self._queue.active and not self._lease.stopping):
             self._heed_budget()
             moved = self._start_stages()
+            ready = 0 if self._lease.stopping else self._queue.counts[State.READY]
+            self._backend.wanted = ceil(ready / self._packing.level)
             for group, outcomes in self._backend.wait(POLL_S):
                 moved = True
                 self._scheduler.ended(self._groups.pop(group[0].job.key))

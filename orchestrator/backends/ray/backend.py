@@ -57,7 +57,7 @@ class RayBackend:
     ) -> None:
         if ranks > 1:
             max_concurrent = None  # counts stages, in the driver; here are devices
-        self._max_concurrent, self._scale_to = max_concurrent, scale_to
+        self._max_concurrent, self._scale_to, self.wanted = max_concurrent, scale_to, 0
         connect(address, max_concurrent)
         self._cluster = ClusterDevices(GcsClient(address=ray.get_runtime_context().gcs_address))
         try:
@@ -143,6 +143,8 @@ class RayBackend:
     def wait(self, timeout_s: float) -> list[tuple[Group, Sequence[Outcome | Lost]]]:
         self._drop_idle()
         if self._pending:
+            draining = self._cluster.draining_nodes()
+            self._pending.want(sum(gpu.node not in draining for gpu in self._gpus), self.wanted)
             busy = bool(self._in_flight or self._gpus)
             self._gpus += self._pending.take_started(len(self._gpus), 0.0 if busy else timeout_s)
         if self._request:

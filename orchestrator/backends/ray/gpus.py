@@ -105,6 +105,10 @@ class PendingGpus:
         for _ in range(min(gpus, self._most - present - len(self._pending))):
             self._pending.append(Gpu.start())
 
+    def want(self, present: int, gpus: int) -> None:
+        """Request as many as are still to come of this many more, such as in place of spot machines that went."""
+        self.request(present, gpus - len(self._pending))
+
     def take_started(self, present: int, timeout_s: float) -> list[Gpu]:
         """Remove and return the GPUs whose actor has started; wait for a first one up to ``timeout_s``."""
         if not present and not self._pending:  # all are gone, as spot machines go

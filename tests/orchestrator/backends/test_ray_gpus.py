@@ -98,6 +98,15 @@ backend.close()
 backend = RayBackend(None, None, "auto", scale_to=2)
 while not backend.devices:
     backend.wait(1)
+backend._drop(backend._gpus[0])
+backend.wanted = 2  # as the driver says while two stages are ready
+for _ in range(300):
+    backend.wait(0.1)
+    if backend.devices == 2:
+        break
+    time.sleep(0.1)
+report["replaced"] = backend.devices
+backend.wanted = 0
 backend._cluster.gcs = Notices()
 for _ in range(100):  # until the actor has told where it is
     backend.draining()
@@ -207,6 +216,7 @@ def test_stages_share_gpu_actors_and_outlive_them(tmp_path: Path) -> None:
     assert report["after"] == ["done", "done"]
     assert report["ended"].pop("beside-0") == "hung"
     assert list(report["ended"].values()) == ["node"]  # no fault of the one beside it
+    assert report["replaced"] == 2
     assert report["devices_that_stay"] == 0
 
 

@@ -25,7 +25,7 @@ class CancellingBackend:
     """Completes all stages, except that a user cancels the first probe of the first group."""
 
     def __init__(self) -> None:
-        self.devices, self.device_bytes = 1, None
+        self.devices, self.device_bytes, self.wanted = 1, None, 0
         self.cancelled: list[str] = []
         self.companions: list[str] = []
         self._running: list[Group] = []

@@ -46,7 +46,7 @@ class ScriptedBackend:
     """Ends attempts by script: for the end of a stage's name, one outcome per attempt, and then done."""
 
     def __init__(self, script: dict[str, list[Outcome | Lost]], slots: int = 1) -> None:
-        self.devices, self.device_bytes = slots, None
+        self.devices, self.device_bytes, self.wanted = slots, None, 0
         self.attempts: list[Attempt] = []
         self.groups: list[Group] = []
         self.most_at_once = 0
