@@ -61,7 +61,7 @@ def landscape(
         float,
         option(
             HOW_MUCH,
-            "How far the grid extends beyond the three trainings, as a share of its side, 0 to 100.",
+            "How far the grid extends beyond the box around the trainings, as a share of its longer side, 0 to 100.",
             metavar="SHARE",
         ),
     ] = 0.25,

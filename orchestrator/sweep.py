@@ -67,7 +67,7 @@ winning-sign sweep --datasets cifar100 --until-shown --max-chains 12 --budget 20
 winning-sign sweep --datasets cifar10 --data-root ~/data --log-to tensorboard
 winning-sign sweep --datasets cifar100 --archs resnet20 --tickets theirs.parquet,sweeps_of_cifar10 --data-root ~/data
 winning-sign sweep --datasets cifar100,cifar10 --address 10.0.0.1:6379 --store /mnt/shared/sweeps
-winning-sign sweep --datasets imagenet --address auto --device cuda --store s3://bucket/sweeps
+winning-sign sweep --datasets imagenet --data-root /data --address auto --device cuda --store s3://bucket/sweeps
 """
 REFUSALS = (RecipeError, DataError, StoreError, BackendError, PluginError, SinkError, OSError)
 app = new_app()

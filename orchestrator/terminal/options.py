@@ -35,8 +35,8 @@ Fast = Annotated[
     option(
         WHAT,
         "Train faster, with other rounding and so other keys: convolutions and matrix products in bfloat16, long "
-        "trainings through torch.compile. Accuracies may be some tenths of a point lower (docs/speed.md); --plan says "
-        "what it gains here.",
+        "trainings through torch.compile. Accuracies may be some tenths of a point lower (docs/speed.md); sweep --plan "
+        "says what it gains here.",
         "--fast",
     ),
 ]
@@ -122,8 +122,8 @@ class ComparisonOptions:
         int | None,
         option(
             HOW_MUCH,
-            "Train each start of each ticket from N random initialisations, seeds 1 to N, and N dense networks. "
-            "Default: the preset's.",
+            "Final trainings of each start of each ticket, seeds 1 to N, each transfer from another random "
+            "initialisation; and N dense networks. Default: the recipe's (3; with --preset reference 2).",
             metavar="N",
         ),
     ] = None
@@ -131,8 +131,8 @@ class ComparisonOptions:
         int | None,
         option(
             HOW_MUCH,
-            "Independent pruning chains per method. Intervals are over chains: one chain gives none, and three show "
-            "only differences that are large beside their spread. Default: the recipe's.",
+            "Independent pruning chains per method. Differences are judged over chains: with one, nothing is called "
+            "shown; with three, only what is large beside the spread. Default: the recipe's (1; mnist1d 3).",
             metavar="N",
         ),
     ] = None
@@ -158,7 +158,8 @@ class ComparisonOptions:
         int | None,
         option(
             HOW_MUCH,
-            "Pruning rounds per chain; each prunes a fifth of the weights that are left. Default: the recipe's.",
+            "Pruning rounds per chain; each prunes a fifth of the weights that are left, unless the recipe's "
+            "prune_fraction says otherwise. Default: the recipe's (15; imagenet and imagefolder 10).",
             metavar="N",
         ),
     ] = None
