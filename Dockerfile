@@ -40,7 +40,7 @@ COPY tickets source/tickets
 COPY analysis source/analysis
 RUN pip install --no-cache-dir --constraint constraints.txt ./source
 
-# Every user may write here, and nowhere else: the sweeps, and the cache of prepared data and compiled programs.
+# Every user may write here, and else only to /tmp: the sweeps, and the cache of prepared data and compiled programs.
 RUN mkdir -m 1777 /runs
 WORKDIR /runs
 ENV XDG_CACHE_HOME=/runs/.cache

@@ -252,7 +252,7 @@ PLATFORMS = {
         *("ray up", "report.html .", "**Stop**: ", "ray down"),
     ],
     "Kubernetes": ["docker build", "kubectl apply -f docs", "report.html .", "**Stop paying**: ", "delete rayjob"],
-    "Slurm": ["make demo", "sbatch", "report.html .", "**Stop**: ", "scancel"],
+    "Slurm": ["make .venv/.installed", "sbatch", "report.html .", "**Stop**: ", "scancel"],
 }
 
 
