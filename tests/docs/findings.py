@@ -24,9 +24,9 @@ PAGE = Path(__file__).parents[2] / "docs" / "findings.md"
 FOLDER = PAGE.with_suffix("")
 BEGIN, END = "<!-- {name}: python -m tests.docs.findings writes it -->\n", "<!-- the end of {name} -->\n"
 MOST_BYTES = 300_000
-PICTURED = {"controls_small": "accuracy_by_start", "figure3_small": "path_to_the_solution"}
+PICTURED = {"controls_small": "accuracy_by_start", "figure3_small": "path_to_the_solution_elsewhere"}
 """The report's figure that stands for each study."""
-_STORE = re.compile(r" --store \S+")
+_STORE, _DATA_ROOT = re.compile(r" --store \S+"), re.compile(r"(?<= --data-root )\S+")
 
 
 def block(results: Results) -> Iterator[str]:
@@ -71,9 +71,12 @@ def pictures(name: str) -> dict[Path, str]:
     return {FOLDER / f"{name}.png": "light", FOLDER / f"{name}-dark.png": "dark"}
 
 
-def _without_store(results: Results) -> Results:
-    """Leave out of the commands where the store lay."""
-    parts = [part.model_copy(update={"command": _STORE.sub("", part.command)}) for part in results.parts]
+def _without_places(results: Results) -> Results:
+    """Leave out of the commands where the store lay, and write the data's folder as the documents do."""
+    commands = [_DATA_ROOT.sub("~/data", _STORE.sub("", part.command)) for part in results.parts]
+    parts = [
+        part.model_copy(update={"command": command}) for part, command in zip(results.parts, commands, strict=True)
+    ]
     return results.model_copy(update={"parts": parts})
 
 
@@ -85,7 +88,7 @@ def main(name: str, store: str) -> None:
     """
     if name not in PICTURED:
         raise ValueError(f"{name}: name the figure that stands for it in PICTURED")
-    stated = _without_store(results(load(store)))
+    stated = _without_places(results(load(store)))
     text = stated.model_dump_json(indent=1)
     if len(text) > MOST_BYTES:
         raise ValueError(f"{name}: {len(text):,} bytes of results; at most {MOST_BYTES:,} are committed")
