@@ -27,6 +27,7 @@ from orchestrator.terminal.help import ListingCommand
 from orchestrator.terminal.options import ExecutionOptions, Fast, HashAllData, MaxConcurrent, RecipeFile, Settings
 from orchestrator.tuning.definition import Definition, check_searchable, define, winning_layer
 from orchestrator.tuning.outcome import (
+    DEFINITION,
     TrialResult,
     check_out,
     check_same_search,
@@ -151,6 +152,8 @@ def search(
             with _alone(root):
                 results = _run(console, definition, root, how, address, max_concurrent, share)
         except (DataError, RecipeError, BackendError):
+            if not (root / DEFINITION).exists():
+                (root / LOCK).unlink(missing_ok=True)
             opened.discard_if_unused()
             raise
     raise typer.Exit(_conclude(console, definition, changes, results, target, how, hash_all_data))

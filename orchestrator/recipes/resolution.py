@@ -104,8 +104,8 @@ def resolve(dataset: str, arch: str | None, preset: str, changes: Sequence[Mappi
         errors = error.errors()  # errors of other fields may follow from the user's
         first = next((each for each in errors if each["loc"] and each["loc"][0] in user), errors[0])
         raise RecipeError(f"{title}: {_sentence(first)}") from error
-    _check_trained(recipe, changes, title)
     check_epochs(recipe, title)
+    _check_trained(recipe, changes, title)
     try:
         completed = find_architecture(arch).complete(recipe.model)
     except ValueError as error:
